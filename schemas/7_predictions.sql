@@ -1,0 +1,21 @@
+-- Grain:  one mask as a head judged it, and what a policy (score threshold, NMS) made of it.
+-- Key:    head_id, policy_id, image_id, mask_index
+-- Writer: grainstore annotate, rethreshold
+-- Reader: eval, export, review queries
+CREATE TABLE predictions (
+    head_id       TEXT    NOT NULL, -- heads.head_id
+    policy_id     TEXT    NOT NULL, -- first 128 bits of the SHA-256 of policy, hex
+    image_id      TEXT    NOT NULL, -- images.image_id
+    extractor_id  TEXT    NOT NULL, -- masks.extractor_id
+    mask_index    INT     NOT NULL, -- masks.mask_index
+    class_index   INT     NOT NULL, -- class_sets.class_index of the best class
+    class         TEXT    NOT NULL, -- class_sets.class
+    score         FLOAT   NOT NULL, -- softmax probability of the class, [0, 1]
+    entropy       FLOAT   NOT NULL, -- of the softmax over the classes, nats, [0, ln C]
+    kept          BOOLEAN NOT NULL, -- true: part of the annotation
+    dropped       TEXT,             -- why not kept: 'score', 'suppressed', 'max_per_image'
+    suppressed_by INT,              -- mask_index of the mask that suppressed it
+    policy        TEXT    NOT NULL, -- JSON object: score_threshold, nms_iou, nms, max_per_image
+    created_at    TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
+    PRIMARY KEY (head_id, policy_id, image_id, mask_index)
+);

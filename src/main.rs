@@ -1,0 +1,2 @@
+//! The `grainstore` program.
+fn main() {}

@@ -1,0 +1,112 @@
+//! Names and ids that appear in files, tables and options.
+
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// Checks a name that people give: of a tag, a data set, a class set, a head.
+///
+/// # Errors
+/// [`Error::InvalidName`] unless it is 1 to 100 ASCII letters, digits, `.`, `_` or `-`, and does not begin
+/// with `.` or `-`.
+pub fn check_name(what: &'static str, name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let good = (1..=100).contains(&name.chars().count())
+        && name.chars().all(plain)
+        && !name.starts_with(['.', '-'])
+        && !name.contains("..");
+    if good {
+        return Ok(());
+    }
+    Err(Error::InvalidName {
+        what,
+        name: name.to_owned(),
+    })
+}
+
+/// An id made from content: the first 128 bits of a SHA-256, as 32 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContentId(String);
+
+impl ContentId {
+    /// The id of some bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self::from_digest(&Sha256::digest(bytes))
+    }
+
+    /// The id of several parts in order, none of which can run into its neighbour.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        Self::from_digest(&hash.finalize())
+    }
+
+    fn from_digest(digest: &[u8]) -> Self {
+        use std::fmt::Write;
+        let mut hex = String::with_capacity(32);
+        for byte in digest.iter().take(16) {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Self(hex)
+    }
+
+    /// The 32 hex digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ContentId {
+    type Error = Error;
+
+    fn try_from(value: String) -> Result<Self> {
+        let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if value.len() == 32 && value.bytes().all(hex) {
+            return Ok(Self(value));
+        }
+        Err(Error::InvalidId { value })
+    }
+}
+
+impl From<ContentId> for String {
+    fn from(id: ContentId) -> Self {
+        id.0
+    }
+}
+
+impl std::fmt::Display for ContentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_leave_a_folder_are_refused() {
+        for good in ["voc", "COCO-mini_2017.v2", "groesse", "a"] {
+            check_name("tag", good).unwrap();
+        }
+        for bad in ["", "a b", "../x", "a/b", ".hidden", "-x", "a..b", &"x".repeat(101)] {
+            assert!(check_name("tag", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_are_sha256_prefixes() {
+        // FIPS 180-2, appendix B.1
+        assert_eq!(ContentId::of_bytes(b"abc").as_str(), "ba7816bf8f01cfea414140de5dae2223");
+        assert_ne!(ContentId::of_parts(["ab", "c"]), ContentId::of_parts(["a", "bc"]));
+        let id = ContentId::of_bytes(b"");
+        assert_eq!(ContentId::try_from(id.to_string()).unwrap(), id);
+        for bad in ["", "BA7816BF8F01CFEA414140DE5DAE2223", "ba7816bf8f01cfea414140de5dae222"] {
+            assert!(ContentId::try_from(bad.to_owned()).is_err());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Decodes an image file to upright 8-bit RGB.
+//!
+//! In: the bytes of a file and limits. Out: pixels as Pillow's
+//! `ImageOps.exif_transpose(image).convert("RGB")` gives them, with these choices:
+//! - alpha is dropped, not blended: a hidden colour shows, as with `convert("RGB")`;
+//! - 16-bit samples keep their high byte, as OpenCV's `imread` does (Pillow does the same for
+//!   RGB, but clips 16-bit gray to 255, which turns photos white);
+//! - CMYK and YCCK are multiplied out as (255 - c) (255 - k) / 255, JPEG's being stored inverted;
+//! - no colour profile and no gamma is applied.
+//!
+//! Lossy pixels differ from Pillow's by a few levels, as any two decoders' do.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
+
+use super::{PhotoFormat, PhotoInfo, probe};
+use crate::error::{Error, Result};
+
+/// The most that decoding one image may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Most pixels; 200 million by default, twice a 100-megapixel photo.
+    pub max_pixels: u64,
+    /// Most bytes of pixels held at once: what the decoder gives plus the RGB made of it;
+    /// 2 GiB by default, a 100-megapixel photo with 16-bit alpha taking 1.1 GB.
+    pub max_bytes: u64,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            max_pixels: 200_000_000,
+            max_bytes: 2 << 30,
+        }
+    }
+}
+
+impl DecodeLimits {
+    /// Checks a size in pixels.
+    ///
+    /// # Errors
+    /// [`Error::ImageTooLarge`].
+    pub(super) fn check_pixels(&self, info: &PhotoInfo) -> Result<()> {
+        let PhotoInfo { width, height, .. } = *info;
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(Error::ImageTooLarge {
+                width,
+                height,
+                limit: self.max_pixels,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks what a decoder is about to allocate.
+    fn check_bytes(&self, info: &PhotoInfo, decoded: u64) -> Result<()> {
+        let PhotoInfo { width, height, .. } = *info;
+        let needed = decoded.saturating_add(u64::from(width) * u64::from(height) * 3);
+        if needed > self.max_bytes {
+            return Err(Error::ImageTakesTooMuchMemory {
+                width,
+                height,
+                needed,
+                limit: self.max_bytes,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Decodes an image file to 8-bit RGB, upright.
+///
+/// The size is that of [`probe`], which is run first, so a file that is cut off is refused
+/// rather than filled up with gray. Animations give their first frame, TIFF its first page.
+///
+/// # Shapes
+/// bytes -> (height, width) pixels of RGB, row-major, each channel 0 to 255.
+///
+/// # Errors
+/// Those of [`probe`], and:
+/// - [`Error::ImageTooLarge`], [`Error::ImageTakesTooMuchMemory`]: over `limits`; nothing was
+///   allocated.
+/// - [`Error::UnsupportedImage`]: such as floating-point or palette TIFF, or arithmetic-coded or
+///   12-bit JPEG.
+/// - [`Error::DecodeImage`]: the pixel data is damaged.
+pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
+    let info = probe(bytes)?;
+    limits.check_pixels(&info)?;
+    let format = info.format;
+    let decoding = |source| decode_error(format, source);
+
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.image_format());
+    let mut inner_limits = Limits::no_limits();
+    inner_limits.max_alloc = Some(limits.max_bytes);
+    reader.limits(inner_limits);
+    let decoder = reader.into_decoder().map_err(decoding)?;
+    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
+        return Err(unsupported(format, "floating-point samples"));
+    }
+    limits.check_bytes(&info, decoder.total_bytes())?;
+
+    let image = DynamicImage::from_decoder(decoder).map_err(decoding)?;
+    let mut upright = DynamicImage::ImageRgb8(to_rgb(image, format)?);
+    if let Some(orientation) = Orientation::from_exif(info.orientation) {
+        upright.apply_orientation(orientation);
+    }
+    let upright = upright.into_rgb8();
+    if upright.dimensions() != (info.width, info.height) {
+        let (width, height) = upright.dimensions();
+        let reason = format!(
+            "the header says {} x {} pixels, the data holds {width} x {height}",
+            info.width, info.height
+        );
+        return Err(Error::CorruptImage {
+            format: format.as_str(),
+            reason,
+        });
+    }
+    Ok(upright)
+}
+
+fn unsupported(format: PhotoFormat, reason: &str) -> Error {
+    Error::UnsupportedImage {
+        format: format.as_str(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn decode_error(format: PhotoFormat, source: ImageError) -> Error {
+    match source {
+        ImageError::Unsupported(error) => unsupported(format, &error.to_string()),
+        source => Error::DecodeImage {
+            format: format.as_str(),
+            source,
+        },
+    }
+}
+
+/// Brings whatever a decoder gave to RGB, as the module's header says.
+fn to_rgb(image: DynamicImage, format: PhotoFormat) -> Result<RgbImage> {
+    let (width, height) = (image.width(), image.height());
+    let pixels = match image {
+        DynamicImage::ImageRgb8(image) => return Ok(image),
+        DynamicImage::ImageRgba8(image) => rgb_of_color::<4>(image.as_raw()),
+        DynamicImage::ImageLuma8(image) => rgb_of_gray::<1>(image.as_raw()),
+        DynamicImage::ImageLumaA8(image) => rgb_of_gray::<2>(image.as_raw()),
+        DynamicImage::ImageRgb16(image) => high_bytes(image.as_raw()),
+        DynamicImage::ImageRgba16(image) => rgb_of_color::<4>(&high_bytes(image.as_raw())),
+        DynamicImage::ImageLuma16(image) => rgb_of_gray::<1>(&high_bytes(image.as_raw())),
+        DynamicImage::ImageLumaA16(image) => rgb_of_gray::<2>(&high_bytes(image.as_raw())),
+        _ => return Err(unsupported(format, "sample type of the decoded pixels")),
+    };
+    RgbImage::from_raw(width, height, pixels)
+        .ok_or_else(|| unsupported(format, "size of the decoded pixels"))
+}
+
+fn high_bytes(samples: &[u16]) -> Vec<u8> {
+    samples
+        .iter()
+        .map(|sample| sample.to_be_bytes()[0])
+        .collect()
+}
+
+/// Keeps the first three of `CHANNELS` samples.
+fn rgb_of_color<const CHANNELS: usize>(samples: &[u8]) -> Vec<u8> {
+    let (pixels, _) = samples.as_chunks::<CHANNELS>();
+    let mut rgb = Vec::with_capacity(pixels.len() * 3);
+    for pixel in pixels {
+        rgb.extend_from_slice(pixel.first_chunk::<3>().unwrap_or(&[0; 3]));
+    }
+    rgb
+}
+
+/// Repeats the first of `CHANNELS` samples thrice.
+fn rgb_of_gray<const CHANNELS: usize>(samples: &[u8]) -> Vec<u8> {
+    let (pixels, _) = samples.as_chunks::<CHANNELS>();
+    let mut rgb = Vec::with_capacity(pixels.len() * 3);
+    for pixel in pixels {
+        rgb.extend_from_slice(&[pixel.first().copied().unwrap_or(0); 3]);
+    }
+    rgb
+}

@@ -1,0 +1,39 @@
+//! Photos as bytes: what is in them, and their pixels.
+//!
+//! In: the whole content of an image file. Out: its size and kind ([`probe`]), its pixels as
+//! 8-bit RGB ([`decode`]), or the class indices of a label map ([`decode_indexed_png`]).
+//! The format is told from the content, never from a file name.
+//!
+//! Every frame here is the upright photo: EXIF orientation is applied to sizes and to pixels
+//! alike, so masks, boxes and exports need not know of it. Label maps are the one exception;
+//! see [`decode_indexed_png`].
+//!
+//! Does no I/O, holds no state, applies no colour profile.
+
+mod decode;
+mod format;
+mod indexed_png;
+mod probe;
+mod voc;
+
+pub use decode::{DecodeLimits, decode};
+pub use format::PhotoFormat;
+pub use indexed_png::{IndexedImage, decode_indexed_png};
+pub use probe::probe;
+pub use voc::voc_colormap;
+
+/// What the header of an image file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhotoInfo {
+    /// Format of the file, told from its content.
+    pub format: PhotoFormat,
+    /// Width in pixels of the upright photo, after EXIF orientation.
+    pub width: u32,
+    /// Height in pixels of the upright photo, after EXIF orientation.
+    pub height: u32,
+    /// EXIF orientation, 1 to 8; 1 when the file has none or a bad one.
+    pub orientation: u8,
+    /// Stored samples, such as `rgb8`, `gray16`, `cmyk8` or `palette4` (bits per channel or
+    /// per index); `None` where the header does not tell.
+    pub color: Option<String>,
+}

@@ -1,0 +1,66 @@
+//! The header of a GIF file (GIF89a), and whether its blocks reach the trailer.
+
+use image::metadata::Orientation;
+
+use super::bytes::{array, le_u16};
+use super::{Header, cut_header};
+use crate::error::Result;
+use crate::photo::PhotoFormat::Gif;
+
+const EXTENSION: u8 = 0x21;
+const IMAGE: u8 = 0x2c;
+const TRAILER: u8 = 0x3b;
+/// Signature and logical screen descriptor.
+const SCREEN_LEN: usize = 13;
+
+pub(super) fn header(bytes: &[u8]) -> Result<Header> {
+    let cut = || cut_header(Gif, bytes);
+    let [flags, _background, _aspect] = array(bytes, 10).ok_or_else(cut)?;
+    let missing = reach_trailer(bytes, SCREEN_LEN + color_table_len(flags))
+        .is_none()
+        .then(|| format!("no trailer in its {} bytes", bytes.len()));
+    Ok(Header {
+        width: le_u16(bytes, 6).ok_or_else(cut)?.into(),
+        height: le_u16(bytes, 8).ok_or_else(cut)?.into(),
+        orientation: Orientation::NoTransforms,
+        color: Some("palette8".to_owned()),
+        missing,
+    })
+}
+
+/// Bytes of the colour table that a flags byte announces.
+fn color_table_len(flags: u8) -> usize {
+    if flags & 0x80 == 0 {
+        0
+    } else {
+        3 << ((flags & 7) + 1)
+    }
+}
+
+/// Walks the blocks from `at`; `Some` once the trailer is found within the file.
+fn reach_trailer(bytes: &[u8], mut at: usize) -> Option<()> {
+    loop {
+        match *bytes.get(at)? {
+            TRAILER => return Some(()),
+            EXTENSION => at = skip_sub_blocks(bytes, at + 2)?,
+            IMAGE => {
+                let table = color_table_len(*bytes.get(at + 9)?);
+                let code_size_at = at + 10 + table;
+                at = skip_sub_blocks(bytes, code_size_at + 1)?;
+            }
+            // Some writers leave stray bytes between blocks; decoders skip them too.
+            _ => at += 1,
+        }
+    }
+}
+
+/// Skips length-prefixed blocks up to and with the empty one.
+fn skip_sub_blocks(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let length = usize::from(*bytes.get(at)?);
+        at += 1 + length;
+        if length == 0 {
+            return Some(at);
+        }
+    }
+}

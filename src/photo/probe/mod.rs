@@ -1,0 +1,128 @@
+//! Reads an image file's header and tells whether the file is whole.
+//!
+//! In: the bytes of a file. Out: a [`PhotoInfo`]. Walks markers, chunks and tables only: no
+//! pixel is decoded and nothing is allocated by the size that a header claims.
+//!
+//! A file is called truncated only where its own structure says so: no end marker, or a chunk
+//! or strip past the end. Of a TIFF only the first page must be whole. Damage inside the pixel
+//! data is left for `decode` to find.
+
+mod bmp;
+mod bytes;
+mod gif;
+mod jpeg;
+mod png;
+mod pnm;
+mod tiff;
+mod webp;
+
+use image::metadata::Orientation;
+
+use super::{PhotoFormat, PhotoInfo};
+use crate::error::{Error, Result};
+
+/// Most pixels of an image: mask run lengths (COCO RLE) are counted in `u32`.
+const MAX_PIXELS: u64 = u32::MAX as u64;
+
+/// What a format's header says, before any check.
+struct Header {
+    /// Width in pixels as stored.
+    width: u32,
+    /// Height in pixels as stored.
+    height: u32,
+    orientation: Orientation,
+    color: Option<String>,
+    /// What is missing at the end of the file, if anything.
+    missing: Option<String>,
+}
+
+/// Reads format, upright size, orientation and colour, and checks that the file is whole.
+///
+/// The whole file must be given; its pixels are not decoded. Orientation comes from EXIF (JPEG,
+/// PNG, WebP) or from the TIFF tag; XMP is not read.
+///
+/// # Errors
+/// - [`Error::EmptyFile`], [`Error::NotAnImage`], [`Error::UnsupportedFormat`]: no image here.
+/// - [`Error::ImageWithoutPixels`]: width or height is zero.
+/// - [`Error::ImageTooLarge`]: more than `u32::MAX` pixels, which no mask RLE can count.
+/// - [`Error::TruncatedImage`]: the file is cut off.
+/// - [`Error::CorruptImage`], [`Error::UnsupportedImage`]: the header makes no sense, or is of
+///   a variant that cannot be read.
+pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
+    let format = PhotoFormat::guess(bytes)?;
+    let header = match format {
+        PhotoFormat::Jpeg => jpeg::header(bytes),
+        PhotoFormat::Png => png::header(bytes),
+        PhotoFormat::WebP => webp::header(bytes),
+        PhotoFormat::Bmp => bmp::header(bytes),
+        PhotoFormat::Tiff => tiff::header(bytes),
+        PhotoFormat::Gif => gif::header(bytes),
+        PhotoFormat::Pnm => pnm::header(bytes),
+    }?;
+    let Header { width, height, .. } = header;
+    if width == 0 || height == 0 {
+        return Err(Error::ImageWithoutPixels {
+            format: format.as_str(),
+            width,
+            height,
+        });
+    }
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(Error::ImageTooLarge {
+            width,
+            height,
+            limit: MAX_PIXELS,
+        });
+    }
+    if let Some(reason) = header.missing {
+        return Err(Error::TruncatedImage {
+            format: format.as_str(),
+            reason,
+        });
+    }
+    let (width, height) = match header.orientation {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => (height, width),
+        Orientation::NoTransforms
+        | Orientation::Rotate180
+        | Orientation::FlipHorizontal
+        | Orientation::FlipVertical => (width, height),
+    };
+    Ok(PhotoInfo {
+        format,
+        width,
+        height,
+        orientation: header.orientation.to_exif(),
+        color: header.color,
+    })
+}
+
+/// The file ends inside its header.
+fn cut_header(format: PhotoFormat, bytes: &[u8]) -> Error {
+    let reason = format!(
+        "the file ends inside the header, after {} bytes",
+        bytes.len()
+    );
+    Error::TruncatedImage {
+        format: format.as_str(),
+        reason,
+    }
+}
+
+/// The header is wrong.
+fn corrupt(format: PhotoFormat, reason: impl Into<String>) -> Error {
+    Error::CorruptImage {
+        format: format.as_str(),
+        reason: reason.into(),
+    }
+}
+
+/// The header is of a kind that no decoder here takes.
+fn unsupported(format: PhotoFormat, reason: impl Into<String>) -> Error {
+    Error::UnsupportedImage {
+        format: format.as_str(),
+        reason: reason.into(),
+    }
+}

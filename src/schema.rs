@@ -1,0 +1,447 @@
+//! The tables: DDL in `schemas/*.sql` comes in, Arrow schemas go out.
+//!
+//! The files are embedded and parsed once, at first use, by DataFusion's SQL planner with one type
+//! hook ([`DdlTypes`]) for what standard SQL cannot say: `FLOAT16`, and list items named `item`.
+//! Nothing here knows of Lance or of a store's directory.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+use datafusion::common::TableReference;
+use datafusion::config::ConfigOptions;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::planner::{ContextProvider, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::planner::{ParserOptions, SqlToRel};
+use datafusion::sql::sqlparser::ast::{
+    self, ArrayElemTypeDef, ColumnDef, CreateTable, Expr, TableConstraint, TimezoneInfo,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// A table of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Photos.
+    Images,
+    /// Models with their options.
+    Extractors,
+    /// SAM's masks with their embeddings.
+    Masks,
+    /// Image-level labels.
+    Labels,
+    /// Classes and the labels they stand for.
+    ClassSets,
+    /// Trained heads.
+    Heads,
+    /// Masks as heads judged them.
+    Predictions,
+    /// Annotated objects.
+    GroundTruth,
+    /// Figures of evaluations.
+    Evaluations,
+    /// Items that could not be used.
+    Failures,
+}
+
+impl Table {
+    /// Every table, in the order of the flow.
+    pub const ALL: [Self; 10] = [
+        Self::Images,
+        Self::Extractors,
+        Self::Masks,
+        Self::Labels,
+        Self::ClassSets,
+        Self::Heads,
+        Self::Predictions,
+        Self::GroundTruth,
+        Self::Evaluations,
+        Self::Failures,
+    ];
+
+    /// The table's name in SQL and on disk.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Extractors => "extractors",
+            Self::Masks => "masks",
+            Self::Labels => "labels",
+            Self::ClassSets => "class_sets",
+            Self::Heads => "heads",
+            Self::Predictions => "predictions",
+            Self::GroundTruth => "ground_truth",
+            Self::Evaluations => "evaluations",
+            Self::Failures => "failures",
+        }
+    }
+
+    /// The table of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// The table's `CREATE TABLE` statement, comments and all.
+    pub const fn ddl(self) -> &'static str {
+        match self {
+            Self::Images => include_str!("../schemas/1_images.sql"),
+            Self::Extractors => include_str!("../schemas/2_extractors.sql"),
+            Self::Masks => include_str!("../schemas/3_masks.sql"),
+            Self::Labels => include_str!("../schemas/4_labels.sql"),
+            Self::ClassSets => include_str!("../schemas/5_class_sets.sql"),
+            Self::Heads => include_str!("../schemas/6_heads.sql"),
+            Self::Predictions => include_str!("../schemas/7_predictions.sql"),
+            Self::GroundTruth => include_str!("../schemas/8_ground_truth.sql"),
+            Self::Evaluations => include_str!("../schemas/9_evaluations.sql"),
+            Self::Failures => include_str!("../schemas/10_failures.sql"),
+        }
+    }
+
+    /// The table as its DDL declares it.
+    pub fn definition(self) -> &'static TableDefinition {
+        // The files are part of the program and a unit test parses each, so this cannot fail for a user.
+        static DEFINITIONS: LazyLock<Vec<TableDefinition>> = LazyLock::new(|| {
+            Table::ALL
+                .into_iter()
+                .map(|table| {
+                    parse_create_table(table.ddl())
+                        .unwrap_or_else(|err| panic!("schemas/{}: {err}", table.name()))
+                })
+                .collect()
+        });
+        &DEFINITIONS[self as usize]
+    }
+
+    /// The table's Arrow schema in a store with the default embedding type.
+    pub fn schema(self) -> SchemaRef {
+        self.definition().schema.clone()
+    }
+
+    /// The table's Arrow schema in a store whose embeddings have the given type.
+    pub fn schema_with(self, embedding: EmbeddingType) -> SchemaRef {
+        let schema = self.schema();
+        if self != Self::Masks {
+            return schema;
+        }
+        let fields: Fields = schema
+            .fields()
+            .iter()
+            .map(|field| match field.name().as_str() {
+                "embedding" => Arc::new(field.as_ref().clone().with_data_type(embedding.arrow())),
+                _ => field.clone(),
+            })
+            .collect();
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// What a `CREATE TABLE` statement says.
+#[derive(Debug, Clone)]
+pub struct TableDefinition {
+    /// Name of the table.
+    pub name: String,
+    /// Columns in declared order.
+    pub schema: SchemaRef,
+    /// Columns that identify a row.
+    pub key: Vec<String>,
+}
+
+/// Number type of a store's embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmbeddingFloat {
+    /// 16-bit: half the disk, and what heads are trained on by default.
+    #[default]
+    F16,
+    /// 32-bit: what the decoder gives.
+    F32,
+}
+
+/// Type of `masks.embedding`, chosen when a store is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbeddingType {
+    /// Number type.
+    pub float: EmbeddingFloat,
+    /// Numbers per mask: output tokens x token width.
+    pub dim: u32,
+}
+
+impl Default for EmbeddingType {
+    fn default() -> Self {
+        Self {
+            float: EmbeddingFloat::F16,
+            dim: 1024,
+        }
+    }
+}
+
+impl EmbeddingType {
+    /// The column's Arrow type.
+    pub fn arrow(self) -> DataType {
+        let float = match self.float {
+            EmbeddingFloat::F16 => DataType::Float16,
+            EmbeddingFloat::F32 => DataType::Float32,
+        };
+        DataType::FixedSizeList(item(float), i32::try_from(self.dim).unwrap_or(i32::MAX))
+    }
+}
+
+/// The field that every list type of the schemas holds.
+fn item(data_type: DataType) -> FieldRef {
+    Arc::new(Field::new("item", data_type, true))
+}
+
+/// Parses one `CREATE TABLE` statement.
+///
+/// # Errors
+/// [`Error::Schema`] if the text is anything else, names no columns, uses a type the planner does not
+/// know, or has a primary key over columns it does not declare.
+pub fn parse_create_table(ddl: &str) -> Result<TableDefinition> {
+    let fail = |table: &str, reason: String| Error::Schema {
+        table: table.to_owned(),
+        reason,
+    };
+    let mut statements =
+        DFParser::parse_sql(ddl).map_err(|err| fail("?", err.strip_backtrace()))?;
+    let create = match (statements.pop_front(), statements.is_empty()) {
+        (Some(Statement::Statement(statement)), true) => match *statement {
+            ast::Statement::CreateTable(create) => create,
+            other => return Err(fail("?", format!("expected CREATE TABLE, found '{other}'"))),
+        },
+        _ => return Err(fail("?", "expected one CREATE TABLE statement".to_owned())),
+    };
+    let CreateTable {
+        name,
+        columns,
+        constraints,
+        ..
+    } = create;
+    let name = name.to_string();
+    let schema = arrow_schema(columns).map_err(|err| fail(&name, err.strip_backtrace()))?;
+    if schema.fields().is_empty() {
+        return Err(fail(&name, "no columns".to_owned()));
+    }
+
+    let mut key = Vec::new();
+    for constraint in constraints {
+        let TableConstraint::PrimaryKey(primary) = constraint else {
+            return Err(fail(&name, format!("unexpected constraint '{constraint}'")));
+        };
+        for column in primary.columns {
+            let Expr::Identifier(column) = column.column.expr else {
+                return Err(fail(&name, "the primary key is not a list of columns".to_owned()));
+            };
+            if schema.field_with_name(&column.value).is_err() {
+                return Err(fail(&name, format!("no column '{column}' for the key")));
+            }
+            key.push(column.value);
+        }
+    }
+    if key.is_empty() {
+        return Err(fail(&name, "no primary key".to_owned()));
+    }
+    Ok(TableDefinition {
+        name,
+        schema: Arc::new(schema),
+        key,
+    })
+}
+
+/// Text becomes `Utf8`, the string type that Lance stores.
+fn ddl_planner(context: &DdlContext) -> SqlToRel<'_, DdlContext> {
+    let options = ParserOptions::new().with_map_string_types_to_utf8view(false);
+    SqlToRel::new_with_options(context, options)
+}
+
+fn arrow_schema(columns: Vec<ColumnDef>) -> Result<Schema, DataFusionError> {
+    ddl_planner(&DdlContext::default()).build_schema(columns)
+}
+
+/// SQL types that the schemas use beyond what DataFusion's planner knows.
+///
+/// `FLOAT16`; `T[n]` and `T[]` as lists of nullable `item`s, whatever the planner would name them;
+/// and timestamps with time zone as UTC.
+#[derive(Debug)]
+struct DdlTypes;
+
+impl TypePlanner for DdlTypes {
+    fn plan_type_field(
+        &self,
+        sql_type: &ast::DataType,
+    ) -> Result<Option<FieldRef>, DataFusionError> {
+        let data_type = match sql_type {
+            ast::DataType::Custom(name, modifiers)
+                if modifiers.is_empty() && name.to_string().eq_ignore_ascii_case("float16") =>
+            {
+                DataType::Float16
+            }
+            ast::DataType::Array(ArrayElemTypeDef::SquareBracket(inner, size)) => {
+                let inner = ddl_planner(&DdlContext::default())
+                    .build_schema(vec![unnamed_column(inner.as_ref().clone())])?
+                    .field(0)
+                    .data_type()
+                    .clone();
+                match size {
+                    Some(size) => {
+                        let size = i32::try_from(*size).map_err(|_| {
+                            DataFusionError::Plan(format!("list size {size} is above 2^31"))
+                        })?;
+                        DataType::FixedSizeList(item(inner), size)
+                    }
+                    None => DataType::List(item(inner)),
+                }
+            }
+            ast::DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone) => {
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Arc::new(Field::new("", data_type, true))))
+    }
+}
+
+fn unnamed_column(data_type: ast::DataType) -> ColumnDef {
+    ColumnDef {
+        name: ast::Ident::new("item"),
+        data_type,
+        options: Vec::new(),
+    }
+}
+
+/// A planner context that knows types and nothing else: the schemas refer to no table or function.
+#[derive(Default)]
+struct DdlContext {
+    options: ConfigOptions,
+}
+
+impl ContextProvider for DdlContext {
+    fn get_table_source(
+        &self,
+        name: TableReference,
+    ) -> Result<Arc<dyn TableSource>, DataFusionError> {
+        Err(DataFusionError::Plan(format!("no table '{name}' here")))
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(DdlTypes))
+    }
+
+    fn get_function_meta(&self, _name: &str) -> Option<Arc<ScalarUDF>> {
+        None
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, _name: &str) -> Option<Arc<AggregateUDF>> {
+        None
+    }
+
+    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_file_parses_to_its_own_table() {
+        for (position, table) in Table::ALL.into_iter().enumerate() {
+            let definition = parse_create_table(table.ddl()).unwrap();
+            assert_eq!(definition.name, table.name());
+            assert_eq!(table as usize, position);
+            assert_eq!(Table::from_name(table.name()), Some(table));
+            assert!(!definition.key.is_empty());
+        }
+    }
+
+    #[test]
+    fn types_beyond_standard_sql() {
+        let masks = Table::Masks.schema();
+        let embedding = masks.field_with_name("embedding").unwrap();
+        assert_eq!(
+            embedding.data_type(),
+            &DataType::FixedSizeList(item(DataType::Float16), 1024)
+        );
+        assert!(!embedding.is_nullable());
+        let rle = masks.field_with_name("rle").unwrap();
+        let DataType::Struct(parts) = rle.data_type() else {
+            panic!("rle is {}", rle.data_type())
+        };
+        let parts: Vec<_> = parts.iter().map(|f| (f.name().as_str(), f.data_type())).collect();
+        assert_eq!(
+            parts,
+            [
+                ("height", &DataType::Int32),
+                ("width", &DataType::Int32),
+                ("counts", &DataType::Utf8)
+            ]
+        );
+        assert_eq!(
+            Table::Images.schema().field_with_name("ingested_at").unwrap().data_type(),
+            &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+        );
+        assert_eq!(
+            Table::ClassSets.schema().field_with_name("labels").unwrap().data_type(),
+            &DataType::List(item(DataType::Utf8))
+        );
+    }
+
+    #[test]
+    fn the_embedding_type_is_the_only_thing_a_store_chooses() {
+        let f32_small = EmbeddingType {
+            float: EmbeddingFloat::F32,
+            dim: 64,
+        };
+        let schema = Table::Masks.schema_with(f32_small);
+        assert_eq!(
+            schema.field_with_name("embedding").unwrap().data_type(),
+            &DataType::FixedSizeList(item(DataType::Float32), 64)
+        );
+        assert_eq!(Table::Masks.schema_with(EmbeddingType::default()), Table::Masks.schema());
+        assert_eq!(Table::Images.schema_with(f32_small), Table::Images.schema());
+    }
+
+    #[test]
+    fn bad_ddl_is_refused_with_its_reason() {
+        for (ddl, part) in [
+            ("SELECT 1", "expected CREATE TABLE"),
+            ("CREATE TABLE t (a INT)", "no primary key"),
+            ("CREATE TABLE t (a INT, PRIMARY KEY (b))", "no column 'b'"),
+            ("CREATE TABLE t (a NONSENSE, PRIMARY KEY (a))", "Unsupported SQL type"),
+            ("CREATE TABLE t (a INT, PRIMARY KEY (a)); SELECT 1", "one CREATE TABLE"),
+            ("CREATE TABLE", "?"),
+        ] {
+            let message = parse_create_table(ddl).unwrap_err().to_string();
+            assert!(message.contains(part), "{ddl}: {message}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Writing: one commit, several tables, all or nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use lance::dataset::{Dataset, InsertBuilder, WriteMode, WriteParams};
+
+use super::{CommitRecord, Snapshot, Store};
+use crate::schema::Table;
+use crate::{Error, Result};
+
+/// How often a commit starts again after other writers won.
+const MAX_ATTEMPTS: u32 = 20;
+
+/// Rows to append, by table.
+#[derive(Debug, Default)]
+pub struct Changes {
+    appends: BTreeMap<Table, Vec<RecordBatch>>,
+}
+
+impl Changes {
+    /// No changes yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a batch to a table; an empty batch is no change.
+    pub fn append(&mut self, table: Table, batch: RecordBatch) {
+        if batch.num_rows() > 0 {
+            self.appends.entry(table).or_default().push(batch);
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.appends.is_empty()
+    }
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub struct Commit {
+    /// The store afterwards.
+    pub snapshot: Snapshot,
+    /// False if there was nothing to write and so no new version.
+    pub changed: bool,
+}
+
+impl Store {
+    /// Writes what `plan` asks for, in one commit.
+    ///
+    /// `plan` is given the newest snapshot and says what to add to it. While it runs no other process
+    /// of this machine commits to the store, so keep slow work out of it: it is the place to drop rows
+    /// that the snapshot already holds. It is called again from a newer snapshot when another writer
+    /// was quicker, so it must not spend what it captures.
+    ///
+    /// # Errors
+    /// What `plan` returns, [`Error::ColumnMismatch`] for rows that do not fit their table,
+    /// [`Error::CommitContention`] after 20 lost races, or what Lance and the file system say. Nothing
+    /// is written then, as far as any reader can see.
+    pub async fn commit<F, Planned>(
+        &self,
+        operation: &str,
+        mut plan: F,
+    ) -> Result<Commit>
+    where
+        F: FnMut(Snapshot) -> Planned,
+        Planned: Future<Output = Result<Changes>>,
+    {
+        for attempt in 0..MAX_ATTEMPTS {
+            let guard = self.inner.lock.acquire().await?;
+            let snapshot = self.snapshot().await?;
+            let changes = plan(snapshot.clone()).await?;
+            if changes.is_empty() {
+                return Ok(Commit {
+                    snapshot,
+                    changed: false,
+                });
+            }
+            let applied = self.apply(&snapshot, operation, &changes).await;
+            if let Some(snapshot) = unless_race_lost(applied)?.flatten() {
+                return Ok(Commit {
+                    snapshot,
+                    changed: true,
+                });
+            }
+            drop(guard);
+            back_off(attempt).await;
+        }
+        Err(Error::CommitContention {
+            operation: operation.to_owned(),
+            attempts: MAX_ATTEMPTS,
+        })
+    }
+
+    /// Appends the rows and puts the record; `None` if another writer interfered.
+    async fn apply(
+        &self,
+        head: &Snapshot,
+        operation: &str,
+        changes: &Changes,
+    ) -> Result<Option<Snapshot>> {
+        for (table, batches) in &changes.appends {
+            for batch in batches {
+                self.check_columns(*table, batch)?;
+            }
+        }
+        let mut record = head.record().next(operation);
+        let mut tables = self.recover(head).await?;
+        for (table, batches) in &changes.appends {
+            let dataset = match tables.remove(table) {
+                Some(restored) => Arc::new(restored),
+                None => head.dataset(*table).await?,
+            };
+            let expected = dataset.version_id() + 1;
+            let params = WriteParams {
+                mode: WriteMode::Append,
+                session: Some(self.inner.session.clone()),
+                ..Default::default()
+            };
+            let appended = InsertBuilder::new(dataset)
+                .with_params(&params)
+                .execute(batches.clone())
+                .await?;
+            if appended.version_id() != expected {
+                return Ok(None);
+            }
+            let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+            record.rows.insert(table.name().to_owned(), rows);
+            tables.insert(*table, appended);
+        }
+        self.put(record, tables).await
+    }
+
+    /// Names the new table versions in a commit record; `None` if another writer put one first.
+    pub(super) async fn put(
+        &self,
+        mut record: CommitRecord,
+        tables: BTreeMap<Table, Dataset>,
+    ) -> Result<Option<Snapshot>> {
+        for (table, dataset) in &tables {
+            record.tables.insert(table.name().to_owned(), dataset.version_id());
+        }
+        if !self.inner.files.put_commit(&record).await? {
+            return Ok(None);
+        }
+        tracing::debug!(version = record.version, operation = record.operation, "committed");
+        Ok(Some(Snapshot::with_tables(self.clone(), record, tables)))
+    }
+
+    /// Takes back what a writer left that died before its record was put.
+    ///
+    /// Returns the tables that had to be restored, at their new versions.
+    pub(super) async fn recover(&self, head: &Snapshot) -> Result<BTreeMap<Table, Dataset>> {
+        let mut restored = BTreeMap::new();
+        for table in Table::ALL {
+            let dataset = head.dataset(table).await?;
+            if dataset.latest_version_id().await? == dataset.version_id() {
+                continue;
+            }
+            tracing::warn!(
+                table = table.name(),
+                version = dataset.version_id(),
+                "taking back rows of a commit that was never finished"
+            );
+            let mut dataset = dataset.as_ref().clone();
+            dataset.restore().await?;
+            restored.insert(table, dataset);
+        }
+        Ok(restored)
+    }
+
+    fn check_columns(&self, table: Table, batch: &RecordBatch) -> Result<()> {
+        let declared = self.schema(table);
+        let found = batch.schema();
+        let mismatch = |column: &str, expected: String, found: String| Error::ColumnMismatch {
+            table: table.name(),
+            column: column.to_owned(),
+            expected,
+            found,
+        };
+        for (position, field) in declared.fields().iter().enumerate() {
+            let expected = field.data_type().to_string();
+            let Some(column) = batch.column_by_name(field.name()) else {
+                return Err(mismatch(field.name(), expected, "nothing".to_owned()));
+            };
+            if column.data_type() != field.data_type() {
+                return Err(mismatch(field.name(), expected, column.data_type().to_string()));
+            }
+            if found.fields().find(field.name()).map(|(at, _)| at) != Some(position) {
+                let place = |at: usize| format!("column {at}");
+                return Err(mismatch(field.name(), place(position), "another place".to_owned()));
+            }
+            if !field.is_nullable() && column.null_count() > 0 {
+                let nulls = format!("{} nulls", column.null_count());
+                return Err(mismatch(field.name(), "no nulls".to_owned(), nulls));
+            }
+        }
+        if declared.fields().len() != found.fields().len() {
+            let count = |n: usize| format!("{n} columns");
+            let (expected, found) = (declared.fields().len(), found.fields().len());
+            return Err(mismatch("*", count(expected), count(found)));
+        }
+        Ok(())
+    }
+}
+
+/// `None` where Lance refused a change because another writer's came first.
+pub(super) fn unless_race_lost<T>(done: Result<T>) -> Result<Option<T>> {
+    match done {
+        Err(Error::Lance(
+            lance::Error::CommitConflict { .. }
+            | lance::Error::RetryableCommitConflict { .. }
+            | lance::Error::IncompatibleTransaction { .. },
+        )) => Ok(None),
+        done => done.map(Some),
+    }
+}
+
+/// Waits a little, longer each time, and not as long as the other writer does.
+pub(super) async fn back_off(attempt: u32) {
+    let spread = u64::from(std::process::id()) ^ u64::from(chrono::Utc::now().timestamp_subsec_nanos());
+    let ceiling = 20u64 << attempt.min(6);
+    tokio::time::sleep(Duration::from_millis(spread % ceiling + 1)).await;
+}

@@ -1,0 +1,52 @@
+//! The lock that makes writers of a local store take turns.
+//!
+//! It is an advisory lock on `STORE/lock`, which the kernel frees when the holder ends, however it
+//! ends. Other stores have none: there, commit records alone keep writers apart (see [`super`]).
+
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
+
+use crate::{Error, Result};
+
+pub(super) const FILE_NAME: &str = "lock";
+
+#[derive(Debug)]
+pub(super) struct CommitLock {
+    directory: Option<PathBuf>,
+}
+
+/// Holds the lock until dropped.
+pub(super) struct CommitGuard {
+    _file: Option<File>,
+}
+
+impl CommitLock {
+    /// The lock of the store in `directory`, or of a store that is not a local directory.
+    pub fn new(directory: Option<PathBuf>) -> Self {
+        Self { directory }
+    }
+
+    /// Waits for the lock.
+    pub async fn acquire(&self) -> Result<CommitGuard> {
+        let Some(directory) = self.directory.clone() else {
+            return Ok(CommitGuard { _file: None });
+        };
+        tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
+            let path = directory.join(FILE_NAME);
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(Error::file("open for writing", &path))?;
+            file.lock().map_err(Error::file("lock", &path))?;
+            Ok(CommitGuard { _file: Some(file) })
+        })
+        .await
+        .map_err(|source| Error::Worker {
+            task: "waiting for the store's lock",
+            source,
+        })?
+    }
+}

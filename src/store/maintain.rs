@@ -1,0 +1,382 @@
+//! Upkeep: tags, compaction, clean-up, sizes.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lance::dataset::Dataset;
+use lance::dataset::cleanup::CleanupPolicyBuilder;
+use lance::dataset::optimize::{
+    CompactionOptions, RewriteResult, commit_compaction, plan_compaction,
+};
+use lance::dataset::statistics::DatasetStatisticsExt;
+use lance::dataset::transaction::Operation;
+use lance::dataset::index::DatasetIndexRemapperOptions;
+use serde::Serialize;
+
+use super::commit::{back_off, unless_race_lost};
+use super::{Snapshot, Store, Tag};
+use crate::names::check_name;
+use crate::schema::Table;
+use crate::{Error, Result};
+
+/// Commits younger than this are never cleaned up where no lock shows who is still writing.
+const MIN_AGE_WITHOUT_LOCK: TimeDelta = TimeDelta::hours(1);
+
+/// What a compaction did to one table.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CompactStats {
+    /// The table's name.
+    pub table: &'static str,
+    /// Data files that were merged.
+    pub files_before: usize,
+    /// Data files they became.
+    pub files_after: usize,
+}
+
+/// What a clean-up removed.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct CleanupStats {
+    /// Commits that can no longer be read.
+    pub commits: u64,
+    /// Lance versions of tables.
+    pub table_versions: u64,
+    /// Bytes given back.
+    pub bytes: u64,
+}
+
+/// Size of one table.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableStats {
+    /// The table's name.
+    pub table: &'static str,
+    /// Its Lance version in the snapshot.
+    pub version: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Data files.
+    pub files: usize,
+    /// Compressed bytes on disk of the rows, all columns.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Gives the snapshot's version a name. It is kept by every clean-up until the tag is deleted.
+    ///
+    /// Each table's Lance dataset gets the same tag, so that other readers of Lance see it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], [`Error::TagExists`], or what Lance says.
+    pub async fn create_tag(&self, tag: &str, snapshot: &Snapshot) -> Result<Tag> {
+        check_name("tag", tag)?;
+        let _guard = self.inner.lock.acquire().await?;
+        if let Some(found) = self.inner.files.read_tag(tag).await? {
+            return Err(Error::TagExists {
+                tag: found.tag,
+                version: found.version,
+            });
+        }
+        for table in Table::ALL {
+            let dataset = snapshot.dataset(table).await?;
+            let tags = dataset.tags();
+            // Without a record of the tag, a Lance tag of that name is left from a creation that died.
+            match tags.create(tag, dataset.version_id()).await {
+                Err(lance::Error::RefConflict { .. }) => {
+                    tags.update(tag, dataset.version_id()).await?;
+                }
+                created => created?,
+            }
+        }
+        let created = Tag {
+            tag: tag.to_owned(),
+            version: snapshot.version(),
+            created_at: Utc::now(),
+        };
+        if self.inner.files.put_tag(&created).await? {
+            return Ok(created);
+        }
+        Err(Error::TagExists {
+            tag: tag.to_owned(),
+            version: self.version_of_tag(tag).await?,
+        })
+    }
+
+    /// Takes a name away; the version it named may then be cleaned up.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTag`], or what Lance says.
+    pub async fn delete_tag(&self, tag: &str) -> Result<()> {
+        let _guard = self.inner.lock.acquire().await?;
+        self.version_of_tag(tag).await?;
+        self.inner.files.delete_tag(tag).await?;
+        let snapshot = self.snapshot().await?;
+        for table in Table::ALL {
+            match snapshot.dataset(table).await?.tags().delete(tag).await {
+                Err(lance::Error::RefNotFound { .. }) => {}
+                deleted => deleted?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Every tag, by name.
+    ///
+    /// # Errors
+    /// [`Error::StoreDamaged`], or what the file system says.
+    pub async fn tags(&self) -> Result<Vec<Tag>> {
+        self.inner.files.tags().await
+    }
+
+    /// The version a tag names.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTag`].
+    pub async fn version_of_tag(&self, tag: &str) -> Result<u64> {
+        check_name("tag", tag)?;
+        match self.inner.files.read_tag(tag).await? {
+            Some(found) => Ok(found.version),
+            None => Err(Error::NoSuchTag {
+                tag: tag.to_owned(),
+            }),
+        }
+    }
+
+    /// Merges small data files, in one commit. Rows and their order stay as they are.
+    ///
+    /// Files are rewritten while others write; only the switch to them waits for the lock.
+    ///
+    /// # Errors
+    /// [`Error::CommitContention`] if other writers changed the same files each time, or what Lance
+    /// says.
+    pub async fn compact(&self) -> Result<Vec<CompactStats>> {
+        const ATTEMPTS: u32 = 5;
+        for attempt in 0..ATTEMPTS {
+            let snapshot = self.snapshot().await?;
+            let mut rewritten = Vec::new();
+            for table in Table::ALL {
+                rewritten.extend(rewrite(&snapshot, table).await?);
+            }
+            if rewritten.is_empty() {
+                return Ok(Vec::new());
+            }
+            if let Some(stats) = unless_race_lost(self.switch(rewritten).await)?.flatten() {
+                return Ok(stats);
+            }
+            back_off(attempt).await;
+        }
+        Err(Error::CommitContention {
+            operation: "compact".to_owned(),
+            attempts: ATTEMPTS,
+        })
+    }
+
+    /// Commits rewritten files; `None` if another writer interfered.
+    async fn switch(&self, rewritten: Vec<Rewritten>) -> Result<Option<Vec<CompactStats>>> {
+        let _guard = self.inner.lock.acquire().await?;
+        let head = self.snapshot().await?;
+        let mut tables = self.recover(&head).await?;
+        let mut stats = Vec::new();
+        for part in rewritten {
+            let mut dataset = match tables.remove(&part.table) {
+                Some(restored) => restored,
+                None => head.dataset(part.table).await?.as_ref().clone(),
+            };
+            let before = dataset.version_id();
+            let metrics = commit_compaction(
+                &mut dataset,
+                part.results,
+                Arc::new(DatasetIndexRemapperOptions::default()),
+                &part.options,
+            )
+            .await?;
+            if !is_one_rewrite(&dataset, before).await? {
+                return Ok(None);
+            }
+            stats.push(CompactStats {
+                table: part.table.name(),
+                files_before: metrics.fragments_removed,
+                files_after: metrics.fragments_added,
+            });
+            tables.insert(part.table, dataset);
+        }
+        let committed = self.put(head.record().next("compact"), tables).await?;
+        Ok(committed.map(|_| stats))
+    }
+
+    /// Removes commits older than `older_than`, and every file that only they need.
+    ///
+    /// The newest commit and tagged ones stay, whatever their age.
+    ///
+    /// # Errors
+    /// What Lance and the file system say.
+    pub async fn cleanup(&self, older_than: TimeDelta) -> Result<CleanupStats> {
+        let _guard = self.inner.lock.acquire().await?;
+        let age = match self.inner.files.local_path() {
+            Some(_) => older_than,
+            None => older_than.max(MIN_AGE_WITHOUT_LOCK),
+        };
+        let head = self.snapshot().await?;
+        let restored = self.recover(&head).await?;
+        let head = if restored.is_empty() {
+            head
+        } else {
+            let record = head.record().next("recover");
+            match self.put(record, restored).await? {
+                Some(recovered) => recovered,
+                None => return Ok(CleanupStats::default()),
+            }
+        };
+
+        let tagged = self.tags().await?.iter().map(|tag| tag.version).collect();
+        let plan = plan_cleanup(self.log().await?, &tagged, Utc::now() - age);
+        let mut stats = CleanupStats::default();
+        for version in &plan.remove {
+            self.inner.files.delete_commit(*version).await?;
+            stats.commits += 1;
+        }
+        for table in Table::ALL {
+            let dataset = head.dataset(table).await?;
+            let keep = plan.keep.get(table.name());
+            let versions = dataset.version_refs().await?.into_iter().map(|found| found.version);
+            let old: Vec<u64> = versions
+                .filter(|version| *version < dataset.version_id())
+                .filter(|version| keep.is_none_or(|keep| !keep.contains(version)))
+                .collect();
+            if old.is_empty() {
+                continue;
+            }
+            let policy = CleanupPolicyBuilder::default()
+                .versions(old)?
+                .error_if_tagged_old_versions(false)
+                .build();
+            let removed = dataset.cleanup_with_policy(policy).await?;
+            stats.table_versions += removed.old_versions;
+            stats.bytes += removed.bytes_removed;
+        }
+        Ok(stats)
+    }
+}
+
+impl Snapshot {
+    /// Rows, files and bytes of every table.
+    ///
+    /// # Errors
+    /// What Lance says.
+    pub async fn stats(&self) -> Result<Vec<TableStats>> {
+        let mut stats = Vec::new();
+        for table in Table::ALL {
+            let dataset = self.dataset(table).await?;
+            let fields = dataset.calculate_data_stats().await?.fields;
+            stats.push(TableStats {
+                table: table.name(),
+                version: dataset.version_id(),
+                rows: dataset.count_rows(None).await? as u64,
+                files: dataset.count_fragments(),
+                bytes: fields.iter().map(|field| field.bytes_on_disk).sum(),
+            });
+        }
+        Ok(stats)
+    }
+}
+
+/// A table's small files, rewritten and not yet committed.
+struct Rewritten {
+    table: Table,
+    options: CompactionOptions,
+    results: Vec<RewriteResult>,
+}
+
+/// Whether one compaction, and no other writer, brought the table from version `before` to this one.
+///
+/// Lance commits a compaction in two versions: one reserves ids for the new files.
+async fn is_one_rewrite(dataset: &Dataset, before: u64) -> Result<bool> {
+    let mut rewrites = 0;
+    for version in before + 1..=dataset.version_id() {
+        let transaction = dataset.read_transaction_by_version(version).await?;
+        match transaction.map(|transaction| transaction.operation) {
+            Some(Operation::ReserveFragments { .. }) => {}
+            Some(Operation::Rewrite { .. }) => rewrites += 1,
+            _ => return Ok(false),
+        }
+    }
+    Ok(rewrites == 1)
+}
+
+async fn rewrite(snapshot: &Snapshot, table: Table) -> Result<Option<Rewritten>> {
+    let dataset = snapshot.dataset(table).await?;
+    let plan = plan_compaction(&dataset, &CompactionOptions::default()).await?;
+    let mut results = Vec::new();
+    for task in plan.compaction_tasks() {
+        results.push(task.execute(&dataset).await?);
+    }
+    Ok((!results.is_empty()).then(|| Rewritten {
+        table,
+        options: plan.options().clone(),
+        results,
+    }))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct CleanupPlan {
+    /// Commits to remove.
+    remove: Vec<u64>,
+    /// Lance versions that remaining commits name, by table.
+    keep: BTreeMap<String, BTreeSet<u64>>,
+}
+
+/// Which commits go: those before `cutoff` that are neither the newest nor tagged.
+fn plan_cleanup(
+    log: Vec<super::CommitRecord>,
+    tagged: &HashSet<u64>,
+    cutoff: DateTime<Utc>,
+) -> CleanupPlan {
+    let newest = log.iter().map(|record| record.version).max();
+    let mut plan = CleanupPlan {
+        remove: Vec::new(),
+        keep: BTreeMap::new(),
+    };
+    for record in log {
+        let pinned = Some(record.version) == newest || tagged.contains(&record.version);
+        if !pinned && record.committed_at < cutoff {
+            plan.remove.push(record.version);
+            continue;
+        }
+        for (table, version) in record.tables {
+            plan.keep.entry(table).or_default().insert(version);
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::CommitRecord;
+
+    fn record(version: u64, minute: i64, images: u64) -> CommitRecord {
+        let mut record = CommitRecord::first();
+        record.version = version;
+        record.committed_at = DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        record.tables.insert("images".to_owned(), images);
+        record
+    }
+
+    #[test]
+    fn cleanup_keeps_the_newest_the_young_and_the_tagged() {
+        let log = vec![record(1, 0, 1), record(2, 1, 2), record(3, 2, 3), record(4, 3, 3)];
+        let cutoff = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        let none = HashSet::new();
+
+        let all_old = plan_cleanup(log.clone(), &none, cutoff(100));
+        assert_eq!(all_old.remove, [1, 2, 3]);
+        assert_eq!(all_old.keep["images"], BTreeSet::from([3]));
+
+        let tagged = plan_cleanup(log.clone(), &HashSet::from([2]), cutoff(100));
+        assert_eq!(tagged.remove, [1, 3]);
+        assert_eq!(tagged.keep["images"], BTreeSet::from([2, 3]));
+
+        let young = plan_cleanup(log, &none, cutoff(1));
+        assert_eq!(young.remove, [1]);
+        assert_eq!(plan_cleanup(Vec::new(), &none, cutoff(1)).remove, [0u64; 0]);
+    }
+}

@@ -1,0 +1,218 @@
+//! The store: a directory (or object-store prefix) of Lance datasets that change together.
+//!
+//! What comes in: record batches for one or more tables, written in one [`Store::commit`]. What goes
+//! out: [`Snapshot`]s, each a set of table versions that belong together. Nothing here knows what the
+//! rows mean.
+//!
+//! ```text
+//! STORE/
+//!   grainstore.json          format version and embedding type
+//!   commits/0000000042.json  one record per commit: the version of every table
+//!   tags/NAME.json           a commit by name
+//!   lock                     held while committing (local stores)
+//!   images.lance/ ...        one plain Lance dataset per table
+//! ```
+//!
+//! # Why a commit is atomic across tables
+//!
+//! Lance makes a change to one dataset atomic. A commit record makes a change to several: readers open
+//! every table at the versions the newest record names, so rows of a commit whose record is not yet
+//! written are not seen, in any table. The record is put with *create, fail if it exists*, which local
+//! file systems and object stores do atomically, so of two writers that start from the same record one
+//! wins and the other starts again from the winner's. A writer that dies midway leaves table versions
+//! that no record names; the next commit finds them (a table's latest version is not the one recorded)
+//! and restores the recorded ones first. Safety rests on the records alone; the lock of local stores
+//! only spares writers the retries, and the kernel frees it when its holder dies.
+
+mod commit;
+mod files;
+mod lock;
+mod maintain;
+pub mod rows;
+mod snapshot;
+
+use std::sync::Arc;
+
+use lance::dataset::builder::DatasetBuilder;
+use lance::dataset::{Dataset, WriteMode, WriteParams};
+use lance::session::Session;
+
+pub use commit::{Changes, Commit};
+pub use files::{CommitRecord, StoreOptions, Tag};
+pub use maintain::{CleanupStats, CompactStats, TableStats};
+pub use snapshot::{Scan, Snapshot};
+
+use crate::schema::Table;
+use crate::{Error, Result};
+use files::{FORMAT_VERSION, StoreFiles, StoreHeader};
+use lock::CommitLock;
+
+/// Bytes of decoded Lance metadata and index pages a store may keep in memory.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// A store, open for reading and writing. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    uri: String,
+    files: StoreFiles,
+    lock: CommitLock,
+    options: StoreOptions,
+    session: Arc<Session>,
+}
+
+impl Store {
+    /// Opens the store at `uri`: a directory, or a URI that Lance knows.
+    ///
+    /// # Errors
+    /// [`Error::StoreNotFound`], [`Error::StoreFormat`] if another version of grainstore wrote it,
+    /// [`Error::StoreDamaged`], or what the file system says.
+    pub async fn open(uri: &str) -> Result<Self> {
+        let (uri, files) = StoreFiles::connect(uri).await?;
+        let header = match files.read_header().await? {
+            Some(header) => header,
+            None if files.is_empty().await? => return Err(Error::StoreNotFound { uri }),
+            None => return Err(Error::NotAStore { uri }),
+        };
+        Self::with_header(uri, files, header).await
+    }
+
+    /// Opens the store at `uri`, creating it first where there is nothing.
+    ///
+    /// Two processes may do this at once; the options of the first count.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`Error::NotAStore`] if the place holds something else.
+    pub async fn open_or_create(uri: &str, options: StoreOptions) -> Result<Self> {
+        let (uri, files) = StoreFiles::connect(uri).await?;
+        let header = match files.read_header().await? {
+            Some(header) => header,
+            None if files.is_empty().await? => files.create_header(options).await?,
+            None => return Err(Error::NotAStore { uri }),
+        };
+        Self::with_header(uri, files, header).await
+    }
+
+    async fn with_header(uri: String, files: StoreFiles, header: StoreHeader) -> Result<Self> {
+        if header.format_version != FORMAT_VERSION {
+            let advice = if header.format_version > FORMAT_VERSION {
+                "update grainstore"
+            } else {
+                "copy its rows into a new store with 'grainstore sql -o'"
+            };
+            return Err(Error::StoreFormat {
+                uri,
+                found: header.format_version,
+                expected: FORMAT_VERSION,
+                advice,
+            });
+        }
+        let registry = files.registry();
+        let store = Self {
+            inner: Arc::new(Inner {
+                lock: CommitLock::new(files.local_path()),
+                uri,
+                files,
+                options: header.options,
+                session: Arc::new(Session::new(CACHE_BYTES, CACHE_BYTES, registry)),
+            }),
+        };
+        if store.inner.files.newest_commit().await?.is_none() {
+            store.create_tables().await?;
+        }
+        Ok(store)
+    }
+
+    /// The store's directory or prefix.
+    pub fn uri(&self) -> &str {
+        &self.inner.uri
+    }
+
+    /// What was chosen when the store was created.
+    pub fn options(&self) -> StoreOptions {
+        self.inner.options
+    }
+
+    /// The Arrow schema of a table in this store.
+    pub fn schema(&self, table: Table) -> arrow::datatypes::SchemaRef {
+        table.schema_with(self.inner.options.embedding)
+    }
+
+    /// The tables as the newest commit left them.
+    ///
+    /// # Errors
+    /// [`Error::StoreDamaged`], or what the file system says.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        match self.inner.files.newest_commit().await? {
+            Some(record) => Ok(Snapshot::new(self.clone(), record)),
+            None => Err(Error::StoreNotFound {
+                uri: self.uri().to_owned(),
+            }),
+        }
+    }
+
+    /// The tables as commit `version` left them.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchVersion`] if there is none, or it was cleaned up.
+    pub async fn snapshot_at(&self, version: u64) -> Result<Snapshot> {
+        let record = self.inner.files.read_commit(version).await?;
+        let record = record.ok_or(Error::NoSuchVersion { version })?;
+        Ok(Snapshot::new(self.clone(), record))
+    }
+
+    /// Every commit that was not cleaned up, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::StoreDamaged`], or what the file system says.
+    pub async fn log(&self) -> Result<Vec<CommitRecord>> {
+        self.inner.files.commits().await
+    }
+
+    fn table_uri(&self, table: Table) -> String {
+        format!("{}/{}.lance", self.inner.uri.trim_end_matches('/'), table.name())
+    }
+
+    async fn open_table(&self, table: Table, version: Option<u64>) -> Result<Dataset> {
+        let mut builder = DatasetBuilder::from_uri(self.table_uri(table))
+            .with_session(self.inner.session.clone());
+        if let Some(version) = version {
+            builder = builder.with_version(version);
+        }
+        Ok(builder.load().await?)
+    }
+
+    /// Creates the datasets and the first commit record; safe to repeat and to run twice at once.
+    async fn create_tables(&self) -> Result<()> {
+        let _guard = self.inner.lock.acquire().await?;
+        if self.inner.files.newest_commit().await?.is_some() {
+            return Ok(());
+        }
+        let mut record = CommitRecord::first();
+        for table in Table::ALL {
+            let dataset = match self.create_table(table).await {
+                Err(lance::Error::DatasetAlreadyExists { .. }) => {
+                    self.open_table(table, None).await?
+                }
+                created => created?,
+            };
+            record.tables.insert(table.name().to_owned(), dataset.version_id());
+        }
+        self.inner.files.put_commit(&record).await?;
+        Ok(())
+    }
+
+    async fn create_table(&self, table: Table) -> Result<Dataset, lance::Error> {
+        let empty = arrow::array::RecordBatchIterator::new([], self.schema(table));
+        let params = WriteParams {
+            mode: WriteMode::Create,
+            session: Some(self.inner.session.clone()),
+            ..Default::default()
+        };
+        Dataset::write(empty, &self.table_uri(table), Some(params)).await
+    }
+}

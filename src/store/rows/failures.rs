@@ -1,0 +1,40 @@
+//! Rows of `failures`.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+use crate::names::ContentId;
+use crate::schema::Table;
+
+/// One item that could not be used; see `schemas/10_failures.sql`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the DDL documents the columns, once
+pub struct FailureRow {
+    pub failure_id: ContentId,
+    pub stage: String,
+    pub dataset: Option<String>,
+    pub item: String,
+    pub image_id: Option<ContentId>,
+    pub reason: String,
+    pub failed_at: DateTime<Utc>,
+}
+
+impl FailureRow {
+    /// A failure now; its id makes the same failure found again the same row.
+    pub fn new(stage: &str, dataset: &str, item: &str, reason: &str) -> Self {
+        Self {
+            failure_id: ContentId::of_parts([stage, dataset, item, reason]),
+            stage: stage.to_owned(),
+            dataset: Some(dataset.to_owned()),
+            item: item.to_owned(),
+            image_id: None,
+            reason: reason.to_owned(),
+            failed_at: Utc::now(),
+        }
+    }
+}
+
+impl Row for FailureRow {
+    const TABLE: Table = Table::Failures;
+}

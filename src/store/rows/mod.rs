@@ -1,0 +1,54 @@
+//! Rows as Rust values: one struct per table that is read or written row by row.
+//!
+//! A struct's field names are the table's column names, and appear nowhere else in Rust. Batches are
+//! made from the table's Arrow schema, so a struct that does not fit its table fails in the tests of
+//! this module, not in a store. Masks with their embeddings are too big for this and have a codec of
+//! their own.
+
+mod class_sets;
+mod failures;
+//GT mod ground_truth;
+mod images;
+mod labels;
+
+use arrow::array::RecordBatch;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use class_sets::ClassRow;
+pub use failures::FailureRow;
+//GT pub use ground_truth::{GroundTruthRow, RleRow};
+pub use images::ImageRow;
+pub use labels::LabelRow;
+
+use crate::schema::Table;
+use crate::{Error, Result};
+
+/// A row of a table.
+pub trait Row: Serialize + DeserializeOwned {
+    /// The table.
+    const TABLE: Table;
+
+    /// Rows as one record batch with the table's schema.
+    ///
+    /// # Errors
+    /// [`Error::RowCodec`] if a value does not fit its column.
+    fn to_batch(rows: &[Self]) -> Result<RecordBatch> {
+        let schema = Self::TABLE.schema();
+        serde_arrow::to_record_batch(schema.fields(), &rows).map_err(|err| Error::RowCodec {
+            table: Self::TABLE.name(),
+            reason: err.message().to_owned(),
+        })
+    }
+
+    /// The rows of a batch that holds all the table's columns.
+    ///
+    /// # Errors
+    /// [`Error::RowCodec`] if a column is missing or of another type.
+    fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>> {
+        serde_arrow::from_record_batch(batch).map_err(|err| Error::RowCodec {
+            table: Self::TABLE.name(),
+            reason: err.message().to_owned(),
+        })
+    }
+}

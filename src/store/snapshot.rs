@@ -1,0 +1,148 @@
+//! Reading: tables at versions that belong together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::logical_expr::Expr;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use lance::dataset::Dataset;
+use lance::dataset::scanner::Scanner;
+use tokio::sync::OnceCell;
+
+use super::{CommitRecord, Store};
+use crate::schema::Table;
+use crate::{Error, Result};
+
+/// The store as one commit left it. Later commits do not show in it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    store: Store,
+    record: Arc<CommitRecord>,
+    tables: Arc<[OnceCell<Arc<Dataset>>; Table::ALL.len()]>,
+}
+
+impl Snapshot {
+    pub(super) fn new(store: Store, record: CommitRecord) -> Self {
+        Self::with_tables(store, record, BTreeMap::new())
+    }
+
+    pub(super) fn with_tables(
+        store: Store,
+        record: CommitRecord,
+        mut open: BTreeMap<Table, Dataset>,
+    ) -> Self {
+        let tables = Table::ALL.map(|table| OnceCell::new_with(open.remove(&table).map(Arc::new)));
+        Self {
+            store,
+            record: Arc::new(record),
+            tables: Arc::new(tables),
+        }
+    }
+
+    /// The store's version.
+    pub fn version(&self) -> u64 {
+        self.record.version
+    }
+
+    /// The commit this is a snapshot of.
+    pub fn record(&self) -> &CommitRecord {
+        &self.record
+    }
+
+    /// The store it belongs to.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A table's Lance dataset, at its version in this snapshot.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchVersion`] if it was cleaned up, [`Error::StoreDamaged`] if the record does not
+    /// name the table, or what Lance says.
+    pub async fn dataset(&self, table: Table) -> Result<Arc<Dataset>> {
+        let open = || async {
+            let version = self.record.tables.get(table.name()).copied();
+            let version = version.ok_or_else(|| Error::StoreDamaged {
+                path: format!("commits/{}", self.record.version),
+                reason: format!("it names no version of table '{}'", table.name()),
+            })?;
+            match self.store.open_table(table, Some(version)).await {
+                Err(Error::Lance(lance::Error::VersionNotFound { .. })) => {
+                    Err(Error::NoSuchVersion {
+                        version: self.record.version,
+                    })
+                }
+                opened => Ok(Arc::new(opened?)),
+            }
+        };
+        self.tables[table as usize].get_or_try_init(open).await.cloned()
+    }
+
+    /// Number of rows of a table, from its metadata.
+    ///
+    /// # Errors
+    /// What Lance says.
+    pub async fn count(&self, table: Table) -> Result<u64> {
+        Ok(self.dataset(table).await?.count_rows(None).await? as u64)
+    }
+
+    /// Starts a scan of a table.
+    ///
+    /// # Errors
+    /// As [`Snapshot::dataset`].
+    pub async fn scan(&self, table: Table) -> Result<Scan> {
+        let mut scanner = self.dataset(table).await?.scan();
+        scanner.scan_in_order(true);
+        Ok(Scan { scanner })
+    }
+}
+
+/// A scan of one table: choose columns and rows, then stream.
+pub struct Scan {
+    scanner: Scanner,
+}
+
+impl Scan {
+    /// Reads only these columns.
+    ///
+    /// # Errors
+    /// If the table has no such column.
+    pub fn project(mut self, columns: &[&str]) -> Result<Self> {
+        self.scanner.project(columns)?;
+        Ok(self)
+    }
+
+    /// Reads only the rows for which `filter` holds.
+    pub fn filter(mut self, filter: Expr) -> Self {
+        self.scanner.filter_expr(filter);
+        self
+    }
+
+    /// Reads at most this many rows.
+    ///
+    /// # Errors
+    /// If the number is above 2^63.
+    pub fn limit(mut self, rows: u64) -> Result<Self> {
+        self.scanner.limit(i64::try_from(rows).ok(), None)?;
+        Ok(self)
+    }
+
+    /// The rows, batch by batch, in the order they were written.
+    ///
+    /// # Errors
+    /// What Lance says, at once or while streaming.
+    pub async fn stream(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let stream = self.scanner.try_into_stream().await?;
+        Ok(Box::pin(stream.map_err(Error::from)))
+    }
+
+    /// Every row, in memory: only for scans whose size has a bound.
+    ///
+    /// # Errors
+    /// What Lance says.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        self.stream().await?.try_collect().await
+    }
+}

@@ -1,0 +1,6 @@
+//! The one integration-test binary: linking Lance and DataFusion takes long, so it is done once.
+
+#![allow(missing_docs)]
+
+mod store;
+mod support;

@@ -1,0 +1,81 @@
+//! What several test modules need.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use grainstore::names::ContentId;
+use grainstore::schema::Table;
+use grainstore::store::rows::{ImageRow, LabelRow, Row};
+use grainstore::store::{Changes, Snapshot, Store, StoreOptions};
+
+/// A store in a fresh directory, which lives as long as the guard.
+pub async fn new_store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = Store::open_or_create(path.to_str().unwrap(), StoreOptions::default())
+        .await
+        .unwrap();
+    (dir, store)
+}
+
+/// A time that is the same in every run.
+pub fn instant(minute: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
+}
+
+/// An image row that differs with `n` and is otherwise plain.
+pub fn image(n: u32) -> ImageRow {
+    ImageRow {
+        image_id: ContentId::of_bytes(&n.to_le_bytes()),
+        file_name: format!("{n:06}.jpg"),
+        root: "/photos".to_owned(),
+        width: 640,
+        height: 480,
+        orientation: 1,
+        format: "jpeg".to_owned(),
+        file_bytes: 1000 + i64::from(n),
+        source: "target".to_owned(),
+        split: Some("val".to_owned()),
+        dataset: "test".to_owned(),
+        external_id: Some(i64::from(n)),
+        attributes: None,
+        ingested_at: instant(0),
+    }
+}
+
+/// A label of image `n`.
+pub fn label(n: u32, label: &str) -> LabelRow {
+    LabelRow {
+        image_id: image(n).image_id,
+        dataset: "test".to_owned(),
+        label: label.to_owned(),
+        origin: "folder".to_owned(),
+        ingested_at: instant(0),
+    }
+}
+
+/// Commits rows to one table.
+pub async fn append<R: Row>(store: &Store, rows: &[R]) -> Snapshot {
+    let batch = R::to_batch(rows).unwrap();
+    let commit = store
+        .commit("test", async |_| {
+            let mut changes = Changes::new();
+            changes.append(R::TABLE, batch.clone());
+            Ok(changes)
+        })
+        .await
+        .unwrap();
+    commit.snapshot
+}
+
+/// Every row of a table, in order.
+pub async fn rows<R: Row>(snapshot: &Snapshot) -> Vec<R> {
+    let batches = snapshot.scan(R::TABLE).await.unwrap().collect().await.unwrap();
+    batches.iter().flat_map(|batch| R::from_batch(batch).unwrap()).collect()
+}
+
+/// Row counts of images and labels.
+pub async fn counts(snapshot: &Snapshot) -> (u64, u64) {
+    (
+        snapshot.count(Table::Images).await.unwrap(),
+        snapshot.count(Table::Labels).await.unwrap(),
+    )
+}
