@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use crate::geometry::Size;
+
 /// What the library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -97,7 +99,9 @@ pub enum Error {
     },
 
     /// A tag of that name exists already.
-    #[error("tag '{tag}' exists already (version {version}); delete it first or choose another name")]
+    #[error(
+        "tag '{tag}' exists already (version {version}); delete it first or choose another name"
+    )]
     TagExists {
         /// The tag.
         tag: String,
@@ -106,7 +110,9 @@ pub enum Error {
     },
 
     /// A name holds characters that cannot stand in a file name or an id.
-    #[error("'{name}' cannot name a {what}: use ASCII letters, digits, '.', '_' and '-', at most 100")]
+    #[error(
+        "'{name}' cannot name a {what}: use ASCII letters, digits, '.', '_' and '-', at most 100"
+    )]
     InvalidName {
         /// What was to be named.
         what: &'static str,
@@ -164,6 +170,261 @@ pub enum Error {
         reason: String,
     },
 
+    /// An image has more pixels than a mask can count.
+    #[error("image of {size} pixels (height x width) has more than {max} pixels", max = u32::MAX)]
+    MaskTooLarge {
+        /// The size asked for.
+        size: Size,
+    },
+    /// A bitmap does not hold one byte per pixel.
+    #[error("bitmap of a {size} mask has {found} bytes, expected {expected}")]
+    BitmapLength {
+        /// Size of the mask.
+        size: Size,
+        /// Bytes the size asks for.
+        expected: u32,
+        /// Bytes given.
+        found: usize,
+    },
+    /// The runs of a mask go on past its last pixel.
+    #[error("run {index} of a {size} mask ends at pixel {end}, expected at most {expected}")]
+    RunsTooLong {
+        /// Size of the mask.
+        size: Size,
+        /// Zero-based index of the first run that does not fit.
+        index: usize,
+        /// Pixels counted up to the end of that run.
+        end: u64,
+        /// Pixels of the mask.
+        expected: u32,
+    },
+    /// Compressed counts hold a byte outside their alphabet.
+    #[error(
+        "counts of a {size} mask hold byte {byte} at position {position}, expected 48 ('0') to 111 ('o')"
+    )]
+    CountsByte {
+        /// Size of the mask.
+        size: Size,
+        /// Zero-based position in the string.
+        position: usize,
+        /// The byte found there.
+        byte: u8,
+    },
+    /// Compressed counts stop in the middle of a run.
+    #[error("counts of a {size} mask end inside a run, after {length} bytes")]
+    CountsTruncated {
+        /// Size of the mask.
+        size: Size,
+        /// Bytes given.
+        length: usize,
+    },
+    /// The RLE codec refused a mask.
+    #[error("rle codec refused a {size} mask")]
+    RleCodec {
+        /// Size of the mask.
+        size: Size,
+        /// What the codec says.
+        #[source]
+        source: hotcoco::Error,
+    },
+    /// Two masks that belong to one image differ in size.
+    #[error("masks differ in size: expected {expected}, found {found}")]
+    SizeMismatch {
+        /// Size of the first mask.
+        expected: Size,
+        /// Size of the mask that differs.
+        found: Size,
+    },
+    /// A polygon has fewer than three points.
+    #[error("polygon {polygon} has {found} numbers, expected at least 6 (three points)")]
+    PolygonTooShort {
+        /// Zero-based index of the polygon.
+        polygon: usize,
+        /// Numbers given.
+        found: usize,
+    },
+    /// A flat polygon ends in an x without its y.
+    #[error("polygon {polygon} has {found} numbers, expected an even count (x, y pairs)")]
+    PolygonOddLength {
+        /// Zero-based index of the polygon.
+        polygon: usize,
+        /// Numbers given.
+        found: usize,
+    },
+    /// A polygon has a NaN or infinite coordinate.
+    #[error(
+        "polygon {polygon} has coordinate {value} at position {index}, expected a finite number"
+    )]
+    PolygonNotFinite {
+        /// Zero-based index of the polygon.
+        polygon: usize,
+        /// Zero-based position in its flat list of numbers.
+        index: usize,
+        /// The coordinate found there.
+        value: f64,
+    },
+    /// Two lists that go together differ in length.
+    #[error("'{list}' has {found} entries, expected {expected}, one for each of '{of}'")]
+    LengthMismatch {
+        /// Name of the list with the wrong length.
+        list: &'static str,
+        /// Name of the list it goes with.
+        of: &'static str,
+        /// Length of the latter.
+        expected: usize,
+        /// Length of the former.
+        found: usize,
+    },
+    /// A score is not a number, so it has no place in an order.
+    #[error("score {index} is not a number")]
+    ScoreNotANumber {
+        /// Zero-based index of the score.
+        index: usize,
+    },
+    /// An IoU threshold is outside its range.
+    #[error("iou threshold is {value}, expected a number from 0 to 1")]
+    IouThreshold {
+        /// The threshold given.
+        value: f64,
+    },
+
+    /// The file holds no bytes.
+    #[error("the file is empty")]
+    EmptyFile,
+
+    /// The bytes start like no known image format.
+    #[error("not an image: the file starts with '{start}'")]
+    NotAnImage {
+        /// The first bytes, escaped.
+        start: String,
+    },
+
+    /// The bytes are of a known kind that is never decoded here, such as HEIC.
+    #[error("'{name}' files cannot be decoded; convert the file to jpeg or png")]
+    UnsupportedFormat {
+        /// Name of the recognised kind of file.
+        name: &'static str,
+    },
+
+    /// The format is read, but not this feature of it.
+    #[error("unsupported {format} image: {reason}")]
+    UnsupportedImage {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// The feature that is not supported.
+        reason: String,
+    },
+
+    /// The file ends before its image does.
+    #[error("truncated {format} image: {reason}")]
+    TruncatedImage {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// What is missing, with expected and found sizes.
+        reason: String,
+    },
+
+    /// The header contradicts itself or the format.
+    #[error("corrupt {format} image: {reason}")]
+    CorruptImage {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// The header gives a width or a height of zero.
+    #[error("{format} image of {width} x {height} has no pixels")]
+    ImageWithoutPixels {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+
+    /// The image has more pixels than allowed.
+    #[error("image of {width} x {height} pixels is over the limit of {limit} pixels")]
+    ImageTooLarge {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Most pixels allowed.
+        limit: u64,
+    },
+
+    /// Decoding the image would take more memory than allowed.
+    #[error(
+        "decoding the image of {width} x {height} pixels takes {needed} bytes, over the limit of {limit} bytes"
+    )]
+    ImageTakesTooMuchMemory {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Bytes needed.
+        needed: u64,
+        /// Most bytes allowed.
+        limit: u64,
+    },
+
+    /// The decoder refused the pixel data.
+    #[error("cannot decode the {format} image")]
+    DecodeImage {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// What the decoder says.
+        #[source]
+        source: image::ImageError,
+    },
+
+    /// The decoder refused the pixel data of a label map.
+    #[error("cannot decode the png label map")]
+    DecodeLabelMap {
+        /// What the decoder says.
+        #[source]
+        source: png::DecodingError,
+    },
+
+    /// The image is of a kind that holds no class indices.
+    #[error(
+        "not a label map: expected a palette, gray (8 bits or less) or rgb8 png, found {found}"
+    )]
+    NotALabelMap {
+        /// Format and colour of the image.
+        found: String,
+    },
+
+    /// A pixel of an RGB label map has a colour outside PASCAL VOC's map.
+    #[error("pixel ({x}, {y}) has colour {color:?}, which is not in the PASCAL VOC colour map")]
+    NotAVocColor {
+        /// Column of the pixel, from 0.
+        x: u32,
+        /// Row of the pixel, from 0.
+        y: u32,
+        /// Red, green and blue.
+        color: [u8; 3],
+    },
+
+    /// An annotation, or an image's set of them, cannot be used.
+    #[error("{reason}")]
+    Annotation {
+        /// What was expected and found.
+        reason: String,
+    },
+
+    /// A label map cannot be read.
+    #[error("label map '{path}'", path = path.display())]
+    LabelMap {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+
     /// A query file or header is wrong, or a parameter does not fit it.
     #[error("query '{query}': {reason}")]
     Query {
@@ -174,7 +435,9 @@ pub enum Error {
     },
 
     /// SQL that would change something, where only reading is allowed.
-    #[error("only queries can be run here ({reason}); rows are written by grainstore's own commands")]
+    #[error(
+        "only queries can be run here ({reason}); rows are written by grainstore's own commands"
+    )]
     ReadOnlySql {
         /// DataFusion's word for what was refused.
         reason: String,

@@ -1,6 +1,10 @@
 //! wip
+pub mod coco;
 pub mod error;
+pub mod geometry;
+pub mod ingest;
 pub mod names;
+pub mod photo;
 pub mod progress;
 pub mod schema;
 pub mod store;

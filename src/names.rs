@@ -25,7 +25,9 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
 }
 
 /// An id made from content: the first 128 bits of a SHA-256, as 32 lower-case hex digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentId(String);
 
@@ -93,7 +95,16 @@ mod tests {
         for good in ["voc", "COCO-mini_2017.v2", "groesse", "a"] {
             check_name("tag", good).unwrap();
         }
-        for bad in ["", "a b", "../x", "a/b", ".hidden", "-x", "a..b", &"x".repeat(101)] {
+        for bad in [
+            "",
+            "a b",
+            "../x",
+            "a/b",
+            ".hidden",
+            "-x",
+            "a..b",
+            &"x".repeat(101),
+        ] {
             assert!(check_name("tag", bad).is_err(), "{bad}");
         }
     }
@@ -101,11 +112,21 @@ mod tests {
     #[test]
     fn ids_are_sha256_prefixes() {
         // FIPS 180-2, appendix B.1
-        assert_eq!(ContentId::of_bytes(b"abc").as_str(), "ba7816bf8f01cfea414140de5dae2223");
-        assert_ne!(ContentId::of_parts(["ab", "c"]), ContentId::of_parts(["a", "bc"]));
+        assert_eq!(
+            ContentId::of_bytes(b"abc").as_str(),
+            "ba7816bf8f01cfea414140de5dae2223"
+        );
+        assert_ne!(
+            ContentId::of_parts(["ab", "c"]),
+            ContentId::of_parts(["a", "bc"])
+        );
         let id = ContentId::of_bytes(b"");
         assert_eq!(ContentId::try_from(id.to_string()).unwrap(), id);
-        for bad in ["", "BA7816BF8F01CFEA414140DE5DAE2223", "ba7816bf8f01cfea414140de5dae222"] {
+        for bad in [
+            "",
+            "BA7816BF8F01CFEA414140DE5DAE2223",
+            "ba7816bf8f01cfea414140de5dae222",
+        ] {
             assert!(ContentId::try_from(bad.to_owned()).is_err());
         }
     }

@@ -230,7 +230,10 @@ pub fn parse_create_table(ddl: &str) -> Result<TableDefinition> {
         };
         for column in primary.columns {
             let Expr::Identifier(column) = column.column.expr else {
-                return Err(fail(&name, "the primary key is not a list of columns".to_owned()));
+                return Err(fail(
+                    &name,
+                    "the primary key is not a list of columns".to_owned(),
+                ));
             };
             if schema.field_with_name(&column.value).is_err() {
                 return Err(fail(&name, format!("no column '{column}' for the key")));
@@ -396,7 +399,10 @@ mod tests {
         let DataType::Struct(parts) = rle.data_type() else {
             panic!("rle is {}", rle.data_type())
         };
-        let parts: Vec<_> = parts.iter().map(|f| (f.name().as_str(), f.data_type())).collect();
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|f| (f.name().as_str(), f.data_type()))
+            .collect();
         assert_eq!(
             parts,
             [
@@ -406,11 +412,19 @@ mod tests {
             ]
         );
         assert_eq!(
-            Table::Images.schema().field_with_name("ingested_at").unwrap().data_type(),
+            Table::Images
+                .schema()
+                .field_with_name("ingested_at")
+                .unwrap()
+                .data_type(),
             &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
         );
         assert_eq!(
-            Table::ClassSets.schema().field_with_name("labels").unwrap().data_type(),
+            Table::ClassSets
+                .schema()
+                .field_with_name("labels")
+                .unwrap()
+                .data_type(),
             &DataType::List(item(DataType::Utf8))
         );
     }
@@ -426,7 +440,10 @@ mod tests {
             schema.field_with_name("embedding").unwrap().data_type(),
             &DataType::FixedSizeList(item(DataType::Float32), 64)
         );
-        assert_eq!(Table::Masks.schema_with(EmbeddingType::default()), Table::Masks.schema());
+        assert_eq!(
+            Table::Masks.schema_with(EmbeddingType::default()),
+            Table::Masks.schema()
+        );
         assert_eq!(Table::Images.schema_with(f32_small), Table::Images.schema());
     }
 
@@ -436,8 +453,14 @@ mod tests {
             ("SELECT 1", "expected CREATE TABLE"),
             ("CREATE TABLE t (a INT)", "no primary key"),
             ("CREATE TABLE t (a INT, PRIMARY KEY (b))", "no column 'b'"),
-            ("CREATE TABLE t (a NONSENSE, PRIMARY KEY (a))", "Unsupported SQL type"),
-            ("CREATE TABLE t (a INT, PRIMARY KEY (a)); SELECT 1", "one CREATE TABLE"),
+            (
+                "CREATE TABLE t (a NONSENSE, PRIMARY KEY (a))",
+                "Unsupported SQL type",
+            ),
+            (
+                "CREATE TABLE t (a INT, PRIMARY KEY (a)); SELECT 1",
+                "one CREATE TABLE",
+            ),
             ("CREATE TABLE", "?"),
         ] {
             let message = parse_create_table(ddl).unwrap_err().to_string();

@@ -60,11 +60,7 @@ impl Store {
     /// What `plan` returns, [`Error::ColumnMismatch`] for rows that do not fit their table,
     /// [`Error::CommitContention`] after 20 lost races, or what Lance and the file system say. Nothing
     /// is written then, as far as any reader can see.
-    pub async fn commit<F, Planned>(
-        &self,
-        operation: &str,
-        mut plan: F,
-    ) -> Result<Commit>
+    pub async fn commit<F, Planned>(&self, operation: &str, mut plan: F) -> Result<Commit>
     where
         F: FnMut(Snapshot) -> Planned,
         Planned: Future<Output = Result<Changes>>,
@@ -141,12 +137,18 @@ impl Store {
         tables: BTreeMap<Table, Dataset>,
     ) -> Result<Option<Snapshot>> {
         for (table, dataset) in &tables {
-            record.tables.insert(table.name().to_owned(), dataset.version_id());
+            record
+                .tables
+                .insert(table.name().to_owned(), dataset.version_id());
         }
         if !self.inner.files.put_commit(&record).await? {
             return Ok(None);
         }
-        tracing::debug!(version = record.version, operation = record.operation, "committed");
+        tracing::debug!(
+            version = record.version,
+            operation = record.operation,
+            "committed"
+        );
         Ok(Some(Snapshot::with_tables(self.clone(), record, tables)))
     }
 
@@ -187,11 +189,19 @@ impl Store {
                 return Err(mismatch(field.name(), expected, "nothing".to_owned()));
             };
             if column.data_type() != field.data_type() {
-                return Err(mismatch(field.name(), expected, column.data_type().to_string()));
+                return Err(mismatch(
+                    field.name(),
+                    expected,
+                    column.data_type().to_string(),
+                ));
             }
             if found.fields().find(field.name()).map(|(at, _)| at) != Some(position) {
                 let place = |at: usize| format!("column {at}");
-                return Err(mismatch(field.name(), place(position), "another place".to_owned()));
+                return Err(mismatch(
+                    field.name(),
+                    place(position),
+                    "another place".to_owned(),
+                ));
             }
             if !field.is_nullable() && column.null_count() > 0 {
                 let nulls = format!("{} nulls", column.null_count());
@@ -221,7 +231,8 @@ pub(super) fn unless_race_lost<T>(done: Result<T>) -> Result<Option<T>> {
 
 /// Waits a little, longer each time, and not as long as the other writer does.
 pub(super) async fn back_off(attempt: u32) {
-    let spread = u64::from(std::process::id()) ^ u64::from(chrono::Utc::now().timestamp_subsec_nanos());
+    let spread =
+        u64::from(std::process::id()) ^ u64::from(chrono::Utc::now().timestamp_subsec_nanos());
     let ceiling = 20u64 << attempt.min(6);
     tokio::time::sleep(Duration::from_millis(spread % ceiling + 1)).await;
 }

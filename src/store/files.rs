@@ -117,20 +117,20 @@ impl StoreFiles {
             .map(|path| std::path::absolute(path).map_err(Error::file("resolve", path)))
             .transpose()?;
         let uri = match &local {
-            Some(path) => path.to_str().map(str::to_owned).ok_or_else(|| Error::Content {
-                path: path.clone(),
-                place: String::new(),
-                reason: "a store's path must be valid UTF-8".to_owned(),
-            })?,
+            Some(path) => path
+                .to_str()
+                .map(str::to_owned)
+                .ok_or_else(|| Error::Content {
+                    path: path.clone(),
+                    place: String::new(),
+                    reason: "a store's path must be valid UTF-8".to_owned(),
+                })?,
             None => uri.to_owned(),
         };
         let registry = Arc::new(ObjectStoreRegistry::default());
-        let (objects, base) = ObjectStore::from_uri_and_params(
-            registry.clone(),
-            &uri,
-            &ObjectStoreParams::default(),
-        )
-        .await?;
+        let (objects, base) =
+            ObjectStore::from_uri_and_params(registry.clone(), &uri, &ObjectStoreParams::default())
+                .await?;
         Ok((
             uri,
             Self {
@@ -189,10 +189,12 @@ impl StoreFiles {
         if self.create_json(&self.path(HEADER), &header).await? {
             return Ok(header);
         }
-        self.read_header().await?.ok_or_else(|| Error::StoreDamaged {
-            path: HEADER.to_owned(),
-            reason: "it appeared and vanished".to_owned(),
-        })
+        self.read_header()
+            .await?
+            .ok_or_else(|| Error::StoreDamaged {
+                path: HEADER.to_owned(),
+                reason: "it appeared and vanished".to_owned(),
+            })
     }
 
     /// Numbers of the commit records there are, in order.
@@ -225,7 +227,8 @@ impl StoreFiles {
 
     /// Puts a record, unless one of that version exists; says whether it did.
     pub async fn put_commit(&self, record: &CommitRecord) -> Result<bool> {
-        self.create_json(&self.commit_path(record.version), record).await
+        self.create_json(&self.commit_path(record.version), record)
+            .await
     }
 
     pub async fn delete_commit(&self, version: u64) -> Result<()> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use lance::dataset::Dataset;
 use lance::dataset::cleanup::CleanupPolicyBuilder;
+use lance::dataset::index::DatasetIndexRemapperOptions;
 use lance::dataset::optimize::{
     CompactionOptions, RewriteResult, commit_compaction, plan_compaction,
 };
 use lance::dataset::statistics::DatasetStatisticsExt;
 use lance::dataset::transaction::Operation;
-use lance::dataset::index::DatasetIndexRemapperOptions;
 use serde::Serialize;
 
 use super::commit::{back_off, unless_race_lost};
@@ -237,7 +237,11 @@ impl Store {
         for table in Table::ALL {
             let dataset = head.dataset(table).await?;
             let keep = plan.keep.get(table.name());
-            let versions = dataset.version_refs().await?.into_iter().map(|found| found.version);
+            let versions = dataset
+                .version_refs()
+                .await?
+                .into_iter()
+                .map(|found| found.version);
             let old: Vec<u64> = versions
                 .filter(|version| *version < dataset.version_id())
                 .filter(|version| keep.is_none_or(|keep| !keep.contains(version)))
@@ -363,7 +367,12 @@ mod tests {
 
     #[test]
     fn cleanup_keeps_the_newest_the_young_and_the_tagged() {
-        let log = vec![record(1, 0, 1), record(2, 1, 2), record(3, 2, 3), record(4, 3, 3)];
+        let log = vec![
+            record(1, 0, 1),
+            record(2, 1, 2),
+            record(3, 2, 3),
+            record(4, 3, 3),
+        ];
         let cutoff = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
         let none = HashSet::new();
 

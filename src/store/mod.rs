@@ -174,7 +174,11 @@ impl Store {
     }
 
     fn table_uri(&self, table: Table) -> String {
-        format!("{}/{}.lance", self.inner.uri.trim_end_matches('/'), table.name())
+        format!(
+            "{}/{}.lance",
+            self.inner.uri.trim_end_matches('/'),
+            table.name()
+        )
     }
 
     async fn open_table(&self, table: Table, version: Option<u64>) -> Result<Dataset> {
@@ -200,7 +204,9 @@ impl Store {
                 }
                 created => created?,
             };
-            record.tables.insert(table.name().to_owned(), dataset.version_id());
+            record
+                .tables
+                .insert(table.name().to_owned(), dataset.version_id());
         }
         self.inner.files.put_commit(&record).await?;
         Ok(())

@@ -77,7 +77,10 @@ impl Snapshot {
                 opened => Ok(Arc::new(opened?)),
             }
         };
-        self.tables[table as usize].get_or_try_init(open).await.cloned()
+        self.tables[table as usize]
+            .get_or_try_init(open)
+            .await
+            .cloned()
     }
 
     /// Number of rows of a table, from its metadata.

@@ -2,5 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod geometry;
+mod photo;
 mod store;
 mod support;

@@ -20,7 +20,12 @@ async fn ddl_arrow_schema_and_fresh_dataset_are_one() {
     for table in Table::ALL {
         let dataset = snapshot.dataset(table).await.unwrap();
         let on_disk = arrow::datatypes::Schema::from(dataset.schema());
-        assert_eq!(on_disk.fields(), table.schema().fields(), "{}", table.name());
+        assert_eq!(
+            on_disk.fields(),
+            table.schema().fields(),
+            "{}",
+            table.name()
+        );
         assert_eq!(dataset.count_rows(None).await.unwrap(), 0);
     }
 }
@@ -33,10 +38,21 @@ async fn a_store_can_hold_other_embeddings() {
         dim: 64,
     };
     let uri = dir.path().to_str().unwrap();
-    let store = Store::open_or_create(uri, StoreOptions { embedding }).await.unwrap();
-    let dataset = store.snapshot().await.unwrap().dataset(Table::Masks).await.unwrap();
+    let store = Store::open_or_create(uri, StoreOptions { embedding })
+        .await
+        .unwrap();
+    let dataset = store
+        .snapshot()
+        .await
+        .unwrap()
+        .dataset(Table::Masks)
+        .await
+        .unwrap();
     let on_disk = arrow::datatypes::Schema::from(dataset.schema());
-    assert_eq!(on_disk.field_with_name("embedding").unwrap().data_type(), &embedding.arrow());
+    assert_eq!(
+        on_disk.field_with_name("embedding").unwrap().data_type(),
+        &embedding.arrow()
+    );
     let reopened = Store::open(uri).await.unwrap();
     assert_eq!(reopened.options().embedding, embedding);
 }
@@ -69,8 +85,16 @@ async fn a_scan_reads_chosen_columns_and_rows() {
         .await
         .unwrap();
     assert!(batches.iter().all(|batch| batch.num_columns() == 1));
-    assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 3);
-    let first = snapshot.scan(Table::Images).await.unwrap().limit(5).unwrap();
+    assert_eq!(
+        batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
+        3
+    );
+    let first = snapshot
+        .scan(Table::Images)
+        .await
+        .unwrap()
+        .limit(5)
+        .unwrap();
     let first = first.collect().await.unwrap();
     assert_eq!(ImageRow::from_batch(&first[0]).unwrap(), written[..5]);
 }
@@ -85,7 +109,10 @@ async fn a_snapshot_does_not_see_later_commits() {
     let past = store.snapshot_at(before.version()).await.unwrap();
     assert_eq!(past.count(Table::Images).await.unwrap(), 1);
     let missing = store.snapshot_at(99).await.unwrap_err();
-    assert!(matches!(missing, Error::NoSuchVersion { version: 99 }), "{missing}");
+    assert!(
+        matches!(missing, Error::NoSuchVersion { version: 99 }),
+        "{missing}"
+    );
     let log = store.log().await.unwrap();
     assert_eq!(log.len(), 3);
     assert_eq!(log[2].rows["images"], 2);
@@ -95,7 +122,10 @@ async fn a_snapshot_does_not_see_later_commits() {
 async fn nothing_to_write_makes_no_version() {
     let (_dir, store) = new_store().await;
     let version = store.snapshot().await.unwrap().version();
-    let commit = store.commit("nothing", async |_| Ok(Changes::new())).await.unwrap();
+    let commit = store
+        .commit("nothing", async |_| Ok(Changes::new()))
+        .await
+        .unwrap();
     assert!(!commit.changed);
     assert_eq!(store.snapshot().await.unwrap().version(), version);
 }
@@ -120,7 +150,13 @@ async fn rows_that_do_not_fit_are_refused_whole() {
 
 /// Appends straight to one Lance table, as a writer does that dies before its record is put.
 async fn half_a_commit(store: &Store, n: u32) {
-    let dataset = store.snapshot().await.unwrap().dataset(Table::Images).await.unwrap();
+    let dataset = store
+        .snapshot()
+        .await
+        .unwrap()
+        .dataset(Table::Images)
+        .await
+        .unwrap();
     let params = WriteParams {
         mode: WriteMode::Append,
         ..Default::default()
@@ -137,7 +173,16 @@ async fn a_commit_that_died_midway_is_never_seen() {
     let (_dir, store) = new_store().await;
     append(&store, &[image(0)]).await;
     half_a_commit(&store, 1).await;
-    assert_eq!(store.snapshot().await.unwrap().count(Table::Images).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .snapshot()
+            .await
+            .unwrap()
+            .count(Table::Images)
+            .await
+            .unwrap(),
+        1
+    );
 
     let snapshot = append(&store, &[label(0, "cat")]).await;
     assert_eq!(counts(&snapshot).await, (1, 1));
@@ -148,14 +193,20 @@ async fn a_commit_that_died_midway_is_never_seen() {
 
     half_a_commit(&store, 2).await;
     let snapshot = append(&store, &[image(3)]).await;
-    let names: Vec<_> = rows::<ImageRow>(&snapshot).await.into_iter().map(|r| r.file_name).collect();
+    let names: Vec<_> = rows::<ImageRow>(&snapshot)
+        .await
+        .into_iter()
+        .map(|r| r.file_name)
+        .collect();
     assert_eq!(names, ["000000.jpg", "000003.jpg"]);
 }
 
 async fn write_at_once(uri: &str) {
     const WRITERS: u32 = 4;
     const COMMITS: u32 = 5;
-    Store::open_or_create(uri, StoreOptions::default()).await.unwrap();
+    Store::open_or_create(uri, StoreOptions::default())
+        .await
+        .unwrap();
     let writers = (0..WRITERS).map(|writer| {
         let uri = uri.to_owned();
         tokio::spawn(async move {
@@ -182,8 +233,16 @@ async fn write_at_once(uri: &str) {
     let store = Store::open(uri).await.unwrap();
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(snapshot.version(), 1 + u64::from(WRITERS * COMMITS));
-    let images: BTreeSet<_> = rows::<ImageRow>(&snapshot).await.into_iter().map(|r| r.image_id).collect();
-    let labels: BTreeSet<_> = rows::<LabelRow>(&snapshot).await.into_iter().map(|r| r.image_id).collect();
+    let images: BTreeSet<_> = rows::<ImageRow>(&snapshot)
+        .await
+        .into_iter()
+        .map(|r| r.image_id)
+        .collect();
+    let labels: BTreeSet<_> = rows::<LabelRow>(&snapshot)
+        .await
+        .into_iter()
+        .map(|r| r.image_id)
+        .collect();
     let expected: BTreeSet<_> = (0..WRITERS * COMMITS).map(|n| image(n).image_id).collect();
     assert_eq!(images, expected);
     assert_eq!(labels, expected);
@@ -235,7 +294,10 @@ async fn compaction_and_cleanup_keep_every_row_and_tagged_version() {
 
     let compacted = store.compact().await.unwrap();
     assert_eq!(compacted.len(), 1);
-    assert_eq!((compacted[0].files_before, compacted[0].files_after), (12, 1));
+    assert_eq!(
+        (compacted[0].files_before, compacted[0].files_after),
+        (12, 1)
+    );
     assert!(store.compact().await.unwrap().is_empty());
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(rows::<ImageRow>(&snapshot).await, before);
@@ -245,19 +307,31 @@ async fn compaction_and_cleanup_keep_every_row_and_tagged_version() {
     let removed = store.cleanup(TimeDelta::zero()).await.unwrap();
     assert_eq!(removed.commits, 12); // of 14, all but the newest and the tagged
     assert!(removed.table_versions >= 10, "{removed:?}");
-    assert_eq!(rows::<ImageRow>(&store.snapshot().await.unwrap()).await, before);
+    assert_eq!(
+        rows::<ImageRow>(&store.snapshot().await.unwrap()).await,
+        before
+    );
     let tagged = store.version_of_tag("five").await.unwrap();
     let tagged = store.snapshot_at(tagged).await.unwrap();
     assert_eq!(rows::<ImageRow>(&tagged).await, before[..5]);
-    assert!(matches!(store.snapshot_at(3).await, Err(Error::NoSuchVersion { version: 3 })));
+    assert!(matches!(
+        store.snapshot_at(3).await,
+        Err(Error::NoSuchVersion { version: 3 })
+    ));
 
     assert!(matches!(
         store.create_tag("five", &snapshot).await,
         Err(Error::TagExists { .. })
     ));
     store.delete_tag("five").await.unwrap();
-    assert!(matches!(store.version_of_tag("five").await, Err(Error::NoSuchTag { .. })));
-    assert!(matches!(store.delete_tag("../x").await, Err(Error::InvalidName { .. })));
+    assert!(matches!(
+        store.version_of_tag("five").await,
+        Err(Error::NoSuchTag { .. })
+    ));
+    assert!(matches!(
+        store.delete_tag("../x").await,
+        Err(Error::InvalidName { .. })
+    ));
     store.create_tag("five", &snapshot).await.unwrap();
     assert_eq!(store.tags().await.unwrap()[0].version, snapshot.version());
 
@@ -289,20 +363,35 @@ async fn other_format_versions_and_damage_are_named() {
     let (dir, store) = new_store().await;
     let header = dir.path().join("store/grainstore.json");
     let text = std::fs::read_to_string(&header).unwrap();
-    std::fs::write(&header, text.replace("\"format_version\": 1", "\"format_version\": 2")).unwrap();
+    std::fs::write(
+        &header,
+        text.replace("\"format_version\": 1", "\"format_version\": 2"),
+    )
+    .unwrap();
     let newer = Store::open(store.uri()).await.unwrap_err();
-    assert!(newer.to_string().contains("version 2, this program reads version 1"), "{newer}");
+    assert!(
+        newer
+            .to_string()
+            .contains("version 2, this program reads version 1"),
+        "{newer}"
+    );
     assert!(newer.to_string().contains("update grainstore"), "{newer}");
 
     std::fs::write(&header, &text[..20]).unwrap();
     let cut = Store::open(store.uri()).await.unwrap_err();
-    assert!(cut.to_string().contains("grainstore.json' is damaged"), "{cut}");
+    assert!(
+        cut.to_string().contains("grainstore.json' is damaged"),
+        "{cut}"
+    );
 
     std::fs::write(&header, text).unwrap();
     let record = dir.path().join("store/commits/0000000001.json");
     std::fs::write(record, "{}").unwrap();
     let cut = Store::open(store.uri()).await.unwrap_err();
-    assert!(cut.to_string().contains("0000000001.json' is damaged"), "{cut}");
+    assert!(
+        cut.to_string().contains("0000000001.json' is damaged"),
+        "{cut}"
+    );
 }
 
 #[tokio::test]
@@ -320,6 +409,8 @@ async fn a_creation_that_died_is_finished_by_the_next() {
     let early = dir.path().join("early");
     std::fs::create_dir(&early).unwrap();
     std::fs::write(early.join("lock"), "").unwrap();
-    let store = Store::open_or_create(early.to_str().unwrap(), StoreOptions::default()).await.unwrap();
+    let store = Store::open_or_create(early.to_str().unwrap(), StoreOptions::default())
+        .await
+        .unwrap();
     assert_eq!(store.snapshot().await.unwrap().version(), 1);
 }

@@ -68,8 +68,17 @@ pub async fn append<R: Row>(store: &Store, rows: &[R]) -> Snapshot {
 
 /// Every row of a table, in order.
 pub async fn rows<R: Row>(snapshot: &Snapshot) -> Vec<R> {
-    let batches = snapshot.scan(R::TABLE).await.unwrap().collect().await.unwrap();
-    batches.iter().flat_map(|batch| R::from_batch(batch).unwrap()).collect()
+    let batches = snapshot
+        .scan(R::TABLE)
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    batches
+        .iter()
+        .flat_map(|batch| R::from_batch(batch).unwrap())
+        .collect()
 }
 
 /// Row counts of images and labels.

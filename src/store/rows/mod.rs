@@ -7,7 +7,7 @@
 
 mod class_sets;
 mod failures;
-//GT mod ground_truth;
+mod ground_truth;
 mod images;
 mod labels;
 
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 pub use class_sets::ClassRow;
 pub use failures::FailureRow;
-//GT pub use ground_truth::{GroundTruthRow, RleRow};
+pub use ground_truth::{GroundTruthRow, RleRow};
 pub use images::ImageRow;
 pub use labels::LabelRow;
 
@@ -46,9 +46,17 @@ pub trait Row: Serialize + DeserializeOwned {
     /// # Errors
     /// [`Error::RowCodec`] if a column is missing or of another type.
     fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>> {
-        serde_arrow::from_record_batch(batch).map_err(|err| Error::RowCodec {
-            table: Self::TABLE.name(),
-            reason: err.message().to_owned(),
-        })
+        decode(Self::TABLE, batch)
     }
+}
+
+/// The rows of a batch that holds some of a table's columns, as a struct with fields of their names.
+///
+/// # Errors
+/// [`Error::RowCodec`] if a column is missing or of another type.
+pub fn decode<T: DeserializeOwned>(table: Table, batch: &RecordBatch) -> Result<Vec<T>> {
+    serde_arrow::from_record_batch(batch).map_err(|err| Error::RowCodec {
+        table: table.name(),
+        reason: err.message().to_owned(),
+    })
 }

@@ -1,0 +1,34 @@
+//! Masks, boxes and polygons of one image: pure functions on plain values.
+//!
+//! Everything is in pixels of one image of a [`Size`], x to the right and y down, with the origin
+//! at the top-left corner of the top-left pixel. Masks are COCO run-length encodings ([`Rle`]) and
+//! are never decoded to be combined or compared. Nothing here knows Arrow, tensors or files.
+//!
+//! - [`Size`], [`BBox`], [`Pixel`]: image sizes, XYWH boxes, pixel positions
+//! - [`Rle`]: a mask; its codecs, set algebra and IoU
+//! - [`pairwise_iou`]: every detection against every ground truth
+//! - [`rle_from_polygons`], [`polygons_from_rle`]: COCO polygons in and out
+//! - [`connected_components`], [`remove_small_regions`]: parts of a mask
+//! - [`mask_nms`], [`box_nms`]: greedy non-maximum suppression
+
+mod bbox;
+mod bitmap;
+mod components;
+mod contour;
+mod merge;
+mod nms;
+mod overlap;
+mod polygon;
+mod rle;
+mod segments;
+mod spans;
+#[cfg(test)]
+mod testing;
+
+pub use bbox::{BBox, Pixel, Size};
+pub use components::{SmallRegion, connected_components, remove_small_regions};
+pub use nms::{NmsConfig, NmsOutcome, box_nms, mask_nms};
+pub use overlap::{IouMatrix, pairwise_iou};
+pub use polygon::{Polygon, Ring, polygons_from_rle, rle_from_polygon, rle_from_polygons};
+pub use rle::Rle;
+pub use segments::Connectivity;

@@ -1,0 +1,132 @@
+//! One COCO annotation: its JSON goes in, a row of `ground_truth` comes out.
+
+use chrono::Utc;
+
+use crate::coco::{Annotation, Counts, Segmentation};
+use crate::geometry::{Rle, Size, rle_from_polygons};
+use crate::names::ContentId;
+use crate::store::rows::{GroundTruthRow, ImageRow, RleRow};
+use crate::{Error, Result};
+
+/// Turns an annotation of `image` into a row; polygons are rasterised as pycocotools does it.
+///
+/// `position` is the annotation's place in its image: it tells equal annotations without ids apart.
+pub(super) fn ground_truth_row(
+    image: &ImageRow,
+    annotation: Annotation,
+    category: &str,
+    position: usize,
+) -> Result<GroundTruthRow> {
+    let size = Size {
+        height: image.height.unsigned_abs(),
+        width: image.width.unsigned_abs(),
+    };
+    let (mask, segmentation) = rasterise(&annotation.segmentation, size)?;
+    let bbox = match (annotation.bbox, &mask) {
+        (Some(bbox), _) => bbox,
+        (None, Some(mask)) => mask.bbox().to_xywh(),
+        (None, None) => {
+            return Err(Error::Annotation {
+                reason: "it has neither a segmentation nor a bbox".to_owned(),
+            });
+        }
+    };
+    if bbox[2] < 0.0 || bbox[3] < 0.0 {
+        return Err(Error::Annotation {
+            reason: format!("bbox {bbox:?} has a negative width or height"),
+        });
+    }
+    let area = match (annotation.area, &mask) {
+        (Some(area), _) => area,
+        (None, Some(mask)) => mask.area() as f64,
+        (None, None) => bbox[2] * bbox[3],
+    };
+    if area < 0.0 {
+        return Err(Error::Annotation {
+            reason: format!("area {area} is negative"),
+        });
+    }
+    let iscrowd = match annotation.iscrowd {
+        0 => false,
+        1 => true,
+        other => {
+            return Err(Error::Annotation {
+                reason: format!("iscrowd is {other}, expected 0 or 1"),
+            });
+        }
+    };
+    let mut extra = annotation.extra;
+    extra.remove("image_id");
+    let attributes = match extra.is_empty() {
+        true => None,
+        false => Some(serde_json::to_string(&extra)?),
+    };
+    let mut row = GroundTruthRow {
+        ground_truth_id: ContentId::of_bytes(&[]),
+        image_id: image.image_id.clone(),
+        dataset: image.dataset.clone(),
+        external_id: annotation.id,
+        category: Some(category.to_owned()),
+        category_id: Some(annotation.category_id),
+        rle: mask.as_ref().map(RleRow::from),
+        bbox,
+        area,
+        iscrowd,
+        is_ignored: false,
+        segmentation: segmentation.to_owned(),
+        attributes,
+        ingested_at: Utc::now(),
+    };
+    row.ground_truth_id = content_id(&row, position);
+    Ok(row)
+}
+
+/// The id of a row's content, the time of its ingest aside.
+pub(super) fn content_id(row: &GroundTruthRow, position: usize) -> ContentId {
+    let external_id = match row.external_id {
+        Some(id) => format!("id {id}"),
+        None => format!("position {position}"),
+    };
+    ContentId::of_parts([
+        row.image_id.as_str(),
+        &row.dataset,
+        &external_id,
+        row.category.as_deref().unwrap_or_default(),
+        row.rle.as_ref().map_or("", |rle| &rle.counts),
+        &format!(
+            "{:?} {} {} {}",
+            row.bbox, row.area, row.iscrowd, row.is_ignored
+        ),
+        row.attributes.as_deref().unwrap_or_default(),
+    ])
+}
+
+fn rasterise(segmentation: &Segmentation, size: Size) -> Result<(Option<Rle>, &'static str)> {
+    match segmentation {
+        Segmentation::None => Ok((None, "none")),
+        Segmentation::Polygons(polygons) if polygons.is_empty() => Ok((None, "none")),
+        Segmentation::Polygons(polygons) => {
+            Ok((Some(rle_from_polygons(polygons, size)?), "polygon"))
+        }
+        Segmentation::Rle {
+            size: [height, width],
+            counts,
+        } => {
+            let annotated = Size {
+                height: *height,
+                width: *width,
+            };
+            if annotated != size {
+                return Err(Error::SizeMismatch {
+                    expected: size,
+                    found: annotated,
+                });
+            }
+            let mask = match counts {
+                Counts::Compressed(counts) => Rle::from_counts_str(size, counts)?,
+                Counts::Runs(runs) => Rle::from_runs(size, runs.clone())?,
+            };
+            Ok((Some(mask), "rle"))
+        }
+    }
+}

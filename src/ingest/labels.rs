@@ -1,0 +1,257 @@
+//! Label files and class sets.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use datafusion::prelude::{col, lit};
+
+use crate::store::rows::{ClassRow, Row};
+use crate::store::{Changes, Store};
+use crate::{Error, Result};
+
+/// Column names a label file may use for the image,
+const FILE_COLUMNS: [&str; 5] = ["file", "file_name", "filename", "path", "image"];
+/// and for the label.
+const LABEL_COLUMNS: [&str; 4] = ["label", "class", "category", "labels"];
+
+/// A label file: every label of every file it names.
+#[derive(Debug)]
+pub(super) struct LabelFile {
+    path: PathBuf,
+    /// Labels with the lines they stand on, by file name relative to the image directory.
+    labels: HashMap<String, Vec<(u64, String)>>,
+    /// Files that were found.
+    seen: Mutex<std::collections::HashSet<String>>,
+}
+
+impl LabelFile {
+    /// Reads a CSV file with a header; a file with several labels has several rows.
+    ///
+    /// # Errors
+    /// [`Error::File`], or [`Error::Content`] naming the line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bad = |place: String, reason: String| Error::Content {
+            path: path.to_owned(),
+            place,
+            reason,
+        };
+        let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_reader(text);
+        let header = reader
+            .headers()
+            .map_err(|err| bad(" line 1".to_owned(), err.to_string()))?;
+        let header = header.clone();
+        let column = |names: &[&str]| {
+            let place = header
+                .iter()
+                .position(|name| names.contains(&name.to_lowercase().as_str()));
+            place.ok_or_else(|| {
+                let reason = format!(
+                    "expected a header with a column '{}', found '{}'",
+                    names.join("', '"),
+                    header.iter().collect::<Vec<_>>().join("', '")
+                );
+                bad(" line 1".to_owned(), reason)
+            })
+        };
+        let (file_column, label_column) = (column(&FILE_COLUMNS)?, column(&LABEL_COLUMNS)?);
+
+        let mut labels: HashMap<String, Vec<(u64, String)>> = HashMap::new();
+        for record in reader.records() {
+            let record = record.map_err(|err| bad(String::new(), err.to_string()))?;
+            // The reader takes a CRLF's second byte for the start of the next record.
+            let line = record.position().map_or(0, |at| {
+                let cut = text.get(at.byte() as usize) == Some(&b'
+');
+                at.line() + u64::from(cut)
+            });
+            let cell = |column: usize| match record.get(column) {
+                Some(text) if !text.is_empty() => Ok(text),
+                _ => Err(bad(
+                    format!(" line {line}"),
+                    "the file or its label is empty".to_owned(),
+                )),
+            };
+            let file = cell(file_column)?.replace('\\', "/");
+            let file = file.strip_prefix("./").unwrap_or(&file).to_owned();
+            labels
+                .entry(file)
+                .or_default()
+                .push((line, cell(label_column)?.to_owned()));
+        }
+        if labels.is_empty() {
+            return Err(bad(String::new(), "it holds no labels".to_owned()));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            labels,
+            seen: Mutex::default(),
+        })
+    }
+
+    /// The labels of a file, which is now known to exist.
+    pub fn of(&self, file_name: &str) -> Vec<String> {
+        let Some(labels) = self.labels.get(file_name) else {
+            return Vec::new();
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(|err| err.into_inner());
+        seen.insert(file_name.to_owned());
+        labels.iter().map(|(_, label)| label.clone()).collect()
+    }
+
+    /// Files it names that were never asked for: name as a person would look it up, and reason.
+    pub fn missing(&self) -> Vec<(String, String)> {
+        let seen = self.seen.lock().unwrap_or_else(|err| err.into_inner());
+        let mut missing: Vec<_> = self
+            .labels
+            .iter()
+            .filter(|(file, _)| !seen.contains(*file))
+            .map(|(file, labels)| (labels.first().map_or(0, |(line, _)| *line), file))
+            .collect();
+        missing.sort_unstable();
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        missing
+            .into_iter()
+            .map(|(line, file)| {
+                (
+                    format!("{name} line {line}"),
+                    format!("there is no image file '{file}'"),
+                )
+            })
+            .collect()
+    }
+}
+
+/// Adds a version of a class set, unless its newest version says the same.
+pub(super) async fn add_class_set(
+    store: &Store,
+    operation: &str,
+    rows: Vec<ClassRow>,
+) -> Result<()> {
+    let Some(name) = rows.first().map(|row| row.class_set.clone()) else {
+        return Ok(());
+    };
+    let (name, rows) = (&name, &rows);
+    store
+        .commit(operation, |head| async move {
+            let scan = head.scan(ClassRow::TABLE).await?;
+            let batches = scan
+                .filter(col("class_set").eq(lit(name.as_str())))
+                .collect()
+                .await?;
+            let mut stored = Vec::new();
+            for batch in &batches {
+                stored.extend(ClassRow::from_batch(batch)?);
+            }
+            let mut changes = Changes::new();
+            if let Some(rows) = plan_class_set(stored, rows) {
+                changes.append(ClassRow::TABLE, ClassRow::to_batch(&rows)?);
+            }
+            Ok(changes)
+        })
+        .await?;
+    Ok(())
+}
+
+/// The rows to write: the next version, or none if the newest is the same.
+fn plan_class_set(stored: Vec<ClassRow>, rows: &[ClassRow]) -> Option<Vec<ClassRow>> {
+    let newest = stored.iter().map(|row| row.version).max().unwrap_or(0);
+    let mut current: Vec<_> = stored
+        .into_iter()
+        .filter(|row| row.version == newest)
+        .collect();
+    current.sort_by_key(|row| row.class_index);
+    let same = current.len() == rows.len()
+        && current.iter().zip(rows).all(|(a, b)| {
+            (&a.class, &a.supercategory, a.external_id, &a.labels)
+                == (&b.class, &b.supercategory, b.external_id, &b.labels)
+        });
+    if same {
+        return None;
+    }
+    let next = |row: &ClassRow| ClassRow {
+        version: newest + 1,
+        ..row.clone()
+    };
+    Some(rows.iter().map(next).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn class(version: i32, class_index: i32, class: &str) -> ClassRow {
+        ClassRow {
+            class_set: "pets".to_owned(),
+            version,
+            class_index,
+            class: class.to_owned(),
+            supercategory: None,
+            external_id: Some(i64::from(class_index)),
+            labels: vec![class.to_owned()],
+            origin: "coco".to_owned(),
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_class_set_gets_a_version_only_when_it_changes() {
+        let given = [class(0, 0, "cat"), class(0, 1, "dog")];
+        let first = plan_class_set(Vec::new(), &given).unwrap();
+        assert_eq!(first, [class(1, 0, "cat"), class(1, 1, "dog")]);
+
+        let mut stored = first;
+        stored.reverse();
+        assert_eq!(plan_class_set(stored.clone(), &given), None);
+        let more = [class(0, 0, "cat"), class(0, 1, "dog"), class(0, 2, "cow")];
+        let second = plan_class_set(stored.clone(), &more).unwrap();
+        assert!(second.iter().all(|row| row.version == 2));
+        stored.extend(second);
+        assert_eq!(plan_class_set(stored, &given).unwrap()[0].version, 3);
+    }
+
+    fn read(text: &str) -> Result<LabelFile> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("labels.csv");
+        std::fs::write(&path, text).unwrap();
+        LabelFile::read(&path)
+    }
+
+    #[test]
+    fn label_files_are_read_with_their_quirks() {
+        let file = read(
+            "\u{feff}Path, Class,width\r\n./a/1.jpg, cat ,5\r\na/1.jpg,dog,5\r\nb\\2.jpg,\"cat, big\",5\r\n",
+        );
+        let file = file.unwrap();
+        assert_eq!(file.of("a/1.jpg"), ["cat", "dog"]);
+        assert_eq!(file.of("c.jpg"), [""; 0]);
+        let missing = file.missing();
+        assert_eq!(missing.len(), 1);
+        assert_eq!(missing[0].0, "labels.csv line 4");
+        assert!(missing[0].1.contains("b/2.jpg"));
+        assert_eq!(file.of("b/2.jpg"), ["cat, big"]);
+        assert!(file.missing().is_empty());
+    }
+
+    #[test]
+    fn bad_label_files_name_the_line() {
+        for (text, part) in [
+            ("a.jpg,cat\n", "line 1: expected a header"),
+            ("file,label\na.jpg\n", "line: 2"),
+            (
+                "file,label\na.jpg,\n",
+                "line 2: the file or its label is empty",
+            ),
+            ("file,label\n", "no labels"),
+        ] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.contains(part), "{text:?}: {message}");
+        }
+    }
+}

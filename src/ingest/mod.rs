@@ -1,0 +1,23 @@
+//! Ingest: photos, labels and annotations come in from folders; rows of `images`, `labels`,
+//! `ground_truth`, `class_sets` and `failures` go out. No model is run and no pixel is kept: images
+//! stay where they are, the store remembers where, and what their bytes hash to.
+//!
+//! Three readers share one pipeline. A reader lists its items in a fixed order; worker threads read,
+//! hash and probe the files and rasterise annotations; a [`writer`] drops what the store already holds
+//! and commits in batches. An item that cannot be used becomes a row of `failures` and the run goes on.
+
+mod annotation;
+mod coco;
+mod folder;
+mod labels;
+mod options;
+mod photo_file;
+mod pipeline;
+mod voc;
+mod writer;
+
+pub use coco::ingest_coco;
+pub use folder::{LabelSource, ingest_folder};
+pub use options::{IngestOptions, Source};
+pub use voc::{VOC_CLASSES, ingest_voc};
+pub use writer::IngestSummary;

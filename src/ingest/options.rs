@@ -1,0 +1,75 @@
+//! What every reader is told.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::names::check_name;
+use crate::{Error, Result};
+
+/// What images are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Found images with image-level labels, to train heads on.
+    Web,
+    /// Generated images with image-level labels, to train heads on.
+    Synthetic,
+    /// Images to annotate, or annotated ones to evaluate on.
+    Target,
+}
+
+impl Source {
+    /// The word in `images.source`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Synthetic => "synthetic",
+            Self::Target => "target",
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = Error;
+
+    fn from_str(value: &str) -> Result<Self> {
+        match value {
+            "web" => Ok(Self::Web),
+            "synthetic" => Ok(Self::Synthetic),
+            "target" => Ok(Self::Target),
+            _ => Err(Error::InvalidOption {
+                what: "source",
+                value: value.to_owned(),
+                expected: "web, synthetic or target".to_owned(),
+            }),
+        }
+    }
+}
+
+/// What is said of every image of a run.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// Name of the data set. Labels and annotations of different data sets stand side by side.
+    pub dataset: String,
+    /// What the images are for.
+    pub source: Source,
+    /// `images.split` of every image.
+    pub split: Option<String>,
+    /// Decode every image, not only its header: slower, and finds damage inside the pixel data.
+    pub verify_pixels: bool,
+}
+
+impl IngestOptions {
+    /// Checks the names.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`].
+    pub fn validate(&self) -> Result<()> {
+        check_name("data set", &self.dataset)?;
+        match &self.split {
+            Some(split) => check_name("split", split),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! One photo on disk: its path goes in, its row of `images` comes out.
+
+use std::path::{Component, Path, PathBuf};
+
+use chrono::Utc;
+
+use super::options::IngestOptions;
+use crate::names::ContentId;
+use crate::photo::{self, DecodeLimits, PhotoInfo};
+use crate::store::rows::ImageRow;
+use crate::{Error, Result};
+
+/// The directory images are found under, as rows name it.
+#[derive(Debug, Clone)]
+pub(super) struct Root {
+    path: PathBuf,
+    name: String,
+}
+
+impl Root {
+    /// Checks the directory and makes its path absolute.
+    pub fn new(path: &Path) -> Result<Self> {
+        let listed = std::fs::read_dir(path);
+        listed.map_err(Error::file("list directory", path))?;
+        let path = std::path::absolute(path).map_err(Error::file("resolve", path))?;
+        let name = path
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::Content {
+                path: path.clone(),
+                place: String::new(),
+                reason: "the path must be valid UTF-8".to_owned(),
+            })?;
+        Ok(Self { path, name })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name of a file below this directory, with `/` between its parts.
+    pub fn file_name(&self, path: &Path) -> Result<String> {
+        let relative = path.strip_prefix(&self.path).unwrap_or(path);
+        let mut name = String::new();
+        for part in relative.components() {
+            if !name.is_empty() {
+                name.push('/');
+            }
+            let part = part.as_os_str().to_str().ok_or_else(|| Error::Content {
+                path: path.to_owned(),
+                place: String::new(),
+                reason: "the file name is not valid UTF-8; rename the file".to_owned(),
+            })?;
+            name.push_str(part);
+        }
+        Ok(name)
+    }
+
+    /// The path of a file that a data set names.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for names that lead out of the directory.
+    pub fn join(&self, file_name: &str) -> Result<PathBuf> {
+        let relative = Path::new(file_name);
+        let stays = relative
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if stays && !file_name.is_empty() {
+            return Ok(self.path.join(relative));
+        }
+        Err(Error::InvalidOption {
+            what: "file name",
+            value: file_name.to_owned(),
+            expected: "a path below the image directory".to_owned(),
+        })
+    }
+}
+
+/// Reads, hashes and probes one photo.
+pub(super) fn read_photo(
+    root: &Root,
+    file_name: &str,
+    options: &IngestOptions,
+) -> Result<(ImageRow, PhotoInfo)> {
+    let path = root.join(file_name)?;
+    let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
+    let info = photo::probe(&bytes)?;
+    if options.verify_pixels {
+        photo::decode(&bytes, &DecodeLimits::default())?;
+    }
+    let side = |pixels: u32| {
+        i32::try_from(pixels).map_err(|_| Error::ImageTooLarge {
+            width: info.width,
+            height: info.height,
+            limit: u64::from(u32::MAX),
+        })
+    };
+    let row = ImageRow {
+        image_id: ContentId::of_bytes(&bytes),
+        file_name: file_name.to_owned(),
+        root: root.name.clone(),
+        width: side(info.width)?,
+        height: side(info.height)?,
+        orientation: i8::try_from(info.orientation).unwrap_or(1),
+        format: info.format.as_str().to_owned(),
+        file_bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+        source: options.source.as_str().to_owned(),
+        split: options.split.clone(),
+        dataset: options.dataset.clone(),
+        external_id: None,
+        attributes: None,
+        ingested_at: Utc::now(),
+    };
+    Ok((row, info))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_lead_out_of_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        for bad in ["", "/etc/passwd", "../x.jpg", "a/../../x.jpg"] {
+            assert!(root.join(bad).is_err(), "{bad}");
+        }
+        let path = root.join("./cats/1.jpg").unwrap();
+        assert_eq!(root.file_name(&path).unwrap(), "cats/1.jpg");
+        assert!(Root::new(&dir.path().join("missing")).is_err());
+    }
+}

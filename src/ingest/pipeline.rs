@@ -1,0 +1,69 @@
+//! From a list of items to commits: worker threads read ahead, in order, within bounds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use futures::{Stream, StreamExt};
+
+use super::options::IngestOptions;
+use super::writer::{IngestSummary, Outcome, Writer};
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::store::rows::FailureRow;
+use crate::{Error, Result};
+
+/// Reads every item on worker threads and writes what comes of it.
+///
+/// `name` says of an item how a person would look it up; `read` runs on a worker thread.
+pub(super) async fn run<Item, Read>(
+    store: &Store,
+    operation: &str,
+    options: &IngestOptions,
+    items: impl Stream<Item = Item>,
+    read: Read,
+    progress: &dyn Progress,
+) -> Result<IngestSummary>
+where
+    Item: fmt::Display + Send + 'static,
+    Read: Fn(Item) -> Result<Outcome> + Send + Sync + 'static,
+{
+    let read = Arc::new(read);
+    let dataset: Arc<str> = options.dataset.as_str().into();
+    let workers = available_parallelism().map_or(1, |n| n.get());
+    let mut outcomes = items
+        .map(|item| {
+            let (read, dataset) = (read.clone(), dataset.clone());
+            tokio::task::spawn_blocking(move || {
+                let name = item.to_string();
+                read(item).unwrap_or_else(|err| Outcome::failed(failure(&dataset, &name, &err)))
+            })
+        })
+        .buffered(workers * 4)
+        .boxed_local();
+
+    let mut writer = Writer::new(store, operation, options);
+    while let Some(outcome) = outcomes.next().await {
+        let outcome = outcome.map_err(|source| Error::Worker {
+            task: "reading an image",
+            source,
+        })?;
+        for failure in outcome.failures() {
+            progress.note(&format!("{}: {}", failure.item, failure.reason));
+        }
+        writer.push(outcome).await?;
+        progress.advance(1);
+    }
+    writer.finish().await
+}
+
+/// The failure row of an item, with the whole chain of reasons.
+pub(super) fn failure(dataset: &str, item: &str, err: &Error) -> FailureRow {
+    let mut reason = err.to_string();
+    let mut source = std::error::Error::source(err);
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    FailureRow::new("ingest", dataset, item, &reason)
+}

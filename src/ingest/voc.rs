@@ -1,0 +1,401 @@
+//! `ingest voc`: a PASCAL VOC directory (JPEGImages, SegmentationClass, SegmentationObject, ImageSets).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures::stream;
+
+use super::annotation::content_id;
+use super::labels::add_class_set;
+use super::options::IngestOptions;
+use super::photo_file::{Root, read_photo};
+use super::pipeline;
+use super::writer::{IngestSummary, Outcome, Record};
+use crate::geometry::{Rle, Size};
+use crate::names::ContentId;
+use crate::photo::{IndexedImage, decode_indexed_png};
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::store::rows::{ClassRow, GroundTruthRow, ImageRow, LabelRow, RleRow};
+use crate::{Error, Result};
+
+/// The 20 classes of PASCAL VOC, in the order of their indices 1..=20.
+pub const VOC_CLASSES: [&str; 20] = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+];
+
+/// Index of pixels that no figure counts.
+const VOID: u8 = 255;
+
+/// Ingests the images of one of a VOC directory's image sets with their label maps.
+///
+/// Every object of `SegmentationObject` becomes a row of `ground_truth` with its class from
+/// `SegmentationClass`; without an object map, every class region is one. Void pixels (255) become one
+/// row with `is_ignored`. The classes become a class set named like the data set.
+///
+/// `classes` names the indices 1, 2, ...; [`VOC_CLASSES`] for PASCAL VOC itself. The image set is the
+/// one named by the options' split.
+///
+/// # Errors
+/// If the directory lacks its parts or the image set, or the store cannot be written. Bad images and
+/// label maps are recorded in `failures` instead.
+pub async fn ingest_voc(
+    store: &Store,
+    directory: &Path,
+    classes: &[String],
+    options: &IngestOptions,
+    progress: &dyn Progress,
+) -> Result<IngestSummary> {
+    options.validate()?;
+    let split = options
+        .split
+        .as_deref()
+        .ok_or_else(|| Error::InvalidOption {
+            what: "split",
+            value: String::new(),
+            expected: "the name of an image set".to_owned(),
+        })?;
+    let names = read_image_set(directory, split)?;
+    let context = Arc::new(Context {
+        root: Root::new(&directory.join("JPEGImages"))?,
+        directory: directory.to_owned(),
+        classes: classes.to_vec(),
+        options: options.clone(),
+    });
+    add_class_set(store, "ingest voc", class_rows(classes, options)).await?;
+    progress.start("images", Some(names.len() as u64));
+    let read = move |name: String| read_item(&context, &name);
+    let done = pipeline::run(
+        store,
+        "ingest voc",
+        options,
+        stream::iter(names),
+        read,
+        progress,
+    )
+    .await;
+    progress.finish();
+    done
+}
+
+struct Context {
+    root: Root,
+    directory: PathBuf,
+    classes: Vec<String>,
+    options: IngestOptions,
+}
+
+/// The names of an image set, from `ImageSets/Segmentation` or `ImageSets/Main`.
+fn read_image_set(directory: &Path, split: &str) -> Result<Vec<String>> {
+    let sets = directory.join("ImageSets");
+    let file = ["Segmentation", "Main"]
+        .iter()
+        .map(|folder| sets.join(folder).join(format!("{split}.txt")))
+        .find(|file| file.is_file());
+    let Some(file) = file else {
+        return Err(Error::InvalidOption {
+            what: "split",
+            value: split.to_owned(),
+            expected: format!(
+                "an image set of '{}' ({})",
+                sets.display(),
+                image_sets(&sets)
+            ),
+        });
+    };
+    let text = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
+    // Lists of ImageSets/Main may carry a second column.
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let names: Vec<_> = names.map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err(Error::Content {
+            path: file,
+            place: String::new(),
+            reason: "the image set is empty".to_owned(),
+        });
+    }
+    Ok(names)
+}
+
+fn image_sets(sets: &Path) -> String {
+    let mut names: Vec<String> = ["Segmentation", "Main"]
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(sets.join(folder)).ok())
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some(entry.path().file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.is_empty() {
+        true => "there are none".to_owned(),
+        false => names.join(", "),
+    }
+}
+
+fn class_rows(classes: &[String], options: &IngestOptions) -> Vec<ClassRow> {
+    let row = |(class, index): (&String, i32)| ClassRow {
+        class_set: options.dataset.clone(),
+        version: 0,
+        class_index: index,
+        class: class.clone(),
+        supercategory: None,
+        external_id: Some(i64::from(index) + 1),
+        labels: vec![class.clone()],
+        origin: "voc".to_owned(),
+        created_at: Utc::now(),
+    };
+    classes.iter().zip(0..).map(row).collect()
+}
+
+fn read_item(context: &Context, name: &str) -> Result<Outcome> {
+    let (image, info) = read_photo(&context.root, &photo_name(context, name)?, &context.options)?;
+    let class_map = read_map(context, "SegmentationClass", name)?.ok_or_else(|| {
+        let path = context
+            .directory
+            .join("SegmentationClass")
+            .join(format!("{name}.png"));
+        Error::file("read", path)(std::io::ErrorKind::NotFound.into())
+    })?;
+    let object_map = read_map(context, "SegmentationObject", name)?;
+    for map in [Some(&class_map), object_map.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        if (map.width, map.height) != (info.width, info.height) {
+            return Err(Error::Annotation {
+                reason: format!(
+                    "its label map is {}x{}, the image {}x{}",
+                    map.width, map.height, info.width, info.height
+                ),
+            });
+        }
+    }
+    let size = Size {
+        height: info.height,
+        width: info.width,
+    };
+    let objects = plan_objects(
+        &class_map.indices,
+        object_map.as_ref().map(|map| &map.indices[..]),
+    )?;
+    let mut record = Record {
+        image,
+        labels: Vec::new(),
+        ground_truth: Vec::new(),
+    };
+    for (position, object) in objects.iter().enumerate() {
+        let row = object_row(
+            context,
+            &record.image,
+            &class_map,
+            object_map.as_ref(),
+            *object,
+            size,
+        )?;
+        let id = content_id(&row, position);
+        if let Some(label) = &row.category {
+            add_label(&mut record, label);
+        }
+        record.ground_truth.push(GroundTruthRow {
+            ground_truth_id: id,
+            ..row
+        });
+    }
+    Ok(Outcome::read(record, Vec::new()))
+}
+
+fn photo_name(context: &Context, name: &str) -> Result<String> {
+    const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+    for extension in EXTENSIONS {
+        let file_name = format!("{name}.{extension}");
+        if context.root.join(&file_name)?.is_file() {
+            return Ok(file_name);
+        }
+    }
+    let path = context.root.path().join(format!("{name}.jpg"));
+    Err(Error::file("read", path)(
+        std::io::ErrorKind::NotFound.into(),
+    ))
+}
+
+fn read_map(context: &Context, folder: &str, name: &str) -> Result<Option<IndexedImage>> {
+    let path = context.directory.join(folder).join(format!("{name}.png"));
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(Error::file("read", path)(err)),
+    };
+    let map = decode_indexed_png(&bytes).map_err(|source| Error::LabelMap {
+        path,
+        source: Box::new(source),
+    })?;
+    Ok(Some(map))
+}
+
+/// One row to be: a region of a label map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Region {
+    /// Pixels of an index of the object map, and their class.
+    Object { index: u8, class: u8 },
+    /// Pixels of a class, where objects are not told apart.
+    Class { class: u8 },
+    /// Void pixels.
+    Void,
+}
+
+/// Which regions the maps hold: objects by index, else classes by index, then void.
+///
+/// An object's class is the one most of its pixels have.
+fn plan_objects(classes: &[u8], objects: Option<&[u8]>) -> Result<Vec<Region>> {
+    let has_void = classes.contains(&VOID);
+    let mut regions = Vec::new();
+    if let Some(objects) = objects {
+        let mut votes: BTreeMap<u8, [u32; 256]> = BTreeMap::new();
+        for (object, class) in objects.iter().zip(classes) {
+            if *object != 0 && *object != VOID {
+                let votes = votes.entry(*object).or_insert([0; 256]);
+                votes[usize::from(*class)] += 1;
+            }
+        }
+        for (index, votes) in votes {
+            let most = (1..VOID).max_by_key(|class| (votes[usize::from(*class)], VOID - class));
+            let class = most.filter(|class| votes[usize::from(*class)] > 0);
+            let class = class.ok_or_else(|| Error::Annotation {
+                reason: format!(
+                    "object {index} of SegmentationObject has no class in SegmentationClass"
+                ),
+            })?;
+            regions.push(Region::Object { index, class });
+        }
+    } else {
+        let mut present = [false; 256];
+        for class in classes {
+            present[usize::from(*class)] = true;
+        }
+        let classes = (1..VOID).filter(|class| present[usize::from(*class)]);
+        regions.extend(classes.map(|class| Region::Class { class }));
+    }
+    if has_void {
+        regions.push(Region::Void);
+    }
+    Ok(regions)
+}
+
+fn object_row(
+    context: &Context,
+    image: &ImageRow,
+    class_map: &IndexedImage,
+    object_map: Option<&IndexedImage>,
+    region: Region,
+    size: Size,
+) -> Result<GroundTruthRow> {
+    let pixels_of = |map: &IndexedImage, index: u8| -> Vec<u8> {
+        map.indices
+            .iter()
+            .map(|pixel| u8::from(*pixel == index))
+            .collect()
+    };
+    let (bitmap, class, external_id) = match region {
+        Region::Object { index, class } => {
+            let map = object_map.unwrap_or(class_map);
+            (pixels_of(map, index), Some(class), Some(i64::from(index)))
+        }
+        Region::Class { class } => (pixels_of(class_map, class), Some(class), None),
+        Region::Void => (pixels_of(class_map, VOID), None, None),
+    };
+    let category = class.map(|class| class_name(context, class)).transpose()?;
+    let mask = Rle::from_row_major(size, &bitmap)?;
+    Ok(GroundTruthRow {
+        ground_truth_id: ContentId::of_bytes(&[]),
+        image_id: image.image_id.clone(),
+        dataset: image.dataset.clone(),
+        external_id,
+        category,
+        category_id: class.map(i64::from),
+        bbox: mask.bbox().to_xywh(),
+        area: mask.area() as f64,
+        rle: Some(RleRow::from(&mask)),
+        iscrowd: false,
+        is_ignored: region == Region::Void,
+        segmentation: "label_map".to_owned(),
+        attributes: None,
+        ingested_at: Utc::now(),
+    })
+}
+
+fn class_name(context: &Context, class: u8) -> Result<String> {
+    let name = context.classes.get(usize::from(class).wrapping_sub(1));
+    name.cloned().ok_or_else(|| Error::Annotation {
+        reason: format!(
+            "its label map holds class {class}, but there are {} class names; name them with --class-names",
+            context.classes.len()
+        ),
+    })
+}
+
+fn add_label(record: &mut Record, label: &str) {
+    if record.labels.iter().any(|row| row.label == label) {
+        return;
+    }
+    record.labels.push(LabelRow {
+        image_id: record.image.image_id.clone(),
+        dataset: record.image.dataset.clone(),
+        label: label.to_owned(),
+        origin: "voc".to_owned(),
+        ingested_at: record.image.ingested_at,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_take_the_class_most_of_their_pixels_have() {
+        let classes = [0, 7, 7, 9, VOID, 7, 0, 0];
+        let objects = [0, 1, 1, 1, VOID, 2, 0, 0];
+        assert_eq!(
+            plan_objects(&classes, Some(&objects)).unwrap(),
+            [
+                Region::Object { index: 1, class: 7 },
+                Region::Object { index: 2, class: 7 },
+                Region::Void
+            ]
+        );
+        assert_eq!(
+            plan_objects(&classes, None).unwrap(),
+            [
+                Region::Class { class: 7 },
+                Region::Class { class: 9 },
+                Region::Void
+            ]
+        );
+        assert_eq!(plan_objects(&[0, 0], Some(&[0, 0])).unwrap(), []);
+        let no_class = plan_objects(&[0, VOID], Some(&[1, 1])).unwrap_err();
+        assert!(no_class.to_string().contains("object 1"), "{no_class}");
+    }
+}

@@ -1,0 +1,423 @@
+//! Batches of read items become commits; what the store already holds is left out.
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use datafusion::prelude::{col, lit};
+use serde::Serialize;
+
+use super::options::IngestOptions;
+use crate::Result;
+use crate::names::ContentId;
+use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, Row};
+use crate::store::{Changes, Snapshot, Store};
+
+/// A batch is committed once it holds this many rows of images and annotations,
+const BATCH_ROWS: usize = 8192;
+/// or is this old: what was read is safe soon, and commits stay few.
+const BATCH_AGE: Duration = Duration::from_secs(5);
+
+/// What came of reading one item.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    record: Option<Record>,
+    failures: Vec<FailureRow>,
+}
+
+/// A photo with all that a data set says of it.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub image: ImageRow,
+    pub labels: Vec<LabelRow>,
+    pub ground_truth: Vec<GroundTruthRow>,
+}
+
+impl Outcome {
+    pub fn read(record: Record, failures: Vec<FailureRow>) -> Self {
+        Self {
+            record: Some(record),
+            failures,
+        }
+    }
+
+    pub fn failed(failure: FailureRow) -> Self {
+        Self {
+            record: None,
+            failures: vec![failure],
+        }
+    }
+
+    pub fn failures(&self) -> &[FailureRow] {
+        &self.failures
+    }
+}
+
+/// What an ingest did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct IngestSummary {
+    /// Images that were not in the store before.
+    pub images_added: u64,
+    /// Images that were: same bytes, under this or another name.
+    pub images_known: u64,
+    /// Rows added to `labels`.
+    pub labels_added: u64,
+    /// Rows added to `ground_truth`.
+    pub ground_truth_added: u64,
+    /// Items that could not be used, or not as asked; each has a row in `failures`.
+    pub failed: u64,
+    /// Files passed over because their names are not those of images.
+    pub other_files: u64,
+}
+
+impl IngestSummary {
+    fn add(&mut self, other: Self) {
+        self.images_added += other.images_added;
+        self.images_known += other.images_known;
+        self.labels_added += other.labels_added;
+        self.ground_truth_added += other.ground_truth_added;
+        self.failed += other.failed;
+        self.other_files += other.other_files;
+    }
+}
+
+/// Collects outcomes and commits them in batches.
+pub(super) struct Writer<'a> {
+    store: &'a Store,
+    operation: &'a str,
+    options: &'a IngestOptions,
+    batch: Vec<Outcome>,
+    rows: usize,
+    opened: Instant,
+    summary: IngestSummary,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(store: &'a Store, operation: &'a str, options: &'a IngestOptions) -> Self {
+        Self {
+            store,
+            operation,
+            options,
+            batch: Vec::new(),
+            rows: 0,
+            opened: Instant::now(),
+            summary: IngestSummary::default(),
+        }
+    }
+
+    pub async fn push(&mut self, outcome: Outcome) -> Result<()> {
+        let ground_truth = outcome
+            .record
+            .as_ref()
+            .map_or(0, |record| record.ground_truth.len());
+        self.rows += 1 + ground_truth;
+        self.batch.push(outcome);
+        if self.rows >= BATCH_ROWS || self.opened.elapsed() >= BATCH_AGE {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    pub async fn finish(mut self) -> Result<IngestSummary> {
+        self.flush().await?;
+        Ok(self.summary)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let batch = Arc::new(mem::take(&mut self.batch));
+        self.rows = 0;
+        let planned = Mutex::new(IngestSummary::default());
+        let (planned_in, split) = (&planned, self.options.split.as_deref());
+        self.store
+            .commit(self.operation, |head| {
+                let batch = batch.clone();
+                async move {
+                    let known = Known::read(&head, &batch).await?;
+                    let plan = plan_batch(&batch, known, split);
+                    *planned_in.lock().unwrap_or_else(|err| err.into_inner()) = plan.summary;
+                    plan.changes()
+                }
+            })
+            .await?;
+        let planned = planned.into_inner().unwrap_or_else(|err| err.into_inner());
+        self.summary.add(planned);
+        self.opened = Instant::now();
+        Ok(())
+    }
+}
+
+/// What the store says of a batch's images.
+#[derive(Debug, Default)]
+struct Known {
+    images: HashMap<ContentId, KnownImage>,
+    labels: HashSet<(ContentId, String, String)>,
+    /// Annotation ids, by image and data set.
+    ground_truth: HashMap<(ContentId, String), HashSet<ContentId>>,
+    failures: HashSet<ContentId>,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+struct KnownImage {
+    image_id: ContentId,
+    file_name: String,
+    split: Option<String>,
+    dataset: String,
+    external_id: Option<i64>,
+}
+
+impl From<&ImageRow> for KnownImage {
+    fn from(row: &ImageRow) -> Self {
+        Self {
+            image_id: row.image_id.clone(),
+            file_name: row.file_name.clone(),
+            split: row.split.clone(),
+            dataset: row.dataset.clone(),
+            external_id: row.external_id,
+        }
+    }
+}
+
+impl Known {
+    /// Looks the batch's ids up; reads only columns that identify rows.
+    async fn read(head: &Snapshot, batch: &[Outcome]) -> Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Label {
+            image_id: ContentId,
+            dataset: String,
+            label: String,
+        }
+        #[derive(serde::Deserialize)]
+        struct GroundTruth {
+            ground_truth_id: ContentId,
+            image_id: ContentId,
+            dataset: String,
+        }
+        #[derive(serde::Deserialize)]
+        struct Failure {
+            failure_id: ContentId,
+        }
+
+        let image_ids = batch.iter().filter_map(|outcome| outcome.record.as_ref());
+        let image_ids: Vec<_> = image_ids
+            .map(|record| lit(record.image.image_id.as_str()))
+            .collect();
+        let failure_ids = batch.iter().flat_map(|outcome| &outcome.failures);
+        let failure_ids: Vec<_> = failure_ids
+            .map(|row| lit(row.failure_id.as_str()))
+            .collect();
+
+        let mut known = Self::default();
+        if !image_ids.is_empty() {
+            let columns = ["image_id", "file_name", "split", "dataset", "external_id"];
+            let of_batch = || col("image_id").in_list(image_ids.clone(), false);
+            for image in read::<ImageRow, KnownImage>(head, &columns, of_batch()).await? {
+                known.images.insert(image.image_id.clone(), image);
+            }
+            let columns = ["image_id", "dataset", "label"];
+            for row in read::<LabelRow, Label>(head, &columns, of_batch()).await? {
+                known.labels.insert((row.image_id, row.dataset, row.label));
+            }
+            let columns = ["ground_truth_id", "image_id", "dataset"];
+            for row in read::<GroundTruthRow, GroundTruth>(head, &columns, of_batch()).await? {
+                let key = (row.image_id, row.dataset);
+                known
+                    .ground_truth
+                    .entry(key)
+                    .or_default()
+                    .insert(row.ground_truth_id);
+            }
+        }
+        if !failure_ids.is_empty() {
+            let of_batch = col("failure_id").in_list(failure_ids, false);
+            for row in read::<FailureRow, Failure>(head, &["failure_id"], of_batch).await? {
+                known.failures.insert(row.failure_id);
+            }
+        }
+        Ok(known)
+    }
+}
+
+async fn read<R: Row, T: serde::de::DeserializeOwned>(
+    head: &Snapshot,
+    columns: &[&str],
+    filter: datafusion::logical_expr::Expr,
+) -> Result<Vec<T>> {
+    if head.count(R::TABLE).await? == 0 {
+        return Ok(Vec::new());
+    }
+    let batches = head
+        .scan(R::TABLE)
+        .await?
+        .project(columns)?
+        .filter(filter)
+        .collect()
+        .await?;
+    let mut rows = Vec::new();
+    for batch in batches {
+        rows.extend(crate::store::rows::decode::<T>(R::TABLE, &batch)?);
+    }
+    Ok(rows)
+}
+
+/// What is to be written of a batch.
+#[derive(Debug, Default)]
+struct Plan {
+    images: Vec<ImageRow>,
+    labels: Vec<LabelRow>,
+    ground_truth: Vec<GroundTruthRow>,
+    failures: Vec<FailureRow>,
+    summary: IngestSummary,
+}
+
+impl Plan {
+    fn changes(self) -> Result<Changes> {
+        let mut changes = Changes::new();
+        changes.append(ImageRow::TABLE, ImageRow::to_batch(&self.images)?);
+        changes.append(LabelRow::TABLE, LabelRow::to_batch(&self.labels)?);
+        changes.append(
+            GroundTruthRow::TABLE,
+            GroundTruthRow::to_batch(&self.ground_truth)?,
+        );
+        changes.append(FailureRow::TABLE, FailureRow::to_batch(&self.failures)?);
+        Ok(changes)
+    }
+
+    fn fail(&mut self, known: &mut Known, failure: FailureRow) {
+        self.summary.failed += 1;
+        if known.failures.insert(failure.failure_id.clone()) {
+            self.failures.push(failure);
+        }
+    }
+}
+
+/// Leaves out what is known, and turns contradictions into failures.
+fn plan_batch(batch: &[Outcome], mut known: Known, split: Option<&str>) -> Plan {
+    let mut plan = Plan::default();
+    for outcome in batch {
+        for failure in &outcome.failures {
+            plan.fail(&mut known, failure.clone());
+        }
+        let Some(Record {
+            image,
+            labels,
+            ground_truth,
+        }) = &outcome.record
+        else {
+            continue;
+        };
+        match known.images.get(&image.image_id) {
+            None => {
+                known.images.insert(image.image_id.clone(), image.into());
+                plan.images.push(image.clone());
+                plan.summary.images_added += 1;
+            }
+            Some(found) => {
+                plan.summary.images_known += 1;
+                if let Some(reason) = contradiction(found, image, split) {
+                    let mut failure =
+                        FailureRow::new("ingest", &image.dataset, &image.file_name, &reason.text);
+                    failure.image_id = Some(image.image_id.clone());
+                    plan.fail(&mut known, failure);
+                    if reason.other_image {
+                        continue;
+                    }
+                }
+            }
+        }
+        for label in labels {
+            let key = (
+                label.image_id.clone(),
+                label.dataset.clone(),
+                label.label.clone(),
+            );
+            if known.labels.insert(key) {
+                plan.labels.push(label.clone());
+                plan.summary.labels_added += 1;
+            }
+        }
+        plan_ground_truth(&mut plan, &mut known, image, ground_truth);
+    }
+    plan
+}
+
+/// Annotations of an image in a data set may be added to, not changed.
+fn plan_ground_truth(
+    plan: &mut Plan,
+    known: &mut Known,
+    image: &ImageRow,
+    ground_truth: &[GroundTruthRow],
+) {
+    let Some(first) = ground_truth.first() else {
+        return;
+    };
+    let given: HashSet<_> = ground_truth
+        .iter()
+        .map(|row| &row.ground_truth_id)
+        .collect();
+    let key = (image.image_id.clone(), first.dataset.clone());
+    let stored = known.ground_truth.entry(key).or_default();
+    let changed = stored.iter().filter(|id| !given.contains(id)).count();
+    if changed > 0 {
+        let reason = format!(
+            "{changed} of its {} annotations in the store are not in the file as they were; \
+             nothing was changed: ingest the new annotations under another --dataset name",
+            stored.len()
+        );
+        let mut failure = FailureRow::new("ingest", &first.dataset, &image.file_name, &reason);
+        failure.image_id = Some(image.image_id.clone());
+        plan.fail(known, failure);
+        return;
+    }
+    for row in ground_truth {
+        if stored.insert(row.ground_truth_id.clone()) {
+            plan.ground_truth.push(row.clone());
+            plan.summary.ground_truth_added += 1;
+        }
+    }
+}
+
+struct Contradiction {
+    text: String,
+    /// The data set counts the same bytes as two images.
+    other_image: bool,
+}
+
+/// What the run says of an image against what the store says.
+fn contradiction(
+    found: &KnownImage,
+    image: &ImageRow,
+    split: Option<&str>,
+) -> Option<Contradiction> {
+    if found.dataset == image.dataset && found.external_id != image.external_id {
+        let id = |id: Option<i64>| id.map_or("none".to_owned(), |id| id.to_string());
+        return Some(Contradiction {
+            text: format!(
+                "same bytes as '{}' (image id {}), which is in the store; image id {} and its \
+                 annotations are left out",
+                found.file_name,
+                id(found.external_id),
+                id(image.external_id),
+            ),
+            other_image: true,
+        });
+    }
+    let split = split?;
+    if found.split.as_deref() == Some(split) {
+        return None;
+    }
+    let stored = found
+        .split
+        .as_deref()
+        .map_or("no split".to_owned(), |s| format!("split '{s}'"));
+    Some(Contradiction {
+        text: format!(
+            "the image is in the store with {stored} and keeps it; '{split}' was asked for"
+        ),
+        other_image: false,
+    })
+}
+
+#[cfg(test)]
+#[path = "writer/tests.rs"]
+mod tests;
