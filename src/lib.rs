@@ -7,5 +7,6 @@ pub mod names;
 pub mod photo;
 pub mod progress;
 pub mod schema;
+pub mod sql;
 pub mod store;
 pub use error::{Error, Result};

@@ -65,8 +65,7 @@ impl LabelFile {
             let record = record.map_err(|err| bad(String::new(), err.to_string()))?;
             // The reader takes a CRLF's second byte for the start of the next record.
             let line = record.position().map_or(0, |at| {
-                let cut = text.get(at.byte() as usize) == Some(&b'
-');
+                let cut = text.get(at.byte() as usize) == Some(&b'\n');
                 at.line() + u64::from(cut)
             });
             let cell = |column: usize| match record.get(column) {

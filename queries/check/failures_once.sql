@@ -1,0 +1,9 @@
+-- asks:    Which keys of failures stand in more than one row?
+-- params:  none
+-- reads:   failures
+-- grain:   one row per repeated key
+-- columns: failure_id, rows
+SELECT failure_id, count(*) AS rows
+FROM failures
+GROUP BY failure_id
+HAVING count(*) > 1

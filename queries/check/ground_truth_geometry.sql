@@ -1,0 +1,15 @@
+-- asks:    Which annotations have masks of another size than their image, or a box or area out of range?
+-- params:  none
+-- reads:   ground_truth, images
+-- grain:   one row per annotation
+-- columns: ground_truth_id, image_id, mask_height, mask_width, height, width, area
+SELECT g.ground_truth_id, g.image_id,
+       g.rle['height'] AS mask_height, g.rle['width'] AS mask_width, i.height, i.width, g.area
+FROM ground_truth AS g
+JOIN images AS i ON g.image_id = i.image_id
+WHERE g.rle['height'] <> i.height
+   OR g.rle['width'] <> i.width
+   OR rle_area(g.rle) IS NULL AND g.rle IS NOT NULL
+   OR NOT g.area >= 0
+   OR NOT g.bbox[3] >= 0
+   OR NOT g.bbox[4] >= 0

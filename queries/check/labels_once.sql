@@ -1,0 +1,9 @@
+-- asks:    Which keys of labels stand in more than one row?
+-- params:  none
+-- reads:   labels
+-- grain:   one row per repeated key
+-- columns: image_id, dataset, label, rows
+SELECT image_id, dataset, label, count(*) AS rows
+FROM labels
+GROUP BY image_id, dataset, label
+HAVING count(*) > 1

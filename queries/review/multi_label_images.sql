@@ -1,0 +1,13 @@
+-- asks:    Which images have more labels than one?
+-- params:  dataset TEXT = NULL -- only this data set
+--          least   BIGINT = 2  -- at least so many labels
+-- reads:   labels, images
+-- grain:   one row per image
+-- columns: image_id, file_name, labels, names
+SELECT i.image_id, i.file_name, count(*) AS labels, string_agg(l.label, ', ' ORDER BY l.label) AS names
+FROM labels AS l
+JOIN images AS i ON l.image_id = i.image_id
+WHERE $dataset IS NULL OR l.dataset = $dataset
+GROUP BY i.image_id, i.file_name
+HAVING count(*) >= $least
+ORDER BY labels DESC, i.file_name

@@ -1,0 +1,34 @@
+//! SQL functions over masks, one per file.
+//!
+//! A mask is the struct `{height INT, width INT, counts TEXT}` of `schemas/README.md`; a function of a
+//! null mask is null. All work on run lengths, without decoding to pixels, but for
+//! [`rle_decode_png`](mod@rle_decode_png).
+
+mod rle_area;
+mod rle_bbox;
+mod rle_column;
+mod rle_decode_png;
+mod rle_difference;
+mod rle_function;
+mod rle_intersection;
+mod rle_intersection_area;
+mod rle_iou;
+mod rle_union;
+
+use datafusion::prelude::SessionContext;
+
+/// Makes every function known to a session.
+pub fn register(context: &SessionContext) {
+    for function in [
+        rle_area::function(),
+        rle_bbox::function(),
+        rle_decode_png::function(),
+        rle_difference::function(),
+        rle_intersection::function(),
+        rle_intersection_area::function(),
+        rle_iou::function(),
+    ] {
+        context.register_udf(function);
+    }
+    context.register_udaf(rle_union::function());
+}

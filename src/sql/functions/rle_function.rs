@@ -1,0 +1,210 @@
+//! What the scalar functions share: a name, masks as arguments, and a kernel over columns.
+
+use std::hash::{Hash, Hasher};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+use super::rle_column::{RleColumn, in_row, is_rle};
+use crate::geometry::Rle;
+
+type Result<T, E = DataFusionError> = std::result::Result<T, E>;
+
+/// A function of one or two masks, and perhaps a flag.
+#[derive(Debug)]
+pub(super) struct RleFunction {
+    pub name: &'static str,
+    /// Number of masks it takes, 1 or 2.
+    pub masks: usize,
+    /// Whether a BOOLEAN may follow the masks.
+    pub takes_flag: bool,
+    pub return_type: DataType,
+    pub kernel: fn(&MaskArguments) -> Result<ArrayRef>,
+    pub documentation: Documentation,
+    pub signature: Signature,
+}
+
+impl RleFunction {
+    /// The signature of every function here: types are checked in [`ScalarUDFImpl::coerce_types`].
+    pub fn any_masks() -> Signature {
+        Signature::user_defined(Volatility::Immutable)
+    }
+}
+
+impl From<RleFunction> for ScalarUDF {
+    fn from(function: RleFunction) -> Self {
+        Self::new_from_impl(function)
+    }
+}
+
+impl PartialEq for RleFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for RleFunction {}
+
+impl Hash for RleFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for RleFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        let counts_fit =
+            given.len() == self.masks || self.takes_flag && given.len() == self.masks + 1;
+        let mask = |t: &DataType| is_rle(t) || t == &DataType::Null;
+        let flag = |t: &DataType| matches!(t, DataType::Boolean | DataType::Null);
+        let fits = counts_fit
+            && given.iter().take(self.masks).all(mask)
+            && given.iter().skip(self.masks).all(flag);
+        if fits {
+            return Ok(given.to_vec());
+        }
+        let types: Vec<_> = given.iter().map(ToString::to_string).collect();
+        Err(DataFusionError::Plan(format!(
+            "{}: expected {}, found ({})",
+            self.name,
+            self.documentation.syntax_example,
+            types.join(", ")
+        )))
+    }
+
+    fn return_type(&self, _given: &[DataType]) -> Result<DataType> {
+        Ok(self.return_type.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let all_scalar = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let arguments = MaskArguments {
+            masks: args
+                .args
+                .iter()
+                .take(self.masks)
+                .map(MaskArgument::new)
+                .collect::<Result<_>>()?,
+            flag: args
+                .args
+                .get(self.masks)
+                .map(|flag| flag.to_array(args.number_rows))
+                .transpose()?,
+            rows: if all_scalar { 1 } else { args.number_rows },
+        };
+        let named = |err: DataFusionError| match err {
+            DataFusionError::Execution(reason) => {
+                DataFusionError::Execution(format!("{}: {reason}", self.name))
+            }
+            other => other,
+        };
+        let result = (self.kernel)(&arguments).map_err(named)?;
+        Ok(match all_scalar {
+            true => {
+                ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&result, 0)?)
+            }
+            false => ColumnarValue::Array(result),
+        })
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.documentation)
+    }
+}
+
+/// The arguments of one call.
+pub(super) struct MaskArguments {
+    masks: Vec<MaskArgument>,
+    flag: Option<ArrayRef>,
+    rows: usize,
+}
+
+enum MaskArgument {
+    Column(RleColumn),
+    /// The same mask for every row, parsed once.
+    Constant(Option<Rle>),
+}
+
+impl MaskArgument {
+    fn new(value: &ColumnarValue) -> Result<Self> {
+        match value {
+            ColumnarValue::Array(array) => Ok(Self::Column(RleColumn::new(array)?)),
+            ColumnarValue::Scalar(scalar) => {
+                Ok(Self::Constant(RleColumn::new(&scalar.to_array()?)?.get(0)?))
+            }
+        }
+    }
+}
+
+impl MaskArguments {
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Applies `f` to the only mask of every row.
+    pub fn map<T>(&self, mut f: impl FnMut(&Rle) -> T) -> impl Iterator<Item = Result<Option<T>>> {
+        let Some(argument) = self.masks.first() else {
+            unreachable!("coerce_types lets no call through without its masks")
+        };
+        (0..self.rows).map(move |row| match argument {
+            MaskArgument::Column(column) => Ok(column.get(row)?.as_ref().map(&mut f)),
+            MaskArgument::Constant(mask) => Ok(mask.as_ref().map(&mut f)),
+        })
+    }
+
+    /// Applies `f` to the two masks of every row.
+    pub fn map_pairs<T>(
+        &self,
+        mut f: impl FnMut(usize, &Rle, &Rle) -> crate::Result<T>,
+    ) -> impl Iterator<Item = Result<Option<T>>> {
+        let [left, right] = &self.masks[..] else {
+            unreachable!("coerce_types lets no call through without its masks")
+        };
+        (0..self.rows).map(move |row| {
+            let (mut left_row, mut right_row) = (None, None);
+            let left = match left {
+                MaskArgument::Column(column) => {
+                    left_row = column.get(row)?;
+                    left_row.as_ref()
+                }
+                MaskArgument::Constant(mask) => mask.as_ref(),
+            };
+            let right = match right {
+                MaskArgument::Column(column) => {
+                    right_row = column.get(row)?;
+                    right_row.as_ref()
+                }
+                MaskArgument::Constant(mask) => mask.as_ref(),
+            };
+            match (left, right) {
+                (Some(left), Some(right)) => f(row, left, right)
+                    .map(Some)
+                    .map_err(|err| in_row(row, &err)),
+                _ => Ok(None),
+            }
+        })
+    }
+
+    /// The flag of a row; false where it is null or was not given.
+    pub fn flag(&self, row: usize) -> bool {
+        use arrow::array::AsArray;
+        let flags = self.flag.as_ref().and_then(|flags| flags.as_boolean_opt());
+        flags.is_some_and(|flags| flags.is_valid(row) && flags.value(row))
+    }
+}
