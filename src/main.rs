@@ -1,2 +1,7 @@
-//! The `grainstore` program.
-fn main() {}
+//! The `grainstore` program: arguments in, exit code out. Everything it does is in the library.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,13 +1,13 @@
 //! What the scalar functions share: a name, masks as arguments, and a kernel over columns.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::rle_column::{RleColumn, in_row, is_rle};
@@ -33,12 +33,6 @@ impl RleFunction {
     /// The signature of every function here: types are checked in [`ScalarUDFImpl::coerce_types`].
     pub fn any_masks() -> Signature {
         Signature::user_defined(Volatility::Immutable)
-    }
-}
-
-impl From<RleFunction> for ScalarUDF {
-    fn from(function: RleFunction) -> Self {
-        Self::new_from_impl(function)
     }
 }
 
@@ -136,7 +130,7 @@ pub(super) struct MaskArguments {
 }
 
 enum MaskArgument {
-    Column(RleColumn),
+    Column(Box<RleColumn>),
     /// The same mask for every row, parsed once.
     Constant(Option<Rle>),
 }
@@ -144,10 +138,17 @@ enum MaskArgument {
 impl MaskArgument {
     fn new(value: &ColumnarValue) -> Result<Self> {
         match value {
-            ColumnarValue::Array(array) => Ok(Self::Column(RleColumn::new(array)?)),
+            ColumnarValue::Array(array) => Ok(Self::Column(Box::new(RleColumn::new(array)?))),
             ColumnarValue::Scalar(scalar) => {
                 Ok(Self::Constant(RleColumn::new(&scalar.to_array()?)?.get(0)?))
             }
+        }
+    }
+
+    fn get(&self, row: usize) -> Result<Option<Cow<'_, Rle>>> {
+        match self {
+            Self::Column(column) => Ok(column.get(row)?.map(Cow::Owned)),
+            Self::Constant(mask) => Ok(mask.as_ref().map(Cow::Borrowed)),
         }
     }
 }
@@ -159,13 +160,10 @@ impl MaskArguments {
 
     /// Applies `f` to the only mask of every row.
     pub fn map<T>(&self, mut f: impl FnMut(&Rle) -> T) -> impl Iterator<Item = Result<Option<T>>> {
-        let Some(argument) = self.masks.first() else {
+        let [mask] = &self.masks[..] else {
             unreachable!("coerce_types lets no call through without its masks")
         };
-        (0..self.rows).map(move |row| match argument {
-            MaskArgument::Column(column) => Ok(column.get(row)?.as_ref().map(&mut f)),
-            MaskArgument::Constant(mask) => Ok(mask.as_ref().map(&mut f)),
-        })
+        (0..self.rows).map(move |row| Ok(mask.get(row)?.map(|mask| f(&mask))))
     }
 
     /// Applies `f` to the two masks of every row.
@@ -176,28 +174,11 @@ impl MaskArguments {
         let [left, right] = &self.masks[..] else {
             unreachable!("coerce_types lets no call through without its masks")
         };
-        (0..self.rows).map(move |row| {
-            let (mut left_row, mut right_row) = (None, None);
-            let left = match left {
-                MaskArgument::Column(column) => {
-                    left_row = column.get(row)?;
-                    left_row.as_ref()
-                }
-                MaskArgument::Constant(mask) => mask.as_ref(),
-            };
-            let right = match right {
-                MaskArgument::Column(column) => {
-                    right_row = column.get(row)?;
-                    right_row.as_ref()
-                }
-                MaskArgument::Constant(mask) => mask.as_ref(),
-            };
-            match (left, right) {
-                (Some(left), Some(right)) => f(row, left, right)
-                    .map(Some)
-                    .map_err(|err| in_row(row, &err)),
-                _ => Ok(None),
-            }
+        (0..self.rows).map(move |row| match (left.get(row)?, right.get(row)?) {
+            (Some(left), Some(right)) => f(row, &left, &right)
+                .map(Some)
+                .map_err(|err| in_row(row, &err)),
+            _ => Ok(None),
         })
     }
 

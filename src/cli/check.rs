@@ -1,0 +1,91 @@
+//! `grainstore check`
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use arrow::array::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+use grainstore::sql::{Report, Sql};
+use grainstore::store::Store;
+
+use super::{At, Ended, Global, print_json};
+
+/// Rows of a finding that are shown; its report shows them all.
+const SHOWN: usize = 10;
+
+/// Look for what must never be: runs every report of queries/check. Exit code 1 if one finds something.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  grainstore check\n  grainstore check --json\n  grainstore query check/images_once"
+)]
+pub struct Args {
+    #[command(flatten)]
+    at: At,
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let store = Store::open(&global.store).await?;
+    let snapshot = args.at.snapshot(&store).await?;
+    let sql = Sql::new(&snapshot).await?;
+    let mut findings = Vec::new();
+    let mut checks = 0;
+    for report in Report::all()? {
+        if !report.name().starts_with("check/") {
+            continue;
+        }
+        checks += 1;
+        let mut rows = sql.report(&report, &HashMap::new()).await?;
+        let (mut count, mut shown) = (0, Vec::new());
+        while let Some(batch) = rows.next().await? {
+            if count < SHOWN && batch.num_rows() > 0 {
+                shown.push(batch.slice(0, batch.num_rows().min(SHOWN - count)));
+            }
+            count += batch.num_rows();
+        }
+        if count > 0 {
+            findings.push((report, count, shown));
+        }
+    }
+    print(&findings, checks, snapshot.version(), global)?;
+    Ok(match findings.is_empty() {
+        true => Ended::Done,
+        false => Ended::Unhealthy,
+    })
+}
+
+type Finding = (Report, usize, Vec<RecordBatch>);
+
+fn print(findings: &[Finding], checks: usize, version: u64, global: &Global) -> anyhow::Result<()> {
+    if global.json {
+        let found: Vec<_> = findings
+            .iter()
+            .map(|(report, count, _)| serde_json::json!({ "check": report.name(), "rows": count }))
+            .collect();
+        return print_json(&serde_json::json!({
+            "version": version, "checks": checks, "healthy": findings.is_empty(), "findings": found,
+        }));
+    }
+    let mut out = io::stdout().lock();
+    for (report, count, shown) in findings {
+        writeln!(out, "{}: {count} rows. {}", report.name(), report.asks())?;
+        writeln!(out, "{}", pretty_format_batches(shown)?)?;
+        if *count > SHOWN {
+            writeln!(
+                out,
+                "the first {SHOWN} rows; 'grainstore query {}' shows all",
+                report.name()
+            )?;
+        }
+    }
+    match findings.len() {
+        0 => writeln!(
+            out,
+            "healthy: {checks} checks of version {version} found nothing"
+        )?,
+        n => writeln!(
+            out,
+            "{n} of {checks} checks of version {version} found something"
+        )?,
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! `grainstore ingest`
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Subcommand;
+use grainstore::ingest::{
+    IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES, ingest_coco, ingest_folder,
+    ingest_voc,
+};
+use grainstore::store::{Store, StoreOptions};
+
+use super::progress::progress;
+use super::{Ended, Global, print_json};
+
+/// Bring images, labels and annotations into the store; nothing is copied but what they say.
+///
+/// Ingesting the same files again changes nothing. Files that cannot be used are recorded in table
+/// 'failures', and the run goes on.
+#[derive(Debug, Subcommand)]
+pub enum Args {
+    Images(ImagesArgs),
+    Coco(CocoArgs),
+    Voc(VocArgs),
+}
+
+/// A directory of photos, labelled by folder, by a CSV file, or not at all.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore ingest images web/                    # web/cat/1.jpg gets label 'cat'
+  grainstore ingest images flat/ --labels labels.csv --source synthetic
+  grainstore ingest images holiday/ --no-labels --split val")]
+pub struct ImagesArgs {
+    /// Directory to search, with all below it.
+    directory: PathBuf,
+    /// CSV file with columns 'file' (relative to DIRECTORY) and 'label'; one row per label.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_labels")]
+    labels: Option<PathBuf>,
+    /// Do not take folder names for labels.
+    #[arg(long)]
+    no_labels: bool,
+    /// What the images are for: web or synthetic (train heads on), target (annotate)
+    /// [default: web, with --no-labels target].
+    #[arg(long)]
+    source: Option<Source>,
+    /// Name of the data set [default: the directory's name].
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// COCO JSON with its images: polygons, RLE, crowds; ids and categories are kept.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  grainstore ingest coco --annotations instances_val2017.json --images val2017/ --split val")]
+pub struct CocoArgs {
+    /// The annotation file.
+    #[arg(long, value_name = "FILE")]
+    annotations: PathBuf,
+    /// The directory its file names are relative to.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// What the images are for: web, synthetic or target.
+    #[arg(long, default_value = "target")]
+    source: Source,
+    /// Name of the data set, and of the class set made of its categories.
+    #[arg(long, value_name = "NAME", default_value = "coco")]
+    dataset: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// A PASCAL VOC directory: JPEGImages, SegmentationClass, SegmentationObject, ImageSets.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  grainstore ingest voc VOCdevkit/VOC2012 --split val")]
+pub struct VocArgs {
+    /// The directory that holds JPEGImages.
+    directory: PathBuf,
+    /// Names of the label maps' indices 1, 2, ..., one per line [default: VOC's 20 classes].
+    #[arg(long, value_name = "FILE")]
+    class_names: Option<PathBuf>,
+    /// What the images are for: web, synthetic or target.
+    #[arg(long, default_value = "target")]
+    source: Source,
+    /// Name of the data set, and of the class set made of its classes.
+    #[arg(long, value_name = "NAME", default_value = "voc")]
+    dataset: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Split the images belong to: train, val, ... (VOC: the image set to read, there required).
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Decode every image whole, not only its header: slower, finds damaged pixel data.
+    #[arg(long)]
+    verify: bool,
+}
+
+impl Common {
+    fn options(self, dataset: String, source: Source) -> IngestOptions {
+        IngestOptions {
+            dataset,
+            source,
+            split: self.split,
+            verify_pixels: self.verify,
+        }
+    }
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let store = Store::open_or_create(&global.store, StoreOptions::default()).await?;
+    let progress = progress(global);
+    let started = Instant::now();
+    let summary = match args {
+        Args::Images(args) => {
+            let dataset = match args.dataset {
+                Some(name) => name,
+                None => directory_name(&args.directory)?,
+            };
+            let labels = match (args.labels, args.no_labels) {
+                (Some(file), _) => LabelSource::File(file),
+                (None, false) => LabelSource::Folders,
+                (None, true) => LabelSource::Unlabelled,
+            };
+            let source = args.source.unwrap_or(match labels {
+                LabelSource::Unlabelled => Source::Target,
+                _ => Source::Web,
+            });
+            let options = args.common.options(dataset, source);
+            ingest_folder(
+                &store,
+                &args.directory,
+                &labels,
+                &options,
+                progress.as_ref(),
+            )
+            .await
+        }
+        Args::Coco(args) => {
+            let options = args.common.options(args.dataset, args.source);
+            ingest_coco(
+                &store,
+                &args.annotations,
+                &args.images,
+                &options,
+                progress.as_ref(),
+            )
+            .await
+        }
+        Args::Voc(args) => {
+            let classes = class_names(args.class_names.as_deref())?;
+            let options = args.common.options(args.dataset, args.source);
+            ingest_voc(
+                &store,
+                &args.directory,
+                &classes,
+                &options,
+                progress.as_ref(),
+            )
+            .await
+        }
+    };
+    let summary = summary?;
+    report(&summary, started.elapsed().as_secs_f64(), global)?;
+    Ok(match summary.failed {
+        0 => Ended::Done,
+        _ => Ended::WithBadItems,
+    })
+}
+
+fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Result<()> {
+    if global.json {
+        let mut value = serde_json::to_value(summary)?;
+        value["seconds"] = seconds.into();
+        return print_json(&value);
+    }
+    if global.quiet {
+        return Ok(());
+    }
+    let plural = |n: u64, one: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    };
+    eprintln!(
+        "added {}, {} and {} in {seconds:.1} s",
+        plural(summary.images_added, "image"),
+        plural(summary.labels_added, "label"),
+        plural(summary.ground_truth_added, "annotation"),
+    );
+    if summary.images_known > 0 {
+        eprintln!(
+            "{} already in the store, by content",
+            plural(summary.images_known, "image")
+        );
+    }
+    if summary.other_files > 0 {
+        eprintln!(
+            "{} passed over: not named like an image",
+            plural(summary.other_files, "file")
+        );
+    }
+    if summary.failed > 0 {
+        eprintln!(
+            "{} could not be used; 'grainstore query failures' says which and why",
+            plural(summary.failed, "item")
+        );
+    }
+    Ok(())
+}
+
+fn directory_name(directory: &Path) -> anyhow::Result<String> {
+    let absolute = directory
+        .canonicalize()
+        .with_context(|| format!("cannot open directory '{}'", directory.display()))?;
+    let name = absolute.file_name().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => c,
+        _ => '_',
+    };
+    let name: String = name.chars().map(plain).collect();
+    let name = name.trim_start_matches(['.', '-']);
+    Ok(if name.is_empty() {
+        "images".to_owned()
+    } else {
+        name.to_owned()
+    })
+}
+
+fn class_names(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    let Some(file) = file else {
+        return Ok(VOC_CLASSES.map(str::to_owned).to_vec());
+    };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read '{}'", file.display()))?;
+    let names: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
+    anyhow::ensure!(
+        (1..=254).contains(&names.len()),
+        "'{}' holds {} class names, expected 1 to 254, one per line",
+        file.display(),
+        names.len()
+    );
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        anyhow::bail!("'{}' names class '{}' twice", file.display(), twice[0]);
+    }
+    Ok(names)
+}

@@ -1,0 +1,211 @@
+//! The command line: one file per subcommand, each with its arguments and a `run`.
+//!
+//! Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 failed, 2 done with bad
+//! items. A closed pipe is success.
+
+mod check;
+mod completions;
+mod ingest;
+mod init;
+mod output;
+mod progress;
+mod query;
+mod schema;
+mod sql;
+mod store;
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use grainstore::store::{Snapshot, Store};
+use serde::Serialize;
+
+/// Run Segment Anything once, then query: a store of masks, labels, heads and evaluations.
+#[derive(Debug, Parser)]
+#[command(name = "grainstore", version, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  grainstore ingest images photos/ --dataset web
+  grainstore ingest coco --annotations instances_val2017.json --images val2017/ --split val
+  grainstore sql \"SELECT label, count(*) FROM labels GROUP BY label\"
+  grainstore query review/datasets
+  grainstore check
+
+Exit codes: 0 done, 1 failed, 2 done, but some items could not be used (see 'grainstore query failures').";
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, clap::Args)]
+struct Global {
+    /// The store: a directory, or a URI that Lance knows.
+    #[arg(
+        long,
+        global = true,
+        env = "GRAINSTORE_STORE",
+        default_value = "grainstore",
+        value_name = "PATH"
+    )]
+    store: String,
+    /// Print results, and errors, as JSON on stdout.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more on stderr; twice for even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing on stderr but errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    #[command(subcommand)]
+    Ingest(ingest::Args),
+    Sql(sql::Args),
+    Query(query::Args),
+    Check(check::Args),
+    #[command(subcommand)]
+    Store(store::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// All was done.
+    Done,
+    /// All was done that could be; some items could not be used.
+    WithBadItems,
+    /// The command did its work, and the answer is no.
+    Unhealthy,
+}
+
+impl Ended {
+    fn code(self) -> ExitCode {
+        match self {
+            Self::Done => ExitCode::SUCCESS,
+            Self::Unhealthy => ExitCode::from(1),
+            Self::WithBadItems => ExitCode::from(2),
+        }
+    }
+}
+
+/// Parses the arguments, runs the command, and reports how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => {
+            let _ = err.print();
+            return ExitCode::from(u8::from(err.use_stderr()));
+        }
+    };
+    start_logging(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            eprintln!("error: cannot start worker threads: {err}");
+            return ExitCode::from(1);
+        }
+    };
+    let json = cli.global.json;
+    match runtime.block_on(run(cli)) {
+        Ok(ended) => ended.code(),
+        Err(err) if is_closed_pipe(&err) => ExitCode::SUCCESS,
+        Err(err) => {
+            report_error(&err, json);
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<Ended> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Init(args) => init::run(args, global).await,
+        Command::Ingest(args) => ingest::run(args, global).await,
+        Command::Sql(args) => sql::run(args, global).await,
+        Command::Query(args) => query::run(args, global).await,
+        Command::Check(args) => check::run(args, global).await,
+        Command::Store(args) => store::run(args, global).await,
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+fn start_logging(global: &Global) {
+    let default = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (_, 0) => "grainstore=warn,error",
+        (_, 1) => "grainstore=info,warn",
+        (_, 2) => "grainstore=debug,info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("GRAINSTORE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}
+
+fn report_error(err: &anyhow::Error, json: bool) {
+    let mut reasons: Vec<String> = Vec::new();
+    for cause in err.chain() {
+        let reason = cause.to_string();
+        // Some libraries repeat the cause's text in their own.
+        if reasons.last().is_none_or(|last| !last.contains(&reason)) {
+            reasons.push(reason);
+        }
+    }
+    if json {
+        let _ = print_json(&serde_json::json!({ "error": reasons.join(": ") }));
+    }
+    eprintln!("error: {}", reasons.join(": "));
+}
+
+fn is_closed_pipe(err: &anyhow::Error) -> bool {
+    err.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|err| err.kind() == ErrorKind::BrokenPipe)
+    })
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Which state of the store to read.
+#[derive(Debug, Clone, clap::Args)]
+struct At {
+    /// Read the store as it was at a version ('grainstore store log') or a tag.
+    #[arg(long, value_name = "VERSION|TAG")]
+    at: Option<String>,
+}
+
+impl At {
+    async fn snapshot(&self, store: &Store) -> anyhow::Result<Snapshot> {
+        let Some(at) = &self.at else {
+            return Ok(store.snapshot().await?);
+        };
+        let version = match at.parse() {
+            Ok(version) => version,
+            Err(_) => store.version_of_tag(at).await?,
+        };
+        Ok(store.snapshot_at(version).await?)
+    }
+}

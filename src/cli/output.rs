@@ -1,0 +1,249 @@
+//! Rows of a query as a table, CSV, JSON, Arrow or Parquet, on stdout or in a file.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::pretty::pretty_format_batches;
+use clap::ValueEnum;
+use datafusion::parquet::arrow::ArrowWriter;
+use grainstore::sql::Rows;
+
+/// Rows a table shows; more are for files.
+const TABLE_ROWS: usize = 1000;
+/// Characters a table shows of one value.
+const TABLE_CHARS: usize = 80;
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns, at most 1000 rows; long values are cut.
+    Table,
+    /// Comma-separated, with a header; lists and structs as text.
+    Csv,
+    /// One array of objects.
+    Json,
+    /// One object per line.
+    Jsonl,
+    /// An Arrow IPC file.
+    Arrow,
+    /// A Parquet file.
+    Parquet,
+}
+
+/// Where rows go, and how.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Output {
+    /// Format of the result [default: by the file's extension; table on a terminal, else csv].
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Write to a file instead of stdout. It appears when it is complete.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Output {
+    fn format(&self, json: bool) -> anyhow::Result<Format> {
+        if let Some(format) = self.format {
+            return Ok(format);
+        }
+        if json {
+            return Ok(Format::Json);
+        }
+        let Some(file) = &self.output else {
+            return Ok(if io::stdout().is_terminal() {
+                Format::Table
+            } else {
+                Format::Csv
+            });
+        };
+        let extension = file
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_lowercase();
+        match extension.as_str() {
+            "csv" => Ok(Format::Csv),
+            "json" => Ok(Format::Json),
+            "jsonl" | "ndjson" => Ok(Format::Jsonl),
+            "arrow" | "ipc" | "feather" => Ok(Format::Arrow),
+            "parquet" => Ok(Format::Parquet),
+            "txt" => Ok(Format::Table),
+            _ => anyhow::bail!(
+                "the extension of '{}' names no format; give one with --format",
+                file.display()
+            ),
+        }
+    }
+
+    /// Writes every row.
+    pub async fn write(&self, rows: Rows, json: bool) -> anyhow::Result<()> {
+        let format = self.format(json)?;
+        let Some(path) = &self.output else {
+            if matches!(format, Format::Arrow | Format::Parquet) && io::stdout().is_terminal() {
+                anyhow::bail!("{format:?} is not for terminals; name a file with -o");
+            }
+            return write_rows(rows, format, BufWriter::new(io::stdout())).await;
+        };
+        let part = part_path(path);
+        let file =
+            File::create(&part).with_context(|| format!("cannot write '{}'", part.display()))?;
+        let written = write_rows(rows, format, BufWriter::new(file)).await;
+        let moved = written.and_then(|()| {
+            std::fs::rename(&part, path)
+                .with_context(|| format!("cannot write '{}'", path.display()))
+        });
+        if moved.is_err() {
+            let _ = std::fs::remove_file(&part);
+        }
+        moved
+    }
+}
+
+fn part_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    path.with_file_name(name)
+}
+
+async fn write_rows(
+    mut rows: Rows,
+    format: Format,
+    mut out: impl Write + Send,
+) -> anyhow::Result<()> {
+    let schema = rows.schema();
+    match format {
+        Format::Table => write_table(rows, &mut out).await?,
+        Format::Csv => {
+            let mut writer = arrow::csv::WriterBuilder::new()
+                .with_header(true)
+                .build(&mut out);
+            writer.write(&flat(&RecordBatch::new_empty(schema))?)?;
+            while let Some(batch) = rows.next().await? {
+                writer.write(&flat(&batch)?)?;
+            }
+        }
+        Format::Json => {
+            let mut writer = arrow::json::ArrayWriter::new(&mut out);
+            while let Some(batch) = rows.next().await? {
+                writer.write(&jsonable(&batch)?)?;
+            }
+            writer.finish()?;
+            drop(writer);
+            writeln!(out)?;
+        }
+        Format::Jsonl => {
+            let mut writer = arrow::json::LineDelimitedWriter::new(&mut out);
+            while let Some(batch) = rows.next().await? {
+                writer.write(&jsonable(&batch)?)?;
+            }
+            writer.finish()?;
+        }
+        Format::Arrow => {
+            let mut writer = arrow::ipc::writer::FileWriter::try_new(&mut out, &schema)?;
+            while let Some(batch) = rows.next().await? {
+                writer.write(&batch)?;
+            }
+            writer.finish()?;
+        }
+        Format::Parquet => {
+            let mut writer = ArrowWriter::try_new(&mut out, schema, None)?;
+            while let Some(batch) = rows.next().await? {
+                writer.write(&batch)?;
+            }
+            writer.close()?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+async fn write_table(mut rows: Rows, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut shown = vec![short(&RecordBatch::new_empty(rows.schema()))?];
+    let mut count = 0;
+    let mut more = false;
+    while let Some(batch) = rows.next().await? {
+        let room = TABLE_ROWS - count;
+        more |= batch.num_rows() > room;
+        let batch = batch.slice(0, batch.num_rows().min(room));
+        count += batch.num_rows();
+        shown.push(short(&batch)?);
+        if more {
+            break;
+        }
+    }
+    writeln!(out, "{}", pretty_format_batches(&shown)?)?;
+    match more {
+        true => writeln!(
+            out,
+            "the first {TABLE_ROWS} rows; all of them go to a file with -o FILE"
+        )?,
+        false => writeln!(out, "{count} row{}", if count == 1 { "" } else { "s" })?,
+    }
+    Ok(())
+}
+
+/// The batch with lists, structs and the like as text, which CSV has no other way to hold.
+fn flat(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    with_text(batch, None, |t| {
+        t.is_nested() || matches!(t, DataType::Binary)
+    })
+}
+
+/// The batch with every value as text of bounded length.
+fn short(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    with_text(batch, Some(TABLE_CHARS), |t| !t.is_numeric())
+}
+
+/// The batch with what JSON has no type for as text.
+fn jsonable(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    with_text(batch, None, |t| {
+        matches!(t, DataType::Interval(_) | DataType::Duration(_))
+    })
+}
+
+fn with_text(
+    batch: &RecordBatch,
+    most: Option<usize>,
+    to_text: impl Fn(&DataType) -> bool,
+) -> anyhow::Result<RecordBatch> {
+    let mut fields = Vec::with_capacity(batch.num_columns());
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        if to_text(field.data_type()) {
+            fields.push(Arc::new(Field::new(field.name(), DataType::Utf8, true)));
+            columns.push(as_text(column, most)?);
+        } else {
+            fields.push(field.clone());
+            columns.push(column.clone());
+        }
+    }
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(
+        schema, columns, &options,
+    )?)
+}
+
+fn as_text(column: &ArrayRef, most: Option<usize>) -> anyhow::Result<ArrayRef> {
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+    let text = |row: usize| -> anyhow::Result<Option<String>> {
+        if column.is_null(row) {
+            return Ok(None);
+        }
+        let mut text = formatter.value(row).try_to_string()?;
+        if let Some((cut, _)) = most.and_then(|most| text.char_indices().nth(most)) {
+            text.truncate(cut);
+            text.push('…');
+        }
+        Ok(Some(text))
+    };
+    let texts: StringArray = (0..column.len()).map(text).collect::<anyhow::Result<_>>()?;
+    Ok(Arc::new(texts))
+}

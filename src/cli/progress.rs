@@ -1,0 +1,75 @@
+//! Progress as a bar on stderr.
+
+use std::time::Duration;
+
+use grainstore::progress::{NoProgress, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Global;
+
+/// Notes shown at most; the rest are counted.
+const NOTES: u64 = 20;
+
+/// A bar with rate and ETA; where stderr is no terminal, only the notes.
+pub struct Bar {
+    bar: ProgressBar,
+    notes: std::sync::atomic::AtomicU64,
+}
+
+/// The progress that the global options ask for.
+pub fn progress(global: &Global) -> Box<dyn Progress> {
+    if global.quiet {
+        return Box::new(NoProgress);
+    }
+    Box::new(Bar {
+        bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+        notes: 0.into(),
+    })
+}
+
+impl Bar {
+    fn print(&self, line: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn start(&self, what: &str, total: Option<u64>) {
+        let template = match total {
+            Some(_) => "{wide_bar} {pos}/{len} {msg} {per_sec} ETA {eta}",
+            None => "{spinner} {pos} {msg} {per_sec}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+        self.bar.set_message(what.to_owned());
+        match total {
+            Some(total) => self.bar.set_length(total),
+            None => self.bar.unset_length(),
+        }
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    fn advance(&self, n: u64) {
+        self.bar.inc(n);
+    }
+
+    fn note(&self, line: &str) {
+        let before = self
+            .notes
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match before {
+            0..NOTES => self.print(line),
+            NOTES => self.print("... more; the rest stands in table 'failures'"),
+            _ => {}
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

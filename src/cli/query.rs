@@ -1,0 +1,131 @@
+//! `grainstore query`
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use grainstore::sql::{Report, Sql};
+use grainstore::store::Store;
+
+use super::output::Output;
+use super::{At, Ended, Global, print_json};
+
+/// Run a named report, or one of your own.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore query --list
+  grainstore query review/labels --param dataset=coco
+  grainstore query review/labels --show > mine.sql
+  grainstore query --file mine.sql --param dataset=coco")]
+pub struct Args {
+    /// Name of the report; its folder may be left out where the rest is enough.
+    #[arg(required_unless_present_any = ["list", "file"])]
+    name: Option<String>,
+    /// Value of a parameter; NULL for none.
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    parameters: Vec<(String, String)>,
+    /// List the reports with what they ask.
+    #[arg(long, conflicts_with_all = ["name", "file"])]
+    list: bool,
+    /// Print the report instead of running it.
+    #[arg(long)]
+    show: bool,
+    /// Run the report in a file.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    at: At,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    if args.list {
+        list(global)?;
+        return Ok(Ended::Done);
+    }
+    let report = match (&args.file, &args.name) {
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read '{}'", file.display()))?;
+            Report::parse(&file.display().to_string(), &text)?
+        }
+        (None, Some(name)) => Report::named(name)?,
+        (None, None) => anyhow::bail!("name a report; 'grainstore query --list' lists them"),
+    };
+    if args.show {
+        io::stdout().lock().write_all(report.sql().as_bytes())?;
+        return Ok(Ended::Done);
+    }
+    let mut parameters = HashMap::new();
+    for (key, value) in args.parameters {
+        if parameters.insert(key.clone(), value).is_some() {
+            anyhow::bail!("parameter '{key}' is given twice");
+        }
+    }
+    let store = Store::open(&global.store).await?;
+    let snapshot = args.at.snapshot(&store).await?;
+    let rows = Sql::new(&snapshot)
+        .await?
+        .report(&report, &parameters)
+        .await?;
+    args.output.write(rows, global.json).await?;
+    Ok(Ended::Done)
+}
+
+fn list(global: &Global) -> anyhow::Result<()> {
+    let reports = Report::all()?;
+    if global.json {
+        let rows: Vec<_> = reports.iter().map(describe).collect();
+        return print_json(&rows);
+    }
+    let mut out = io::stdout().lock();
+    for report in &reports {
+        writeln!(out, "{}\n    {}", report.name(), report.asks())?;
+        for parameter in report.parameters() {
+            let default = match &parameter.default {
+                Some(default) => format!(" = {default}"),
+                None => ", required".to_owned(),
+            };
+            writeln!(
+                out,
+                "    --param {}: {}{default} {}",
+                parameter.name,
+                parameter.kind.as_str(),
+                parameter.about
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(report: &Report) -> serde_json::Value {
+    let parameters: Vec<_> = report
+        .parameters()
+        .iter()
+        .map(|parameter| {
+            serde_json::json!({
+                "name": parameter.name,
+                "type": parameter.kind.as_str(),
+                "default": parameter.default.as_ref().map(ToString::to_string),
+                "about": parameter.about,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "name": report.name(),
+        "asks": report.asks(),
+        "grain": report.grain(),
+        "columns": report.columns(),
+        "params": parameters,
+    })
+}

@@ -1,0 +1,55 @@
+//! `grainstore sql`
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use grainstore::sql::Sql;
+use grainstore::store::Store;
+
+use super::output::Output;
+use super::{At, Ended, Global};
+
+/// Run a query over the store's tables. Queries only read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore sql \"SELECT label, count(*) AS images FROM labels GROUP BY label ORDER BY images DESC\"
+  grainstore sql \"SELECT category, rle_area(rle) FROM ground_truth\" --format csv
+  grainstore sql --file my.sql -o result.parquet
+  grainstore sql \"SHOW TABLES\"
+
+Tables: see 'grainstore schema'. Functions on masks: rle_area, rle_bbox, rle_iou, rle_intersection_area,
+rle_intersection, rle_difference, rle_union (aggregate), rle_decode_png; and all of DataFusion's.")]
+pub struct Args {
+    /// The query; '-' reads it from stdin.
+    #[arg(required_unless_present = "file")]
+    query: Option<String>,
+    /// Read the query from a file.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "query")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    at: At,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let query = match (args.query, args.file) {
+        (_, Some(file)) => std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read '{}'", file.display()))?,
+        (Some(query), None) if query == "-" => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("cannot read the query from stdin")?;
+            text
+        }
+        (query, None) => query.unwrap_or_default(),
+    };
+    let store = Store::open(&global.store).await?;
+    let snapshot = args.at.snapshot(&store).await?;
+    let rows = Sql::new(&snapshot).await?.query(&query).await?;
+    args.output.write(rows, global.json).await?;
+    Ok(Ended::Done)
+}

@@ -1,0 +1,238 @@
+//! `grainstore store`
+
+use std::io::{self, Write};
+
+use chrono::TimeDelta;
+use clap::Subcommand;
+use grainstore::store::{Store, TableStats};
+
+use super::{At, Ended, Global, print_json};
+
+/// Look at the store and keep it in shape: sizes, history, tags, compaction, clean-up.
+#[derive(Debug, Subcommand)]
+pub enum Args {
+    Info(InfoArgs),
+    Log(LogArgs),
+    Tags(TagsArgs),
+    Tag(TagArgs),
+    Untag(UntagArgs),
+    Compact(CompactArgs),
+    Cleanup(CleanupArgs),
+}
+
+/// Rows, files and bytes of every table.
+#[derive(Debug, clap::Args)]
+pub struct InfoArgs {
+    #[command(flatten)]
+    at: At,
+}
+
+/// Every commit, oldest first.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    /// Only the newest so many.
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// Every tag.
+#[derive(Debug, clap::Args)]
+pub struct TagsArgs {}
+
+/// Give a version a name; clean-up keeps it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  grainstore store tag before-relabel")]
+pub struct TagArgs {
+    /// The name.
+    tag: String,
+    #[command(flatten)]
+    at: At,
+}
+
+/// Take a name away.
+#[derive(Debug, clap::Args)]
+pub struct UntagArgs {
+    /// The name.
+    tag: String,
+}
+
+/// Merge small data files: many small commits slow reading down.
+#[derive(Debug, clap::Args)]
+pub struct CompactArgs {}
+
+/// Remove old versions and give their disk space back. The newest and tagged ones stay.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  grainstore store cleanup --older-than 12h")]
+pub struct CleanupArgs {
+    /// Versions older than this go: a number with s, m, h, d or w.
+    #[arg(long, default_value = "7d", value_parser = parse_age, value_name = "AGE")]
+    older_than: TimeDelta,
+}
+
+fn parse_age(text: &str) -> Result<TimeDelta, String> {
+    let wrong =
+        || format!("'{text}' is not an age: expected a number with s, m, h, d or w, like 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let number: i64 = text[..text.len() - unit.len_utf8()]
+        .parse()
+        .map_err(|_| wrong())?;
+    let age = match unit {
+        's' => TimeDelta::try_seconds(number),
+        'm' => TimeDelta::try_minutes(number),
+        'h' => TimeDelta::try_hours(number),
+        'd' => TimeDelta::try_days(number),
+        'w' => TimeDelta::try_weeks(number),
+        _ => None,
+    };
+    age.filter(|age| *age >= TimeDelta::zero() && *age < TimeDelta::days(36_500))
+        .ok_or_else(wrong)
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let store = Store::open(&global.store).await?;
+    match args {
+        Args::Info(args) => {
+            let snapshot = args.at.snapshot(&store).await?;
+            let stats = snapshot.stats().await?;
+            if global.json {
+                print_json(&serde_json::json!({
+                    "store": store.uri(), "version": snapshot.version(),
+                    "options": store.options(), "tables": stats,
+                }))?;
+            } else {
+                print_stats(&stats, store.uri(), snapshot.version())?;
+            }
+        }
+        Args::Log(args) => {
+            let mut log = store.log().await?;
+            let skip = args
+                .limit
+                .map_or(0, |limit| log.len().saturating_sub(limit));
+            log.drain(..skip);
+            if global.json {
+                print_json(&log)?;
+            } else {
+                print_log(&log)?;
+            }
+        }
+        Args::Tags(_) => {
+            let tags = store.tags().await?;
+            if global.json {
+                print_json(&tags)?;
+            } else {
+                let mut out = io::stdout().lock();
+                for tag in tags {
+                    let created = tag.created_at.format("%F %T");
+                    writeln!(out, "{}  version {}  {created} UTC", tag.tag, tag.version)?;
+                }
+            }
+        }
+        Args::Tag(args) => {
+            let snapshot = args.at.snapshot(&store).await?;
+            let tag = store.create_tag(&args.tag, &snapshot).await?;
+            tell(global, &tag, || {
+                format!("version {} is now '{}'", tag.version, tag.tag)
+            })?;
+        }
+        Args::Untag(args) => {
+            store.delete_tag(&args.tag).await?;
+            let removed = serde_json::json!({ "removed": args.tag });
+            tell(global, &removed, || format!("tag '{}' is gone", args.tag))?;
+        }
+        Args::Compact(_) => {
+            let stats = store.compact().await?;
+            tell(global, &stats, || match stats.is_empty() {
+                true => "nothing to compact".to_owned(),
+                false => stats
+                    .iter()
+                    .map(|s| {
+                        format!(
+                            "{}: {} files became {}",
+                            s.table, s.files_before, s.files_after
+                        )
+                    })
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            })?;
+        }
+        Args::Cleanup(args) => {
+            let stats = store.cleanup(args.older_than).await?;
+            tell(global, &stats, || {
+                format!(
+                    "removed {} commits and {} table versions, {} given back",
+                    stats.commits,
+                    stats.table_versions,
+                    indicatif::HumanBytes(stats.bytes)
+                )
+            })?;
+        }
+    }
+    Ok(Ended::Done)
+}
+
+fn tell(
+    global: &Global,
+    value: &impl serde::Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    if global.json {
+        return print_json(value);
+    }
+    if !global.quiet {
+        eprintln!("{}", text());
+    }
+    Ok(())
+}
+
+fn print_stats(stats: &[TableStats], uri: &str, version: u64) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{uri}, version {version}")?;
+    writeln!(
+        out,
+        "{:<14} {:>12} {:>7} {:>12}",
+        "table", "rows", "files", "size"
+    )?;
+    for table in stats {
+        let size = indicatif::HumanBytes(table.bytes).to_string();
+        writeln!(
+            out,
+            "{:<14} {:>12} {:>7} {size:>12}",
+            table.table, table.rows, table.files
+        )?;
+    }
+    Ok(())
+}
+
+fn print_log(log: &[grainstore::store::CommitRecord]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    for record in log {
+        let rows: Vec<_> = record
+            .rows
+            .iter()
+            .map(|(table, n)| format!("{table} +{n}"))
+            .collect();
+        writeln!(
+            out,
+            "{:>6}  {} UTC  {:<14} {}",
+            record.version,
+            record.committed_at.format("%F %T"),
+            record.operation,
+            rows.join(", ")
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_read() {
+        assert_eq!(parse_age("7d"), Ok(TimeDelta::days(7)));
+        assert_eq!(parse_age("0s"), Ok(TimeDelta::zero()));
+        for bad in ["", "7", "d", "-1d", "7 d", "99999999999w", "7é"] {
+            assert!(parse_age(bad).is_err(), "{bad}");
+        }
+    }
+}
