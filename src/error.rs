@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use datafusion::sql::sqlparser::parser::ParserError;
+
 use crate::geometry::Size;
 
 /// What the library returns.
@@ -458,7 +460,7 @@ pub enum Error {
     Lance(#[from] lance::Error),
 
     /// DataFusion failed: bad SQL, or a query that could not run.
-    #[error("{0}")]
+    #[error("{}", sql_reason(.0))]
     DataFusion(#[from] datafusion::error::DataFusionError),
 
     /// Arrow failed.
@@ -482,5 +484,21 @@ impl Error {
             path,
             source,
         }
+    }
+}
+
+/// What DataFusion found wrong, without its words for where in DataFusion that was.
+pub(crate) fn sql_reason(err: &datafusion::error::DataFusionError) -> String {
+    use datafusion::error::DataFusionError;
+    match err {
+        DataFusionError::SQL(err, _) => match err.as_ref() {
+            ParserError::ParserError(reason) | ParserError::TokenizerError(reason) => {
+                format!("cannot read the query: {reason}")
+            }
+            ParserError::RecursionLimitExceeded => "the query is nested too deep".to_owned(),
+        },
+        DataFusionError::Diagnostic(_, err) | DataFusionError::Context(_, err) => sql_reason(err),
+        DataFusionError::Shared(err) => sql_reason(err),
+        err => err.message().into_owned(),
     }
 }

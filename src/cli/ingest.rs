@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Subcommand;
 use grainstore::ingest::{
-    IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES, ingest_coco, ingest_folder,
-    ingest_voc,
+    DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES,
+    ingest_coco, ingest_folder, ingest_voc,
 };
 use grainstore::store::{Store, StoreOptions};
 
@@ -101,6 +101,16 @@ struct Common {
     /// Decode every image whole, not only its header: slower, finds damaged pixel data.
     #[arg(long)]
     verify: bool,
+    /// Commit after this many rows of images and annotations, or 5 seconds.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_COMMIT_ROWS, value_parser = commit_rows)]
+    commit_rows: usize,
+}
+
+fn commit_rows(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(rows) if (1..=1_000_000).contains(&rows) => Ok(rows),
+        _ => Err("expected a number from 1 to 1000000".to_owned()),
+    }
 }
 
 impl Common {
@@ -110,6 +120,7 @@ impl Common {
             source,
             split: self.split,
             verify_pixels: self.verify,
+            commit_rows: self.commit_rows,
         }
     }
 }

@@ -164,8 +164,9 @@ fn report_error(err: &anyhow::Error, json: bool) {
     let mut reasons: Vec<String> = Vec::new();
     for cause in err.chain() {
         let reason = cause.to_string();
-        // Some libraries repeat the cause's text in their own.
-        if reasons.last().is_none_or(|last| !last.contains(&reason)) {
+        // Some libraries repeat the cause's text in their own, or the other way round.
+        let repeats = |last: &String| last.contains(&reason) || reason.contains(last.as_str());
+        if !reasons.last().is_some_and(repeats) {
             reasons.push(reason);
         }
     }

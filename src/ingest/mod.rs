@@ -18,6 +18,6 @@ mod writer;
 
 pub use coco::ingest_coco;
 pub use folder::{LabelSource, ingest_folder};
-pub use options::{IngestOptions, Source};
+pub use options::{DEFAULT_COMMIT_ROWS, IngestOptions, Source};
 pub use voc::{VOC_CLASSES, ingest_voc};
 pub use writer::IngestSummary;

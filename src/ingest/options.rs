@@ -47,6 +47,9 @@ impl FromStr for Source {
     }
 }
 
+/// Default of [`IngestOptions::commit_rows`].
+pub const DEFAULT_COMMIT_ROWS: usize = 8192;
+
 /// What is said of every image of a run.
 #[derive(Debug, Clone)]
 pub struct IngestOptions {
@@ -58,6 +61,8 @@ pub struct IngestOptions {
     pub split: Option<String>,
     /// Decode every image, not only its header: slower, and finds damage inside the pixel data.
     pub verify_pixels: bool,
+    /// Commit once this many rows of images and annotations are read, 1 or more; or after 5 seconds.
+    pub commit_rows: usize,
 }
 
 impl IngestOptions {

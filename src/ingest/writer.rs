@@ -14,9 +14,7 @@ use crate::names::ContentId;
 use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 
-/// A batch is committed once it holds this many rows of images and annotations,
-const BATCH_ROWS: usize = 8192;
-/// or is this old: what was read is safe soon, and commits stay few.
+/// A batch this old is committed, however small: what was read is safe soon, and commits stay few.
 const BATCH_AGE: Duration = Duration::from_secs(5);
 
 /// What came of reading one item.
@@ -113,7 +111,7 @@ impl<'a> Writer<'a> {
             .map_or(0, |record| record.ground_truth.len());
         self.rows += 1 + ground_truth;
         self.batch.push(outcome);
-        if self.rows >= BATCH_ROWS || self.opened.elapsed() >= BATCH_AGE {
+        if self.rows >= self.options.commit_rows || self.opened.elapsed() >= BATCH_AGE {
             self.flush().await?;
         }
         Ok(())

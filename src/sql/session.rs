@@ -15,6 +15,7 @@ use lance::datafusion::LanceTableProvider;
 
 use super::functions;
 use super::report::Report;
+use crate::error::sql_reason;
 use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::{Error, Result};
@@ -72,7 +73,7 @@ impl Sql {
         options
             .verify_plan(&plan)
             .map_err(|err| Error::ReadOnlySql {
-                reason: err.strip_backtrace(),
+                reason: sql_reason(&err),
             })?;
         let mut frame = self.context.execute_logical_plan(plan).await?;
         if !parameters.is_empty() {

@@ -2,7 +2,11 @@
 
 #![allow(missing_docs)]
 
+mod cli;
 mod geometry;
+mod ingest;
 mod photo;
+mod sql;
+mod sql_store;
 mod store;
 mod support;

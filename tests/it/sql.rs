@@ -1,0 +1,400 @@
+//! SQL over a store: `tests/slt`, what may not be run, reports, checks and push-down.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::sql::parser::DFParser;
+use datafusion::sql::resolve::resolve_table_references;
+use grainstore::Error;
+use grainstore::sql::{Report, Sql};
+use grainstore::store::Changes;
+use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner, strict_column_validator};
+
+use crate::sql_store::{broken, healthy, store_with};
+
+/// A query engine over a store with these rows; the directory lives as long as the guard.
+async fn sql_over(changes: &[fn() -> Changes]) -> (tempfile::TempDir, Sql) {
+    let (dir, store) = store_with(changes).await;
+    let sql = Sql::new(&store.snapshot().await.unwrap()).await.unwrap();
+    (dir, sql)
+}
+
+/// Every cell as text: `NULL` for nulls and `(empty)` for the empty text, as sqllogictest has it.
+fn cells(batches: &[RecordBatch]) -> Result<Vec<Vec<String>>, Error> {
+    let options = FormatOptions::new().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+            .collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            let cell = |column: &ArrayFormatter| match column.value(row).to_string() {
+                text if text.is_empty() => "(empty)".to_owned(),
+                text => text,
+            };
+            rows.push(columns.iter().map(cell).collect());
+        }
+    }
+    Ok(rows)
+}
+
+fn given(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+async fn rows_of(sql: &Sql, report: &str, parameters: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let report = Report::named(report).unwrap();
+    let rows = sql.report(&report, &given(parameters)).await.unwrap();
+    cells(&rows.collect().await.unwrap()).unwrap()
+}
+
+mod slt {
+    use super::*;
+
+    /// The engine that sqllogictest drives.
+    struct Engine {
+        runtime: Arc<tokio::runtime::Runtime>,
+        sql: Arc<Sql>,
+    }
+
+    impl DB for Engine {
+        type Error = Error;
+        type ColumnType = DefaultColumnType;
+
+        fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
+            self.runtime.block_on(async {
+                let found = self.sql.query(sql).await?;
+                let fields = found.schema().fields().clone();
+                Ok(DBOutput::Rows {
+                    types: fields.iter().map(|f| letter(f.data_type())).collect(),
+                    rows: cells(&found.collect().await?)?,
+                })
+            })
+        }
+    }
+
+    fn letter(data_type: &DataType) -> DefaultColumnType {
+        match data_type {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DefaultColumnType::Text,
+            number if number.is_integer() => DefaultColumnType::Integer,
+            number if number.is_floating() => DefaultColumnType::FloatingPoint,
+            _ => DefaultColumnType::Any,
+        }
+    }
+
+    #[test]
+    fn every_file_of_tests_slt() {
+        let runtime = Arc::new(tokio::runtime::Runtime::new().unwrap());
+        let (_dir, sql) = runtime.block_on(sql_over(&[healthy]));
+        let sql = Arc::new(sql);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|e| e == "slt"))
+            .collect();
+        files.sort();
+        assert!(!files.is_empty());
+        let mut failed = Vec::new();
+        for file in files {
+            let engine = || {
+                let (runtime, sql) = (runtime.clone(), sql.clone());
+                async move { Ok(Engine { runtime, sql }) }
+            };
+            let mut runner = Runner::new(engine);
+            runner.with_column_validator(strict_column_validator);
+            failed.extend(runner.run_file(file).err().map(|err| err.to_string()));
+        }
+        assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    }
+}
+
+mod read_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn statements_that_change_something_are_refused() {
+        let (dir, sql) = sql_over(&[healthy]).await;
+        let file = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(file("in.csv"), "a\n1\n").unwrap();
+        let before = std::fs::read_dir(dir.path()).unwrap().count();
+        let (csv, parquet, input) = (file("out.csv"), file("out.parquet"), file("in.csv"));
+        for statement in [
+            "CREATE TABLE t (a INT)".to_owned(),
+            "CREATE TABLE t AS SELECT * FROM images".to_owned(),
+            "CREATE OR REPLACE TABLE images AS SELECT 1".to_owned(),
+            "CREATE VIEW v AS SELECT * FROM images".to_owned(),
+            "CREATE SCHEMA s".to_owned(),
+            "CREATE DATABASE d".to_owned(),
+            "SELECT * INTO t FROM images".to_owned(),
+            format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{input}'"),
+            format!("CREATE EXTERNAL TABLE t (a INT) STORED AS PARQUET LOCATION '{parquet}'"),
+            "INSERT INTO failures SELECT * FROM failures".to_owned(),
+            "INSERT OVERWRITE failures SELECT * FROM failures".to_owned(),
+            "DELETE FROM images".to_owned(),
+            "UPDATE images SET width = 1".to_owned(),
+            "TRUNCATE TABLE images".to_owned(),
+            format!("COPY images TO '{parquet}'"),
+            format!("COPY (SELECT 1 AS a) TO '{csv}' STORED AS CSV"),
+            "DROP TABLE images".to_owned(),
+            "DROP VIEW IF EXISTS v".to_owned(),
+            "DROP FUNCTION rle_area".to_owned(),
+            "SET datafusion.execution.batch_size = 1".to_owned(),
+            "RESET datafusion.execution.batch_size".to_owned(),
+            "BEGIN".to_owned(),
+            "PREPARE p AS SELECT 1".to_owned(),
+            "EXECUTE p".to_owned(),
+            "EXPLAIN INSERT INTO failures SELECT * FROM failures".to_owned(),
+            format!("EXPLAIN ANALYZE COPY images TO '{parquet}'"),
+        ] {
+            match sql.query(&statement).await {
+                Err(Error::ReadOnlySql { .. }) => {}
+                Err(other) => println!("XX {statement}: {other}"),
+                Ok(_) => println!("XX {statement} was planned"),
+            }
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), before);panic!();
+        let images = sql.query("SELECT * FROM images").await.unwrap();
+        assert_eq!(cells(&images.collect().await.unwrap()).unwrap().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn the_error_says_where_rows_come_from() {
+        let (_dir, sql) = sql_over(&[]).await;
+        let err = sql.query("DROP TABLE images").await.err().unwrap();
+        let text = err.to_string();
+        assert!(text.contains("only queries can be run here"), "{text}");
+        assert!(text.contains("grainstore's own commands"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn files_are_not_tables() {
+        let (dir, sql) = sql_over(&[]).await;
+        let file = dir.path().join("x.csv").display().to_string();
+        std::fs::write(&file, "a\n1\n").unwrap();
+        for query in [
+            "SELECT * FROM '/etc/passwd'".to_owned(),
+            "SELECT * FROM 'x.csv'".to_owned(),
+            format!("SELECT * FROM '{file}'"),
+            format!("SELECT * FROM \"{file}\""),
+            format!("SELECT * FROM read_csv('{file}')"),
+            "SELECT * FROM parquet_metadata('x.parquet')".to_owned(),
+            "SELECT 1; DROP TABLE images".to_owned(),
+            "SELECT * FROM nothing".to_owned(),
+            String::new(),
+        ] {
+            match sql.query(&query).await {
+                Err(Error::DataFusion(_)) => {}
+                Err(other) => panic!("{query}: {other}"),
+                Ok(_) => panic!("{query} was planned"),
+            }
+        }
+    }
+}
+
+mod reports {
+    use super::*;
+
+    #[tokio::test]
+    async fn parameters_are_values_and_their_defaults_may_be_null() {
+        let (_dir, sql) = sql_over(&[healthy]).await;
+        let odd = "o'hara'; DROP TABLE images; --";
+        let items = async |parameters: &[(&str, &str)]| {
+            let rows = rows_of(&sql, "review/failures", parameters).await;
+            rows.into_iter().map(|row| row[2].clone()).collect::<Vec<_>>()
+        };
+        let all = ["odd.jpg", "list.csv line 3", "empty.jpg"];
+        assert_eq!(items(&[]).await, all);
+        assert_eq!(items(&[("dataset", "NULL")]).await, all);
+        assert_eq!(items(&[("dataset", "tiny")]).await, ["empty.jpg"]);
+        assert_eq!(items(&[("dataset", odd)]).await, ["odd.jpg"]);
+        for nothing in ["", "'tiny'", "tiny' OR '1'='1", "$dataset", "null", "\"tiny\""] {
+            assert!(items(&[("dataset", nothing)]).await.is_empty(), "{nothing}");
+        }
+        assert_eq!(items(&[]).await, all);
+    }
+
+    #[tokio::test]
+    async fn numbers_are_bound_as_numbers() {
+        let (_dir, sql) = sql_over(&[healthy]).await;
+        let least = async |least| {
+            let parameters = [("least", least), ("dataset", "tiny")];
+            rows_of(&sql, "multi_label_images", &parameters).await.len()
+        };
+        assert_eq!(least("1").await, 2);
+        assert_eq!(least("2").await, 1);
+        assert_eq!(least("3").await, 0);
+        let report = Report::named("multi_label_images").unwrap();
+        let err = sql.report(&report, &given(&[("least", "1 OR true")])).await;
+        let text = err.err().unwrap().to_string();
+        assert!(text.contains("expected BIGINT, found '1 OR true'"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn every_type_of_parameter_reaches_the_query() {
+        let (_dir, sql) = sql_over(&[]).await;
+        let text = "-- asks: x\n-- params: t TEXT = 'a; b' -- text\n--  n BIGINT -- whole\n\
+            --  x DOUBLE = 0.5 -- number\n--  b BOOLEAN = NULL -- flag\n-- reads: images\n\
+            -- grain: one row\n-- columns: t, n, x, b\nSELECT $t AS t, $n AS n, $x AS x, $b AS b";
+        let report = Report::parse("mine", text).unwrap();
+        for (parameters, expected) in [
+            (given(&[("n", "7")]), ["a; b", "7", "0.5", "NULL"]),
+            (
+                given(&[("n", "-1"), ("t", "NULL"), ("x", "2"), ("b", "true")]),
+                ["NULL", "-1", "2.0", "true"],
+            ),
+        ] {
+            let rows = sql.report(&report, &parameters).await.unwrap();
+            assert_eq!(cells(&rows.collect().await.unwrap()).unwrap(), [expected]);
+        }
+        assert!(sql.report(&report, &given(&[])).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn columns_are_those_of_the_header() {
+        let (_dir, sql) = sql_over(&[healthy]).await;
+        for report in Report::all().unwrap() {
+            let mut parameters = HashMap::new();
+            for parameter in report.parameters() {
+                if parameter.default.is_none() {
+                    parameters.insert(parameter.name.clone(), "1".to_owned());
+                }
+            }
+            let rows = sql.report(&report, &parameters).await;
+            let rows = rows.unwrap_or_else(|err| panic!("{}: {err}", report.name()));
+            let schema = rows.schema();
+            let columns: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+            let declared: Vec<_> = report.columns().split(", ").collect();
+            assert_eq!(columns, declared, "{}", report.name());
+            rows.collect().await.unwrap();
+        }
+    }
+
+    #[test]
+    fn tables_are_those_of_the_header() {
+        for report in Report::all().unwrap() {
+            let reads = |line: &str| line.strip_prefix("-- reads:").map(str::trim).map(str::to_owned);
+            let declared = report.sql().lines().find_map(reads).unwrap();
+            let declared: BTreeSet<_> = declared.split(", ").map(str::to_owned).collect();
+            let statements = DFParser::parse_sql(report.sql()).unwrap();
+            assert_eq!(statements.len(), 1, "{}", report.name());
+            let (tables, _ctes) = resolve_table_references(&statements[0], true).unwrap();
+            let used: BTreeSet<_> = tables.iter().map(ToString::to_string).collect();
+            assert_eq!(used, declared, "{}", report.name());
+        }
+    }
+
+    #[tokio::test]
+    async fn reviews_count_what_is_there() {
+        let (_dir, sql) = sql_over(&[healthy]).await;
+        assert_eq!(
+            rows_of(&sql, "review/datasets", &[]).await,
+            [
+                ["tiny", "target", "val", "2", "2", "2", "3"],
+                ["web", "synthetic", "NULL", "1", "0", "0", "0"],
+                ["web", "web", "train", "1", "1", "1", "1"],
+            ]
+        );
+        assert_eq!(
+            rows_of(&sql, "review/labels", &[]).await,
+            [
+                ["tiny", "dog", "2", "1", "0"],
+                ["tiny", "cat", "1", "1", "1"],
+                ["web", "dog", "1", "1", "0"],
+            ]
+        );
+        let web = rows_of(&sql, "review/labels", &[("dataset", "web")]).await;
+        assert_eq!(web, [["web", "dog", "1", "1", "0"]]);
+        let multi = rows_of(&sql, "review/multi_label_images", &[]).await;
+        assert_eq!(multi[0][1..], ["a.jpg", "2", "cat, dog"]);
+        assert_eq!(multi.len(), 1);
+    }
+}
+
+mod checks {
+    use super::*;
+
+    async fn found(sql: &Sql) -> Vec<(String, usize)> {
+        let mut found = Vec::new();
+        for report in Report::all().unwrap() {
+            if let Some(name) = report.name().strip_prefix("check/") {
+                let rows = rows_of(sql, report.name(), &[]).await;
+                found.push((name.to_owned(), rows.len()));
+            }
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_healthy_store_has_no_findings() {
+        for rows in [&[][..], &[healthy as fn() -> Changes]] {
+            let (_dir, sql) = sql_over(rows).await;
+            for (check, rows) in found(&sql).await {
+                assert_eq!(rows, 0, "{check}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_check_finds_the_rows_made_for_it() {
+        let (_dir, sql) = sql_over(&[healthy, broken]).await;
+        let expected = [
+            ("class_sets_in_order", 4),
+            ("extractors_once", 1),
+            ("failures_once", 1),
+            ("ground_truth_geometry", 6),
+            ("ground_truth_once", 1),
+            ("ground_truth_without_image", 1),
+            ("images_once", 1),
+            ("images_values", 7),
+            ("labels_once", 1),
+            ("labels_without_image", 1),
+            ("masks_geometry", 4),
+            ("masks_once", 1),
+            ("masks_without_image", 1),
+        ];
+        let expected = expected.map(|(check, rows)| (check.to_owned(), rows));
+        assert_eq!(found(&sql).await, expected);
+    }
+}
+
+mod push_down {
+    use super::*;
+
+    async fn physical_plan(sql: &Sql, query: &str) -> String {
+        let rows = sql.query(&format!("EXPLAIN {query}")).await.unwrap();
+        let rows = cells(&rows.collect().await.unwrap()).unwrap();
+        let physical = rows.into_iter().find(|row| row[0] == "physical_plan");
+        physical.unwrap()[1].clone()
+    }
+
+    #[tokio::test]
+    async fn filters_and_projections_reach_the_scan() {
+        let (_dir, sql) = sql_over(&[healthy]).await;
+        let plan = physical_plan(&sql, "SELECT image_id FROM masks WHERE area > 5").await;
+        println!("{plan}");
+        let plan = physical_plan(&sql, "SELECT count(*) FROM masks").await;
+        println!("{plan}");
+        let plan = physical_plan(&sql, "SELECT count(*) FROM masks WHERE rle_area(rle) > 5").await;
+        println!("{plan}");
+        let plan = physical_plan(&sql, "SELECT rle['height'] FROM masks LIMIT 2").await;
+        println!("{plan}");
+        panic!()
+    }
+}
+
+#[tokio::test]
+async fn sql_probe() {
+    let (_dir, sql) = sql_over(&[healthy]).await;
+    for q in std::fs::read_to_string("/tmp/probes.sql").unwrap().lines() {
+        let r = async { let rows = sql.query(q).await?; cells(&rows.collect().await?) }.await;
+        match r { Ok(r) => println!("PROBE {q}\n   -> {r:?}"), Err(e) => println!("PROBE {q}\n   !! {e}") }
+    }
+}
