@@ -6,7 +6,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Int32Array, Int32Builder, StringArray, StringBuilder, StructArray,
 };
 use arrow::buffer::NullBuffer;
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Int32Type};
 use datafusion::error::DataFusionError;
 
@@ -60,10 +60,15 @@ impl RleColumn {
         let masks = masks.ok_or_else(|| {
             DataFusionError::Execution(format!("expected a mask, found {}", array.data_type()))
         })?;
+        // An unsafe cast in Arrow's sense: a height above 2^31 is an error, not a null.
+        let options = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
         let part = |name: &str, data_type: &DataType| {
             let column = masks
                 .column_by_name(name)
-                .map(|column| cast(column, data_type));
+                .map(|column| cast_with_options(column, data_type, &options));
             column.unwrap_or_else(|| Ok(arrow::array::new_null_array(data_type, masks.len())))
         };
         Ok(Self {
@@ -92,13 +97,34 @@ impl RleColumn {
             return Err(in_row(row, &format!("mask of {height} x {width} pixels")));
         };
         let mask = Rle::from_counts_str(Size { height, width }, self.counts.value(row));
-        mask.map(Some).map_err(|err| in_row(row, &err))
+        mask.map(Some).map_err(|err| error_in_row(row, &err))
     }
 }
 
 /// An execution error that names the row of its batch.
 pub(super) fn in_row(row: usize, err: &impl std::fmt::Display) -> DataFusionError {
     DataFusionError::Execution(format!("row {row}: {err}"))
+}
+
+/// As [`in_row`], for an error with causes: they are told too.
+pub(super) fn error_in_row(row: usize, err: &dyn std::error::Error) -> DataFusionError {
+    let mut reason = err.to_string();
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        reason = format!("{reason}: {err}");
+        cause = err.source();
+    }
+    in_row(row, &reason)
+}
+
+/// Puts the function's name before the reason of an execution error.
+pub(super) fn named(function: &str, err: DataFusionError) -> DataFusionError {
+    match err {
+        DataFusionError::Execution(reason) => {
+            DataFusionError::Execution(format!("{function}: {reason}"))
+        }
+        other => other,
+    }
 }
 
 /// Builds a column of masks.

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{DocSection, Documentation, ScalarUDF};
 
-use super::rle_column::in_row;
+use super::rle_column::error_in_row;
 use super::rle_function::{MaskArguments, RleFunction};
 use crate::geometry::Rle;
 
@@ -49,7 +49,9 @@ fn png(mask: &Rle) -> Result<Vec<u8>, png::EncodingError> {
 fn kernel(arguments: &MaskArguments) -> Result<ArrayRef, DataFusionError> {
     let mut pictures = BinaryBuilder::new();
     for (row, picture) in arguments.map(png).enumerate() {
-        let picture = picture?.transpose().map_err(|err| in_row(row, &err))?;
+        let picture = picture?
+            .transpose()
+            .map_err(|err| error_in_row(row, &err))?;
         pictures.append_option(picture);
     }
     Ok(Arc::new(pictures.finish()))

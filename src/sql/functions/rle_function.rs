@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::rle_column::{RleColumn, in_row, is_rle};
+use super::rle_column::{RleColumn, error_in_row, is_rle, named};
 use crate::geometry::Rle;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
@@ -70,13 +70,7 @@ impl ScalarUDFImpl for RleFunction {
         if fits {
             return Ok(given.to_vec());
         }
-        let types: Vec<_> = given.iter().map(ToString::to_string).collect();
-        Err(DataFusionError::Plan(format!(
-            "{}: expected {}, found ({})",
-            self.name,
-            self.documentation.syntax_example,
-            types.join(", ")
-        )))
+        Err(wrong_arguments(self.name, &self.documentation, given))
     }
 
     fn return_type(&self, _given: &[DataType]) -> Result<DataType> {
@@ -88,13 +82,11 @@ impl ScalarUDFImpl for RleFunction {
             .args
             .iter()
             .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let masks = args.args.iter().take(self.masks).map(MaskArgument::new);
         let arguments = MaskArguments {
-            masks: args
-                .args
-                .iter()
-                .take(self.masks)
-                .map(MaskArgument::new)
-                .collect::<Result<_>>()?,
+            masks: masks
+                .collect::<Result<_>>()
+                .map_err(|err| named(self.name, err))?,
             flag: args
                 .args
                 .get(self.masks)
@@ -102,13 +94,7 @@ impl ScalarUDFImpl for RleFunction {
                 .transpose()?,
             rows: if all_scalar { 1 } else { args.number_rows },
         };
-        let named = |err: DataFusionError| match err {
-            DataFusionError::Execution(reason) => {
-                DataFusionError::Execution(format!("{}: {reason}", self.name))
-            }
-            other => other,
-        };
-        let result = (self.kernel)(&arguments).map_err(named)?;
+        let result = (self.kernel)(&arguments).map_err(|err| named(self.name, err))?;
         Ok(match all_scalar {
             true => {
                 ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&result, 0)?)
@@ -120,6 +106,20 @@ impl ScalarUDFImpl for RleFunction {
     fn documentation(&self) -> Option<&Documentation> {
         Some(&self.documentation)
     }
+}
+
+/// The error for arguments of the wrong number or types.
+pub(super) fn wrong_arguments(
+    function: &str,
+    documentation: &Documentation,
+    given: &[DataType],
+) -> DataFusionError {
+    let types: Vec<_> = given.iter().map(ToString::to_string).collect();
+    DataFusionError::Plan(format!(
+        "{function}: expected {}, found ({})",
+        documentation.syntax_example,
+        types.join(", ")
+    ))
 }
 
 /// The arguments of one call.
@@ -177,7 +177,7 @@ impl MaskArguments {
         (0..self.rows).map(move |row| match (left.get(row)?, right.get(row)?) {
             (Some(left), Some(right)) => f(row, &left, &right)
                 .map(Some)
-                .map_err(|err| in_row(row, &err)),
+                .map_err(|err| error_in_row(row, &err)),
             _ => Ok(None),
         })
     }

@@ -1,26 +1,71 @@
 //! `rle_union(mask)`: aggregate; every pixel that any mask of the group has, as a mask.
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, Volatility, create_udaf};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
+};
 
-use super::rle_column::{RleBuilder, RleColumn, in_row, rle_type};
+use super::rle_column::{RleBuilder, RleColumn, error_in_row, is_rle, named, rle_type};
+use super::rle_function::wrong_arguments;
 use crate::geometry::Rle;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
-pub(super) fn function() -> AggregateUDF {
-    create_udaf(
-        "rle_union",
-        vec![rle_type()],
-        Arc::new(rle_type()),
-        Volatility::Immutable,
-        Arc::new(|_| Ok(Box::new(Union::default()))),
-        Arc::new(vec![rle_type()]),
+const NAME: &str = "rle_union";
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        DocSection::default(),
+        "Every pixel that any mask of the group has, as a mask; null for a group without masks.",
+        "rle_union(mask)",
     )
+    .with_argument("mask", "A mask; all of a group are of one size.")
+    .build()
+});
+
+pub(super) fn function() -> AggregateUDF {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    RleUnion { signature }.into()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct RleUnion {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for RleUnion {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        match given {
+            [mask] if is_rle(mask) || mask == &DataType::Null => Ok(given.to_vec()),
+            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
+        }
+    }
+
+    fn return_type(&self, _given: &[DataType]) -> Result<DataType> {
+        Ok(rle_type())
+    }
+
+    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(Union::default()))
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&DOCUMENTATION)
+    }
 }
 
 /// The union so far; none before the first mask, and null for a group without any.
@@ -29,11 +74,8 @@ struct Union {
     mask: Option<Rle>,
 }
 
-impl Accumulator for Union {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let Some(values) = values.first() else {
-            return Ok(());
-        };
+impl Union {
+    fn add(&mut self, values: &ArrayRef) -> Result<()> {
         let column = RleColumn::new(values)?;
         for row in 0..values.len() {
             let Some(mask) = column.get(row)? else {
@@ -41,12 +83,19 @@ impl Accumulator for Union {
             };
             self.mask = Some(match self.mask.take() {
                 None => mask,
-                Some(union) => union
-                    .union(&mask)
-                    .map_err(|err| in_row(row, &format!("rle_union: {err}")))?,
+                Some(union) => union.union(&mask).map_err(|err| error_in_row(row, &err))?,
             });
         }
         Ok(())
+    }
+}
+
+impl Accumulator for Union {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let Some(values) = values.first() else {
+            return Ok(());
+        };
+        self.add(values).map_err(|err| named(NAME, err))
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {

@@ -1,0 +1,348 @@
+//! Times ingest and SQL on generated stores, and prints one JSON object.
+//!
+//! ```text
+//! cargo bench --bench store -- DIR
+//! ```
+//!
+//! - `ingest`: 10,000 small photos, beside the same reading, hashing and probing without a store.
+//! - `sql`: counts and group-bys over 1,000,000 masks (2 GB of embeddings, generated once in DIR), each
+//!   in a process of its own, with its peak memory and the bytes Lance read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{
+    ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Float64Array, Int8Array, Int32Array,
+    Int64Array, RecordBatch, StringArray, StructArray,
+};
+use arrow::datatypes::{DataType, Field, Float16Type};
+use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
+use grainstore::names::ContentId;
+use grainstore::progress::NoProgress;
+use grainstore::schema::Table;
+use grainstore::sql::Sql;
+use grainstore::store::{Changes, Store, StoreOptions};
+use serde_json::{Value, json};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const PHOTOS: u32 = 10_000;
+const MASKS: usize = 1_000_000;
+const MASKS_PER_IMAGE: usize = 100;
+const MASKS_PER_COMMIT: usize = 20_000;
+
+const QUERIES: [(&str, &str); 4] = [
+    ("count", "SELECT count(*) FROM masks"),
+    (
+        "group by image",
+        "SELECT image_id, count(*) AS masks, max(area) FROM masks GROUP BY image_id",
+    ),
+    (
+        "filter and group",
+        "SELECT mask_output, avg(predicted_iou) FROM masks WHERE area > 5000 GROUP BY mask_output",
+    ),
+    ("rle_area of all", "SELECT sum(rle_area(rle)) FROM masks"),
+];
+
+fn main() -> Outcome<()> {
+    // `cargo bench` adds --bench.
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    let runtime = tokio::runtime::Runtime::new()?;
+    match &args[..] {
+        [dir] => {
+            let dir = Path::new(dir);
+            std::fs::create_dir_all(dir)?;
+            let ingest = runtime.block_on(ingest(dir))?;
+            let generate = runtime.block_on(generate(&dir.join("masks")))?;
+            let queries: Vec<Value> = (0..QUERIES.len())
+                .map(|n| query_apart(dir, n))
+                .collect::<Outcome<_>>()?;
+            println!(
+                "{:#}",
+                json!({"ingest": ingest, "generate": generate, "sql": queries})
+            );
+            Ok(())
+        }
+        [dir, query] => {
+            let measured =
+                runtime.block_on(query_here(&Path::new(dir).join("masks"), query.parse()?))?;
+            println!("{measured}");
+            Ok(())
+        }
+        _ => Err("usage: store DIR".into()),
+    }
+}
+
+/// Small PNGs of some 2 KB in 20 folders, made once.
+fn photos(dir: &Path) -> Outcome<PathBuf> {
+    let root = dir.join("photos");
+    if root.join("ready").exists() {
+        return Ok(root);
+    }
+    for n in 0..PHOTOS {
+        let folder = root.join(format!("class{:02}", n % 20));
+        std::fs::create_dir_all(&folder)?;
+        let mut state = n.wrapping_mul(2_654_435_761) | 1;
+        let photo = image::RgbImage::from_fn(26, 26, |_, _| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            let [r, g, b, _] = state.to_le_bytes();
+            image::Rgb([r, g, b])
+        });
+        photo.save(folder.join(format!("{n:06}.png")))?;
+    }
+    std::fs::write(root.join("ready"), "")?;
+    Ok(root)
+}
+
+/// Ingest against the same work without a store, five times each in turn; medians.
+async fn ingest(dir: &Path) -> Outcome<Value> {
+    let root = photos(dir)?;
+    let options = IngestOptions {
+        dataset: "bench".to_owned(),
+        source: Source::Web,
+        split: None,
+        verify_pixels: false,
+        commit_rows: DEFAULT_COMMIT_ROWS,
+    };
+    let (mut with_store, mut without, mut again) = (Vec::new(), Vec::new(), Vec::new());
+    let mut commits = 0;
+    for _ in 0..5 {
+        let started = Instant::now();
+        read_only(&root).await?;
+        without.push(started.elapsed().as_secs_f64());
+
+        let place = dir.join("ingested");
+        let _ = std::fs::remove_dir_all(&place);
+        let store =
+            Store::open_or_create(place.to_str().ok_or("path")?, StoreOptions::default()).await?;
+        let folders = LabelSource::Folders;
+        let started = Instant::now();
+        let summary = ingest_folder(&store, &root, &folders, &options, &NoProgress).await?;
+        with_store.push(started.elapsed().as_secs_f64());
+        assert_eq!(summary.images_added, u64::from(PHOTOS));
+        commits = store.log().await?.len() - 1;
+
+        let started = Instant::now();
+        let summary = ingest_folder(&store, &root, &folders, &options, &NoProgress).await?;
+        again.push(started.elapsed().as_secs_f64());
+        assert_eq!(summary.images_known, u64::from(PHOTOS));
+    }
+    let (with_store, without, again) = (median(with_store), median(without), median(again));
+    Ok(json!({
+        "photos": PHOTOS, "commits": commits, "ingest_s": with_store, "read_hash_probe_s": without,
+        "again_s": again, "ratio": with_store / without,
+    }))
+}
+
+/// Reads, hashes and probes every photo, as ingest does, on as many threads.
+async fn read_only(root: &Path) -> Outcome<()> {
+    use futures::StreamExt;
+    let files = walkdir::WalkDir::new(root)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_map(Result::ok);
+    let files = files.filter(|file| file.path().extension().is_some_and(|e| e == "png"));
+    let workers = std::thread::available_parallelism()?.get() * 4;
+    let mut reads = futures::stream::iter(files)
+        .map(|file| {
+            tokio::task::spawn_blocking(move || -> Option<(ContentId, u32)> {
+                let bytes = std::fs::read(file.path()).ok()?;
+                let info = grainstore::photo::probe(&bytes).ok()?;
+                Some((ContentId::of_bytes(&bytes), info.width))
+            })
+        })
+        .buffered(workers);
+    let mut count = 0;
+    while let Some(read) = reads.next().await {
+        count += u32::from(read?.is_some());
+    }
+    assert_eq!(count, PHOTOS);
+    Ok(())
+}
+
+/// A store of masks as extraction would write it: 100 a image, 200 images a commit. Made once.
+async fn generate(place: &Path) -> Outcome<Value> {
+    let store =
+        Store::open_or_create(place.to_str().ok_or("path")?, StoreOptions::default()).await?;
+    let started = Instant::now();
+    let mut done = store.snapshot().await?.count(Table::Masks).await? as usize;
+    let begun = done;
+    while done < MASKS {
+        let batch = masks(done, MASKS_PER_COMMIT)?;
+        store
+            .commit("generate", |_| {
+                let mut changes = Changes::new();
+                changes.append(Table::Masks, batch.clone());
+                std::future::ready(Ok(changes))
+            })
+            .await?;
+        done += MASKS_PER_COMMIT;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let stats = store.snapshot().await?.stats().await?;
+    let bytes = stats
+        .iter()
+        .find(|table| table.table == "masks")
+        .map_or(0, |table| table.bytes);
+    Ok(json!({
+        "masks": MASKS, "written": MASKS - begun, "seconds": seconds, "bytes_per_mask": bytes / MASKS as u64,
+    }))
+}
+
+fn masks(first: usize, count: usize) -> Outcome<RecordBatch> {
+    let mut state = first as u64 * 0x9e37_79b9 + 1;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let list = |values: ArrayRef, size: i32| -> Outcome<ArrayRef> {
+        let item = Arc::new(Field::new("item", values.data_type().clone(), true));
+        Ok(Arc::new(FixedSizeListArray::try_new(
+            item, size, values, None,
+        )?))
+    };
+    let rows = first..first + count;
+    let images: Vec<String> = rows
+        .clone()
+        .map(|row| ContentId::of_bytes(&(row / MASKS_PER_IMAGE).to_le_bytes()).to_string())
+        .collect();
+    let areas: Vec<i64> = rows.clone().map(|_| (random() % 20_000) as i64).collect();
+    let counts: Vec<String> = areas.iter().map(|area| rectangle_counts(*area)).collect();
+    let embedding: Float16Array = (0..count * 1024)
+        .map(|_| {
+            <Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native::from_f32(
+                (random() % 2048) as f32 / 1024.0 - 1.0,
+            )
+        })
+        .map(Some)
+        .collect();
+    let schema = Table::Masks.schema();
+    let DataType::Struct(parts) = schema.field_with_name("rle")?.data_type().clone() else {
+        return Err("rle is no struct".into());
+    };
+    let rle = StructArray::try_new(
+        parts,
+        vec![
+            Arc::new(Int32Array::from(vec![480; count])),
+            Arc::new(Int32Array::from(vec![640; count])),
+            Arc::new(StringArray::from(counts)),
+        ],
+        None,
+    )?;
+    let column = |name: &str| -> Outcome<ArrayRef> {
+        let floats = |random: &mut dyn FnMut() -> u64, n: usize| -> ArrayRef {
+            Arc::new(Float64Array::from_iter_values(
+                (0..n).map(|_| (random() % 640) as f64),
+            ))
+        };
+        Ok(match name {
+            "extractor_id" => Arc::new(StringArray::from(vec![
+                ContentId::of_bytes(b"x")
+                    .to_string();
+                count
+            ])),
+            "image_id" => Arc::new(StringArray::from(images.clone())),
+            "mask_index" => Arc::new(Int32Array::from_iter_values(
+                rows.clone().map(|row| (row % MASKS_PER_IMAGE) as i32),
+            )),
+            "rle" => Arc::new(rle.clone()),
+            "bbox" | "crop_box" => list(floats(&mut { random }, count * 4), 4)?,
+            "point" => list(floats(&mut { random }, count * 2), 2)?,
+            "area" => Arc::new(Int64Array::from(areas.clone())),
+            "predicted_iou" | "stability_score" => {
+                let mut random = random;
+                Arc::new(Float32Array::from_iter_values(
+                    (0..count).map(|_| (random() % 1000) as f32 / 1000.0),
+                ))
+            }
+            "mask_output" => Arc::new(Int8Array::from_iter_values(
+                rows.clone().map(|row| (row % 3 + 1) as i8),
+            )),
+            "embedding" => list(Arc::new(embedding.clone()), 1024)?,
+            other => return Err(format!("no values for column '{other}'").into()),
+        })
+    };
+    let columns: Vec<ArrayRef> = schema
+        .fields()
+        .iter()
+        .map(|field| column(field.name()))
+        .collect::<Outcome<_>>()?;
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+/// A mask of about `area` pixels in 480 x 640, with some 100 runs, as SAM's have.
+fn rectangle_counts(area: i64) -> String {
+    let height = (area / 50).clamp(1, 400) as u32;
+    let mut runs = vec![480 * 100 + 20];
+    for _ in 0..49 {
+        runs.extend([height, 480 - height]);
+    }
+    runs.push(height);
+    let size = grainstore::geometry::Size {
+        height: 480,
+        width: 640,
+    };
+    grainstore::geometry::Rle::from_runs(size, runs)
+        .map(|rle| rle.to_counts_string())
+        .unwrap_or_default()
+}
+
+fn query_apart(dir: &Path, number: usize) -> Outcome<Value> {
+    let program = std::env::current_exe()?;
+    let output = std::process::Command::new(program)
+        .arg(dir)
+        .arg(number.to_string())
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+async fn query_here(place: &Path, number: usize) -> Outcome<Value> {
+    let (name, query) = QUERIES[number];
+    let store = Store::open(place.to_str().ok_or("path")?).await?;
+    let snapshot = store.snapshot().await?;
+    let sql = Sql::new(&snapshot).await?;
+    let mut seconds = Vec::new();
+    let before = lance::io::bytes_read_counter();
+    let mut bytes = 0;
+    for run in 0..5 {
+        let started = Instant::now();
+        let batches = sql.query(query).await?.collect().await?;
+        assert!(batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 0);
+        seconds.push(started.elapsed().as_secs_f64());
+        if run == 0 {
+            bytes = lance::io::bytes_read_counter() - before;
+        }
+    }
+    let first = seconds[0];
+    Ok(json!({
+        "query": name, "sql": query, "first_s": first, "median_s": median(seconds),
+        "bytes_read": bytes, "peak_memory_mb": peak_memory_mb()?,
+    }))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The most memory this process held, in MB.
+fn peak_memory_mb() -> Outcome<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .ok_or("no VmHWM")?;
+    let kb: u64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
+    Ok(kb / 1024)
+}
