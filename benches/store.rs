@@ -9,19 +9,16 @@
 //!   in a process of its own, with its peak memory and the bytes Lance read.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{
-    ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Float64Array, Int8Array, Int32Array,
-    Int64Array, RecordBatch, StringArray, StructArray,
-};
-use arrow::datatypes::{DataType, Field, Float16Type};
+use arrow::array::RecordBatch;
+use grainstore::geometry::{Rle, Size};
 use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
 use grainstore::names::ContentId;
 use grainstore::progress::NoProgress;
-use grainstore::schema::Table;
+use grainstore::schema::{EmbeddingType, Table};
 use grainstore::sql::Sql;
+use grainstore::store::rows::{MaskRow, masks_to_batch};
 use grainstore::store::{Changes, Store, StoreOptions};
 use serde_json::{Value, json};
 
@@ -197,102 +194,43 @@ async fn generate(place: &Path) -> Outcome<Value> {
 
 fn masks(first: usize, count: usize) -> Outcome<RecordBatch> {
     let mut state = first as u64 * 0x9e37_79b9 + 1;
-    let mut random = move || {
+    let mut random = move |below: u64| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state
+        (state % below) as f32
     };
-    let list = |values: ArrayRef, size: i32| -> Outcome<ArrayRef> {
-        let item = Arc::new(Field::new("item", values.data_type().clone(), true));
-        Ok(Arc::new(FixedSizeListArray::try_new(
-            item, size, values, None,
-        )?))
-    };
-    let rows = first..first + count;
-    let images: Vec<String> = rows
-        .clone()
-        .map(|row| ContentId::of_bytes(&(row / MASKS_PER_IMAGE).to_le_bytes()).to_string())
-        .collect();
-    let areas: Vec<i64> = rows.clone().map(|_| (random() % 20_000) as i64).collect();
-    let counts: Vec<String> = areas.iter().map(|area| rectangle_counts(*area)).collect();
-    let embedding: Float16Array = (0..count * 1024)
-        .map(|_| {
-            <Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native::from_f32(
-                (random() % 2048) as f32 / 1024.0 - 1.0,
-            )
-        })
-        .map(Some)
-        .collect();
-    let schema = Table::Masks.schema();
-    let DataType::Struct(parts) = schema.field_with_name("rle")?.data_type().clone() else {
-        return Err("rle is no struct".into());
-    };
-    let rle = StructArray::try_new(
-        parts,
-        vec![
-            Arc::new(Int32Array::from(vec![480; count])),
-            Arc::new(Int32Array::from(vec![640; count])),
-            Arc::new(StringArray::from(counts)),
-        ],
-        None,
-    )?;
-    let column = |name: &str| -> Outcome<ArrayRef> {
-        let floats = |random: &mut dyn FnMut() -> u64, n: usize| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values(
-                (0..n).map(|_| (random() % 640) as f64),
-            ))
-        };
-        Ok(match name {
-            "extractor_id" => Arc::new(StringArray::from(vec![
-                ContentId::of_bytes(b"x")
-                    .to_string();
-                count
-            ])),
-            "image_id" => Arc::new(StringArray::from(images.clone())),
-            "mask_index" => Arc::new(Int32Array::from_iter_values(
-                rows.clone().map(|row| (row % MASKS_PER_IMAGE) as i32),
-            )),
-            "rle" => Arc::new(rle.clone()),
-            "bbox" | "crop_box" => list(floats(&mut { random }, count * 4), 4)?,
-            "point" => list(floats(&mut { random }, count * 2), 2)?,
-            "area" => Arc::new(Int64Array::from(areas.clone())),
-            "predicted_iou" | "stability_score" => {
-                let mut random = random;
-                Arc::new(Float32Array::from_iter_values(
-                    (0..count).map(|_| (random() % 1000) as f32 / 1000.0),
-                ))
-            }
-            "mask_output" => Arc::new(Int8Array::from_iter_values(
-                rows.clone().map(|row| (row % 3 + 1) as i8),
-            )),
-            "embedding" => list(Arc::new(embedding.clone()), 1024)?,
-            other => return Err(format!("no values for column '{other}'").into()),
-        })
-    };
-    let columns: Vec<ArrayRef> = schema
-        .fields()
-        .iter()
-        .map(|field| column(field.name()))
-        .collect::<Outcome<_>>()?;
-    Ok(RecordBatch::try_new(schema, columns)?)
+    let mut rows = Vec::with_capacity(count);
+    for row in first..first + count {
+        rows.push(MaskRow {
+            extractor_id: ContentId::of_bytes(b"x"),
+            image_id: ContentId::of_bytes(&(row / MASKS_PER_IMAGE).to_le_bytes()),
+            mask_index: (row % MASKS_PER_IMAGE) as i32,
+            rle: blob(random(20_000) as u32)?,
+            predicted_iou: random(1000) / 1000.0,
+            stability_score: random(1000) / 1000.0,
+            point: [f64::from(random(640)), f64::from(random(480))],
+            crop_box: [0.0, 0.0, 640.0, 480.0],
+            mask_output: (row % 3 + 1) as i8,
+            embedding: (0..1024).map(|_| random(2048) / 1024.0 - 1.0).collect(),
+        });
+    }
+    Ok(masks_to_batch(&rows, EmbeddingType::default())?)
 }
 
 /// A mask of about `area` pixels in 480 x 640, with some 100 runs, as SAM's have.
-fn rectangle_counts(area: i64) -> String {
-    let height = (area / 50).clamp(1, 400) as u32;
+fn blob(area: u32) -> Outcome<Rle> {
+    let height = (area / 50).clamp(1, 400);
     let mut runs = vec![480 * 100 + 20];
     for _ in 0..49 {
         runs.extend([height, 480 - height]);
     }
     runs.push(height);
-    let size = grainstore::geometry::Size {
+    let size = Size {
         height: 480,
         width: 640,
     };
-    grainstore::geometry::Rle::from_runs(size, runs)
-        .map(|rle| rle.to_counts_string())
-        .unwrap_or_default()
+    Ok(Rle::from_runs(size, runs)?)
 }
 
 fn query_apart(dir: &Path, number: usize) -> Outcome<Value> {

@@ -1,9 +1,9 @@
 -- Grain:  one item (a file, an annotation) that could not be used, and why. Found again, it is not repeated.
 -- Key:    failure_id
 -- Writer: ingest, extract
--- Reader: people; grainstore check lists what is left unsaid nowhere else
+-- Reader: people (grainstore query failures)
 CREATE TABLE failures (
-    failure_id  TEXT NOT NULL, -- first 128 bits of the SHA-256 of stage, item and reason, hex
+    failure_id  TEXT NOT NULL, -- first 128 bits of the SHA-256 of stage, data set, item and reason, hex
     stage       TEXT NOT NULL, -- 'ingest', 'extract'
     dataset     TEXT,          -- data set being read, if one was
     item        TEXT NOT NULL, -- the file, row or annotation, as a person would look it up

@@ -97,7 +97,10 @@ pub struct Annotation {
 
 /// An annotation's mask, in any of COCO's spellings.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "segmentation is neither a list of polygons, each a flat list of numbers, nor an RLE of size and counts"
+)]
 pub enum Segmentation {
     /// Flat rings x0, y0, x1, y1, ... in pixels; several are parts of one object.
     Polygons(Vec<Vec<f64>>),

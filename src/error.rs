@@ -113,7 +113,7 @@ pub enum Error {
 
     /// A name holds characters that cannot stand in a file name or an id.
     #[error(
-        "'{name}' cannot name a {what}: use ASCII letters, digits, '.', '_' and '-', at most 100"
+        "'{name}' cannot name a {what}: use ASCII letters, digits, '.', '_' and '-', at most 100, none of '.' and '-' first"
     )]
     InvalidName {
         /// What was to be named.
@@ -145,6 +145,15 @@ pub enum Error {
         what: &'static str,
         /// The value given.
         value: String,
+        /// Values it takes.
+        expected: String,
+    },
+
+    /// An option that must be given was not.
+    #[error("option '{option}' is missing: expected {expected}")]
+    MissingOption {
+        /// The option, as it is spelt on the command line.
+        option: &'static str,
         /// Values it takes.
         expected: String,
     },
@@ -456,7 +465,7 @@ pub enum Error {
     },
 
     /// Lance failed.
-    #[error("lance: {0}")]
+    #[error("lance: {}", without_code_places(&.0.to_string()))]
     Lance(#[from] lance::Error),
 
     /// DataFusion failed: bad SQL, or a query that could not run.
@@ -499,6 +508,33 @@ pub(crate) fn sql_reason(err: &datafusion::error::DataFusionError) -> String {
         },
         DataFusionError::Diagnostic(_, err) | DataFusionError::Context(_, err) => sql_reason(err),
         DataFusionError::Shared(err) => sql_reason(err),
-        err => err.message().into_owned(),
+        err => without_code_places(&err.message()),
+    }
+}
+
+/// A text of Lance's without the places in its source code: `, /.../local.rs:273:40`.
+fn without_code_places(text: &str) -> String {
+    let is_place = |part: &str| {
+        let mut ends = part.rsplitn(3, ':');
+        let number = |end: Option<&str>| end.is_some_and(|end| end.parse::<u32>().is_ok());
+        number(ends.next())
+            && number(ends.next())
+            && ends.next().is_some_and(|file| file.ends_with(".rs"))
+    };
+    let parts = text.split(", ").filter(|part| !is_place(part.trim_end()));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_the_code_of_others_are_left_out() {
+        assert_eq!(
+            without_code_places("Not found: a/b, c.lance, /root/lance-io/src/local.rs:273:40"),
+            "Not found: a/b, c.lance"
+        );
+        assert_eq!(without_code_places("no, at x.rs:1"), "no, at x.rs:1");
     }
 }

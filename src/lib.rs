@@ -1,4 +1,58 @@
-//! wip
+//! Run Segment Anything **once**; everything after that is a query over a Lance store.
+//!
+//! ```text
+//! images --ingest--> images, labels, ground_truth
+//! images --extract (SAM, once)--> masks (RLE + 1024-d token embedding + scores)
+//! SELECT over masks x labels --train--> heads
+//! heads x masks --annotate--> predictions
+//! predictions x ground_truth --eval (SQL)--> evaluations
+//! predictions --export--> COCO JSON, label maps, overlays
+//! ```
+//!
+//! This version holds the ground floor: the tables ([`schema`]), the [`store`], mask [`geometry`],
+//! [`ingest`] and [`sql`]. Extraction, heads, annotation, evaluation and export stand on it.
+//!
+//! ```
+//! use grainstore::ingest::{self, IngestOptions, LabelSource, Source};
+//! use grainstore::progress::NoProgress;
+//! use grainstore::sql::Sql;
+//! use grainstore::store::{Store, StoreOptions};
+//!
+//! # let photos = tempfile::tempdir()?;
+//! # std::fs::create_dir(photos.path().join("cat"))?;
+//! # image::RgbImage::new(4, 3).save(photos.path().join("cat/1.png"))?;
+//! # let place = tempfile::tempdir()?;
+//! # let (photos, place) = (photos.path(), place.path().to_str().unwrap());
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let store = Store::open_or_create(place, StoreOptions::default()).await?;
+//! let options = IngestOptions {
+//!     dataset: "pets".to_owned(),
+//!     source: Source::Web,
+//!     split: None,
+//!     verify_pixels: false,
+//!     commit_rows: ingest::DEFAULT_COMMIT_ROWS,
+//! };
+//! let folders = LabelSource::Folders; // photos/cat/1.png is labelled 'cat'
+//! ingest::ingest_folder(&store, photos, &folders, &options, &NoProgress).await?;
+//!
+//! let sql = Sql::new(&store.snapshot().await?).await?;
+//! let rows = sql.query("SELECT label, count(*) AS images FROM labels GROUP BY label").await?;
+//! assert_eq!(rows.collect().await?[0].num_rows(), 1);
+//! # Ok::<(), grainstore::Error>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Modules by layer
+//!
+//! Imports go down this list, never up; a test holds them to it.
+//!
+//! - L0 [`error`], [`names`], [`progress`], [`geometry`], [`photo`], [`coco`]
+//! - L1 [`schema`], [`store`], [`sql`]
+//! - L3 [`ingest`]
+//!
+//! The program (`main.rs`, `cli/`) uses only what is public here.
+
 pub mod coco;
 pub mod error;
 pub mod geometry;
@@ -9,4 +63,5 @@ pub mod progress;
 pub mod schema;
 pub mod sql;
 pub mod store;
+
 pub use error::{Error, Result};

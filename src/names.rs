@@ -13,8 +13,7 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let good = (1..=100).contains(&name.chars().count())
         && name.chars().all(plain)
-        && !name.starts_with(['.', '-'])
-        && !name.contains("..");
+        && !name.starts_with(['.', '-']);
     if good {
         return Ok(());
     }
@@ -95,16 +94,7 @@ mod tests {
         for good in ["voc", "COCO-mini_2017.v2", "groesse", "a"] {
             check_name("tag", good).unwrap();
         }
-        for bad in [
-            "",
-            "a b",
-            "../x",
-            "a/b",
-            ".hidden",
-            "-x",
-            "a..b",
-            &"x".repeat(101),
-        ] {
+        for bad in ["", "a b", "../x", "a/b", ".hidden", "-x", &"x".repeat(101)] {
             assert!(check_name("tag", bad).is_err(), "{bad}");
         }
     }

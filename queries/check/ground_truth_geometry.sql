@@ -1,4 +1,4 @@
--- asks:    Which annotations have masks of another size than their image, or a box or area out of range?
+-- asks:    Which annotations have masks that cannot be read or are of another size than their image, or a box or area out of range?
 -- params:  none
 -- reads:   ground_truth, images
 -- grain:   one row per annotation
@@ -9,7 +9,9 @@ FROM ground_truth AS g
 JOIN images AS i ON g.image_id = i.image_id
 WHERE g.rle['height'] <> i.height
    OR g.rle['width'] <> i.width
-   OR rle_area(g.rle) IS NULL AND g.rle IS NOT NULL
+   OR g.rle IS NOT NULL AND rle_is_valid(g.rle) IS NOT TRUE
    OR NOT g.area >= 0
+   OR isnan(g.area)
+   OR isnan(g.bbox[1] + g.bbox[2] + g.bbox[3] + g.bbox[4])
    OR NOT g.bbox[3] >= 0
    OR NOT g.bbox[4] >= 0

@@ -8,7 +8,7 @@ use arrow::util::pretty::pretty_format_batches;
 use grainstore::sql::{Report, Sql};
 use grainstore::store::Store;
 
-use super::{At, Ended, Global, print_json};
+use super::{At, Ended, Global, plural, print_json};
 
 /// Rows of a finding that are shown; its report shows them all.
 const SHOWN: usize = 10;
@@ -67,7 +67,13 @@ fn print(findings: &[Finding], checks: usize, version: u64, global: &Global) -> 
     }
     let mut out = io::stdout().lock();
     for (report, count, shown) in findings {
-        writeln!(out, "{}: {count} rows. {}", report.name(), report.asks())?;
+        writeln!(
+            out,
+            "{}: {}. {}",
+            report.name(),
+            plural(*count as u64, "row"),
+            report.asks()
+        )?;
         writeln!(out, "{}", pretty_format_batches(shown)?)?;
         if *count > SHOWN {
             writeln!(

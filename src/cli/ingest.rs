@@ -12,7 +12,7 @@ use grainstore::ingest::{
 use grainstore::store::{Store, StoreOptions};
 
 use super::progress::progress;
-use super::{Ended, Global, print_json};
+use super::{Ended, Global, plural, print_json};
 
 /// Bring images, labels and annotations into the store; nothing is copied but what they say.
 ///
@@ -125,7 +125,28 @@ impl Common {
     }
 }
 
+/// Fails before a store is made where there is nothing to ingest.
+fn check_inputs(args: &Args) -> anyhow::Result<()> {
+    let directory = |path: &Path| {
+        let listed = std::fs::read_dir(path).map(drop);
+        listed.with_context(|| format!("cannot open directory '{}'", path.display()))
+    };
+    let file = |path: &Path| {
+        let opened = std::fs::File::open(path).map(drop);
+        opened.with_context(|| format!("cannot open '{}'", path.display()))
+    };
+    match args {
+        Args::Images(args) => {
+            directory(&args.directory)?;
+            args.labels.as_deref().map_or(Ok(()), file)
+        }
+        Args::Coco(args) => directory(&args.images).and_then(|()| file(&args.annotations)),
+        Args::Voc(args) => directory(&args.directory.join("JPEGImages")),
+    }
+}
+
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    check_inputs(&args)?;
     let store = Store::open_or_create(&global.store, StoreOptions::default()).await?;
     let progress = progress(global);
     let started = Instant::now();
@@ -195,10 +216,6 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
     if global.quiet {
         return Ok(());
     }
-    let plural = |n: u64, one: &str| match n {
-        1 => format!("1 {one}"),
-        n => format!("{n} {one}s"),
-    };
     eprintln!(
         "added {}, {} and {} in {seconds:.1} s",
         plural(summary.images_added, "image"),
@@ -208,7 +225,7 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
     if summary.images_known > 0 {
         eprintln!(
             "{} already in the store, by content",
-            plural(summary.images_known, "image")
+            plural(summary.images_known, "image file")
         );
     }
     if summary.other_files > 0 {
@@ -219,7 +236,7 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
     }
     if summary.failed > 0 {
         eprintln!(
-            "{} could not be used; 'grainstore query failures' says which and why",
+            "{} could not be used, or not as asked; 'grainstore query failures' says which and why",
             plural(summary.failed, "item")
         );
     }
@@ -251,11 +268,17 @@ fn class_names(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read '{}'", file.display()))?;
     let names: Vec<String> = text
+        .trim_end()
         .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
+        .map(|line| line.trim().to_owned())
         .collect();
+    if let Some(line) = names.iter().position(String::is_empty) {
+        anyhow::bail!(
+            "'{}' line {} is empty: every index needs a name",
+            file.display(),
+            line + 1
+        );
+    }
     anyhow::ensure!(
         (1..=254).contains(&names.len()),
         "'{}' holds {} class names, expected 1 to 254, one per line",

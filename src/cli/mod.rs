@@ -14,7 +14,7 @@ mod schema;
 mod sql;
 mod store;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,8 +43,9 @@ Exit codes: 0 done, 1 failed, 2 done, but some items could not be used (see 'gra
 
 /// Options of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// The store: a directory, or a URI that Lance knows.
+    /// The store: a directory.
     #[arg(
         long,
         global = true,
@@ -104,6 +105,9 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => {
+            if err.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+                let _ = print_json(&serde_json::json!({ "error": err.to_string() }));
+            }
             let _ = err.print();
             return ExitCode::from(u8::from(err.use_stderr()));
         }
@@ -156,6 +160,7 @@ fn start_logging(global: &Global) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .init();
 }
@@ -177,10 +182,11 @@ fn report_error(err: &anyhow::Error, json: bool) {
 }
 
 fn is_closed_pipe(err: &anyhow::Error) -> bool {
-    err.chain().any(|cause| {
-        let io = cause.downcast_ref::<io::Error>();
-        io.is_some_and(|err| err.kind() == ErrorKind::BrokenPipe)
-    })
+    output::stdout_was_closed()
+        || err.chain().any(|cause| {
+            let io = cause.downcast_ref::<io::Error>();
+            io.is_some_and(|err| err.kind() == ErrorKind::BrokenPipe)
+        })
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -188,6 +194,14 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// `1 row`, `2 rows`.
+fn plural(n: u64, one: &str) -> String {
+    match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    }
 }
 
 /// Which state of the store to read.

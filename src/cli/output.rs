@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
@@ -16,8 +17,8 @@ use grainstore::sql::Rows;
 
 /// Rows a table shows; more are for files.
 const TABLE_ROWS: usize = 1000;
-/// Characters a table shows of one value.
-const TABLE_CHARS: usize = 80;
+/// Characters a table shows of one line of a value.
+const TABLE_CHARS: usize = 120;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,10 +53,10 @@ impl Output {
         if let Some(format) = self.format {
             return Ok(format);
         }
-        if json {
-            return Ok(Format::Json);
-        }
         let Some(file) = &self.output else {
+            if json {
+                return Ok(Format::Json);
+            }
             return Ok(if io::stdout().is_terminal() {
                 Format::Table
             } else {
@@ -88,7 +89,7 @@ impl Output {
             if matches!(format, Format::Arrow | Format::Parquet) && io::stdout().is_terminal() {
                 anyhow::bail!("{format:?} is not for terminals; name a file with -o");
             }
-            return write_rows(rows, format, BufWriter::new(io::stdout())).await;
+            return write_rows(rows, format, BufWriter::new(Stdout)).await;
         };
         let part = part_path(path);
         let file =
@@ -103,6 +104,35 @@ impl Output {
         }
         moved
     }
+}
+
+/// Whether the reader of stdout has gone. The CSV writer reports that as an error like any other.
+pub fn stdout_was_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Stdout, watched for its reader's going.
+struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        watched(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        watched(io::stdout().flush())
+    }
+}
+
+fn watched<T>(done: io::Result<T>) -> io::Result<T> {
+    if let Err(err) = &done
+        && err.kind() == io::ErrorKind::BrokenPipe
+    {
+        CLOSED.store(true, Ordering::Relaxed);
+    }
+    done
 }
 
 fn part_path(path: &Path) -> PathBuf {
@@ -237,13 +267,23 @@ fn as_text(column: &ArrayRef, most: Option<usize>) -> anyhow::Result<ArrayRef> {
         if column.is_null(row) {
             return Ok(None);
         }
-        let mut text = formatter.value(row).try_to_string()?;
-        if let Some((cut, _)) = most.and_then(|most| text.char_indices().nth(most)) {
-            text.truncate(cut);
-            text.push('…');
-        }
-        Ok(Some(text))
+        let text = formatter.value(row).try_to_string()?;
+        Ok(Some(match most {
+            Some(most) => text
+                .lines()
+                .map(|line| cut(line, most))
+                .collect::<Vec<_>>()
+                .join("\n"),
+            None => text,
+        }))
     };
     let texts: StringArray = (0..column.len()).map(text).collect::<anyhow::Result<_>>()?;
     Ok(Arc::new(texts))
+}
+
+fn cut(line: &str, most: usize) -> String {
+    match line.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }

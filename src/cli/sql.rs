@@ -20,7 +20,7 @@ Examples:
   grainstore sql \"SHOW TABLES\"
 
 Tables: see 'grainstore schema'. Functions on masks: rle_area, rle_bbox, rle_iou, rle_intersection_area,
-rle_intersection, rle_difference, rle_union (aggregate), rle_decode_png; and all of DataFusion's.")]
+rle_intersection, rle_difference, rle_union (aggregate), rle_is_valid, rle_decode_png; and all of DataFusion's.")]
 pub struct Args {
     /// The query; '-' reads it from stdin.
     #[arg(required_unless_present = "file")]

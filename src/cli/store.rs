@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use clap::Subcommand;
 use grainstore::store::{Store, TableStats};
 
-use super::{At, Ended, Global, print_json};
+use super::{At, Ended, Global, plural, print_json};
 
 /// Look at the store and keep it in shape: sizes, history, tags, compaction, clean-up.
 #[derive(Debug, Subcommand)]
@@ -159,9 +159,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let stats = store.cleanup(args.older_than).await?;
             tell(global, &stats, || {
                 format!(
-                    "removed {} commits and {} table versions, {} given back",
-                    stats.commits,
-                    stats.table_versions,
+                    "removed {} and {}, {} given back",
+                    plural(stats.commits, "commit"),
+                    plural(stats.table_versions, "table version"),
                     indicatif::HumanBytes(stats.bytes)
                 )
             })?;

@@ -92,6 +92,7 @@ pub(super) fn content_id(row: &GroundTruthRow, position: usize) -> ContentId {
         &row.dataset,
         &external_id,
         row.category.as_deref().unwrap_or_default(),
+        &format!("{:?}", row.category_id),
         row.rle.as_ref().map_or("", |rle| &rle.counts),
         &format!(
             "{:?} {} {} {}",

@@ -241,15 +241,16 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
     let mut record = Record {
         image: row,
         labels: Vec::new(),
-        ground_truth: Vec::new(),
+        ground_truth: None,
     };
+    let mut rows = Vec::with_capacity(annotations.len());
     let mut failures = Vec::new();
     let mut shown = BTreeSet::new();
     for (position, found) in annotations.into_iter().enumerate() {
         match read_annotation(context, &record.image, &found, position) {
             Ok((category, ground_truth)) => {
                 shown.insert(category);
-                record.ground_truth.push(ground_truth);
+                rows.push(ground_truth);
             }
             Err(err) => {
                 let id = found
@@ -266,6 +267,7 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
         .into_iter()
         .map(|place| label(context, &record.image, place))
         .collect();
+    record.ground_truth = Some(rows);
     Ok(Outcome::read(record, failures))
 }
 

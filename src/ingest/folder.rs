@@ -233,7 +233,7 @@ fn read_file(
     let record = Record {
         image,
         labels,
-        ground_truth: Vec::new(),
+        ground_truth: None,
     };
     Ok(Outcome::read(record, Vec::new()))
 }

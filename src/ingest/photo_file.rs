@@ -18,11 +18,11 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Checks the directory and makes its path absolute.
+    /// Checks the directory and makes its path absolute, links resolved.
     pub fn new(path: &Path) -> Result<Self> {
         let listed = std::fs::read_dir(path);
         listed.map_err(Error::file("list directory", path))?;
-        let path = std::path::absolute(path).map_err(Error::file("resolve", path))?;
+        let path = path.canonicalize().map_err(Error::file("resolve", path))?;
         let name = path
             .to_str()
             .map(str::to_owned)

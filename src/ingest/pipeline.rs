@@ -42,15 +42,12 @@ where
         .buffered(workers * 4)
         .boxed_local();
 
-    let mut writer = Writer::new(store, operation, options);
+    let mut writer = Writer::new(store, operation, options, progress);
     while let Some(outcome) = outcomes.next().await {
         let outcome = outcome.map_err(|source| Error::Worker {
             task: "reading an image",
             source,
         })?;
-        for failure in outcome.failures() {
-            progress.note(&format!("{}: {}", failure.item, failure.reason));
-        }
         writer.push(outcome).await?;
         progress.advance(1);
     }

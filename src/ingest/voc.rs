@@ -71,10 +71,12 @@ pub async fn ingest_voc(
     let split = options
         .split
         .as_deref()
-        .ok_or_else(|| Error::InvalidOption {
-            what: "split",
-            value: String::new(),
-            expected: "the name of an image set".to_owned(),
+        .ok_or_else(|| Error::MissingOption {
+            option: "--split",
+            expected: format!(
+                "an image set of '{}'",
+                directory.join("ImageSets").display()
+            ),
         })?;
     let names = read_image_set(directory, split)?;
     let context = Arc::new(Context {
@@ -125,11 +127,11 @@ fn read_image_set(directory: &Path, split: &str) -> Result<Vec<String>> {
         });
     };
     let text = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
-    // Lists of ImageSets/Main may carry a second column.
-    let names = text
+    let names: Vec<_> = text
         .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    let names: Vec<_> = names.map(str::to_owned).collect();
+        .filter_map(image_of_line)
+        .map(str::to_owned)
+        .collect();
     if names.is_empty() {
         return Err(Error::Content {
             path: file,
@@ -138,6 +140,14 @@ fn read_image_set(directory: &Path, split: &str) -> Result<Vec<String>> {
         });
     }
     Ok(names)
+}
+
+/// The image a line names. Class lists of `ImageSets/Main` have a second column: -1 says the class is
+/// not in the image.
+fn image_of_line(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let name = words.next()?;
+    (words.next() != Some("-1")).then_some(name)
 }
 
 fn image_sets(sets: &Path) -> String {
@@ -174,11 +184,8 @@ fn class_rows(classes: &[String], options: &IngestOptions) -> Vec<ClassRow> {
 fn read_item(context: &Context, name: &str) -> Result<Outcome> {
     let (image, info) = read_photo(&context.root, &photo_name(context, name)?, &context.options)?;
     let class_map = read_map(context, "SegmentationClass", name)?.ok_or_else(|| {
-        let path = context
-            .directory
-            .join("SegmentationClass")
-            .join(format!("{name}.png"));
-        Error::file("read", path)(std::io::ErrorKind::NotFound.into())
+        let folder = context.directory.join("SegmentationClass");
+        missing(folder.join(format!("{name}.png")))
     })?;
     let object_map = read_map(context, "SegmentationObject", name)?;
     for map in [Some(&class_map), object_map.as_ref()]
@@ -198,15 +205,16 @@ fn read_item(context: &Context, name: &str) -> Result<Outcome> {
         height: info.height,
         width: info.width,
     };
-    let objects = plan_objects(
+    let objects = plan_regions(
         &class_map.indices,
         object_map.as_ref().map(|map| &map.indices[..]),
     )?;
     let mut record = Record {
         image,
         labels: Vec::new(),
-        ground_truth: Vec::new(),
+        ground_truth: None,
     };
+    let mut rows = Vec::with_capacity(objects.len());
     for (position, object) in objects.iter().enumerate() {
         let row = object_row(
             context,
@@ -220,11 +228,12 @@ fn read_item(context: &Context, name: &str) -> Result<Outcome> {
         if let Some(label) = &row.category {
             add_label(&mut record, label);
         }
-        record.ground_truth.push(GroundTruthRow {
+        rows.push(GroundTruthRow {
             ground_truth_id: id,
             ..row
         });
     }
+    record.ground_truth = Some(rows);
     Ok(Outcome::read(record, Vec::new()))
 }
 
@@ -236,10 +245,12 @@ fn photo_name(context: &Context, name: &str) -> Result<String> {
             return Ok(file_name);
         }
     }
-    let path = context.root.path().join(format!("{name}.jpg"));
-    Err(Error::file("read", path)(
-        std::io::ErrorKind::NotFound.into(),
-    ))
+    Err(missing(context.root.path().join(format!("{name}.jpg"))))
+}
+
+fn missing(path: PathBuf) -> Error {
+    const ENOENT: i32 = 2;
+    Error::file("read", path)(std::io::Error::from_raw_os_error(ENOENT))
 }
 
 fn read_map(context: &Context, folder: &str, name: &str) -> Result<Option<IndexedImage>> {
@@ -261,45 +272,40 @@ fn read_map(context: &Context, folder: &str, name: &str) -> Result<Option<Indexe
 enum Region {
     /// Pixels of an index of the object map, and their class.
     Object { index: u8, class: u8 },
-    /// Pixels of a class, where objects are not told apart.
+    /// Pixels of a class that are of no object, or of all where there is no object map.
     Class { class: u8 },
     /// Void pixels.
     Void,
 }
 
-/// Which regions the maps hold: objects by index, else classes by index, then void.
+/// Which regions the maps hold: objects by index, then classes by index, then void.
 ///
 /// An object's class is the one most of its pixels have.
-fn plan_objects(classes: &[u8], objects: Option<&[u8]>) -> Result<Vec<Region>> {
-    let has_void = classes.contains(&VOID);
-    let mut regions = Vec::new();
-    if let Some(objects) = objects {
-        let mut votes: BTreeMap<u8, [u32; 256]> = BTreeMap::new();
-        for (object, class) in objects.iter().zip(classes) {
-            if *object != 0 && *object != VOID {
-                let votes = votes.entry(*object).or_insert([0; 256]);
-                votes[usize::from(*class)] += 1;
+fn plan_regions(classes: &[u8], objects: Option<&[u8]>) -> Result<Vec<Region>> {
+    let mut votes: BTreeMap<u8, [u32; 256]> = BTreeMap::new();
+    let mut apart = [false; 256];
+    for (at, class) in classes.iter().enumerate() {
+        match objects.and_then(|objects| objects.get(at)) {
+            Some(object) if *object != 0 && *object != VOID => {
+                votes.entry(*object).or_insert([0; 256])[usize::from(*class)] += 1;
             }
+            _ => apart[usize::from(*class)] = true,
         }
-        for (index, votes) in votes {
-            let most = (1..VOID).max_by_key(|class| (votes[usize::from(*class)], VOID - class));
-            let class = most.filter(|class| votes[usize::from(*class)] > 0);
-            let class = class.ok_or_else(|| Error::Annotation {
-                reason: format!(
-                    "object {index} of SegmentationObject has no class in SegmentationClass"
-                ),
-            })?;
-            regions.push(Region::Object { index, class });
-        }
-    } else {
-        let mut present = [false; 256];
-        for class in classes {
-            present[usize::from(*class)] = true;
-        }
-        let classes = (1..VOID).filter(|class| present[usize::from(*class)]);
-        regions.extend(classes.map(|class| Region::Class { class }));
     }
-    if has_void {
+    let mut regions = Vec::new();
+    for (index, votes) in votes {
+        let most = (1..VOID).max_by_key(|class| (votes[usize::from(*class)], VOID - class));
+        let class = most.filter(|class| votes[usize::from(*class)] > 0);
+        let class = class.ok_or_else(|| Error::Annotation {
+            reason: format!(
+                "object {index} of SegmentationObject has no class in SegmentationClass"
+            ),
+        })?;
+        regions.push(Region::Object { index, class });
+    }
+    let apart = (1..VOID).filter(|class| apart[usize::from(*class)]);
+    regions.extend(apart.map(|class| Region::Class { class }));
+    if classes.contains(&VOID) {
         regions.push(Region::Void);
     }
     Ok(regions)
@@ -313,19 +319,29 @@ fn object_row(
     region: Region,
     size: Size,
 ) -> Result<GroundTruthRow> {
-    let pixels_of = |map: &IndexedImage, index: u8| -> Vec<u8> {
-        map.indices
-            .iter()
-            .map(|pixel| u8::from(*pixel == index))
+    let objects = object_map.map(|map| &map.indices[..]);
+    let is_object = |at: usize| {
+        objects
+            .and_then(|objects| objects.get(at))
+            .is_some_and(|o| *o != 0 && *o != VOID)
+    };
+    let pixels_of = |belongs: &dyn Fn(usize, u8) -> bool| -> Vec<u8> {
+        let pixels = class_map.indices.iter().enumerate();
+        pixels
+            .map(|(at, class)| u8::from(belongs(at, *class)))
             .collect()
     };
     let (bitmap, class, external_id) = match region {
         Region::Object { index, class } => {
-            let map = object_map.unwrap_or(class_map);
-            (pixels_of(map, index), Some(class), Some(i64::from(index)))
+            let own = |at: usize, _| objects.and_then(|objects| objects.get(at)) == Some(&index);
+            (pixels_of(&own), Some(class), Some(i64::from(index)))
         }
-        Region::Class { class } => (pixels_of(class_map, class), Some(class), None),
-        Region::Void => (pixels_of(class_map, VOID), None, None),
+        Region::Class { class } => (
+            pixels_of(&|at, pixel| pixel == class && !is_object(at)),
+            Some(class),
+            None,
+        ),
+        Region::Void => (pixels_of(&|_, pixel| pixel == VOID), None, None),
     };
     let category = class.map(|class| class_name(context, class)).transpose()?;
     let mask = Rle::from_row_major(size, &bitmap)?;
@@ -379,7 +395,7 @@ mod tests {
         let classes = [0, 7, 7, 9, VOID, 7, 0, 0];
         let objects = [0, 1, 1, 1, VOID, 2, 0, 0];
         assert_eq!(
-            plan_objects(&classes, Some(&objects)).unwrap(),
+            plan_regions(&classes, Some(&objects)).unwrap(),
             [
                 Region::Object { index: 1, class: 7 },
                 Region::Object { index: 2, class: 7 },
@@ -387,15 +403,25 @@ mod tests {
             ]
         );
         assert_eq!(
-            plan_objects(&classes, None).unwrap(),
+            plan_regions(&classes, None).unwrap(),
             [
                 Region::Class { class: 7 },
                 Region::Class { class: 9 },
                 Region::Void
             ]
         );
-        assert_eq!(plan_objects(&[0, 0], Some(&[0, 0])).unwrap(), []);
-        let no_class = plan_objects(&[0, VOID], Some(&[1, 1])).unwrap_err();
+        assert_eq!(plan_regions(&[0, 0], Some(&[0, 0])).unwrap(), []);
+        assert_eq!(
+            plan_regions(&[7, 7, 9], Some(&[1, 0, 0])).unwrap(),
+            [
+                Region::Object { index: 1, class: 7 },
+                Region::Class { class: 7 },
+                Region::Class { class: 9 }
+            ]
+        );
+        assert_eq!(image_of_line("2007_1 -1"), None);
+        assert_eq!(image_of_line(" 2007_1  1"), Some("2007_1"));
+        let no_class = plan_regions(&[0, VOID], Some(&[1, 1])).unwrap_err();
         assert!(no_class.to_string().contains("object 1"), "{no_class}");
     }
 }

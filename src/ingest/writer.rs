@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::options::IngestOptions;
 use crate::Result;
 use crate::names::ContentId;
+use crate::progress::Progress;
 use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 
@@ -29,7 +30,8 @@ pub(super) struct Outcome {
 pub(super) struct Record {
     pub image: ImageRow,
     pub labels: Vec<LabelRow>,
-    pub ground_truth: Vec<GroundTruthRow>,
+    /// Its annotations, perhaps none at all; `None` where the data set does not annotate.
+    pub ground_truth: Option<Vec<GroundTruthRow>>,
 }
 
 impl Outcome {
@@ -45,10 +47,6 @@ impl Outcome {
             record: None,
             failures: vec![failure],
         }
-    }
-
-    pub fn failures(&self) -> &[FailureRow] {
-        &self.failures
     }
 }
 
@@ -85,6 +83,7 @@ pub(super) struct Writer<'a> {
     store: &'a Store,
     operation: &'a str,
     options: &'a IngestOptions,
+    progress: &'a dyn Progress,
     batch: Vec<Outcome>,
     rows: usize,
     opened: Instant,
@@ -92,8 +91,14 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(store: &'a Store, operation: &'a str, options: &'a IngestOptions) -> Self {
+    pub fn new(
+        store: &'a Store,
+        operation: &'a str,
+        options: &'a IngestOptions,
+        progress: &'a dyn Progress,
+    ) -> Self {
         Self {
+            progress,
             store,
             operation,
             options,
@@ -104,12 +109,16 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Takes what came of an item, and commits when it is time to.
     pub async fn push(&mut self, outcome: Outcome) -> Result<()> {
-        let ground_truth = outcome
+        for failure in &outcome.failures {
+            self.note(failure);
+        }
+        let annotations = outcome
             .record
             .as_ref()
-            .map_or(0, |record| record.ground_truth.len());
-        self.rows += 1 + ground_truth;
+            .and_then(|record| record.ground_truth.as_ref());
+        self.rows += 1 + annotations.map_or(0, Vec::len);
         self.batch.push(outcome);
         if self.rows >= self.options.commit_rows || self.opened.elapsed() >= BATCH_AGE {
             self.flush().await?;
@@ -125,23 +134,34 @@ impl<'a> Writer<'a> {
     async fn flush(&mut self) -> Result<()> {
         let batch = Arc::new(mem::take(&mut self.batch));
         self.rows = 0;
-        let planned = Mutex::new(IngestSummary::default());
+        // The last plan, which is the one that was committed.
+        let planned = Mutex::new(Plan::default());
         let (planned_in, split) = (&planned, self.options.split.as_deref());
         self.store
             .commit(self.operation, |head| {
                 let batch = batch.clone();
                 async move {
                     let known = Known::read(&head, &batch).await?;
-                    let plan = plan_batch(&batch, known, split);
-                    *planned_in.lock().unwrap_or_else(|err| err.into_inner()) = plan.summary;
-                    plan.changes()
+                    let mut plan = plan_batch(&batch, known, split);
+                    plan.leave_out_known_failures(&head).await?;
+                    let changes = plan.changes()?;
+                    *planned_in.lock().unwrap_or_else(|err| err.into_inner()) = plan;
+                    Ok(changes)
                 }
             })
             .await?;
         let planned = planned.into_inner().unwrap_or_else(|err| err.into_inner());
-        self.summary.add(planned);
+        for failure in &planned.contradictions {
+            self.note(failure);
+        }
+        self.summary.add(planned.summary);
         self.opened = Instant::now();
         Ok(())
+    }
+
+    fn note(&self, failure: &FailureRow) {
+        self.progress
+            .note(&format!("{}: {}", failure.item, failure.reason));
     }
 }
 
@@ -152,13 +172,13 @@ struct Known {
     labels: HashSet<(ContentId, String, String)>,
     /// Annotation ids, by image and data set.
     ground_truth: HashMap<(ContentId, String), HashSet<ContentId>>,
-    failures: HashSet<ContentId>,
 }
 
 #[derive(Debug, Clone, serde::Deserialize)]
 struct KnownImage {
     image_id: ContentId,
     file_name: String,
+    source: String,
     split: Option<String>,
     dataset: String,
     external_id: Option<i64>,
@@ -169,6 +189,7 @@ impl From<&ImageRow> for KnownImage {
         Self {
             image_id: row.image_id.clone(),
             file_name: row.file_name.clone(),
+            source: row.source.clone(),
             split: row.split.clone(),
             dataset: row.dataset.clone(),
             external_id: row.external_id,
@@ -191,23 +212,21 @@ impl Known {
             image_id: ContentId,
             dataset: String,
         }
-        #[derive(serde::Deserialize)]
-        struct Failure {
-            failure_id: ContentId,
-        }
 
         let image_ids = batch.iter().filter_map(|outcome| outcome.record.as_ref());
         let image_ids: Vec<_> = image_ids
             .map(|record| lit(record.image.image_id.as_str()))
             .collect();
-        let failure_ids = batch.iter().flat_map(|outcome| &outcome.failures);
-        let failure_ids: Vec<_> = failure_ids
-            .map(|row| lit(row.failure_id.as_str()))
-            .collect();
-
         let mut known = Self::default();
         if !image_ids.is_empty() {
-            let columns = ["image_id", "file_name", "split", "dataset", "external_id"];
+            let columns = [
+                "image_id",
+                "file_name",
+                "source",
+                "split",
+                "dataset",
+                "external_id",
+            ];
             let of_batch = || col("image_id").in_list(image_ids.clone(), false);
             for image in read::<ImageRow, KnownImage>(head, &columns, of_batch()).await? {
                 known.images.insert(image.image_id.clone(), image);
@@ -224,12 +243,6 @@ impl Known {
                     .entry(key)
                     .or_default()
                     .insert(row.ground_truth_id);
-            }
-        }
-        if !failure_ids.is_empty() {
-            let of_batch = col("failure_id").in_list(failure_ids, false);
-            for row in read::<FailureRow, Failure>(head, &["failure_id"], of_batch).await? {
-                known.failures.insert(row.failure_id);
             }
         }
         Ok(known)
@@ -265,11 +278,13 @@ struct Plan {
     labels: Vec<LabelRow>,
     ground_truth: Vec<GroundTruthRow>,
     failures: Vec<FailureRow>,
+    /// Those of the failures that only planning could find.
+    contradictions: Vec<FailureRow>,
     summary: IngestSummary,
 }
 
 impl Plan {
-    fn changes(self) -> Result<Changes> {
+    fn changes(&self) -> Result<Changes> {
         let mut changes = Changes::new();
         changes.append(ImageRow::TABLE, ImageRow::to_batch(&self.images)?);
         changes.append(LabelRow::TABLE, LabelRow::to_batch(&self.labels)?);
@@ -281,11 +296,44 @@ impl Plan {
         Ok(changes)
     }
 
-    fn fail(&mut self, known: &mut Known, failure: FailureRow) {
+    fn fail(&mut self, failure: FailureRow) {
         self.summary.failed += 1;
-        if known.failures.insert(failure.failure_id.clone()) {
+        if self
+            .failures
+            .iter()
+            .all(|row| row.failure_id != failure.failure_id)
+        {
             self.failures.push(failure);
         }
+    }
+
+    fn contradict(&mut self, image: &ImageRow, reason: &str) {
+        let mut failure = FailureRow::new("ingest", &image.dataset, &image.file_name, reason);
+        failure.image_id = Some(image.image_id.clone());
+        self.contradictions.push(failure.clone());
+        self.fail(failure);
+    }
+
+    /// Failures that were recorded before are counted and not written again.
+    async fn leave_out_known_failures(&mut self, head: &Snapshot) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Failure {
+            failure_id: ContentId,
+        }
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        let ids = self
+            .failures
+            .iter()
+            .map(|row| lit(row.failure_id.as_str()))
+            .collect();
+        let of_plan = col("failure_id").in_list(ids, false);
+        let stored = read::<FailureRow, Failure>(head, &["failure_id"], of_plan).await?;
+        let stored: HashSet<_> = stored.into_iter().map(|row| row.failure_id).collect();
+        self.failures
+            .retain(|row| !stored.contains(&row.failure_id));
+        Ok(())
     }
 }
 
@@ -294,7 +342,7 @@ fn plan_batch(batch: &[Outcome], mut known: Known, split: Option<&str>) -> Plan 
     let mut plan = Plan::default();
     for outcome in batch {
         for failure in &outcome.failures {
-            plan.fail(&mut known, failure.clone());
+            plan.fail(failure.clone());
         }
         let Some(Record {
             image,
@@ -312,14 +360,12 @@ fn plan_batch(batch: &[Outcome], mut known: Known, split: Option<&str>) -> Plan 
             }
             Some(found) => {
                 plan.summary.images_known += 1;
-                if let Some(reason) = contradiction(found, image, split) {
-                    let mut failure =
-                        FailureRow::new("ingest", &image.dataset, &image.file_name, &reason.text);
-                    failure.image_id = Some(image.image_id.clone());
-                    plan.fail(&mut known, failure);
-                    if reason.other_image {
-                        continue;
-                    }
+                let reasons = contradictions(found, image, split);
+                for reason in &reasons {
+                    plan.contradict(image, &reason.text);
+                }
+                if reasons.iter().any(|reason| reason.other_image) {
+                    continue;
                 }
             }
         }
@@ -334,7 +380,9 @@ fn plan_batch(batch: &[Outcome], mut known: Known, split: Option<&str>) -> Plan 
                 plan.summary.labels_added += 1;
             }
         }
-        plan_ground_truth(&mut plan, &mut known, image, ground_truth);
+        if let Some(ground_truth) = ground_truth {
+            plan_ground_truth(&mut plan, &mut known, image, ground_truth);
+        }
     }
     plan
 }
@@ -346,14 +394,11 @@ fn plan_ground_truth(
     image: &ImageRow,
     ground_truth: &[GroundTruthRow],
 ) {
-    let Some(first) = ground_truth.first() else {
-        return;
-    };
     let given: HashSet<_> = ground_truth
         .iter()
         .map(|row| &row.ground_truth_id)
         .collect();
-    let key = (image.image_id.clone(), first.dataset.clone());
+    let key = (image.image_id.clone(), image.dataset.clone());
     let stored = known.ground_truth.entry(key).or_default();
     let changed = stored.iter().filter(|id| !given.contains(id)).count();
     if changed > 0 {
@@ -362,9 +407,7 @@ fn plan_ground_truth(
              nothing was changed: ingest the new annotations under another --dataset name",
             stored.len()
         );
-        let mut failure = FailureRow::new("ingest", &first.dataset, &image.file_name, &reason);
-        failure.image_id = Some(image.image_id.clone());
-        plan.fail(known, failure);
+        plan.contradict(image, &reason);
         return;
     }
     for row in ground_truth {
@@ -381,15 +424,11 @@ struct Contradiction {
     other_image: bool,
 }
 
-/// What the run says of an image against what the store says.
-fn contradiction(
-    found: &KnownImage,
-    image: &ImageRow,
-    split: Option<&str>,
-) -> Option<Contradiction> {
+/// What the run says of an image against what the store says. The store's word stays.
+fn contradictions(found: &KnownImage, image: &ImageRow, split: Option<&str>) -> Vec<Contradiction> {
+    let id = |id: Option<i64>| id.map_or("none".to_owned(), |id| id.to_string());
     if found.dataset == image.dataset && found.external_id != image.external_id {
-        let id = |id: Option<i64>| id.map_or("none".to_owned(), |id| id.to_string());
-        return Some(Contradiction {
+        return vec![Contradiction {
             text: format!(
                 "same bytes as '{}' (image id {}), which is in the store; image id {} and its \
                  annotations are left out",
@@ -398,22 +437,40 @@ fn contradiction(
                 id(image.external_id),
             ),
             other_image: true,
-        });
+        }];
     }
-    let split = split?;
-    if found.split.as_deref() == Some(split) {
-        return None;
+    let mut texts = Vec::new();
+    if found.dataset != image.dataset && image.external_id.is_some() {
+        texts.push(format!(
+            "the image came with data set '{}' and keeps its image id, {}; that of '{}', {}, is not kept",
+            found.dataset,
+            id(found.external_id),
+            image.dataset,
+            id(image.external_id),
+        ));
     }
-    let stored = found
-        .split
-        .as_deref()
-        .map_or("no split".to_owned(), |s| format!("split '{s}'"));
-    Some(Contradiction {
-        text: format!(
+    if found.source != image.source {
+        texts.push(format!(
+            "the image is in the store with source '{}' and keeps it; '{}' was asked for",
+            found.source, image.source
+        ));
+    }
+    if let Some(split) = split
+        && found.split.as_deref() != Some(split)
+    {
+        let stored = found
+            .split
+            .as_deref()
+            .map_or("no split".to_owned(), |s| format!("split '{s}'"));
+        texts.push(format!(
             "the image is in the store with {stored} and keeps it; '{split}' was asked for"
-        ),
+        ));
+    }
+    let told = |text| Contradiction {
+        text,
         other_image: false,
-    })
+    };
+    texts.into_iter().map(told).collect()
 }
 
 #[cfg(test)]

@@ -155,6 +155,8 @@ fn results_in_every_format() {
 fn errors_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let program = program(dir.path());
+    program.fails(&["ingest", "images", "/nowhere"]);
+    assert!(!program.store.exists(), "a mistyped ingest leaves no store");
     let missing = program.fails(&["sql", "SELECT 1"]);
     assert!(
         missing.contains("no store at") && missing.contains("grainstore init"),
@@ -194,6 +196,15 @@ fn errors_say_what_to_do() {
         let stderr = program.fails(args);
         assert!(stderr.contains(part), "{args:?}: {stderr}");
     }
+    let usage: serde_json::Value =
+        serde_json::from_slice(&program.run(&["frobnicate", "--json"]).stdout).unwrap();
+    assert!(
+        usage["error"]
+            .as_str()
+            .unwrap()
+            .contains("unrecognized subcommand"),
+        "{usage}"
+    );
     let json: serde_json::Value =
         serde_json::from_slice(&program.run(&["sql", "SELEC", "--json"]).stdout).unwrap();
     assert!(
@@ -245,7 +256,10 @@ fn help_has_examples_and_a_closed_pipe_is_no_error() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    drop(child.stdout.take());
+    // Like `head`: takes a little, then goes.
+    let mut stdout = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut stdout, &mut [0; 100]).unwrap();
+    drop(stdout);
     let output = child.wait_with_output().unwrap();
     assert_eq!(
         output.status.code(),

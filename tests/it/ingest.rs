@@ -366,7 +366,7 @@ async fn coco_keeps_ids_categories_and_every_kind_of_mask() {
         ("instances.json: annotation 18", "image_id, 404"),
         ("instances.json: annotation 14", "has that id too"),
         ("sub/a.png: annotation 19", "negative width"),
-        ("sub/a.png: annotation 20", "line 1 column"),
+        ("sub/a.png: annotation 20", "expected an array of length 4"),
     ] {
         let reason = found
             .get(item)
@@ -412,6 +412,35 @@ async fn changed_annotations_and_splits_are_told_not_taken() {
         rows::<GroundTruthRow>(&store.snapshot().await.unwrap()).await,
         before
     );
+}
+
+#[tokio::test]
+async fn one_photo_under_two_ids_is_told_once() {
+    let (dir, store) = new_store().await;
+    coco_files(dir.path());
+    let images = dir.path().join("images");
+    std::fs::copy(images.join("b.png"), images.join("missing.png")).unwrap();
+    let mut version = 0;
+    for _ in 0..2 {
+        let summary = ingest_instances(&store, dir.path(), "val").await;
+        assert_eq!(summary.failed, 10);
+        let failures = failures(&store).await;
+        assert_eq!(failures.len(), 10);
+        let told = failures
+            .iter()
+            .find(|(item, _)| item == "missing.png")
+            .unwrap();
+        assert!(
+            told.1.contains("same bytes as 'b.png' (image id 9)"),
+            "{told:?}"
+        );
+        let now = store.snapshot().await.unwrap().version();
+        assert!(
+            version == 0 || version == now,
+            "the second run writes nothing"
+        );
+        version = now;
+    }
 }
 
 #[tokio::test]
@@ -549,7 +578,8 @@ async fn voc_objects_classes_and_void() {
         found["three"].contains("label map is 2x4, the image 4x2"),
         "{found:?}"
     );
-    assert!(found["four"].contains("JPEGImages/four.jpg"), "{found:?}");
+    assert!(found["four"].contains("JPEGImages/four.jpg'"), "{found:?}");
+    assert!(found["four"].contains("No such file"), "{found:?}");
 
     let wrong = run(Some("test")).await.unwrap_err().to_string();
     assert!(wrong.contains("(val)"), "{wrong}");

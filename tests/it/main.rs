@@ -5,6 +5,7 @@
 mod cli;
 mod geometry;
 mod ingest;
+mod layers;
 mod photo;
 mod sql;
 mod sql_store;

@@ -236,8 +236,7 @@ pub fn healthy() -> Changes {
     (crowd.rle, crowd.bbox, crowd.area) = (Some(rle(3, 4, "39")), [1.0, 0.0, 3.0, 3.0], 9.0);
     (crowd.iscrowd, crowd.segmentation) = (true, "rle".to_owned());
     let mut void = annotation(3, 2);
-    (void.rle, void.bbox, void.area) =
-        (Some(rle(3, 4, "012000000")), [0.0, 0.0, 4.0, 1.0], 4.0);
+    (void.rle, void.bbox, void.area) = (Some(rle(3, 4, "012000000")), [0.0, 0.0, 4.0, 1.0], 4.0);
     (void.is_ignored, void.segmentation) = (true, "label_map".to_owned());
     (void.category, void.category_id, void.external_id) = (None, None, None);
     let mut boxed = annotation(4, 2);
@@ -345,7 +344,10 @@ fn broken_ground_truth() -> RecordBatch {
     rows[6].bbox[3] = -1.0;
     let batch = GroundTruthRow::to_batch(&rows).unwrap();
     let (position, _) = batch.schema().column_with_name("rle").unwrap();
-    let masks = batch.column(position).as_any().downcast_ref::<StructArray>();
+    let masks = batch
+        .column(position)
+        .as_any()
+        .downcast_ref::<StructArray>();
     let (parts, mut columns, nulls) = masks.unwrap().clone().into_parts();
     let last = rows.len() - 1;
     let counts = rows.iter().enumerate().map(|(row, annotation)| {

@@ -47,7 +47,7 @@ fn annotated(image: ImageRow, categories: &[&str]) -> Outcome {
     };
     let record = Record {
         labels: categories.iter().map(label).collect(),
-        ground_truth: categories.iter().map(ground_truth).collect(),
+        ground_truth: Some(categories.iter().map(ground_truth).collect()),
         image,
     };
     Outcome::read(record, Vec::new())
@@ -72,9 +72,6 @@ fn known_after(plan: &Plan) -> Known {
             .or_default()
             .insert(row.ground_truth_id.clone());
     }
-    known
-        .failures
-        .extend(plan.failures.iter().map(|row| row.failure_id.clone()));
     known
 }
 
@@ -150,11 +147,49 @@ fn another_split_is_told_and_labels_still_count() {
             .contains("split 'val' and keeps it; 'train'")
     );
     assert_eq!(plan.labels.len(), 1);
-    // Found again, the failure counts and is not written twice.
-    let mut known = known_after(&first);
-    known.failures.insert(plan.failures[0].failure_id.clone());
-    let again = plan_batch(&batch, known, Some("train"));
-    assert_eq!((again.failures.len(), again.summary.failed), (0, 1));
+}
+
+#[test]
+fn no_annotations_where_there_were_some_is_told() {
+    let first = plan_batch(
+        &[annotated(image("a.png", None), &["cat"])],
+        Known::default(),
+        None,
+    );
+    let emptied = plan_batch(
+        &[annotated(image("a.png", None), &[])],
+        known_after(&first),
+        None,
+    );
+    assert_eq!(emptied.contradictions.len(), 1);
+
+    // A data set that does not annotate says nothing of annotations.
+    let mut silent = annotated(image("a.png", None), &[]);
+    silent.record.as_mut().unwrap().ground_truth = None;
+    let silent = plan_batch(&[silent], known_after(&first), None);
+    assert_eq!((silent.summary.failed, silent.summary.images_known), (0, 1));
+}
+
+#[test]
+fn another_source_or_data_set_is_told() {
+    let first = plan_batch(
+        &[annotated(image("a.png", None), &[])],
+        Known::default(),
+        None,
+    );
+    let mut other = image("a.png", Some(4));
+    other.source = "web".to_owned();
+    other.dataset = "more".to_owned();
+    let plan = plan_batch(&[annotated(other, &["cat"])], known_after(&first), None);
+    let reasons: Vec<_> = plan
+        .failures
+        .iter()
+        .map(|row| row.reason.as_str())
+        .collect();
+    assert_eq!(reasons.len(), 2);
+    assert!(reasons[0].contains("came with data set 'pets'") && reasons[0].contains("'more', 4"));
+    assert!(reasons[1].contains("source 'target' and keeps it; 'web'"));
+    assert_eq!(plan.ground_truth.len(), 1);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod rle_function;
 mod rle_intersection;
 mod rle_intersection_area;
 mod rle_iou;
+mod rle_is_valid;
 mod rle_union;
 
 use datafusion::prelude::SessionContext;
@@ -27,6 +28,7 @@ pub fn register(context: &SessionContext) {
         rle_intersection::function(),
         rle_intersection_area::function(),
         rle_iou::function(),
+        rle_is_valid::function(),
     ] {
         context.register_udf(function);
     }

@@ -69,7 +69,9 @@ impl RleColumn {
             let column = masks
                 .column_by_name(name)
                 .map(|column| cast_with_options(column, data_type, &options));
-            column.unwrap_or_else(|| Ok(arrow::array::new_null_array(data_type, masks.len())))
+            column
+                .unwrap_or_else(|| Ok(arrow::array::new_null_array(data_type, masks.len())))
+                .map_err(|err| DataFusionError::Execution(format!("{name} of a mask: {err}")))
         };
         Ok(Self {
             heights: part("height", &DataType::Int32)?

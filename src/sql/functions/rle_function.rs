@@ -30,7 +30,7 @@ pub(super) struct RleFunction {
 }
 
 impl RleFunction {
-    /// The signature of every function here: types are checked in [`ScalarUDFImpl::coerce_types`].
+    /// The signature of every function here: types are checked in [`ScalarUDFImpl::return_type`].
     pub fn any_masks() -> Signature {
         Signature::user_defined(Volatility::Immutable)
     }
@@ -59,7 +59,12 @@ impl ScalarUDFImpl for RleFunction {
         &self.signature
     }
 
+    /// Takes the types as they are; `return_type` checks them, where an error keeps its words.
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(given.to_vec())
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
         let counts_fit =
             given.len() == self.masks || self.takes_flag && given.len() == self.masks + 1;
         let mask = |t: &DataType| is_rle(t) || t == &DataType::Null;
@@ -68,13 +73,9 @@ impl ScalarUDFImpl for RleFunction {
             && given.iter().take(self.masks).all(mask)
             && given.iter().skip(self.masks).all(flag);
         if fits {
-            return Ok(given.to_vec());
+            return Ok(self.return_type.clone());
         }
         Err(wrong_arguments(self.name, &self.documentation, given))
-    }
-
-    fn return_type(&self, _given: &[DataType]) -> Result<DataType> {
-        Ok(self.return_type.clone())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -82,7 +83,8 @@ impl ScalarUDFImpl for RleFunction {
             .args
             .iter()
             .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let masks = args.args.iter().take(self.masks).map(MaskArgument::new);
+        let masks = args.args.iter().take(self.masks);
+        let masks = masks.map(|mask| MaskArgument::new(mask, !all_scalar));
         let arguments = MaskArguments {
             masks: masks
                 .collect::<Result<_>>()
@@ -136,11 +138,14 @@ enum MaskArgument {
 }
 
 impl MaskArgument {
-    fn new(value: &ColumnarValue) -> Result<Self> {
+    fn new(value: &ColumnarValue, others_are_columns: bool) -> Result<Self> {
         match value {
             ColumnarValue::Array(array) => Ok(Self::Column(Box::new(RleColumn::new(array)?))),
-            ColumnarValue::Scalar(scalar) => {
+            ColumnarValue::Scalar(scalar) if others_are_columns => {
                 Ok(Self::Constant(RleColumn::new(&scalar.to_array()?)?.get(0)?))
+            }
+            ColumnarValue::Scalar(scalar) => {
+                Ok(Self::Column(Box::new(RleColumn::new(&scalar.to_array()?)?)))
             }
         }
     }
@@ -161,9 +166,20 @@ impl MaskArguments {
     /// Applies `f` to the only mask of every row.
     pub fn map<T>(&self, mut f: impl FnMut(&Rle) -> T) -> impl Iterator<Item = Result<Option<T>>> {
         let [mask] = &self.masks[..] else {
-            unreachable!("coerce_types lets no call through without its masks")
+            unreachable!("return_type lets no call through without its masks")
         };
         (0..self.rows).map(move |row| Ok(mask.get(row)?.map(|mask| f(&mask))))
+    }
+
+    /// Whether the only mask of every row can be read; none for a null mask.
+    pub fn validity(&self) -> impl Iterator<Item = Option<bool>> {
+        let [mask] = &self.masks[..] else {
+            unreachable!("return_type lets no call through without its masks")
+        };
+        (0..self.rows).map(move |row| match mask.get(row) {
+            Ok(mask) => mask.map(|_| true),
+            Err(_) => Some(false),
+        })
     }
 
     /// Applies `f` to the two masks of every row.
@@ -172,7 +188,7 @@ impl MaskArguments {
         mut f: impl FnMut(usize, &Rle, &Rle) -> crate::Result<T>,
     ) -> impl Iterator<Item = Result<Option<T>>> {
         let [left, right] = &self.masks[..] else {
-            unreachable!("coerce_types lets no call through without its masks")
+            unreachable!("return_type lets no call through without its masks")
         };
         (0..self.rows).map(move |row| match (left.get(row)?, right.get(row)?) {
             (Some(left), Some(right)) => f(row, &left, &right)

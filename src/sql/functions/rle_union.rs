@@ -48,15 +48,16 @@ impl AggregateUDFImpl for RleUnion {
         &self.signature
     }
 
+    /// Takes the types as they are; `return_type` checks them, where an error keeps its words.
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        match given {
-            [mask] if is_rle(mask) || mask == &DataType::Null => Ok(given.to_vec()),
-            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
-        }
+        Ok(given.to_vec())
     }
 
-    fn return_type(&self, _given: &[DataType]) -> Result<DataType> {
-        Ok(rle_type())
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        match given {
+            [mask] if is_rle(mask) || mask == &DataType::Null => Ok(rle_type()),
+            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
+        }
     }
 
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {

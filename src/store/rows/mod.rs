@@ -2,14 +2,15 @@
 //!
 //! A struct's field names are the table's column names, and appear nowhere else in Rust. Batches are
 //! made from the table's Arrow schema, so a struct that does not fit its table fails in the tests of
-//! this module, not in a store. Masks with their embeddings are too big for this and have a codec of
-//! their own.
+//! this module, not in a store. Masks with their embeddings are too big for this: [`masks_to_batch`]
+//! makes their batches.
 
 mod class_sets;
 mod failures;
 mod ground_truth;
 mod images;
 mod labels;
+mod masks;
 
 use arrow::array::RecordBatch;
 use serde::Serialize;
@@ -20,6 +21,7 @@ pub use failures::FailureRow;
 pub use ground_truth::{GroundTruthRow, RleRow};
 pub use images::ImageRow;
 pub use labels::LabelRow;
+pub use masks::{MaskRow, masks_to_batch};
 
 use crate::schema::Table;
 use crate::{Error, Result};
