@@ -18,6 +18,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use grainstore::Error;
 use grainstore::store::{Snapshot, Store};
 use serde::Serialize;
 
@@ -174,11 +175,22 @@ fn report_error(err: &anyhow::Error, json: bool) {
         if !reasons.last().is_some_and(repeats) {
             reasons.push(reason);
         }
+        if cause.downcast_ref().is_some_and(tells_its_cause) {
+            break;
+        }
     }
     if json {
         let _ = print_json(&serde_json::json!({ "error": reasons.join(": ") }));
     }
     eprintln!("error: {}", reasons.join(": "));
+}
+
+/// Whether an error's own text says all that its causes would.
+fn tells_its_cause(err: &Error) -> bool {
+    matches!(
+        err,
+        Error::Lance(_) | Error::DataFusion(_) | Error::Arrow(_) | Error::Json(_)
+    )
 }
 
 fn is_closed_pipe(err: &anyhow::Error) -> bool {

@@ -13,6 +13,8 @@ mod labels;
 mod options;
 mod photo_file;
 mod pipeline;
+mod plan;
+mod regions;
 mod voc;
 mod writer;
 

@@ -1,6 +1,5 @@
 //! `ingest voc`: a PASCAL VOC directory (JPEGImages, SegmentationClass, SegmentationObject, ImageSets).
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use super::labels::add_class_set;
 use super::options::IngestOptions;
 use super::photo_file::{Root, read_photo};
 use super::pipeline;
+use super::regions::{Region, plan_regions};
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::geometry::{Rle, Size};
 use crate::names::ContentId;
@@ -44,9 +44,6 @@ pub const VOC_CLASSES: [&str; 20] = [
     "train",
     "tvmonitor",
 ];
-
-/// Index of pixels that no figure counts.
-const VOID: u8 = 255;
 
 /// Ingests the images of one of a VOC directory's image sets with their label maps.
 ///
@@ -267,50 +264,6 @@ fn read_map(context: &Context, folder: &str, name: &str) -> Result<Option<Indexe
     Ok(Some(map))
 }
 
-/// One row to be: a region of a label map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Region {
-    /// Pixels of an index of the object map, and their class.
-    Object { index: u8, class: u8 },
-    /// Pixels of a class that are of no object, or of all where there is no object map.
-    Class { class: u8 },
-    /// Void pixels.
-    Void,
-}
-
-/// Which regions the maps hold: objects by index, then classes by index, then void.
-///
-/// An object's class is the one most of its pixels have.
-fn plan_regions(classes: &[u8], objects: Option<&[u8]>) -> Result<Vec<Region>> {
-    let mut votes: BTreeMap<u8, [u32; 256]> = BTreeMap::new();
-    let mut apart = [false; 256];
-    for (at, class) in classes.iter().enumerate() {
-        match objects.and_then(|objects| objects.get(at)) {
-            Some(object) if *object != 0 && *object != VOID => {
-                votes.entry(*object).or_insert([0; 256])[usize::from(*class)] += 1;
-            }
-            _ => apart[usize::from(*class)] = true,
-        }
-    }
-    let mut regions = Vec::new();
-    for (index, votes) in votes {
-        let most = (1..VOID).max_by_key(|class| (votes[usize::from(*class)], VOID - class));
-        let class = most.filter(|class| votes[usize::from(*class)] > 0);
-        let class = class.ok_or_else(|| Error::Annotation {
-            reason: format!(
-                "object {index} of SegmentationObject has no class in SegmentationClass"
-            ),
-        })?;
-        regions.push(Region::Object { index, class });
-    }
-    let apart = (1..VOID).filter(|class| apart[usize::from(*class)]);
-    regions.extend(apart.map(|class| Region::Class { class }));
-    if classes.contains(&VOID) {
-        regions.push(Region::Void);
-    }
-    Ok(regions)
-}
-
 fn object_row(
     context: &Context,
     image: &ImageRow,
@@ -320,28 +273,11 @@ fn object_row(
     size: Size,
 ) -> Result<GroundTruthRow> {
     let objects = object_map.map(|map| &map.indices[..]);
-    let is_object = |at: usize| {
-        objects
-            .and_then(|objects| objects.get(at))
-            .is_some_and(|o| *o != 0 && *o != VOID)
-    };
-    let pixels_of = |belongs: &dyn Fn(usize, u8) -> bool| -> Vec<u8> {
-        let pixels = class_map.indices.iter().enumerate();
-        pixels
-            .map(|(at, class)| u8::from(belongs(at, *class)))
-            .collect()
-    };
-    let (bitmap, class, external_id) = match region {
-        Region::Object { index, class } => {
-            let own = |at: usize, _| objects.and_then(|objects| objects.get(at)) == Some(&index);
-            (pixels_of(&own), Some(class), Some(i64::from(index)))
-        }
-        Region::Class { class } => (
-            pixels_of(&|at, pixel| pixel == class && !is_object(at)),
-            Some(class),
-            None,
-        ),
-        Region::Void => (pixels_of(&|_, pixel| pixel == VOID), None, None),
+    let bitmap = region.pixels(&class_map.indices, objects);
+    let (class, external_id) = match region {
+        Region::Object { index, class } => (Some(class), Some(i64::from(index))),
+        Region::Class { class } => (Some(class), None),
+        Region::Void => (None, None),
     };
     let category = class.map(|class| class_name(context, class)).transpose()?;
     let mask = Rle::from_row_major(size, &bitmap)?;
@@ -391,37 +327,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_take_the_class_most_of_their_pixels_have() {
-        let classes = [0, 7, 7, 9, VOID, 7, 0, 0];
-        let objects = [0, 1, 1, 1, VOID, 2, 0, 0];
-        assert_eq!(
-            plan_regions(&classes, Some(&objects)).unwrap(),
-            [
-                Region::Object { index: 1, class: 7 },
-                Region::Object { index: 2, class: 7 },
-                Region::Void
-            ]
-        );
-        assert_eq!(
-            plan_regions(&classes, None).unwrap(),
-            [
-                Region::Class { class: 7 },
-                Region::Class { class: 9 },
-                Region::Void
-            ]
-        );
-        assert_eq!(plan_regions(&[0, 0], Some(&[0, 0])).unwrap(), []);
-        assert_eq!(
-            plan_regions(&[7, 7, 9], Some(&[1, 0, 0])).unwrap(),
-            [
-                Region::Object { index: 1, class: 7 },
-                Region::Class { class: 7 },
-                Region::Class { class: 9 }
-            ]
-        );
+    fn lists_of_a_class_leave_out_images_without_it() {
         assert_eq!(image_of_line("2007_1 -1"), None);
         assert_eq!(image_of_line(" 2007_1  1"), Some("2007_1"));
-        let no_class = plan_regions(&[0, VOID], Some(&[1, 1])).unwrap_err();
-        assert!(no_class.to_string().contains("object 1"), "{no_class}");
+        assert_eq!(image_of_line(""), None);
     }
 }

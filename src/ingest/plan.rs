@@ -1,0 +1,324 @@
+//! What of a batch is new to the store, and what contradicts it: read items come in, rows to write go
+//! out. Reading the store is here; writing is the [`writer`](super::writer)'s.
+
+use std::collections::{HashMap, HashSet};
+
+use datafusion::prelude::{col, lit};
+
+use super::writer::{IngestSummary, Outcome, Record};
+use crate::Result;
+use crate::names::ContentId;
+use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, Row};
+use crate::store::{Changes, Snapshot};
+
+/// What the store says of a batch's images.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    images: HashMap<ContentId, KnownImage>,
+    labels: HashSet<(ContentId, String, String)>,
+    /// Annotation ids, by image and data set.
+    ground_truth: HashMap<(ContentId, String), HashSet<ContentId>>,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+struct KnownImage {
+    image_id: ContentId,
+    file_name: String,
+    source: String,
+    split: Option<String>,
+    dataset: String,
+    external_id: Option<i64>,
+}
+
+impl From<&ImageRow> for KnownImage {
+    fn from(row: &ImageRow) -> Self {
+        Self {
+            image_id: row.image_id.clone(),
+            file_name: row.file_name.clone(),
+            source: row.source.clone(),
+            split: row.split.clone(),
+            dataset: row.dataset.clone(),
+            external_id: row.external_id,
+        }
+    }
+}
+
+impl Known {
+    /// Looks the batch's ids up; reads only columns that identify rows.
+    pub async fn read(head: &Snapshot, batch: &[Outcome]) -> Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Label {
+            image_id: ContentId,
+            dataset: String,
+            label: String,
+        }
+        #[derive(serde::Deserialize)]
+        struct GroundTruth {
+            ground_truth_id: ContentId,
+            image_id: ContentId,
+            dataset: String,
+        }
+
+        let image_ids = batch.iter().filter_map(|outcome| outcome.record.as_ref());
+        let image_ids: Vec<_> = image_ids
+            .map(|record| lit(record.image.image_id.as_str()))
+            .collect();
+        let mut known = Self::default();
+        if !image_ids.is_empty() {
+            let columns = [
+                "image_id",
+                "file_name",
+                "source",
+                "split",
+                "dataset",
+                "external_id",
+            ];
+            let of_batch = || col("image_id").in_list(image_ids.clone(), false);
+            for image in read::<ImageRow, KnownImage>(head, &columns, of_batch()).await? {
+                known.images.insert(image.image_id.clone(), image);
+            }
+            let columns = ["image_id", "dataset", "label"];
+            for row in read::<LabelRow, Label>(head, &columns, of_batch()).await? {
+                known.labels.insert((row.image_id, row.dataset, row.label));
+            }
+            let columns = ["ground_truth_id", "image_id", "dataset"];
+            for row in read::<GroundTruthRow, GroundTruth>(head, &columns, of_batch()).await? {
+                let key = (row.image_id, row.dataset);
+                known
+                    .ground_truth
+                    .entry(key)
+                    .or_default()
+                    .insert(row.ground_truth_id);
+            }
+        }
+        Ok(known)
+    }
+}
+
+async fn read<R: Row, T: serde::de::DeserializeOwned>(
+    head: &Snapshot,
+    columns: &[&str],
+    filter: datafusion::logical_expr::Expr,
+) -> Result<Vec<T>> {
+    if head.count(R::TABLE).await? == 0 {
+        return Ok(Vec::new());
+    }
+    let batches = head
+        .scan(R::TABLE)
+        .await?
+        .project(columns)?
+        .filter(filter)
+        .collect()
+        .await?;
+    let mut rows = Vec::new();
+    for batch in batches {
+        rows.extend(crate::store::rows::decode::<T>(R::TABLE, &batch)?);
+    }
+    Ok(rows)
+}
+
+/// What is to be written of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    images: Vec<ImageRow>,
+    labels: Vec<LabelRow>,
+    ground_truth: Vec<GroundTruthRow>,
+    failures: Vec<FailureRow>,
+    /// Those of the failures that only planning could find.
+    pub contradictions: Vec<FailureRow>,
+    pub summary: IngestSummary,
+}
+
+impl Plan {
+    /// The rows to write.
+    pub fn changes(&self) -> Result<Changes> {
+        let mut changes = Changes::new();
+        changes.append(ImageRow::TABLE, ImageRow::to_batch(&self.images)?);
+        changes.append(LabelRow::TABLE, LabelRow::to_batch(&self.labels)?);
+        changes.append(
+            GroundTruthRow::TABLE,
+            GroundTruthRow::to_batch(&self.ground_truth)?,
+        );
+        changes.append(FailureRow::TABLE, FailureRow::to_batch(&self.failures)?);
+        Ok(changes)
+    }
+
+    fn fail(&mut self, failure: FailureRow) {
+        self.summary.failed += 1;
+        if self
+            .failures
+            .iter()
+            .all(|row| row.failure_id != failure.failure_id)
+        {
+            self.failures.push(failure);
+        }
+    }
+
+    fn contradict(&mut self, image: &ImageRow, reason: &str) {
+        let mut failure = FailureRow::new("ingest", &image.dataset, &image.file_name, reason);
+        failure.image_id = Some(image.image_id.clone());
+        self.contradictions.push(failure.clone());
+        self.fail(failure);
+    }
+
+    /// Failures that were recorded before are counted and not written again.
+    pub async fn leave_out_known_failures(&mut self, head: &Snapshot) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Failure {
+            failure_id: ContentId,
+        }
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        let ids = self
+            .failures
+            .iter()
+            .map(|row| lit(row.failure_id.as_str()))
+            .collect();
+        let of_plan = col("failure_id").in_list(ids, false);
+        let stored = read::<FailureRow, Failure>(head, &["failure_id"], of_plan).await?;
+        let stored: HashSet<_> = stored.into_iter().map(|row| row.failure_id).collect();
+        self.failures
+            .retain(|row| !stored.contains(&row.failure_id));
+        Ok(())
+    }
+}
+
+/// Leaves out what is known, and turns contradictions into failures.
+pub(super) fn plan_batch(batch: &[Outcome], mut known: Known, split: Option<&str>) -> Plan {
+    let mut plan = Plan::default();
+    for outcome in batch {
+        for failure in &outcome.failures {
+            plan.fail(failure.clone());
+        }
+        let Some(Record {
+            image,
+            labels,
+            ground_truth,
+        }) = &outcome.record
+        else {
+            continue;
+        };
+        match known.images.get(&image.image_id) {
+            None => {
+                known.images.insert(image.image_id.clone(), image.into());
+                plan.images.push(image.clone());
+                plan.summary.images_added += 1;
+            }
+            Some(found) => {
+                plan.summary.images_known += 1;
+                let reasons = contradictions(found, image, split);
+                for reason in &reasons {
+                    plan.contradict(image, &reason.text);
+                }
+                if reasons.iter().any(|reason| reason.other_image) {
+                    continue;
+                }
+            }
+        }
+        for label in labels {
+            let key = (
+                label.image_id.clone(),
+                label.dataset.clone(),
+                label.label.clone(),
+            );
+            if known.labels.insert(key) {
+                plan.labels.push(label.clone());
+                plan.summary.labels_added += 1;
+            }
+        }
+        if let Some(ground_truth) = ground_truth {
+            plan_ground_truth(&mut plan, &mut known, image, ground_truth);
+        }
+    }
+    plan
+}
+
+/// Annotations of an image in a data set may be added to, not changed.
+fn plan_ground_truth(
+    plan: &mut Plan,
+    known: &mut Known,
+    image: &ImageRow,
+    ground_truth: &[GroundTruthRow],
+) {
+    let given: HashSet<_> = ground_truth
+        .iter()
+        .map(|row| &row.ground_truth_id)
+        .collect();
+    let key = (image.image_id.clone(), image.dataset.clone());
+    let stored = known.ground_truth.entry(key).or_default();
+    let changed = stored.iter().filter(|id| !given.contains(id)).count();
+    if changed > 0 {
+        let reason = format!(
+            "{changed} of its {} annotations in the store are not in the file as they were; \
+             nothing was changed: ingest the new annotations under another --dataset name",
+            stored.len()
+        );
+        plan.contradict(image, &reason);
+        return;
+    }
+    for row in ground_truth {
+        if stored.insert(row.ground_truth_id.clone()) {
+            plan.ground_truth.push(row.clone());
+            plan.summary.ground_truth_added += 1;
+        }
+    }
+}
+
+struct Contradiction {
+    text: String,
+    /// The data set counts the same bytes as two images.
+    other_image: bool,
+}
+
+/// What the run says of an image against what the store says. The store's word stays.
+fn contradictions(found: &KnownImage, image: &ImageRow, split: Option<&str>) -> Vec<Contradiction> {
+    let id = |id: Option<i64>| id.map_or("none".to_owned(), |id| id.to_string());
+    if found.dataset == image.dataset && found.external_id != image.external_id {
+        return vec![Contradiction {
+            text: format!(
+                "same bytes as '{}' (image id {}), which is in the store; image id {} and its \
+                 annotations are left out",
+                found.file_name,
+                id(found.external_id),
+                id(image.external_id),
+            ),
+            other_image: true,
+        }];
+    }
+    let mut texts = Vec::new();
+    if found.dataset != image.dataset && image.external_id.is_some() {
+        texts.push(format!(
+            "the image came with data set '{}' and keeps its image id, {}; that of '{}', {}, is not kept",
+            found.dataset,
+            id(found.external_id),
+            image.dataset,
+            id(image.external_id),
+        ));
+    }
+    if found.source != image.source {
+        texts.push(format!(
+            "the image is in the store with source '{}' and keeps it; '{}' was asked for",
+            found.source, image.source
+        ));
+    }
+    if let Some(split) = split
+        && found.split.as_deref() != Some(split)
+    {
+        let stored = found
+            .split
+            .as_deref()
+            .map_or("no split".to_owned(), |s| format!("split '{s}'"));
+        texts.push(format!(
+            "the image is in the store with {stored} and keeps it; '{split}' was asked for"
+        ));
+    }
+    let told = |text| Contradiction {
+        text,
+        other_image: false,
+    };
+    texts.into_iter().map(told).collect()
+}
+
+#[cfg(test)]
+mod tests;
