@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use crate::geometry::Size;
+use crate::geometry::{Pixel, Size};
 
 /// What the library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -246,6 +246,16 @@ pub enum Error {
         /// Size of the mask that differs.
         found: Size,
     },
+    /// A crop does not lie within its image.
+    #[error("a crop of {crop} pixels at x {x}, y {y} is not within an image of {size}", x = origin.x, y = origin.y)]
+    CropOutside {
+        /// Size of the crop.
+        crop: Size,
+        /// Its first pixel in the image.
+        origin: Pixel,
+        /// Size of the image.
+        size: Size,
+    },
     /// A polygon has fewer than three points.
     #[error("polygon {polygon} has {found} numbers, expected at least 6 (three points)")]
     PolygonTooShort {
@@ -417,6 +427,24 @@ pub enum Error {
         y: u32,
         /// Red, green and blue.
         color: [u8; 3],
+    },
+
+    /// A model gives numbers that are not finite.
+    #[error("the model's {what} are not all finite numbers; are its weights sound?")]
+    ModelOutput {
+        /// Which of its outputs.
+        what: &'static str,
+    },
+
+    /// A store keeps embeddings of another size than the model gives.
+    #[error(
+        "the store keeps embeddings of {expected} numbers, the model gives {found}; create a store with 'grainstore init --embedding-dim {found}'"
+    )]
+    EmbeddingSize {
+        /// Numbers in an embedding of the store.
+        expected: u32,
+        /// Numbers in an embedding of the model.
+        found: i32,
     },
 
     /// An annotation, or an image's set of them, cannot be used.

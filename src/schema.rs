@@ -37,11 +37,13 @@ pub enum Table {
     Evaluations,
     /// Items that could not be used.
     Failures,
+    /// Images that extractors are done with.
+    Extractions,
 }
 
 impl Table {
     /// Every table, in the order of the flow.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Images,
         Self::Extractors,
         Self::Masks,
@@ -52,6 +54,7 @@ impl Table {
         Self::GroundTruth,
         Self::Evaluations,
         Self::Failures,
+        Self::Extractions,
     ];
 
     /// The table's name in SQL and on disk.
@@ -67,6 +70,7 @@ impl Table {
             Self::GroundTruth => "ground_truth",
             Self::Evaluations => "evaluations",
             Self::Failures => "failures",
+            Self::Extractions => "extractions",
         }
     }
 
@@ -88,6 +92,7 @@ impl Table {
             Self::GroundTruth => include_str!("../schemas/8_ground_truth.sql"),
             Self::Evaluations => include_str!("../schemas/9_evaluations.sql"),
             Self::Failures => include_str!("../schemas/10_failures.sql"),
+            Self::Extractions => include_str!("../schemas/11_extractions.sql"),
         }
     }
 

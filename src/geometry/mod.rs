@@ -18,6 +18,7 @@ mod contour;
 mod merge;
 mod nms;
 mod overlap;
+mod place;
 mod polygon;
 mod rle;
 mod segments;

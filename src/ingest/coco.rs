@@ -11,7 +11,7 @@ use super::annotation::ground_truth_row;
 use super::labels::add_class_set;
 use super::options::IngestOptions;
 use super::photo_file::{Root, read_photo};
-use super::pipeline::{self, failure};
+use super::pipeline;
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::coco::{Annotation, AnnotationIndex, DatasetIndex, Image};
 use crate::photo::PhotoInfo;
@@ -149,8 +149,9 @@ fn plan_items(
         }
     }
 
-    let fail =
-        |item: String, reason: &str| FailureRow::new("ingest", &options.dataset, &item, reason);
+    let fail = |item: String, reason: &str| {
+        FailureRow::new("ingest", Some(&options.dataset), &item, reason)
+    };
     let file_name = file
         .file_name()
         .unwrap_or_default()
@@ -257,7 +258,8 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
                     .id
                     .map_or_else(|| format!("#{position}"), |id| id.to_string());
                 let name = format!("{}: annotation {id}", image.file_name);
-                let mut row = failure(&context.options.dataset, &name, &err);
+                let dataset = Some(context.options.dataset.as_str());
+                let mut row = FailureRow::of_error("ingest", dataset, &name, &err);
                 row.image_id = Some(record.image.image_id.clone());
                 failures.push(row);
             }

@@ -93,7 +93,7 @@ pub async fn ingest_folder(
         let fail = move |missing: Missing| {
             Ok(Outcome::failed(FailureRow::new(
                 "ingest",
-                &dataset,
+                Some(&dataset),
                 &missing.item,
                 &missing.reason,
             )))

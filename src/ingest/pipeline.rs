@@ -36,7 +36,9 @@ where
             let (read, dataset) = (read.clone(), dataset.clone());
             tokio::task::spawn_blocking(move || {
                 let name = item.to_string();
-                read(item).unwrap_or_else(|err| Outcome::failed(failure(&dataset, &name, &err)))
+                read(item).unwrap_or_else(|err| {
+                    Outcome::failed(FailureRow::of_error("ingest", Some(&dataset), &name, &err))
+                })
             })
         })
         .buffered(workers * 4)
@@ -52,15 +54,4 @@ where
         progress.advance(1);
     }
     writer.finish().await
-}
-
-/// The failure row of an item, with the whole chain of reasons.
-pub(super) fn failure(dataset: &str, item: &str, err: &Error) -> FailureRow {
-    let mut reason = err.to_string();
-    let mut source = std::error::Error::source(err);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    FailureRow::new("ingest", dataset, item, &reason)
 }

@@ -155,7 +155,7 @@ impl Plan {
     }
 
     fn contradict(&mut self, image: &ImageRow, reason: &str) {
-        let mut failure = FailureRow::new("ingest", &image.dataset, &image.file_name, reason);
+        let mut failure = FailureRow::new("ingest", Some(&image.dataset), &image.file_name, reason);
         failure.image_id = Some(image.image_id.clone());
         self.contradictions.push(failure.clone());
         self.fail(failure);

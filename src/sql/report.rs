@@ -103,6 +103,8 @@ macro_rules! embedded {
 
 const EMBEDDED: &[(&str, &str)] = embedded![
     "check/class_sets_in_order",
+    "check/extractions_masks",
+    "check/extractions_once",
     "check/extractors_once",
     "check/failures_once",
     "check/ground_truth_geometry",
@@ -114,8 +116,10 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "check/labels_without_image",
     "check/masks_geometry",
     "check/masks_once",
+    "check/masks_without_extractor",
     "check/masks_without_image",
     "review/datasets",
+    "review/extractors",
     "review/failures",
     "review/labels",
     "review/multi_label_images",

@@ -64,6 +64,25 @@ impl Sql {
         self.run(report.sql(), values).await
     }
 
+    /// Some columns of the rows of a table for which a condition in SQL holds.
+    ///
+    /// # Errors
+    /// [`Error::DataFusion`] for a condition that is no expression over the table's columns.
+    pub async fn select(
+        &self,
+        table: Table,
+        columns: &[&str],
+        condition: Option<&str>,
+    ) -> Result<Rows> {
+        let mut frame = self.context.table(table.name()).await?;
+        if let Some(condition) = condition {
+            let condition = self.context.parse_sql_expr(condition, frame.schema())?;
+            frame = frame.filter(condition)?;
+        }
+        let stream = frame.select_columns(columns)?.execute_stream().await?;
+        Ok(Rows { stream })
+    }
+
     async fn run(&self, sql: &str, parameters: HashMap<String, ScalarValue>) -> Result<Rows> {
         let options = SQLOptions::new()
             .with_allow_ddl(false)

@@ -364,6 +364,8 @@ mod checks {
         let (_dir, sql) = sql_over(&[healthy, broken]).await;
         let expected = [
             ("class_sets_in_order", 4),
+            ("extractions_masks", 4),
+            ("extractions_once", 1),
             ("extractors_once", 1),
             ("failures_once", 1),
             ("ground_truth_geometry", 6),
@@ -375,6 +377,7 @@ mod checks {
             ("labels_without_image", 1),
             ("masks_geometry", 4),
             ("masks_once", 1),
+            ("masks_without_extractor", 1),
             ("masks_without_image", 1),
         ];
         let expected = expected.map(|(check, rows)| (check.to_owned(), rows));

@@ -20,7 +20,7 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type};
 use grainstore::names::ContentId;
 use grainstore::schema::Table;
 use grainstore::store::rows::{
-    ClassRow, FailureRow, GroundTruthRow, ImageRow, LabelRow, RleRow, Row,
+    ClassRow, ExtractionRow, FailureRow, GroundTruthRow, ImageRow, LabelRow, RleRow, Row,
 };
 use grainstore::store::{Changes, Store};
 
@@ -203,6 +203,17 @@ pub fn extractors_batch(ids: &[u32]) -> RecordBatch {
     RecordBatch::try_new(Table::Extractors.schema(), columns).unwrap()
 }
 
+/// That an extractor is done with an image, and gave so many masks.
+pub fn extraction(extractor: u32, image: u32, masks: i32) -> ExtractionRow {
+    ExtractionRow {
+        extractor_id: id(extractor),
+        image_id: id(image),
+        masks,
+        seconds: 0.5,
+        extracted_at: instant(0),
+    }
+}
+
 fn add<R: Row>(changes: &mut Changes, rows: &[R]) {
     changes.append(R::TABLE, R::to_batch(rows).unwrap());
 }
@@ -231,6 +242,15 @@ pub fn healthy() -> Changes {
         other,
     ];
     changes.append(Table::Masks, masks_batch(&masks));
+
+    let extractions = [
+        extraction(1, 1, 3),
+        extraction(1, 2, 2),
+        extraction(1, 3, 1),
+        extraction(1, 4, 0),
+        extraction(2, 1, 1),
+    ];
+    add(&mut changes, &extractions);
 
     let mut crowd = annotation(2, 1);
     (crowd.rle, crowd.bbox, crowd.area) = (Some(rle(3, 4, "39")), [1.0, 0.0, 3.0, 3.0], 9.0);
@@ -276,6 +296,8 @@ pub fn broken() -> Changes {
     add(&mut changes, &broken_images());
     changes.append(Table::Extractors, extractors_batch(&[2])); // extractors_once
     changes.append(Table::Masks, masks_batch(&broken_masks()));
+    // extractions_once; extractions_masks, which finds the broken masks of images 1, 99 and 3 too
+    add(&mut changes, &[extraction(1, 4, 0), extraction(1, 5, 2)]);
     changes.append(Table::GroundTruth, broken_ground_truth());
     let labels = [
         tag(1, "tiny", "cat"),  // labels_once
@@ -322,8 +344,11 @@ fn broken_images() -> Vec<ImageRow> {
 }
 
 fn broken_masks() -> Vec<MaskRow> {
+    let mut unknown = mask(3, 0, rle(2, 2, "0120"), [0.0, 0.0, 2.0, 2.0], 2);
+    unknown.extractor = 3;
     vec![
-        mask(1, 0, rle(3, 4, "066"), [0.0, 0.0, 2.0, 3.0], 6), // masks_once
+        unknown,                                                // masks_without_extractor
+        mask(1, 0, rle(3, 4, "066"), [0.0, 0.0, 2.0, 3.0], 6),  // masks_once
         mask(99, 0, rle(3, 4, "066"), [0.0, 0.0, 2.0, 3.0], 6), // masks_without_image
         // masks_geometry: height, width, area, box
         mask(1, 10, rle(2, 4, "08"), [0.0, 0.0, 4.0, 2.0], 8),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
+use crate::Error;
 use crate::names::ContentId;
 use crate::schema::Table;
 
@@ -22,16 +23,27 @@ pub struct FailureRow {
 
 impl FailureRow {
     /// A failure now; its id makes the same failure found again the same row.
-    pub fn new(stage: &str, dataset: &str, item: &str, reason: &str) -> Self {
+    pub fn new(stage: &str, dataset: Option<&str>, item: &str, reason: &str) -> Self {
         Self {
-            failure_id: ContentId::of_parts([stage, dataset, item, reason]),
+            failure_id: ContentId::of_parts([stage, dataset.unwrap_or_default(), item, reason]),
             stage: stage.to_owned(),
-            dataset: Some(dataset.to_owned()),
+            dataset: dataset.map(str::to_owned),
             item: item.to_owned(),
             image_id: None,
             reason: reason.to_owned(),
             failed_at: Utc::now(),
         }
+    }
+
+    /// A failure now, with the error's whole chain of reasons.
+    pub fn of_error(stage: &str, dataset: Option<&str>, item: &str, err: &Error) -> Self {
+        let mut reason = err.to_string();
+        let mut source = std::error::Error::source(err);
+        while let Some(cause) = source {
+            reason = format!("{reason}: {cause}");
+            source = cause.source();
+        }
+        Self::new(stage, dataset, item, &reason)
     }
 }
 

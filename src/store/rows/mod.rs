@@ -6,6 +6,7 @@
 //! makes their batches.
 
 mod class_sets;
+mod extractions;
 mod failures;
 mod ground_truth;
 mod images;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use class_sets::ClassRow;
+pub use extractions::{ExtractionRow, ExtractorRow};
 pub use failures::FailureRow;
 pub use ground_truth::{GroundTruthRow, RleRow};
 pub use images::ImageRow;

@@ -1,0 +1,9 @@
+-- asks:    Which images was an extractor done with more than once?
+-- params:  none
+-- reads:   extractions
+-- grain:   one row per repeated key
+-- columns: extractor_id, image_id, rows
+SELECT extractor_id, image_id, count(*) AS rows
+FROM extractions
+GROUP BY extractor_id, image_id
+HAVING count(*) > 1
