@@ -4,7 +4,11 @@
 //! was found. The text is lower-case, values stand in quotes, and where a user can do something about
 //! it the text says what.
 
+mod sam;
+
 use std::path::PathBuf;
+
+pub use sam::SamError;
 
 use datafusion::sql::sqlparser::parser::ParserError;
 
@@ -491,6 +495,10 @@ pub enum Error {
         #[source]
         source: tokio::task::JoinError,
     },
+
+    /// A model, its weights or its input cannot be used.
+    #[error(transparent)]
+    Sam(#[from] SamError),
 
     /// Lance failed.
     #[error("lance: {}", without_code_places(&.0.to_string()))]

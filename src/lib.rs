@@ -49,17 +49,23 @@
 //!
 //! - L0 [`error`], [`names`], [`progress`], [`geometry`], [`photo`], [`coco`]
 //! - L1 [`schema`], [`store`], [`sql`]
+//! - L2 `sam` (feature `extract`)
 //! - L3 [`ingest`]
+//! - L4 `extract` (feature `extract`)
 //!
 //! The program (`main.rs`, `cli/`) uses only what is public here.
 
 pub mod coco;
 pub mod error;
+#[cfg(feature = "extract")]
+pub mod extract;
 pub mod geometry;
 pub mod ingest;
 pub mod names;
 pub mod photo;
 pub mod progress;
+#[cfg(feature = "extract")]
+pub mod sam;
 pub mod schema;
 pub mod sql;
 pub mod store;

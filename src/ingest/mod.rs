@@ -3,7 +3,7 @@
 //! stay where they are, the store remembers where, and what their bytes hash to.
 //!
 //! Three readers share one pipeline. A reader lists its items in a fixed order; worker threads read,
-//! hash and probe the files and rasterise annotations; a [`writer`] drops what the store already holds
+//! hash and probe the files and rasterise annotations; a writer drops what the store already holds
 //! and commits in batches. An item that cannot be used becomes a row of `failures` and the run goes on.
 
 mod annotation;

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 4] = [
+const LAYERS: [&[&str]; 6] = [
     &["error", "names", "progress", "geometry", "photo", "coco"],
     &["schema", "store", "sql"],
+    &["sam"],
     &["ingest"],
+    &["extract"],
     &["cli"],
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! A mask is the struct `{height INT, width INT, counts TEXT}` of `schemas/README.md`; a function of a
 //! null mask is null. All work on run lengths, without decoding to pixels, but for
-//! [`rle_decode_png`](mod@rle_decode_png).
+//! `rle_decode_png`.
 
 mod rle_area;
 mod rle_bbox;

@@ -1,0 +1,204 @@
+//! `grainstore extract`
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use grainstore::extract::{
+    ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput, Shard,
+    extract, extractor_row, pending_images,
+};
+use grainstore::sam::{Checkpoint, ModelType};
+use grainstore::store::Store;
+
+use super::progress::progress;
+use super::{Ended, Global, plural, print_json};
+
+/// Run Segment Anything over the images not yet done, and store every mask and its embedding.
+///
+/// Started again after it was stopped, however it was stopped, it goes on where the last commit was.
+/// The defaults are GranSAM's: a 10 x 10 grid of points, one mask a point, no filter.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --where \"split = 'val'\" --dry-run
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --shard 0/2   # and 1/2 in another process
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
+      --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as upstream's generator")]
+pub struct Args {
+    /// Weights: segment-anything's or MobileSAM's .pth, or safetensors.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// vit_b, vit_l, vit_h or vit_t; told from the weights if left out.
+    #[arg(long, value_name = "TYPE")]
+    model_type: Option<ModelType>,
+    /// Where the model runs.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
+    /// Only images for which this holds: SQL over the columns of 'images'.
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+    /// At most so many images.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Part i of n of the images, i from 0: for several processes or machines on one store.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Only say how many images are left to do.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    masks: Masks,
+}
+
+/// Where models run in this build.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Device {
+    /// This machine's processors.
+    Cpu,
+}
+
+/// Options of segment-anything's automatic mask generator, under its names.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Masks (names as in segment-anything)")]
+struct Masks {
+    /// Points along a side of the grid.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    points_per_side: u32,
+    /// Points decoded at once: fewer take less memory.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096), value_name = "N")]
+    points_per_batch: u32,
+    /// Masks with a predicted IoU at or below this go; 0 keeps all.
+    #[arg(long, default_value_t = 0.0, value_name = "IOU")]
+    pred_iou_thresh: f32,
+    /// Masks with a stability score below this go; 0 keeps all.
+    #[arg(long, default_value_t = 0.0, value_name = "SCORE")]
+    stability_score_thresh: f32,
+    /// How far the threshold is moved for the stability score, in logits.
+    #[arg(long, default_value_t = 1.0, value_name = "LOGITS")]
+    stability_score_offset: f32,
+    /// Of two masks whose boxes have a greater IoU the worse goes; 1 keeps all.
+    #[arg(long, default_value_t = 1.0, value_name = "IOU")]
+    box_nms_thresh: f64,
+    /// Layers of crops beyond the whole image; layer n has 4^n crops.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    crop_n_layers: u32,
+    /// As --box-nms-thresh, between crops.
+    #[arg(long, default_value_t = 0.7, value_name = "IOU")]
+    crop_nms_thresh: f64,
+    /// How far crops overlap, as a fraction of the image's short side.
+    #[arg(long, default_value_t = 512.0 / 1500.0, value_name = "RATIO")]
+    crop_overlap_ratio: f64,
+    /// Points a side in layer n are divided by this to the power n.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    crop_n_points_downscale_factor: u32,
+    /// Holes and islands of fewer pixels are removed; 0 leaves masks as they are.
+    #[arg(long, default_value_t = 0, value_name = "PIXELS")]
+    min_mask_region_area: u64,
+    /// Which of the decoder's masks are kept for a point: best (of three), single, or all (three).
+    #[arg(long, default_value = "best", value_name = "WHICH")]
+    mask_output: MaskOutput,
+}
+
+impl Masks {
+    fn options(&self) -> MaskOptions {
+        MaskOptions {
+            points_per_side: self.points_per_side,
+            pred_iou_thresh: self.pred_iou_thresh,
+            stability_score_thresh: self.stability_score_thresh,
+            stability_score_offset: self.stability_score_offset,
+            box_nms_thresh: self.box_nms_thresh,
+            crop_n_layers: self.crop_n_layers,
+            crop_nms_thresh: self.crop_nms_thresh,
+            crop_overlap_ratio: self.crop_overlap_ratio,
+            crop_n_points_downscale_factor: self.crop_n_points_downscale_factor,
+            min_mask_region_area: self.min_mask_region_area,
+            mask_output: self.mask_output,
+        }
+    }
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let options = args.masks.options();
+    options.validate()?;
+    let store = Store::open(&global.store).await?;
+    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    let config = checkpoint.config()?;
+    if let (Some(asked), found) = (args.model_type, config.model_type())
+        && found != Some(asked)
+    {
+        let found = found.map_or("no published model", |found| found.name());
+        anyhow::bail!(
+            "'{}' holds the weights of {found}, not of {asked}; leave --model-type out, or name the right file",
+            args.checkpoint.display()
+        );
+    }
+    let row = extractor_row(&args.checkpoint, &config, &options)?;
+    let selection = ImageSelection {
+        condition: args.condition,
+        limit: args.limit,
+        shard: args.shard,
+    };
+    if args.dry_run {
+        let snapshot = store.snapshot().await?;
+        let pending = pending_images(&snapshot, &row.extractor_id, &selection).await?;
+        return dry_run(pending.len() as u64, row.extractor_id.as_str(), global);
+    }
+    let device = match args.device {
+        Device::Cpu => burn::tensor::Device::flex(),
+    };
+    let sam = checkpoint.load(&device)?;
+    let batch = args.masks.points_per_batch as usize;
+    let generator = MaskGenerator::new(sam, device, options, batch)?;
+    let started = Instant::now();
+    let progress = progress(global);
+    let extractor = Extractor::new(generator, row);
+    let summary = extract(&store, extractor, &selection, progress.as_ref()).await?;
+    report(&summary, started.elapsed().as_secs_f64(), global)?;
+    Ok(match summary.failed {
+        0 => Ended::Done,
+        _ => Ended::WithBadItems,
+    })
+}
+
+fn dry_run(images: u64, extractor_id: &str, global: &Global) -> anyhow::Result<Ended> {
+    if global.json {
+        print_json(&serde_json::json!({ "images": images, "extractor_id": extractor_id }))?;
+    } else {
+        println!(
+            "{} left to do by extractor {extractor_id}",
+            plural(images, "image")
+        );
+    }
+    Ok(Ended::Done)
+}
+
+fn report(summary: &ExtractSummary, seconds: f64, global: &Global) -> anyhow::Result<()> {
+    if global.json {
+        let mut value = serde_json::to_value(summary)?;
+        value["seconds"] = seconds.into();
+        return print_json(&value);
+    }
+    if global.quiet {
+        return Ok(());
+    }
+    eprintln!(
+        "added {} of {} in {seconds:.1} s ({:.2} images/s)",
+        plural(summary.masks, "mask"),
+        plural(summary.images, "image"),
+        summary.images as f64 / seconds.max(1e-9),
+    );
+    if summary.done_elsewhere > 0 {
+        eprintln!(
+            "{} done by another process in the meantime",
+            plural(summary.done_elsewhere, "image")
+        );
+    }
+    if summary.failed > 0 {
+        eprintln!(
+            "{} could not be extracted; 'grainstore query failures' says which and why",
+            plural(summary.failed, "image")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! All masks of one image: pixels come in, masks with their tokens go out
+//! (upstream: `automatic_mask_generator.py`).
+//!
+//! Does no I/O. A mask lives at full size only while it is thresholded; then it is run lengths.
+
+use burn::tensor::{Device, Tensor};
+use image::RgbImage;
+use image::imageops::crop_imm;
+
+use super::grid::{Crop, CropLayout, crops, points_in_crop, points_per_side};
+use super::options::{MaskOptions, MaskOutput};
+use crate::geometry::{
+    BBox, NmsConfig, NmsOutcome, Pixel, Rle, Size, SmallRegion, box_nms, remove_small_regions,
+};
+use crate::sam::{
+    ImageFrame, MASK_THRESHOLD, MaskUpscaler, PreparedImage, Prompts, Sam, stability_score,
+    threshold_into,
+};
+use crate::{Error, Result};
+
+/// Boxes this near a crop's edge, in pixels, are cut off by it (amg.py, `is_box_near_crop_edge`).
+const EDGE_TOLERANCE: f64 = 20.0;
+
+/// One mask of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratedMask {
+    /// The mask, at the size of the image.
+    pub rle: Rle,
+    /// The model's own estimate of its quality, about [0, 1].
+    pub predicted_iou: f32,
+    /// IoU of the mask at two thresholds, [0, 1].
+    pub stability_score: f32,
+    /// The prompt, x and y in pixels of the image.
+    pub point: [f64; 2],
+    /// The crop it was made in.
+    pub crop: Crop,
+    /// Which of the decoder's masks it is: 0 single-mask output, 1..=3 multimask outputs.
+    pub mask_output: usize,
+    /// All of the decoder's mask tokens for the prompt, flattened: outputs x token width.
+    pub embedding: Vec<f32>,
+}
+
+impl GeneratedMask {
+    /// First and last column and row as upstream has boxes: XYXY, last ones included; 0 if empty.
+    fn inclusive_box(&self) -> BBox {
+        let bbox = self.rle.bbox();
+        match self.rle.is_empty() {
+            true => BBox::from_xyxy([0.0; 4]),
+            false => BBox {
+                width: bbox.width - 1.0,
+                height: bbox.height - 1.0,
+                ..bbox
+            },
+        }
+    }
+}
+
+/// Makes all masks of images, one image at a time.
+pub struct MaskGenerator {
+    sam: Sam,
+    device: Device,
+    options: MaskOptions,
+    points_per_batch: usize,
+}
+
+impl MaskGenerator {
+    /// A generator on the model's device; `points_per_batch` points are decoded at once.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn new(
+        sam: Sam,
+        device: Device,
+        options: MaskOptions,
+        points_per_batch: usize,
+    ) -> Result<Self> {
+        options.validate()?;
+        Ok(Self {
+            sam,
+            device,
+            options,
+            points_per_batch: points_per_batch.max(1),
+        })
+    }
+
+    /// All masks of a photo.
+    ///
+    /// Without suppression they come in the order of their points, else in that of upstream: by falling
+    /// score within a crop, crop by crop.
+    ///
+    /// # Errors
+    /// What the model and the geometry refuse; [`Error::ModelOutput`] if the model gives numbers that
+    /// are not finite.
+    pub fn generate(&self, photo: &RgbImage) -> Result<Vec<GeneratedMask>> {
+        let layout = CropLayout {
+            layers: self.options.crop_n_layers,
+            overlap_ratio: self.options.crop_overlap_ratio,
+        };
+        let crops = crops(photo.width(), photo.height(), layout);
+        let mut masks = Vec::new();
+        for crop in &crops {
+            if crop.width() > 0 && crop.height() > 0 {
+                masks.extend(self.masks_of_crop(photo, *crop)?);
+            }
+        }
+        if crops.len() > 1 {
+            let score = |mask: &GeneratedMask| {
+                1.0 / (f64::from(mask.crop.width()) * f64::from(mask.crop.height()))
+            };
+            masks = suppress(masks, score, self.options.crop_nms_thresh)?;
+        }
+        if self.options.min_mask_region_area > 0 {
+            masks = self.without_small_regions(masks)?;
+        }
+        Ok(masks)
+    }
+
+    fn masks_of_crop(&self, photo: &RgbImage, crop: Crop) -> Result<Vec<GeneratedMask>> {
+        let size = Size {
+            height: crop.height(),
+            width: crop.width(),
+        };
+        let pixels = match crop.is_whole(photo.width(), photo.height()) {
+            true => PreparedImage::new(photo.as_raw(), size, self.sam.config().image_size)?,
+            false => {
+                let part = crop_imm(photo, crop.left, crop.top, size.width, size.height).to_image();
+                PreparedImage::new(part.as_raw(), size, self.sam.config().image_size)?
+            }
+        };
+        let frame = pixels.frame;
+        let embedding = self.sam.encode_image(pixels.into_tensor(&self.device));
+        let side = points_per_side(
+            self.options.points_per_side,
+            self.options.crop_n_points_downscale_factor,
+            crop.layer,
+        );
+        let image = Size {
+            height: photo.height(),
+            width: photo.width(),
+        };
+        let mut masks = Vec::new();
+        for points in points_in_crop(crop, side).chunks(self.points_per_batch) {
+            masks.extend(self.masks_of_points(&embedding, &frame, points, crop, image)?);
+        }
+        let score = |mask: &GeneratedMask| f64::from(mask.predicted_iou);
+        suppress(masks, score, self.options.box_nms_thresh)
+    }
+
+    fn masks_of_points(
+        &self,
+        embedding: &Tensor<4>,
+        frame: &ImageFrame,
+        points: &[[f64; 2]],
+        crop: Crop,
+        image: Size,
+    ) -> Result<Vec<GeneratedMask>> {
+        let in_model: Vec<[f32; 2]> = points
+            .iter()
+            .map(|point| frame.model_from_image(*point).map(|x| x as f32))
+            .collect();
+        let prompts = Prompts::single_points(&in_model, &self.device);
+        let output = self.sam.decode(embedding.clone(), &prompts);
+        let [count, outputs, low_res, _] = output.masks.dims();
+        let masks = numbers(output.masks.into_data(), "masks")?;
+        let iou = numbers(output.iou.into_data(), "predicted IoU")?;
+        let tokens = numbers(output.tokens.into_data(), "mask tokens")?;
+        let (pixels, width) = (low_res * low_res, tokens.len() / count.max(1));
+
+        let mut upscaler = MaskUpscaler::new(frame, low_res);
+        let mut bitmap = Vec::new();
+        let mut found = Vec::new();
+        for (row, point) in points.iter().enumerate() {
+            let iou = iou
+                .get(row * outputs..(row + 1) * outputs)
+                .unwrap_or_default();
+            for chosen in self.chosen(iou) {
+                let predicted_iou = iou.get(chosen).copied().unwrap_or_default();
+                if self.options.pred_iou_thresh > 0.0
+                    && predicted_iou <= self.options.pred_iou_thresh
+                {
+                    continue;
+                }
+                let start = (row * outputs + chosen) * pixels;
+                let logits =
+                    upscaler.logits(masks.get(start..start + pixels).unwrap_or_default())?;
+                let offset = self.options.stability_score_offset;
+                let stability_score = stability_score(logits, MASK_THRESHOLD, offset);
+                if stability_score < self.options.stability_score_thresh {
+                    continue;
+                }
+                threshold_into(logits, MASK_THRESHOLD, &mut bitmap);
+                let rle = Rle::from_row_major(frame.original, &bitmap)?;
+                let origin = Pixel {
+                    x: crop.left,
+                    y: crop.top,
+                };
+                let mask = GeneratedMask {
+                    rle: rle.place_in(image, origin)?,
+                    predicted_iou,
+                    stability_score,
+                    point: [
+                        point[0] + f64::from(crop.left),
+                        point[1] + f64::from(crop.top),
+                    ],
+                    crop,
+                    mask_output: chosen,
+                    embedding: tokens
+                        .get(row * width..(row + 1) * width)
+                        .unwrap_or_default()
+                        .to_vec(),
+                };
+                if !is_cut_off(&mask, image) {
+                    found.push(mask);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The outputs to keep of a point, given the predicted IoU of all.
+    fn chosen(&self, iou: &[f32]) -> Vec<usize> {
+        match self.options.mask_output {
+            MaskOutput::Single => vec![0],
+            MaskOutput::All => (1..iou.len()).collect(),
+            MaskOutput::Best => {
+                let multimask = iou.iter().enumerate().skip(1);
+                // Of equal ones the first, as argmax has it.
+                let best = multimask.reduce(|best, next| if next.1 > best.1 { next } else { best });
+                best.map(|(output, _)| output).into_iter().collect()
+            }
+        }
+    }
+
+    /// Removes small holes and islands; of masks that became alike one stays, unchanged ones first.
+    fn without_small_regions(&self, masks: Vec<GeneratedMask>) -> Result<Vec<GeneratedMask>> {
+        let least = self.options.min_mask_region_area;
+        let mut cleaned = Vec::with_capacity(masks.len());
+        for mut mask in masks {
+            let (filled, had_holes) = remove_small_regions(&mask.rle, least, SmallRegion::Holes);
+            let (rle, had_islands) = remove_small_regions(&filled, least, SmallRegion::Islands);
+            mask.rle = rle;
+            cleaned.push((mask, f64::from(u8::from(!had_holes && !had_islands))));
+        }
+        let threshold = self
+            .options
+            .box_nms_thresh
+            .max(self.options.crop_nms_thresh);
+        let scored = suppress_by(cleaned, |(mask, _)| mask, |(_, score)| *score, threshold)?;
+        Ok(scored.into_iter().map(|(mask, _)| mask).collect())
+    }
+}
+
+/// Whether the edge of a crop, which is not the image's, seems to cut the mask off.
+fn is_cut_off(mask: &GeneratedMask, image: Size) -> bool {
+    let near = |a: f64, b: u32| (a - f64::from(b)).abs() <= EDGE_TOLERANCE;
+    let crop = mask.crop;
+    let mut edges = mask.inclusive_box().to_xyxy();
+    if mask.rle.is_empty() {
+        // Upstream's empty box lies at the crop's first pixel.
+        edges = [crop.left, crop.top, crop.left, crop.top].map(f64::from);
+    }
+    let crop_edges = [crop.left, crop.top, crop.right, crop.bottom];
+    let image_edges = [0, 0, image.width, image.height];
+    edges
+        .iter()
+        .zip(crop_edges.iter().zip(image_edges))
+        .any(|(edge, (crop, image))| near(*edge, *crop) && !near(*edge, image))
+}
+
+fn suppress(
+    masks: Vec<GeneratedMask>,
+    score: impl Fn(&GeneratedMask) -> f64,
+    threshold: f64,
+) -> Result<Vec<GeneratedMask>> {
+    suppress_by(masks, |mask| mask, score, threshold)
+}
+
+/// What box suppression keeps, by falling score; all, as they stand, where the threshold is 1.
+fn suppress_by<T>(
+    items: Vec<T>,
+    mask: impl Fn(&T) -> &GeneratedMask,
+    score: impl Fn(&T) -> f64,
+    threshold: f64,
+) -> Result<Vec<T>> {
+    if threshold >= 1.0 {
+        return Ok(items);
+    }
+    let boxes: Vec<BBox> = items
+        .iter()
+        .map(|item| mask(item).inclusive_box())
+        .collect();
+    let scores: Vec<f64> = items.iter().map(&score).collect();
+    let config = NmsConfig {
+        iou_threshold: threshold,
+        classes: None,
+    };
+    let outcomes = box_nms(&boxes, &scores, &config)?;
+    let kept = items
+        .into_iter()
+        .zip(outcomes)
+        .filter(|(_, outcome)| *outcome == NmsOutcome::Kept);
+    let mut kept: Vec<T> = kept.map(|(item, _)| item).collect();
+    kept.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    Ok(kept)
+}
+
+/// Tensor data as finite f32 numbers.
+fn numbers(data: burn::tensor::TensorData, what: &'static str) -> Result<Vec<f32>> {
+    let numbers: Vec<f32> = data.iter::<f32>().collect();
+    match numbers.iter().all(|x| x.is_finite()) {
+        true => Ok(numbers),
+        false => Err(Error::ModelOutput { what }),
+    }
+}

@@ -1,0 +1,111 @@
+//! Where to prompt: crops of the image, and a grid of points in each.
+//!
+//! As upstream's `segment_anything/utils/amg.py`, number for number.
+
+/// A crop of the image in whole pixels, and the layer of crops it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crop {
+    /// First column.
+    pub left: u32,
+    /// First row.
+    pub top: u32,
+    /// Column after the last.
+    pub right: u32,
+    /// Row after the last.
+    pub bottom: u32,
+    /// 0: the whole image; layer i cuts it into 2^i x 2^i crops.
+    pub layer: u32,
+}
+
+impl Crop {
+    /// Width in pixels.
+    pub fn width(self) -> u32 {
+        self.right.saturating_sub(self.left)
+    }
+
+    /// Height in pixels.
+    pub fn height(self) -> u32 {
+        self.bottom.saturating_sub(self.top)
+    }
+
+    /// x, y, width, height in pixels of the image.
+    pub fn to_xywh(self) -> [f64; 4] {
+        [self.left, self.top, self.width(), self.height()].map(f64::from)
+    }
+
+    /// Whether the crop is the whole of an image of that width and height.
+    pub fn is_whole(self, width: u32, height: u32) -> bool {
+        (self.left, self.top, self.right, self.bottom) == (0, 0, width, height)
+    }
+}
+
+/// How an image is cut into crops.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CropLayout {
+    /// Layers beyond the whole image; layer i has (2^i)^2 crops.
+    pub layers: u32,
+    /// How far neighbours overlap, as a fraction of the image's short side, [0, 1).
+    pub overlap_ratio: f64,
+}
+
+/// The crops of an image, the whole of it first (amg.py, `generate_crop_boxes`).
+pub fn crops(width: u32, height: u32, layout: CropLayout) -> Vec<Crop> {
+    let mut crops = vec![Crop {
+        left: 0,
+        top: 0,
+        right: width,
+        bottom: height,
+        layer: 0,
+    }];
+    let short_side = f64::from(width.min(height));
+    for layer in 1..=layout.layers {
+        let per_side = 1u32 << layer;
+        let overlap = (layout.overlap_ratio * short_side * (2.0 / f64::from(per_side))) as u32;
+        let length = |side: u32| (overlap * (per_side - 1) + side).div_ceil(per_side);
+        let (crop_width, crop_height) = (length(width), length(height));
+        let starts = |length: u32| (0..per_side).map(move |i| length.saturating_sub(overlap) * i);
+        for left in starts(crop_width) {
+            for top in starts(crop_height) {
+                crops.push(Crop {
+                    left,
+                    top,
+                    right: (left + crop_width).min(width),
+                    bottom: (top + crop_height).min(height),
+                    layer,
+                });
+            }
+        }
+    }
+    crops
+}
+
+/// Centres of an n x n grid over the unit square, row by row: x, y in [0, 1]
+/// (amg.py, `build_point_grid`).
+pub fn point_grid(per_side: u32) -> Vec<[f64; 2]> {
+    let n = f64::from(per_side);
+    let offset = 1.0 / (2.0 * n);
+    // numpy.linspace(offset, 1 - offset, n)
+    let step = (1.0 - 2.0 * offset) / (n - 1.0).max(1.0);
+    let at = |i: u32| match i + 1 == per_side && per_side > 1 {
+        true => 1.0 - offset,
+        false => offset + f64::from(i) * step,
+    };
+    (0..per_side)
+        .flat_map(|row| (0..per_side).map(move |column| [at(column), at(row)]))
+        .collect()
+}
+
+/// Points a side in a layer of crops (amg.py, `build_all_layer_point_grids`).
+pub fn points_per_side(per_side: u32, downscale_factor: u32, layer: u32) -> u32 {
+    let divisor = f64::from(downscale_factor.max(1)).powi(layer as i32);
+    (f64::from(per_side) / divisor) as u32
+}
+
+/// The points to prompt in a crop, x and y in pixels of the crop.
+pub fn points_in_crop(crop: Crop, per_side: u32) -> Vec<[f64; 2]> {
+    let (width, height) = (f64::from(crop.width()), f64::from(crop.height()));
+    point_grid(per_side)
+        .into_iter()
+        .map(|[x, y]| [x * width, y * height])
+        .collect()
+}

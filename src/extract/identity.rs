@@ -1,0 +1,59 @@
+//! What makes two extractions the same: the weights, the model type, and every option.
+
+use std::fs::File;
+use std::path::Path;
+
+use chrono::Utc;
+use sha2::{Digest, Sha256};
+
+use super::options::MaskOptions;
+use crate::names::ContentId;
+use crate::sam::SamConfig;
+use crate::store::rows::ExtractorRow;
+use crate::{Error, Result};
+
+/// The row of `extractors` for a checkpoint, its model and the options.
+///
+/// Its id is made of the file's SHA-256, the model type and every option that changes the masks, so the
+/// same ones give the same id everywhere.
+///
+/// # Errors
+/// [`Error::File`] if the checkpoint cannot be read.
+pub fn extractor_row(
+    checkpoint: &Path,
+    config: &SamConfig,
+    options: &MaskOptions,
+) -> Result<ExtractorRow> {
+    let sha256 = sha256_of(checkpoint)?;
+    let model_type = config.model_type().map_or("custom", |model| model.name());
+    // Through a JSON value: its keys are sorted.
+    let options = serde_json::to_value(options)?.to_string();
+    let embedding_dim = config.decoder.mask_tokens() * config.prompt_dim;
+    Ok(ExtractorRow {
+        extractor_id: ContentId::of_parts([model_type, &sha256, &options]),
+        model_type: model_type.to_owned(),
+        checkpoint: checkpoint
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        checkpoint_sha256: sha256,
+        embedding_dim: i32::try_from(embedding_dim).unwrap_or(i32::MAX),
+        options,
+        grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
+        created_at: Utc::now(),
+    })
+}
+
+/// SHA-256 of a file, 64 lower-case hex digits.
+fn sha256_of(path: &Path) -> Result<String> {
+    use std::fmt::Write;
+    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).map_err(Error::file("read", path))?;
+    let mut hex = String::with_capacity(64);
+    for byte in hash.finalize() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok(hex)
+}

@@ -1,0 +1,167 @@
+//! What an extraction is asked to do: upstream's options under upstream's names.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Which of the decoder's masks are kept for a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MaskOutput {
+    /// The one of the three multimask outputs with the best predicted IoU: one mask a point, as GranSAM.
+    #[default]
+    Best,
+    /// The single-mask output.
+    Single,
+    /// All three multimask outputs, as upstream's automatic generator.
+    All,
+}
+
+impl FromStr for MaskOutput {
+    type Err = Error;
+
+    fn from_str(value: &str) -> Result<Self> {
+        match value {
+            "best" => Ok(Self::Best),
+            "single" => Ok(Self::Single),
+            "all" => Ok(Self::All),
+            _ => Err(Error::InvalidOption {
+                what: "mask output",
+                value: value.to_owned(),
+                expected: "best, single or all".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Every option that changes which masks come out, named as in segment-anything's
+/// `SamAutomaticMaskGenerator`. The defaults are GranSAM's: a 10 x 10 grid and no filter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MaskOptions {
+    /// Points along a side of the grid, >= 1.
+    pub points_per_side: u32,
+    /// Masks with a lower predicted IoU go; 0 keeps all.
+    pub pred_iou_thresh: f32,
+    /// Masks with a lower stability score go; 0 keeps all.
+    pub stability_score_thresh: f32,
+    /// How far the threshold is moved for the stability score, in logits.
+    pub stability_score_offset: f32,
+    /// Of two masks of a crop whose boxes have a greater IoU the worse goes; 1 keeps all.
+    pub box_nms_thresh: f64,
+    /// Layers of crops beyond the whole image.
+    pub crop_n_layers: u32,
+    /// As `box_nms_thresh`, between crops; the mask of the smaller crop stays.
+    pub crop_nms_thresh: f64,
+    /// How far crops overlap, as a fraction of the image's short side.
+    pub crop_overlap_ratio: f64,
+    /// Points a side in layer n are `points_per_side` divided by this to the power n.
+    pub crop_n_points_downscale_factor: u32,
+    /// Holes and islands of fewer pixels are removed; 0 leaves masks as they are.
+    pub min_mask_region_area: u64,
+    /// Which of the decoder's masks are kept.
+    pub mask_output: MaskOutput,
+}
+
+impl Default for MaskOptions {
+    fn default() -> Self {
+        Self {
+            points_per_side: 10,
+            pred_iou_thresh: 0.0,
+            stability_score_thresh: 0.0,
+            stability_score_offset: 1.0,
+            box_nms_thresh: 1.0,
+            crop_n_layers: 0,
+            crop_nms_thresh: 0.7,
+            crop_overlap_ratio: 512.0 / 1500.0,
+            crop_n_points_downscale_factor: 1,
+            min_mask_region_area: 0,
+            mask_output: MaskOutput::Best,
+        }
+    }
+}
+
+impl MaskOptions {
+    /// Checks that every option is in its range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], naming the option.
+    pub fn validate(&self) -> Result<()> {
+        let fail = |what: &'static str, value: String, expected: &str| {
+            Err(Error::InvalidOption {
+                what,
+                value,
+                expected: expected.to_owned(),
+            })
+        };
+        if !(1..=1024).contains(&self.points_per_side) {
+            return fail(
+                "points-per-side",
+                self.points_per_side.to_string(),
+                "1 to 1024",
+            );
+        }
+        if self.crop_n_layers > 4 {
+            return fail("crop-n-layers", self.crop_n_layers.to_string(), "0 to 4");
+        }
+        if self.crop_n_points_downscale_factor == 0 {
+            return fail(
+                "crop-n-points-downscale-factor",
+                "0".to_owned(),
+                "1 or more",
+            );
+        }
+        if !(0.0..1.0).contains(&self.crop_overlap_ratio) {
+            return fail(
+                "crop-overlap-ratio",
+                self.crop_overlap_ratio.to_string(),
+                "0 to below 1",
+            );
+        }
+        for (what, value) in [
+            ("pred-iou-thresh", f64::from(self.pred_iou_thresh)),
+            (
+                "stability-score-thresh",
+                f64::from(self.stability_score_thresh),
+            ),
+            ("box-nms-thresh", self.box_nms_thresh),
+            ("crop-nms-thresh", self.crop_nms_thresh),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return fail(what, value.to_string(), "0 to 1");
+            }
+        }
+        if !(self.stability_score_offset >= 0.0 && self.stability_score_offset.is_finite()) {
+            let value = self.stability_score_offset.to_string();
+            return fail("stability-score-offset", value, "0 or more");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_out_of_range_are_named() {
+        MaskOptions::default().validate().unwrap();
+        let bad = |change: fn(&mut MaskOptions), part: &str| {
+            let mut options = MaskOptions::default();
+            change(&mut options);
+            let message = options.validate().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        bad(|o| o.points_per_side = 0, "points-per-side");
+        bad(|o| o.crop_n_layers = 9, "crop-n-layers");
+        bad(|o| o.crop_overlap_ratio = 1.0, "crop-overlap-ratio");
+        bad(|o| o.pred_iou_thresh = f32::NAN, "pred-iou-thresh");
+        bad(|o| o.box_nms_thresh = 1.5, "box-nms-thresh");
+        bad(
+            |o| o.stability_score_offset = -1.0,
+            "stability-score-offset",
+        );
+        assert!("worst".parse::<MaskOutput>().is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! Which images are left to do.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use serde::Deserialize;
+
+use crate::names::ContentId;
+use crate::schema::Table;
+use crate::sql::Sql;
+use crate::store::Snapshot;
+use crate::store::rows;
+use crate::{Error, Result};
+
+/// Which images to extract.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImageSelection {
+    /// A condition over columns of `images`, in SQL.
+    pub condition: Option<String>,
+    /// At most so many.
+    pub limit: Option<u64>,
+    /// One part of the images, for several processes or machines on one store.
+    pub shard: Option<Shard>,
+}
+
+/// Part `index` of `count`; the parts of a count are disjoint and together everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: u32,
+    count: u32,
+}
+
+impl Shard {
+    /// Whether an image belongs to the part.
+    fn holds(self, image: &ContentId) -> bool {
+        let hash = u32::from_str_radix(image.as_str().get(..8).unwrap_or("0"), 16).unwrap_or(0);
+        hash % self.count == self.index
+    }
+}
+
+impl FromStr for Shard {
+    type Err = Error;
+
+    /// Reads `i/n` with i from 0 to n - 1.
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text.split_once('/');
+        let numbers = parts.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match numbers {
+            Some((index, count)) if index < count => Ok(Self { index, count }),
+            _ => Err(Error::InvalidOption {
+                what: "shard",
+                value: text.to_owned(),
+                expected: "i/n with i from 0 to n - 1, like 0/4".to_owned(),
+            }),
+        }
+    }
+}
+
+/// An image to extract.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PendingImage {
+    /// Its id: what its bytes must hash to.
+    pub image_id: ContentId,
+    /// Directory it was found under.
+    pub root: String,
+    /// Its path below that.
+    pub file_name: String,
+}
+
+/// The selected images that the extractor is not done with, in the order they were ingested.
+///
+/// # Errors
+/// [`Error::DataFusion`] for a condition that cannot be planned, or what the store says.
+pub async fn pending_images(
+    snapshot: &Snapshot,
+    extractor_id: &ContentId,
+    selection: &ImageSelection,
+) -> Result<Vec<PendingImage>> {
+    let done = images_done(snapshot, extractor_id).await?;
+    let columns = ["image_id", "root", "file_name"];
+    let sql = Sql::new(snapshot).await?;
+    let mut found = sql
+        .select(Table::Images, &columns, selection.condition.as_deref())
+        .await?;
+    let limit = selection.limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    let mut pending = Vec::new();
+    while let Some(batch) = found.next().await? {
+        let images = rows::decode::<PendingImage>(Table::Images, &batch)?;
+        pending.extend(images.into_iter().filter(|image| {
+            !done.contains(&image.image_id)
+                && selection
+                    .shard
+                    .is_none_or(|shard| shard.holds(&image.image_id))
+        }));
+        if pending.len() >= limit {
+            pending.truncate(limit);
+            break;
+        }
+    }
+    Ok(pending)
+}
+
+/// Ids of the images that an extractor is done with.
+pub(super) async fn images_done(
+    snapshot: &Snapshot,
+    extractor_id: &ContentId,
+) -> Result<HashSet<ContentId>> {
+    #[derive(Deserialize)]
+    struct Done {
+        image_id: ContentId,
+    }
+    let scan = snapshot
+        .scan(Table::Extractions)
+        .await?
+        .project(&["image_id"])?;
+    let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
+    let mut stream = scan.filter(of_extractor).stream().await?;
+    let mut done = HashSet::new();
+    while let Some(batch) = stream.next().await {
+        let images = rows::decode::<Done>(Table::Extractions, &batch?)?;
+        done.extend(images.into_iter().map(|row| row.image_id));
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_out_every_image_once() {
+        let shards: Vec<Shard> = ["0/3", "1/3", "2/3"].map(|s| s.parse().unwrap()).to_vec();
+        let mut sizes = [0; 3];
+        for n in 0..300u32 {
+            let image = ContentId::of_bytes(&n.to_le_bytes());
+            let holders: Vec<_> = (0..3).filter(|i| shards[*i].holds(&image)).collect();
+            assert_eq!(holders.len(), 1);
+            sizes[holders[0]] += 1;
+        }
+        assert!(sizes.iter().all(|size| *size > 60), "{sizes:?}");
+        for bad in ["", "1", "3/3", "0/0", "-1/2", "a/b"] {
+            assert!(bad.parse::<Shard>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The run: images are read ahead on threads, go through the model one by one, and are committed.
+
+use std::path::Path;
+use std::time::Instant;
+
+use futures::{StreamExt, stream};
+use image::RgbImage;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::generator::MaskGenerator;
+use super::pending::{ImageSelection, PendingImage, pending_images};
+use super::sink::{Extracted, Sink};
+use crate::names::ContentId;
+use crate::photo::{DecodeLimits, decode};
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::store::rows::{ExtractorRow, FailureRow};
+use crate::{Error, Result};
+
+/// Photos that wait, decoded, for the model: enough that it never waits for them.
+const DECODED_AHEAD: usize = 4;
+
+/// A model with its options, ready to extract, and the row that identifies it.
+pub struct Extractor {
+    generator: MaskGenerator,
+    row: ExtractorRow,
+}
+
+/// What an extraction did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ExtractSummary {
+    /// Images whose masks were added.
+    pub images: u64,
+    /// Masks added.
+    pub masks: u64,
+    /// Images that another process had done by the time they were to be written.
+    pub done_elsewhere: u64,
+    /// Images that could not be extracted; each has a row in `failures`.
+    pub failed: u64,
+}
+
+impl Extractor {
+    /// An extractor: a generator, and what [`extractor_row`] made of its checkpoint and options.
+    pub fn new(generator: MaskGenerator, row: ExtractorRow) -> Self {
+        Self { generator, row }
+    }
+}
+
+/// Extracts the selected images that the extractor is not done with.
+///
+/// May be stopped at any time and run again; several may run at once on one store.
+///
+/// # Errors
+/// [`Error::EmbeddingSize`] if the store keeps embeddings of another size; what the model or the store
+/// say. An image that cannot be read is recorded in `failures` instead.
+pub async fn extract(
+    store: &Store,
+    extractor: Extractor,
+    selection: &ImageSelection,
+    progress: &dyn Progress,
+) -> Result<ExtractSummary> {
+    let (expected, found) = (store.options().embedding.dim, extractor.row.embedding_dim);
+    if i64::from(expected) != i64::from(found) {
+        return Err(Error::EmbeddingSize { expected, found });
+    }
+    let snapshot = store.snapshot().await?;
+    let pending = pending_images(&snapshot, &extractor.row.extractor_id, selection).await?;
+    progress.start("images", Some(pending.len() as u64));
+
+    let Extractor { generator, row } = extractor;
+    let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
+    let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);
+    let reading = tokio::spawn(read_ahead(pending, photos));
+    let model = tokio::task::spawn_blocking(move || run_model(&generator, to_model, &results));
+
+    let mut sink = Sink::new(store, &row);
+    while let Some((image, result)) = from_model.recv().await {
+        match result {
+            Ok(extracted) => sink.push(extracted).await?,
+            Err(err) => {
+                let failure = failure(&image, &err);
+                progress.note(&format!("{}: {}", failure.item, failure.reason));
+                sink.fail(failure).await?;
+            }
+        }
+        progress.advance(1);
+    }
+    let ended = model.await.map_err(|source| Error::Worker {
+        task: "running the model",
+        source,
+    })?;
+    reading.abort();
+    let summary = sink.finish().await?;
+    progress.finish();
+    ended.map(|()| summary)
+}
+
+type Photo = (PendingImage, Result<RgbImage>);
+type Outcome = (PendingImage, Result<Extracted>);
+
+/// Reads and decodes photos on worker threads, in order, a bounded number ahead.
+async fn read_ahead(pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
+    let mut decoded = stream::iter(pending)
+        .map(|image| {
+            tokio::task::spawn_blocking(move || {
+                let photo = read_photo(&image);
+                (image, photo)
+            })
+        })
+        .buffered(DECODED_AHEAD);
+    while let Some(Ok(photo)) = decoded.next().await {
+        if photos.send(photo).await.is_err() {
+            return; // the run has ended
+        }
+    }
+}
+
+fn read_photo(image: &PendingImage) -> Result<RgbImage> {
+    let path = Path::new(&image.root).join(&image.file_name);
+    let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
+    if ContentId::of_bytes(&bytes) != image.image_id {
+        return Err(Error::Content {
+            path,
+            place: String::new(),
+            reason: "the file is not the one that was ingested; ingest it again".to_owned(),
+        });
+    }
+    decode(&bytes, &DecodeLimits::default())
+}
+
+/// Runs the model on every photo. A photo that cannot be used goes on as an error of its own; an error
+/// of the model ends the run.
+fn run_model(
+    generator: &MaskGenerator,
+    mut photos: mpsc::Receiver<Photo>,
+    results: &mpsc::Sender<Outcome>,
+) -> Result<()> {
+    while let Some((image, photo)) = photos.blocking_recv() {
+        let result = match photo {
+            Ok(photo) => {
+                let started = Instant::now();
+                let masks = generator.generate(&photo)?;
+                Ok(Extracted {
+                    image_id: image.image_id.clone(),
+                    masks,
+                    seconds: started.elapsed().as_secs_f64(),
+                })
+            }
+            Err(err) => Err(err),
+        };
+        if results.blocking_send((image, result)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn failure(image: &PendingImage, err: &Error) -> FailureRow {
+    let mut failure = FailureRow::of_error("extract", None, &image.file_name, err);
+    failure.image_id = Some(image.image_id.clone());
+    failure
+}

@@ -1,0 +1,194 @@
+//! Extracted images become commits: masks and the word that the image is done, together.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+
+use super::generator::GeneratedMask;
+use super::pending::images_done;
+use super::run::ExtractSummary;
+use crate::Result;
+use crate::names::ContentId;
+use crate::schema::EmbeddingType;
+use crate::store::rows::{
+    ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row, decode, masks_to_batch,
+};
+use crate::store::{Changes, Snapshot, Store};
+
+/// A batch is committed once it holds this many masks,
+const BATCH_MASKS: usize = 4096;
+/// or is this old: at most so much work is lost to a kill.
+const BATCH_AGE: Duration = Duration::from_secs(20);
+
+/// An image that went through the model.
+#[derive(Debug)]
+pub(super) struct Extracted {
+    pub image_id: ContentId,
+    pub masks: Vec<GeneratedMask>,
+    pub seconds: f64,
+}
+
+/// What is not committed yet.
+#[derive(Debug, Default)]
+struct Batch {
+    masks: Vec<MaskRow>,
+    images: Vec<ExtractionRow>,
+    failures: Vec<FailureRow>,
+}
+
+/// Collects images and commits them in batches.
+pub(super) struct Sink<'a> {
+    store: &'a Store,
+    extractor: &'a ExtractorRow,
+    batch: Batch,
+    opened: Instant,
+    summary: ExtractSummary,
+}
+
+impl<'a> Sink<'a> {
+    pub fn new(store: &'a Store, extractor: &'a ExtractorRow) -> Self {
+        Self {
+            store,
+            extractor,
+            batch: Batch::default(),
+            opened: Instant::now(),
+            summary: ExtractSummary::default(),
+        }
+    }
+
+    /// Takes an image; commits when it is time to.
+    pub async fn push(&mut self, image: Extracted) -> Result<()> {
+        let extractor_id = &self.extractor.extractor_id;
+        self.batch.images.push(ExtractionRow {
+            extractor_id: extractor_id.clone(),
+            image_id: image.image_id.clone(),
+            masks: i32::try_from(image.masks.len()).unwrap_or(i32::MAX),
+            seconds: image.seconds,
+            extracted_at: Utc::now(),
+        });
+        let rows = image
+            .masks
+            .into_iter()
+            .zip(0..)
+            .map(|(mask, mask_index)| MaskRow {
+                extractor_id: extractor_id.clone(),
+                image_id: image.image_id.clone(),
+                mask_index,
+                rle: mask.rle,
+                predicted_iou: mask.predicted_iou,
+                stability_score: mask.stability_score,
+                point: mask.point,
+                crop_box: mask.crop.to_xywh(),
+                mask_output: i8::try_from(mask.mask_output).unwrap_or(i8::MAX),
+                embedding: mask.embedding,
+            });
+        self.batch.masks.extend(rows);
+        self.flush_if_due().await
+    }
+
+    /// Takes an image that could not be extracted.
+    pub async fn fail(&mut self, failure: FailureRow) -> Result<()> {
+        self.summary.failed += 1;
+        self.batch.failures.push(failure);
+        self.flush_if_due().await
+    }
+
+    /// Commits what is left.
+    pub async fn finish(mut self) -> Result<ExtractSummary> {
+        self.flush().await?;
+        Ok(self.summary)
+    }
+
+    async fn flush_if_due(&mut self) -> Result<()> {
+        if self.batch.masks.len() >= BATCH_MASKS || self.opened.elapsed() >= BATCH_AGE {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let batch = Arc::new(mem::take(&mut self.batch));
+        let planned = std::sync::Mutex::new((0, 0));
+        let (planned_in, extractor) = (&planned, self.extractor);
+        let embedding = self.store.options().embedding;
+        self.store
+            .commit("extract", |head| {
+                let batch = batch.clone();
+                async move {
+                    let (changes, counts) = plan(&head, extractor, &batch, embedding).await?;
+                    *planned_in.lock().unwrap_or_else(|err| err.into_inner()) = counts;
+                    Ok(changes)
+                }
+            })
+            .await?;
+        let (images, masks) = planned.into_inner().unwrap_or_else(|err| err.into_inner());
+        self.summary.images += images;
+        self.summary.masks += masks;
+        self.summary.done_elsewhere += batch.images.len() as u64 - images;
+        self.opened = Instant::now();
+        Ok(())
+    }
+}
+
+/// The rows to write: of images that no other process has done in the meantime. And how many images
+/// and masks that are.
+async fn plan(
+    head: &Snapshot,
+    extractor: &ExtractorRow,
+    batch: &Batch,
+    embedding: EmbeddingType,
+) -> Result<(Changes, (u64, u64))> {
+    let done = images_done(head, &extractor.extractor_id).await?;
+    let images: Vec<_> = batch
+        .images
+        .iter()
+        .filter(|row| !done.contains(&row.image_id))
+        .cloned()
+        .collect();
+    let masks: Vec<_> = batch
+        .masks
+        .iter()
+        .filter(|row| !done.contains(&row.image_id))
+        .cloned()
+        .collect();
+    let stored: Vec<ExtractorRow> = all(head).await?;
+    let known_failures: Vec<FailureRow> = match batch.failures.is_empty() {
+        true => Vec::new(),
+        false => all(head).await?,
+    };
+    let new_failure = |row: &&FailureRow| {
+        known_failures
+            .iter()
+            .all(|known| known.failure_id != row.failure_id)
+    };
+    let failures: Vec<_> = batch.failures.iter().filter(new_failure).cloned().collect();
+
+    let mut changes = Changes::new();
+    if stored
+        .iter()
+        .all(|row| row.extractor_id != extractor.extractor_id)
+    {
+        changes.append(
+            ExtractorRow::TABLE,
+            ExtractorRow::to_batch(std::slice::from_ref(extractor))?,
+        );
+    }
+    changes.append(
+        crate::schema::Table::Masks,
+        masks_to_batch(&masks, embedding)?,
+    );
+    changes.append(ExtractionRow::TABLE, ExtractionRow::to_batch(&images)?);
+    changes.append(FailureRow::TABLE, FailureRow::to_batch(&failures)?);
+    Ok((changes, (images.len() as u64, masks.len() as u64)))
+}
+
+/// Every row of a small table.
+async fn all<R: Row>(head: &Snapshot) -> Result<Vec<R>> {
+    let mut rows = Vec::new();
+    for batch in head.scan(R::TABLE).await?.collect().await? {
+        rows.extend(decode::<R>(R::TABLE, &batch)?);
+    }
+    Ok(rows)
+}

@@ -1,0 +1,5 @@
+//! The layer's own error, under short names.
+
+pub(super) use crate::error::SamError;
+
+pub(super) type Result<T, E = SamError> = std::result::Result<T, E>;

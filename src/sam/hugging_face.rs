@@ -1,0 +1,123 @@
+//! The names Hugging Face's `SamModel` gives to Segment Anything's weights (upstream: transformers,
+//! `convert_sam_to_hf.py`, the other way round).
+//!
+//! Shapes are the same; queries, keys and values are fused in the encoder and apart in the decoder in
+//! both. Only names differ, and the first and last layer of an MLP are set apart from those between.
+
+use std::collections::BTreeMap;
+
+/// Parts of names, theirs then upstream's; the first that fits in each group is replaced.
+const PARTS: [(&str, &str); 25] = [
+    ("shared_image_embedding.positional_embedding", POSITION),
+    (
+        "prompt_encoder.shared_embedding.positional_embedding",
+        POSITION,
+    ),
+    (
+        "vision_encoder.patch_embed.projection.",
+        "image_encoder.patch_embed.proj.",
+    ),
+    ("vision_encoder.neck.conv1.", "image_encoder.neck.0."),
+    ("vision_encoder.neck.layer_norm1.", "image_encoder.neck.1."),
+    ("vision_encoder.neck.conv2.", "image_encoder.neck.2."),
+    ("vision_encoder.neck.layer_norm2.", "image_encoder.neck.3."),
+    ("vision_encoder.layers.", "image_encoder.blocks."),
+    ("vision_encoder.", "image_encoder."),
+    (
+        "prompt_encoder.mask_embed.conv1.",
+        "prompt_encoder.mask_downscaling.0.",
+    ),
+    (
+        "prompt_encoder.mask_embed.layer_norm1.",
+        "prompt_encoder.mask_downscaling.1.",
+    ),
+    (
+        "prompt_encoder.mask_embed.conv2.",
+        "prompt_encoder.mask_downscaling.3.",
+    ),
+    (
+        "prompt_encoder.mask_embed.layer_norm2.",
+        "prompt_encoder.mask_downscaling.4.",
+    ),
+    (
+        "prompt_encoder.mask_embed.conv3.",
+        "prompt_encoder.mask_downscaling.6.",
+    ),
+    (
+        "prompt_encoder.point_embed.",
+        "prompt_encoder.point_embeddings.",
+    ),
+    (
+        "mask_decoder.upscale_conv1.",
+        "mask_decoder.output_upscaling.0.",
+    ),
+    (
+        "mask_decoder.upscale_layer_norm.",
+        "mask_decoder.output_upscaling.1.",
+    ),
+    (
+        "mask_decoder.upscale_conv2.",
+        "mask_decoder.output_upscaling.3.",
+    ),
+    (".layer_norm_final_attn.", ".norm_final_attn."),
+    (".layer_norm1.", ".norm1."),
+    (".layer_norm2.", ".norm2."),
+    (".layer_norm3.", ".norm3."),
+    (".layer_norm4.", ".norm4."),
+    // Layers between the first and the last are counted from 0 there; see `mlp_layer`.
+    (".proj_in.", ".layers.first."),
+    (".proj_out.", ".layers.last."),
+];
+
+const POSITION: &str = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
+
+/// Gives tensors with Hugging Face's names their official ones; other tensors are left alone.
+pub(super) fn official_names<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
+    if !tensors
+        .keys()
+        .any(|name| name.starts_with("vision_encoder."))
+    {
+        return tensors;
+    }
+    let names: Vec<String> = tensors.keys().map(|name| replace_parts(name)).collect();
+    let renamed = names.iter().map(|name| mlp_layer(name, &names));
+    renamed.zip(tensors.into_values()).collect()
+}
+
+fn replace_parts(name: &str) -> String {
+    PARTS
+        .iter()
+        .fold(name.to_owned(), |name, (theirs, official)| {
+            name.replacen(theirs, official, 1)
+        })
+}
+
+/// The official name of an MLP's layer, given all names with their parts replaced.
+fn mlp_layer(name: &str, names: &[String]) -> String {
+    let head = name.starts_with("mask_decoder.output_hypernetworks_mlps.")
+        || name.starts_with("mask_decoder.iou_prediction_head.");
+    let Some((mlp, layer)) = name.split_once(".layers.").filter(|_| head) else {
+        return name.to_owned();
+    };
+    let Some((layer, rest)) = layer.split_once('.') else {
+        return name.to_owned();
+    };
+    let index = match layer {
+        "first" => Some(0),
+        "last" => {
+            let between = format!("{mlp}.layers.");
+            let is_between = |name: &&String| {
+                let layer = name
+                    .strip_prefix(&between)
+                    .and_then(|rest| rest.split_once('.'));
+                layer.is_some_and(|(layer, it)| it == rest && layer.parse::<usize>().is_ok())
+            };
+            Some(1 + names.iter().filter(is_between).count())
+        }
+        number => number.parse::<usize>().ok().map(|number| number + 1),
+    };
+    match index {
+        Some(index) => format!("{mlp}.layers.{index}.{rest}"),
+        None => name.to_owned(),
+    }
+}

@@ -1,0 +1,52 @@
+//! Segment Anything in burn: from pixels and prompts to masks, predicted IoU and mask tokens.
+//!
+//! In: RGB bytes, prompts, a checkpoint. Out: tensors and single masks at the original size. Tensors
+//! only: nothing here knows of stores, files of images or grids of points. Files are named as upstream
+//! (github.com/facebookresearch/segment-anything), and so are weights.
+//!
+//! ```text
+//! PreparedImage --Sam::encode_image--> embedding --Sam::decode(prompts)--> DecoderOutput
+//! DecoderOutput.masks --MaskUpscaler--> logits at the original size
+//! ```
+
+mod attention;
+mod checkpoint;
+mod common;
+mod config;
+mod detect;
+mod error;
+mod hugging_face;
+mod image_encoder;
+mod kernels;
+mod mask_decoder;
+mod pillow;
+mod postprocess;
+mod preprocess;
+mod prompt_encoder;
+mod relative_position;
+mod resample;
+#[allow(clippy::module_inception)] // upstream's name
+mod sam;
+mod tiny_vit;
+mod tiny_vit_block;
+mod tiny_vit_conv;
+mod transformer;
+mod weights;
+
+pub use checkpoint::Checkpoint;
+pub use common::{Activation, LayerNorm2d, MlpBlock};
+pub use config::{DecoderConfig, EncoderConfig, ModelType, PATCH_SIZE, SamConfig, VitConfig};
+pub use image_encoder::{Attention, Block, ImageEncoderVit, Neck, PatchEmbed};
+pub use mask_decoder::{DecoderOutput, MaskDecoder, Mlp, OutputUpscaling};
+pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
+pub use preprocess::{ImageFrame, PreparedImage};
+pub use prompt_encoder::{
+    MaskDownscaling, PointPrompts, PositionEmbeddingRandom, PromptEmbeddings, PromptEncoder,
+    Prompts,
+};
+pub use sam::{ImageEncoder, Sam};
+pub use tiny_vit::{BasicLayer, ConvLayer, TinyPatchEmbed, TinyVit, TinyVitConfig};
+pub use tiny_vit_block::{TinyAttention, TinyMlp, TinyVitBlock};
+pub use tiny_vit_conv::{ConvBn, FixedBatchNorm, MbConv, PatchMerging};
+pub use transformer::{DecoderAttention, TwoWayAttentionBlock, TwoWayTransformer};
+pub use weights::{WeightPrecision, save};

@@ -1,0 +1,100 @@
+//! Decomposed relative positions of the image encoder (upstream: `get_rel_pos`,
+//! `add_decomposed_rel_pos`; paper: MViTv2).
+//!
+//! Attention between tokens a and b gains `q_a . R_h[row_a - row_b] + q_a . R_w[col_a - col_b]`. The two
+//! terms are kept apart here, so the full `[tokens, tokens]` bias need never exist.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Learned relative positions of one attention layer.
+pub(super) struct RelativePositionTables {
+    /// `[2 * side - 1, head_dim]`, by row difference.
+    pub height: Tensor<2>,
+    /// `[2 * side - 1, head_dim]`, by column difference.
+    pub width: Tensor<2>,
+}
+
+/// What relative position adds to each attention score: one term per key row, one per key column.
+pub(super) struct RelativePosition {
+    /// `[batch, heads, tokens, height]`: the term for each row a key may be in.
+    pub height: Tensor<4>,
+    /// `[batch, heads, tokens, width]`: the term for each column a key may be in.
+    pub width: Tensor<4>,
+}
+
+impl RelativePosition {
+    /// The terms of every query on a grid of `[height, width]` tokens.
+    ///
+    /// # Shapes
+    /// - queries: `[batch, heads, height * width, head_dim]`, not scaled
+    pub fn new(queries: Tensor<4>, tables: RelativePositionTables, grid: [usize; 2]) -> Self {
+        let [batch, heads, tokens, head_dim] = queries.dims();
+        let [height, width] = grid;
+        let queries = queries.reshape([batch * heads, height, width, head_dim]);
+
+        let by_row = by_offset(tables.height, height).swap_dims(1, 2).unsqueeze();
+        let row_terms = queries.clone().matmul(by_row);
+
+        let by_column = by_offset(tables.width, width).swap_dims(1, 2).unsqueeze();
+        let column_terms = queries.swap_dims(1, 2).matmul(by_column).swap_dims(1, 2);
+
+        Self {
+            height: row_terms.reshape([batch, heads, tokens, height]),
+            width: column_terms.reshape([batch, heads, tokens, width]),
+        }
+    }
+
+    /// The whole bias, for kernels that take nothing smaller.
+    ///
+    /// # Shapes
+    /// - output: `[batch, heads, tokens, height * width]`
+    pub fn into_bias(self) -> Tensor<4> {
+        let [batch, heads, tokens, height] = self.height.dims();
+        let [.., width] = self.width.dims();
+        let rows = self.height.reshape([batch, heads, tokens, height, 1]);
+        let columns = self.width.reshape([batch, heads, tokens, 1, width]);
+        (rows + columns).reshape([batch, heads, tokens, height * width])
+    }
+}
+
+/// The table's row for each (query, key) on an axis of `side` tokens; a table made for another side is
+/// first interpolated.
+///
+/// # Shapes
+/// - table: `[any, head_dim]`
+/// - output: `[side, side, head_dim]`
+fn by_offset(table: Tensor<2>, side: usize) -> Tensor<3> {
+    let device = table.device();
+    let [length, head_dim] = table.dims();
+    let offsets = 2 * side - 1;
+    let table = if length == offsets {
+        table
+    } else {
+        let dtype = table.dtype();
+        interpolation(length, offsets, &device)
+            .cast(dtype)
+            .matmul(table)
+    };
+    let indices: Vec<i32> = (0..side)
+        .flat_map(|query| (0..side).map(move |key| (query + side - 1 - key) as i32))
+        .collect();
+    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [side * side]), &device);
+    table.select(0, indices).reshape([side, side, head_dim])
+}
+
+/// The matrix that resizes an axis linearly, as torch's `interpolate(mode="linear")` does.
+///
+/// # Shapes
+/// - output: `[to, from]`
+fn interpolation(from: usize, to: usize, device: &Device) -> Tensor<2> {
+    let mut weights = vec![0f32; to * from];
+    for (i, row) in weights.chunks_exact_mut(from).enumerate() {
+        let tap = super::resample::linear_tap(i, from, to);
+        for (index, weight) in [(tap.low, 1.0 - tap.fraction), (tap.high, tap.fraction)] {
+            if let Some(cell) = row.get_mut(index) {
+                *cell += weight;
+            }
+        }
+    }
+    Tensor::from_data(TensorData::new(weights, [to, from]), device)
+}

@@ -1,0 +1,30 @@
+//! Linear resampling of one axis, as torch does it with `align_corners=False`.
+
+/// The two source samples a resampled one lies between.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Tap {
+    /// Index of the sample before.
+    pub low: usize,
+    /// Index of the sample after; `low` at the end of the axis.
+    pub high: usize,
+    /// Weight of the sample after, in [0, 1].
+    pub fraction: f32,
+}
+
+/// Where sample `index` of an axis resized from `from` to `to` samples lies.
+pub(super) fn linear_tap(index: usize, from: usize, to: usize) -> Tap {
+    let scale = from as f32 / to as f32;
+    let position = ((index as f32 + 0.5) * scale - 0.5).max(0.0);
+    let last = from.saturating_sub(1);
+    let low = (position as usize).min(last);
+    Tap {
+        low,
+        high: (low + 1).min(last),
+        fraction: position - low as f32,
+    }
+}
+
+/// All samples of an axis resized from `from` to `to`, the first `count` of them.
+pub(super) fn linear_taps(from: usize, to: usize, count: usize) -> Vec<Tap> {
+    (0..count).map(|i| linear_tap(i, from, to)).collect()
+}

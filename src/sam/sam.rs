@@ -1,0 +1,82 @@
+//! The whole model: image encoder, prompt encoder and mask decoder (upstream: `sam.py`).
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::config::{EncoderConfig, SamConfig};
+use super::image_encoder::ImageEncoderVit;
+use super::mask_decoder::{DecoderOutput, MaskDecoder};
+use super::prompt_encoder::{PromptEncoder, Prompts};
+use super::tiny_vit::TinyVit;
+
+/// Segment Anything.
+#[derive(Module, Debug)]
+pub struct Sam {
+    /// Image to embedding.
+    pub image_encoder: ImageEncoder,
+    /// Prompts to embeddings.
+    pub prompt_encoder: PromptEncoder,
+    /// Embeddings to masks.
+    pub mask_decoder: MaskDecoder,
+    #[module(skip)]
+    config: SamConfig,
+}
+
+/// Either image encoder.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // there is one per model
+pub enum ImageEncoder {
+    /// Segment Anything's.
+    Vit(ImageEncoderVit),
+    /// MobileSAM's.
+    TinyVit(TinyVit),
+}
+
+impl Sam {
+    /// Builds a model whose sizes fit together; [`SamConfig::init`] checks that they do.
+    pub(super) fn new(config: &SamConfig, device: &Device) -> Self {
+        let (grid, dim) = (config.grid_size(), config.prompt_dim);
+        let image_encoder = match &config.encoder {
+            EncoderConfig::Vit(vit) => {
+                ImageEncoder::Vit(ImageEncoderVit::new(vit, grid, dim, device))
+            }
+            EncoderConfig::TinyVit(tiny) => ImageEncoder::TinyVit(TinyVit::new(tiny, dim, device)),
+        };
+        Self {
+            image_encoder,
+            prompt_encoder: PromptEncoder::new(config, device),
+            mask_decoder: MaskDecoder::new(config, device),
+            config: config.clone(),
+        }
+    }
+
+    /// The sizes this model was built with.
+    pub fn config(&self) -> &SamConfig {
+        &self.config
+    }
+
+    /// Encodes images; done once per image, whatever is asked of it later.
+    ///
+    /// # Shapes
+    /// - pixels: `[batch, 3, image_size, image_size]`, as `preprocess` makes them
+    /// - output: `[batch, prompt_dim, grid, grid]`
+    pub fn encode_image(&self, pixels: Tensor<4>) -> Tensor<4> {
+        match &self.image_encoder {
+            ImageEncoder::Vit(encoder) => encoder.forward(pixels),
+            ImageEncoder::TinyVit(encoder) => encoder.forward(pixels),
+        }
+    }
+
+    /// Decodes the masks of a batch of prompts on one image.
+    ///
+    /// # Shapes
+    /// - image_embedding: `[1, prompt_dim, grid, grid]`
+    /// - output: see [`DecoderOutput`]
+    pub fn decode(&self, image_embedding: Tensor<4>, prompts: &Prompts) -> DecoderOutput {
+        self.mask_decoder.forward(
+            image_embedding,
+            self.prompt_encoder.dense_position(),
+            self.prompt_encoder.forward(prompts),
+        )
+    }
+}

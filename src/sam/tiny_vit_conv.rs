@@ -1,0 +1,174 @@
+//! The convolutional parts of MobileSAM's image encoder.
+
+use burn::module::{Initializer, Module, Param};
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::tensor::{Device, Tensor};
+
+use super::kernels::gelu;
+
+/// What batch normalisation adds to the variance.
+const BATCH_NORM_EPSILON: f64 = 1e-5;
+
+/// A convolution without bias, then batch normalisation with fixed statistics.
+#[derive(Module, Debug)]
+pub struct ConvBn {
+    /// The convolution.
+    pub c: Conv2d,
+    /// The normalisation.
+    pub bn: FixedBatchNorm,
+}
+
+/// Sizes of a [`ConvBn`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConvBnSizes {
+    pub from: usize,
+    pub to: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub groups: usize,
+}
+
+impl ConvBnSizes {
+    pub fn pointwise(from: usize, to: usize) -> Self {
+        Self {
+            from,
+            to,
+            kernel: 1,
+            stride: 1,
+            groups: 1,
+        }
+    }
+
+    pub fn depthwise(channels: usize, stride: usize) -> Self {
+        Self {
+            kernel: 3,
+            stride,
+            groups: channels,
+            ..Self::pointwise(channels, channels)
+        }
+    }
+}
+
+impl ConvBn {
+    pub(super) fn new(sizes: ConvBnSizes, device: &Device) -> Self {
+        let ConvBnSizes {
+            from,
+            to,
+            kernel,
+            stride,
+            groups,
+        } = sizes;
+        let padding = kernel / 2;
+        let c = Conv2dConfig::new([from, to], [kernel, kernel])
+            .with_stride([stride, stride])
+            .with_groups(groups)
+            .with_padding(PaddingConfig2d::Explicit(
+                padding, padding, padding, padding,
+            ))
+            .with_bias(false);
+        Self {
+            c: c.init(device),
+            bn: FixedBatchNorm::new(to, device),
+        }
+    }
+
+    /// # Shapes
+    /// - input: `[batch, from, height, width]`
+    /// - output: `[batch, to, height / stride, width / stride]`, rounded up
+    pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.bn.forward(self.c.forward(input))
+    }
+}
+
+/// Batch normalisation with the statistics of its training.
+#[derive(Module, Debug)]
+pub struct FixedBatchNorm {
+    /// Factor per channel.
+    pub weight: Param<Tensor<1>>,
+    /// Offset per channel.
+    pub bias: Param<Tensor<1>>,
+    /// Mean per channel.
+    pub running_mean: Param<Tensor<1>>,
+    /// Variance per channel.
+    pub running_var: Param<Tensor<1>>,
+}
+
+impl FixedBatchNorm {
+    fn new(channels: usize, device: &Device) -> Self {
+        let zeros = || -> Param<Tensor<1>> { Initializer::Zeros.init([channels], device) };
+        let ones = || -> Param<Tensor<1>> { Initializer::Ones.init([channels], device) };
+        Self {
+            weight: ones(),
+            bias: zeros(),
+            running_mean: zeros().set_require_grad(false),
+            running_var: ones().set_require_grad(false),
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let factor = self.weight.val() / (self.running_var.val() + BATCH_NORM_EPSILON).sqrt();
+        let offset = self.bias.val() - self.running_mean.val() * factor.clone();
+        let [channels] = factor.dims();
+        let per_channel = |values: Tensor<1>| values.reshape([1, channels, 1, 1]);
+        input * per_channel(factor) + per_channel(offset)
+    }
+}
+
+/// Widens, mixes neighbours per channel, narrows; around it a residual.
+#[derive(Module, Debug)]
+pub struct MbConv {
+    /// Widens.
+    pub conv1: ConvBn,
+    /// Mixes neighbours.
+    pub conv2: ConvBn,
+    /// Narrows.
+    pub conv3: ConvBn,
+}
+
+impl MbConv {
+    pub(super) fn new(dim: usize, hidden: usize, device: &Device) -> Self {
+        Self {
+            conv1: ConvBn::new(ConvBnSizes::pointwise(dim, hidden), device),
+            conv2: ConvBn::new(ConvBnSizes::depthwise(hidden, 1), device),
+            conv3: ConvBn::new(ConvBnSizes::pointwise(hidden, dim), device),
+        }
+    }
+
+    /// # Shapes
+    /// - input and output: `[batch, dim, height, width]`
+    pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let wide = gelu(self.conv1.forward(input.clone()));
+        let mixed = gelu(self.conv2.forward(wide));
+        gelu(self.conv3.forward(mixed) + input)
+    }
+}
+
+/// Changes the channels between stages and, with stride 2, halves the grid.
+#[derive(Module, Debug)]
+pub struct PatchMerging {
+    /// To the new channels.
+    pub conv1: ConvBn,
+    /// Mixes neighbours, with the stride.
+    pub conv2: ConvBn,
+    /// Mixes channels.
+    pub conv3: ConvBn,
+}
+
+impl PatchMerging {
+    pub(super) fn new([from, to]: [usize; 2], stride: usize, device: &Device) -> Self {
+        Self {
+            conv1: ConvBn::new(ConvBnSizes::pointwise(from, to), device),
+            conv2: ConvBn::new(ConvBnSizes::depthwise(to, stride), device),
+            conv3: ConvBn::new(ConvBnSizes::pointwise(to, to), device),
+        }
+    }
+
+    /// # Shapes
+    /// - input: `[batch, from, height, width]`
+    /// - output: `[batch, to, height / stride, width / stride]`
+    pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let changed = gelu(self.conv1.forward(input));
+        self.conv3.forward(gelu(self.conv2.forward(changed)))
+    }
+}

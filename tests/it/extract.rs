@@ -1,0 +1,357 @@
+//! Extraction: prompts and masks against segment-anything (fixtures: `tests/data/extract`), and runs on
+//! a store.
+
+use burn::tensor::Device;
+use grainstore::extract::{
+    CropLayout, ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput,
+    crops, extract, extractor_row, point_grid, points_per_side,
+};
+use grainstore::geometry::{Rle, Size};
+use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
+use grainstore::progress::NoProgress;
+use grainstore::sam::{Checkpoint, Sam};
+use grainstore::schema::{EmbeddingFloat, EmbeddingType, Table};
+use grainstore::sql::{Report, Sql};
+use grainstore::store::rows::{ExtractorRow, FailureRow};
+use grainstore::store::{Store, StoreOptions};
+use serde_json::Value;
+
+use crate::support::{new_store, rows};
+
+fn fixture() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/extract/grid.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn number(value: &Value) -> u32 {
+    u32::try_from(value.as_u64().unwrap()).unwrap()
+}
+
+#[test]
+fn crops_are_upstreams() {
+    let fixture = fixture();
+    let cases = fixture["crops"].as_array().unwrap();
+    assert!(cases.len() >= 40);
+    for case in cases {
+        let (height, width) = (number(&case["size"][0]), number(&case["size"][1]));
+        let layout = CropLayout {
+            layers: number(&case["layers"]),
+            overlap_ratio: case["overlap"].as_f64().unwrap(),
+        };
+        let ours: Vec<_> = crops(width, height, layout)
+            .into_iter()
+            .map(|c| [c.left, c.top, c.right, c.bottom, c.layer])
+            .collect();
+        let boxes = case["boxes"].as_array().unwrap();
+        let upstream: Vec<[u32; 5]> = boxes
+            .iter()
+            .map(|b| std::array::from_fn(|i| number(&b[i])))
+            .collect();
+        assert_eq!(ours, upstream, "{height}x{width} {layout:?}");
+    }
+}
+
+#[test]
+fn grids_are_upstreams() {
+    let fixture = fixture();
+    for case in fixture["grids"].as_array().unwrap() {
+        let points = case["points"].as_array().unwrap();
+        let ours = point_grid(number(&case["per_side"]));
+        assert_eq!(ours.len(), points.len());
+        for (ours, upstream) in ours.iter().zip(points) {
+            for axis in 0..2 {
+                let difference = (ours[axis] - upstream[axis].as_f64().unwrap()).abs();
+                assert!(difference < 1e-15, "{ours:?} {upstream}");
+            }
+        }
+    }
+    for case in fixture["layers"].as_array().unwrap() {
+        for (layer, count) in case["points"].as_array().unwrap().iter().enumerate() {
+            let side = points_per_side(
+                number(&case["per_side"]),
+                number(&case["factor"]),
+                layer as u32,
+            );
+            assert_eq!(side * side, number(count), "{case} layer {layer}");
+        }
+    }
+}
+
+fn masks_fixture() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/extract/masks.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn test_data(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
+}
+
+/// The small model of `make_masks.py`; shapes do not tell its decoder's heads.
+fn sharp_model() -> Sam {
+    let checkpoint = Checkpoint::open(test_data("extract/sharp.safetensors")).unwrap();
+    let mut config = checkpoint.config().unwrap();
+    config.decoder.heads = 4;
+    checkpoint.load_as(&config, &Device::flex()).unwrap()
+}
+
+/// Upstream's options, as the fixture names them, over upstream's defaults.
+fn upstream_options(case: &Value) -> MaskOptions {
+    let given = &case["options"];
+    let float = |name: &str, default: f64| given[name].as_f64().unwrap_or(default);
+    let whole = |name: &str, default: u64| given[name].as_u64().unwrap_or(default);
+    MaskOptions {
+        points_per_side: whole("points_per_side", 32) as u32,
+        pred_iou_thresh: float("pred_iou_thresh", 0.88) as f32,
+        stability_score_thresh: float("stability_score_thresh", 0.95) as f32,
+        stability_score_offset: float("stability_score_offset", 1.0) as f32,
+        box_nms_thresh: float("box_nms_thresh", 0.7),
+        crop_n_layers: whole("crop_n_layers", 0) as u32,
+        crop_nms_thresh: float("crop_nms_thresh", 0.7),
+        crop_n_points_downscale_factor: whole("crop_n_points_downscale_factor", 1) as u32,
+        min_mask_region_area: whole("min_mask_region_area", 0),
+        mask_output: MaskOutput::All,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn masks_are_those_of_upstreams_automatic_generator() {
+    let fixture = masks_fixture();
+    let photo = test_data("sam").join(fixture["photo"].as_str().unwrap());
+    let photo = image::open(photo).unwrap().to_rgb8();
+    let size = Size {
+        height: photo.height(),
+        width: photo.width(),
+    };
+    let (mut masks, mut exact) = (0, 0);
+    for case in fixture["cases"].as_array().unwrap() {
+        let options = upstream_options(case);
+        let generator = MaskGenerator::new(sharp_model(), Device::flex(), options, 7).unwrap();
+        let ours = generator.generate(&photo).unwrap();
+        let upstream = case["masks"].as_array().unwrap();
+        assert_eq!(ours.len(), upstream.len(), "{}", case["options"]);
+        for (ours, upstream) in ours.iter().zip(upstream) {
+            let near = |found: f64, name: &str, tolerance: f64| {
+                let expected = upstream[name].as_f64().unwrap();
+                assert!(
+                    (found - expected).abs() <= tolerance,
+                    "{name}: {found} {expected}"
+                );
+            };
+            near(f64::from(ours.predicted_iou), "predicted_iou", 1e-3);
+            let numbers = |name: &str| -> Vec<f64> {
+                upstream[name]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|x| x.as_f64().unwrap())
+                    .collect()
+            };
+            assert_eq!(ours.crop.to_xywh().to_vec(), numbers("crop_box"));
+            for (ours, upstream) in ours.point.iter().zip(numbers("point")) {
+                assert!((ours - upstream).abs() < 1e-9);
+            }
+            let mask = Rle::from_counts_str(size, upstream["counts"].as_str().unwrap()).unwrap();
+            // A logit next to the threshold may fall on the other side of it.
+            let differing =
+                mask.union(&ours.rle).unwrap().area() - mask.intersection_area(&ours.rle).unwrap();
+            assert!(differing <= 2, "{differing} pixels differ");
+            if differing == 0 {
+                near(ours.rle.area() as f64, "area", 0.0);
+                exact += 1;
+            }
+            if !ours.rle.is_empty() {
+                near(f64::from(ours.stability_score), "stability_score", 1e-2);
+            }
+            masks += 1;
+        }
+    }
+    assert!(masks >= 40, "{masks} masks");
+    assert!(
+        exact * 20 >= masks * 19,
+        "{exact} of {masks} masks are exactly upstream's"
+    );
+}
+
+/// A store with photos of two sizes, and an extractor of the small model.
+async fn store_of_photos(count: u32) -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    for n in 0..count {
+        let [a, b, ..] = (n * 37).to_le_bytes();
+        let photo = image::RgbImage::from_fn(40 + n % 3, 30, |x, y| {
+            image::Rgb([a.wrapping_add((x * 5) as u8), b, (y * 7) as u8])
+        });
+        photo.save(photos.join(format!("{n:03}.png"))).unwrap();
+    }
+    let embedding = EmbeddingType {
+        float: EmbeddingFloat::F16,
+        dim: 4 * 32,
+    };
+    let place = dir.path().join("store");
+    let store = Store::open_or_create(place.to_str().unwrap(), StoreOptions { embedding })
+        .await
+        .unwrap();
+    let options = IngestOptions {
+        dataset: "photos".to_owned(),
+        source: Source::Target,
+        split: None,
+        verify_pixels: false,
+        commit_rows: DEFAULT_COMMIT_ROWS,
+    };
+    ingest_folder(
+        &store,
+        &photos,
+        &LabelSource::Unlabelled,
+        &options,
+        &NoProgress,
+    )
+    .await
+    .unwrap();
+    (dir, store)
+}
+
+fn extractor(options: &MaskOptions) -> Extractor {
+    let path = test_data("extract/sharp.safetensors");
+    let sam = sharp_model();
+    let row = extractor_row(&path, sam.config(), options).unwrap();
+    let generator = MaskGenerator::new(sam, Device::flex(), options.clone(), 16).unwrap();
+    Extractor::new(generator, row)
+}
+
+fn small_grid() -> MaskOptions {
+    MaskOptions {
+        points_per_side: 3,
+        ..Default::default()
+    }
+}
+
+async fn run(store: &Store, selection: &ImageSelection) -> ExtractSummary {
+    extract(store, extractor(&small_grid()), selection, &NoProgress)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extraction_goes_on_where_it_stopped_and_repeats_nothing() {
+    let (_dir, store) = store_of_photos(5).await;
+    let two = ImageSelection {
+        limit: Some(2),
+        ..Default::default()
+    };
+    let first = run(&store, &two).await;
+    assert_eq!((first.images, first.masks, first.failed), (2, 18, 0));
+    let rest = run(&store, &ImageSelection::default()).await;
+    assert_eq!((rest.images, rest.masks), (3, 27));
+    let version = store.snapshot().await.unwrap().version();
+    assert_eq!(
+        run(&store, &ImageSelection::default()).await,
+        ExtractSummary::default()
+    );
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(snapshot.version(), version);
+
+    let sql = Sql::new(&snapshot).await.unwrap();
+    for report in Report::all().unwrap() {
+        if report.name().starts_with("check/") {
+            let rows = sql
+                .report(&report, &Default::default())
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap();
+            assert_eq!(
+                rows.iter().map(|rows| rows.num_rows()).sum::<usize>(),
+                0,
+                "{}",
+                report.name()
+            );
+        }
+    }
+    assert_eq!(rows::<ExtractorRow>(&snapshot).await.len(), 1);
+
+    // Other options are another extractor, which starts from nothing.
+    let single = MaskOptions {
+        mask_output: MaskOutput::Single,
+        ..small_grid()
+    };
+    let other = extract(&store, extractor(&single), &two, &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!((other.images, other.masks), (2, 18));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_extractions_at_once_share_the_work() {
+    let (_dir, store) = store_of_photos(6).await;
+    let part = |text: &str| ImageSelection {
+        shard: Some(text.parse().unwrap()),
+        ..Default::default()
+    };
+    let (one, two) = (part("0/2"), part("1/2"));
+    let whole = ImageSelection::default();
+    let (one, two, whole) = tokio::join!(run(&store, &one), run(&store, &two), run(&store, &whole));
+    assert_eq!(one.images + two.images + whole.images, 6);
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(snapshot.count(Table::Masks).await.unwrap(), 54);
+    assert_eq!(snapshot.count(Table::Extractions).await.unwrap(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_changed_or_vanished_are_told_and_the_rest_goes_on() {
+    let (dir, store) = store_of_photos(4).await;
+    let photos = dir.path().join("photos");
+    std::fs::remove_file(photos.join("001.png")).unwrap();
+    std::fs::copy(photos.join("003.png"), photos.join("002.png")).unwrap();
+    let summary = run(&store, &ImageSelection::default()).await;
+    assert_eq!((summary.images, summary.failed), (2, 2));
+    let failures = rows::<FailureRow>(&store.snapshot().await.unwrap()).await;
+    let reasons: Vec<_> = failures
+        .iter()
+        .map(|row| (row.item.as_str(), row.reason.as_str()))
+        .collect();
+    assert!(
+        reasons[0].0 == "001.png" && reasons[0].1.contains("No such file"),
+        "{reasons:?}"
+    );
+    assert!(
+        reasons[1].0 == "002.png" && reasons[1].1.contains("not the one"),
+        "{reasons:?}"
+    );
+    assert!(
+        failures
+            .iter()
+            .all(|row| row.stage == "extract" && row.image_id.is_some())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_selects_and_a_wrong_store_is_refused() {
+    let (_dir, store) = store_of_photos(6).await;
+    let wide = ImageSelection {
+        condition: Some("width = 41".to_owned()),
+        ..Default::default()
+    };
+    assert_eq!(run(&store, &wide).await.images, 2);
+    let nonsense = ImageSelection {
+        condition: Some("widht = 41".to_owned()),
+        ..Default::default()
+    };
+    let refused = extract(&store, extractor(&small_grid()), &nonsense, &NoProgress).await;
+    assert!(refused.unwrap_err().to_string().contains("widht"));
+
+    let (_other_dir, other) = new_store().await;
+    let refused = extract(&other, extractor(&small_grid()), &wide, &NoProgress)
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("embeddings of 1024 numbers, the model gives 128"),
+        "{refused}"
+    );
+}
