@@ -23,6 +23,16 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     })
 }
 
+/// Bytes as lower-case hex digits, two each.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut hex = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
 /// An id made from content: the first 128 bits of a SHA-256, as 32 lower-case hex digits.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
@@ -47,12 +57,7 @@ impl ContentId {
     }
 
     fn from_digest(digest: &[u8]) -> Self {
-        use std::fmt::Write;
-        let mut hex = String::with_capacity(32);
-        for byte in digest.iter().take(16) {
-            let _ = write!(hex, "{byte:02x}");
-        }
-        Self(hex)
+        Self(hex(digest.get(..16).unwrap_or(digest)))
     }
 
     /// The 32 hex digits.

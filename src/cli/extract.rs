@@ -11,7 +11,7 @@ use grainstore::sam::{Checkpoint, ModelType};
 use grainstore::store::Store;
 
 use super::progress::progress;
-use super::{Ended, Global, plural, print_json};
+use super::{Ended, Global, plural, print_json, print_json_summary};
 
 /// Run Segment Anything over the images not yet done, and store every mask and its embedding.
 ///
@@ -155,10 +155,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let extractor = Extractor::new(generator, row);
     let summary = extract(&store, extractor, &selection, progress.as_ref()).await?;
     report(&summary, started.elapsed().as_secs_f64(), global)?;
-    Ok(match summary.failed {
-        0 => Ended::Done,
-        _ => Ended::WithBadItems,
-    })
+    Ok(Ended::with_failures(summary.failed))
 }
 
 fn dry_run(images: u64, extractor_id: &str, global: &Global) -> anyhow::Result<Ended> {
@@ -175,9 +172,7 @@ fn dry_run(images: u64, extractor_id: &str, global: &Global) -> anyhow::Result<E
 
 fn report(summary: &ExtractSummary, seconds: f64, global: &Global) -> anyhow::Result<()> {
     if global.json {
-        let mut value = serde_json::to_value(summary)?;
-        value["seconds"] = seconds.into();
-        return print_json(&value);
+        return print_json_summary(summary, seconds);
     }
     if global.quiet {
         return Ok(());

@@ -12,7 +12,7 @@ use grainstore::ingest::{
 use grainstore::store::{Store, StoreOptions};
 
 use super::progress::progress;
-use super::{Ended, Global, plural, print_json};
+use super::{Ended, Global, plural, print_json_summary};
 
 /// Bring images, labels and annotations into the store; nothing is copied but what they say.
 ///
@@ -201,17 +201,12 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     };
     let summary = summary?;
     report(&summary, started.elapsed().as_secs_f64(), global)?;
-    Ok(match summary.failed {
-        0 => Ended::Done,
-        _ => Ended::WithBadItems,
-    })
+    Ok(Ended::with_failures(summary.failed))
 }
 
 fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Result<()> {
     if global.json {
-        let mut value = serde_json::to_value(summary)?;
-        value["seconds"] = seconds.into();
-        return print_json(&value);
+        return print_json_summary(summary, seconds);
     }
     if global.quiet {
         return Ok(());

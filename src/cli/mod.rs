@@ -96,6 +96,14 @@ enum Ended {
 }
 
 impl Ended {
+    /// How a run over items ended, of which so many could not be used.
+    fn with_failures(failed: u64) -> Self {
+        match failed {
+            0 => Self::Done,
+            _ => Self::WithBadItems,
+        }
+    }
+
     fn code(self) -> ExitCode {
         match self {
             Self::Done => ExitCode::SUCCESS,
@@ -220,6 +228,13 @@ fn plural(n: u64, one: &str) -> String {
         1 => format!("1 {one}"),
         n => format!("{n} {one}s"),
     }
+}
+
+/// A run's summary as JSON, with the seconds it took.
+fn print_json_summary(summary: &impl Serialize, seconds: f64) -> anyhow::Result<()> {
+    let mut value = serde_json::to_value(summary)?;
+    value["seconds"] = seconds.into();
+    print_json(&value)
 }
 
 /// Which state of the store to read.

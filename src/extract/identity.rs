@@ -7,7 +7,7 @@ use chrono::Utc;
 use sha2::{Digest, Sha256};
 
 use super::options::MaskOptions;
-use crate::names::ContentId;
+use crate::names::{ContentId, hex};
 use crate::sam::SamConfig;
 use crate::store::rows::ExtractorRow;
 use crate::{Error, Result};
@@ -47,13 +47,8 @@ pub fn extractor_row(
 
 /// SHA-256 of a file, 64 lower-case hex digits.
 fn sha256_of(path: &Path) -> Result<String> {
-    use std::fmt::Write;
     let mut file = File::open(path).map_err(Error::file("read", path))?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).map_err(Error::file("read", path))?;
-    let mut hex = String::with_capacity(64);
-    for byte in hash.finalize() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    Ok(hex)
+    Ok(hex(&hash.finalize()))
 }

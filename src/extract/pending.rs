@@ -78,7 +78,7 @@ pub async fn pending_images(
     extractor_id: &ContentId,
     selection: &ImageSelection,
 ) -> Result<Vec<PendingImage>> {
-    let done = images_done(snapshot, extractor_id).await?;
+    let done = images_done(snapshot, extractor_id, None).await?;
     let columns = ["image_id", "root", "file_name"];
     let sql = Sql::new(snapshot).await?;
     let mut found = sql
@@ -104,10 +104,11 @@ pub async fn pending_images(
     Ok(pending)
 }
 
-/// Ids of the images that an extractor is done with.
+/// Ids of the images that an extractor is done with: all, or those among some.
 pub(super) async fn images_done(
     snapshot: &Snapshot,
     extractor_id: &ContentId,
+    among: Option<Vec<&ContentId>>,
 ) -> Result<HashSet<ContentId>> {
     #[derive(Deserialize)]
     struct Done {
@@ -117,8 +118,18 @@ pub(super) async fn images_done(
         .scan(Table::Extractions)
         .await?
         .project(&["image_id"])?;
-    let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
-    let mut stream = scan.filter(of_extractor).stream().await?;
+    if among.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(HashSet::new());
+    }
+    let mut wanted = col("extractor_id").eq(lit(extractor_id.as_str()));
+    if let Some(images) = among {
+        let images = images
+            .into_iter()
+            .map(|image| lit(image.as_str()))
+            .collect();
+        wanted = wanted.and(col("image_id").in_list(images, false));
+    }
+    let mut stream = scan.filter(wanted).stream().await?;
     let mut done = HashSet::new();
     while let Some(batch) = stream.next().await {
         let images = rows::decode::<Done>(Table::Extractions, &batch?)?;

@@ -14,6 +14,7 @@ use crate::names::ContentId;
 use crate::schema::EmbeddingType;
 use crate::store::rows::{
     ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row, decode, masks_to_batch,
+    unrecorded_failures,
 };
 use crate::store::{Changes, Snapshot, Store};
 
@@ -140,7 +141,8 @@ async fn plan(
     batch: &Batch,
     embedding: EmbeddingType,
 ) -> Result<(Changes, (u64, u64))> {
-    let done = images_done(head, &extractor.extractor_id).await?;
+    let ids = batch.images.iter().map(|row| &row.image_id).collect();
+    let done = images_done(head, &extractor.extractor_id, Some(ids)).await?;
     let images: Vec<_> = batch
         .images
         .iter()
@@ -154,16 +156,7 @@ async fn plan(
         .cloned()
         .collect();
     let stored: Vec<ExtractorRow> = all(head).await?;
-    let known_failures: Vec<FailureRow> = match batch.failures.is_empty() {
-        true => Vec::new(),
-        false => all(head).await?,
-    };
-    let new_failure = |row: &&FailureRow| {
-        known_failures
-            .iter()
-            .all(|known| known.failure_id != row.failure_id)
-    };
-    let failures: Vec<_> = batch.failures.iter().filter(new_failure).cloned().collect();
+    let failures = unrecorded_failures(head, &batch.failures).await?;
 
     let mut changes = Changes::new();
     if stored

@@ -8,7 +8,9 @@ use datafusion::prelude::{col, lit};
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::Result;
 use crate::names::ContentId;
-use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, Row};
+use crate::store::rows::{
+    FailureRow, GroundTruthRow, ImageRow, LabelRow, Row, unrecorded_failures,
+};
 use crate::store::{Changes, Snapshot};
 
 /// What the store says of a batch's images.
@@ -163,23 +165,7 @@ impl Plan {
 
     /// Failures that were recorded before are counted and not written again.
     pub async fn leave_out_known_failures(&mut self, head: &Snapshot) -> Result<()> {
-        #[derive(serde::Deserialize)]
-        struct Failure {
-            failure_id: ContentId,
-        }
-        if self.failures.is_empty() {
-            return Ok(());
-        }
-        let ids = self
-            .failures
-            .iter()
-            .map(|row| lit(row.failure_id.as_str()))
-            .collect();
-        let of_plan = col("failure_id").in_list(ids, false);
-        let stored = read::<FailureRow, Failure>(head, &["failure_id"], of_plan).await?;
-        let stored: HashSet<_> = stored.into_iter().map(|row| row.failure_id).collect();
-        self.failures
-            .retain(|row| !stored.contains(&row.failure_id));
+        self.failures = unrecorded_failures(head, &self.failures).await?;
         Ok(())
     }
 }

@@ -1,12 +1,16 @@
 //! Rows of `failures`.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
+use datafusion::prelude::{col, lit};
 use serde::{Deserialize, Serialize};
 
-use super::Row;
-use crate::Error;
+use super::{Row, decode};
 use crate::names::ContentId;
 use crate::schema::Table;
+use crate::store::Snapshot;
+use crate::{Error, Result};
 
 /// One item that could not be used; see `schemas/10_failures.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +49,44 @@ impl FailureRow {
         }
         Self::new(stage, dataset, item, &reason)
     }
+}
+
+/// Those of the failures that the store has no row of yet.
+///
+/// # Errors
+/// What Lance says.
+pub async fn unrecorded_failures(
+    snapshot: &Snapshot,
+    failures: &[FailureRow],
+) -> Result<Vec<FailureRow>> {
+    #[derive(Deserialize)]
+    struct Recorded {
+        failure_id: ContentId,
+    }
+    if failures.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = failures
+        .iter()
+        .map(|row| lit(row.failure_id.as_str()))
+        .collect();
+    let scan = snapshot
+        .scan(Table::Failures)
+        .await?
+        .project(&["failure_id"])?;
+    let mut recorded = HashSet::new();
+    for batch in scan
+        .filter(col("failure_id").in_list(ids, false))
+        .collect()
+        .await?
+    {
+        let rows = decode::<Recorded>(Table::Failures, &batch)?;
+        recorded.extend(rows.into_iter().map(|row| row.failure_id));
+    }
+    let new = failures
+        .iter()
+        .filter(|row| !recorded.contains(&row.failure_id));
+    Ok(new.cloned().collect())
 }
 
 impl Row for FailureRow {

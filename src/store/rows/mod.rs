@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 pub use class_sets::ClassRow;
 pub use extractions::{ExtractionRow, ExtractorRow};
-pub use failures::FailureRow;
+pub use failures::{FailureRow, unrecorded_failures};
 pub use ground_truth::{GroundTruthRow, RleRow};
 pub use images::ImageRow;
 pub use labels::LabelRow;
