@@ -433,6 +433,26 @@ pub enum Error {
         color: [u8; 3],
     },
 
+    /// A device cannot be used.
+    #[error("device '{device}': {reason}")]
+    Device {
+        /// Its name on the command line.
+        device: String,
+        /// What is lacking.
+        reason: String,
+    },
+
+    /// Not even one point at a time fits into a device's memory.
+    #[error(
+        "the device is out of memory with {points} point(s) at once: {reason}; try '--precision bf16', a smaller model, or '--device cpu'"
+    )]
+    DeviceMemory {
+        /// Points decoded at once, 0 while the image itself was encoded.
+        points: usize,
+        /// What the backend says.
+        reason: String,
+    },
+
     /// A model gives numbers that are not finite.
     #[error("the model's {what} are not all finite numbers; are its weights sound?")]
     ModelOutput {

@@ -47,25 +47,26 @@
 //!
 //! Imports go down this list, never up; a test holds them to it.
 //!
-//! - L0 [`error`], [`names`], [`progress`], [`geometry`], [`photo`], [`coco`]
+//! - L0 [`error`], [`names`], [`progress`], [`geometry`], [`photo`], [`coco`],
+//!   [`scenes`]
 //! - L1 [`schema`], [`store`], [`sql`]
-//! - L2 `sam` (feature `extract`)
+//! - L2 [`device`], [`sam`]
 //! - L3 [`ingest`]
-//! - L4 `extract` (feature `extract`)
+//! - L4 [`extract`]
 //!
 //! The program (`main.rs`, `cli/`) uses only what is public here.
 
 pub mod coco;
+pub mod device;
 pub mod error;
-#[cfg(feature = "extract")]
 pub mod extract;
 pub mod geometry;
 pub mod ingest;
 pub mod names;
 pub mod photo;
 pub mod progress;
-#[cfg(feature = "extract")]
 pub mod sam;
+pub mod scenes;
 pub mod schema;
 pub mod sql;
 pub mod store;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::{
     ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput, Shard,
     extract, extractor_row, pending_images,
@@ -32,9 +33,12 @@ pub struct Args {
     /// vit_b, vit_l, vit_h or vit_t; told from the weights if left out.
     #[arg(long, value_name = "TYPE")]
     model_type: Option<ModelType>,
-    /// Where the model runs.
-    #[arg(long, default_value = "cpu")]
-    device: Device,
+    /// Where the model runs: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
+    #[arg(long, default_value_t = DeviceName::Cpu, value_name = "DEVICE")]
+    device: DeviceName,
+    /// What the model computes in: f32, bf16 or f16; the latter two are for GPUs.
+    #[arg(long, default_value_t = Precision::F32, value_name = "TYPE")]
+    precision: Precision,
     /// Only images for which this holds: SQL over the columns of 'images'.
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
@@ -49,13 +53,6 @@ pub struct Args {
     dry_run: bool,
     #[command(flatten)]
     masks: Masks,
-}
-
-/// Where models run in this build.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Device {
-    /// This machine's processors.
-    Cpu,
 }
 
 /// Options of segment-anything's automatic mask generator, under its names.
@@ -133,7 +130,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             args.checkpoint.display()
         );
     }
-    let row = extractor_row(&args.checkpoint, &config, &options)?;
+    let row = extractor_row(&args.checkpoint, &config, &options, args.precision)?;
     let selection = ImageSelection {
         condition: args.condition,
         limit: args.limit,
@@ -144,10 +141,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         let pending = pending_images(&snapshot, &row.extractor_id, &selection).await?;
         return dry_run(pending.len() as u64, row.extractor_id.as_str(), global);
     }
-    let device = match args.device {
-        Device::Cpu => burn::tensor::Device::flex(),
-    };
-    let sam = checkpoint.load(&device)?;
+    let device = args.device.open()?;
+    args.precision.check(args.device, &device)?;
+    let sam = checkpoint.load_in(args.precision, &device)?;
     let batch = args.masks.points_per_batch as usize;
     let generator = MaskGenerator::new(sam, device, options, batch)?;
     let started = Instant::now();

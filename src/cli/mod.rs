@@ -5,7 +5,6 @@
 
 mod check;
 mod completions;
-#[cfg(feature = "extract")]
 mod extract;
 mod ingest;
 mod init;
@@ -73,7 +72,6 @@ enum Command {
     Init(init::Args),
     #[command(subcommand)]
     Ingest(ingest::Args),
-    #[cfg(feature = "extract")]
     Extract(extract::Args),
     Sql(sql::Args),
     Query(query::Args),
@@ -152,7 +150,6 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
     match cli.command {
         Command::Init(args) => init::run(args, global).await,
         Command::Ingest(args) => ingest::run(args, global).await,
-        #[cfg(feature = "extract")]
         Command::Extract(args) => extract::run(args, global).await,
         Command::Sql(args) => sql::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,

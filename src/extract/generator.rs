@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use image::imageops::crop_imm;
 
+use super::batches::{PointBatches, within_memory};
 use super::grid::{Crop, CropLayout, crops, points_in_crop, points_per_side};
 use super::options::{MaskOptions, MaskOutput};
 use crate::geometry::{
@@ -60,11 +61,12 @@ pub struct MaskGenerator {
     sam: Sam,
     device: Device,
     options: MaskOptions,
-    points_per_batch: usize,
+    batches: PointBatches,
 }
 
 impl MaskGenerator {
-    /// A generator on the model's device; `points_per_batch` points are decoded at once.
+    /// A generator on the model's device; `points_per_batch` points are decoded at once, or as many as
+    /// its memory holds.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -79,7 +81,7 @@ impl MaskGenerator {
             sam,
             device,
             options,
-            points_per_batch: points_per_batch.max(1),
+            batches: PointBatches::new(points_per_batch),
         })
     }
 
@@ -90,7 +92,7 @@ impl MaskGenerator {
     ///
     /// # Errors
     /// What the model and the geometry refuse; [`Error::ModelOutput`] if the model gives numbers that
-    /// are not finite.
+    /// are not finite; [`Error::DeviceMemory`] if an image or a single point does not fit the device.
     pub fn generate(&self, photo: &RgbImage) -> Result<Vec<GeneratedMask>> {
         let layout = CropLayout {
             layers: self.options.crop_n_layers,
@@ -128,7 +130,9 @@ impl MaskGenerator {
             }
         };
         let frame = pixels.frame;
-        let embedding = self.sam.encode_image(pixels.into_tensor(&self.device));
+        let embedding = within_memory(0, || {
+            Ok(self.sam.encode_image(pixels.into_tensor(&self.device)))
+        })?;
         let side = points_per_side(
             self.options.points_per_side,
             self.options.crop_n_points_downscale_factor,
@@ -138,10 +142,11 @@ impl MaskGenerator {
             height: photo.height(),
             width: photo.width(),
         };
-        let mut masks = Vec::new();
-        for points in points_in_crop(crop, side).chunks(self.points_per_batch) {
-            masks.extend(self.masks_of_points(&embedding, &frame, points, crop, image)?);
-        }
+        let masks = self.batches.decode(
+            &points_in_crop(crop, side),
+            |points| self.masks_of_points(&embedding, &frame, points, crop, image),
+            || self.device.memory_cleanup(),
+        )?;
         let score = |mask: &GeneratedMask| f64::from(mask.predicted_iou);
         suppress(masks, score, self.options.box_nms_thresh)
     }

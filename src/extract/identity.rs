@@ -7,14 +7,15 @@ use chrono::Utc;
 use sha2::{Digest, Sha256};
 
 use super::options::MaskOptions;
+use crate::device::Precision;
 use crate::names::{ContentId, hex};
 use crate::sam::SamConfig;
 use crate::store::rows::ExtractorRow;
 use crate::{Error, Result};
 
-/// The row of `extractors` for a checkpoint, its model and the options.
+/// The row of `extractors` for a checkpoint, its model, the options and the precision it computes in.
 ///
-/// Its id is made of the file's SHA-256, the model type and every option that changes the masks, so the
+/// Its id is made of the file's SHA-256, the model type and all that changes the masks, so the
 /// same ones give the same id everywhere.
 ///
 /// # Errors
@@ -23,11 +24,14 @@ pub fn extractor_row(
     checkpoint: &Path,
     config: &SamConfig,
     options: &MaskOptions,
+    precision: Precision,
 ) -> Result<ExtractorRow> {
     let sha256 = sha256_of(checkpoint)?;
     let model_type = config.model_type().map_or("custom", |model| model.name());
     // Through a JSON value: its keys are sorted.
-    let options = serde_json::to_value(options)?.to_string();
+    let mut options = serde_json::to_value(options)?;
+    options["precision"] = serde_json::to_value(precision)?;
+    let options = options.to_string();
     let embedding_dim = config.decoder.mask_tokens() * config.prompt_dim;
     Ok(ExtractorRow {
         extractor_id: ContentId::of_parts([model_type, &sha256, &options]),

@@ -9,6 +9,7 @@
 //! An image's masks and its row of `extractions` are written in one commit, so an image that counts as
 //! done has all its masks, and one whose extraction was cut short has none and is done again.
 
+mod batches;
 mod generator;
 mod grid;
 mod identity;

@@ -18,6 +18,7 @@ use super::error::{Result, SamError};
 use super::hugging_face;
 use super::sam::Sam;
 use super::{detect, weights};
+use crate::device::Precision;
 
 /// Metadata entry of safetensors that holds the model's sizes as JSON, where shapes do not tell them.
 pub(super) const CONFIG_KEY: &str = "grainstore.config";
@@ -94,7 +95,15 @@ impl Checkpoint {
     /// # Errors
     /// Those of [`config`](Self::config) and of [`load_as`](Self::load_as).
     pub fn load(&self, device: &Device) -> Result<Sam> {
-        self.load_as(&self.config()?, device)
+        self.load_in(Precision::F32, device)
+    }
+
+    /// Loads the model with its weights rounded to a precision, in which it then computes.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_in(&self, precision: Precision, device: &Device) -> Result<Sam> {
+        weights::load(self, self.config()?.init(device)?, precision)
     }
 
     /// Loads a model of given sizes in f32.
@@ -103,7 +112,7 @@ impl Checkpoint {
     /// [`SamError::ModelConfig`]; [`SamError::CheckpointTensors`], listing every missing, extra and mis-shaped
     /// tensor; [`SamError::WeightNotFinite`] and [`SamError::ReadCheckpoint`].
     pub fn load_as(&self, config: &SamConfig, device: &Device) -> Result<Sam> {
-        weights::load(self, config.init(device)?)
+        weights::load(self, config.init(device)?, Precision::F32)
     }
 
     /// Official names of all tensors a model is made of, in alphabetic order.

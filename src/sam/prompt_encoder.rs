@@ -112,7 +112,9 @@ impl PromptEncoder {
             Tensor::cat(tokens, 1)
         };
         let dense = match &prompts.masks {
-            Some(masks) => self.mask_downscaling.forward(masks.clone()),
+            Some(masks) => self
+                .mask_downscaling
+                .forward(masks.clone().cast(self.dtype())),
             None => no_mask
                 .reshape([1, dim, 1, 1])
                 .expand([1, dim, self.grid, self.grid]),
@@ -132,7 +134,8 @@ impl PromptEncoder {
         let cells = TensorData::new(cells.collect::<Vec<f32>>(), [1, grid * grid, 2]);
         let encoded = self
             .pe_layer
-            .encode(Tensor::from_data(cells, &matrix.device()));
+            .encode(Tensor::from_data(cells, &matrix.device()))
+            .cast(self.dtype());
         let [_, _, dim] = encoded.dims();
         encoded.swap_dims(1, 2).reshape([1, dim, grid, grid])
     }
@@ -179,6 +182,12 @@ impl PromptEncoder {
         // Half a pixel, to the pixel's centre.
         self.pe_layer
             .encode((coords + 0.5) / self.image_size as f32)
+            .cast(self.dtype())
+    }
+
+    /// The type of every tensor but the positions' frequencies.
+    pub(super) fn dtype(&self) -> DType {
+        self.no_mask_embed.weight.val().dtype()
     }
 }
 
@@ -215,16 +224,16 @@ impl PositionEmbeddingRandom {
         }
     }
 
+    /// In f32 whatever the model's precision: angles go far beyond one turn.
+    ///
     /// # Shapes
     /// - coords: `[batch, points, 2]`, XY in [0, 1]
     /// - output: `[batch, points, dim]`
     fn encode(&self, coords: Tensor<3>) -> Tensor<3> {
         let matrix = self.positional_encoding_gaussian_matrix.val();
-        // Angles go far beyond one turn, so they want f32 even in a half-precision model.
-        let dtype = matrix.dtype();
         let coords = coords.cast(DType::F32) * 2.0 - 1.0;
         let angles = coords.matmul(matrix.cast(DType::F32).unsqueeze()) * std::f32::consts::TAU;
-        Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2).cast(dtype)
+        Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2)
     }
 }
 

@@ -61,6 +61,7 @@ impl Sam {
     /// - pixels: `[batch, 3, image_size, image_size]`, as `preprocess` makes them
     /// - output: `[batch, prompt_dim, grid, grid]`
     pub fn encode_image(&self, pixels: Tensor<4>) -> Tensor<4> {
+        let pixels = pixels.cast(self.prompt_encoder.dtype());
         match &self.image_encoder {
             ImageEncoder::Vit(encoder) => encoder.forward(pixels),
             ImageEncoder::TinyVit(encoder) => encoder.forward(pixels),

@@ -14,6 +14,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use super::checkpoint::{CONFIG_KEY, Checkpoint};
 use super::error::{Result, SamError};
 use super::sam::Sam;
+use crate::device::Precision;
 
 /// Why one tensor of a checkpoint does not fit a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,10 +99,11 @@ pub enum WeightPrecision {
     F32,
 }
 
-/// Fills a model from a checkpoint.
-pub(super) fn load(checkpoint: &Checkpoint, model: Sam) -> Result<Sam> {
+/// Fills a model from a checkpoint, its weights rounded to `precision`.
+pub(super) fn load(checkpoint: &Checkpoint, model: Sam, precision: Precision) -> Result<Sam> {
     let mut loader = Loader {
         checkpoint,
+        precision,
         place: Place::default(),
         unused: checkpoint.names().collect(),
         problems: Vec::new(),
@@ -215,8 +217,11 @@ fn official_name(path: &str) -> String {
         })
 }
 
+const POSITION_FREQUENCIES: &str = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
+
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
+    precision: Precision,
     place: Place,
     unused: BTreeSet<&'a str>,
     problems: Vec<TensorProblem>,
@@ -273,9 +278,20 @@ impl ModuleMapper for Loader<'_> {
                 } else {
                     tensor
                 };
+                let tensor = tensor.cast(self.dtype_of(&name));
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }
+        }
+    }
+}
+
+impl Loader<'_> {
+    /// Frequencies of positions stay in f32: their angles go through many turns.
+    fn dtype_of(&self, name: &str) -> DType {
+        match name == POSITION_FREQUENCIES {
+            true => DType::F32,
+            false => self.precision.dtype(),
         }
     }
 }

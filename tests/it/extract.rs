@@ -1,7 +1,7 @@
 //! Extraction: prompts and masks against segment-anything (fixtures: `tests/data/extract`), and runs on
 //! a store.
 
-use burn::tensor::Device;
+use grainstore::device::Precision;
 use grainstore::extract::{
     CropLayout, ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput,
     crops, extract, extractor_row, point_grid, points_per_side,
@@ -16,7 +16,7 @@ use grainstore::store::rows::{ExtractorRow, FailureRow};
 use grainstore::store::{Store, StoreOptions};
 use serde_json::Value;
 
-use crate::support::{new_store, rows};
+use crate::support::{device, new_store, rows};
 
 fn fixture() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/extract/grid.json");
@@ -93,7 +93,7 @@ fn sharp_model() -> Sam {
     let checkpoint = Checkpoint::open(test_data("extract/sharp.safetensors")).unwrap();
     let mut config = checkpoint.config().unwrap();
     config.decoder.heads = 4;
-    checkpoint.load_as(&config, &Device::flex()).unwrap()
+    checkpoint.load_as(&config, &device()).unwrap()
 }
 
 /// Upstream's options, as the fixture names them, over upstream's defaults.
@@ -128,7 +128,7 @@ fn masks_are_those_of_upstreams_automatic_generator() {
     let (mut masks, mut exact) = (0, 0);
     for case in fixture["cases"].as_array().unwrap() {
         let options = upstream_options(case);
-        let generator = MaskGenerator::new(sharp_model(), Device::flex(), options, 7).unwrap();
+        let generator = MaskGenerator::new(sharp_model(), device(), options, 7).unwrap();
         let ours = generator.generate(&photo).unwrap();
         let upstream = case["masks"].as_array().unwrap();
         assert_eq!(ours.len(), upstream.len(), "{}", case["options"]);
@@ -217,8 +217,8 @@ async fn store_of_photos(count: u32) -> (tempfile::TempDir, Store) {
 fn extractor(options: &MaskOptions) -> Extractor {
     let path = test_data("extract/sharp.safetensors");
     let sam = sharp_model();
-    let row = extractor_row(&path, sam.config(), options).unwrap();
-    let generator = MaskGenerator::new(sam, Device::flex(), options.clone(), 16).unwrap();
+    let row = extractor_row(&path, sam.config(), options, Precision::F32).unwrap();
+    let generator = MaskGenerator::new(sam, device(), options.clone(), 16).unwrap();
     Extractor::new(generator, row)
 }
 

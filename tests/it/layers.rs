@@ -4,9 +4,11 @@ use std::path::Path;
 
 /// Modules of the library from the ground up; those of one row may use each other.
 const LAYERS: [&[&str]; 6] = [
-    &["error", "names", "progress", "geometry", "photo", "coco"],
+    &[
+        "error", "names", "progress", "geometry", "photo", "coco", "scenes",
+    ],
     &["schema", "store", "sql"],
-    &["sam"],
+    &["device", "sam"],
     &["ingest"],
     &["extract"],
     &["cli"],

@@ -3,13 +3,12 @@
 #![allow(missing_docs)]
 
 mod cli;
-#[cfg(feature = "extract")]
+mod device;
 mod extract;
 mod geometry;
 mod ingest;
 mod layers;
 mod photo;
-#[cfg(feature = "extract")]
 mod sam;
 mod sql;
 mod sql_store;

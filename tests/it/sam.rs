@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use grainstore::error::SamError;
 use grainstore::geometry::Size;
 use grainstore::sam::{
@@ -12,6 +12,8 @@ use grainstore::sam::{
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+
+use crate::support::device;
 
 /// Largest difference allowed, relative to the largest reference value.
 const TOLERANCE: f64 = 1e-4;
@@ -31,7 +33,7 @@ fn small_config(checkpoint: &Checkpoint) -> SamConfig {
 fn small_model() -> Sam {
     let checkpoint = Checkpoint::open(fixtures().join("small.pth")).unwrap();
     let config = small_config(&checkpoint);
-    checkpoint.load_as(&config, &Device::flex()).unwrap()
+    checkpoint.load_as(&config, &device()).unwrap()
 }
 
 /// What upstream computed.
@@ -78,10 +80,7 @@ impl Reference {
 
     fn tensor<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
         let (shape, values) = self.floats(name)?;
-        Some(Tensor::from_data(
-            TensorData::new(values, shape),
-            &Device::flex(),
-        ))
+        Some(Tensor::from_data(TensorData::new(values, shape), &device()))
     }
 
     fn bits(&self, name: &str, count: usize) -> Vec<bool> {
@@ -96,7 +95,7 @@ impl Reference {
         let (_, shape, data) = self.raw(labels)?;
         let (labels, _) = data.as_chunks::<4>();
         let labels: Vec<i32> = labels.iter().map(|it| i32::from_le_bytes(*it)).collect();
-        let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, shape), &Device::flex());
+        let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, shape), &device());
         Some(PointPrompts { coords, labels })
     }
 
@@ -164,7 +163,7 @@ fn check_image(model: &Sam, folder: &Path, name: &str) {
     let prepared = PreparedImage::new(&rgb, size, model.config().image_size).unwrap();
     let frame = prepared.frame;
     let start = Instant::now();
-    let embedding = model.encode_image(prepared.into_tensor(&Device::flex()));
+    let embedding = model.encode_image(prepared.into_tensor(&device()));
     println!("{name}: encoder {:.2} s", start.elapsed().as_secs_f64());
     println!(
         "{name}.embedding: {:.1e}",
@@ -307,9 +306,9 @@ fn half_precision_safetensors_are_the_same_model() {
     let (rgb, size) = photo(&fixtures(), "wide");
     let pixels = PreparedImage::new(&rgb, size, 128)
         .unwrap()
-        .into_tensor(&Device::flex());
+        .into_tensor(&device());
     let half = Checkpoint::open(fixtures().join("small_f16.safetensors")).unwrap();
-    let half = half.load_as(&small_config(&half), &Device::flex()).unwrap();
+    let half = half.load_as(&small_config(&half), &device()).unwrap();
     let expected = small_model().encode_image(pixels.clone()).into_data();
     half.encode_image(pixels)
         .into_data()
@@ -321,7 +320,7 @@ fn hugging_face_names_are_the_same_model() {
     let reference = Reference::file(fixtures().join("hf_reference.safetensors"));
     let checkpoint = Checkpoint::open(fixtures().join("hf.safetensors")).unwrap();
     let model = checkpoint
-        .load_as(&small_config(&checkpoint), &Device::flex())
+        .load_as(&small_config(&checkpoint), &device())
         .unwrap();
     let embedding = model.encode_image(reference.tensor("pixels").unwrap());
     reference.check("embedding", embedding.clone());
@@ -343,7 +342,7 @@ fn saved_models_load_with_their_sizes() {
         save(&model, &path, precision).unwrap();
         let checkpoint = Checkpoint::open(&path).unwrap();
         assert_eq!(&checkpoint.config().unwrap(), model.config());
-        let loaded = checkpoint.load(&Device::flex()).unwrap();
+        let loaded = checkpoint.load(&device()).unwrap();
         let position = |model: &Sam| model.prompt_encoder.dense_position().into_data();
         position(&loaded).assert_eq(&position(&model), true);
         let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
@@ -384,7 +383,7 @@ fn misfits_are_listed_by_name() {
     });
     let checkpoint = Checkpoint::open(&path).unwrap();
     let error = checkpoint
-        .load_as(&small_config(&checkpoint), &Device::flex())
+        .load_as(&small_config(&checkpoint), &device())
         .unwrap_err();
     let SamError::CheckpointTensors { problems, .. } = &error else {
         panic!("{error}")
@@ -424,7 +423,7 @@ fn weights_that_are_no_numbers_are_refused() {
         let checkpoint = Checkpoint::open(&path).unwrap();
         let config = small_config(&checkpoint);
         // The stowaway is reported first: shapes are held against the model before values are.
-        assert!(checkpoint.load_as(&config, &Device::flex()).is_err());
+        assert!(checkpoint.load_as(&config, &device()).is_err());
         let bytes = std::fs::read(&path).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let known = tensors
@@ -435,7 +434,7 @@ fn weights_that_are_no_numbers_are_refused() {
         safetensors::serialize_to_file(known, None, &path).unwrap();
         let error = Checkpoint::open(&path)
             .unwrap()
-            .load_as(&config, &Device::flex())
+            .load_as(&config, &device())
             .unwrap_err();
         assert!(
             error
@@ -456,7 +455,7 @@ fn damaged_files_are_named() {
             std::fs::write(&path, &whole[..keep]).unwrap();
             let opened = Checkpoint::open(&path);
             let loaded =
-                opened.and_then(|it| it.load_as(&small_model().config().clone(), &Device::flex()));
+                opened.and_then(|it| it.load_as(&small_model().config().clone(), &device()));
             let error = loaded.expect_err("a cut file loads");
             assert!(error.to_string().contains("sam.pth"), "{error}");
         }
@@ -546,7 +545,7 @@ fn check_published(model_type: ModelType) {
     let start = Instant::now();
     let checkpoint = Checkpoint::open(folder.path().join(format!("{model_type}.pth"))).unwrap();
     assert_eq!(checkpoint.config().unwrap().model_type(), Some(model_type));
-    let model = checkpoint.load(&Device::flex()).unwrap();
+    let model = checkpoint.load(&device()).unwrap();
     println!("loaded in {:.2} s", start.elapsed().as_secs_f64());
     check_image(&model, folder.path(), "wide");
 }

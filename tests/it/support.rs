@@ -1,10 +1,18 @@
 //! What several test modules need.
 
+use burn::tensor::Device;
 use chrono::{DateTime, TimeDelta, Utc};
+use grainstore::device::DeviceName;
 use grainstore::names::ContentId;
 use grainstore::schema::Table;
 use grainstore::store::rows::{ImageRow, LabelRow, Row};
 use grainstore::store::{Changes, Snapshot, Store, StoreOptions};
+
+/// Where models run in tests: the device named by `GRAINSTORE_TEST_DEVICE`, else the CPU.
+pub fn device() -> Device {
+    let name = std::env::var("GRAINSTORE_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    name.parse::<DeviceName>().unwrap().open().unwrap()
+}
 
 /// A store in a fresh directory, which lives as long as the guard.
 pub async fn new_store() -> (tempfile::TempDir, Store) {
