@@ -90,6 +90,8 @@ impl DeviceName {
         }
     }
 
+    // Deprecated upstream, and still the fastest way to a GPU for those who have libtorch.
+    #[cfg_attr(feature = "tch", allow(deprecated))]
     fn backend(self) -> Result<Device, String> {
         match self {
             Self::Cpu => Ok(Device::flex()),

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::{
-    ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput, Shard,
-    extract, extractor_row, pending_images,
+    DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions,
+    MaskOutput, Shard, extract, extractor_row, pending_images,
 };
 use grainstore::sam::{Checkpoint, ModelType};
 use grainstore::store::Store;
@@ -48,6 +48,9 @@ pub struct Args {
     /// Part i of n of the images, i from 0: for several processes or machines on one store.
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+    /// Commit whenever so many masks have come together, or 20 seconds have passed.
+    #[arg(long, default_value_t = DEFAULT_COMMIT_MASKS, value_name = "N")]
+    commit_masks: usize,
     /// Only say how many images are left to do.
     #[arg(long)]
     dry_run: bool,
@@ -148,7 +151,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let generator = MaskGenerator::new(sam, device, options, batch)?;
     let started = Instant::now();
     let progress = progress(global);
-    let extractor = Extractor::new(generator, row);
+    let extractor = Extractor::new(generator, row).with_commit_masks(args.commit_masks);
     let summary = extract(&store, extractor, &selection, progress.as_ref()).await?;
     report(&summary, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))

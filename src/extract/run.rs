@@ -21,10 +21,14 @@ use crate::{Error, Result};
 /// Photos that wait, decoded, for the model: enough that it never waits for them.
 const DECODED_AHEAD: usize = 4;
 
+/// Masks that are committed together, unless 20 seconds pass before there are as many.
+pub const DEFAULT_COMMIT_MASKS: usize = 4096;
+
 /// A model with its options, ready to extract, and the row that identifies it.
 pub struct Extractor {
     generator: MaskGenerator,
     row: ExtractorRow,
+    commit_masks: usize,
 }
 
 /// What an extraction did.
@@ -43,7 +47,20 @@ pub struct ExtractSummary {
 impl Extractor {
     /// An extractor: a generator, and what [`extractor_row`] made of its checkpoint and options.
     pub fn new(generator: MaskGenerator, row: ExtractorRow) -> Self {
-        Self { generator, row }
+        Self {
+            generator,
+            row,
+            commit_masks: DEFAULT_COMMIT_MASKS,
+        }
+    }
+
+    /// Commits whenever so many masks have come together, instead of [`DEFAULT_COMMIT_MASKS`].
+    #[must_use]
+    pub fn with_commit_masks(self, commit_masks: usize) -> Self {
+        Self {
+            commit_masks,
+            ..self
+        }
     }
 }
 
@@ -68,13 +85,17 @@ pub async fn extract(
     let pending = pending_images(&snapshot, &extractor.row.extractor_id, selection).await?;
     progress.start("images", Some(pending.len() as u64));
 
-    let Extractor { generator, row } = extractor;
+    let Extractor {
+        generator,
+        row,
+        commit_masks,
+    } = extractor;
     let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
     let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);
     let reading = tokio::spawn(read_ahead(pending, photos));
     let model = tokio::task::spawn_blocking(move || run_model(&generator, to_model, &results));
 
-    let mut sink = Sink::new(store, &row);
+    let mut sink = Sink::new(store, &row, commit_masks);
     while let Some((image, result)) = from_model.recv().await {
         match result {
             Ok(extracted) => sink.push(extracted).await?,

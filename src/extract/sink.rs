@@ -18,9 +18,8 @@ use crate::store::rows::{
 };
 use crate::store::{Changes, Snapshot, Store};
 
-/// A batch is committed once it holds this many masks,
-const BATCH_MASKS: usize = 4096;
-/// or is this old: at most so much work is lost to a kill.
+/// A batch is committed once it is this old, however few masks it holds: at most so much work is lost to
+/// a kill.
 const BATCH_AGE: Duration = Duration::from_secs(20);
 
 /// An image that went through the model.
@@ -43,16 +42,18 @@ struct Batch {
 pub(super) struct Sink<'a> {
     store: &'a Store,
     extractor: &'a ExtractorRow,
+    commit_masks: usize,
     batch: Batch,
     opened: Instant,
     summary: ExtractSummary,
 }
 
 impl<'a> Sink<'a> {
-    pub fn new(store: &'a Store, extractor: &'a ExtractorRow) -> Self {
+    pub fn new(store: &'a Store, extractor: &'a ExtractorRow, commit_masks: usize) -> Self {
         Self {
             store,
             extractor,
+            commit_masks,
             batch: Batch::default(),
             opened: Instant::now(),
             summary: ExtractSummary::default(),
@@ -103,7 +104,7 @@ impl<'a> Sink<'a> {
     }
 
     async fn flush_if_due(&mut self) -> Result<()> {
-        if self.batch.masks.len() >= BATCH_MASKS || self.opened.elapsed() >= BATCH_AGE {
+        if self.batch.masks.len() >= self.commit_masks || self.opened.elapsed() >= BATCH_AGE {
             self.flush().await?;
         }
         Ok(())

@@ -98,3 +98,47 @@ fn interpolation(from: usize, to: usize, device: &Device) -> Tensor<2> {
     }
     Tensor::from_data(TensorData::new(weights, [to, from]), device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_resized_as_torch_does() {
+        // torch.nn.functional.interpolate(table.T[None], size=to, mode="linear")[0].T, torch 2.9.0
+        let device = Device::flex();
+        let table = [[1.0, 4.0], [2.0, -1.0], [0.5, 3.0], [7.0, 2.0], [-3.0, 1.0]];
+        let table = Tensor::<2>::from_floats(table, &device);
+        let resized = |to: usize| -> Vec<f32> {
+            let resized = interpolation(5, to, &device).matmul(table.clone());
+            resized.into_data().iter::<f32>().collect()
+        };
+        let close = |found: Vec<f32>, expected: &[f32]| {
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            }
+        };
+        let three = [1.333_333, 2.333_333, 0.5, 3.0, 0.333_335, 1.333_333];
+        close(resized(3), &three);
+        let seven = [
+            1.0, 4.0, 1.571_429, 1.142_857, 1.571_428, 0.142_858, 0.5, 3.0, 5.142_858, 2.285_714,
+            2.714_285, 1.571_429, -3.0, 1.0,
+        ];
+        close(resized(7), &seven);
+    }
+
+    #[test]
+    fn a_grid_of_another_size_takes_the_resized_table() {
+        let device = Device::flex();
+        let table = Tensor::<2>::from_floats([[0.0], [2.0], [4.0], [6.0], [8.0]], &device);
+        let same = by_offset(table.clone(), 3);
+        assert_eq!(same.dims(), [3, 3, 1]);
+        // Query 0 and key 2 are two apart: the table's first row.
+        assert_eq!(same.slice([0..1, 2..3, 0..1]).into_scalar::<f32>(), 0.0);
+        let smaller = by_offset(table, 2);
+        assert_eq!(smaller.dims(), [2, 2, 1]);
+        let diagonal = smaller.slice([0..1, 0..1, 0..1]).into_scalar::<f32>();
+        assert!((diagonal - 4.0).abs() < 1e-6, "{diagonal}");
+    }
+}

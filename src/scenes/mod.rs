@@ -20,7 +20,7 @@ use background::Background;
 type Color = [f32; 3];
 
 /// Share of an object's pixels that objects drawn later leave visible.
-const VISIBLE: f64 = 0.45;
+const VISIBLE: f64 = 0.5;
 /// Places tried for an object before it is left out.
 const ATTEMPTS: usize = 12;
 /// Distance between an object's colour and the background's, root of the squared channel differences.
@@ -179,7 +179,7 @@ impl SceneGenerator {
 
     fn pose(&mut self, kind: Kind, size: Size, background: &Background) -> Pose {
         let (height, width) = (f64::from(size.height), f64::from(size.width));
-        let radius = height.min(width) * self.between(0.13, 0.32);
+        let radius = height.min(width) * self.between(0.15, 0.36);
         let margin = 0.7 * radius;
         let main = self.color_apart_from(&background.colors);
         Pose {

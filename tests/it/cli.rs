@@ -270,34 +270,33 @@ fn help_has_examples_and_a_closed_pipe_is_no_error() {
     assert!(output.stderr.is_empty());
 }
 
-const EVERYTHING: [&str; 3] = [
+const INGESTED: [&str; 3] = [
     "SELECT image_id, file_name, width, height, source, dataset FROM images ORDER BY image_id",
     "SELECT image_id, dataset, label, origin FROM labels ORDER BY image_id, label",
     "SELECT item, reason FROM failures ORDER BY item",
 ];
 
-#[test]
-fn kill_9_at_random_moments_loses_and_doubles_nothing() {
-    const KILLS: u32 = 20;
-    let dir = tempfile::tempdir().unwrap();
-    let photos = photos(dir.path(), 400);
-    std::fs::write(photos.join("cat/bad.jpg"), "x").unwrap();
-    let ingest = [
-        "ingest",
-        "images",
-        photos.to_str().unwrap(),
-        "--commit-rows",
-        "20",
-    ];
+const EXTRACTED: [&str; 3] = [
+    "SELECT image_id, mask_index, rle, area, predicted_iou, stability_score, mask_output FROM masks
+     ORDER BY image_id, mask_index",
+    "SELECT image_id, masks FROM extractions ORDER BY image_id",
+    "SELECT extractor_id, model_type, options FROM extractors",
+];
 
-    let undisturbed = Program {
-        store: dir.path().join("undisturbed"),
-    };
+/// Runs `command` and kills it, 20 times over, at moments of a run's length; the store must be healthy
+/// each time, and in the end, after a run that is left alone, answer `queries` as a store does in which
+/// nothing was killed.
+fn kill_9_at_random_moments(
+    [program, undisturbed]: [&Program; 2],
+    command: &[&str],
+    code: i32,
+    queries: &[&str],
+) {
+    const KILLS: u32 = 20;
     let started = Instant::now();
-    undisturbed.expect(2, &ingest);
+    undisturbed.expect(code, command);
     let whole = started.elapsed();
 
-    let program = program(dir.path());
     let mut random = u64::from(std::process::id()) | 1;
     let (mut died, mut checked) = (0, 0);
     for _ in 0..KILLS {
@@ -307,7 +306,7 @@ fn kill_9_at_random_moments_loses_and_doubles_nothing() {
         random ^= random << 17;
         let moment = whole.mul_f64((random % 1000) as f64 / 1000.0);
         let mut child = program
-            .command(&ingest)
+            .command(command)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -324,14 +323,51 @@ fn kill_9_at_random_moments_loses_and_doubles_nothing() {
     assert!(died > 0, "no run was killed midway");
     assert!(checked > 0, "no run left a store");
 
-    program.expect(2, &ingest);
+    program.expect(code, command);
     assert!(program.expect(0, &["check"]).starts_with("healthy"));
-    for query in EVERYTHING {
-        assert_eq!(
-            program.expect(0, &["sql", query]),
-            undisturbed.expect(0, &["sql", query])
-        );
+    for query in queries {
+        let expected = undisturbed.expect(0, &["sql", query]);
+        assert!(expected.lines().count() > 1, "{query}");
+        assert_eq!(program.expect(0, &["sql", query]), expected);
     }
+}
+
+#[test]
+fn kill_9_while_ingesting_loses_and_doubles_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = photos(dir.path(), 400);
+    std::fs::write(photos.join("cat/bad.jpg"), "x").unwrap();
+    let photos = photos.to_str().unwrap();
+    let ingest = ["ingest", "images", photos, "--commit-rows", "20"];
+    let undisturbed = Program {
+        store: dir.path().join("undisturbed"),
+    };
+    kill_9_at_random_moments([&program(dir.path()), &undisturbed], &ingest, 2, &INGESTED);
+}
+
+#[test]
+fn kill_9_while_extracting_loses_and_doubles_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = photos(dir.path(), 60);
+    let undisturbed = Program {
+        store: dir.path().join("undisturbed"),
+    };
+    let program = program(dir.path());
+    for program in [&program, &undisturbed] {
+        program.expect(0, &["init", "--embedding-dim", "128"]);
+        program.expect(0, &["ingest", "images", photos.to_str().unwrap()]);
+    }
+    let checkpoint = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/extract/sharp.safetensors"
+    );
+    let mut extract = vec!["extract", "--checkpoint", checkpoint];
+    extract.extend(["--points-per-side", "2", "--commit-masks", "12"]);
+    kill_9_at_random_moments([&program, &undisturbed], &extract, 0, &EXTRACTED);
+    assert_eq!(
+        program.expect(0, &["sql", "SELECT count(*) AS n FROM masks"]),
+        "n\n240\n"
+    );
 }
 
 #[test]

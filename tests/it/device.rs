@@ -4,7 +4,9 @@ use std::path::Path;
 
 use burn::tensor::Tensor;
 use grainstore::device::Precision;
-use grainstore::sam::{Checkpoint, PreparedImage, Prompts, Sam};
+use grainstore::sam::{Checkpoint, PreparedImage, Prompts, Sam, WeightPrecision, save};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 use crate::support::device;
 
@@ -59,5 +61,40 @@ fn half_precision_gives_nearly_the_same() {
             println!("{precision}: {apart:.1e}");
             assert!(apart > 0.0 && apart < tolerance, "{precision}: {apart}");
         }
+    }
+}
+
+#[test]
+fn a_bf16_checkpoint_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    let (full, half) = (dir.path().join("f32"), dir.path().join("bf16"));
+    let exact = model(Precision::F32);
+    save(&exact, &full, WeightPrecision::F32).unwrap();
+    let bytes = std::fs::read(&full).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    // The upper half of an f32 is its bf16, rounded towards 0.
+    let cut: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let (values, _) = tensor.data().as_chunks::<4>();
+            let upper: Vec<u8> = values.iter().flat_map(|it| [it[2], it[3]]).collect();
+            (name.to_owned(), tensor.shape().to_vec(), upper)
+        })
+        .collect();
+    let views = cut.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(Dtype::BF16, shape.clone(), data).unwrap();
+        (name.as_str(), view)
+    });
+    safetensors::serialize_to_file(views, None, &half).unwrap();
+
+    let loaded = Checkpoint::open(&half).unwrap().load(&device()).unwrap();
+    let weight = |sam: &Sam| values(sam.mask_decoder.mask_tokens.weight.val());
+    let (exact, loaded) = (weight(&exact), weight(&loaded));
+    assert_ne!(exact, loaded);
+    for (exact, loaded) in exact.iter().zip(loaded) {
+        assert!(
+            (exact - loaded).abs() <= exact.abs() / 128.0,
+            "{exact} {loaded}"
+        );
     }
 }

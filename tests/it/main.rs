@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod cli;
+mod demo_model;
 mod device;
 mod extract;
 mod geometry;

@@ -1,0 +1,372 @@
+//! Trains the small Segment Anything that the demo uses, on generated scenes.
+//!
+//! ```text
+//! cargo run --release --example pretrain_demo_sam -- examples/demo/sam_demo.safetensors
+//! cargo run --release --example pretrain_demo_sam -- examples/demo/sam_demo.safetensors --only-measure
+//! ```
+//!
+//! The model is SAM's in a small configuration. A step takes some scenes, clicks on objects and on the
+//! background, and asks for the pixels of what was clicked. The loss is SAM's: focal (x 20) and dice on
+//! the best of the three multimask outputs, the same on the single-mask output, and the squared error of
+//! the predicted IoU.
+//!
+//! SAM's encoder was trained by itself first, as a masked autoencoder. Here, after some steps, a linear
+//! layer on the image embedding has to say of each pixel whether it is of an object, where that object's
+//! middle lies, and its colour; it is thrown away in the end. (Told from the start, a model finds all
+//! objects at once and is slow to learn that it was asked for one.) Kinds of objects are never told.
+//!
+//! At the end, and with `--only-measure`, the model is measured on scenes it never saw: one click on the
+//! innermost pixel of each object.
+
+mod init;
+mod loss;
+mod measure;
+mod sample;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::grad_clipping::GradientClippingConfig;
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData};
+use grainstore::sam::{
+    self, Checkpoint, DecoderConfig, EncoderConfig, Prompts, Sam, SamConfig, VitConfig,
+    WeightPrecision,
+};
+use grainstore::scenes::SceneGenerator;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use loss::{dense_loss, dice_loss, focal_loss, true_iou};
+use sample::{Clicks, cell_by_cell, dense_targets};
+
+/// Large tensors come and go all the time: with the system's allocator each is paged in anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Numbers of a pixel that the dense layer tells.
+const DENSE: usize = 12;
+/// Weight of the dense loss.
+const DENSE_WEIGHT: f32 = 0.2;
+
+fn config() -> SamConfig {
+    SamConfig {
+        image_size: 256,
+        encoder: EncoderConfig::Vit(VitConfig {
+            embed_dim: 128,
+            depth: 5,
+            heads: 4,
+            mlp_ratio: 4,
+            window_size: 8,
+            global_attention_blocks: vec![1, 3, 4],
+        }),
+        prompt_dim: 256,
+        mask_channels: 16,
+        decoder: DecoderConfig {
+            mlp_dim: 256,
+            iou_head_hidden: 64,
+            ..DecoderConfig::default()
+        },
+    }
+}
+
+struct Options {
+    file: PathBuf,
+    only_measure: bool,
+    steps: usize,
+    images: usize,
+    prompts: usize,
+    seed: u64,
+    learning_rate: f64,
+    /// Steps before the dense loss joins.
+    dense_from: usize,
+}
+
+impl Options {
+    fn parse() -> Result<Self> {
+        let mut args = std::env::args().skip(1);
+        let file = args
+            .next()
+            .context("usage: pretrain_demo_sam FILE [--steps N]")?;
+        let mut options = Self {
+            file: file.into(),
+            only_measure: false,
+            steps: 2400,
+            images: 8,
+            prompts: 6,
+            seed: 1,
+            learning_rate: 8e-4,
+            dense_from: 500,
+        };
+        while let Some(name) = args.next() {
+            if name == "--only-measure" {
+                options.only_measure = true;
+                continue;
+            }
+            let value = args
+                .next()
+                .with_context(|| format!("'{name}' needs a value"))?;
+            match name.as_str() {
+                "--steps" => options.steps = value.parse()?,
+                "--dense-from" => options.dense_from = value.parse()?,
+                "--images" => options.images = value.parse()?,
+                "--prompts" => options.prompts = value.parse()?,
+                "--seed" => options.seed = value.parse()?,
+                "--learning-rate" => options.learning_rate = value.parse()?,
+                _ => bail!("unknown option '{name}'"),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Rises over the first steps, then falls along a cosine.
+    fn learning_rate(&self, step: usize) -> f64 {
+        let risen = ((step + 1) as f64 / 100.0).min(1.0);
+        let done = step as f64 / self.steps as f64;
+        let falling = 0.02 + 0.98 * 0.5 * (1.0 + (done * std::f64::consts::PI).cos());
+        self.learning_rate * falling * risen
+    }
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse()?;
+    if !options.only_measure {
+        let started = Instant::now();
+        let model = train(&options)?;
+        if let Some(parent) = options.file.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        sam::save(&model, &options.file, WeightPrecision::F16)?;
+        println!(
+            "{} steps of {} images x {} clicks in {:.1} min",
+            options.steps,
+            options.images,
+            options.prompts,
+            started.elapsed().as_secs_f64() / 60.0
+        );
+    }
+    print_measures(&options.file)
+}
+
+fn train(options: &Options) -> Result<Sam> {
+    let device = Device::flex().autodiff();
+    device.seed(options.seed);
+    let sam = init::start(config().init(&device)?, &device)?;
+    println!("{} parameters", sam.num_params());
+    let dense = LinearConfig::new(config().prompt_dim, 16 * DENSE).init(&device);
+    // A parameter that a step has no use for must not ask for gradients: burn keeps what hangs on it.
+    let mut model = Trainee {
+        sam: without_box_and_mask_prompts(sam),
+        dense: dense.clone().no_grad(),
+    };
+    let mut optimizer = AdamWConfig::new()
+        .with_weight_decay(0.02)
+        .with_epsilon(1e-8)
+        .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
+        .init();
+    let bar = ProgressBar::new(options.steps as u64).with_style(ProgressStyle::with_template(
+        "{bar:30} {pos}/{len} steps, {per_sec}, {eta} left  {msg}",
+    )?);
+    let mut smooth = Losses::default();
+    let started = Instant::now();
+    for step in 0..options.steps {
+        if step == options.dense_from {
+            model.dense = dense.clone();
+        }
+        // One thread an image: they share nothing but the weights they start from.
+        let gradients = std::thread::scope(|scope| {
+            let running: Vec<_> = (0..options.images)
+                .map(|image| {
+                    let model = model.clone().fork(&device);
+                    let seed = options.seed << 32 | (step * options.images + image) as u64;
+                    scope.spawn(move || gradients_of(&model, seed, step, options))
+                })
+                .collect();
+            let joined = running.into_iter().map(|image| {
+                image
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            joined.collect::<Result<Vec<_>>>()
+        })?;
+        let mut sum = GradientsAccumulator::new();
+        let mut losses = Losses::default();
+        for (gradients, loss) in gradients {
+            sum.accumulate(&model, gradients);
+            losses.add(&loss, 1.0 / options.images as f32);
+        }
+        ensure!(
+            losses.total().is_finite(),
+            "step {step}: the loss is {losses:?}"
+        );
+        smooth.blend(&losses, if step == 0 { 1.0 } else { 0.02 });
+        let rate = options.learning_rate(step);
+        model = optimizer.step(rate, model, sum.grads());
+        bar.inc(1);
+        if step % 20 == 19 {
+            bar.set_message(smooth.to_string());
+        }
+        if step % 100 == 99 {
+            let minutes = started.elapsed().as_secs_f64() / 60.0;
+            println!("step {}: {smooth} ({minutes:.1} min)", step + 1);
+        }
+        if step % 400 == 399 {
+            sam::save(&model.sam.valid(), &options.file, WeightPrecision::F16)?;
+        }
+    }
+    bar.finish();
+    Ok(model.sam.valid())
+}
+
+/// Training clicks on points alone, so what embeds boxes and masks stays as it is.
+fn without_box_and_mask_prompts(mut sam: Sam) -> Sam {
+    let prompts = &mut sam.prompt_encoder;
+    prompts.mask_downscaling = prompts.mask_downscaling.clone().no_grad();
+    for corner in prompts.point_embeddings.iter_mut().skip(2) {
+        *corner = corner.clone().no_grad();
+    }
+    sam
+}
+
+/// The model, and what only training needs.
+#[derive(Module, Debug)]
+struct Trainee {
+    sam: Sam,
+    /// From a cell of the image embedding to what its pixels show.
+    dense: Linear,
+}
+
+/// Parts of the loss, means over a step's clicks.
+#[derive(Debug, Default)]
+struct Losses {
+    dense: f32,
+    multimask: f32,
+    single: f32,
+    iou_error: f32,
+    /// IoU of the best of the three masks: not a loss, but what it should bring about.
+    best_iou: f32,
+}
+
+impl Losses {
+    fn total(&self) -> f32 {
+        self.dense + self.multimask + self.single + self.iou_error
+    }
+
+    fn parts(&mut self) -> [&mut f32; 5] {
+        [
+            &mut self.dense,
+            &mut self.multimask,
+            &mut self.single,
+            &mut self.iou_error,
+            &mut self.best_iou,
+        ]
+    }
+
+    fn add(&mut self, other: &Self, weight: f32) {
+        let other = [
+            other.dense,
+            other.multimask,
+            other.single,
+            other.iou_error,
+            other.best_iou,
+        ];
+        for (part, other) in self.parts().into_iter().zip(other) {
+            *part += weight * other;
+        }
+    }
+
+    fn blend(&mut self, other: &Self, weight: f32) {
+        self.parts()
+            .into_iter()
+            .for_each(|part| *part *= 1.0 - weight);
+        self.add(other, weight);
+    }
+}
+
+impl std::fmt::Display for Losses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "dense {:.3}, multimask {:.3}, single {:.3}, iou error {:.4}, best IoU {:.3}",
+            self.dense, self.multimask, self.single, self.iou_error, self.best_iou
+        )
+    }
+}
+
+/// Gradients of the loss on one scene, as its share of a step's loss.
+fn gradients_of(
+    model: &Trainee,
+    seed: u64,
+    step: usize,
+    options: &Options,
+) -> Result<(GradientsParams, Losses)> {
+    let mut generator = SceneGenerator::new(seed);
+    let size = generator.size(measure::LONGEST);
+    let count = generator.count(1..=6);
+    let kinds = generator.kinds(count);
+    let scene = generator.scene(size, &kinds);
+    let (sam, low_res) = (&model.sam, model.sam.config().low_res_size());
+    let clicks = Clicks::draw(&scene, &mut generator, options.prompts, sam.config())?;
+    let device = Device::flex().autodiff();
+    let shown = dense_targets(&scene, &clicks.image, low_res);
+    let embedding = sam.encode_image(clicks.image.into_tensor(&device));
+
+    let pixels = low_res * low_res;
+    let tensor = |values: Vec<f32>, shape: [usize; 2]| {
+        Tensor::<2>::from_data(TensorData::new(values, shape), &device)
+    };
+    let mut losses = Losses::default();
+    let mut dense = None;
+    if step >= options.dense_from {
+        let [_, dim, rows, columns] = embedding.dims();
+        let cells = embedding.clone().reshape([dim, rows * columns]);
+        let loss = dense_loss(
+            model
+                .dense
+                .forward(cells.transpose())
+                .reshape([pixels, DENSE]),
+            tensor(shown, [pixels, DENSE]),
+            tensor(cell_by_cell(&clicks.valid, low_res), [pixels, 1]),
+        );
+        losses.dense = loss.clone().into_scalar();
+        dense = Some(loss * DENSE_WEIGHT);
+    }
+    let prompts = Prompts::single_points(&clicks.points, &device);
+    let output = sam.decode(embedding, &prompts);
+    let [count, outputs, ..] = output.masks.dims();
+    let logits = output.masks.reshape([count, outputs, pixels]);
+    let targets = tensor(clicks.targets, [count, pixels]).unsqueeze_dim::<3>(1);
+    let valid = tensor(clicks.valid, [1, pixels]).unsqueeze_dim::<3>(1);
+
+    let focal = focal_loss(logits.clone(), targets.clone(), valid.clone());
+    let loss = focal * 20.0 + dice_loss(logits.clone(), targets.clone(), valid.clone());
+    let single = loss.clone().narrow(1, 0, 1).mean();
+    let multimask = loss.narrow(1, 1, outputs - 1).min_dim(1).mean();
+    let iou = true_iou(logits, targets, valid);
+    let iou_error = (output.iou - iou.clone()).square().mean();
+    let best = iou.narrow(1, 1, outputs - 1).max_dim(1).mean();
+    losses.multimask = multimask.clone().into_scalar();
+    losses.single = single.clone().into_scalar();
+    losses.iou_error = iou_error.clone().into_scalar();
+    losses.best_iou = best.into_scalar();
+    let mut total = multimask + single + iou_error;
+    if let Some(dense) = dense {
+        total = total + dense;
+    }
+    let total = total / options.images as f32;
+    Ok((GradientsParams::from_grads(total.backward(), model), losses))
+}
+
+/// Prints the mean IoU over unseen scenes, at the size of the photo.
+fn print_measures(file: &Path) -> Result<()> {
+    let model = Checkpoint::open(file)?.load(&Device::flex())?;
+    println!("{}", measure::over_unseen_scenes(&model, 100)?);
+    println!(
+        "{}: {} bytes",
+        file.display(),
+        std::fs::metadata(file)?.len()
+    );
+    Ok(())
+}
