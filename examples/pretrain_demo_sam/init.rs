@@ -5,7 +5,7 @@
 //! starts as the patch's cosine transform, each coefficient scaled to unit variance over some scenes, and
 //! the position embedding as the sines and cosines that masked autoencoders have.
 
-use std::f32::consts::PI;
+use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
 use anyhow::{Result, bail};
 use burn::module::Param;
@@ -19,7 +19,7 @@ const SCENES: usize = 40;
 /// Brightness and two colour differences, orthonormal.
 const COLORS: [[f32; 3]; 3] = [
     [0.577_350, 0.577_350, 0.577_350],
-    [0.707_107, -0.707_107, 0.0],
+    [FRAC_1_SQRT_2, -FRAC_1_SQRT_2, 0.0],
     [0.408_248, 0.408_248, -0.816_497],
 ];
 

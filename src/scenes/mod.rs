@@ -383,9 +383,9 @@ mod tests {
             let scene = generator.scene(SIZE, &kinds);
             assert!(!scene.objects.is_empty());
             let background = scene.background();
-            for at in 0..background.len() {
+            for (at, free) in background.iter().enumerate() {
                 let owners: u8 = scene.objects.iter().map(|object| object.mask[at]).sum();
-                assert_eq!(owners + background[at], 1, "pixel {at}");
+                assert_eq!(owners + free, 1, "pixel {at}");
             }
             for object in &scene.objects {
                 let seen = object.area() as f64;
