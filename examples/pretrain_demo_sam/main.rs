@@ -93,7 +93,7 @@ impl Options {
         let mut options = Self {
             file: file.into(),
             only_measure: false,
-            steps: 2400,
+            steps: 2300,
             images: 8,
             prompts: 6,
             seed: 1,
