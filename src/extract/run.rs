@@ -45,7 +45,7 @@ pub struct ExtractSummary {
 }
 
 impl Extractor {
-    /// An extractor: a generator, and what [`extractor_row`] made of its checkpoint and options.
+    /// An extractor: a generator, and what [`extractor_row`](super::extractor_row) made of its checkpoint and options.
     pub fn new(generator: MaskGenerator, row: ExtractorRow) -> Self {
         Self {
             generator,
