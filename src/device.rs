@@ -11,6 +11,7 @@ use std::str::FromStr;
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::names::one_of;
 use crate::{Error, Result};
 
 /// A device by its name on the command line.
@@ -161,17 +162,9 @@ impl Precision {
 impl FromStr for Precision {
     type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "f32" => Ok(Self::F32),
-            "bf16" => Ok(Self::Bf16),
-            "f16" => Ok(Self::F16),
-            _ => Err(Error::InvalidOption {
-                what: "precision",
-                value: name.to_owned(),
-                expected: "f32, bf16 or f16".to_owned(),
-            }),
-        }
+    fn from_str(text: &str) -> Result<Self> {
+        let words = [("f32", Self::F32), ("bf16", Self::Bf16), ("f16", Self::F16)];
+        one_of("precision", text, &words)
     }
 }
 

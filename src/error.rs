@@ -4,10 +4,12 @@
 //! was found. The text is lower-case, values stand in quotes, and where a user can do something about
 //! it the text says what.
 
+mod head;
 mod sam;
 
 use std::path::PathBuf;
 
+pub use head::HeadError;
 pub use sam::SamError;
 
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -519,6 +521,10 @@ pub enum Error {
     /// A model, its weights or its input cannot be used.
     #[error(transparent)]
     Sam(#[from] SamError),
+
+    /// A class set or a head cannot be used, or found.
+    #[error(transparent)]
+    Head(#[from] HeadError),
 
     /// Lance failed.
     #[error("lance: {}", without_code_places(&.0.to_string()))]

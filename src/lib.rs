@@ -10,7 +10,8 @@
 //! ```
 //!
 //! This version holds the ground floor: the tables ([`schema`]), the [`store`], mask [`geometry`],
-//! [`ingest`] and [`sql`]. Extraction, heads, annotation, evaluation and export stand on it.
+//! [`ingest`] and [`sql`], [`extract`]ion with Segment Anything ([`sam`]), and [`head`]s trained on its
+//! masks. Annotation, evaluation and export stand on these.
 //!
 //! ```
 //! use grainstore::ingest::{self, IngestOptions, LabelSource, Source};
@@ -50,17 +51,20 @@
 //! - L0 [`error`], [`names`], [`progress`], [`geometry`], [`photo`], [`coco`],
 //!   [`scenes`]
 //! - L1 [`schema`], [`store`], [`sql`]
-//! - L2 [`device`], [`sam`]
+//! - L2 [`classes`], [`device`], [`sam`]
 //! - L3 [`ingest`]
 //! - L4 [`extract`]
+//! - L5 [`head`]
 //!
 //! The program (`main.rs`, `cli/`) uses only what is public here.
 
+pub mod classes;
 pub mod coco;
 pub mod device;
 pub mod error;
 pub mod extract;
 pub mod geometry;
+pub mod head;
 pub mod ingest;
 pub mod names;
 pub mod photo;

@@ -4,18 +4,25 @@
 //! so a plain start spends most of a short training on what is known beforehand. Here the patch embedding
 //! starts as the patch's cosine transform, each coefficient scaled to unit variance over some scenes, and
 //! the position embedding as the sines and cosines that masked autoencoders have.
+//!
+//! Attention starts with the same weights for queries and keys, so that what is alike or in one place attends
+//! to each other (Trockman and Kolter, "Mimetic Initialization of Self-Attention Layers", 2023), and values pass
+//! through it nearly as they are. A click's token then sees the place that was clicked from the first step.
 
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
 use anyhow::{Result, bail};
 use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorData};
-use grainstore::sam::{ImageEncoder, PATCH_SIZE, PreparedImage, Sam};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use grainstore::sam::{DecoderAttention, ImageEncoder, PATCH_SIZE, PreparedImage, Sam};
 use grainstore::scenes::SceneGenerator;
 
 /// Seed of the scenes that coefficients are scaled by.
 const SEED: u64 = 1 << 50;
 const SCENES: usize = 40;
+/// Variance of queries' and keys' weights, times the number of channels.
+const ENCODER_GAIN: f64 = 1.0;
+const DECODER_GAIN: f64 = 2.0;
 /// Brightness and two colour differences, orthonormal.
 const COLORS: [[f32; 3]; 3] = [
     [0.577_350, 0.577_350, 0.577_350],
@@ -38,7 +45,45 @@ pub fn start(mut sam: Sam, device: &Device) -> Result<Sam> {
     encoder.patch_embed.proj.bias = Some(Param::from_tensor(bias));
     let positions = TensorData::new(positions(grid, dim), [1, grid, grid, dim]);
     encoder.pos_embed = Param::from_tensor(Tensor::<4>::from_data(positions, device));
+    for block in &mut encoder.blocks {
+        let weight = block.attn.qkv.weight.val();
+        let [dim, three] = weight.dims();
+        let queries = random([dim, dim], ENCODER_GAIN / dim as f64, device);
+        let values = weight.narrow(1, 2 * dim, three - 2 * dim);
+        let tied = Tensor::cat(vec![queries.clone(), queries, values], 1);
+        block.attn.qkv.weight = Param::from_tensor(tied.detach());
+    }
+    let transformer = &mut sam.mask_decoder.transformer;
+    let mut cross = vec![&mut transformer.final_attn_token_to_image];
+    for layer in &mut transformer.layers {
+        let dim = tie(&mut layer.self_attn, device);
+        let same = Tensor::<2>::eye(dim, device);
+        layer.self_attn.v_proj.weight = Param::from_tensor(same.clone().detach());
+        layer.self_attn.out_proj.weight = Param::from_tensor(same.detach());
+        cross.push(&mut layer.cross_attn_token_to_image);
+        cross.push(&mut layer.cross_attn_image_to_token);
+    }
+    for attention in cross {
+        tie(attention, device);
+        let [dim, inner] = attention.v_proj.weight.val().dims();
+        let values = random([dim, inner], 1.0 / inner as f64, device);
+        attention.v_proj.weight = Param::from_tensor(values.clone().detach());
+        attention.out_proj.weight = Param::from_tensor((values.transpose() * 0.5).detach());
+    }
     Ok(sam)
+}
+
+/// Gives keys the weights of queries, so that what is alike attends to each other.
+fn tie(attention: &mut DecoderAttention, device: &Device) -> usize {
+    let [dim, inner] = attention.q_proj.weight.val().dims();
+    let weight = random([dim, inner], DECODER_GAIN / dim as f64, device);
+    attention.q_proj.weight = Param::from_tensor(weight.clone().detach());
+    attention.k_proj.weight = Param::from_tensor(weight.detach());
+    dim
+}
+
+fn random(shape: [usize; 2], variance: f64, device: &Device) -> Tensor<2> {
+    Tensor::random(shape, Distribution::Normal(0.0, variance.sqrt()), device)
 }
 
 /// Patterns of a patch, each orthonormal to the others, the smoothest first: half of them of brightness, a

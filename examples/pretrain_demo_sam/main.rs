@@ -28,9 +28,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::grad_clipping::GradientClippingConfig;
-use burn::module::Module;
+use burn::module::{Module, ParamGroup};
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::{
+    AdamWConfig, AdjustLrFn, GradientsAccumulator, GradientsParams, ModuleOptimizer, MuonConfig,
+};
 use burn::tensor::{Device, Tensor, TensorData};
 use grainstore::sam::{
     self, Checkpoint, DecoderConfig, EncoderConfig, Prompts, Sam, SamConfig, VitConfig,
@@ -93,12 +96,12 @@ impl Options {
         let mut options = Self {
             file: file.into(),
             only_measure: false,
-            steps: 2300,
+            steps: 4000,
             images: 8,
             prompts: 6,
             seed: 1,
-            learning_rate: 8e-4,
-            dense_from: 500,
+            learning_rate: 1.2e-3,
+            dense_from: 400,
         };
         while let Some(name) = args.next() {
             if name == "--only-measure" {
@@ -161,31 +164,44 @@ fn train(options: &Options) -> Result<Sam> {
         sam: without_box_and_mask_prompts(sam),
         dense: dense.clone().no_grad(),
     };
-    let mut optimizer = AdamWConfig::new()
-        .with_weight_decay(0.02)
-        .with_epsilon(1e-8)
-        .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
-        .init();
+    let mut optimizer = optimizer()?;
     let bar = ProgressBar::new(options.steps as u64).with_style(ProgressStyle::with_template(
         "{bar:30} {pos}/{len} steps, {per_sec}, {eta} left  {msg}",
     )?);
+    // Kernels that split their work over threads would wait for each other more than they work: each
+    // worker has the threads' pool to itself.
+    let workers = (0..std::thread::available_parallelism()?.get())
+        .map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build())
+        .collect::<Result<Vec<_>, _>>()?;
     let mut smooth = Losses::default();
     let started = Instant::now();
     for step in 0..options.steps {
         if step == options.dense_from {
             model.dense = dense.clone();
         }
-        // One thread an image: they share nothing but the weights they start from.
+        // Images share nothing but the weights they start from.
         let gradients = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..options.images)
-                .map(|image| {
-                    let model = model.clone().fork(&device);
-                    let seed = options.seed << 32 | (step * options.images + image) as u64;
-                    scope.spawn(move || gradients_of(&model, seed, step, options))
+            let running: Vec<_> = workers
+                .iter()
+                .enumerate()
+                .map(|(worker, pool)| {
+                    let images = (worker..options.images).step_by(workers.len());
+                    let (model, device) = (&model, &device);
+                    scope.spawn(move || {
+                        pool.install(|| {
+                            images
+                                .map(|image| {
+                                    let model = model.clone().fork(device);
+                                    let scene = (step * options.images + image) as u64;
+                                    gradients_of(&model, options.seed << 32 | scene, step, options)
+                                })
+                                .collect::<Vec<_>>()
+                        })
+                    })
                 })
                 .collect();
-            let joined = running.into_iter().map(|image| {
-                image
+            let joined = running.into_iter().flat_map(|worker| {
+                worker
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
@@ -195,13 +211,14 @@ fn train(options: &Options) -> Result<Sam> {
         let mut losses = Losses::default();
         for (gradients, loss) in gradients {
             sum.accumulate(&model, gradients);
-            losses.add(&loss, 1.0 / options.images as f32);
+            losses.combine(1.0, &loss, 1.0 / options.images as f32);
         }
         ensure!(
             losses.total().is_finite(),
             "step {step}: the loss is {losses:?}"
         );
-        smooth.blend(&losses, if step == 0 { 1.0 } else { 0.02 });
+        let new = if step == 0 { 1.0 } else { 0.02 };
+        smooth.combine(1.0 - new, &losses, new);
         let rate = options.learning_rate(step);
         model = optimizer.step(rate, model, sum.grads());
         bar.inc(1);
@@ -218,6 +235,26 @@ fn train(options: &Options) -> Result<Sam> {
     }
     bar.finish();
     Ok(model.sam.valid())
+}
+
+/// Muon for the matrices inside the model, whose steps it makes equally long in all directions; AdamW for all else.
+fn optimizer() -> Result<ModuleOptimizer> {
+    let matrices = ParamGroup::from_any_regexes(vec![
+        r"(qkv|proj|q_proj|k_proj|v_proj|out_proj|lin1|lin2|layers\.\d+)\.weight$",
+    ])
+    .map_err(|err| anyhow::anyhow!("{err:?}"))?
+    .exclude(ParamGroup::from_predicate("patch_embed"));
+    let muon = MuonConfig::new()
+        .with_weight_decay(Some(WeightDecayConfig::new(0.02)))
+        .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW)
+        .build();
+    let others = AdamWConfig::new()
+        .with_beta_2(0.98)
+        .with_weight_decay(0.02)
+        .with_epsilon(1e-8)
+        .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
+        .init();
+    Ok(others.with_group(matrices, muon, None))
 }
 
 /// Training clicks on points alone, so what embeds boxes and masks stays as it is.
@@ -254,34 +291,16 @@ impl Losses {
         self.dense + self.multimask + self.single + self.iou_error
     }
 
-    fn parts(&mut self) -> [&mut f32; 5] {
-        [
-            &mut self.dense,
-            &mut self.multimask,
-            &mut self.single,
-            &mut self.iou_error,
-            &mut self.best_iou,
-        ]
-    }
-
-    fn add(&mut self, other: &Self, weight: f32) {
-        let other = [
-            other.dense,
-            other.multimask,
-            other.single,
-            other.iou_error,
-            other.best_iou,
-        ];
-        for (part, other) in self.parts().into_iter().zip(other) {
-            *part += weight * other;
+    fn combine(&mut self, own: f32, other: &Self, weight: f32) {
+        for (part, other) in [
+            (&mut self.dense, other.dense),
+            (&mut self.multimask, other.multimask),
+            (&mut self.single, other.single),
+            (&mut self.iou_error, other.iou_error),
+            (&mut self.best_iou, other.best_iou),
+        ] {
+            *part = own * *part + weight * other;
         }
-    }
-
-    fn blend(&mut self, other: &Self, weight: f32) {
-        self.parts()
-            .into_iter()
-            .for_each(|part| *part *= 1.0 - weight);
-        self.add(other, weight);
     }
 }
 
@@ -310,7 +329,7 @@ fn gradients_of(
     let (sam, low_res) = (&model.sam, model.sam.config().low_res_size());
     let clicks = Clicks::draw(&scene, &mut generator, options.prompts, sam.config())?;
     let device = Device::flex().autodiff();
-    let shown = dense_targets(&scene, &clicks.image, low_res);
+    let shown = (step >= options.dense_from).then(|| dense_targets(&scene, &clicks.image, low_res));
     let embedding = sam.encode_image(clicks.image.into_tensor(&device));
 
     let pixels = low_res * low_res;
@@ -319,7 +338,7 @@ fn gradients_of(
     };
     let mut losses = Losses::default();
     let mut dense = None;
-    if step >= options.dense_from {
+    if let Some(shown) = shown {
         let [_, dim, rows, columns] = embedding.dims();
         let cells = embedding.clone().reshape([dim, rows * columns]);
         let loss = dense_loss(

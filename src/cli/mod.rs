@@ -4,8 +4,10 @@
 //! items. A closed pipe is success.
 
 mod check;
+mod classes;
 mod completions;
 mod extract;
+mod heads;
 mod ingest;
 mod init;
 mod output;
@@ -14,6 +16,7 @@ mod query;
 mod schema;
 mod sql;
 mod store;
+mod train;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -37,6 +40,9 @@ const EXAMPLES: &str = "\
 Examples:
   grainstore ingest images photos/ --dataset web
   grainstore ingest coco --annotations instances_val2017.json --images val2017/ --split val
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth
+  grainstore classes add all --from labels
+  grainstore train --name fine --classes all
   grainstore sql \"SELECT label, count(*) FROM labels GROUP BY label\"
   grainstore query review/datasets
   grainstore check
@@ -73,6 +79,11 @@ enum Command {
     #[command(subcommand)]
     Ingest(ingest::Args),
     Extract(extract::Args),
+    #[command(subcommand)]
+    Classes(classes::Args),
+    Train(train::Args),
+    #[command(subcommand)]
+    Heads(heads::Args),
     Sql(sql::Args),
     Query(query::Args),
     Check(check::Args),
@@ -151,6 +162,9 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Init(args) => init::run(args, global).await,
         Command::Ingest(args) => ingest::run(args, global).await,
         Command::Extract(args) => extract::run(args, global).await,
+        Command::Classes(args) => classes::run(args, global).await,
+        Command::Train(args) => train::run(args, global).await,
+        Command::Heads(args) => heads::run(args, global).await,
         Command::Sql(args) => sql::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,
         Command::Check(args) => check::run(args, global).await,

@@ -13,6 +13,8 @@ const NOTES: u64 = 20;
 /// A bar with rate and ETA; where stderr is no terminal, only the notes.
 pub struct Bar {
     bar: ProgressBar,
+    /// What is counted.
+    what: std::sync::Mutex<String>,
     notes: std::sync::atomic::AtomicU64,
 }
 
@@ -23,6 +25,7 @@ pub fn progress(global: &Global) -> Box<dyn Progress> {
     }
     Box::new(Bar {
         bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+        what: std::sync::Mutex::default(),
         notes: 0.into(),
     })
 }
@@ -46,7 +49,9 @@ impl Progress for Bar {
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
+        self.bar.set_position(0);
         self.bar.set_message(what.to_owned());
+        *self.what.lock().unwrap_or_else(|err| err.into_inner()) = what.to_owned();
         match total {
             Some(total) => self.bar.set_length(total),
             None => self.bar.unset_length(),
@@ -67,6 +72,15 @@ impl Progress for Bar {
             NOTES => self.print("... more; the rest stands in table 'failures'"),
             _ => {}
         }
+    }
+
+    fn status(&self, line: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+            return;
+        }
+        let what = self.what.lock().unwrap_or_else(|err| err.into_inner());
+        self.bar.set_message(format!("{what} ({line})"));
     }
 
     fn finish(&self) {

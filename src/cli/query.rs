@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use grainstore::head::register_predict;
 use grainstore::sql::{Report, Sql};
 use grainstore::store::Store;
 
@@ -74,10 +75,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
-    let rows = Sql::new(&snapshot)
-        .await?
-        .report(&report, &parameters)
-        .await?;
+    let sql = Sql::new(&snapshot).await?;
+    register_predict(&sql, &snapshot, report.sql()).await?;
+    let rows = sql.report(&report, &parameters).await?;
     args.output.write(rows, global.json).await?;
     Ok(Ended::Done)
 }

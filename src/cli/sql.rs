@@ -4,23 +4,29 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use grainstore::head::{CreateHead, register_predict};
 use grainstore::sql::Sql;
 use grainstore::store::Store;
 
 use super::output::Output;
 use super::{At, Ended, Global};
 
-/// Run a query over the store's tables. Queries only read.
+/// Run a query over the store's tables. Queries only read; CREATE HEAD trains a head.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   grainstore sql \"SELECT label, count(*) AS images FROM labels GROUP BY label ORDER BY images DESC\"
   grainstore sql \"SELECT category, rle_area(rle) FROM ground_truth\" --format csv
   grainstore sql --file my.sql -o result.parquet
+  grainstore sql \"SELECT image_id, mask_index, predict('fine', embedding).class FROM masks
+                  ORDER BY predict('fine', embedding).entropy DESC LIMIT 20\"
+  grainstore sql \"CREATE HEAD fine USING CLASSES all OPTIONS (epochs = 4) AS SELECT m.*, l.label
+                  FROM masks m JOIN labels l USING (image_id) WHERE m.area > 100\"
   grainstore sql \"SHOW TABLES\"
 
 Tables: see 'grainstore schema'. Functions on masks: rle_area, rle_bbox, rle_iou, rle_intersection_area,
-rle_intersection, rle_difference, rle_union (aggregate), rle_is_valid, rle_decode_png; and all of DataFusion's.")]
+rle_intersection, rle_difference, rle_union (aggregate), rle_is_valid, rle_decode_png; of heads: predict, predict_scores;
+and all of DataFusion's.")]
 pub struct Args {
     /// The query; '-' reads it from stdin.
     #[arg(required_unless_present = "file")]
@@ -49,7 +55,12 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     };
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
-    let rows = Sql::new(&snapshot).await?.query(&query).await?;
+    if let Some(statement) = CreateHead::parse(&query)? {
+        return super::train::create(statement, &store, &snapshot, global).await;
+    }
+    let sql = Sql::new(&snapshot).await?;
+    register_predict(&sql, &snapshot, &query).await?;
+    let rows = sql.query(&query).await?;
     args.output.write(rows, global.json).await?;
     Ok(Ended::Done)
 }

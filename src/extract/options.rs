@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::one_of;
 use crate::{Error, Result};
 
 /// Which of the decoder's masks are kept for a point.
@@ -22,17 +23,13 @@ pub enum MaskOutput {
 impl FromStr for MaskOutput {
     type Err = Error;
 
-    fn from_str(value: &str) -> Result<Self> {
-        match value {
-            "best" => Ok(Self::Best),
-            "single" => Ok(Self::Single),
-            "all" => Ok(Self::All),
-            _ => Err(Error::InvalidOption {
-                what: "mask output",
-                value: value.to_owned(),
-                expected: "best, single or all".to_owned(),
-            }),
-        }
+    fn from_str(text: &str) -> Result<Self> {
+        let words = [
+            ("best", Self::Best),
+            ("single", Self::Single),
+            ("all", Self::All),
+        ];
+        one_of("mask output", text, &words)
     }
 }
 

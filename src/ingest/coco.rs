@@ -4,20 +4,19 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::Utc;
 use futures::stream;
 
 use super::annotation::ground_truth_row;
-use super::labels::add_class_set;
 use super::options::IngestOptions;
 use super::photo_file::{Root, read_photo};
 use super::pipeline;
 use super::writer::{IngestSummary, Outcome, Record};
+use crate::classes::{Class, ClassSet, add_class_set};
 use crate::coco::{Annotation, AnnotationIndex, DatasetIndex, Image};
 use crate::photo::PhotoInfo;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::store::rows::{ClassRow, FailureRow, ImageRow, LabelRow};
+use crate::store::rows::{FailureRow, ImageRow, LabelRow};
 use crate::{Error, Result};
 
 /// Ingests the images of a COCO data-set file with their annotations.
@@ -46,7 +45,7 @@ pub async fn ingest_coco(
             source,
         })??;
     let (items, context, misplaced) = plan_items(text, index, root, annotations, options)?;
-    add_class_set(store, "ingest coco", class_rows(&context, options)).await?;
+    add_class_set(store, "ingest coco", &class_set(&context, options), "coco").await?;
 
     progress.start("images", Some(items.len() as u64));
     // Annotations that belong to no image ride along as items that fail at once.
@@ -217,19 +216,18 @@ fn plan_items(
     Ok((items, context, misplaced))
 }
 
-fn class_rows(context: &Context, options: &IngestOptions) -> Vec<ClassRow> {
-    let row = |(index, category): (usize, &crate::coco::Category)| ClassRow {
-        class_set: options.dataset.clone(),
-        version: 0,
-        class_index: i32::try_from(index).unwrap_or(i32::MAX),
-        class: category.name.clone(),
+fn class_set(context: &Context, options: &IngestOptions) -> ClassSet {
+    let class = |category: &crate::coco::Category| Class {
+        name: category.name.clone(),
         supercategory: category.supercategory.clone(),
         external_id: Some(category.id),
         labels: vec![category.name.clone()],
-        origin: "coco".to_owned(),
-        created_at: Utc::now(),
     };
-    context.categories.iter().enumerate().map(row).collect()
+    ClassSet {
+        name: options.dataset.clone(),
+        version: 0,
+        classes: context.categories.iter().map(class).collect(),
+    }
 }
 
 fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {

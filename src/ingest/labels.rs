@@ -1,13 +1,9 @@
-//! Label files and class sets.
+//! Label files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use datafusion::prelude::{col, lit};
-
-use crate::store::rows::{ClassRow, Row};
-use crate::store::{Changes, Store};
 use crate::{Error, Result};
 
 /// Column names a label file may use for the image,
@@ -125,95 +121,9 @@ impl LabelFile {
     }
 }
 
-/// Adds a version of a class set, unless its newest version says the same.
-pub(super) async fn add_class_set(
-    store: &Store,
-    operation: &str,
-    rows: Vec<ClassRow>,
-) -> Result<()> {
-    let Some(name) = rows.first().map(|row| row.class_set.clone()) else {
-        return Ok(());
-    };
-    let (name, rows) = (&name, &rows);
-    store
-        .commit(operation, |head| async move {
-            let scan = head.scan(ClassRow::TABLE).await?;
-            let batches = scan
-                .filter(col("class_set").eq(lit(name.as_str())))
-                .collect()
-                .await?;
-            let mut stored = Vec::new();
-            for batch in &batches {
-                stored.extend(ClassRow::from_batch(batch)?);
-            }
-            let mut changes = Changes::new();
-            if let Some(rows) = plan_class_set(stored, rows) {
-                changes.append(ClassRow::TABLE, ClassRow::to_batch(&rows)?);
-            }
-            Ok(changes)
-        })
-        .await?;
-    Ok(())
-}
-
-/// The rows to write: the next version, or none if the newest is the same.
-fn plan_class_set(stored: Vec<ClassRow>, rows: &[ClassRow]) -> Option<Vec<ClassRow>> {
-    let newest = stored.iter().map(|row| row.version).max().unwrap_or(0);
-    let mut current: Vec<_> = stored
-        .into_iter()
-        .filter(|row| row.version == newest)
-        .collect();
-    current.sort_by_key(|row| row.class_index);
-    let same = current.len() == rows.len()
-        && current.iter().zip(rows).all(|(a, b)| {
-            (&a.class, &a.supercategory, a.external_id, &a.labels)
-                == (&b.class, &b.supercategory, b.external_id, &b.labels)
-        });
-    if same {
-        return None;
-    }
-    let next = |row: &ClassRow| ClassRow {
-        version: newest + 1,
-        ..row.clone()
-    };
-    Some(rows.iter().map(next).collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-
     use super::*;
-
-    fn class(version: i32, class_index: i32, class: &str) -> ClassRow {
-        ClassRow {
-            class_set: "pets".to_owned(),
-            version,
-            class_index,
-            class: class.to_owned(),
-            supercategory: None,
-            external_id: Some(i64::from(class_index)),
-            labels: vec![class.to_owned()],
-            origin: "coco".to_owned(),
-            created_at: DateTime::UNIX_EPOCH,
-        }
-    }
-
-    #[test]
-    fn a_class_set_gets_a_version_only_when_it_changes() {
-        let given = [class(0, 0, "cat"), class(0, 1, "dog")];
-        let first = plan_class_set(Vec::new(), &given).unwrap();
-        assert_eq!(first, [class(1, 0, "cat"), class(1, 1, "dog")]);
-
-        let mut stored = first;
-        stored.reverse();
-        assert_eq!(plan_class_set(stored.clone(), &given), None);
-        let more = [class(0, 0, "cat"), class(0, 1, "dog"), class(0, 2, "cow")];
-        let second = plan_class_set(stored.clone(), &more).unwrap();
-        assert!(second.iter().all(|row| row.version == 2));
-        stored.extend(second);
-        assert_eq!(plan_class_set(stored, &given).unwrap()[0].version, 3);
-    }
 
     fn read(text: &str) -> Result<LabelFile> {
         let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::names::check_name;
+use crate::names::{check_name, one_of};
 use crate::{Error, Result};
 
 /// What images are for.
@@ -33,17 +33,13 @@ impl Source {
 impl FromStr for Source {
     type Err = Error;
 
-    fn from_str(value: &str) -> Result<Self> {
-        match value {
-            "web" => Ok(Self::Web),
-            "synthetic" => Ok(Self::Synthetic),
-            "target" => Ok(Self::Target),
-            _ => Err(Error::InvalidOption {
-                what: "source",
-                value: value.to_owned(),
-                expected: "web, synthetic or target".to_owned(),
-            }),
-        }
+    fn from_str(text: &str) -> Result<Self> {
+        let words = [
+            ("web", Self::Web),
+            ("synthetic", Self::Synthetic),
+            ("target", Self::Target),
+        ];
+        one_of("source", text, &words)
     }
 }
 

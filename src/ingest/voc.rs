@@ -7,18 +7,18 @@ use chrono::Utc;
 use futures::stream;
 
 use super::annotation::content_id;
-use super::labels::add_class_set;
 use super::options::IngestOptions;
 use super::photo_file::{Root, read_photo};
 use super::pipeline;
 use super::regions::{Region, plan_regions};
 use super::writer::{IngestSummary, Outcome, Record};
+use crate::classes::{Class, ClassSet, add_class_set};
 use crate::geometry::{Rle, Size};
 use crate::names::ContentId;
 use crate::photo::{IndexedImage, decode_indexed_png};
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::store::rows::{ClassRow, GroundTruthRow, ImageRow, LabelRow, RleRow};
+use crate::store::rows::{GroundTruthRow, ImageRow, LabelRow, RleRow};
 use crate::{Error, Result};
 
 /// The 20 classes of PASCAL VOC, in the order of their indices 1..=20.
@@ -82,7 +82,7 @@ pub async fn ingest_voc(
         classes: classes.to_vec(),
         options: options.clone(),
     });
-    add_class_set(store, "ingest voc", class_rows(classes, options)).await?;
+    add_class_set(store, "ingest voc", &class_set(classes, options), "voc").await?;
     progress.start("images", Some(names.len() as u64));
     let read = move |name: String| read_item(&context, &name);
     let done = pipeline::run(
@@ -163,19 +163,18 @@ fn image_sets(sets: &Path) -> String {
     }
 }
 
-fn class_rows(classes: &[String], options: &IngestOptions) -> Vec<ClassRow> {
-    let row = |(class, index): (&String, i32)| ClassRow {
-        class_set: options.dataset.clone(),
-        version: 0,
-        class_index: index,
-        class: class.clone(),
+fn class_set(classes: &[String], options: &IngestOptions) -> ClassSet {
+    let class = |(class, id): (&String, i64)| Class {
+        name: class.clone(),
         supercategory: None,
-        external_id: Some(i64::from(index) + 1),
+        external_id: Some(id),
         labels: vec![class.clone()],
-        origin: "voc".to_owned(),
-        created_at: Utc::now(),
     };
-    classes.iter().zip(0..).map(row).collect()
+    ClassSet {
+        name: options.dataset.clone(),
+        version: 0,
+        classes: classes.iter().zip(1..).map(class).collect(),
+    }
 }
 
 fn read_item(context: &Context, name: &str) -> Result<Outcome> {

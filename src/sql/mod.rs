@@ -4,6 +4,7 @@
 //! names. [`Report`] is a query file of `queries/` with a header that says what it asks and which
 //! parameters it takes. Everything here only reads.
 
+mod fields;
 pub mod functions;
 mod report;
 mod session;

@@ -118,11 +118,14 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "check/masks_once",
     "check/masks_without_extractor",
     "check/masks_without_image",
+    "classes/from_ground_truth",
+    "classes/from_labels",
     "review/datasets",
     "review/extractors",
     "review/failures",
     "review/labels",
     "review/multi_label_images",
+    "train/bags",
 ];
 
 impl Report {

@@ -13,6 +13,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
 use lance::datafusion::LanceTableProvider;
 
+use super::fields::name_fields;
 use super::functions;
 use super::report::Report;
 use crate::error::sql_reason;
@@ -40,6 +41,11 @@ impl Sql {
         }
         functions::register(&context);
         Ok(Self { context })
+    }
+
+    /// Makes a function known to the queries that follow.
+    pub fn register_function(&self, function: datafusion::logical_expr::ScalarUDF) {
+        self.context.register_udf(function);
     }
 
     /// Runs one query.
@@ -88,7 +94,11 @@ impl Sql {
             .with_allow_ddl(false)
             .with_allow_dml(false)
             .with_allow_statements(false);
-        let plan = self.context.state().create_logical_plan(sql).await?;
+        let state = self.context.state();
+        let mut statement =
+            state.sql_to_statement(sql, &state.config_options().sql_parser.dialect)?;
+        name_fields(&mut statement);
+        let plan = state.statement_to_plan(statement).await?;
         options
             .verify_plan(&plan)
             .map_err(|err| Error::ReadOnlySql {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use datafusion::logical_expr::Expr;
 use lance::dataset::{Dataset, InsertBuilder, WriteMode, WriteParams};
 
 use super::{CommitRecord, Snapshot, Store};
@@ -14,9 +15,10 @@ use crate::{Error, Result};
 /// How often a commit starts again after other writers won.
 const MAX_ATTEMPTS: u32 = 20;
 
-/// Rows to append, by table.
+/// Rows to delete and to append, by table.
 #[derive(Debug, Default)]
 pub struct Changes {
+    deletes: BTreeMap<Table, Expr>,
     appends: BTreeMap<Table, Vec<RecordBatch>>,
 }
 
@@ -33,9 +35,18 @@ impl Changes {
         }
     }
 
+    /// Deletes the rows of a table for which a condition holds, before any are appended to it.
+    pub fn delete(&mut self, table: Table, condition: Expr) {
+        let condition = match self.deletes.remove(&table) {
+            Some(other) => other.or(condition),
+            None => condition,
+        };
+        self.deletes.insert(table, condition);
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.appends.is_empty()
+        self.appends.is_empty() && self.deletes.is_empty()
     }
 }
 
@@ -105,6 +116,18 @@ impl Store {
         }
         let mut record = head.record().next(operation);
         let mut tables = self.recover(head).await?;
+        for (table, condition) in &changes.deletes {
+            let mut dataset = match tables.remove(table) {
+                Some(restored) => restored,
+                None => head.dataset(*table).await?.as_ref().clone(),
+            };
+            let expected = dataset.version_id() + 1;
+            dataset.delete(&sql_of(condition)?).await?;
+            if dataset.version_id() > expected {
+                return Ok(None);
+            }
+            tables.insert(*table, dataset);
+        }
         for (table, batches) in &changes.appends {
             let dataset = match tables.remove(table) {
                 Some(restored) => Arc::new(restored),
@@ -215,6 +238,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// A condition as Lance takes it.
+fn sql_of(condition: &Expr) -> Result<String> {
+    Ok(datafusion::sql::unparser::expr_to_sql(condition)?.to_string())
 }
 
 /// `None` where Lance refused a change because another writer's came first.

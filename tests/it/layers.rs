@@ -3,14 +3,15 @@
 use std::path::Path;
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &[
         "error", "names", "progress", "geometry", "photo", "coco", "scenes",
     ],
     &["schema", "store", "sql"],
-    &["device", "sam"],
+    &["classes", "device", "sam"],
     &["ingest"],
     &["extract"],
+    &["head"],
     &["cli"],
 ];
 

@@ -7,6 +7,7 @@ mod demo_model;
 mod device;
 mod extract;
 mod geometry;
+mod head;
 mod ingest;
 mod layers;
 mod photo;

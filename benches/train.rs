@@ -1,0 +1,224 @@
+//! Training a head on a generated store: seconds of the whole `train`, and of its epochs.
+//!
+//! ```text
+//! cargo bench --bench train -- [--images 4000] [--masks 100] [--epochs N] [--loss mil|mil+distill] [--write DIR]
+//! ```
+//!
+//! One line of JSON on stdout. `--write DIR` writes the same embeddings and labels for the peer
+//! (`benches/train_peer.py`) and ends.
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::Context;
+use grainstore::classes::{ClassSet, add_class_set, classes_of_labels};
+use grainstore::device::DeviceName;
+use grainstore::geometry::{Rle, Size};
+use grainstore::head::{
+    CacheOptions, Curve, TrainOptions, TrainRequest, TrainingQuery, load_head, train_and_store,
+};
+use grainstore::names::ContentId;
+use grainstore::progress::NoProgress;
+use grainstore::schema::{EmbeddingType, Table};
+use grainstore::store::rows::{ImageRow, LabelRow, MaskRow, Row, masks_to_batch};
+use grainstore::store::{Changes, Store, StoreOptions};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const CLASSES: [&str; 5] = ["animal", "furniture", "household", "person", "transport"];
+
+struct Size2 {
+    images: usize,
+    masks: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut size = Size2 {
+        images: 4000,
+        masks: 100,
+    };
+    let (mut options, mut write, mut cache) =
+        (TrainOptions::default(), None, CacheOptions::default());
+    let mut args = std::env::args().skip(1);
+    while let Some(name) = args.next() {
+        if name == "--bench" {
+            continue;
+        }
+        let value = args
+            .next()
+            .with_context(|| format!("'{name}' needs a value"))?;
+        match name.as_str() {
+            "--images" => size.images = value.parse()?,
+            "--masks" => size.masks = value.parse()?,
+            "--epochs" => options.epochs = value.parse()?,
+            "--loss" => options.loss = value.parse()?,
+            "--write" => write = Some(value),
+            "--cache-mib" => cache.budget_bytes = value.parse::<usize>()? << 20,
+            _ => anyhow::bail!("unknown option '{name}'"),
+        }
+    }
+    // Every epoch is run, so that they can be counted.
+    options.patience = 0;
+    if let Some(dir) = write {
+        return write_for_peer(&size, std::path::Path::new(&dir));
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(bench(&size, options, cache))
+}
+
+async fn bench(size: &Size2, options: TrainOptions, cache: CacheOptions) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let place = dir.path().join("store");
+    let place = place
+        .to_str()
+        .context("the temporary directory's name is not UTF-8")?;
+    let store = Store::open_or_create(place, StoreOptions::default()).await?;
+    let extractor = fill(&store, size).await?;
+    let snapshot = store.snapshot().await?;
+    let classes = ClassSet::new("five", classes_of_labels(&snapshot, None).await?)?;
+    add_class_set(&store, "bench", &classes, "labels").await?;
+    let snapshot = store.snapshot().await?;
+    let request = TrainRequest {
+        name: "bench".to_owned(),
+        class_set: ClassSet::load(&snapshot, "five").await?,
+        query: TrainingQuery::of_images(&snapshot, &extractor, None).await?,
+        options: options.clone(),
+        parent: None,
+        cache,
+        device: DeviceName::Cpu,
+    };
+    let started = Instant::now();
+    let summary = train_and_store(&store, &snapshot, request, &NoProgress).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let head = load_head(&store.snapshot().await?, "bench").await?;
+    let curves: Vec<Curve> = serde_json::from_str(&head.row.curves)?;
+    println!(
+        "{}",
+        serde_json::json!({
+            "images": summary.images,
+            "masks": summary.masks,
+            "epochs": options.epochs,
+            "seconds": seconds,
+            "reading_seconds": summary.reading_seconds,
+            "training_seconds": summary.training_seconds,
+            "epoch_seconds": curves.iter().map(|curve| curve.seconds).collect::<Vec<_>>(),
+            "validation_accuracy": summary.validation_accuracy,
+            "peak_memory_mb": peak_memory_mb(),
+        })
+    );
+    Ok(())
+}
+
+/// The embedding of a mask: noise, and in one mask of ten something of the image's class.
+fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> {
+    let shows = mask % 10 == 0;
+    (0..1024)
+        .map(|at| {
+            let noise = random.f32() + random.f32() - 1.0;
+            noise + f32::from(u8::from(shows && at % 5 == class)) * 0.5
+        })
+        .collect()
+}
+
+async fn fill(store: &Store, size: &Size2) -> anyhow::Result<ContentId> {
+    let extractor = ContentId::of_bytes(b"bench");
+    let rle = Rle::from_bitmap(
+        Size {
+            height: 2,
+            width: 2,
+        },
+        &[1, 0, 0, 0],
+    )?;
+    for first in (0..size.images).step_by(200) {
+        let (mut images, mut labels, mut masks) = (Vec::new(), Vec::new(), Vec::new());
+        for n in first..(first + 200).min(size.images) {
+            let class = n % CLASSES.len();
+            let image_id = ContentId::of_bytes(&n.to_le_bytes());
+            images.push(image_row(n, &image_id));
+            labels.push(LabelRow {
+                image_id: image_id.clone(),
+                dataset: "bench".to_owned(),
+                label: CLASSES[class].to_owned(),
+                origin: "csv".to_owned(),
+                ingested_at: chrono::DateTime::UNIX_EPOCH,
+            });
+            let mut random = fastrand::Rng::with_seed(n as u64);
+            for mask in 0..size.masks {
+                masks.push(MaskRow {
+                    extractor_id: extractor.clone(),
+                    image_id: image_id.clone(),
+                    mask_index: i32::try_from(mask)?,
+                    rle: rle.clone(),
+                    predicted_iou: 0.9,
+                    stability_score: 0.9,
+                    point: [0.0, 0.0],
+                    crop_box: [0.0, 0.0, 2.0, 2.0],
+                    mask_output: 1,
+                    embedding: embedding(class, mask, &mut random),
+                });
+            }
+        }
+        let images = ImageRow::to_batch(&images)?;
+        let labels = LabelRow::to_batch(&labels)?;
+        let masks = masks_to_batch(&masks, EmbeddingType::default())?;
+        let (images, labels, masks) = (&images, &labels, &masks);
+        store
+            .commit("bench", |_| async move {
+                let mut changes = Changes::new();
+                changes.append(Table::Images, images.clone());
+                changes.append(Table::Labels, labels.clone());
+                changes.append(Table::Masks, masks.clone());
+                Ok(changes)
+            })
+            .await?;
+    }
+    Ok(extractor)
+}
+
+fn image_row(n: usize, image_id: &ContentId) -> ImageRow {
+    ImageRow {
+        image_id: image_id.clone(),
+        file_name: format!("{n:06}.jpg"),
+        root: "/bench".to_owned(),
+        width: 2,
+        height: 2,
+        orientation: 1,
+        format: "jpeg".to_owned(),
+        file_bytes: 1,
+        source: "web".to_owned(),
+        split: None,
+        dataset: "bench".to_owned(),
+        external_id: None,
+        attributes: None,
+        ingested_at: chrono::DateTime::UNIX_EPOCH,
+    }
+}
+
+/// `embeddings.f16`, `[images, masks, 1024]`, and `labels.txt`, a class index a line.
+fn write_for_peer(size: &Size2, dir: &std::path::Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let mut file = std::io::BufWriter::new(std::fs::File::create(dir.join("embeddings.f16"))?);
+    let mut labels = String::new();
+    for n in 0..size.images {
+        let class = n % CLASSES.len();
+        labels.push_str(&format!("{class}\n"));
+        let mut random = fastrand::Rng::with_seed(n as u64);
+        for mask in 0..size.masks {
+            for value in embedding(class, mask, &mut random) {
+                file.write_all(&half::f16::from_f32(value).to_le_bytes())?;
+            }
+        }
+    }
+    file.flush()?;
+    std::fs::write(dir.join("labels.txt"), labels)?;
+    Ok(())
+}
+
+/// The process's peak resident memory.
+fn peak_memory_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}

@@ -1,0 +1,10 @@
+-- asks:    Which classes do the image-level labels make, one a label?
+-- params:  dataset TEXT = NULL -- labels of this data set only
+-- reads:   labels
+-- grain:   one row per label
+-- columns: class, external_id
+SELECT label AS class, CAST(NULL AS BIGINT) AS external_id
+FROM labels
+WHERE $dataset IS NULL OR dataset = $dataset
+GROUP BY label
+ORDER BY label

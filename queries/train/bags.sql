@@ -1,0 +1,10 @@
+-- asks:    Which masks, of which labelled images, is a head trained on?
+-- params:  extractor TEXT -- extractors.extractor_id
+-- reads:   labels, images, masks
+-- grain:   one row per mask of a labelled image
+-- columns: image_id, extractor_id, mask_index, labels, embedding
+SELECT m.image_id, m.extractor_id, m.mask_index, l.labels, m.embedding
+FROM (SELECT image_id, array_agg(DISTINCT label) AS labels FROM labels GROUP BY image_id) l
+JOIN (SELECT image_id FROM images WHERE source IN ('web', 'synthetic')) i ON i.image_id = l.image_id
+JOIN masks m ON m.image_id = l.image_id
+WHERE m.extractor_id = $extractor

@@ -1,0 +1,146 @@
+//! Class sets as people write them: TOML or CSV.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::Class;
+use crate::{Error, Result};
+
+/// Reads the classes of a file, in its order.
+///
+/// TOML (`.toml`) is a list of `[[class]]` with `name`, `labels` and, if wanted, `supercategory` and `id`;
+/// where labels are left out, the name is the label. CSV has the columns `class` and `label`, one row
+/// per label, and if wanted `supercategory` and `id`.
+///
+/// # Errors
+/// [`Error::Content`] naming the file and, where there is one, the line; [`Error::File`] if it cannot be
+/// read.
+pub fn parse_class_file(path: &Path) -> Result<Vec<Class>> {
+    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let parsed = match extension.to_lowercase().as_str() {
+        "toml" => parse_toml(&text),
+        "csv" => parse_csv(&text),
+        _ => Err((
+            String::new(),
+            "its extension names no format of class sets; expected .toml or .csv".to_owned(),
+        )),
+    };
+    parsed.map_err(|(place, reason)| Error::Content {
+        path: path.to_owned(),
+        place,
+        reason,
+    })
+}
+
+/// Where in the file, and what is wrong there.
+type Problem = (String, String);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TomlFile {
+    #[serde(default)]
+    class: Vec<TomlClass>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TomlClass {
+    name: String,
+    labels: Option<Vec<String>>,
+    supercategory: Option<String>,
+    id: Option<i64>,
+}
+
+fn parse_toml(text: &str) -> Result<Vec<Class>, Problem> {
+    let file: TomlFile = toml::from_str(text).map_err(|err| {
+        let place = err.span().map_or(String::new(), |span| {
+            let before = text.get(..span.start).unwrap_or_default();
+            format!(" line {}", before.matches('\n').count() + 1)
+        });
+        (place, err.message().to_owned())
+    })?;
+    let class = |class: TomlClass| Class {
+        labels: class.labels.unwrap_or_else(|| vec![class.name.clone()]),
+        name: class.name,
+        supercategory: class.supercategory,
+        external_id: class.id,
+    };
+    Ok(file.class.into_iter().map(class).collect())
+}
+
+#[derive(Deserialize)]
+struct CsvRow {
+    class: String,
+    label: String,
+    #[serde(default)]
+    supercategory: Option<String>,
+    #[serde(default)]
+    id: Option<i64>,
+}
+
+fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let mut classes: Vec<Class> = Vec::new();
+    for row in reader.deserialize::<CsvRow>() {
+        let row = row.map_err(|err| {
+            let place = err.position().map_or(String::new(), |position| {
+                format!(" line {}", position.line())
+            });
+            (place, csv_reason(&err))
+        })?;
+        match classes.iter_mut().find(|class| class.name == row.class) {
+            Some(class) => class.labels.push(row.label),
+            None => classes.push(Class {
+                name: row.class,
+                supercategory: row.supercategory.filter(|text| !text.is_empty()),
+                external_id: row.id,
+                labels: vec![row.label],
+            }),
+        }
+    }
+    Ok(classes)
+}
+
+/// What is wrong, without the crate's words for where.
+fn csv_reason(err: &csv::Error) -> String {
+    match err.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
+        _ => err.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn toml_and_csv_say_the_same() {
+        let toml = "[[class]]\nname = \"pet\"\nlabels = [\"cat\", \"dog\"]\nid = 3\n\
+            [[class]]\nname = \"person\"\n";
+        let csv = "class,label,id\npet,cat,3\nperson,person,\npet, dog,3\n";
+        let (toml, csv) = (parse_toml(toml).unwrap(), parse_csv(csv).unwrap());
+        assert_eq!(toml, csv);
+        assert_eq!(
+            (toml[0].name.as_str(), toml[0].external_id),
+            ("pet", Some(3))
+        );
+        assert_eq!(toml[0].labels, ["cat", "dog"]);
+        assert_eq!(toml[1].labels, ["person"]);
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        let (place, reason) = parse_toml("[[class]]\nname = \"a\"\nlabel = [\"b\"]\n").unwrap_err();
+        assert_eq!(place, " line 3");
+        assert!(reason.contains("unknown field `label`"), "{reason}");
+        let (_, reason) = parse_csv("class;label\na;b\n").unwrap_err();
+        assert!(reason.contains("missing field `class`"), "{reason}");
+        let (place, reason) = parse_csv("class,label,id\na,b,x\n").unwrap_err();
+        assert_eq!(place, " line 2");
+        assert!(reason.contains("invalid digit"), "{reason}");
+    }
+}

@@ -1,0 +1,231 @@
+//! Class sets: what a head tells apart, as classes that each stand for some of the source labels.
+//!
+//! In: files, or what is in the store; out: versioned rows of `class_sets`. A set may use any of the
+//! source labels and leave out others, but a label belongs to one class at most. Nothing here reads an
+//! image or a mask.
+
+mod add;
+mod diff;
+mod file;
+mod source;
+
+use std::collections::HashMap;
+
+use datafusion::prelude::{col, lit};
+
+pub use add::{Added, add_class_set};
+pub use diff::ClassSetDiff;
+pub use file::parse_class_file;
+pub use source::{classes_of_ground_truth, classes_of_labels};
+
+use crate::error::HeadError;
+use crate::names::check_name;
+use crate::store::Snapshot;
+use crate::store::rows::{ClassRow, Row};
+use crate::{Error, Result};
+
+/// A class: a name, and the source labels it stands for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Class {
+    /// Its name.
+    #[serde(rename = "class")]
+    pub name: String,
+    /// A coarser word for it (COCO `categories.supercategory`).
+    pub supercategory: Option<String>,
+    /// The data set's own category id (COCO `categories.id`).
+    pub external_id: Option<i64>,
+    /// Words of `labels.label` and `ground_truth.category`, at least one.
+    pub labels: Vec<String>,
+}
+
+/// One version of a class set.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ClassSet {
+    /// Its name.
+    #[serde(rename = "class_set")]
+    pub name: String,
+    /// 1, 2, ...; 0 while it is not in a store.
+    pub version: i32,
+    /// In the order of a head's outputs.
+    pub classes: Vec<Class>,
+}
+
+impl ClassSet {
+    /// A set that is in no store yet.
+    ///
+    /// # Errors
+    /// [`HeadError::ClassSet`] for a set without classes, a class without labels, a class named twice, or a
+    /// label that two classes claim; [`Error::InvalidName`].
+    pub fn new(name: &str, classes: Vec<Class>) -> Result<Self> {
+        check_name("class set", name)?;
+        let fail = |reason: String| {
+            Error::Head(HeadError::ClassSet {
+                class_set: name.to_owned(),
+                reason,
+            })
+        };
+        if classes.is_empty() {
+            return Err(fail("it has no classes".to_owned()));
+        }
+        let mut owners: HashMap<&str, &str> = HashMap::new();
+        for (at, class) in classes.iter().enumerate() {
+            if class.name.trim().is_empty() {
+                return Err(fail(format!("class {} has no name", at + 1)));
+            }
+            if classes[..at].iter().any(|other| other.name == class.name) {
+                return Err(fail(format!("class '{}' is there twice", class.name)));
+            }
+            if class.labels.is_empty() {
+                return Err(fail(format!("class '{}' stands for no label", class.name)));
+            }
+            for label in &class.labels {
+                if let Some(other) = owners.insert(label, &class.name) {
+                    return Err(fail(format!(
+                        "label '{label}' is claimed by class '{other}' and class '{}'; leave it in one",
+                        class.name
+                    )));
+                }
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            version: 0,
+            classes,
+        })
+    }
+
+    /// The newest version of a set, or with `NAME@VERSION` that one.
+    ///
+    /// # Errors
+    /// [`HeadError::NoSuchClassSet`], or what the store says.
+    pub async fn load(snapshot: &Snapshot, name: &str) -> Result<Self> {
+        let (plain, version) = match name.split_once('@') {
+            Some((plain, version)) => (plain, version.parse::<i32>().ok()),
+            None => (name, None),
+        };
+        let stored = stored_rows(snapshot, plain).await?;
+        let wanted = match version {
+            None if name.contains('@') => None,
+            None => stored.iter().map(|row| row.version).max(),
+            Some(version) => Some(version),
+        };
+        let set = wanted.and_then(|version| Self::of_rows(stored, version));
+        set.ok_or_else(|| {
+            Error::Head(HeadError::NoSuchClassSet {
+                name: name.to_owned(),
+            })
+        })
+    }
+
+    /// Every version of every set, by name, then version.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn all(snapshot: &Snapshot) -> Result<Vec<Self>> {
+        let mut by_version: std::collections::BTreeMap<(String, i32), Vec<ClassRow>> =
+            std::collections::BTreeMap::new();
+        for batch in snapshot.scan(ClassRow::TABLE).await?.collect().await? {
+            for row in ClassRow::from_batch(&batch)? {
+                let key = (row.class_set.clone(), row.version);
+                by_version.entry(key).or_default().push(row);
+            }
+        }
+        let sets = by_version.into_iter();
+        Ok(sets
+            .filter_map(|((_, version), rows)| Self::of_rows(rows, version))
+            .collect())
+    }
+
+    fn of_rows(rows: Vec<ClassRow>, version: i32) -> Option<Self> {
+        let mut rows: Vec<_> = rows
+            .into_iter()
+            .filter(|row| row.version == version)
+            .collect();
+        rows.sort_by_key(|row| row.class_index);
+        let name = rows.first()?.class_set.clone();
+        let class = |row: ClassRow| Class {
+            name: row.class,
+            supercategory: row.supercategory,
+            external_id: row.external_id,
+            labels: row.labels,
+        };
+        Some(Self {
+            name,
+            version,
+            classes: rows.into_iter().map(class).collect(),
+        })
+    }
+
+    /// From a source label to the index of the class that stands for it.
+    pub fn index_by_label(&self) -> HashMap<&str, usize> {
+        let pairs = self.classes.iter().enumerate();
+        pairs
+            .flat_map(|(index, class)| {
+                class
+                    .labels
+                    .iter()
+                    .map(move |label| (label.as_str(), index))
+            })
+            .collect()
+    }
+
+    /// Names of the classes, in order.
+    pub fn class_names(&self) -> Vec<String> {
+        self.classes
+            .iter()
+            .map(|class| class.name.clone())
+            .collect()
+    }
+}
+
+/// Rows of every version of a set.
+async fn stored_rows(snapshot: &Snapshot, name: &str) -> Result<Vec<ClassRow>> {
+    let scan = snapshot.scan(ClassRow::TABLE).await?;
+    let scan = scan.filter(col("class_set").eq(lit(name)));
+    let mut rows = Vec::new();
+    for batch in &scan.collect().await? {
+        rows.extend(ClassRow::from_batch(batch)?);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn class(name: &str, labels: &[&str]) -> Class {
+        Class {
+            name: name.to_owned(),
+            supercategory: None,
+            external_id: None,
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_label_belongs_to_one_class() {
+        let set = ClassSet::new(
+            "pets",
+            vec![class("cat", &["cat", "kitten"]), class("dog", &["dog"])],
+        )
+        .unwrap();
+        assert_eq!(set.index_by_label()["kitten"], 0);
+        for (classes, part) in [
+            (vec![], "no classes"),
+            (vec![class("cat", &[])], "stands for no label"),
+            (vec![class("", &["x"])], "class 1 has no name"),
+            (
+                vec![class("cat", &["a"]), class("cat", &["b"])],
+                "there twice",
+            ),
+            (
+                vec![class("cat", &["a"]), class("dog", &["a"])],
+                "label 'a' is claimed by class 'cat' and class 'dog'",
+            ),
+        ] {
+            let message = ClassSet::new("pets", classes).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(ClassSet::new("a/b", vec![class("cat", &["cat"])]).is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! Class sets made of what is in the store: one class a label, or one a category.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::Class;
+use crate::Result;
+use crate::schema::Table;
+use crate::sql::{Report, Sql};
+use crate::store::{Snapshot, rows};
+
+#[derive(Deserialize)]
+struct SourceClass {
+    class: String,
+    external_id: Option<i64>,
+}
+
+/// One class for each image-level label, by name; of one data set, or of all.
+///
+/// # Errors
+/// What the store says.
+pub async fn classes_of_labels(snapshot: &Snapshot, dataset: Option<&str>) -> Result<Vec<Class>> {
+    classes_of(snapshot, "classes/from_labels", Table::Labels, dataset).await
+}
+
+/// One class for each category of the ground truth, in the order of the data set's own ids.
+///
+/// # Errors
+/// What the store says.
+pub async fn classes_of_ground_truth(
+    snapshot: &Snapshot,
+    dataset: Option<&str>,
+) -> Result<Vec<Class>> {
+    classes_of(
+        snapshot,
+        "classes/from_ground_truth",
+        Table::GroundTruth,
+        dataset,
+    )
+    .await
+}
+
+async fn classes_of(
+    snapshot: &Snapshot,
+    report: &str,
+    table: Table,
+    dataset: Option<&str>,
+) -> Result<Vec<Class>> {
+    let parameters: HashMap<_, _> = dataset
+        .map(|dataset| ("dataset".to_owned(), dataset.to_owned()))
+        .into_iter()
+        .collect();
+    let rows = Sql::new(snapshot)
+        .await?
+        .report(&Report::named(report)?, &parameters)
+        .await?;
+    let mut classes = Vec::new();
+    for batch in rows.collect().await? {
+        for found in rows::decode::<SourceClass>(table, &batch)? {
+            classes.push(Class {
+                labels: vec![found.class.clone()],
+                name: found.class,
+                supercategory: None,
+                external_id: found.external_id,
+            });
+        }
+    }
+    Ok(classes)
+}

@@ -1,0 +1,273 @@
+//! `grainstore heads`
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Subcommand;
+use grainstore::head::{
+    Curve, HeadStatus, LoadedHead, head_file, head_status, heads_stored, import_head, load_head,
+    plot_curves, remove_head, rename_head,
+};
+use grainstore::store::rows::HeadRow;
+use grainstore::store::{Store, StoreOptions};
+use serde_json::{Value, json};
+
+use super::{Ended, Global, print_json};
+
+/// List, inspect, move and remove trained heads.
+#[derive(Debug, Subcommand)]
+pub enum Args {
+    /// List every head, oldest first; the newest of a name is the one in use.
+    List,
+    /// Show how a head was trained.
+    Show(NamedArgs),
+    /// Say which heads there is something new for: rows added, or another version of their classes.
+    Status(StatusArgs),
+    /// Write a head to a safetensors file, with all that 'import' needs.
+    Export(ExportArgs),
+    /// Bring a head in from a file that 'export' wrote.
+    Import(ImportArgs),
+    /// Remove a head.
+    Rm(RmArgs),
+    /// Give a head another name.
+    Rename(RenameArgs),
+    /// Draw a head's loss and accuracy by epoch, as SVG.
+    Plot(ExportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct NamedArgs {
+    /// Name of the head, or the first digits of its id.
+    head: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Only this head [default: the newest of each name].
+    head: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Name of the head, or the first digits of its id.
+    head: String,
+    /// File to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// The file.
+    file: PathBuf,
+    /// Name to give it [default: its own].
+    #[arg(long)]
+    name: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RmArgs {
+    /// Name of the head, or the first digits of its id.
+    head: String,
+    /// Even if there are predictions by it.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RenameArgs {
+    /// Name of the head, or the first digits of its id.
+    head: String,
+    /// Its name from now on.
+    new_name: String,
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    if let Args::Import(args) = &args {
+        let store = Store::open_or_create(&global.store, StoreOptions::default()).await?;
+        let row = import_head(&store, &args.file, args.name.as_deref()).await?;
+        return told(global, &row, "imported");
+    }
+    let store = Store::open(&global.store).await?;
+    let snapshot = store.snapshot().await?;
+    match args {
+        Args::List => list(&heads_stored(&snapshot).await?, global),
+        Args::Show(args) => show(&load_head(&snapshot, &args.head).await?, global),
+        Args::Status(args) => {
+            let rows = match &args.head {
+                Some(name) => vec![load_head(&snapshot, name).await?.row],
+                None => newest(heads_stored(&snapshot).await?),
+            };
+            let mut found = Vec::new();
+            for row in &rows {
+                found.push(head_status(&snapshot, row).await?);
+            }
+            status(&found, global)
+        }
+        Args::Export(args) => {
+            let head = load_head(&snapshot, &args.head).await?;
+            write(&args.output, &head_file(&head)?)?;
+            told(global, &head.row, "exported")
+        }
+        Args::Plot(args) => {
+            let head = load_head(&snapshot, &args.head).await?;
+            let curves: Vec<Curve> = serde_json::from_str(&head.row.curves)?;
+            write(
+                &args.output,
+                plot_curves(&head.row.head, &curves)?.as_bytes(),
+            )?;
+            told(global, &head.row, "plotted")
+        }
+        Args::Rm(args) => {
+            let head_id = remove_head(&store, &args.head, args.force).await?;
+            match global.json {
+                true => print_json(&json!({ "removed": head_id }))?,
+                false => println!("removed head '{}' ({head_id})", args.head),
+            }
+            Ok(Ended::Done)
+        }
+        Args::Rename(args) => {
+            let row = rename_head(&store, &args.head, &args.new_name).await?;
+            told(global, &row, "renamed")
+        }
+        Args::Import(_) => Ok(Ended::Done),
+    }
+}
+
+fn write(path: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("cannot write '{}'", path.display()))
+}
+
+fn told(global: &Global, row: &HeadRow, done: &str) -> anyhow::Result<Ended> {
+    match global.json {
+        true => print_json(&json!({ "head": row.head, "head_id": row.head_id, "done": done }))?,
+        false => println!("{done} head '{}' ({})", row.head, row.head_id),
+    }
+    Ok(Ended::Done)
+}
+
+/// The newest head of each name.
+fn newest(rows: Vec<HeadRow>) -> Vec<HeadRow> {
+    let mut newest: Vec<HeadRow> = Vec::new();
+    for row in rows {
+        newest.retain(|other| other.head != row.head);
+        newest.push(row);
+    }
+    newest
+}
+
+fn list(rows: &[HeadRow], global: &Global) -> anyhow::Result<Ended> {
+    if global.json {
+        print_json(&rows.iter().map(about).collect::<anyhow::Result<Vec<_>>>()?)?;
+        return Ok(Ended::Done);
+    }
+    let mut out = io::stdout().lock();
+    for row in rows {
+        writeln!(
+            out,
+            "{}  {}  {}@{}, {} images, {} masks, {:.1} s, {}",
+            &row.head_id.as_str()[..8],
+            row.head,
+            row.class_set,
+            row.class_set_version,
+            row.images_read,
+            row.rows_read,
+            row.seconds,
+            row.created_at.format("%Y-%m-%d %H:%M:%S UTC")
+        )?;
+    }
+    Ok(Ended::Done)
+}
+
+/// Everything of a row but its weights.
+fn about(row: &HeadRow) -> anyhow::Result<Value> {
+    let row = HeadRow {
+        weights: Vec::new(),
+        ..row.clone()
+    };
+    let mut value = serde_json::to_value(&row)?;
+    value["spec"] = serde_json::from_str(&row.spec)?;
+    value["curves"] = serde_json::from_str(&row.curves)?;
+    if let Some(map) = value.as_object_mut() {
+        map.remove("weights");
+    }
+    Ok(value)
+}
+
+fn show(head: &LoadedHead, global: &Global) -> anyhow::Result<Ended> {
+    if global.json {
+        print_json(&about(&head.row)?)?;
+        return Ok(Ended::Done);
+    }
+    let (row, spec) = (&head.row, &head.spec);
+    let mut out = io::stdout().lock();
+    writeln!(out, "head      {} ({})", row.head, row.head_id)?;
+    writeln!(
+        out,
+        "classes   {}@{}: {}",
+        row.class_set,
+        row.class_set_version,
+        spec.head.classes.join(", ")
+    )?;
+    writeln!(
+        out,
+        "layers    {:?}, dropout {}",
+        spec.head.widths(),
+        spec.head.dropout
+    )?;
+    writeln!(out, "extractor {}", row.extractor_id)?;
+    writeln!(
+        out,
+        "trained   on {} images, {} masks of store version {}, {:.1} s on {}",
+        row.images_read, row.rows_read, row.store_version, row.seconds, row.device
+    )?;
+    if let Some(parent) = &row.parent_head_id {
+        writeln!(out, "parent    {parent}")?;
+    }
+    if let Some(teacher) = &row.teacher_head_id {
+        writeln!(out, "teacher   {teacher}")?;
+    }
+    writeln!(out, "options   {}", serde_json::to_string(&spec.options)?)?;
+    writeln!(out, "query     {}", row.query.replace('\n', "\n          "))?;
+    let curves: Vec<Curve> = serde_json::from_str(&row.curves)?;
+    for curve in curves {
+        writeln!(out, "          {curve}, {:.1} s", curve.seconds)?;
+    }
+    Ok(Ended::Done)
+}
+
+fn status(found: &[HeadStatus], global: &Global) -> anyhow::Result<Ended> {
+    if global.json {
+        print_json(&found)?;
+        return Ok(Ended::Done);
+    }
+    let mut out = io::stdout().lock();
+    for status in found {
+        let word = if status.stale { "stale  " } else { "current" };
+        write!(out, "{word}  {}", status.head)?;
+        match (status.images_added, status.masks_added) {
+            (Some(images), Some(masks)) => write!(out, ": {images} images, {masks} masks added")?,
+            _ => write!(
+                out,
+                ": added rows unknown ({})",
+                status.unknown.as_deref().unwrap_or("")
+            )?,
+        }
+        match status.newest_class_set_version {
+            None => write!(
+                out,
+                "; its class set '{}' is not in this store",
+                status.class_set
+            )?,
+            Some(newest) if newest > status.class_set_version => write!(
+                out,
+                "; '{}' is at version {newest}, the head at {}",
+                status.class_set, status.class_set_version
+            )?,
+            Some(_) => {}
+        }
+        writeln!(out)?;
+    }
+    Ok(Ended::Done)
+}

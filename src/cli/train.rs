@@ -1,0 +1,262 @@
+//! `grainstore train`
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use grainstore::classes::ClassSet;
+use grainstore::device::DeviceName;
+use grainstore::head::{
+    Balance, CacheOptions, CreateHead, Loss, Parent, TrainOptions, TrainRequest, TrainSummary,
+    TrainingQuery, find_extractor, train_and_store,
+};
+use grainstore::store::{Snapshot, Store};
+
+use super::progress::progress;
+use super::{Ended, Global, plural, print_json};
+
+/// Train a head on masks that are in the store, from image-level labels alone.
+///
+/// No image is read and no Segment Anything runs. Stopped halfway, nothing is stored.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore train --name fine --classes all
+  grainstore train --name coarse --classes groups --where \"dataset = 'scenes'\"
+  grainstore train --name fine2 --classes all --from fine --since parent   # new images, some old ones
+  grainstore train --name mine --classes all --query my.sql                # as 'grainstore query train/bags --show'")]
+pub struct Args {
+    /// Name of the head; one that is there already stays, as an older head of the name.
+    #[arg(long)]
+    name: String,
+    /// The class set: NAME or NAME@VERSION.
+    #[arg(long, value_name = "NAME")]
+    classes: String,
+    /// Which images: SQL over the columns of 'images' [default: source IN ('web', 'synthetic')].
+    #[arg(long = "where", value_name = "SQL", conflicts_with = "query")]
+    condition: Option<String>,
+    /// A SELECT of your own that yields image_id, extractor_id, mask_index, embedding and label or labels.
+    #[arg(long, value_name = "FILE")]
+    query: Option<PathBuf>,
+    /// First digits of the id of the extractor whose masks to use; needed where there are several.
+    #[arg(long, value_name = "ID", conflicts_with = "query")]
+    extractor: Option<String>,
+    /// Go on from this head: its layers, and the outputs of classes that both have.
+    #[arg(long, value_name = "HEAD")]
+    from: Option<String>,
+    /// With --from: train on images that came after the parent, and on some old ones.
+    #[arg(long, value_enum, value_name = "WHEN", requires = "from")]
+    since: Option<Since>,
+    /// With --since: old images in an epoch, for each new one.
+    #[arg(long, default_value_t = 1.0, value_name = "N", requires = "since")]
+    replay: f64,
+    /// Where the head lives while it is trained: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
+    #[arg(long, default_value_t = DeviceName::Cpu, value_name = "DEVICE")]
+    device: DeviceName,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    cache: Cache,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Since {
+    /// Since the parent's version of the store.
+    Parent,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How to train (defaults: see docs/train.md)")]
+struct How {
+    /// mil: multiple-instance loss; mil+distill: then a student with uncertainty distillation
+    /// [default: mil+distill].
+    #[arg(long)]
+    loss: Option<Loss>,
+    /// A class's score is the mean over the max(1, ceil(d / A)) best of an image's d masks [default: 20].
+    #[arg(short, long, value_name = "A")]
+    a: Option<f64>,
+    /// Entropy above which the teacher is uncertain, as a fraction of ln C [default: 0.5].
+    #[arg(long, value_name = "FRACTION")]
+    entropy_fraction: Option<f64>,
+    /// Weight of the student's uncertainty loss [default: 0.15].
+    #[arg(long, value_name = "WEIGHT")]
+    lambda_unc: Option<f64>,
+    /// Passes over the images, for the teacher and again for the student [default: 8; with --from 3].
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Stop after so many passes without a better validation loss; 0 never stops early [default: 3].
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
+    /// Images a step [default: 64].
+    #[arg(long, value_name = "N")]
+    batch_images: Option<usize>,
+    /// Step size of Adam [default: 0.001].
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// Share of the images that only measure [default: 0.1].
+    #[arg(long, value_name = "SHARE")]
+    validation: Option<f64>,
+    /// Classes of unequal size: none, weights (rare ones count more) or sampling (they come more often)
+    /// [default: weights].
+    #[arg(long, value_name = "HOW")]
+    balance: Option<Balance>,
+    /// Seed of everything random: the same one gives the same head [default: 0].
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Memory")]
+pub struct Cache {
+    /// MiB of embeddings kept in memory; more than that go to a temporary file.
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    cache_mib: usize,
+    /// Directory of that file [default: the system's].
+    #[arg(long, value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
+}
+
+impl How {
+    fn options(&self, goes_on: bool) -> TrainOptions {
+        let base = TrainOptions::default();
+        let epochs = if goes_on { 3 } else { base.epochs };
+        TrainOptions {
+            loss: self.loss.unwrap_or(base.loss),
+            a: self.a.unwrap_or(base.a),
+            entropy_fraction: self.entropy_fraction.unwrap_or(base.entropy_fraction),
+            lambda_mil: base.lambda_mil,
+            lambda_unc: self.lambda_unc.unwrap_or(base.lambda_unc),
+            epochs: self.epochs.unwrap_or(epochs),
+            patience: self.patience.unwrap_or(base.patience),
+            batch_images: self.batch_images.unwrap_or(base.batch_images),
+            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
+            validation: self.validation.unwrap_or(base.validation),
+            balance: self.balance.unwrap_or(base.balance),
+            seed: self.seed.unwrap_or(base.seed),
+        }
+    }
+}
+
+impl Cache {
+    fn options(&self) -> CacheOptions {
+        let base = CacheOptions::default();
+        CacheOptions {
+            budget_bytes: self.cache_mib.saturating_mul(1 << 20),
+            spool_dir: self.spool_dir.clone().unwrap_or(base.spool_dir),
+        }
+    }
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    if !(args.replay.is_finite() && args.replay >= 0.0) {
+        anyhow::bail!(
+            "'{}' is not a replay: expected a number of at least 0",
+            args.replay
+        );
+    }
+    let options = args.how.options(args.from.is_some());
+    options.validate()?;
+    let store = Store::open(&global.store).await?;
+    let snapshot = store.snapshot().await?;
+    let query = match &args.query {
+        Some(file) => TrainingQuery::new(
+            &std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read '{}'", file.display()))?,
+        ),
+        None => {
+            let extractor = find_extractor(&snapshot, args.extractor.as_deref()).await?;
+            let condition = args.condition.as_deref();
+            TrainingQuery::of_images(&snapshot, &extractor.extractor_id, condition).await?
+        }
+    };
+    let replay = args.since.map(|Since::Parent| args.replay);
+    let parent = match &args.from {
+        Some(name) => Some(Parent::load(&snapshot, name, replay).await?),
+        None => None,
+    };
+    let request = TrainRequest {
+        name: args.name,
+        class_set: ClassSet::load(&snapshot, &args.classes).await?,
+        query,
+        options,
+        parent,
+        cache: args.cache.options(),
+        device: args.device,
+    };
+    train(&store, &snapshot, request, global).await
+}
+
+/// Runs a `CREATE HEAD` statement.
+pub async fn create(
+    statement: CreateHead,
+    store: &Store,
+    snapshot: &Snapshot,
+    global: &Global,
+) -> anyhow::Result<Ended> {
+    let request = TrainRequest {
+        name: statement.name,
+        class_set: ClassSet::load(snapshot, &statement.class_set).await?,
+        query: TrainingQuery::new(&statement.query),
+        options: statement.options,
+        parent: None,
+        cache: CacheOptions::default(),
+        device: DeviceName::Cpu,
+    };
+    train(store, snapshot, request, global).await
+}
+
+async fn train(
+    store: &Store,
+    snapshot: &Snapshot,
+    request: TrainRequest,
+    global: &Global,
+) -> anyhow::Result<Ended> {
+    let progress = progress(global);
+    let summary = train_and_store(store, snapshot, request, progress.as_ref()).await?;
+    if global.json {
+        print_json(&summary)?;
+    } else {
+        print_summary(&summary);
+    }
+    Ok(Ended::Done)
+}
+
+fn print_summary(summary: &TrainSummary) {
+    println!(
+        "head '{}' ({}) for {}@{}: {}, {}, read in {:.1} s, trained in {:.1} s",
+        summary.head,
+        summary.head_id,
+        summary.class_set,
+        summary.class_set_version,
+        plural(summary.images, "image"),
+        plural(summary.masks, "mask"),
+        summary.reading_seconds,
+        summary.training_seconds
+    );
+    if let (Some(loss), Some(accuracy)) = (summary.validation_loss, summary.validation_accuracy) {
+        println!(
+            "validation on {}: loss {loss:.4}, accuracy {:.1} %",
+            plural(summary.validation_images, "image"),
+            accuracy * 100.0
+        );
+    }
+    let skipped = summary.skipped;
+    for (count, what) in [
+        (
+            skipped.images_outside,
+            "image with labels outside the class set alone",
+        ),
+        (
+            skipped.labels_outside,
+            "label outside the class set, of images that have others",
+        ),
+        (skipped.images_empty, "image without a usable mask"),
+        (
+            skipped.masks_not_finite,
+            "mask whose embedding is not finite",
+        ),
+    ] {
+        if count > 0 {
+            println!("left out: {count} x {what}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Heads as rows and as files: weights in safetensors, everything else beside them.
+//!
+//! Tensors are named and laid out as PyTorch's `Linear` has them: `layers.0.weight` is `[outputs, inputs]`,
+//! so `torch.nn.Linear` takes them as they are.
+
+use std::collections::HashMap;
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::bags::Skipped;
+use super::model::Head;
+use super::spec::{HeadSpec, TrainOptions};
+use crate::error::HeadError;
+use crate::store::Snapshot;
+use crate::store::rows::{HeadRow, Row};
+use crate::{Error, Result};
+
+/// Weights of a head, away from any device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadWeights {
+    /// Of each layer the weight, `[inputs, outputs]` row-major, and the bias.
+    layers: Vec<(Vec<f32>, Vec<f32>)>,
+    widths: Vec<usize>,
+}
+
+/// `heads.spec`: the head, how it was trained, and what was left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredSpec {
+    /// Its shape and classes.
+    pub head: HeadSpec,
+    /// How it was trained.
+    pub options: TrainOptions,
+    /// What the training set left out.
+    pub skipped: Skipped,
+}
+
+/// A stored head, ready to judge masks.
+#[derive(Debug, Clone)]
+pub struct LoadedHead {
+    /// Its row.
+    pub row: HeadRow,
+    /// Its shape and how it was trained.
+    pub spec: StoredSpec,
+    /// Its weights.
+    pub weights: HeadWeights,
+}
+
+impl HeadWeights {
+    /// The weights of a head.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] if they are not finite: training ran away.
+    pub fn of(head: &Head) -> Result<Self> {
+        let unusable = |reason: &str| HeadError::Unusable {
+            head: "in training".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let mut layers = Vec::new();
+        let mut widths = Vec::new();
+        for layer in &head.layers {
+            let [inputs, outputs] = layer.weight.dims();
+            if widths.is_empty() {
+                widths.push(inputs);
+            }
+            widths.push(outputs);
+            let weight = layer.weight.val().into_data().try_to_vec::<f32>();
+            let bias = layer.bias.as_ref().map(|bias| bias.val().into_data());
+            let bias = bias.map_or(Ok(vec![0.0; outputs]), |bias| bias.try_to_vec::<f32>());
+            let (Ok(weight), Ok(bias)) = (weight, bias) else {
+                return Err(unusable("its weights are no 32-bit numbers").into());
+            };
+            if !weight.iter().chain(&bias).all(|x| x.is_finite()) {
+                return Err(unusable(
+                    "its weights are not finite any more; try a smaller --learning-rate",
+                )
+                .into());
+            }
+            layers.push((weight, bias));
+        }
+        Ok(Self { layers, widths })
+    }
+
+    /// Weights of a spec's shape, each number by what `draw` gives for a layer of so many inputs.
+    pub(super) fn filled(spec: &HeadSpec, mut draw: impl FnMut(usize) -> f32) -> Self {
+        let widths = spec.widths();
+        let mut layers = Vec::new();
+        for pair in widths.windows(2) {
+            let (inputs, outputs) = (pair[0], pair[1]);
+            let weight = (0..inputs * outputs).map(|_| draw(inputs)).collect();
+            layers.push((weight, (0..outputs).map(|_| draw(inputs)).collect()));
+        }
+        Self { layers, widths }
+    }
+
+    /// The head, on a device.
+    pub fn on(&self, device: &Device) -> Head {
+        let spec = HeadSpec {
+            embedding_dim: self.widths.first().copied().unwrap_or(0),
+            hidden: self
+                .widths
+                .get(1..self.widths.len() - 1)
+                .unwrap_or(&[])
+                .to_vec(),
+            dropout: 0.0,
+            classes: vec![String::new(); self.widths.last().copied().unwrap_or(0)],
+        };
+        let mut head = Head::new(&spec, device);
+        for ((layer, (weight, bias)), pair) in head
+            .layers
+            .iter_mut()
+            .zip(&self.layers)
+            .zip(self.widths.windows(2))
+        {
+            let weight = TensorData::new(weight.clone(), [pair[0], pair[1]]);
+            layer.weight = Param::from_tensor(Tensor::from_data(weight, device));
+            let bias = TensorData::new(bias.clone(), [pair[1]]);
+            layer.bias = Some(Param::from_tensor(Tensor::from_data(bias, device)));
+        }
+        head
+    }
+
+    /// As safetensors, with `spec` in the metadata.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] if the format refuses them.
+    pub fn to_safetensors(&self, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+        let mut tensors = Vec::new();
+        for (at, ((weight, bias), pair)) in
+            self.layers.iter().zip(self.widths.windows(2)).enumerate()
+        {
+            let (inputs, outputs) = (pair[0], pair[1]);
+            let transposed = (0..outputs).flat_map(|o| (0..inputs).map(move |i| i * outputs + o));
+            let weight = transposed.filter_map(|at| weight.get(at).copied());
+            let bytes: Vec<u8> = weight.flat_map(f32::to_le_bytes).collect();
+            tensors.push((format!("layers.{at}.weight"), vec![outputs, inputs], bytes));
+            let bytes: Vec<u8> = bias.iter().copied().flat_map(f32::to_le_bytes).collect();
+            tensors.push((format!("layers.{at}.bias"), vec![outputs], bytes));
+        }
+        let views: Result<Vec<_>, _> = tensors
+            .iter()
+            .map(|(name, shape, bytes)| {
+                let view = TensorView::new(Dtype::F32, shape.clone(), bytes)?;
+                Ok((name.clone(), view))
+            })
+            .collect();
+        views
+            .and_then(|views| safetensors::serialize(views, Some(metadata)))
+            .map_err(|err| unreadable("in training", &err.to_string()))
+    }
+
+    /// From safetensors; and its metadata.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] naming `head` if it is no head's file, or holds numbers that are not finite.
+    pub fn of_safetensors(head: &str, bytes: &[u8]) -> Result<(Self, HashMap<String, String>)> {
+        let fail = |reason: String| unreadable(head, &reason);
+        let (_, metadata) =
+            SafeTensors::read_metadata(bytes).map_err(|err| fail(err.to_string()))?;
+        let metadata = metadata.metadata().clone().unwrap_or_default();
+        let tensors = SafeTensors::deserialize(bytes).map_err(|err| fail(err.to_string()))?;
+        let numbers = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
+            let tensor = tensors
+                .tensor(name)
+                .map_err(|_| fail(format!("it has no tensor '{name}'")))?;
+            if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+                return Err(fail(format!(
+                    "tensor '{name}': expected F32 {shape:?}, found {:?} {:?}",
+                    tensor.dtype(),
+                    tensor.shape()
+                )));
+            }
+            let values = tensor.data().chunks_exact(4);
+            let values: Vec<f32> = values
+                .filter_map(|bytes| bytes.try_into().ok().map(f32::from_le_bytes))
+                .collect();
+            match values.iter().position(|x| !x.is_finite()) {
+                None => Ok(values),
+                Some(at) => Err(fail(format!(
+                    "tensor '{name}' holds {} at {at}",
+                    values[at]
+                ))),
+            }
+        };
+        let (mut layers, mut widths) = (Vec::new(), Vec::new());
+        for at in 0.. {
+            let name = format!("layers.{at}.weight");
+            let Ok(tensor) = tensors.tensor(&name) else {
+                break;
+            };
+            let [outputs, inputs] = *tensor.shape() else {
+                return Err(fail(format!(
+                    "tensor '{name}': expected 2 dimensions, found {:?}",
+                    tensor.shape()
+                )));
+            };
+            if widths.last().is_some_and(|last| *last != inputs) {
+                return Err(fail(format!(
+                    "tensor '{name}' takes {inputs} numbers, the layer before gives others"
+                )));
+            }
+            if widths.is_empty() {
+                widths.push(inputs);
+            }
+            widths.push(outputs);
+            let stored = numbers(&name, &[outputs, inputs])?;
+            let order = (0..inputs).flat_map(|i| (0..outputs).map(move |o| o * inputs + i));
+            let weight = order.filter_map(|at| stored.get(at).copied()).collect();
+            layers.push((weight, numbers(&format!("layers.{at}.bias"), &[outputs])?));
+        }
+        if layers.is_empty() {
+            return Err(fail("it has no tensor 'layers.0.weight'".to_owned()));
+        }
+        Ok((Self { layers, widths }, metadata))
+    }
+
+    /// Widths of all layers, from the embedding to the outputs.
+    pub fn widths(&self) -> &[usize] {
+        &self.widths
+    }
+
+    /// Weights and biases, layer by layer: `[inputs, outputs]` row-major, and `[outputs]`.
+    pub(super) fn layers_mut(&mut self) -> &mut [(Vec<f32>, Vec<f32>)] {
+        &mut self.layers
+    }
+
+    pub(super) fn layers(&self) -> &[(Vec<f32>, Vec<f32>)] {
+        &self.layers
+    }
+}
+
+fn unreadable(head: &str, reason: &str) -> Error {
+    Error::Head(HeadError::Unusable {
+        head: head.to_owned(),
+        reason: reason.to_owned(),
+    })
+}
+
+impl LoadedHead {
+    /// A head from its row.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] if the row's weights or spec cannot be read.
+    pub fn of_row(row: HeadRow) -> Result<Self> {
+        let spec: StoredSpec = serde_json::from_str(&row.spec)
+            .map_err(|err| unreadable(&row.head, &err.to_string()))?;
+        let (weights, _) = HeadWeights::of_safetensors(&row.head, &row.weights)?;
+        if weights.widths() != spec.head.widths() {
+            return Err(unreadable(
+                &row.head,
+                &format!(
+                    "its weights are for layers of {:?}, its spec says {:?}",
+                    weights.widths(),
+                    spec.head.widths()
+                ),
+            ));
+        }
+        Ok(Self { row, spec, weights })
+    }
+
+    /// Checks that it may judge the masks of an extractor.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] naming both extractors.
+    pub fn check_extractor(&self, extractor_id: &str) -> Result<()> {
+        if self.row.extractor_id.as_str() == extractor_id {
+            return Ok(());
+        }
+        Err(unreadable(
+            &self.row.head,
+            &format!(
+                "it was trained on masks of extractor '{}' and cannot judge those of extractor '{extractor_id}'",
+                self.row.extractor_id
+            ),
+        ))
+    }
+}
+
+/// Every head, oldest first; without their weights unless asked for.
+///
+/// # Errors
+/// What the store says.
+pub async fn heads_stored(snapshot: &Snapshot) -> Result<Vec<HeadRow>> {
+    let mut rows = Vec::new();
+    for batch in snapshot.scan(HeadRow::TABLE).await?.collect().await? {
+        rows.extend(HeadRow::from_batch(&batch)?);
+    }
+    rows.sort_by_key(|row| row.created_at);
+    Ok(rows)
+}
+
+/// The newest head of a name, or the one whose id begins so.
+///
+/// # Errors
+/// [`HeadError::NoSuchHead`], or [`HeadError::Unusable`] if it cannot be read.
+pub async fn load_head(snapshot: &Snapshot, name: &str) -> Result<LoadedHead> {
+    let mut rows = heads_stored(snapshot).await?;
+    let by_name = rows.iter().rposition(|row| row.head == name);
+    let by_id = || {
+        let fits = |row: &HeadRow| name.len() >= 4 && row.head_id.as_str().starts_with(name);
+        rows.iter().rposition(fits)
+    };
+    match by_name.or_else(by_id) {
+        Some(at) => LoadedHead::of_row(rows.swap_remove(at)),
+        None => Err(Error::Head(HeadError::NoSuchHead {
+            name: name.to_owned(),
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_survive_a_file() {
+        let spec = HeadSpec {
+            hidden: vec![5, 4],
+            ..HeadSpec::new(6, vec!["a".to_owned(), "b".to_owned()])
+        };
+        let device = Device::flex();
+        let head = Head::new(&spec, &device);
+        let weights = HeadWeights::of(&head).unwrap();
+        let metadata = HashMap::from([("spec".to_owned(), "{}".to_owned())]);
+        let bytes = weights.to_safetensors(metadata.clone()).unwrap();
+        let (read, found) = HeadWeights::of_safetensors("h", &bytes).unwrap();
+        assert_eq!((&read, found), (&weights, metadata));
+        assert_eq!(read.widths(), [6, 5, 4, 2]);
+        let input = Tensor::<2>::ones([1, 6], &device);
+        let same = |head: &Head| head.forward(input.clone()).into_data().try_to_vec::<f32>();
+        assert_eq!(same(&read.on(&device)).unwrap(), same(&head).unwrap());
+
+        for (bytes, part) in [(&bytes[..40], "head 'h'"), (b"{}".as_slice(), "head 'h'")] {
+            let message = HeadWeights::of_safetensors("h", bytes)
+                .unwrap_err()
+                .to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        let mut broken = weights;
+        broken.layers[1].0[3] = f32::NAN;
+        let bytes = broken.to_safetensors(HashMap::new()).unwrap();
+        let message = HeadWeights::of_safetensors("h", &bytes)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("'layers.1.weight' holds NaN"), "{message}");
+    }
+}

@@ -1,0 +1,399 @@
+//! Bags: what a SELECT yields, put together image by image.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type};
+
+use super::embeddings::{EmbeddingColumn, Embeddings};
+use crate::classes::ClassSet;
+use crate::error::HeadError;
+use crate::names::ContentId;
+use crate::progress::Progress;
+use crate::sql::Rows;
+use crate::{Error, Result};
+
+/// Columns a training query must yield, beside `label` or `labels`.
+const COLUMNS: [&str; 4] = ["image_id", "extractor_id", "mask_index", "embedding"];
+
+/// Where embeddings are kept while a head is trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CacheOptions {
+    /// Bytes of embeddings kept in memory; what is more goes to a temporary file.
+    pub budget_bytes: usize,
+    /// Directory of that file.
+    pub spool_dir: PathBuf,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self {
+            budget_bytes: 1 << 30,
+            spool_dir: std::env::temp_dir(),
+        }
+    }
+}
+
+/// One image: its masks and what it is labelled with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageBag {
+    /// The image.
+    pub image_id: ContentId,
+    /// Indices of classes, ascending; none: an image that shows none of them.
+    pub classes: Vec<usize>,
+    /// Rows of the embeddings, by `mask_index`.
+    pub(super) rows: Vec<u32>,
+}
+
+/// What was left out of the bags, and why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Skipped {
+    /// Images all of whose labels are outside the class set.
+    pub images_outside: u64,
+    /// Labels outside the class set, of images that have others.
+    pub labels_outside: u64,
+    /// Masks whose embedding holds a number that is not finite.
+    pub masks_not_finite: u64,
+    /// Images without a usable mask.
+    pub images_empty: u64,
+}
+
+/// The training set: bags by image id, and their embeddings.
+#[derive(Debug)]
+pub struct Bags {
+    /// By image id.
+    pub images: Vec<ImageBag>,
+    /// Extractor of every mask.
+    pub extractor_id: ContentId,
+    /// Numbers of an embedding.
+    pub embedding_dim: usize,
+    /// What was left out.
+    pub skipped: Skipped,
+    pub(super) embeddings: Embeddings,
+}
+
+impl Bags {
+    /// Reads the rows of a training query: `image_id`, `extractor_id`, `mask_index`, `embedding` and
+    /// `label` (text; several rows for several labels) or `labels` (a list).
+    ///
+    /// Of a class set with one class, images with other labels alone are examples of what it is not; of
+    /// a larger one they are left out.
+    ///
+    /// # Errors
+    /// [`HeadError::TrainingQuery`] for columns that are missing or of another type, masks of more than one
+    /// extractor, or no rows; [`HeadError::ClassSet`] if a class has no image.
+    pub async fn read(
+        mut rows: Rows,
+        set: &ClassSet,
+        cache: &CacheOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        progress.start("masks read", None);
+        let mut builder = Builder::default();
+        while let Some(batch) = rows.next().await? {
+            builder.push(&batch, cache)?;
+            progress.advance(batch.num_rows() as u64);
+        }
+        progress.finish();
+        let bags = builder.finish(set)?;
+        if bags.embeddings.is_spooled() {
+            progress.note(&format!(
+                "{} embeddings are more than fit in the budget; they are read from a temporary file in '{}'",
+                bags.embeddings.rows(),
+                cache.spool_dir.display()
+            ));
+        }
+        Ok(bags)
+    }
+
+    /// As [`Bags::read`], of rows that are in memory already.
+    ///
+    /// # Errors
+    /// As [`Bags::read`].
+    pub fn of_batches(
+        batches: &[RecordBatch],
+        set: &ClassSet,
+        cache: &CacheOptions,
+    ) -> Result<Self> {
+        let mut builder = Builder::default();
+        for batch in batches {
+            builder.push(batch, cache)?;
+        }
+        builder.finish(set)
+    }
+
+    /// Masks of all bags.
+    pub fn masks(&self) -> u64 {
+        self.images
+            .iter()
+            .map(|image| image.rows.len() as u64)
+            .sum()
+    }
+}
+
+#[derive(Default)]
+struct Builder {
+    images: HashMap<String, Unfinished>,
+    embeddings: Option<Embeddings>,
+    extractor_id: Option<String>,
+    dim: usize,
+    skipped: Skipped,
+}
+
+#[derive(Default)]
+struct Unfinished {
+    labels: Vec<String>,
+    /// Mask index and row of the embeddings, by mask index; no row where it was refused.
+    masks: Vec<(i32, Option<u32>)>,
+}
+
+impl Builder {
+    fn push(&mut self, batch: &RecordBatch, cache: &CacheOptions) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        for column in COLUMNS {
+            if batch.column_by_name(column).is_none() {
+                return Err(missing(column));
+            }
+        }
+        let image_ids = text(batch, "image_id")?;
+        let extractor_ids = text(batch, "extractor_id")?;
+        let mask_indices = integers(batch, "mask_index")?;
+        let labels = Labels::of(batch)?;
+        let column = batch
+            .column_by_name("embedding")
+            .ok_or_else(|| missing("embedding"))?;
+        let (values, dim) = EmbeddingColumn::of(column).ok_or_else(|| {
+            wrong(
+                "embedding",
+                "a list of fixed size of FLOAT16 or FLOAT numbers, without nulls",
+                column,
+            )
+        })?;
+        if self.embeddings.is_none() {
+            self.dim = dim;
+            let budget = cache.budget_bytes;
+            self.embeddings = Some(Embeddings::new(dim, budget, &cache.spool_dir));
+        }
+        for row in 0..batch.num_rows() {
+            let extractor = extractor_ids.value(row);
+            let first = self
+                .extractor_id
+                .get_or_insert_with(|| extractor.to_owned());
+            if first != extractor {
+                return Err(Error::Head(HeadError::TrainingQuery {
+                    reason: format!(
+                        "it yields masks of extractors '{first}' and '{extractor}'; a head judges the masks of one"
+                    ),
+                }));
+            }
+            let image_id = image_ids.value(row);
+            if !self.images.contains_key(image_id) {
+                self.images
+                    .insert(image_id.to_owned(), Unfinished::default());
+            }
+            let Some(image) = self.images.get_mut(image_id) else {
+                continue;
+            };
+            labels.add_to(row, &mut image.labels)?;
+            let mask = mask_indices.value(row);
+            let Err(at) = image.masks.binary_search_by_key(&mask, |(index, _)| *index) else {
+                continue; // the same mask again, for another label
+            };
+            let Some(embeddings) = &mut self.embeddings else {
+                continue;
+            };
+            let kept = u32::try_from(embeddings.rows()).map_err(|_| {
+                Error::Head(HeadError::TrainingQuery {
+                    reason: "it yields more than 4294967295 masks".to_owned(),
+                })
+            })?;
+            let stored = embeddings.push(&values, row)?;
+            self.skipped.masks_not_finite += u64::from(!stored);
+            image.masks.insert(at, (mask, stored.then_some(kept)));
+        }
+        Ok(())
+    }
+
+    fn finish(self, set: &ClassSet) -> Result<Bags> {
+        let (Some(mut embeddings), Some(extractor_id)) = (self.embeddings, self.extractor_id)
+        else {
+            return Err(Error::Head(HeadError::TrainingQuery {
+                reason: "it yields no rows: are there labelled images of which masks were extracted? \
+                    'grainstore query review/labels' lists the labels, 'grainstore query review/extractors' the masks"
+                    .to_owned(),
+            }));
+        };
+        embeddings.finish()?;
+        let mut skipped = self.skipped;
+        let by_label = set.index_by_label();
+        let mut images = Vec::with_capacity(self.images.len());
+        for (image_id, image) in self.images {
+            let mut classes: Vec<usize> = Vec::new();
+            let mut outside = 0;
+            for label in &image.labels {
+                match by_label.get(label.as_str()) {
+                    Some(class) => classes.push(*class),
+                    None => outside += 1,
+                }
+            }
+            classes.sort_unstable();
+            classes.dedup();
+            if classes.is_empty() && set.classes.len() > 1 {
+                skipped.images_outside += 1;
+                continue;
+            }
+            if !classes.is_empty() {
+                skipped.labels_outside += outside;
+            }
+            let rows: Vec<u32> = image.masks.iter().filter_map(|(_, row)| *row).collect();
+            if rows.is_empty() {
+                skipped.images_empty += 1;
+                continue;
+            }
+            images.push(ImageBag {
+                image_id: ContentId::try_from(image_id)?,
+                classes,
+                rows,
+            });
+        }
+        images.sort_by(|a, b| a.image_id.cmp(&b.image_id));
+        check_classes(&images, set)?;
+        Ok(Bags {
+            images,
+            extractor_id: ContentId::try_from(extractor_id)?,
+            embedding_dim: self.dim,
+            skipped,
+            embeddings,
+        })
+    }
+}
+
+/// Every class needs an image, and a class that stands alone an image that does not show it.
+fn check_classes(images: &[ImageBag], set: &ClassSet) -> Result<()> {
+    let fail = |reason: String| {
+        Error::Head(HeadError::ClassSet {
+            class_set: set.name.clone(),
+            reason,
+        })
+    };
+    let empty: Vec<&str> = set
+        .classes
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| images.iter().all(|image| !image.classes.contains(index)))
+        .map(|(_, class)| class.name.as_str())
+        .collect();
+    if !empty.is_empty() {
+        return Err(fail(format!(
+            "no image to train on for {}; leave the class out, ingest and extract images with its labels, or choose others with --where",
+            quoted(&empty)
+        )));
+    }
+    if set.classes.len() == 1 && images.iter().all(|image| !image.classes.is_empty()) {
+        return Err(fail(
+            "it has one class and every image shows it; images with other labels are needed to tell it from"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn quoted(names: &[&str]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("class '{name}'")).collect();
+    names.join(", ")
+}
+
+fn missing(column: &str) -> Error {
+    Error::Head(HeadError::TrainingQuery {
+        reason: format!(
+            "it yields no column '{column}'; it must yield image_id, extractor_id, mask_index, embedding and label or labels, \
+             as 'grainstore query train/bags --show' does"
+        ),
+    })
+}
+
+fn wrong(column: &str, expected: &str, found: &ArrayRef) -> Error {
+    Error::Head(HeadError::TrainingQuery {
+        reason: format!(
+            "column '{column}': expected {expected}, found {}{}",
+            found.data_type(),
+            match found.null_count() {
+                0 => "",
+                _ => " with nulls",
+            }
+        ),
+    })
+}
+
+fn text(batch: &RecordBatch, name: &str) -> Result<StringArray> {
+    let column = batch.column_by_name(name).ok_or_else(|| missing(name))?;
+    let found = cast(column, &DataType::Utf8).ok();
+    let found = found.filter(|text| text.null_count() == 0);
+    let text = found.as_ref().and_then(|text| text.as_string_opt::<i32>());
+    text.cloned()
+        .ok_or_else(|| wrong(name, "TEXT without nulls", column))
+}
+
+fn integers(batch: &RecordBatch, name: &str) -> Result<Int32Array> {
+    let column = batch.column_by_name(name).ok_or_else(|| missing(name))?;
+    let found = match column.data_type().is_integer() {
+        true => cast(column, &DataType::Int32).ok(),
+        false => None,
+    };
+    let found = found.filter(|numbers| numbers.null_count() == 0);
+    let numbers = found
+        .as_ref()
+        .and_then(|n| n.as_primitive_opt::<Int32Type>());
+    numbers
+        .cloned()
+        .ok_or_else(|| wrong(name, "INT without nulls", column))
+}
+
+/// The column that says what images are labelled with.
+enum Labels {
+    One(StringArray),
+    List(arrow::array::ListArray),
+}
+
+impl Labels {
+    fn of(batch: &RecordBatch) -> Result<Self> {
+        if let Some(column) = batch.column_by_name("labels") {
+            let item =
+                std::sync::Arc::new(arrow::datatypes::Field::new("item", DataType::Utf8, true));
+            let list = cast(column, &DataType::List(item)).ok();
+            let list = list.as_ref().and_then(|list| list.as_list_opt::<i32>());
+            return match list {
+                Some(list) => Ok(Self::List(list.clone())),
+                None => Err(wrong("labels", "TEXT[]", column)),
+            };
+        }
+        if batch.column_by_name("label").is_none() {
+            return Err(missing("label"));
+        }
+        Ok(Self::One(text(batch, "label")?))
+    }
+
+    fn add_to(&self, row: usize, labels: &mut Vec<String>) -> Result<()> {
+        let mut add = |label: &str| {
+            if !labels.iter().any(|known| known == label) {
+                labels.push(label.to_owned());
+            }
+        };
+        match self {
+            Self::One(column) => add(column.value(row)),
+            Self::List(column) => {
+                if column.is_null(row) {
+                    return Ok(());
+                }
+                let list = column.value(row);
+                let values = list.as_string::<i32>();
+                values.iter().flatten().for_each(add);
+            }
+        }
+        Ok(())
+    }
+}

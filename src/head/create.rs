@@ -1,0 +1,185 @@
+//! `CREATE HEAD name USING CLASSES set [OPTIONS (key = value, ...)] AS SELECT ...`
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+use serde_json::{Map, Number, Value};
+
+use super::spec::TrainOptions;
+use crate::error::HeadError;
+use crate::{Error, Result};
+
+/// What a `CREATE HEAD` statement asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateHead {
+    /// Name of the head.
+    pub name: String,
+    /// The class set, with `@VERSION` if one was named.
+    pub class_set: String,
+    /// How it is to be trained.
+    pub options: TrainOptions,
+    /// The SELECT after AS.
+    pub query: String,
+}
+
+impl CreateHead {
+    /// Reads the statement; `None` if the text begins otherwise.
+    ///
+    /// Names may stand in quotes, which `@VERSION` and `-` need. Options are those of [`TrainOptions`], by
+    /// their names there.
+    ///
+    /// # Errors
+    /// [`HeadError::CreateHead`] for a statement that does not go on as it should.
+    pub fn parse(sql: &str) -> Result<Option<Self>> {
+        let fail = |err: ParserError| {
+            let reason = match err {
+                ParserError::ParserError(reason) | ParserError::TokenizerError(reason) => reason,
+                ParserError::RecursionLimitExceeded => "it is nested too deep".to_owned(),
+            };
+            Error::Head(HeadError::CreateHead { reason })
+        };
+        let dialect = GenericDialect {};
+        let Ok(mut parser) = Parser::new(&dialect).try_with_sql(sql) else {
+            return Ok(None);
+        };
+        let is_head = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case("head"));
+        if !parser.parse_keyword(Keyword::CREATE) || !is_head(&parser.peek_token().token) {
+            return Ok(None);
+        }
+        parser.next_token();
+        parse_rest(&mut parser).map_err(fail)?.finish().map(Some)
+    }
+}
+
+struct Parts {
+    name: String,
+    class_set: String,
+    options: Map<String, Value>,
+    query: String,
+}
+
+impl Parts {
+    fn finish(self) -> Result<CreateHead> {
+        let options: TrainOptions =
+            serde_json::from_value(Value::Object(self.options)).map_err(|err| {
+                Error::Head(HeadError::CreateHead {
+                    reason: format!("OPTIONS: {err}"),
+                })
+            })?;
+        options.validate()?;
+        Ok(CreateHead {
+            name: self.name,
+            class_set: self.class_set,
+            options,
+            query: self.query,
+        })
+    }
+}
+
+fn parse_rest(parser: &mut Parser<'_>) -> Result<Parts, ParserError> {
+    let name = word(parser, "the head's name")?;
+    parser.expect_keyword(Keyword::USING)?;
+    let classes = word(parser, "CLASSES")?;
+    if !classes.eq_ignore_ascii_case("classes") {
+        return Err(ParserError::ParserError(format!(
+            "expected CLASSES after USING, found {classes}"
+        )));
+    }
+    let class_set = word(parser, "a class set")?;
+    let mut options = Map::new();
+    if parser.parse_keyword(Keyword::OPTIONS) {
+        parser.expect_token(&Token::LParen)?;
+        while parser.peek_token().token != Token::RParen {
+            let key = word(parser, "an option")?;
+            let _ = parser.consume_token(&Token::Eq);
+            options.insert(key, value(parser)?);
+            if !parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        parser.expect_token(&Token::RParen)?;
+    }
+    parser.expect_keyword(Keyword::AS)?;
+    let query = parser.parse_query()?.to_string();
+    let _ = parser.consume_token(&Token::SemiColon);
+    parser.expect_token(&Token::EOF)?;
+    Ok(Parts {
+        name,
+        class_set,
+        options,
+        query,
+    })
+}
+
+fn word(parser: &mut Parser<'_>, what: &str) -> Result<String, ParserError> {
+    match parser.next_token().token {
+        Token::Word(word) => Ok(word.value),
+        Token::SingleQuotedString(text) => Ok(text),
+        other => Err(ParserError::ParserError(format!(
+            "expected {what}, found {other}"
+        ))),
+    }
+}
+
+fn value(parser: &mut Parser<'_>) -> Result<Value, ParserError> {
+    match parser.next_token().token {
+        Token::Word(word) => Ok(Value::String(word.value)),
+        Token::SingleQuotedString(text) => Ok(text
+            .parse::<Number>()
+            .map_or(Value::String(text), Value::Number)),
+        Token::Number(text, _) => text
+            .parse::<Number>()
+            .map(Value::Number)
+            .map_err(|_| ParserError::ParserError(format!("expected a number, found {text}"))),
+        other => Err(ParserError::ParserError(format!(
+            "expected a value, found {other}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::Loss;
+    use super::*;
+
+    #[test]
+    fn a_statement_is_read() {
+        let sql = "create HEAD h USING CLASSES 'pets@2' OPTIONS (loss = 'mil', epochs 3, a = 7.5) \
+            AS SELECT * FROM masks;";
+        let found = CreateHead::parse(sql).unwrap().unwrap();
+        assert_eq!(
+            (found.name.as_str(), found.class_set.as_str()),
+            ("h", "pets@2")
+        );
+        assert_eq!(
+            (found.options.loss, found.options.epochs, found.options.a),
+            (Loss::Mil, 3, 7.5)
+        );
+        assert_eq!(found.query, "SELECT * FROM masks");
+        assert_eq!(CreateHead::parse("SELECT 1").unwrap(), None);
+        assert_eq!(CreateHead::parse("CREATE TABLE t (a INT)").unwrap(), None);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (sql, part) in [
+            ("CREATE HEAD h AS SELECT 1", "USING"),
+            (
+                "CREATE HEAD h USING CLASSES c OPTIONS (epoch = 3) AS SELECT 1",
+                "unknown field `epoch`",
+            ),
+            (
+                "CREATE HEAD h USING CLASSES c OPTIONS (epochs = 0) AS SELECT 1",
+                "number of epochs",
+            ),
+            (
+                "CREATE HEAD h USING CLASSES c AS SELECT 1 SELECT 2",
+                "SELECT",
+            ),
+        ] {
+            let message = CreateHead::parse(sql).unwrap_err().to_string();
+            assert!(message.contains(part), "{sql}: {message}");
+        }
+    }
+}

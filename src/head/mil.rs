@@ -1,0 +1,306 @@
+//! The losses, as numbers over logits: multiple-instance loss and uncertainty distillation (GranSAM,
+//! section 3), with their gradients at the logits.
+//!
+//! Everything here is pure and small: logits of a step are `masks x classes` numbers.
+
+use std::ops::Range;
+
+/// One image of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bag {
+    /// Its masks: rows of the step's logits.
+    pub masks: Range<usize>,
+    /// What the image is labelled with, as indices of classes, ascending; none: with nothing of them.
+    pub classes: Vec<usize>,
+    /// How much it counts, 1 on average.
+    pub weight: f64,
+}
+
+/// Logits of a step's masks.
+#[derive(Debug, Clone, Copy)]
+pub struct Logits<'a> {
+    /// `[masks, classes]`, row-major.
+    pub values: &'a [f32],
+    /// Outputs of the head.
+    pub classes: usize,
+    /// Whether a further class, whose logit is always 0, stands beside them.
+    pub none_class: bool,
+}
+
+/// A loss, and its gradient at the logits of the masks it looks at.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LossGradient {
+    /// The loss.
+    pub loss: f64,
+    /// Masks whose gradient may differ from 0, ascending, each with one number per class.
+    pub rows: Vec<(usize, Vec<f64>)>,
+}
+
+impl<'a> Logits<'a> {
+    fn row(&self, mask: usize) -> &'a [f32] {
+        let start = mask * self.classes;
+        self.values.get(start..start + self.classes).unwrap_or(&[])
+    }
+
+    /// Classes a softmax is taken over.
+    fn softmax_classes(&self) -> usize {
+        self.classes + usize::from(self.none_class)
+    }
+
+    /// Probabilities of a mask, of the further class last.
+    pub fn probabilities(&self, mask: usize) -> Vec<f64> {
+        let scores: Vec<f64> = self.row(mask).iter().map(|x| f64::from(*x)).collect();
+        softmax(scores, self.none_class)
+    }
+
+    /// The scores of a bag: of each class the mean of the `k` greatest logits; and which masks those are,
+    /// class by class. Of equal logits the first masks count.
+    fn top_k(&self, bag: &Bag, k: usize) -> (Vec<f64>, Vec<Vec<usize>>) {
+        let mut scores = Vec::with_capacity(self.classes);
+        let mut chosen = Vec::with_capacity(self.classes);
+        for class in 0..self.classes {
+            let logit = |mask: usize| self.row(mask).get(class).copied().unwrap_or(f32::NAN);
+            let mut masks: Vec<usize> = bag.masks.clone().collect();
+            let by_logit = |a: &usize, b: &usize| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b));
+            if k < masks.len() {
+                masks.select_nth_unstable_by(k, by_logit);
+                masks.truncate(k);
+            }
+            let sum: f64 = masks.iter().map(|mask| f64::from(logit(*mask))).sum();
+            scores.push(sum / masks.len().max(1) as f64);
+            chosen.push(masks);
+        }
+        (scores, chosen)
+    }
+}
+
+/// Softmax of scores, and of a last one of 0 if there is a further class.
+pub fn softmax(mut scores: Vec<f64>, none_class: bool) -> Vec<f64> {
+    if none_class {
+        scores.push(0.0);
+    }
+    let greatest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    for score in &mut scores {
+        *score = (*score - greatest).exp();
+    }
+    let sum: f64 = scores.iter().sum();
+    scores.iter().map(|score| score / sum).collect()
+}
+
+/// Entropy of probabilities, nats.
+pub fn entropy(probabilities: &[f64]) -> f64 {
+    let part = |p: &f64| if *p > 0.0 { -p * p.ln() } else { 0.0 };
+    probabilities.iter().map(part).sum()
+}
+
+/// What an image should score: its classes in equal parts, or the further class if it has none.
+fn target(bag: &Bag, logits: &Logits<'_>) -> Vec<f64> {
+    let mut target = vec![0.0; logits.softmax_classes()];
+    for class in &bag.classes {
+        if let Some(share) = target.get_mut(*class) {
+            *share = 1.0 / bag.classes.len() as f64;
+        }
+    }
+    if bag.classes.is_empty()
+        && logits.none_class
+        && let Some(share) = target.last_mut()
+    {
+        *share = 1.0;
+    }
+    target
+}
+
+/// What an image scores and what that costs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BagScore {
+    /// Softmax over the classes' scores, of the further class last.
+    pub probabilities: Vec<f64>,
+    /// Cross entropy with the image's labels.
+    pub loss: f64,
+    /// Whether the most probable class is one the image is labelled with.
+    pub correct: bool,
+}
+
+/// Scores one bag, whose classes' scores are the means of their `k` greatest logits.
+pub fn score_bag(logits: &Logits<'_>, bag: &Bag, k: usize) -> BagScore {
+    score_chosen(logits, bag, logits.top_k(bag, k).0)
+}
+
+fn score_chosen(logits: &Logits<'_>, bag: &Bag, scores: Vec<f64>) -> BagScore {
+    let probabilities = softmax(scores, logits.none_class);
+    let target = target(bag, logits);
+    let loss = target.iter().zip(&probabilities);
+    let loss = loss
+        .filter(|(share, _)| **share > 0.0)
+        .map(|(share, p)| -share * p.max(f64::MIN_POSITIVE).ln())
+        .sum();
+    let best = probabilities
+        .iter()
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    let correct =
+        best.is_some_and(|(class, _)| target.get(class).is_some_and(|share| *share > 0.0));
+    BagScore {
+        probabilities,
+        loss,
+        correct,
+    }
+}
+
+/// The multiple-instance loss: the mean over images of the cross entropy of [`score_bag`], each image
+/// by its weight.
+///
+/// `k` gives the number of masks a class's score is the mean of, for a bag of so many.
+pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -> LossGradient {
+    let mut found = LossGradient::default();
+    let images = bags.len().max(1) as f64;
+    for bag in bags {
+        let (scores, chosen) = logits.top_k(bag, k(bag.masks.len()));
+        let score = score_chosen(logits, bag, scores);
+        found.loss += bag.weight * score.loss / images;
+        let target = target(bag, logits);
+        let mut rows = std::collections::BTreeMap::new();
+        for (class, masks) in chosen.iter().enumerate() {
+            let off = score.probabilities.get(class).zip(target.get(class));
+            let off = off.map_or(0.0, |(p, share)| p - share);
+            let gradient = bag.weight * off / images / masks.len().max(1) as f64;
+            for mask in masks {
+                let row = rows
+                    .entry(*mask)
+                    .or_insert_with(|| vec![0.0; logits.classes]);
+                if let Some(value) = row.get_mut(class) {
+                    *value += gradient;
+                }
+            }
+        }
+        found.rows.extend(rows);
+    }
+    found
+}
+
+/// Whether a teacher's judgement of a mask makes it a bad one: uncertain, or certain of a class that the
+/// image is not labelled with.
+///
+/// `threshold` is the entropy, in nats, above which it is uncertain.
+pub fn is_bad_mask(probabilities: &[f64], classes: &[usize], threshold: f64) -> bool {
+    let entropy = entropy(probabilities);
+    let best = probabilities
+        .iter()
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    entropy > threshold || best.is_none_or(|(class, _)| !classes.contains(&class))
+}
+
+/// The uncertainty loss: the mean over the bad masks of the negated sum of their log-probabilities, which
+/// is least where all classes are alike.
+///
+/// The paper writes 1 / N without saying of what; here N is the number of bad masks of the step.
+pub fn uncertainty_loss(logits: &Logits<'_>, bad: &[usize]) -> LossGradient {
+    let mut found = LossGradient::default();
+    let (count, classes) = (bad.len().max(1) as f64, logits.softmax_classes() as f64);
+    for mask in bad {
+        let probabilities = logits.probabilities(*mask);
+        let logs = probabilities.iter().map(|p| p.max(f64::MIN_POSITIVE).ln());
+        found.loss -= logs.sum::<f64>() / count;
+        let own = probabilities.iter().take(logits.classes);
+        found
+            .rows
+            .push((*mask, own.map(|p| (classes * p - 1.0) / count).collect()));
+    }
+    found
+}
+
+impl LossGradient {
+    /// The sum of two losses, each times a weight.
+    #[must_use]
+    pub fn plus(self, weight: f64, other: Self, other_weight: f64) -> Self {
+        let mut rows: std::collections::BTreeMap<usize, Vec<f64>> =
+            std::collections::BTreeMap::new();
+        for (weight, part) in [(weight, self.rows), (other_weight, other.rows)] {
+            for (mask, gradient) in part {
+                let row = rows
+                    .entry(mask)
+                    .or_insert_with(|| vec![0.0; gradient.len()]);
+                for (sum, value) in row.iter_mut().zip(gradient) {
+                    *sum += weight * value;
+                }
+            }
+        }
+        Self {
+            loss: weight * self.loss + other_weight * other.loss,
+            rows: rows.into_iter().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bag(masks: Range<usize>, classes: &[usize]) -> Bag {
+        Bag {
+            masks,
+            classes: classes.to_vec(),
+            weight: 1.0,
+        }
+    }
+
+    #[test]
+    fn one_image_by_hand() {
+        // Class 0 scores (3 + 1) / 2 = 2, class 1 scores (4 + 0) / 2 = 2: both 1/2.
+        let values = [3.0, 0.0, 1.0, -5.0, -1.0, 4.0];
+        let logits = Logits {
+            values: &values,
+            classes: 2,
+            none_class: false,
+        };
+        let found = mil_loss(&logits, &[bag(0..3, &[0])], |_| 2);
+        assert!((found.loss - 2f64.ln()).abs() < 1e-12);
+        let expected = [
+            (0, vec![-0.25, 0.25]),
+            (1, vec![-0.25, 0.0]),
+            (2, vec![0.0, 0.25]),
+        ];
+        assert_eq!(found.rows, expected);
+        // Labelled with both, it could not score better.
+        let both = mil_loss(&logits, &[bag(0..3, &[0, 1])], |_| 2);
+        assert!(both.rows.iter().flat_map(|(_, row)| row).all(|g| *g == 0.0));
+    }
+
+    #[test]
+    fn an_only_class_is_told_from_none() {
+        let logits = Logits {
+            values: &[2.0, -2.0],
+            classes: 1,
+            none_class: true,
+        };
+        let p = 1.0 / (1.0 + (-2f64).exp());
+        let with = score_bag(&logits, &bag(0..1, &[0]), 1);
+        assert!((with.loss + p.ln()).abs() < 1e-12 && with.correct);
+        let without = score_bag(&logits, &bag(1..2, &[]), 1);
+        assert!((without.loss + p.ln()).abs() < 1e-12 && without.correct);
+    }
+
+    #[test]
+    fn bad_masks_are_uncertain_or_of_another_class() {
+        let threshold = 0.5 * 2f64.ln();
+        assert!(is_bad_mask(&[0.5, 0.5], &[0], threshold));
+        assert!(!is_bad_mask(&[0.99, 0.01], &[0], threshold));
+        assert!(is_bad_mask(&[0.01, 0.99], &[0], threshold));
+        assert!(!is_bad_mask(&[0.01, 0.99], &[0, 1], threshold));
+    }
+
+    #[test]
+    fn uncertainty_is_least_where_all_is_alike() {
+        let logits = |values| Logits {
+            values,
+            classes: 2,
+            none_class: false,
+        };
+        let even = uncertainty_loss(&logits(&[1.0, 1.0]), &[0]);
+        assert!((even.loss - 2.0 * 2f64.ln()).abs() < 1e-12);
+        assert_eq!(even.rows, [(0, vec![0.0, 0.0])]);
+        assert!(uncertainty_loss(&logits(&[2.0, 1.0]), &[0]).loss > even.loss);
+        assert_eq!(uncertainty_loss(&logits(&[]), &[]).loss, 0.0);
+    }
+}

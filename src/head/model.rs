@@ -1,0 +1,229 @@
+//! The head itself: an MLP over embeddings, its forward pass and its gradients.
+//!
+//! Gradients are written out rather than recorded: while training, every mask goes forward once, but
+//! only the few that the loss looks at go backward, over the activations that are there already.
+
+use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{Adam, AdamConfig, Optimizer};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::spec::HeadSpec;
+
+/// An MLP with ReLU between its layers.
+#[derive(Module, Debug)]
+pub struct Head {
+    /// From the embedding to the classes.
+    pub layers: Vec<Linear>,
+}
+
+/// What a forward pass leaves behind for the backward pass.
+pub(super) struct Activations {
+    /// Input of each layer, `[masks, width]`: the embeddings, then what ReLU and dropout let through.
+    inputs: Vec<Tensor<2>>,
+    /// What dropout multiplied the last hidden layer with, `[masks, width]`.
+    dropout: Option<Tensor<2>>,
+    /// `[masks, classes]`.
+    pub logits: Tensor<2>,
+}
+
+/// Gradients of a layer: of its weight, `[inputs, outputs]`, and of its bias, `[outputs]`.
+pub(super) struct LayerGradient {
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+}
+
+/// Adam over the layers of one head.
+pub(super) struct HeadOptimizer {
+    adam: Adam,
+    states: Vec<LayerState>,
+}
+
+#[derive(Clone)]
+struct LayerState {
+    weight: Option<<Adam as Optimizer>::State<2>>,
+    bias: Option<<Adam as Optimizer>::State<1>>,
+}
+
+impl HeadOptimizer {
+    /// One that has seen no gradient yet.
+    pub fn new(head: &Head) -> Self {
+        let state = LayerState {
+            weight: None,
+            bias: None,
+        };
+        Self {
+            // PyTorch's, not burn's 1e-5.
+            adam: AdamConfig::new().with_epsilon(1e-8).build(),
+            states: vec![state; head.layers.len()],
+        }
+    }
+
+    /// The head after a step against its gradients, one a layer.
+    pub fn step(&mut self, rate: f64, mut head: Head, gradients: Vec<LayerGradient>) -> Head {
+        let layers = head.layers.iter_mut().zip(&mut self.states);
+        for ((layer, state), gradient) in layers.zip(gradients) {
+            let weight = layer.weight.val();
+            let stepped = self
+                .adam
+                .step(rate, weight, gradient.weight, state.weight.take());
+            layer.weight = Param::from_tensor(stepped.0);
+            state.weight = stepped.1;
+            if let Some(bias) = &layer.bias {
+                let stepped = self
+                    .adam
+                    .step(rate, bias.val(), gradient.bias, state.bias.take());
+                layer.bias = Some(Param::from_tensor(stepped.0));
+                state.bias = stepped.1;
+            }
+        }
+        head
+    }
+}
+
+impl Head {
+    /// A head with random weights, as PyTorch starts a `Linear`: uniform within 1 / sqrt(inputs).
+    pub fn new(spec: &HeadSpec, device: &Device) -> Self {
+        let widths = spec.widths();
+        let layer = |pair: &[usize]| LinearConfig::new(pair[0], pair[1]).init(device);
+        Self {
+            layers: widths.windows(2).map(layer).collect(),
+        }
+    }
+
+    /// Logits, without dropout.
+    ///
+    /// # Shapes
+    /// - embeddings: `[masks, embedding_dim]`
+    /// - output: `[masks, classes]`
+    pub fn forward(&self, embeddings: Tensor<2>) -> Tensor<2> {
+        self.run(embeddings, None).logits
+    }
+
+    /// Logits, with dropout applied to the last hidden layer, and what the backward pass needs.
+    ///
+    /// # Shapes
+    /// - embeddings: `[masks, embedding_dim]`
+    /// - dropout: `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p)
+    pub(super) fn run(&self, embeddings: Tensor<2>, dropout: Option<Tensor<2>>) -> Activations {
+        let mut inputs = vec![embeddings];
+        let mut output = None;
+        for (at, layer) in self.layers.iter().enumerate() {
+            let input = inputs.last().cloned();
+            let Some(input) = input else { break };
+            let found = layer.forward(input);
+            if at + 1 == self.layers.len() {
+                output = Some(found);
+                break;
+            }
+            let mut hidden = relu(found);
+            if at + 2 == self.layers.len()
+                && let Some(dropout) = &dropout
+            {
+                hidden = hidden * dropout.clone();
+            }
+            inputs.push(hidden);
+        }
+        let logits = output.unwrap_or_else(|| inputs[0].clone());
+        Activations {
+            inputs,
+            dropout,
+            logits,
+        }
+    }
+
+    /// Gradients, layer by layer, of a loss whose gradient at the logits is 0 but for some masks.
+    ///
+    /// # Shapes
+    /// - rows: indices of those masks, ascending
+    /// - logit_gradients: `[rows, classes]`, row-major
+    pub(super) fn gradients(
+        &self,
+        activations: Activations,
+        rows: &[i32],
+        logit_gradients: Vec<f32>,
+    ) -> Vec<LayerGradient> {
+        let mut gradients = Vec::new();
+        let device = activations.logits.device();
+        let [masks, classes] = activations.logits.dims();
+        let some = (rows.len() < masks).then(|| {
+            Tensor::<1, Int>::from_data(TensorData::new(rows.to_vec(), [rows.len()]), &device)
+        });
+        let pick = |tensor: Tensor<2>| match &some {
+            Some(rows) => tensor.select(0, rows.clone()),
+            None => tensor,
+        };
+        let dropout = activations.dropout.map(pick);
+        let data = TensorData::new(logit_gradients, [rows.len(), classes]);
+        let mut delta = Tensor::<2>::from_data(data, &device);
+        for (at, (layer, input)) in self.layers.iter().zip(activations.inputs).enumerate().rev() {
+            let input = pick(input);
+            gradients.push(LayerGradient {
+                weight: input.clone().transpose().matmul(delta.clone()),
+                bias: delta.clone().sum_dim(0).squeeze_dim::<1>(0),
+            });
+            if at == 0 {
+                break;
+            }
+            let passed = delta.matmul(layer.weight.val().transpose());
+            // What came out of ReLU (and dropout) as 0 lets nothing back.
+            let mut through = input.greater_elem(0.0).float();
+            if at + 1 == self.layers.len()
+                && let Some(dropout) = &dropout
+            {
+                through = through * dropout.clone();
+            }
+            delta = passed * through;
+        }
+        gradients.reverse();
+        gradients
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::optim::GradientsParams;
+    use burn::tensor::Distribution;
+
+    use super::*;
+
+    #[test]
+    fn gradients_are_those_that_recording_gives() {
+        let spec = HeadSpec {
+            hidden: vec![7, 6, 5],
+            ..HeadSpec::new(8, vec!["a".to_owned(), "b".to_owned(), "c".to_owned()])
+        };
+        let plain = Device::flex();
+        let recording = plain.clone().autodiff();
+        let recorded = Head::new(&spec, &recording);
+        let head = recorded.clone().valid();
+        let embeddings = Tensor::<2>::random([9, 8], Distribution::Normal(0.0, 1.0), &plain);
+        let kept = Tensor::<2>::random([9, 5], Distribution::Bernoulli(0.5), &plain) * 2.0;
+        let rows = [1, 4, 8];
+        let chosen: Vec<f32> = (0..9).map(|n| 0.3 * n as f32 - 1.0).collect();
+        let mut wanted = vec![0f32; 27];
+        for (n, row) in rows.iter().enumerate() {
+            wanted[row * 3..row * 3 + 3].copy_from_slice(&chosen[n * 3..n * 3 + 3]);
+        }
+
+        let as_recording =
+            |tensor: &Tensor<2>| Tensor::<2>::from_data(tensor.to_data(), &recording);
+        let output = recorded.run(as_recording(&embeddings), Some(as_recording(&kept)));
+        let wanted = Tensor::<2>::from_data(TensorData::new(wanted, [9, 3]), &recording);
+        let found = (output.logits * wanted).sum().backward();
+        let mut expected = GradientsParams::from_grads(found, &recorded);
+
+        let activations = head.run(embeddings, Some(kept));
+        let ours = head.gradients(activations, &[1, 4, 8], chosen);
+        assert_eq!(ours.len(), 4);
+        for (layer, ours) in recorded.layers.iter().zip(ours) {
+            let weight = expected.remove::<2>(layer.weight.id).unwrap();
+            let difference = (ours.weight - weight).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-6, "weight {difference}");
+            let bias = expected.remove::<1>(layer.bias.as_ref().unwrap().id);
+            let difference = (ours.bias - bias.unwrap()).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-6, "bias {difference}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A head's curves as a picture: loss and accuracy by epoch, SVG.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use super::train::{Curve, Phase};
+use crate::error::HeadError;
+use crate::{Error, Result};
+
+/// One line of a chart: what it shows, its colour, and its value in each epoch.
+type Line = (&'static str, RGBColor, fn(&Curve) -> Option<f64>);
+
+/// Loss and validation figures of a training as an SVG document.
+///
+/// # Errors
+/// [`HeadError::Unusable`] if there are no curves, or they cannot be drawn.
+pub fn plot_curves(head: &str, curves: &[Curve]) -> Result<String> {
+    let unusable = |reason: String| {
+        Error::Head(HeadError::Unusable {
+            head: head.to_owned(),
+            reason,
+        })
+    };
+    if curves.is_empty() {
+        return Err(unusable("it has no curves".to_owned()));
+    }
+    let mut svg = String::new();
+    draw(&mut svg, head, curves).map_err(unusable)?;
+    Ok(svg)
+}
+
+fn draw(svg: &mut String, head: &str, curves: &[Curve]) -> Result<(), String> {
+    let area = SVGBackend::with_string(svg, (900, 380)).into_drawing_area();
+    area.fill(&WHITE).map_err(|err| err.to_string())?;
+    let area = area
+        .titled(&format!("head '{head}'"), ("sans-serif", 20))
+        .map_err(|err| err.to_string())?;
+    let (left, right) = area.split_horizontally(450);
+    chart(
+        &left,
+        "loss",
+        curves,
+        &[
+            ("training", BLUE, |curve| Some(curve.mil)),
+            ("validation", RED, |curve| curve.validation_loss),
+        ],
+    )?;
+    chart(
+        &right,
+        "validation accuracy",
+        curves,
+        &[("accuracy", RED, |curve| curve.validation_accuracy)],
+    )?;
+    area.present().map_err(|err| err.to_string())
+}
+
+/// Epochs of the teacher, then those of the student, one after the other; a grey line parts them.
+fn chart(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    caption: &str,
+    curves: &[Curve],
+    lines: &[Line],
+) -> Result<(), String> {
+    let values = || {
+        lines
+            .iter()
+            .flat_map(|(_, _, value)| curves.iter().filter_map(value))
+    };
+    let highest = values().fold(0.0, f64::max).max(1e-6) * 1.05;
+    let last = curves.len() as f64 + 0.5;
+    let mut chart = ChartBuilder::on(area)
+        .caption(caption, ("sans-serif", 15))
+        .margin(8)
+        .x_label_area_size(32)
+        .y_label_area_size(46)
+        .build_cartesian_2d(0.5..last, 0.0..highest)
+        .map_err(|err| err.to_string())?;
+    chart
+        .configure_mesh()
+        .x_desc("epoch (teacher, then student)")
+        .x_labels(curves.len().min(12))
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .draw()
+        .map_err(|err| err.to_string())?;
+    let teacher = curves.iter().filter(|curve| curve.phase == Phase::Teacher);
+    let border = teacher.count() as f64 + 0.5;
+    if border < last {
+        let line = LineSeries::new([(border, 0.0), (border, highest)], BLACK.mix(0.3));
+        chart.draw_series(line).map_err(|err| err.to_string())?;
+    }
+    for (name, color, value) in lines {
+        for phase in [Phase::Teacher, Phase::Student] {
+            let points: Vec<(f64, f64)> = curves
+                .iter()
+                .enumerate()
+                .filter(|(_, curve)| curve.phase == phase)
+                .filter_map(|(at, curve)| Some((at as f64 + 1.0, value(curve)?)))
+                .collect();
+            let series = chart
+                .draw_series(LineSeries::new(points, color.stroke_width(2)))
+                .map_err(|err| err.to_string())?;
+            if phase == Phase::Teacher {
+                let color = *color;
+                series.label(*name).legend(move |(x, y)| {
+                    PathElement::new(vec![(x, y), (x + 16, y)], color.stroke_width(2))
+                });
+            }
+        }
+    }
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw()
+        .map_err(|err| err.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_become_a_picture() {
+        let curve = |phase, epoch, loss| Curve {
+            phase,
+            epoch,
+            loss,
+            mil: loss,
+            uncertainty: None,
+            validation_loss: Some(loss),
+            validation_accuracy: Some(1.0 - loss),
+            seconds: 1.0,
+        };
+        let curves = [
+            curve(Phase::Teacher, 1, 0.9),
+            curve(Phase::Teacher, 2, 0.5),
+            curve(Phase::Student, 1, 0.4),
+            curve(Phase::Student, 2, 0.2),
+        ];
+        let svg = plot_curves("h", &curves).unwrap();
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        assert!(svg.contains("validation accuracy") && svg.matches("<polyline").count() >= 6);
+        assert!(plot_curves("h", &[]).is_err());
+    }
+}

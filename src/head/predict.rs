@@ -1,0 +1,331 @@
+//! `predict('HEAD', embedding) -> STRUCT<class, score, entropy>` and
+//! `predict_scores('HEAD', embedding) -> FLOAT[]`: heads in SQL.
+//!
+//! A third argument, the column `extractor_id`, makes them refuse masks the head cannot judge.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, ListArray, StringArray, StructArray,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Fields};
+use burn::tensor::{Device, Tensor, TensorData};
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, DocSection, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TypeSignature, Volatility,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use super::artifact::{LoadedHead, load_head};
+use super::embeddings::EmbeddingColumn;
+use super::mil::{entropy, softmax};
+use super::model::Head;
+use crate::Result;
+use crate::sql::Sql;
+use crate::store::Snapshot;
+
+/// Masks judged at once: enough to keep the arithmetic busy.
+const CHUNK: usize = 4096;
+
+/// Makes `predict` and `predict_scores` known to a session, with the heads that a text of SQL names.
+///
+/// # Errors
+/// [`crate::error::HeadError::NoSuchHead`] for a head that is not in the store.
+pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Result<()> {
+    let mut heads = HashMap::new();
+    for name in heads_named(text) {
+        if !heads.contains_key(&name) {
+            let loaded = load_head(snapshot, &name).await?;
+            let head = loaded.weights.on(&Device::flex());
+            heads.insert(name, ReadyHead { loaded, head });
+        }
+    }
+    let heads = Arc::new(Heads(heads));
+    for kind in [Kind::Best, Kind::Scores] {
+        sql.register_function(ScalarUDF::from(Predict {
+            kind,
+            heads: heads.clone(),
+            signature: Signature::one_of(
+                vec![TypeSignature::Any(2), TypeSignature::Any(3)],
+                Volatility::Stable,
+            ),
+            documentation: kind.documentation(),
+        }));
+    }
+    Ok(())
+}
+
+/// Heads that calls of `predict` and `predict_scores` in a text of SQL name.
+fn heads_named(text: &str) -> Vec<String> {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize();
+    // What cannot be cut into tokens cannot be planned either, and then says so.
+    let tokens: Vec<Token> = tokens
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|token| !matches!(token, Token::Whitespace(_)))
+        .collect();
+    let named = tokens.windows(3).filter_map(|three| match three {
+        [
+            Token::Word(word),
+            Token::LParen,
+            Token::SingleQuotedString(name),
+        ] if ["predict", "predict_scores"].contains(&word.value.to_lowercase().as_str()) => {
+            Some(name.clone())
+        }
+        _ => None,
+    });
+    named.collect()
+}
+
+#[derive(Debug)]
+struct Heads(HashMap<String, ReadyHead>);
+
+#[derive(Debug)]
+struct ReadyHead {
+    loaded: LoadedHead,
+    head: Head,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Best,
+    Scores,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Best => "predict",
+            Self::Scores => "predict_scores",
+        }
+    }
+
+    fn return_type(self) -> DataType {
+        match self {
+            Self::Best => DataType::Struct(best_fields()),
+            Self::Scores => DataType::List(score_item()),
+        }
+    }
+
+    fn documentation(self) -> Documentation {
+        let about = match self {
+            Self::Best => {
+                "The class a head gives a mask, its probability, and the entropy of all classes' probabilities in nats."
+            }
+            Self::Scores => {
+                "The probability that a head gives each class, in the class set's order."
+            }
+        };
+        let call = format!("{}('head', embedding[, extractor_id])", self.name());
+        Documentation::builder(DocSection::default(), about, call)
+            .with_argument("head", "Name or id of a head, in quotes.")
+            .with_argument("embedding", "masks.embedding.")
+            .with_argument(
+                "extractor_id",
+                "masks.extractor_id: masks of another extractor are an error.",
+            )
+            .build()
+    }
+}
+
+fn best_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("class", DataType::Utf8, false),
+        Field::new("score", DataType::Float32, false),
+        Field::new("entropy", DataType::Float32, false),
+    ])
+}
+
+fn score_item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Float32, true))
+}
+
+#[derive(Debug)]
+struct Predict {
+    kind: Kind,
+    heads: Arc<Heads>,
+    signature: Signature,
+    documentation: Documentation,
+}
+
+impl PartialEq for Predict {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && Arc::ptr_eq(&self.heads, &other.heads)
+    }
+}
+
+impl Eq for Predict {}
+
+impl std::hash::Hash for Predict {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.kind.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Predict {
+    fn name(&self) -> &str {
+        self.kind.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType, DataFusionError> {
+        Ok(self.kind.return_type())
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.documentation)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
+        let rows = args.number_rows;
+        let bad =
+            |reason: String| DataFusionError::Execution(format!("{}: {reason}", self.kind.name()));
+        let (head, rest) = args
+            .args
+            .split_first()
+            .ok_or_else(|| bad("expected a head and an embedding".to_owned()))?;
+        let name = match head {
+            ColumnarValue::Scalar(
+                ScalarValue::Utf8(Some(name))
+                | ScalarValue::LargeUtf8(Some(name))
+                | ScalarValue::Utf8View(Some(name)),
+            ) => name,
+            _ => {
+                return Err(bad(
+                    "the first argument must be a head's name in quotes".to_owned()
+                ));
+            }
+        };
+        let ready = self.heads.0.get(name).ok_or_else(|| {
+            bad(format!(
+                "head '{name}' is not loaded; write its name in quotes"
+            ))
+        })?;
+        let mut columns = Vec::new();
+        for value in rest {
+            columns.push(value.to_array(rows)?);
+        }
+        if let Some(extractors) = columns.get(1) {
+            let extractors = arrow::compute::cast(extractors, &DataType::Utf8)?;
+            for extractor in extractors.as_string::<i32>().iter().flatten() {
+                let checked = ready.loaded.check_extractor(extractor);
+                checked.map_err(|err| DataFusionError::External(Box::new(err)))?;
+            }
+        }
+        let column = columns
+            .first()
+            .ok_or_else(|| bad("expected an embedding".to_owned()))?;
+        let judged = ready.judge(column).map_err(bad)?;
+        Ok(ColumnarValue::Array(match self.kind {
+            Kind::Best => judged.best(ready),
+            Kind::Scores => judged.scores(),
+        }))
+    }
+}
+
+/// Probabilities of some masks.
+struct Judged {
+    /// `[masks, classes]`, row-major.
+    scores: Vec<f32>,
+    /// Nats.
+    entropy: Vec<f32>,
+    classes: usize,
+    nulls: Option<NullBuffer>,
+}
+
+impl ReadyHead {
+    fn judge(&self, column: &ArrayRef) -> Result<Judged, String> {
+        let spec = &self.loaded.spec.head;
+        let (none, classes) = (spec.has_none_class(), spec.classes.len());
+        let expected = format!("an embedding of {} numbers", spec.embedding_dim);
+        let list: Option<&FixedSizeListArray> = column.as_fixed_size_list_opt();
+        let nulls = list.and_then(|list| list.nulls().cloned());
+        // A null list has values all the same; what they say is hidden again below.
+        let list = list.map(|list| {
+            let values = list.values().clone();
+            let item = match list.data_type() {
+                DataType::FixedSizeList(item, _) => item.clone(),
+                _ => score_item(),
+            };
+            FixedSizeListArray::new(item, list.value_length(), values, None)
+        });
+        let list: ArrayRef = Arc::new(
+            list.ok_or_else(|| format!("expected {expected}, found {}", column.data_type()))?,
+        );
+        let (values, dim) = EmbeddingColumn::of(&list)
+            .ok_or_else(|| format!("expected {expected}, found {}", list.data_type()))?;
+        if dim != spec.embedding_dim {
+            return Err(format!("expected {expected}, found one of {dim}"));
+        }
+        let mut judged = Judged {
+            scores: Vec::with_capacity(list.len() * classes),
+            entropy: Vec::with_capacity(list.len()),
+            classes,
+            nulls,
+        };
+        let device = Device::flex();
+        for first in (0..list.len()).step_by(CHUNK) {
+            let count = CHUNK.min(list.len() - first);
+            let data = TensorData::new(values.to_f32(first * dim, count * dim), [count, dim]);
+            let logits = self.head.forward(Tensor::<2>::from_data(data, &device));
+            let logits = logits
+                .into_data()
+                .try_to_vec::<f32>()
+                .map_err(|err| format!("{err:?}"))?;
+            for row in logits.chunks_exact(classes) {
+                let probabilities = softmax(row.iter().map(|x| f64::from(*x)).collect(), none);
+                judged.entropy.push(entropy(&probabilities) as f32);
+                let own = probabilities.iter().take(classes);
+                judged.scores.extend(own.map(|p| *p as f32));
+            }
+        }
+        Ok(judged)
+    }
+}
+
+impl Judged {
+    fn best(self, ready: &ReadyHead) -> ArrayRef {
+        let names = &ready.loaded.spec.head.classes;
+        let (mut classes, mut scores) = (Vec::new(), Vec::new());
+        for row in self.scores.chunks_exact(self.classes) {
+            let best = row.iter().enumerate();
+            let best = best.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+            let (class, score) = best.map_or((0, f32::NAN), |(class, score)| (class, *score));
+            classes.push(names.get(class).map_or("", String::as_str));
+            scores.push(score);
+        }
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(classes)),
+            Arc::new(Float32Array::from(scores)),
+            Arc::new(Float32Array::from(self.entropy)),
+        ];
+        Arc::new(StructArray::new(best_fields(), columns, self.nulls))
+    }
+
+    fn scores(self) -> ArrayRef {
+        let masks = self.entropy.len();
+        let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(self.classes, masks));
+        let values = Arc::new(Float32Array::from(self.scores));
+        Arc::new(ListArray::new(score_item(), offsets, values, self.nulls))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_found_in_calls_alone() {
+        let sql = "SELECT predict('a', embedding).class, PREDICT_SCORES ( 'b' , e), 'predict(''c'')' \
+            -- predict('d', x)\nFROM masks WHERE predict.x = 'e'";
+        assert_eq!(heads_named(sql), ["a", "b"]);
+    }
+}

@@ -1,0 +1,311 @@
+//! From a store to a head in it: reads the bags, trains, and commits the rows.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use chrono::Utc;
+use serde::Serialize;
+
+use super::artifact::{HeadWeights, LoadedHead, StoredSpec, load_head};
+use super::bags::{Bags, CacheOptions, Skipped};
+use super::lineage::{Parent, carry_over};
+use super::query::TrainingQuery;
+use super::spec::{HeadSpec, TrainOptions};
+use super::split::{Replay, Split};
+use super::train::{Curve, TrainedHead, Training, fresh_weights};
+use crate::classes::ClassSet;
+use crate::device::DeviceName;
+use crate::error::HeadError;
+use crate::names::{ContentId, check_name};
+use crate::progress::{Progress, progress_channel};
+use crate::store::rows::{HeadRow, Row};
+use crate::store::{Changes, Snapshot, Store};
+use crate::{Error, Result};
+
+/// What to train, and on what.
+#[derive(Debug, Clone)]
+pub struct TrainRequest {
+    /// Name of the head.
+    pub name: String,
+    /// The classes.
+    pub class_set: ClassSet,
+    /// The masks.
+    pub query: TrainingQuery,
+    /// How.
+    pub options: TrainOptions,
+    /// Head to go on from.
+    pub parent: Option<Parent>,
+    /// Where embeddings are kept meanwhile.
+    pub cache: CacheOptions,
+    /// Where the head lives meanwhile.
+    pub device: DeviceName,
+}
+
+/// What training did.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainSummary {
+    /// Name of the head.
+    pub head: String,
+    /// Its id.
+    pub head_id: ContentId,
+    /// Its class set.
+    pub class_set: String,
+    /// Version of that.
+    pub class_set_version: i32,
+    /// Extractor whose masks it judges.
+    pub extractor_id: ContentId,
+    /// Version of the store it was trained on.
+    pub store_version: u64,
+    /// Images that trained or measured.
+    pub images: u64,
+    /// Of those the ones that measured.
+    pub validation_images: u64,
+    /// Their masks.
+    pub masks: u64,
+    /// What was left out.
+    pub skipped: Skipped,
+    /// The last epoch, or the best where there is validation.
+    pub validation_loss: Option<f64>,
+    /// Of the same epoch.
+    pub validation_accuracy: Option<f64>,
+    /// Seconds of reading the masks.
+    pub reading_seconds: f64,
+    /// Seconds of training.
+    pub training_seconds: f64,
+}
+
+/// Trains a head on a snapshot and commits it, with its teacher if it has one (named `NAME.teacher`).
+///
+/// # Errors
+/// Those of [`Bags::read`] and [`Training::run`]; [`Error::InvalidName`]; [`HeadError::Unusable`] for a
+/// parent of another extractor or shape; what the store says. Nothing is stored then.
+pub async fn train_and_store(
+    store: &Store,
+    snapshot: &Snapshot,
+    request: TrainRequest,
+    progress: &dyn Progress,
+) -> Result<TrainSummary> {
+    check_name("head", &request.name)?;
+    request.options.validate()?;
+    let device = request.device.open()?;
+    let started = Instant::now();
+    let rows = request.query.rows(snapshot).await?;
+    let bags = Bags::read(rows, &request.class_set, &request.cache, progress).await?;
+    let reading_seconds = started.elapsed().as_secs_f64();
+    let spec = HeadSpec::new(bags.embedding_dim, request.class_set.class_names());
+    let options = request.options.clone();
+
+    let mut start = None;
+    let mut old = HashSet::new();
+    if let Some(parent) = &request.parent {
+        parent.head.check_extractor(bags.extractor_id.as_str())?;
+        let fresh = fresh_weights(&spec, options.seed);
+        start = Some(carry_over(&parent.head, &spec, &fresh)?);
+        if parent.replay.is_some() {
+            old = images_of(store, &parent.head).await?;
+        }
+    }
+    let replay = request.parent.as_ref().and_then(|parent| parent.replay);
+    let replay = replay.map(|share| Replay { old: &old, share });
+    let split = Split::new(&bags, &spec, &options, replay);
+    if split.images_per_epoch() == 0 {
+        return Err(Error::Head(HeadError::TrainingQuery {
+            reason: "no image came after the parent head; leave --since out to train on all"
+                .to_owned(),
+        }));
+    }
+    let (images, masks, skipped) = (bags.images.len(), bags.masks(), bags.skipped);
+    let (extractor_id, validation_images) = (bags.extractor_id.clone(), split.validation.len());
+
+    let started = Instant::now();
+    let (sender, events) = progress_channel();
+    let (its_spec, its_options) = (spec.clone(), options.clone());
+    let worker = tokio::task::spawn_blocking(move || {
+        Training {
+            bags: &bags,
+            spec: &its_spec,
+            options: &its_options,
+            split: &split,
+            start: start.as_ref(),
+            device: &device,
+            progress: &sender,
+        }
+        .run()
+    });
+    events.forward(progress).await;
+    let trained = worker.await.map_err(|source| Error::Worker {
+        task: "training",
+        source,
+    })??;
+    let training_seconds = started.elapsed().as_secs_f64();
+
+    let lineage = Lineage {
+        request: &request,
+        spec: StoredSpec {
+            head: spec,
+            options,
+            skipped,
+        },
+        extractor_id: extractor_id.clone(),
+        store_version: snapshot.version(),
+        images: images as u64,
+        masks,
+        seconds: reading_seconds + training_seconds,
+    };
+    let rows = lineage.rows(&trained)?;
+    let head_id = commit(store, "train", &rows).await?;
+    let best = best_epoch(&trained.curves);
+    Ok(TrainSummary {
+        head: request.name.clone(),
+        head_id,
+        class_set: request.class_set.name.clone(),
+        class_set_version: request.class_set.version,
+        extractor_id,
+        store_version: snapshot.version(),
+        images: images as u64,
+        validation_images: validation_images as u64,
+        masks,
+        skipped,
+        validation_loss: best.and_then(|curve| curve.validation_loss),
+        validation_accuracy: best.and_then(|curve| curve.validation_accuracy),
+        reading_seconds,
+        training_seconds,
+    })
+}
+
+/// The epoch whose weights a training gives: of its last phase the one with the least validation loss.
+fn best_epoch(curves: &[Curve]) -> Option<&Curve> {
+    let last = curves.last()?;
+    let phase = curves.iter().filter(|curve| curve.phase == last.phase);
+    let measured = phase.filter(|curve| curve.validation_loss.is_some());
+    let least = measured.min_by(|a, b| {
+        let loss = |curve: &Curve| curve.validation_loss.unwrap_or(f64::INFINITY);
+        loss(a).total_cmp(&loss(b))
+    });
+    Some(least.unwrap_or(last))
+}
+
+/// Images that a head's own query yielded when it was trained.
+async fn images_of(store: &Store, head: &LoadedHead) -> Result<HashSet<ContentId>> {
+    let version = u64::try_from(head.row.store_version).unwrap_or(0);
+    let then = store.snapshot_at(version).await?;
+    Ok(TrainingQuery::new(&head.row.query).images(&then).await?.0)
+}
+
+/// All that goes into a row beside weights.
+struct Lineage<'a> {
+    request: &'a TrainRequest,
+    spec: StoredSpec,
+    extractor_id: ContentId,
+    store_version: u64,
+    images: u64,
+    masks: u64,
+    seconds: f64,
+}
+
+impl Lineage<'_> {
+    /// The teacher's row, if there is one, then the head's.
+    fn rows(&self, trained: &TrainedHead) -> Result<Vec<HeadRow>> {
+        let mut rows = Vec::new();
+        if let Some(teacher) = &trained.teacher {
+            let name = format!("{}.teacher", self.request.name);
+            let curves = trained.curves.iter();
+            let curves: Vec<_> = curves
+                .filter(|curve| curve.phase == super::train::Phase::Teacher)
+                .cloned()
+                .collect();
+            rows.push(self.row(name, teacher, &curves, None)?);
+        }
+        let teacher = rows.first().map(|row| row.head_id.clone());
+        let name = self.request.name.clone();
+        rows.push(self.row(name, &trained.weights, &trained.curves, teacher)?);
+        Ok(rows)
+    }
+
+    fn row(
+        &self,
+        name: String,
+        weights: &HeadWeights,
+        curves: &[Curve],
+        teacher_head_id: Option<ContentId>,
+    ) -> Result<HeadRow> {
+        let spec = serde_json::to_string(&self.spec)?;
+        let weights = weights.to_safetensors(HashMap::new())?;
+        let parent = self.request.parent.as_ref();
+        let parent_head_id = parent.map(|parent| parent.head.row.head_id.clone());
+        let weights_id = ContentId::of_bytes(&weights);
+        let class_set = &self.request.class_set;
+        let head_id = ContentId::of_parts([
+            name.as_str(),
+            weights_id.as_str(),
+            &spec,
+            self.extractor_id.as_str(),
+            &class_set.name,
+            &class_set.version.to_string(),
+            self.request.query.text(),
+            &self.store_version.to_string(),
+            parent_head_id.as_ref().map_or("", |id| id.as_str()),
+            teacher_head_id.as_ref().map_or("", |id| id.as_str()),
+        ]);
+        Ok(HeadRow {
+            head_id,
+            head: name,
+            extractor_id: self.extractor_id.clone(),
+            class_set: class_set.name.clone(),
+            class_set_version: class_set.version,
+            spec,
+            weights,
+            query: self.request.query.text().to_owned(),
+            store_version: i64::try_from(self.store_version).unwrap_or(i64::MAX),
+            seed: i64::try_from(self.spec.options.seed).unwrap_or(i64::MAX),
+            parent_head_id,
+            teacher_head_id,
+            curves: serde_json::to_string(curves)?,
+            images_read: i64::try_from(self.images).unwrap_or(i64::MAX),
+            rows_read: i64::try_from(self.masks).unwrap_or(i64::MAX),
+            seconds: self.seconds,
+            device: self.request.device.to_string(),
+            grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
+            created_at: Utc::now(),
+        })
+    }
+}
+
+/// Commits rows of heads, but for those that are there; returns the id of the last.
+pub(super) async fn commit(store: &Store, operation: &str, rows: &[HeadRow]) -> Result<ContentId> {
+    store
+        .commit(operation, |head| async move {
+            let mut new = Vec::new();
+            let stored = super::artifact::heads_stored(&head).await?;
+            for row in rows {
+                if stored.iter().all(|known| known.head_id != row.head_id) {
+                    new.push(row.clone());
+                }
+            }
+            let mut changes = Changes::new();
+            if !new.is_empty() {
+                changes.append(HeadRow::TABLE, HeadRow::to_batch(&new)?);
+            }
+            Ok(changes)
+        })
+        .await?;
+    match rows.last() {
+        Some(row) => Ok(row.head_id.clone()),
+        None => Err(Error::Head(HeadError::NoSuchHead {
+            name: String::new(),
+        })),
+    }
+}
+
+impl Parent {
+    /// A parent by name or id.
+    ///
+    /// # Errors
+    /// As [`load_head`].
+    pub async fn load(snapshot: &Snapshot, name: &str, replay: Option<f64>) -> Result<Self> {
+        Ok(Self {
+            head: load_head(snapshot, name).await?,
+            replay,
+        })
+    }
+}

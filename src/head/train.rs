@@ -1,0 +1,461 @@
+//! The training loop: batches of bags through the head, losses, steps, validation.
+
+use std::sync::mpsc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::artifact::HeadWeights;
+use super::bags::Bags;
+use super::mil::{Bag, Logits, is_bad_mask, mil_loss, score_bag, uncertainty_loss};
+use super::model::{Head, HeadOptimizer};
+use super::spec::{HeadSpec, Loss, TrainOptions};
+use super::split::Split;
+use crate::error::HeadError;
+use crate::progress::Progress;
+use crate::{Error, Result};
+
+/// Batches that wait, read and converted, for the model.
+const READ_AHEAD: usize = 2;
+
+/// Who is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// By multiple-instance loss alone.
+    Teacher,
+    /// With uncertainty distillation.
+    Student,
+}
+
+/// One pass over the images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Who was trained.
+    pub phase: Phase,
+    /// From 1.
+    pub epoch: usize,
+    /// Mean loss of its steps.
+    pub loss: f64,
+    /// Mean multiple-instance loss of its steps.
+    pub mil: f64,
+    /// Mean uncertainty loss of its steps; none for a teacher.
+    pub uncertainty: Option<f64>,
+    /// Mean multiple-instance loss over the validation images; none if there are none.
+    pub validation_loss: Option<f64>,
+    /// Share of them whose most probable class is one they are labelled with.
+    pub validation_accuracy: Option<f64>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// What training gives.
+#[derive(Debug, Clone)]
+pub struct TrainedHead {
+    /// The head: the student, or the teacher where there is no student.
+    pub weights: HeadWeights,
+    /// The teacher, where there is a student.
+    pub teacher: Option<HeadWeights>,
+    /// Every epoch, in order.
+    pub curves: Vec<Curve>,
+}
+
+/// A training: what goes in.
+#[derive(Clone, Copy)]
+pub struct Training<'a> {
+    /// The images and their masks.
+    pub bags: &'a Bags,
+    /// The head's shape.
+    pub spec: &'a HeadSpec,
+    /// How it is trained.
+    pub options: &'a TrainOptions,
+    /// Which images train, and which measure.
+    pub split: &'a Split,
+    /// Weights to start from; random ones if none.
+    pub start: Option<&'a HeadWeights>,
+    /// Where the head lives.
+    pub device: &'a Device,
+    /// Who is told how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+/// Some images, as the model takes them.
+struct Batch {
+    bags: Vec<Bag>,
+    /// Row of the embeddings of each mask.
+    rows: Vec<u32>,
+    /// `[masks, embedding_dim]`.
+    embeddings: Vec<f32>,
+    /// `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p); none where nothing is dropped.
+    dropout: Option<Vec<f32>>,
+}
+
+/// Sums over the steps of an epoch.
+#[derive(Default)]
+struct Sums {
+    loss: f64,
+    mil: f64,
+    uncertainty: f64,
+    steps: f64,
+}
+
+impl Training<'_> {
+    /// Trains the head: a teacher and, where it is asked for, a student.
+    ///
+    /// The same input gives the same weights on a CPU.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] if the loss stops being a number; [`Error::File`] if embeddings kept in a
+    /// file cannot be read.
+    pub fn run(&self) -> Result<TrainedHead> {
+        let phases = match self.options.loss {
+            Loss::Mil => 1,
+            Loss::MilDistill => 2,
+        };
+        let images = (self.split.images_per_epoch() * self.options.epochs * phases) as u64;
+        self.progress.start("images", Some(images));
+        let mut curves = Vec::new();
+        let teacher = self.phase(Phase::Teacher, &[], &mut curves)?;
+        let trained = match self.options.loss {
+            Loss::Mil => TrainedHead {
+                weights: HeadWeights::of(&teacher)?,
+                teacher: None,
+                curves,
+            },
+            Loss::MilDistill => {
+                let bad = self.bad_masks(&teacher)?;
+                let student = self.phase(Phase::Student, &bad, &mut curves)?;
+                TrainedHead {
+                    weights: HeadWeights::of(&student)?,
+                    teacher: Some(HeadWeights::of(&teacher)?),
+                    curves,
+                }
+            }
+        };
+        self.progress.finish();
+        Ok(trained)
+    }
+
+    /// Trains one head; `bad` says of each row of the embeddings whether its mask is a bad one.
+    fn phase(&self, phase: Phase, bad: &[bool], curves: &mut Vec<Curve>) -> Result<Head> {
+        let salt = match phase {
+            Phase::Teacher => 1,
+            Phase::Student => 2,
+        };
+        let mut random = fastrand::Rng::with_seed(self.options.seed.wrapping_mul(4) + salt);
+        let mut head = match self.start {
+            Some(weights) => weights.on(self.device),
+            None => fresh_weights(self.spec, random.u64(..)).on(self.device),
+        };
+        let mut optimizer = HeadOptimizer::new(&head);
+        let mut best: Option<(f64, Head)> = None;
+        let mut since_best = 0;
+        for epoch in 1..=self.options.epochs {
+            let started = std::time::Instant::now();
+            let order = self.split.draw_epoch(&mut random);
+            let sums = self.epoch(&mut head, &mut optimizer, &order, random.u64(..), bad)?;
+            let validation = self.validate(&head)?;
+            let steps = sums.steps.max(1.0);
+            let curve = Curve {
+                phase,
+                epoch,
+                loss: sums.loss / steps,
+                mil: sums.mil / steps,
+                uncertainty: (phase == Phase::Student).then_some(sums.uncertainty / steps),
+                validation_loss: validation.map(|(loss, _)| loss),
+                validation_accuracy: validation.map(|(_, accuracy)| accuracy),
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            if !curve.loss.is_finite() {
+                return Err(Error::Head(HeadError::Unusable {
+                    head: "in training".to_owned(),
+                    reason: format!(
+                        "the loss is {} in epoch {epoch}; try a smaller --learning-rate",
+                        curve.loss
+                    ),
+                }));
+            }
+            self.progress.status(&curve.to_string());
+            curves.push(curve);
+            let Some((loss, _)) = validation else {
+                continue;
+            };
+            if best.as_ref().is_none_or(|(least, _)| loss < *least) {
+                best = Some((loss, head.clone()));
+                since_best = 0;
+            } else {
+                since_best += 1;
+                if self.options.patience > 0 && since_best >= self.options.patience {
+                    let left = self.options.epochs - epoch;
+                    self.progress
+                        .advance((left * self.split.images_per_epoch()) as u64);
+                    break;
+                }
+            }
+        }
+        Ok(best.map_or(head, |(_, best)| best))
+    }
+
+    fn epoch(
+        &self,
+        head: &mut Head,
+        optimizer: &mut HeadOptimizer,
+        order: &[usize],
+        seed: u64,
+        bad: &[bool],
+    ) -> Result<Sums> {
+        let mut sums = Sums::default();
+        let width = self.spec.hidden.last().copied().unwrap_or(0);
+        let dropout = Dropout {
+            width,
+            probability: self.spec.dropout,
+        };
+        let batches = order.chunks(self.options.batch_images);
+        self.over_batches(batches, Some((dropout, seed)), |batch| {
+            let images = batch.bags.len() as u64;
+            self.step(head, optimizer, batch, bad, &mut sums)?;
+            self.progress.advance(images);
+            Ok(())
+        })?;
+        Ok(sums)
+    }
+
+    fn step(
+        &self,
+        head: &mut Head,
+        optimizer: &mut HeadOptimizer,
+        batch: Batch,
+        bad: &[bool],
+        sums: &mut Sums,
+    ) -> Result<()> {
+        let masks = batch.rows.len();
+        let width = self.spec.hidden.last().copied().unwrap_or(0);
+        let dropout = batch.dropout.map(|values| {
+            Tensor::<2>::from_data(TensorData::new(values, [masks, width]), self.device)
+        });
+        let embeddings = self.tensor(batch.embeddings, masks);
+        let activations = head.run(embeddings, dropout);
+        let values = numbers(activations.logits.clone())?;
+        let logits = self.logits(&values);
+        let mil = mil_loss(&logits, &batch.bags, |d| self.options.k(d));
+        let mut total = mil;
+        sums.mil += total.loss;
+        if !bad.is_empty() {
+            let is_bad = |row: &u32| bad.get(*row as usize) == Some(&true);
+            let bad_here = batch.rows.iter().enumerate();
+            let bad_here: Vec<usize> = bad_here
+                .filter(|(_, row)| is_bad(row))
+                .map(|(mask, _)| mask)
+                .collect();
+            let uncertainty = uncertainty_loss(&logits, &bad_here);
+            sums.uncertainty += uncertainty.loss;
+            total = total.plus(
+                self.options.lambda_mil,
+                uncertainty,
+                self.options.lambda_unc,
+            );
+        }
+        sums.loss += total.loss;
+        sums.steps += 1.0;
+        let mut rows = Vec::with_capacity(total.rows.len());
+        let mut gradients = Vec::with_capacity(total.rows.len() * self.spec.classes.len());
+        for (mask, gradient) in total.rows {
+            rows.push(i32::try_from(mask).unwrap_or(i32::MAX));
+            gradients.extend(gradient.iter().map(|g| *g as f32));
+        }
+        let gradients = head.gradients(activations, &rows, gradients);
+        *head = optimizer.step(self.options.learning_rate, head.clone(), gradients);
+        Ok(())
+    }
+
+    /// Mean loss and accuracy over the validation images.
+    fn validate(&self, head: &Head) -> Result<Option<(f64, f64)>> {
+        let images = self.split.validation.len();
+        if images == 0 {
+            return Ok(None);
+        }
+        let (mut loss, mut correct) = (0.0, 0.0);
+        let batches = self.split.validation.chunks(self.options.batch_images);
+        self.over_batches(batches, None, |batch| {
+            let values = self.judge(head, &batch)?;
+            let logits = self.logits(&values);
+            for bag in &batch.bags {
+                let score = score_bag(&logits, bag, self.options.k(bag.masks.len()));
+                loss += score.loss;
+                correct += f64::from(u8::from(score.correct));
+            }
+            Ok(())
+        })?;
+        Ok(Some((loss / images as f64, correct / images as f64)))
+    }
+
+    /// Of each row of the embeddings, whether the teacher makes its mask a bad one.
+    fn bad_masks(&self, teacher: &Head) -> Result<Vec<bool>> {
+        let none = self.spec.has_none_class();
+        let classes = self.spec.classes.len() + usize::from(none);
+        let threshold = self.options.entropy_fraction * (classes as f64).ln();
+        let mut bad = vec![false; self.bags.embeddings.rows()];
+        let batches = self.split.all_training();
+        let batches = batches.chunks(self.options.batch_images);
+        self.over_batches(batches, None, |batch| {
+            let values = self.judge(teacher, &batch)?;
+            let logits = self.logits(&values);
+            for bag in &batch.bags {
+                let mut allowed = bag.classes.clone();
+                if none {
+                    // To be certain that a mask does not show the one class is no fault.
+                    allowed.push(self.spec.classes.len());
+                }
+                for mask in bag.masks.clone() {
+                    let probabilities = logits.probabilities(mask);
+                    let row = batch.rows.get(mask).map_or(usize::MAX, |row| *row as usize);
+                    if let Some(bad) = bad.get_mut(row) {
+                        *bad = is_bad_mask(&probabilities, &allowed, threshold);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(bad)
+    }
+
+    fn judge(&self, head: &Head, batch: &Batch) -> Result<Vec<f32>> {
+        let embeddings = self.tensor(batch.embeddings.clone(), batch.rows.len());
+        numbers(head.forward(embeddings))
+    }
+
+    fn tensor(&self, embeddings: Vec<f32>, masks: usize) -> Tensor<2> {
+        let shape = [masks, self.spec.embedding_dim];
+        Tensor::from_data(TensorData::new(embeddings, shape), self.device)
+    }
+
+    fn logits<'a>(&self, values: &'a [f32]) -> Logits<'a> {
+        Logits {
+            values,
+            classes: self.spec.classes.len(),
+            none_class: self.spec.has_none_class(),
+        }
+    }
+
+    /// Does something with every batch, in order; a thread reads ahead.
+    fn over_batches<'b>(
+        &self,
+        batches: impl Iterator<Item = &'b [usize]> + Send,
+        dropout: Option<(Dropout, u64)>,
+        mut work: impl FnMut(Batch) -> Result<()>,
+    ) -> Result<()> {
+        let (bags, weights) = (self.bags, &self.split.weights);
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(READ_AHEAD);
+            scope.spawn(move || {
+                let mut random = dropout.map(|(_, seed)| fastrand::Rng::with_seed(seed));
+                for images in batches {
+                    let batch = read_batch(bags, weights, images).map(|mut batch| {
+                        if let (Some((dropout, _)), Some(random)) = (&dropout, &mut random) {
+                            batch.dropout = dropout.draw(batch.rows.len(), random);
+                        }
+                        batch
+                    });
+                    let failed = batch.is_err();
+                    if sender.send(batch).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            // Taken into the scope, so that the reader is not kept waiting when work fails.
+            let receiver = receiver;
+            receiver.iter().try_for_each(|batch| work(batch?))
+        })
+    }
+}
+
+/// Random weights that follow from a seed, whatever the device: uniform within 1 / sqrt(inputs), as PyTorch
+/// starts a `Linear`.
+pub(super) fn fresh_weights(spec: &HeadSpec, seed: u64) -> HeadWeights {
+    let mut random = fastrand::Rng::with_seed(seed);
+    HeadWeights::filled(spec, |inputs| {
+        let bound = (inputs as f32).sqrt().recip();
+        (random.f32() * 2.0 - 1.0) * bound
+    })
+}
+
+fn read_batch(bags: &Bags, weights: &[f64], images: &[usize]) -> Result<Batch> {
+    let mut batch = Batch {
+        bags: Vec::with_capacity(images.len()),
+        rows: Vec::new(),
+        embeddings: Vec::new(),
+        dropout: None,
+    };
+    for index in images {
+        let Some(image) = bags.images.get(*index) else {
+            continue;
+        };
+        let first = batch.rows.len();
+        batch.rows.extend(&image.rows);
+        batch.bags.push(Bag {
+            masks: first..batch.rows.len(),
+            classes: image.classes.clone(),
+            weight: weights.get(*index).copied().unwrap_or(1.0),
+        });
+    }
+    batch
+        .embeddings
+        .reserve(batch.rows.len() * bags.embedding_dim);
+    bags.embeddings.read(&batch.rows, &mut batch.embeddings)?;
+    Ok(batch)
+}
+
+#[derive(Clone, Copy)]
+struct Dropout {
+    width: usize,
+    probability: f64,
+}
+
+impl Dropout {
+    /// Which units of each mask stay, and by how much they are scaled; none if all stay.
+    fn draw(self, masks: usize, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
+        let stay = 1.0 - self.probability;
+        if self.probability <= 0.0 || self.width == 0 {
+            return None;
+        }
+        let threshold = (stay * 65536.0).round() as u64;
+        let scale = (1.0 / stay) as f32;
+        let mut values = Vec::with_capacity(masks * self.width + 3);
+        while values.len() < masks * self.width {
+            let bits = random.u64(..);
+            for shift in [0, 16, 32, 48] {
+                let stays = (bits >> shift) & 0xffff < threshold;
+                values.push(if stays { scale } else { 0.0 });
+            }
+        }
+        values.truncate(masks * self.width);
+        Some(values)
+    }
+}
+
+fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {
+    tensor.into_data().try_to_vec::<f32>().map_err(|err| {
+        Error::Head(HeadError::Unusable {
+            head: "in training".to_owned(),
+            reason: format!("its outputs cannot be read from the device: {err:?}"),
+        })
+    })
+}
+
+impl std::fmt::Display for Curve {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let phase = match self.phase {
+            Phase::Teacher => "teacher",
+            Phase::Student => "student",
+        };
+        write!(f, "{phase} epoch {}: loss {:.4}", self.epoch, self.loss)?;
+        if let (Some(loss), Some(accuracy)) = (self.validation_loss, self.validation_accuracy) {
+            write!(
+                f,
+                ", validation {loss:.4}, accuracy {:.1} %",
+                accuracy * 100.0
+            )?;
+        }
+        Ok(())
+    }
+}
