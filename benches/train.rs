@@ -51,7 +51,7 @@ fn main() -> anyhow::Result<()> {
         match name.as_str() {
             "--images" => size.images = value.parse()?,
             "--masks" => size.masks = value.parse()?,
-            "--epochs" => options.epochs = value.parse()?,
+            "--epochs" => options.epochs = Some(value.parse()?),
             "--loss" => options.loss = value.parse()?,
             "--write" => write = Some(value),
             "--cache-mib" => cache.budget_bytes = value.parse::<usize>()? << 20,
@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     // Every epoch is run, so that they can be counted.
-    options.patience = 0;
+    options.patience = Some(0);
     if let Some(dir) = write {
         return write_for_peer(&size, std::path::Path::new(&dir));
     }
@@ -98,7 +98,7 @@ async fn bench(size: &Size2, options: TrainOptions, cache: CacheOptions) -> anyh
         serde_json::json!({
             "images": summary.images,
             "masks": summary.masks,
-            "epochs": options.epochs,
+            "epochs": curves.len(),
             "seconds": seconds,
             "reading_seconds": summary.reading_seconds,
             "training_seconds": summary.training_seconds,

@@ -80,10 +80,12 @@ struct How {
     /// Weight of the student's uncertainty loss [default: 0.15].
     #[arg(long, value_name = "WEIGHT")]
     lambda_unc: Option<f64>,
-    /// Passes over the images, for the teacher and again for the student [default: 8; with --from 3].
+    /// Passes over the images, for the teacher and again for the student [default: as many as make 200 steps,
+    /// at least 4; with --from a third].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Stop after so many passes without a better validation loss; 0 never stops early [default: 3].
+    /// Stop after so many passes without a better validation loss; 0 never stops early [default: half of the
+    /// epochs, at least 3].
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
     /// Images a step [default: 64].
@@ -116,17 +118,16 @@ pub struct Cache {
 }
 
 impl How {
-    fn options(&self, goes_on: bool) -> TrainOptions {
+    fn options(&self) -> TrainOptions {
         let base = TrainOptions::default();
-        let epochs = if goes_on { 3 } else { base.epochs };
         TrainOptions {
             loss: self.loss.unwrap_or(base.loss),
             a: self.a.unwrap_or(base.a),
             entropy_fraction: self.entropy_fraction.unwrap_or(base.entropy_fraction),
             lambda_mil: base.lambda_mil,
             lambda_unc: self.lambda_unc.unwrap_or(base.lambda_unc),
-            epochs: self.epochs.unwrap_or(epochs),
-            patience: self.patience.unwrap_or(base.patience),
+            epochs: self.epochs,
+            patience: self.patience,
             batch_images: self.batch_images.unwrap_or(base.batch_images),
             learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
             validation: self.validation.unwrap_or(base.validation),
@@ -153,7 +154,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             args.replay
         );
     }
-    let options = args.how.options(args.from.is_some());
+    let options = args.how.options();
     options.validate()?;
     let store = Store::open(&global.store).await?;
     let snapshot = store.snapshot().await?;

@@ -154,7 +154,7 @@ mod tests {
         );
         assert_eq!(
             (found.options.loss, found.options.epochs, found.options.a),
-            (Loss::Mil, 3, 7.5)
+            (Loss::Mil, Some(3), 7.5)
         );
         assert_eq!(found.query, "SELECT * FROM masks");
         assert_eq!(CreateHead::parse("SELECT 1").unwrap(), None);

@@ -10,6 +10,7 @@
 
 mod artifact;
 mod bags;
+mod batches;
 mod create;
 mod embeddings;
 mod keep;
@@ -39,7 +40,7 @@ pub use plot::plot_curves;
 pub use predict::register_predict;
 pub use query::{DEFAULT_CONDITION, TrainingQuery, find_extractor};
 pub use run::{TrainRequest, TrainSummary, train_and_store};
-pub use spec::{Balance, HeadSpec, Loss, TrainOptions};
+pub use spec::{Balance, HeadSpec, Loss, STEPS, TrainOptions};
 pub use split::{Replay, Split};
 pub use status::{HeadStatus, head_status};
 pub use train::{Curve, Phase, TrainedHead, Training};

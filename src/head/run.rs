@@ -93,7 +93,7 @@ pub async fn train_and_store(
     let bags = Bags::read(rows, &request.class_set, &request.cache, progress).await?;
     let reading_seconds = started.elapsed().as_secs_f64();
     let spec = HeadSpec::new(bags.embedding_dim, request.class_set.class_names());
-    let options = request.options.clone();
+    let mut options = request.options.clone();
 
     let mut start = None;
     let mut old = HashSet::new();
@@ -108,6 +108,7 @@ pub async fn train_and_store(
     let replay = request.parent.as_ref().and_then(|parent| parent.replay);
     let replay = replay.map(|share| Replay { old: &old, share });
     let split = Split::new(&bags, &spec, &options, replay);
+    options = options.resolved(split.images_per_epoch(), request.parent.is_some());
     if split.images_per_epoch() == 0 {
         return Err(Error::Head(HeadError::TrainingQuery {
             reason: "no image came after the parent head; leave --since out to train on all"

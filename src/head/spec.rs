@@ -69,6 +69,9 @@ impl std::str::FromStr for Loss {
     }
 }
 
+/// Steps that a head is trained for unless its epochs are given; `docs/train.md` says why so many.
+pub const STEPS: usize = 200;
+
 /// What is done about classes of unequal size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -113,10 +116,11 @@ pub struct TrainOptions {
     pub lambda_mil: f64,
     /// Weight of its uncertainty loss (paper: 0.15).
     pub lambda_unc: f64,
-    /// Passes over the images for the teacher, and again for the student.
-    pub epochs: usize,
-    /// Passes without a better validation loss after which training ends; 0 never ends it early.
-    pub patience: usize,
+    /// Passes over the images for the teacher, and again for the student; none: as [`Self::resolved`] says.
+    pub epochs: Option<usize>,
+    /// Passes without a better validation loss after which training ends; 0 never ends it early; none: half
+    /// of the epochs, at least 3.
+    pub patience: Option<usize>,
     /// Images a step (paper: 64).
     pub batch_images: usize,
     /// Step size of Adam (paper: 0.001).
@@ -137,8 +141,8 @@ impl Default for TrainOptions {
             entropy_fraction: 0.5,
             lambda_mil: 1.0,
             lambda_unc: 0.15,
-            epochs: 8,
-            patience: 3,
+            epochs: None,
+            patience: None,
             batch_images: 64,
             learning_rate: 1e-3,
             validation: 0.1,
@@ -189,8 +193,8 @@ impl TrainOptions {
             ),
             (
                 "number of epochs",
-                self.epochs as f64,
-                self.epochs >= 1,
+                self.epochs.unwrap_or(1) as f64,
+                self.epochs != Some(0),
                 "at least 1",
             ),
             (
@@ -210,6 +214,23 @@ impl TrainOptions {
                 value: value.to_string(),
                 expected: (*expected).to_owned(),
             }),
+        }
+    }
+
+    /// The options with nothing left open, for so many images an epoch.
+    ///
+    /// Epochs are as many as make [`STEPS`] steps, at least 4: few images need many passes, many need few.
+    /// A head that goes on from another needs a third of that, at least 2.
+    #[must_use]
+    pub fn resolved(self, images: usize, goes_on: bool) -> Self {
+        let steps = images.div_ceil(self.batch_images).max(1);
+        let (wanted, least) = if goes_on { (STEPS / 3, 2) } else { (STEPS, 4) };
+        let epochs = self.epochs.unwrap_or(wanted.div_ceil(steps).max(least));
+        let patience = self.patience.unwrap_or((epochs / 2).max(3));
+        Self {
+            epochs: Some(epochs),
+            patience: Some(patience),
+            ..self
         }
     }
 
@@ -238,6 +259,24 @@ mod tests {
             [10, 11, 1, 1]
         );
         assert_eq!([k(1.0, 100), k(1.0, 1), k(1e9, 100)], [100, 1, 1]);
+    }
+
+    #[test]
+    fn few_images_are_passed_often() {
+        let epochs = |images, goes_on| {
+            let options = TrainOptions::default().resolved(images, goes_on);
+            (options.epochs.unwrap(), options.patience.unwrap())
+        };
+        assert_eq!(
+            [epochs(60, false), epochs(4000, false)],
+            [(200, 100), (4, 3)]
+        );
+        assert_eq!([epochs(60, true), epochs(4000, true)], [(66, 33), (2, 3)]);
+        let given = TrainOptions {
+            epochs: Some(7),
+            ..TrainOptions::default()
+        };
+        assert_eq!(given.resolved(60, false).epochs, Some(7));
     }
 
     #[test]

@@ -1,22 +1,18 @@
 //! The training loop: batches of bags through the head, losses, steps, validation.
 
-use std::sync::mpsc;
-
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::artifact::HeadWeights;
 use super::bags::Bags;
-use super::mil::{Bag, Logits, is_bad_mask, mil_loss, score_bag, uncertainty_loss};
+use super::batches::{Batch, Dropout, over_batches};
+use super::mil::{Logits, is_bad_mask, mil_loss, score_bag, uncertainty_loss};
 use super::model::{Head, HeadOptimizer};
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::Split;
 use crate::error::HeadError;
 use crate::progress::Progress;
 use crate::{Error, Result};
-
-/// Batches that wait, read and converted, for the model.
-const READ_AHEAD: usize = 2;
 
 /// Who is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +63,7 @@ pub struct Training<'a> {
     pub bags: &'a Bags,
     /// The head's shape.
     pub spec: &'a HeadSpec,
-    /// How it is trained.
+    /// How it is trained, [resolved](TrainOptions::resolved).
     pub options: &'a TrainOptions,
     /// Which images train, and which measure.
     pub split: &'a Split,
@@ -77,17 +73,6 @@ pub struct Training<'a> {
     pub device: &'a Device,
     /// Who is told how far it is.
     pub progress: &'a dyn Progress,
-}
-
-/// Some images, as the model takes them.
-struct Batch {
-    bags: Vec<Bag>,
-    /// Row of the embeddings of each mask.
-    rows: Vec<u32>,
-    /// `[masks, embedding_dim]`.
-    embeddings: Vec<f32>,
-    /// `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p); none where nothing is dropped.
-    dropout: Option<Vec<f32>>,
 }
 
 /// Sums over the steps of an epoch.
@@ -112,7 +97,7 @@ impl Training<'_> {
             Loss::Mil => 1,
             Loss::MilDistill => 2,
         };
-        let images = (self.split.images_per_epoch() * self.options.epochs * phases) as u64;
+        let images = (self.split.images_per_epoch() * self.epochs() * phases) as u64;
         self.progress.start("images", Some(images));
         let mut curves = Vec::new();
         let teacher = self.phase(Phase::Teacher, &[], &mut curves)?;
@@ -136,6 +121,10 @@ impl Training<'_> {
         Ok(trained)
     }
 
+    fn epochs(&self) -> usize {
+        self.options.epochs.unwrap_or(1)
+    }
+
     /// Trains one head; `bad` says of each row of the embeddings whether its mask is a bad one.
     fn phase(&self, phase: Phase, bad: &[bool], curves: &mut Vec<Curve>) -> Result<Head> {
         let salt = match phase {
@@ -150,7 +139,7 @@ impl Training<'_> {
         let mut optimizer = HeadOptimizer::new(&head);
         let mut best: Option<(f64, Head)> = None;
         let mut since_best = 0;
-        for epoch in 1..=self.options.epochs {
+        for epoch in 1..=self.epochs() {
             let started = std::time::Instant::now();
             let order = self.split.draw_epoch(&mut random);
             let sums = self.epoch(&mut head, &mut optimizer, &order, random.u64(..), bad)?;
@@ -185,8 +174,9 @@ impl Training<'_> {
                 since_best = 0;
             } else {
                 since_best += 1;
-                if self.options.patience > 0 && since_best >= self.options.patience {
-                    let left = self.options.epochs - epoch;
+                let patience = self.options.patience.unwrap_or(0);
+                if patience > 0 && since_best >= patience {
+                    let left = self.epochs() - epoch;
                     self.progress
                         .advance((left * self.split.images_per_epoch()) as u64);
                     break;
@@ -209,14 +199,21 @@ impl Training<'_> {
         let dropout = Dropout {
             width,
             probability: self.spec.dropout,
+            seed,
         };
         let batches = order.chunks(self.options.batch_images);
-        self.over_batches(batches, Some((dropout, seed)), |batch| {
-            let images = batch.bags.len() as u64;
-            self.step(head, optimizer, batch, bad, &mut sums)?;
-            self.progress.advance(images);
-            Ok(())
-        })?;
+        over_batches(
+            self.bags,
+            &self.split.weights,
+            batches,
+            Some(dropout),
+            |batch| {
+                let images = batch.bags.len() as u64;
+                self.step(head, optimizer, batch, bad, &mut sums)?;
+                self.progress.advance(images);
+                Ok(())
+            },
+        )?;
         Ok(sums)
     }
 
@@ -276,7 +273,7 @@ impl Training<'_> {
         }
         let (mut loss, mut correct) = (0.0, 0.0);
         let batches = self.split.validation.chunks(self.options.batch_images);
-        self.over_batches(batches, None, |batch| {
+        over_batches(self.bags, &self.split.weights, batches, None, |batch| {
             let values = self.judge(head, &batch)?;
             let logits = self.logits(&values);
             for bag in &batch.bags {
@@ -297,7 +294,7 @@ impl Training<'_> {
         let mut bad = vec![false; self.bags.embeddings.rows()];
         let batches = self.split.all_training();
         let batches = batches.chunks(self.options.batch_images);
-        self.over_batches(batches, None, |batch| {
+        over_batches(self.bags, &self.split.weights, batches, None, |batch| {
             let values = self.judge(teacher, &batch)?;
             let logits = self.logits(&values);
             for bag in &batch.bags {
@@ -336,37 +333,6 @@ impl Training<'_> {
             none_class: self.spec.has_none_class(),
         }
     }
-
-    /// Does something with every batch, in order; a thread reads ahead.
-    fn over_batches<'b>(
-        &self,
-        batches: impl Iterator<Item = &'b [usize]> + Send,
-        dropout: Option<(Dropout, u64)>,
-        mut work: impl FnMut(Batch) -> Result<()>,
-    ) -> Result<()> {
-        let (bags, weights) = (self.bags, &self.split.weights);
-        std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(READ_AHEAD);
-            scope.spawn(move || {
-                let mut random = dropout.map(|(_, seed)| fastrand::Rng::with_seed(seed));
-                for images in batches {
-                    let batch = read_batch(bags, weights, images).map(|mut batch| {
-                        if let (Some((dropout, _)), Some(random)) = (&dropout, &mut random) {
-                            batch.dropout = dropout.draw(batch.rows.len(), random);
-                        }
-                        batch
-                    });
-                    let failed = batch.is_err();
-                    if sender.send(batch).is_err() || failed {
-                        return;
-                    }
-                }
-            });
-            // Taken into the scope, so that the reader is not kept waiting when work fails.
-            let receiver = receiver;
-            receiver.iter().try_for_each(|batch| work(batch?))
-        })
-    }
 }
 
 /// Random weights that follow from a seed, whatever the device: uniform within 1 / sqrt(inputs), as PyTorch
@@ -377,60 +343,6 @@ pub(super) fn fresh_weights(spec: &HeadSpec, seed: u64) -> HeadWeights {
         let bound = (inputs as f32).sqrt().recip();
         (random.f32() * 2.0 - 1.0) * bound
     })
-}
-
-fn read_batch(bags: &Bags, weights: &[f64], images: &[usize]) -> Result<Batch> {
-    let mut batch = Batch {
-        bags: Vec::with_capacity(images.len()),
-        rows: Vec::new(),
-        embeddings: Vec::new(),
-        dropout: None,
-    };
-    for index in images {
-        let Some(image) = bags.images.get(*index) else {
-            continue;
-        };
-        let first = batch.rows.len();
-        batch.rows.extend(&image.rows);
-        batch.bags.push(Bag {
-            masks: first..batch.rows.len(),
-            classes: image.classes.clone(),
-            weight: weights.get(*index).copied().unwrap_or(1.0),
-        });
-    }
-    batch
-        .embeddings
-        .reserve(batch.rows.len() * bags.embedding_dim);
-    bags.embeddings.read(&batch.rows, &mut batch.embeddings)?;
-    Ok(batch)
-}
-
-#[derive(Clone, Copy)]
-struct Dropout {
-    width: usize,
-    probability: f64,
-}
-
-impl Dropout {
-    /// Which units of each mask stay, and by how much they are scaled; none if all stay.
-    fn draw(self, masks: usize, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
-        let stay = 1.0 - self.probability;
-        if self.probability <= 0.0 || self.width == 0 {
-            return None;
-        }
-        let threshold = (stay * 65536.0).round() as u64;
-        let scale = (1.0 / stay) as f32;
-        let mut values = Vec::with_capacity(masks * self.width + 3);
-        while values.len() < masks * self.width {
-            let bits = random.u64(..);
-            for shift in [0, 16, 32, 48] {
-                let stays = (bits >> shift) & 0xffff < threshold;
-                values.push(if stays { scale } else { 0.0 });
-            }
-        }
-        values.truncate(masks * self.width);
-        Some(values)
-    }
 }
 
 fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {

@@ -1,0 +1,200 @@
+//! A store of made-up embeddings whose classes can be told apart, and trainings on it.
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use grainstore::classes::{Class, ClassSet, add_class_set};
+use grainstore::device::DeviceName;
+use grainstore::geometry::{Rle, Size};
+use grainstore::head::{
+    CacheOptions, HeadWeights, TrainOptions, TrainRequest, TrainSummary, TrainingQuery, load_head,
+    register_predict, train_and_store,
+};
+use grainstore::names::ContentId;
+use grainstore::progress::NoProgress;
+use grainstore::schema::{EmbeddingType, Table};
+use grainstore::sql::Sql;
+use grainstore::store::rows::{ExtractorRow, ImageRow, LabelRow, MaskRow, Row, masks_to_batch};
+use grainstore::store::{Changes, Store};
+
+use crate::support::{image, instant, label, new_store};
+
+/// A store with one extractor; masks are added with [`add_images`].
+pub struct Made {
+    _dir: tempfile::TempDir,
+    pub store: Store,
+    pub extractor: ContentId,
+}
+
+pub async fn made() -> Made {
+    let (dir, store) = new_store().await;
+    let extractor = ContentId::of_bytes(b"extractor");
+    let row = ExtractorRow {
+        extractor_id: extractor.clone(),
+        model_type: "custom".to_owned(),
+        checkpoint: "made.safetensors".to_owned(),
+        checkpoint_sha256: "0".repeat(64),
+        embedding_dim: 1024,
+        options: "{}".to_owned(),
+        grainstore_version: "0".to_owned(),
+        created_at: instant(0),
+    };
+    crate::support::append(&store, &[row]).await;
+    Made {
+        _dir: dir,
+        store,
+        extractor,
+    }
+}
+
+/// An image `n` with labels and so many masks, of which the first three per label show it.
+pub struct Shown<'a> {
+    pub n: u32,
+    pub labels: &'a [&'a str],
+    pub masks: usize,
+}
+
+/// A mask of class `label` has ones in a stretch of its embedding that the class alone has.
+fn embedding(label: Option<&str>, random: &mut fastrand::Rng) -> Vec<f32> {
+    let stretch = label.map(|label| {
+        let place = ["cat", "dog", "cow", "owl"]
+            .iter()
+            .position(|l| *l == label);
+        place.unwrap_or(4) * 100
+    });
+    (0..1024)
+        .map(|at| {
+            let signal = stretch.is_some_and(|from| (from..from + 100).contains(&at));
+            random.f32() * 0.6 - 0.3 + f32::from(u8::from(signal))
+        })
+        .collect()
+}
+
+impl Made {
+    pub async fn add_images(&self, shown: &[Shown<'_>]) {
+        let mut images: Vec<ImageRow> = Vec::new();
+        let mut labels: Vec<LabelRow> = Vec::new();
+        let mut masks = Vec::new();
+        for it in shown {
+            let mut random = fastrand::Rng::with_seed(u64::from(it.n));
+            let row = ImageRow {
+                source: "web".to_owned(),
+                ..image(it.n)
+            };
+            for mask_index in 0..it.masks {
+                let of = it.labels.get(mask_index / 3).copied();
+                let size = Size {
+                    height: 2,
+                    width: 2,
+                };
+                masks.push(MaskRow {
+                    extractor_id: self.extractor.clone(),
+                    image_id: row.image_id.clone(),
+                    mask_index: i32::try_from(mask_index).unwrap(),
+                    rle: Rle::from_bitmap(size, &[1, 0, 0, 0]).unwrap(),
+                    predicted_iou: 0.9,
+                    stability_score: 0.9,
+                    point: [0.0, 0.0],
+                    crop_box: [0.0, 0.0, 2.0, 2.0],
+                    mask_output: 1,
+                    embedding: embedding(of, &mut random),
+                });
+            }
+            labels.extend(it.labels.iter().map(|text| label(it.n, text)));
+            images.push(row);
+        }
+        let masks = masks_to_batch(&masks, EmbeddingType::default()).unwrap();
+        let images = ImageRow::to_batch(&images).unwrap();
+        let labels = LabelRow::to_batch(&labels).unwrap();
+        let (masks, images, labels) = (&masks, &images, &labels);
+        self.store
+            .commit("test", |_| async move {
+                let mut changes = Changes::new();
+                changes.append(Table::Images, images.clone());
+                changes.append(Table::Labels, labels.clone());
+                changes.append(Table::Masks, masks.clone());
+                Ok(changes)
+            })
+            .await
+            .unwrap();
+    }
+
+    /// `count` images a label, numbered from `first`.
+    pub async fn add_classes(&self, labels: &[&str], count: u32, first: u32) {
+        let mut shown = Vec::new();
+        for n in 0..count * labels.len() as u32 {
+            let at = n as usize % labels.len();
+            shown.push(Shown {
+                n: first + n,
+                labels: &labels[at..=at],
+                masks: 8 + n as usize % 5,
+            });
+        }
+        self.add_images(&shown).await;
+    }
+
+    pub async fn classes(&self, name: &str, classes: &[(&str, &[&str])]) -> ClassSet {
+        let class = |(name, labels): &(&str, &[&str])| Class {
+            name: (*name).to_owned(),
+            supercategory: None,
+            external_id: None,
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        };
+        let set = ClassSet::new(name, classes.iter().map(class).collect()).unwrap();
+        add_class_set(&self.store, "test", &set, "file")
+            .await
+            .unwrap();
+        ClassSet::load(&self.store.snapshot().await.unwrap(), name)
+            .await
+            .unwrap()
+    }
+
+    pub async fn request(&self, name: &str, class_set: ClassSet) -> TrainRequest {
+        let snapshot = self.store.snapshot().await.unwrap();
+        TrainRequest {
+            name: name.to_owned(),
+            class_set,
+            query: TrainingQuery::of_images(&snapshot, &self.extractor, None)
+                .await
+                .unwrap(),
+            options: TrainOptions {
+                a: 4.0,
+                batch_images: 16,
+                epochs: Some(8),
+                patience: Some(3),
+                ..TrainOptions::default()
+            },
+            parent: None,
+            cache: CacheOptions::default(),
+            device: DeviceName::Cpu,
+        }
+    }
+
+    pub async fn train(&self, request: TrainRequest) -> grainstore::Result<TrainSummary> {
+        let snapshot = self.store.snapshot().await.unwrap();
+        train_and_store(&self.store, &snapshot, request, &NoProgress).await
+    }
+
+    pub async fn weights(&self, head: &str) -> HeadWeights {
+        let snapshot = self.store.snapshot().await.unwrap();
+        load_head(&snapshot, head).await.unwrap().weights
+    }
+
+    pub async fn query(&self, sql: &str) -> grainstore::Result<Vec<RecordBatch>> {
+        let snapshot = self.store.snapshot().await?;
+        let session = Sql::new(&snapshot).await?;
+        register_predict(&session, &snapshot, sql).await?;
+        session.query(sql).await?.collect().await
+    }
+
+    /// Share of the masks that show a label which the head calls by the class of that label.
+    pub async fn mask_accuracy(&self, head: &str, label: &str) -> f64 {
+        let sql = format!(
+            "SELECT count(*) FILTER (WHERE predict('{head}', m.embedding).class = '{label}'), count(*)
+             FROM masks m JOIN labels l ON l.image_id = m.image_id
+             WHERE l.label = '{label}' AND m.mask_index < 3"
+        );
+        let rows = self.query(&sql).await.unwrap();
+        let count = |column: usize| rows[0].column(column).as_primitive::<Int64Type>().value(0);
+        count(0) as f64 / count(1) as f64
+    }
+}
