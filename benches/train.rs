@@ -28,13 +28,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CLASSES: [&str; 5] = ["animal", "furniture", "household", "person", "transport"];
 
-struct Size2 {
+struct Shape {
     images: usize,
     masks: usize,
 }
 
 fn main() -> anyhow::Result<()> {
-    let mut size = Size2 {
+    let mut size = Shape {
         images: 4000,
         masks: 100,
     };
@@ -67,7 +67,7 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(bench(&size, options, cache))
 }
 
-async fn bench(size: &Size2, options: TrainOptions, cache: CacheOptions) -> anyhow::Result<()> {
+async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let place = dir.path().join("store");
     let place = place
@@ -112,7 +112,7 @@ async fn bench(size: &Size2, options: TrainOptions, cache: CacheOptions) -> anyh
 
 /// The embedding of a mask: noise, and in one mask of ten something of the image's class.
 fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> {
-    let shows = mask % 10 == 0;
+    let shows = mask.is_multiple_of(10);
     (0..1024)
         .map(|at| {
             let noise = random.f32() + random.f32() - 1.0;
@@ -121,7 +121,7 @@ fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> 
         .collect()
 }
 
-async fn fill(store: &Store, size: &Size2) -> anyhow::Result<ContentId> {
+async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ContentId> {
     let extractor = ContentId::of_bytes(b"bench");
     let rle = Rle::from_bitmap(
         Size {
@@ -196,7 +196,7 @@ fn image_row(n: usize, image_id: &ContentId) -> ImageRow {
 }
 
 /// `embeddings.f16`, `[images, masks, 1024]`, and `labels.txt`, a class index a line.
-fn write_for_peer(size: &Size2, dir: &std::path::Path) -> anyhow::Result<()> {
+fn write_for_peer(size: &Shape, dir: &std::path::Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir)?;
     let mut file = std::io::BufWriter::new(std::fs::File::create(dir.join("embeddings.f16"))?);
     let mut labels = String::new();

@@ -3,7 +3,7 @@
 //!
 //! A third argument, the column `extractor_id`, makes them refuse masks the head cannot judge.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -39,11 +39,9 @@ const CHUNK: usize = 4096;
 pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Result<()> {
     let mut heads = HashMap::new();
     for name in heads_named(text) {
-        if !heads.contains_key(&name) {
-            let loaded = load_head(snapshot, &name).await?;
-            let head = loaded.weights.on(&Device::flex());
-            heads.insert(name, ReadyHead { loaded, head });
-        }
+        let loaded = load_head(snapshot, &name).await?;
+        let head = loaded.weights.on(&Device::flex());
+        heads.insert(name, ReadyHead { loaded, head });
     }
     let heads = Arc::new(Heads(heads));
     for kind in [Kind::Best, Kind::Scores] {
@@ -61,7 +59,7 @@ pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Res
 }
 
 /// Heads that calls of `predict` and `predict_scores` in a text of SQL name.
-fn heads_named(text: &str) -> Vec<String> {
+fn heads_named(text: &str) -> BTreeSet<String> {
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize();
     // What cannot be cut into tokens cannot be planned either, and then says so.
     let tokens: Vec<Token> = tokens
@@ -326,6 +324,7 @@ mod tests {
     fn heads_are_found_in_calls_alone() {
         let sql = "SELECT predict('a', embedding).class, PREDICT_SCORES ( 'b' , e), 'predict(''c'')' \
             -- predict('d', x)\nFROM masks WHERE predict.x = 'e'";
-        assert_eq!(heads_named(sql), ["a", "b"]);
+        let names: Vec<String> = heads_named(sql).into_iter().collect();
+        assert_eq!(names, ["a", "b"]);
     }
 }

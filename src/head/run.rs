@@ -115,6 +115,7 @@ pub async fn train_and_store(
                 .to_owned(),
         }));
     }
+    let chooses = split.can_choose();
     let (images, masks, skipped) = (bags.images.len(), bags.masks(), bags.skipped);
     let (extractor_id, validation_images) = (bags.extractor_id.clone(), split.validation.len());
 
@@ -155,7 +156,10 @@ pub async fn train_and_store(
     };
     let rows = lineage.rows(&trained)?;
     let head_id = commit(store, "train", &rows).await?;
-    let best = best_epoch(&trained.curves);
+    let best = match chooses {
+        true => best_epoch(&trained.curves),
+        false => trained.curves.last(),
+    };
     Ok(TrainSummary {
         head: request.name.clone(),
         head_id,

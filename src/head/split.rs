@@ -112,6 +112,11 @@ impl Split {
             .collect()
     }
 
+    /// Whether there are validation images enough to choose an epoch by: of a few the loss is chance.
+    pub fn can_choose(&self) -> bool {
+        self.validation.len() >= 20
+    }
+
     /// Images that train, new and old.
     pub fn all_training(&self) -> Vec<usize> {
         [self.fresh.as_slice(), &self.old].concat()

@@ -166,7 +166,7 @@ impl Training<'_> {
             }
             self.progress.status(&curve.to_string());
             curves.push(curve);
-            let Some((loss, _)) = validation else {
+            let Some((loss, _)) = validation.filter(|_| self.split.can_choose()) else {
                 continue;
             };
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {
