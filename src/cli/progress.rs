@@ -1,6 +1,6 @@
 //! Progress as a bar on stderr.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grainstore::progress::{NoProgress, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,11 +10,16 @@ use super::Global;
 /// Notes shown at most; the rest are counted.
 const NOTES: u64 = 20;
 
-/// A bar with rate and ETA; where stderr is no terminal, only the notes.
+/// Between two statuses in a log.
+const STATUS_PAUSE: Duration = Duration::from_secs(5);
+
+/// A bar with rate and ETA; where stderr is no terminal, the notes and now and then a status.
 pub struct Bar {
     bar: ProgressBar,
     /// What is counted.
     what: std::sync::Mutex<String>,
+    /// When a status was last printed, where stderr is no terminal.
+    printed: std::sync::Mutex<Option<Instant>>,
     notes: std::sync::atomic::AtomicU64,
 }
 
@@ -26,6 +31,7 @@ pub fn progress(global: &Global) -> Box<dyn Progress> {
     Box::new(Bar {
         bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
         what: std::sync::Mutex::default(),
+        printed: std::sync::Mutex::default(),
         notes: 0.into(),
     })
 }
@@ -76,7 +82,11 @@ impl Progress for Bar {
 
     fn status(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            let mut printed = self.printed.lock().unwrap_or_else(|err| err.into_inner());
+            if printed.is_none_or(|at| at.elapsed() >= STATUS_PAUSE) {
+                *printed = Some(Instant::now());
+                eprintln!("{line}");
+            }
             return;
         }
         let what = self.what.lock().unwrap_or_else(|err| err.into_inner());
