@@ -78,6 +78,7 @@ fn chart(
     chart
         .configure_mesh()
         .x_desc("epoch (teacher, then student)")
+        .max_light_lines(1)
         .x_labels(curves.len().min(12))
         .x_label_formatter(&|x| format!("{x:.0}"))
         .draw()
