@@ -16,7 +16,7 @@ for loss in mil mil+distill; do
     "$python" benches/train_peer.py "$dir" --epochs "$epochs" --loss "$loss" > "$dir/ram-$loss.json"
 done
 "$python" benches/train_peer.py "$dir" --epochs "$epochs" --loss mil --source files > "$dir/files-mil.json"
-IMAGES=$((images / 4)) ours --epochs "$epochs" --loss mil --images $((images / 4)) > "$dir/quarter-mil.json"
+ours --epochs "$epochs" --loss mil --images $((images / 4)) > "$dir/quarter-mil.json"
 "$python" - "$dir" <<'PY'
 import json, sys
 from pathlib import Path

@@ -51,15 +51,15 @@ pub fn start(mut sam: Sam, device: &Device) -> Result<Sam> {
         let queries = random([dim, dim], ENCODER_GAIN / dim as f64, device);
         let values = weight.narrow(1, 2 * dim, three - 2 * dim);
         let tied = Tensor::cat(vec![queries.clone(), queries, values], 1);
-        block.attn.qkv.weight = Param::from_tensor(tied.detach());
+        block.attn.qkv.weight = weights(tied);
     }
     let transformer = &mut sam.mask_decoder.transformer;
     let mut cross = vec![&mut transformer.final_attn_token_to_image];
     for layer in &mut transformer.layers {
         let dim = tie(&mut layer.self_attn, device);
         let same = Tensor::<2>::eye(dim, device);
-        layer.self_attn.v_proj.weight = Param::from_tensor(same.clone().detach());
-        layer.self_attn.out_proj.weight = Param::from_tensor(same.detach());
+        layer.self_attn.v_proj.weight = weights(same.clone());
+        layer.self_attn.out_proj.weight = weights(same);
         cross.push(&mut layer.cross_attn_token_to_image);
         cross.push(&mut layer.cross_attn_image_to_token);
     }
@@ -67,8 +67,8 @@ pub fn start(mut sam: Sam, device: &Device) -> Result<Sam> {
         tie(attention, device);
         let [dim, inner] = attention.v_proj.weight.val().dims();
         let values = random([dim, inner], 1.0 / inner as f64, device);
-        attention.v_proj.weight = Param::from_tensor(values.clone().detach());
-        attention.out_proj.weight = Param::from_tensor((values.transpose() * 0.5).detach());
+        attention.v_proj.weight = weights(values.clone());
+        attention.out_proj.weight = weights(values.transpose() * 0.5);
     }
     Ok(sam)
 }
@@ -77,9 +77,14 @@ pub fn start(mut sam: Sam, device: &Device) -> Result<Sam> {
 fn tie(attention: &mut DecoderAttention, device: &Device) -> usize {
     let [dim, inner] = attention.q_proj.weight.val().dims();
     let weight = random([dim, inner], DECODER_GAIN / dim as f64, device);
-    attention.q_proj.weight = Param::from_tensor(weight.clone().detach());
-    attention.k_proj.weight = Param::from_tensor(weight.detach());
+    attention.q_proj.weight = weights(weight.clone());
+    attention.k_proj.weight = weights(weight);
     dim
+}
+
+/// Weights that training may change, however they were come by.
+fn weights(tensor: Tensor<2>) -> Param<Tensor<2>> {
+    Param::from_tensor(tensor.detach())
 }
 
 fn random(shape: [usize; 2], variance: f64, device: &Device) -> Tensor<2> {

@@ -21,7 +21,7 @@ pub use source::{classes_of_ground_truth, classes_of_labels};
 use crate::error::HeadError;
 use crate::names::check_name;
 use crate::store::Snapshot;
-use crate::store::rows::{ClassRow, Row};
+use crate::store::rows::{ClassRow, Row, collect};
 use crate::{Error, Result};
 
 /// A class: a name, and the source labels it stands for.
@@ -124,11 +124,9 @@ impl ClassSet {
     pub async fn all(snapshot: &Snapshot) -> Result<Vec<Self>> {
         let mut by_version: std::collections::BTreeMap<(String, i32), Vec<ClassRow>> =
             std::collections::BTreeMap::new();
-        for batch in snapshot.scan(ClassRow::TABLE).await?.collect().await? {
-            for row in ClassRow::from_batch(&batch)? {
-                let key = (row.class_set.clone(), row.version);
-                by_version.entry(key).or_default().push(row);
-            }
+        for row in collect::<ClassRow>(snapshot.scan(ClassRow::TABLE).await?).await? {
+            let key = (row.class_set.clone(), row.version);
+            by_version.entry(key).or_default().push(row);
         }
         let sets = by_version.into_iter();
         Ok(sets
@@ -181,12 +179,7 @@ impl ClassSet {
 /// Rows of every version of a set.
 async fn stored_rows(snapshot: &Snapshot, name: &str) -> Result<Vec<ClassRow>> {
     let scan = snapshot.scan(ClassRow::TABLE).await?;
-    let scan = scan.filter(col("class_set").eq(lit(name)));
-    let mut rows = Vec::new();
-    for batch in &scan.collect().await? {
-        rows.extend(ClassRow::from_batch(batch)?);
-    }
-    Ok(rows)
+    collect(scan.filter(col("class_set").eq(lit(name)))).await
 }
 
 #[cfg(test)]

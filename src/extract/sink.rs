@@ -13,7 +13,7 @@ use crate::Result;
 use crate::names::ContentId;
 use crate::schema::EmbeddingType;
 use crate::store::rows::{
-    ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row, decode, masks_to_batch,
+    ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row, collect, masks_to_batch,
     unrecorded_failures,
 };
 use crate::store::{Changes, Snapshot, Store};
@@ -156,7 +156,7 @@ async fn plan(
         .filter(|row| !done.contains(&row.image_id))
         .cloned()
         .collect();
-    let stored: Vec<ExtractorRow> = all(head).await?;
+    let stored: Vec<ExtractorRow> = collect(head.scan(ExtractorRow::TABLE).await?).await?;
     let failures = unrecorded_failures(head, &batch.failures).await?;
 
     let mut changes = Changes::new();
@@ -176,13 +176,4 @@ async fn plan(
     changes.append(ExtractionRow::TABLE, ExtractionRow::to_batch(&images)?);
     changes.append(FailureRow::TABLE, FailureRow::to_batch(&failures)?);
     Ok((changes, (images.len() as u64, masks.len() as u64)))
-}
-
-/// Every row of a small table.
-async fn all<R: Row>(head: &Snapshot) -> Result<Vec<R>> {
-    let mut rows = Vec::new();
-    for batch in head.scan(R::TABLE).await?.collect().await? {
-        rows.extend(decode::<R>(R::TABLE, &batch)?);
-    }
-    Ok(rows)
 }

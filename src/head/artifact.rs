@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 
 use burn::module::Param;
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::{col, lit};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -15,9 +18,13 @@ use super::bags::Skipped;
 use super::model::Head;
 use super::spec::{HeadSpec, TrainOptions};
 use crate::error::HeadError;
+use crate::names::ContentId;
 use crate::store::Snapshot;
-use crate::store::rows::{HeadRow, Row};
+use crate::store::rows::{HeadRow, Row, collect};
 use crate::{Error, Result};
+
+/// How errors name a head that has no name yet.
+pub(super) const IN_TRAINING: &str = "in training";
 
 /// Weights of a head, away from any device.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,10 +62,6 @@ impl HeadWeights {
     /// # Errors
     /// [`HeadError::Unusable`] if they are not finite: training ran away.
     pub fn of(head: &Head) -> Result<Self> {
-        let unusable = |reason: &str| HeadError::Unusable {
-            head: "in training".to_owned(),
-            reason: reason.to_owned(),
-        };
         let mut layers = Vec::new();
         let mut widths = Vec::new();
         for layer in &head.layers {
@@ -71,56 +74,51 @@ impl HeadWeights {
             let bias = layer.bias.as_ref().map(|bias| bias.val().into_data());
             let bias = bias.map_or(Ok(vec![0.0; outputs]), |bias| bias.try_to_vec::<f32>());
             let (Ok(weight), Ok(bias)) = (weight, bias) else {
-                return Err(unusable("its weights are no 32-bit numbers").into());
+                return Err(unusable(IN_TRAINING, "its weights are no 32-bit numbers"));
             };
             if !weight.iter().chain(&bias).all(|x| x.is_finite()) {
                 return Err(unusable(
+                    IN_TRAINING,
                     "its weights are not finite any more; try a smaller --learning-rate",
-                )
-                .into());
+                ));
             }
             layers.push((weight, bias));
         }
         Ok(Self { layers, widths })
     }
 
-    /// Weights of a spec's shape, each number by what `draw` gives for a layer of so many inputs.
-    pub(super) fn filled(spec: &HeadSpec, mut draw: impl FnMut(usize) -> f32) -> Self {
+    /// Random weights that follow from a seed, whatever the device: uniform within 1 / sqrt(inputs), as PyTorch
+    /// starts a `Linear`.
+    pub fn random(spec: &HeadSpec, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
         let widths = spec.widths();
         let mut layers = Vec::new();
         for pair in widths.windows(2) {
             let (inputs, outputs) = (pair[0], pair[1]);
-            let weight = (0..inputs * outputs).map(|_| draw(inputs)).collect();
-            layers.push((weight, (0..outputs).map(|_| draw(inputs)).collect()));
+            let bound = (inputs as f32).sqrt().recip();
+            let mut draw = |count: usize| -> Vec<f32> {
+                let numbers = (0..count).map(|_| (random.f32() * 2.0 - 1.0) * bound);
+                numbers.collect()
+            };
+            layers.push((draw(inputs * outputs), draw(outputs)));
         }
         Self { layers, widths }
     }
 
     /// The head, on a device.
     pub fn on(&self, device: &Device) -> Head {
-        let spec = HeadSpec {
-            embedding_dim: self.widths.first().copied().unwrap_or(0),
-            hidden: self
-                .widths
-                .get(1..self.widths.len() - 1)
-                .unwrap_or(&[])
-                .to_vec(),
-            dropout: 0.0,
-            classes: vec![String::new(); self.widths.last().copied().unwrap_or(0)],
-        };
-        let mut head = Head::new(&spec, device);
-        for ((layer, (weight, bias)), pair) in head
-            .layers
-            .iter_mut()
-            .zip(&self.layers)
-            .zip(self.widths.windows(2))
-        {
+        let layer = |((weight, bias), pair): (&(Vec<f32>, Vec<f32>), &[usize])| {
             let weight = TensorData::new(weight.clone(), [pair[0], pair[1]]);
-            layer.weight = Param::from_tensor(Tensor::from_data(weight, device));
             let bias = TensorData::new(bias.clone(), [pair[1]]);
-            layer.bias = Some(Param::from_tensor(Tensor::from_data(bias, device)));
+            Linear {
+                weight: Param::from_tensor(Tensor::from_data(weight, device)),
+                bias: Some(Param::from_tensor(Tensor::from_data(bias, device))),
+            }
+        };
+        let layers = self.layers.iter().zip(self.widths.windows(2));
+        Head {
+            layers: layers.map(layer).collect(),
         }
-        head
     }
 
     /// As safetensors, with `spec` in the metadata.
@@ -149,7 +147,7 @@ impl HeadWeights {
             .collect();
         views
             .and_then(|views| safetensors::serialize(views, Some(metadata)))
-            .map_err(|err| unreadable("in training", &err.to_string()))
+            .map_err(|err| unusable(IN_TRAINING, err.to_string()))
     }
 
     /// From safetensors; and its metadata.
@@ -157,7 +155,7 @@ impl HeadWeights {
     /// # Errors
     /// [`HeadError::Unusable`] naming `head` if it is no head's file, or holds numbers that are not finite.
     pub fn of_safetensors(head: &str, bytes: &[u8]) -> Result<(Self, HashMap<String, String>)> {
-        let fail = |reason: String| unreadable(head, &reason);
+        let fail = |reason: String| unusable(head, reason);
         let (_, metadata) =
             SafeTensors::read_metadata(bytes).map_err(|err| fail(err.to_string()))?;
         let metadata = metadata.metadata().clone().unwrap_or_default();
@@ -232,10 +230,11 @@ impl HeadWeights {
     }
 }
 
-fn unreadable(head: &str, reason: &str) -> Error {
+/// That a head, or what is to become one, cannot be used.
+pub(super) fn unusable(head: &str, reason: impl Into<String>) -> Error {
     Error::Head(HeadError::Unusable {
         head: head.to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.into(),
     })
 }
 
@@ -245,13 +244,13 @@ impl LoadedHead {
     /// # Errors
     /// [`HeadError::Unusable`] if the row's weights or spec cannot be read.
     pub fn of_row(row: HeadRow) -> Result<Self> {
-        let spec: StoredSpec = serde_json::from_str(&row.spec)
-            .map_err(|err| unreadable(&row.head, &err.to_string()))?;
+        let spec: StoredSpec =
+            serde_json::from_str(&row.spec).map_err(|err| unusable(&row.head, err.to_string()))?;
         let (weights, _) = HeadWeights::of_safetensors(&row.head, &row.weights)?;
         if weights.widths() != spec.head.widths() {
-            return Err(unreadable(
+            return Err(unusable(
                 &row.head,
-                &format!(
+                format!(
                     "its weights are for layers of {:?}, its spec says {:?}",
                     weights.widths(),
                     spec.head.widths()
@@ -269,9 +268,9 @@ impl LoadedHead {
         if self.row.extractor_id.as_str() == extractor_id {
             return Ok(());
         }
-        Err(unreadable(
+        Err(unusable(
             &self.row.head,
-            &format!(
+            format!(
                 "it was trained on masks of extractor '{}' and cannot judge those of extractor '{extractor_id}'",
                 self.row.extractor_id
             ),
@@ -279,15 +278,16 @@ impl LoadedHead {
     }
 }
 
-/// Every head, oldest first; without their weights unless asked for.
+/// Every head, oldest first, without its weights.
 ///
 /// # Errors
 /// What the store says.
 pub async fn heads_stored(snapshot: &Snapshot) -> Result<Vec<HeadRow>> {
-    let mut rows = Vec::new();
-    for batch in snapshot.scan(HeadRow::TABLE).await?.collect().await? {
-        rows.extend(HeadRow::from_batch(&batch)?);
-    }
+    let schema = HeadRow::TABLE.schema();
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let columns: Vec<&str> = names.filter(|name| *name != "weights").collect();
+    let scan = snapshot.scan(HeadRow::TABLE).await?.project(&columns)?;
+    let mut rows: Vec<HeadRow> = collect(scan).await?;
     rows.sort_by_key(|row| row.created_at);
     Ok(rows)
 }
@@ -297,18 +297,31 @@ pub async fn heads_stored(snapshot: &Snapshot) -> Result<Vec<HeadRow>> {
 /// # Errors
 /// [`HeadError::NoSuchHead`], or [`HeadError::Unusable`] if it cannot be read.
 pub async fn load_head(snapshot: &Snapshot, name: &str) -> Result<LoadedHead> {
-    let mut rows = heads_stored(snapshot).await?;
-    let by_name = rows.iter().rposition(|row| row.head == name);
+    let rows = heads_stored(snapshot).await?;
+    let by_name = rows.iter().rfind(|row| row.head == name);
     let by_id = || {
-        let fits = |row: &HeadRow| name.len() >= 4 && row.head_id.as_str().starts_with(name);
-        rows.iter().rposition(fits)
+        let fits = |row: &&HeadRow| name.len() >= 4 && row.head_id.as_str().starts_with(name);
+        rows.iter().rfind(fits)
     };
-    match by_name.or_else(by_id) {
-        Some(at) => LoadedHead::of_row(rows.swap_remove(at)),
+    let found = match by_name.or_else(by_id) {
+        Some(row) => {
+            let scan = snapshot.scan(HeadRow::TABLE).await?;
+            let whole = scan.filter(is_head(&row.head_id));
+            collect::<HeadRow>(whole).await?.pop()
+        }
+        None => None,
+    };
+    match found {
+        Some(row) => LoadedHead::of_row(row),
         None => Err(Error::Head(HeadError::NoSuchHead {
             name: name.to_owned(),
         })),
     }
+}
+
+/// The rows of a head, in every table that has `head_id`.
+pub(super) fn is_head(head_id: &ContentId) -> Expr {
+    col("head_id").eq(lit(head_id.as_str()))
 }
 
 #[cfg(test)]
@@ -322,7 +335,7 @@ mod tests {
             ..HeadSpec::new(6, vec!["a".to_owned(), "b".to_owned()])
         };
         let device = Device::flex();
-        let head = Head::new(&spec, &device);
+        let head = HeadWeights::random(&spec, 1).on(&device);
         let weights = HeadWeights::of(&head).unwrap();
         let metadata = HashMap::from([("spec".to_owned(), "{}".to_owned())]);
         let bytes = weights.to_safetensors(metadata.clone()).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray};
 use arrow::datatypes::{DataType, Float16Type, Float32Type};
 use half::f16;
-use half::slice::HalfFloatSliceExt;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
 use crate::{Error, Result};
 
@@ -24,10 +24,11 @@ const WRITE_BYTES: usize = 1 << 20;
 pub(super) struct Embeddings {
     dim: usize,
     rows: usize,
+    /// 16-bit words of a number: 1 or 2; of the first row, until there is one 1.
+    words: usize,
     budget_bytes: usize,
-    parts: Vec<Vec<f16>>,
-    wide_parts: Vec<Vec<f32>>,
-    wide: Option<bool>,
+    /// Rows as they came, as words.
+    parts: Vec<Vec<u16>>,
     spool: Option<Spool>,
     spool_dir: PathBuf,
 }
@@ -47,10 +48,9 @@ impl Embeddings {
         Self {
             dim,
             rows: 0,
+            words: 1,
             budget_bytes,
             parts: Vec::new(),
-            wide_parts: Vec::new(),
-            wide: None,
             spool: None,
             spool_dir: spool_dir.to_owned(),
         }
@@ -71,42 +71,54 @@ impl Embeddings {
     /// # Errors
     /// [`Error::File`] if the temporary file cannot be written.
     pub fn push(&mut self, column: &EmbeddingColumn, row: usize) -> Result<bool> {
-        match column {
-            EmbeddingColumn::Half(values) => {
-                let values = values
-                    .get(row * self.dim..(row + 1) * self.dim)
-                    .unwrap_or(&[]);
-                if !values.iter().all(|x| x.is_finite()) {
-                    return Ok(false);
-                }
-                self.wide.get_or_insert(false);
-                if self.spool.is_none() && self.is_full(2) {
-                    self.move_to_spool()?;
-                }
-                match &mut self.spool {
-                    Some(spool) => spool.append(bytemuck::cast_slice(values.reinterpret_cast()))?,
-                    None => push_row(&mut self.parts, values, self.dim),
-                }
+        let range = row * self.dim..(row + 1) * self.dim;
+        let (row, finite): (&[u16], bool) = match column {
+            EmbeddingColumn::Half(all) => {
+                let values = all.get(range).unwrap_or(&[]);
+                (
+                    values.reinterpret_cast(),
+                    values.iter().all(|x| x.is_finite()),
+                )
             }
-            EmbeddingColumn::Single(values) => {
-                let values = values
-                    .get(row * self.dim..(row + 1) * self.dim)
-                    .unwrap_or(&[]);
-                if !values.iter().all(|x| x.is_finite()) {
-                    return Ok(false);
-                }
-                self.wide.get_or_insert(true);
-                if self.spool.is_none() && self.is_full(4) {
-                    self.move_to_spool()?;
-                }
-                match &mut self.spool {
-                    Some(spool) => spool.append(bytemuck::cast_slice(values))?,
-                    None => push_row(&mut self.wide_parts, values, self.dim),
-                }
+            EmbeddingColumn::Single(all) => {
+                let values = all.get(range).unwrap_or(&[]);
+                (
+                    bytemuck::cast_slice(values),
+                    values.iter().all(|x| x.is_finite()),
+                )
             }
+        };
+        if !finite {
+            return Ok(false);
+        }
+        if self.rows == 0 {
+            self.words = row.len() / self.dim.max(1);
+        }
+        if self.spool.is_none() && (self.rows + 1) * self.row_words() * 2 > self.budget_bytes {
+            self.move_to_spool()?;
+        }
+        match &mut self.spool {
+            Some(spool) => spool.append(bytemuck::cast_slice(row))?,
+            None => self.push_part(row),
         }
         self.rows += 1;
         Ok(true)
+    }
+
+    fn row_words(&self) -> usize {
+        self.dim * self.words
+    }
+
+    fn push_part(&mut self, row: &[u16]) {
+        let size = PART_ROWS * self.row_words();
+        match self.parts.last_mut() {
+            Some(part) if part.len() < size => part.extend_from_slice(row),
+            _ => {
+                let mut part = Vec::with_capacity(size);
+                part.extend_from_slice(row);
+                self.parts.push(part);
+            }
+        }
     }
 
     /// Must be called when the last row is added.
@@ -117,16 +129,9 @@ impl Embeddings {
         self.spool.as_mut().map_or(Ok(()), Spool::flush)
     }
 
-    fn is_full(&self, number_bytes: usize) -> bool {
-        (self.rows + 1) * self.dim * number_bytes > self.budget_bytes
-    }
-
     fn move_to_spool(&mut self) -> Result<()> {
         let mut spool = Spool::create(&self.spool_dir)?;
         for part in self.parts.drain(..) {
-            spool.append(bytemuck::cast_slice(part.reinterpret_cast()))?;
-        }
-        for part in self.wide_parts.drain(..) {
             spool.append(bytemuck::cast_slice(&part))?;
         }
         self.spool = Some(spool);
@@ -138,42 +143,38 @@ impl Embeddings {
     /// # Errors
     /// [`Error::File`] if the temporary file cannot be read.
     pub fn read(&self, rows: &[u32], into: &mut Vec<f32>) -> Result<()> {
-        let wide = self.wide == Some(true);
-        let mut bytes = Vec::new();
+        let size = self.row_words();
+        let mut read = Vec::new();
         for run in runs(rows) {
-            let start = into.len();
-            into.resize(start + run.count * self.dim, 0.0);
-            let target = into.get_mut(start..).unwrap_or(&mut []);
             if let Some(spool) = &self.spool {
-                let size = self.dim * if wide { 4 } else { 2 };
-                bytes.resize(run.count * size, 0);
-                spool.read((run.first * size) as u64, &mut bytes)?;
-                for (value, bytes) in target.iter_mut().zip(bytes.chunks_exact(size / self.dim)) {
-                    *value = match *bytes {
-                        [a, b] => f16::from_le_bytes([a, b]).to_f32(),
-                        [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
-                        _ => f32::NAN,
-                    };
-                }
+                read.resize(run.count * size, 0);
+                let at = (run.first * size * 2) as u64;
+                spool.read(at, bytemuck::cast_slice_mut(&mut read))?;
+                self.numbers(&read, into);
                 continue;
             }
-            for (n, target) in target.chunks_exact_mut(self.dim).enumerate() {
-                let row = run.first + n;
-                let (part, at) = (row / PART_ROWS, row % PART_ROWS * self.dim);
-                if wide {
-                    let part = self.wide_parts.get(part);
-                    if let Some(values) = part.and_then(|part| part.get(at..at + self.dim)) {
-                        target.copy_from_slice(values);
-                    }
-                } else {
-                    let part = self.parts.get(part);
-                    if let Some(values) = part.and_then(|part| part.get(at..at + self.dim)) {
-                        values.convert_to_f32_slice(target);
-                    }
+            for row in run.first..run.first + run.count {
+                let (part, at) = (row / PART_ROWS, row % PART_ROWS * size);
+                let part = self.parts.get(part);
+                if let Some(words) = part.and_then(|part| part.get(at..at + size)) {
+                    self.numbers(words, into);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Appends what words stand for.
+    fn numbers(&self, words: &[u16], into: &mut Vec<f32>) {
+        if self.words == 1 {
+            let start = into.len();
+            into.resize(start + words.len(), 0.0);
+            let halves: &[f16] = words.reinterpret_cast();
+            halves.convert_to_f32_slice(into.get_mut(start..).unwrap_or(&mut []));
+            return;
+        }
+        let pairs = words.chunks_exact(2);
+        into.extend(pairs.map(|pair| bytemuck::cast::<[u16; 2], f32>([pair[0], pair[1]])));
     }
 }
 
@@ -231,18 +232,6 @@ fn in_range<T>(values: &[T], from: usize, count: usize) -> Option<&[T]> {
     match values.len() == count {
         true => Some(values),
         false => values.get(from..from + count),
-    }
-}
-
-fn push_row<T: Copy>(parts: &mut Vec<Vec<T>>, values: &[T], dim: usize) {
-    if parts
-        .last()
-        .is_none_or(|part| part.len() == PART_ROWS * dim)
-    {
-        parts.push(Vec::with_capacity(PART_ROWS * dim));
-    }
-    if let Some(part) = parts.last_mut() {
-        part.extend_from_slice(values);
     }
 }
 

@@ -3,11 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use datafusion::prelude::{col, lit};
-
-use super::artifact::{HeadWeights, LoadedHead, heads_stored, load_head};
+use super::artifact::{HeadWeights, LoadedHead, heads_stored, is_head, load_head, unusable};
 use super::run::commit;
-use crate::error::HeadError;
 use crate::names::{ContentId, check_name};
 use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Snapshot, Store};
@@ -19,7 +16,7 @@ const ROW_KEY: &str = "grainstore.head";
 /// A head as a safetensors file that [`import_head`] takes back whole.
 ///
 /// # Errors
-/// [`HeadError::Unusable`] if it cannot be read.
+/// [`crate::error::HeadError::Unusable`] if it cannot be read.
 pub fn head_file(head: &LoadedHead) -> Result<Vec<u8>> {
     let row = HeadRow {
         weights: Vec::new(),
@@ -33,21 +30,16 @@ pub fn head_file(head: &LoadedHead) -> Result<Vec<u8>> {
 /// Brings a head in from a file that [`head_file`] made, under its own name or another.
 ///
 /// # Errors
-/// [`Error::File`], or [`HeadError::Unusable`] if it is no such file.
+/// [`Error::File`], or [`crate::error::HeadError::Unusable`] if it is no such file.
 pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Result<HeadRow> {
     let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
     let file = path.display().to_string();
     let (weights, metadata) = HeadWeights::of_safetensors(&file, &bytes)?;
-    let unusable = |reason: String| {
-        Error::Head(HeadError::Unusable {
-            head: file.clone(),
-            reason,
-        })
-    };
     let row = metadata.get(ROW_KEY).ok_or_else(|| {
-        unusable("it does not say what it was trained on; expected a file made by 'grainstore heads export'".to_owned())
+        unusable(&file, "it does not say what it was trained on; expected a file made by 'grainstore heads export'")
     })?;
-    let mut row: HeadRow = serde_json::from_str(row).map_err(|err| unusable(err.to_string()))?;
+    let mut row: HeadRow =
+        serde_json::from_str(row).map_err(|err| unusable(&file, err.to_string()))?;
     if let Some(name) = name {
         row.head = name.to_owned();
     }
@@ -61,7 +53,7 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
 /// Gives the newest head of a name another name; ids stay.
 ///
 /// # Errors
-/// [`HeadError::NoSuchHead`]; [`HeadError::Unusable`] if the other name is taken.
+/// [`crate::error::HeadError::NoSuchHead`]; [`crate::error::HeadError::Unusable`] if the other name is taken.
 pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<HeadRow> {
     check_name("head", new_name)?;
     let renamed = |head: &LoadedHead| HeadRow {
@@ -76,13 +68,13 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
                 .iter()
                 .any(|row| row.head == new_name)
             {
-                return Err(Error::Head(HeadError::Unusable {
-                    head: name.to_owned(),
-                    reason: format!("there is a head '{new_name}' already"),
-                }));
+                return Err(unusable(
+                    name,
+                    format!("there is a head '{new_name}' already"),
+                ));
             }
             let mut changes = Changes::new();
-            changes.delete(HeadRow::TABLE, is(&head.row.head_id));
+            changes.delete(HeadRow::TABLE, is_head(&head.row.head_id));
             changes.append(HeadRow::TABLE, HeadRow::to_batch(&[renamed(&head)])?);
             Ok(changes)
         })
@@ -93,23 +85,22 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
 /// Removes the newest head of a name, or the one of an id; older ones of its name stay.
 ///
 /// # Errors
-/// [`HeadError::NoSuchHead`]; [`HeadError::Unusable`] if there are predictions by it and `even_if_used` is
+/// [`crate::error::HeadError::NoSuchHead`]; [`crate::error::HeadError::Unusable`] if there are predictions by it and `even_if_used` is
 /// false.
 pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<ContentId> {
     let snapshot = store.snapshot().await?;
     let head_id = load_head(&snapshot, name).await?.row.head_id;
     if !even_if_used && has_predictions(&snapshot, &head_id).await? {
-        return Err(Error::Head(HeadError::Unusable {
-            head: name.to_owned(),
-            reason: "there are predictions by it, which could not say any more whose they are; --force removes it all the same"
-                .to_owned(),
-        }));
+        return Err(unusable(
+            name,
+            "there are predictions by it, which could not say any more whose they are; --force removes it all the same",
+        ));
     }
     let removed = &head_id;
     store
         .commit("heads rm", |_| async move {
             let mut changes = Changes::new();
-            changes.delete(HeadRow::TABLE, is(removed));
+            changes.delete(HeadRow::TABLE, is_head(removed));
             Ok(changes)
         })
         .await?;
@@ -118,14 +109,13 @@ pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Resul
 
 async fn has_predictions(snapshot: &Snapshot, head_id: &ContentId) -> Result<bool> {
     let scan = snapshot.scan(crate::schema::Table::Predictions).await?;
-    let scan = scan.project(&["head_id"])?.filter(is(head_id)).limit(1)?;
+    let scan = scan
+        .project(&["head_id"])?
+        .filter(is_head(head_id))
+        .limit(1)?;
     Ok(scan
         .collect()
         .await?
         .iter()
         .any(|batch| batch.num_rows() > 0))
-}
-
-fn is(head_id: &ContentId) -> datafusion::logical_expr::Expr {
-    col("head_id").eq(lit(head_id.as_str()))
 }

@@ -1,9 +1,14 @@
 //! Training on from another head: what is carried over, and which images are new.
 
-use super::artifact::{HeadWeights, LoadedHead};
+use std::collections::HashSet;
+
+use super::artifact::{HeadWeights, LoadedHead, load_head, unusable};
+use super::query::TrainingQuery;
 use super::spec::HeadSpec;
 use crate::Result;
-use crate::error::HeadError;
+use crate::names::ContentId;
+use crate::store::rows::HeadRow;
+use crate::store::{Snapshot, Store};
 
 /// A head that training goes on from.
 #[derive(Debug, Clone)]
@@ -15,11 +20,34 @@ pub struct Parent {
     pub replay: Option<f64>,
 }
 
+impl Parent {
+    /// A parent by name or id.
+    ///
+    /// # Errors
+    /// As [`load_head`].
+    pub async fn load(snapshot: &Snapshot, name: &str, replay: Option<f64>) -> Result<Self> {
+        Ok(Self {
+            head: load_head(snapshot, name).await?,
+            replay,
+        })
+    }
+}
+
+/// The images that a head's own query yielded when it was trained, and their masks' number.
+pub(super) async fn images_when_trained(
+    store: &Store,
+    head: &HeadRow,
+) -> Result<(HashSet<ContentId>, u64)> {
+    let version = u64::try_from(head.store_version).unwrap_or(0);
+    let then = store.snapshot_at(version).await?;
+    TrainingQuery::new(&head.query).images(&then).await
+}
+
 /// Starting weights: hidden layers and the outputs of shared classes are the parent's, other outputs
 /// those of `fresh`.
 ///
 /// # Errors
-/// [`HeadError::Unusable`] if the parent has other hidden layers.
+/// [`crate::error::HeadError::Unusable`] if the parent has other hidden layers.
 pub fn carry_over(
     parent: &LoadedHead,
     spec: &HeadSpec,
@@ -27,11 +55,10 @@ pub fn carry_over(
 ) -> Result<HeadWeights> {
     let (old, new) = (parent.weights.widths(), spec.widths());
     if old[..old.len() - 1] != new[..new.len() - 1] {
-        return Err(HeadError::Unusable {
-            head: parent.row.head.clone(),
-            reason: format!("its layers are {old:?}, so it cannot be trained on as {new:?}"),
-        }
-        .into());
+        return Err(unusable(
+            &parent.row.head,
+            format!("its layers are {old:?}, so it cannot be trained on as {new:?}"),
+        ));
     }
     let mut carried = fresh.clone();
     let (from, into) = (parent.weights.layers(), carried.layers_mut());

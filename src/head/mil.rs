@@ -3,6 +3,7 @@
 //!
 //! Everything here is pure and small: logits of a step are `masks x classes` numbers.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// One image of a step.
@@ -87,6 +88,14 @@ pub fn softmax(mut scores: Vec<f64>, none_class: bool) -> Vec<f64> {
     scores.iter().map(|score| score / sum).collect()
 }
 
+/// The most probable class; of equally probable ones the first.
+pub(super) fn most_probable(probabilities: impl Iterator<Item = f64>) -> Option<usize> {
+    let best = probabilities
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+    best.map(|(class, _)| class)
+}
+
 /// Entropy of probabilities, nats.
 pub fn entropy(probabilities: &[f64]) -> f64 {
     let part = |p: &f64| if *p > 0.0 { -p * p.ln() } else { 0.0 };
@@ -123,23 +132,19 @@ pub struct BagScore {
 
 /// Scores one bag, whose classes' scores are the means of their `k` greatest logits.
 pub fn score_bag(logits: &Logits<'_>, bag: &Bag, k: usize) -> BagScore {
-    score_chosen(logits, bag, logits.top_k(bag, k).0)
+    let scores = logits.top_k(bag, k).0;
+    score_against(&target(bag, logits), scores, logits.none_class)
 }
 
-fn score_chosen(logits: &Logits<'_>, bag: &Bag, scores: Vec<f64>) -> BagScore {
-    let probabilities = softmax(scores, logits.none_class);
-    let target = target(bag, logits);
+fn score_against(target: &[f64], scores: Vec<f64>, none_class: bool) -> BagScore {
+    let probabilities = softmax(scores, none_class);
     let loss = target.iter().zip(&probabilities);
     let loss = loss
         .filter(|(share, _)| **share > 0.0)
         .map(|(share, p)| -share * p.max(f64::MIN_POSITIVE).ln())
         .sum();
-    let best = probabilities
-        .iter()
-        .enumerate()
-        .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-    let correct =
-        best.is_some_and(|(class, _)| target.get(class).is_some_and(|share| *share > 0.0));
+    let best = most_probable(probabilities.iter().copied());
+    let correct = best.is_some_and(|class| target.get(class).is_some_and(|share| *share > 0.0));
     BagScore {
         probabilities,
         loss,
@@ -156,10 +161,10 @@ pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -
     let images = bags.len().max(1) as f64;
     for bag in bags {
         let (scores, chosen) = logits.top_k(bag, k(bag.masks.len()));
-        let score = score_chosen(logits, bag, scores);
-        found.loss += bag.weight * score.loss / images;
         let target = target(bag, logits);
-        let mut rows = std::collections::BTreeMap::new();
+        let score = score_against(&target, scores, logits.none_class);
+        found.loss += bag.weight * score.loss / images;
+        let mut rows = BTreeMap::new();
         for (class, masks) in chosen.iter().enumerate() {
             let off = score.probabilities.get(class).zip(target.get(class));
             let off = off.map_or(0.0, |(p, share)| p - share);
@@ -184,11 +189,8 @@ pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -
 /// `threshold` is the entropy, in nats, above which it is uncertain.
 pub fn is_bad_mask(probabilities: &[f64], classes: &[usize], threshold: f64) -> bool {
     let entropy = entropy(probabilities);
-    let best = probabilities
-        .iter()
-        .enumerate()
-        .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-    entropy > threshold || best.is_none_or(|(class, _)| !classes.contains(&class))
+    let best = most_probable(probabilities.iter().copied());
+    entropy > threshold || best.is_none_or(|class| !classes.contains(&class))
 }
 
 /// The uncertainty loss: the mean over the bad masks of the negated sum of their log-probabilities, which
@@ -214,8 +216,7 @@ impl LossGradient {
     /// The sum of two losses, each times a weight.
     #[must_use]
     pub fn plus(self, weight: f64, other: Self, other_weight: f64) -> Self {
-        let mut rows: std::collections::BTreeMap<usize, Vec<f64>> =
-            std::collections::BTreeMap::new();
+        let mut rows: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         for (weight, part) in [(weight, self.rows), (other_weight, other.rows)] {
             for (mask, gradient) in part {
                 let row = rows

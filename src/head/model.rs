@@ -4,12 +4,10 @@
 //! only the few that the loss looks at go backward, over the activations that are there already.
 
 use burn::module::{Module, Param};
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::Linear;
 use burn::optim::{Adam, AdamConfig, Optimizer};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Int, Tensor, TensorData};
-
-use super::spec::HeadSpec;
+use burn::tensor::{Int, Tensor, TensorData};
 
 /// An MLP with ReLU between its layers.
 #[derive(Module, Debug)]
@@ -60,8 +58,8 @@ impl HeadOptimizer {
         }
     }
 
-    /// The head after a step against its gradients, one a layer.
-    pub fn step(&mut self, rate: f64, mut head: Head, gradients: Vec<LayerGradient>) -> Head {
+    /// Moves the head a step against its gradients, one a layer.
+    pub fn step(&mut self, rate: f64, head: &mut Head, gradients: Vec<LayerGradient>) {
         let layers = head.layers.iter_mut().zip(&mut self.states);
         for ((layer, state), gradient) in layers.zip(gradients) {
             let weight = layer.weight.val();
@@ -78,20 +76,10 @@ impl HeadOptimizer {
                 state.bias = stepped.1;
             }
         }
-        head
     }
 }
 
 impl Head {
-    /// A head with random weights, as PyTorch starts a `Linear`: uniform within 1 / sqrt(inputs).
-    pub fn new(spec: &HeadSpec, device: &Device) -> Self {
-        let widths = spec.widths();
-        let layer = |pair: &[usize]| LinearConfig::new(pair[0], pair[1]).init(device);
-        Self {
-            layers: widths.windows(2).map(layer).collect(),
-        }
-    }
-
     /// Logits, without dropout.
     ///
     /// # Shapes
@@ -107,29 +95,21 @@ impl Head {
     /// - embeddings: `[masks, embedding_dim]`
     /// - dropout: `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p)
     pub(super) fn run(&self, embeddings: Tensor<2>, dropout: Option<Tensor<2>>) -> Activations {
-        let mut inputs = vec![embeddings];
-        let mut output = None;
+        let output = self.layers.len().saturating_sub(1);
+        let (mut inputs, mut flowing) = (Vec::new(), embeddings);
         for (at, layer) in self.layers.iter().enumerate() {
-            let input = inputs.last().cloned();
-            let Some(input) = input else { break };
-            let found = layer.forward(input);
-            if at + 1 == self.layers.len() {
-                output = Some(found);
-                break;
-            }
-            let mut hidden = relu(found);
-            if at + 2 == self.layers.len()
-                && let Some(dropout) = &dropout
-            {
-                hidden = hidden * dropout.clone();
-            }
-            inputs.push(hidden);
+            let found = layer.forward(flowing.clone());
+            inputs.push(flowing);
+            flowing = match (&dropout, at) {
+                (_, at) if at == output => found,
+                (Some(dropout), at) if at + 1 == output => relu(found) * dropout.clone(),
+                _ => relu(found),
+            };
         }
-        let logits = output.unwrap_or_else(|| inputs[0].clone());
         Activations {
             inputs,
             dropout,
-            logits,
+            logits: flowing,
         }
     }
 
@@ -184,8 +164,10 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use burn::optim::GradientsParams;
-    use burn::tensor::Distribution;
+    use burn::tensor::{Device, Distribution};
 
+    use super::super::artifact::HeadWeights;
+    use super::super::spec::HeadSpec;
     use super::*;
 
     #[test]
@@ -196,7 +178,7 @@ mod tests {
         };
         let plain = Device::flex();
         let recording = plain.clone().autodiff();
-        let recorded = Head::new(&spec, &recording);
+        let recorded = HeadWeights::random(&spec, 1).on(&recording);
         let head = recorded.clone().valid();
         let embeddings = Tensor::<2>::random([9, 8], Distribution::Normal(0.0, 1.0), &plain);
         let kept = Tensor::<2>::random([9, 5], Distribution::Bernoulli(0.5), &plain) * 2.0;

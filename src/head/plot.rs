@@ -3,9 +3,9 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use super::artifact::unusable;
 use super::train::{Curve, Phase};
-use crate::error::HeadError;
-use crate::{Error, Result};
+use crate::Result;
 
 /// One line of a chart: what it shows, its colour, and its value in each epoch.
 type Line = (&'static str, RGBColor, fn(&Curve) -> Option<f64>);
@@ -13,19 +13,13 @@ type Line = (&'static str, RGBColor, fn(&Curve) -> Option<f64>);
 /// Loss and validation figures of a training as an SVG document.
 ///
 /// # Errors
-/// [`HeadError::Unusable`] if there are no curves, or they cannot be drawn.
+/// [`crate::error::HeadError::Unusable`] if there are no curves, or they cannot be drawn.
 pub fn plot_curves(head: &str, curves: &[Curve]) -> Result<String> {
-    let unusable = |reason: String| {
-        Error::Head(HeadError::Unusable {
-            head: head.to_owned(),
-            reason,
-        })
-    };
     if curves.is_empty() {
-        return Err(unusable("it has no curves".to_owned()));
+        return Err(unusable(head, "it has no curves"));
     }
     let mut svg = String::new();
-    draw(&mut svg, head, curves).map_err(unusable)?;
+    draw(&mut svg, head, curves).map_err(|reason| unusable(head, reason))?;
     Ok(svg)
 }
 

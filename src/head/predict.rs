@@ -23,7 +23,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::artifact::{LoadedHead, load_head};
 use super::embeddings::EmbeddingColumn;
-use super::mil::{entropy, softmax};
+use super::mil::{entropy, most_probable, softmax};
 use super::model::Head;
 use crate::Result;
 use crate::sql::Sql;
@@ -294,9 +294,8 @@ impl Judged {
         let names = &ready.loaded.spec.head.classes;
         let (mut classes, mut scores) = (Vec::new(), Vec::new());
         for row in self.scores.chunks_exact(self.classes) {
-            let best = row.iter().enumerate();
-            let best = best.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-            let (class, score) = best.map_or((0, f32::NAN), |(class, score)| (class, *score));
+            let class = most_probable(row.iter().map(|p| f64::from(*p))).unwrap_or(0);
+            let score = row.get(class).copied().unwrap_or(f32::NAN);
             classes.push(names.get(class).map_or("", String::as_str));
             scores.push(score);
         }

@@ -9,7 +9,7 @@ use crate::names::ContentId;
 use crate::schema::Table;
 use crate::sql::{Report, Rows, Sql};
 use crate::store::Snapshot;
-use crate::store::rows::{ExtractorRow, Row, decode};
+use crate::store::rows::{ExtractorRow, Row, collect, decode};
 use crate::{Error, Result};
 
 /// Images that heads are trained on unless told otherwise: SQL over `images`.
@@ -101,10 +101,7 @@ impl TrainingQuery {
 /// # Errors
 /// [`HeadError::Extractor`] if there is none, or more than one it may be.
 pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<ExtractorRow> {
-    let mut stored = Vec::new();
-    for batch in snapshot.scan(ExtractorRow::TABLE).await?.collect().await? {
-        stored.extend(ExtractorRow::from_batch(&batch)?);
-    }
+    let stored: Vec<ExtractorRow> = collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
     let asked = word.unwrap_or_default();
     let mut fitting: Vec<ExtractorRow> = stored
         .iter()

@@ -6,13 +6,13 @@ use std::time::Instant;
 use chrono::Utc;
 use serde::Serialize;
 
-use super::artifact::{HeadWeights, LoadedHead, StoredSpec, load_head};
+use super::artifact::{HeadWeights, StoredSpec, heads_stored};
 use super::bags::{Bags, CacheOptions, Skipped};
-use super::lineage::{Parent, carry_over};
+use super::lineage::{Parent, carry_over, images_when_trained};
 use super::query::TrainingQuery;
 use super::spec::{HeadSpec, TrainOptions};
 use super::split::{Replay, Split};
-use super::train::{Curve, TrainedHead, Training, fresh_weights};
+use super::train::{Curve, Phase, TrainedHead, Training};
 use crate::classes::ClassSet;
 use crate::device::DeviceName;
 use crate::error::HeadError;
@@ -99,10 +99,10 @@ pub async fn train_and_store(
     let mut old = HashSet::new();
     if let Some(parent) = &request.parent {
         parent.head.check_extractor(bags.extractor_id.as_str())?;
-        let fresh = fresh_weights(&spec, options.seed);
+        let fresh = HeadWeights::random(&spec, options.seed);
         start = Some(carry_over(&parent.head, &spec, &fresh)?);
         if parent.replay.is_some() {
-            old = images_of(store, &parent.head).await?;
+            old = images_when_trained(store, &parent.head.row).await?.0;
         }
     }
     let replay = request.parent.as_ref().and_then(|parent| parent.replay);
@@ -115,7 +115,6 @@ pub async fn train_and_store(
                 .to_owned(),
         }));
     }
-    let chooses = split.can_choose();
     let (images, masks, skipped) = (bags.images.len(), bags.masks(), bags.skipped);
     let (extractor_id, validation_images) = (bags.extractor_id.clone(), split.validation.len());
 
@@ -154,12 +153,10 @@ pub async fn train_and_store(
         masks,
         seconds: reading_seconds + training_seconds,
     };
-    let rows = lineage.rows(&trained)?;
-    let head_id = commit(store, "train", &rows).await?;
-    let best = match chooses {
-        true => best_epoch(&trained.curves),
-        false => trained.curves.last(),
-    };
+    let (teacher, head) = lineage.rows(&trained)?;
+    let head_id = head.head_id.clone();
+    let rows: Vec<HeadRow> = teacher.into_iter().chain([head]).collect();
+    commit(store, "train", &rows).await?;
     Ok(TrainSummary {
         head: request.name.clone(),
         head_id,
@@ -171,30 +168,11 @@ pub async fn train_and_store(
         validation_images: validation_images as u64,
         masks,
         skipped,
-        validation_loss: best.and_then(|curve| curve.validation_loss),
-        validation_accuracy: best.and_then(|curve| curve.validation_accuracy),
+        validation_loss: trained.chosen.validation_loss,
+        validation_accuracy: trained.chosen.validation_accuracy,
         reading_seconds,
         training_seconds,
     })
-}
-
-/// The epoch whose weights a training gives: of its last phase the one with the least validation loss.
-fn best_epoch(curves: &[Curve]) -> Option<&Curve> {
-    let last = curves.last()?;
-    let phase = curves.iter().filter(|curve| curve.phase == last.phase);
-    let measured = phase.filter(|curve| curve.validation_loss.is_some());
-    let least = measured.min_by(|a, b| {
-        let loss = |curve: &Curve| curve.validation_loss.unwrap_or(f64::INFINITY);
-        loss(a).total_cmp(&loss(b))
-    });
-    Some(least.unwrap_or(last))
-}
-
-/// Images that a head's own query yielded when it was trained.
-async fn images_of(store: &Store, head: &LoadedHead) -> Result<HashSet<ContentId>> {
-    let version = u64::try_from(head.row.store_version).unwrap_or(0);
-    let then = store.snapshot_at(version).await?;
-    Ok(TrainingQuery::new(&head.row.query).images(&then).await?.0)
 }
 
 /// All that goes into a row beside weights.
@@ -209,22 +187,22 @@ struct Lineage<'a> {
 }
 
 impl Lineage<'_> {
-    /// The teacher's row, if there is one, then the head's.
-    fn rows(&self, trained: &TrainedHead) -> Result<Vec<HeadRow>> {
-        let mut rows = Vec::new();
-        if let Some(teacher) = &trained.teacher {
-            let name = format!("{}.teacher", self.request.name);
-            let curves = trained.curves.iter();
-            let curves: Vec<_> = curves
-                .filter(|curve| curve.phase == super::train::Phase::Teacher)
-                .cloned()
-                .collect();
-            rows.push(self.row(name, teacher, &curves, None)?);
-        }
-        let teacher = rows.first().map(|row| row.head_id.clone());
+    /// The teacher's row, if there is one, and the head's.
+    fn rows(&self, trained: &TrainedHead) -> Result<(Option<HeadRow>, HeadRow)> {
+        let teacher = match &trained.teacher {
+            Some(teacher) => {
+                let name = format!("{}.teacher", self.request.name);
+                let curves = trained.curves.iter();
+                let curves = curves.filter(|curve| curve.phase == Phase::Teacher);
+                let curves: Vec<_> = curves.cloned().collect();
+                Some(self.row(name, teacher, &curves, None)?)
+            }
+            None => None,
+        };
+        let teacher_id = teacher.as_ref().map(|row| row.head_id.clone());
         let name = self.request.name.clone();
-        rows.push(self.row(name, &trained.weights, &trained.curves, teacher)?);
-        Ok(rows)
+        let head = self.row(name, &trained.weights, &trained.curves, teacher_id)?;
+        Ok((teacher, head))
     }
 
     fn row(
@@ -276,41 +254,17 @@ impl Lineage<'_> {
     }
 }
 
-/// Commits rows of heads, but for those that are there; returns the id of the last.
-pub(super) async fn commit(store: &Store, operation: &str, rows: &[HeadRow]) -> Result<ContentId> {
+/// Commits rows of heads, but for those that are there.
+pub(super) async fn commit(store: &Store, operation: &str, rows: &[HeadRow]) -> Result<()> {
     store
         .commit(operation, |head| async move {
-            let mut new = Vec::new();
-            let stored = super::artifact::heads_stored(&head).await?;
-            for row in rows {
-                if stored.iter().all(|known| known.head_id != row.head_id) {
-                    new.push(row.clone());
-                }
-            }
+            let stored = heads_stored(&head).await?;
+            let is_new = |row: &&HeadRow| stored.iter().all(|known| known.head_id != row.head_id);
+            let new: Vec<HeadRow> = rows.iter().filter(is_new).cloned().collect();
             let mut changes = Changes::new();
-            if !new.is_empty() {
-                changes.append(HeadRow::TABLE, HeadRow::to_batch(&new)?);
-            }
+            changes.append(HeadRow::TABLE, HeadRow::to_batch(&new)?);
             Ok(changes)
         })
         .await?;
-    match rows.last() {
-        Some(row) => Ok(row.head_id.clone()),
-        None => Err(Error::Head(HeadError::NoSuchHead {
-            name: String::new(),
-        })),
-    }
-}
-
-impl Parent {
-    /// A parent by name or id.
-    ///
-    /// # Errors
-    /// As [`load_head`].
-    pub async fn load(snapshot: &Snapshot, name: &str, replay: Option<f64>) -> Result<Self> {
-        Ok(Self {
-            head: load_head(snapshot, name).await?,
-            replay,
-        })
-    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::lineage::images_when_trained;
 use super::query::TrainingQuery;
 use crate::classes::ClassSet;
 use crate::names::ContentId;
@@ -71,11 +72,8 @@ pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStat
 }
 
 async fn added(now: &Snapshot, head: &HeadRow) -> Result<(u64, u64)> {
-    let query = TrainingQuery::new(&head.query);
-    let version = u64::try_from(head.store_version).unwrap_or(0);
-    let then = now.store().snapshot_at(version).await?;
-    let (old, old_masks) = query.images(&then).await?;
-    let (new, new_masks) = query.images(now).await?;
+    let (old, old_masks) = images_when_trained(now.store(), head).await?;
+    let (new, new_masks) = TrainingQuery::new(&head.query).images(now).await?;
     let images = new.difference(&old).count() as u64;
     Ok((images, new_masks.saturating_sub(old_masks)))
 }

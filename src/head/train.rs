@@ -3,16 +3,15 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::artifact::HeadWeights;
+use super::artifact::{HeadWeights, IN_TRAINING, unusable};
 use super::bags::Bags;
 use super::batches::{Batch, Dropout, over_batches};
 use super::mil::{Logits, is_bad_mask, mil_loss, score_bag, uncertainty_loss};
 use super::model::{Head, HeadOptimizer};
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::Split;
-use crate::error::HeadError;
+use crate::Result;
 use crate::progress::Progress;
-use crate::{Error, Result};
 
 /// Who is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +53,8 @@ pub struct TrainedHead {
     pub teacher: Option<HeadWeights>,
     /// Every epoch, in order.
     pub curves: Vec<Curve>,
+    /// The epoch whose weights these are.
+    pub chosen: Curve,
 }
 
 /// A training: what goes in.
@@ -90,7 +91,7 @@ impl Training<'_> {
     /// The same input gives the same weights on a CPU.
     ///
     /// # Errors
-    /// [`HeadError::Unusable`] if the loss stops being a number; [`Error::File`] if embeddings kept in a
+    /// [`crate::error::HeadError::Unusable`] if the loss stops being a number; [`crate::Error::File`] if embeddings kept in a
     /// file cannot be read.
     pub fn run(&self) -> Result<TrainedHead> {
         let phases = match self.options.loss {
@@ -100,20 +101,22 @@ impl Training<'_> {
         let images = (self.split.images_per_epoch() * self.epochs() * phases) as u64;
         self.progress.start("images", Some(images));
         let mut curves = Vec::new();
-        let teacher = self.phase(Phase::Teacher, &[], &mut curves)?;
+        let (teacher, chosen) = self.phase(Phase::Teacher, &[], &mut curves)?;
         let trained = match self.options.loss {
             Loss::Mil => TrainedHead {
                 weights: HeadWeights::of(&teacher)?,
                 teacher: None,
                 curves,
+                chosen,
             },
             Loss::MilDistill => {
                 let bad = self.bad_masks(&teacher)?;
-                let student = self.phase(Phase::Student, &bad, &mut curves)?;
+                let (student, chosen) = self.phase(Phase::Student, &bad, &mut curves)?;
                 TrainedHead {
                     weights: HeadWeights::of(&student)?,
                     teacher: Some(HeadWeights::of(&teacher)?),
                     curves,
+                    chosen,
                 }
             }
         };
@@ -125,8 +128,8 @@ impl Training<'_> {
         self.options.epochs.unwrap_or(1)
     }
 
-    /// Trains one head; `bad` says of each row of the embeddings whether its mask is a bad one.
-    fn phase(&self, phase: Phase, bad: &[bool], curves: &mut Vec<Curve>) -> Result<Head> {
+    /// Trains one head, and tells the epoch it is of; `bad` says of each row of the embeddings whether its mask is a bad one.
+    fn phase(&self, phase: Phase, bad: &[bool], curves: &mut Vec<Curve>) -> Result<(Head, Curve)> {
         let salt = match phase {
             Phase::Teacher => 1,
             Phase::Student => 2,
@@ -134,10 +137,11 @@ impl Training<'_> {
         let mut random = fastrand::Rng::with_seed(self.options.seed.wrapping_mul(4) + salt);
         let mut head = match self.start {
             Some(weights) => weights.on(self.device),
-            None => fresh_weights(self.spec, random.u64(..)).on(self.device),
+            None => HeadWeights::random(self.spec, random.u64(..)).on(self.device),
         };
         let mut optimizer = HeadOptimizer::new(&head);
-        let mut best: Option<(f64, Head)> = None;
+        let mut chosen: Option<(Head, Curve)> = None;
+        let mut least = f64::INFINITY;
         let mut since_best = 0;
         for epoch in 1..=self.epochs() {
             let started = std::time::Instant::now();
@@ -156,34 +160,34 @@ impl Training<'_> {
                 seconds: started.elapsed().as_secs_f64(),
             };
             if !curve.loss.is_finite() {
-                return Err(Error::Head(HeadError::Unusable {
-                    head: "in training".to_owned(),
-                    reason: format!(
+                return Err(unusable(
+                    IN_TRAINING,
+                    format!(
                         "the loss is {} in epoch {epoch}; try a smaller --learning-rate",
                         curve.loss
                     ),
-                }));
+                ));
             }
             self.progress.status(&curve.to_string());
-            curves.push(curve);
-            let Some((loss, _)) = validation.filter(|_| self.split.can_choose()) else {
-                continue;
-            };
-            if best.as_ref().is_none_or(|(least, _)| loss < *least) {
-                best = Some((loss, head.clone()));
+            curves.push(curve.clone());
+            let loss = validation.filter(|_| self.split.can_choose());
+            let loss = loss.map(|(loss, _)| loss);
+            if chosen.is_none() || loss.is_none_or(|loss| loss < least) {
+                chosen = Some((head.clone(), curve));
+                least = loss.unwrap_or(least);
                 since_best = 0;
-            } else {
-                since_best += 1;
-                let patience = self.options.patience.unwrap_or(0);
-                if patience > 0 && since_best >= patience {
-                    let left = self.epochs() - epoch;
-                    self.progress
-                        .advance((left * self.split.images_per_epoch()) as u64);
-                    break;
-                }
+                continue;
+            }
+            since_best += 1;
+            let patience = self.options.patience.unwrap_or(0);
+            if patience > 0 && since_best >= patience {
+                let left = self.epochs() - epoch;
+                self.progress
+                    .advance((left * self.split.images_per_epoch()) as u64);
+                break;
             }
         }
-        Ok(best.map_or(head, |(_, best)| best))
+        chosen.ok_or_else(|| unusable(IN_TRAINING, "it was given no epochs"))
     }
 
     fn epoch(
@@ -261,7 +265,7 @@ impl Training<'_> {
             gradients.extend(gradient.iter().map(|g| *g as f32));
         }
         let gradients = head.gradients(activations, &rows, gradients);
-        *head = optimizer.step(self.options.learning_rate, head.clone(), gradients);
+        optimizer.step(self.options.learning_rate, head, gradients);
         Ok(())
     }
 
@@ -273,16 +277,22 @@ impl Training<'_> {
         }
         let (mut loss, mut correct) = (0.0, 0.0);
         let batches = self.split.validation.chunks(self.options.batch_images);
-        over_batches(self.bags, &self.split.weights, batches, None, |batch| {
-            let values = self.judge(head, &batch)?;
-            let logits = self.logits(&values);
-            for bag in &batch.bags {
-                let score = score_bag(&logits, bag, self.options.k(bag.masks.len()));
-                loss += score.loss;
-                correct += f64::from(u8::from(score.correct));
-            }
-            Ok(())
-        })?;
+        over_batches(
+            self.bags,
+            &self.split.weights,
+            batches,
+            None,
+            |mut batch| {
+                let values = self.judge(head, &mut batch)?;
+                let logits = self.logits(&values);
+                for bag in &batch.bags {
+                    let score = score_bag(&logits, bag, self.options.k(bag.masks.len()));
+                    loss += score.loss;
+                    correct += f64::from(u8::from(score.correct));
+                }
+                Ok(())
+            },
+        )?;
         Ok(Some((loss / images as f64, correct / images as f64)))
     }
 
@@ -294,31 +304,38 @@ impl Training<'_> {
         let mut bad = vec![false; self.bags.embeddings.rows()];
         let batches = self.split.all_training();
         let batches = batches.chunks(self.options.batch_images);
-        over_batches(self.bags, &self.split.weights, batches, None, |batch| {
-            let values = self.judge(teacher, &batch)?;
-            let logits = self.logits(&values);
-            for bag in &batch.bags {
-                let mut allowed = bag.classes.clone();
-                if none {
-                    // To be certain that a mask does not show the one class is no fault.
-                    allowed.push(self.spec.classes.len());
-                }
-                for mask in bag.masks.clone() {
-                    let probabilities = logits.probabilities(mask);
-                    let row = batch.rows.get(mask).map_or(usize::MAX, |row| *row as usize);
-                    if let Some(bad) = bad.get_mut(row) {
-                        *bad = is_bad_mask(&probabilities, &allowed, threshold);
+        over_batches(
+            self.bags,
+            &self.split.weights,
+            batches,
+            None,
+            |mut batch| {
+                let values = self.judge(teacher, &mut batch)?;
+                let logits = self.logits(&values);
+                for bag in &batch.bags {
+                    let mut allowed = bag.classes.clone();
+                    if none {
+                        // To be certain that a mask does not show the one class is no fault.
+                        allowed.push(self.spec.classes.len());
+                    }
+                    for mask in bag.masks.clone() {
+                        let probabilities = logits.probabilities(mask);
+                        let row = batch.rows.get(mask).map_or(usize::MAX, |row| *row as usize);
+                        if let Some(bad) = bad.get_mut(row) {
+                            *bad = is_bad_mask(&probabilities, &allowed, threshold);
+                        }
                     }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         Ok(bad)
     }
 
-    fn judge(&self, head: &Head, batch: &Batch) -> Result<Vec<f32>> {
-        let embeddings = self.tensor(batch.embeddings.clone(), batch.rows.len());
-        numbers(head.forward(embeddings))
+    /// Logits of a batch, whose embeddings it takes.
+    fn judge(&self, head: &Head, batch: &mut Batch) -> Result<Vec<f32>> {
+        let embeddings = std::mem::take(&mut batch.embeddings);
+        numbers(head.forward(self.tensor(embeddings, batch.rows.len())))
     }
 
     fn tensor(&self, embeddings: Vec<f32>, masks: usize) -> Tensor<2> {
@@ -335,22 +352,12 @@ impl Training<'_> {
     }
 }
 
-/// Random weights that follow from a seed, whatever the device: uniform within 1 / sqrt(inputs), as PyTorch
-/// starts a `Linear`.
-pub(super) fn fresh_weights(spec: &HeadSpec, seed: u64) -> HeadWeights {
-    let mut random = fastrand::Rng::with_seed(seed);
-    HeadWeights::filled(spec, |inputs| {
-        let bound = (inputs as f32).sqrt().recip();
-        (random.f32() * 2.0 - 1.0) * bound
-    })
-}
-
 fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {
     tensor.into_data().try_to_vec::<f32>().map_err(|err| {
-        Error::Head(HeadError::Unusable {
-            head: "in training".to_owned(),
-            reason: format!("its outputs cannot be read from the device: {err:?}"),
-        })
+        unusable(
+            IN_TRAINING,
+            format!("its outputs cannot be read from the device: {err:?}"),
+        )
     })
 }
 

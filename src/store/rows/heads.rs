@@ -17,7 +17,8 @@ pub struct HeadRow {
     pub class_set: String,
     pub class_set_version: i32,
     pub spec: String,
-    #[serde(with = "serde_bytes")]
+    /// Empty where a row was read without them.
+    #[serde(default, with = "serde_bytes")]
     pub weights: Vec<u8>,
     pub query: String,
     pub store_version: i64,

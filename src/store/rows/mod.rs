@@ -27,6 +27,7 @@ pub use images::ImageRow;
 pub use labels::LabelRow;
 pub use masks::{MaskRow, masks_to_batch};
 
+use super::Scan;
 use crate::schema::Table;
 use crate::{Error, Result};
 
@@ -54,6 +55,18 @@ pub trait Row: Serialize + DeserializeOwned {
     fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>> {
         decode(Self::TABLE, batch)
     }
+}
+
+/// Every row of a scan, in memory: only for scans whose size has a bound.
+///
+/// # Errors
+/// [`Error::RowCodec`] if a column is missing or of another type, or what Lance says.
+pub async fn collect<R: Row>(scan: Scan) -> Result<Vec<R>> {
+    let mut rows = Vec::new();
+    for batch in scan.collect().await? {
+        rows.extend(R::from_batch(&batch)?);
+    }
+    Ok(rows)
 }
 
 /// The rows of a batch that holds some of a table's columns, as a struct with fields of their names.
