@@ -1,6 +1,6 @@
 -- Grain:  one mask as a head judged it, and what a policy (score threshold, NMS) made of it.
 -- Key:    head_id, policy_id, image_id, mask_index
--- Writer: grainstore annotate, rethreshold
+-- Writer: grainstore annotate, rethreshold, import
 -- Reader: eval, export, review queries
 CREATE TABLE predictions (
     head_id       TEXT    NOT NULL, -- heads.head_id
@@ -10,8 +10,8 @@ CREATE TABLE predictions (
     mask_index    INT     NOT NULL, -- masks.mask_index
     class_index   INT     NOT NULL, -- class_sets.class_index of the best class
     class         TEXT    NOT NULL, -- class_sets.class
-    score         FLOAT   NOT NULL, -- softmax probability of the class, [0, 1]
-    entropy       FLOAT   NOT NULL, -- of the softmax over the classes, nats, [0, ln C]
+    score         DOUBLE  NOT NULL, -- softmax probability of the class, [0, 1]; as given for imported predictions
+    entropy       FLOAT   NOT NULL, -- of the softmax over the classes, nats, [0, ln C]; 0 for imported predictions
     kept          BOOLEAN NOT NULL, -- true: part of the annotation
     dropped       TEXT,             -- why not kept: 'score', 'suppressed', 'max_per_image'
     suppressed_by INT,              -- mask_index of the mask that suppressed it

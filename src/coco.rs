@@ -12,6 +12,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::geometry::{Rle, Size, rle_from_polygons};
+use crate::{Error, Result};
+
 /// A COCO data set whose annotations are not parsed yet.
 #[derive(Debug)]
 pub struct DatasetIndex {
@@ -124,6 +127,67 @@ pub enum Counts {
     Compressed(String),
     /// Plain numbers.
     Runs(Vec<u32>),
+}
+
+/// One detection of a results file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Detection {
+    /// One of the data set's images.
+    pub image_id: i64,
+    /// One of its categories.
+    pub category_id: i64,
+    /// Greater is surer.
+    pub score: f64,
+    /// The mask, if there is more than a box.
+    #[serde(default)]
+    pub segmentation: Segmentation,
+    /// x, y, width, height in pixels.
+    #[serde(default)]
+    pub bbox: Vec<f64>,
+}
+
+impl Segmentation {
+    /// How it is spelt: `polygon`, `rle` or `none`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Polygons(polygons) if polygons.is_empty() => "none",
+            Self::Polygons(_) => "polygon",
+            Self::Rle { .. } => "rle",
+        }
+    }
+
+    /// The mask, in an image of that size; polygons are rasterised as pycocotools does it.
+    ///
+    /// # Errors
+    /// [`Error::SizeMismatch`] for runs of another size; what is wrong with runs or polygons.
+    pub fn to_rle(&self, size: Size) -> Result<Option<Rle>> {
+        match self {
+            Self::None => Ok(None),
+            Self::Polygons(polygons) if polygons.is_empty() => Ok(None),
+            Self::Polygons(polygons) => Ok(Some(rle_from_polygons(polygons, size)?)),
+            Self::Rle {
+                size: [height, width],
+                counts,
+            } => {
+                let annotated = Size {
+                    height: *height,
+                    width: *width,
+                };
+                if annotated != size {
+                    return Err(Error::SizeMismatch {
+                        expected: size,
+                        found: annotated,
+                    });
+                }
+                let mask = match counts {
+                    Counts::Compressed(counts) => Rle::from_counts_str(size, counts)?,
+                    Counts::Runs(runs) => Rle::from_runs(size, runs.clone())?,
+                };
+                Ok(Some(mask))
+            }
+        }
+    }
 }
 
 impl DatasetIndex {

@@ -4,11 +4,13 @@
 //! was found. The text is lower-case, values stand in quotes, and where a user can do something about
 //! it the text says what.
 
+mod eval;
 mod head;
 mod sam;
 
 use std::path::PathBuf;
 
+pub use eval::EvalError;
 pub use head::HeadError;
 pub use sam::SamError;
 
@@ -525,6 +527,10 @@ pub enum Error {
     /// A class set or a head cannot be used, or found.
     #[error(transparent)]
     Head(#[from] HeadError),
+
+    /// An evaluation has nothing to hold against each other.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
 
     /// Lance failed.
     #[error("lance: {}", without_code_places(&.0.to_string()))]

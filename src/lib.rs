@@ -55,16 +55,21 @@
 //! - L3 [`ingest`]
 //! - L4 [`extract`]
 //! - L5 [`head`]
+//! - L6 [`annotate`], [`import`](mod@import)
+//! - L7 [`eval`]
 //!
 //! The program (`main.rs`, `cli/`) uses only what is public here.
 
+pub mod annotate;
 pub mod classes;
 pub mod coco;
 pub mod device;
 pub mod error;
+pub mod eval;
 pub mod extract;
 pub mod geometry;
 pub mod head;
+pub mod import;
 pub mod ingest;
 pub mod names;
 pub mod photo;

@@ -4,6 +4,11 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
 use grainstore::sam::MASK_THRESHOLD;
 
+use crate::looks::LOOKS;
+
+/// Weight of what objects look like among what their pixels tell.
+const LOOKS_OF_PIXELS: f32 = 4.0;
+
 /// # Shapes
 /// - logits: `[clicks, outputs, pixels]`; targets: `[clicks, 1, pixels]`; valid: `[1, 1, pixels]`
 /// - output: `[clicks, outputs]`
@@ -43,16 +48,32 @@ pub fn true_iou(logits: Tensor<3>, targets: Tensor<3>, valid: Tensor<3>) -> Tens
 }
 
 /// How far the linear head's answer is from what each pixel shows: whether it is of an object, where the
-/// middle of that object lies, and its colour.
+/// middle of that object lies, its colour, and what it looks like.
 ///
 /// # Shapes
-/// - found, target: `[pixels, 12]`: object or not, waves of the middle, RGB; valid: `[pixels, 1]`
+/// - found, target: `[pixels, DENSE]`: object or not, waves of the middle, RGB, looks; valid: `[pixels, 1]`
 pub fn dense_loss(found: Tensor<2>, target: Tensor<2>, valid: Tensor<2>) -> Tensor<1> {
     let object = target.clone().narrow(1, 0, 1);
     let logit = found.clone().narrow(1, 0, 1);
     let cross_entropy = logit.clone() * (1f32 - object.clone()) - log_sigmoid(logit);
-    let error = (found - target).square();
-    let middle = error.clone().narrow(1, 1, 8).sum_dim(1) * object * 0.5;
+    let off = found - target;
+    let error = off.clone().narrow(1, 0, 12).square();
+    let middle = error.clone().narrow(1, 1, 8).sum_dim(1) * object.clone() * 0.5;
     let color = error.narrow(1, 9, 3).sum_dim(1);
-    ((cross_entropy + middle + color * 0.3) * valid.clone()).sum() / valid.sum()
+    let looks = huber(off.narrow(1, 12, LOOKS)).mean_dim(1) * object * LOOKS_OF_PIXELS;
+    ((cross_entropy + middle + color * 0.3 + looks) * valid.clone()).sum() / valid.sum()
+}
+
+/// The square of an error up to 1, then rising evenly (without branches: 2 sqrt(1 + x^2) - 2).
+fn huber(error: Tensor<2>) -> Tensor<2> {
+    (error.square() + 1.0).sqrt() * 2.0 - 2.0
+}
+
+/// How far the linear layer's answer is from what the objects clicked on look like, over the clicks on objects.
+///
+/// # Shapes
+/// - found, target: `[clicks, LOOKS]`; on_object: `[clicks, 1]`
+pub fn looks_loss(found: Tensor<2>, target: Tensor<2>, on_object: Tensor<2>) -> Tensor<1> {
+    let error = huber(found - target).mean_dim(1);
+    (error * on_object.clone()).sum() / on_object.sum().clamp_min(1.0)
 }

@@ -12,13 +12,16 @@
 //!
 //! SAM's encoder was trained by itself first, as a masked autoencoder. Here, after some steps, a linear
 //! layer on the image embedding has to say of each pixel whether it is of an object, where that object's
-//! middle lies, and its colour; it is thrown away in the end. (Told from the start, a model finds all
-//! objects at once and is slow to learn that it was asked for one.) Kinds of objects are never told.
+//! middle lies, its colour, and what the object looks like ([`looks`]); it is thrown away in the end. (Told from
+//! the start, a model finds all objects at once and is slow to learn that it was asked for one.) And SAM saw eleven
+//! million photos of all there is, so that what it says of a mask tells more than where it lies. Here another such
+//! layer on a click's tokens has to say what the object looks like. Kinds of objects are never told.
 //!
 //! At the end, and with `--only-measure`, the model is measured on scenes it never saw: one click on the
 //! innermost pixel of each object.
 
 mod init;
+mod looks;
 mod loss;
 mod measure;
 mod sample;
@@ -42,17 +45,18 @@ use grainstore::sam::{
 use grainstore::scenes::SceneGenerator;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use loss::{dense_loss, dice_loss, focal_loss, true_iou};
-use sample::{Clicks, cell_by_cell, dense_targets};
+use looks::{LOOKS, LooksScale};
+use loss::{dense_loss, dice_loss, focal_loss, looks_loss, true_iou};
+use sample::{Clicks, DENSE, cell_by_cell, dense_targets};
 
 /// Large tensors come and go all the time: with the system's allocator each is paged in anew.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Numbers of a pixel that the dense layer tells.
-const DENSE: usize = 12;
 /// Weight of the dense loss.
 const DENSE_WEIGHT: f32 = 0.2;
+/// Weight of the loss on what objects look like.
+const LOOKS_WEIGHT: f32 = 1.0;
 
 fn config() -> SamConfig {
     SamConfig {
@@ -77,14 +81,16 @@ fn config() -> SamConfig {
 
 struct Options {
     file: PathBuf,
+    /// Checkpoint to go on from.
+    from: Option<PathBuf>,
     only_measure: bool,
     steps: usize,
     images: usize,
     prompts: usize,
     seed: u64,
     learning_rate: f64,
-    /// Steps before the dense loss joins.
-    dense_from: usize,
+    /// Steps before the losses beside SAM's join.
+    extra_from: usize,
 }
 
 impl Options {
@@ -95,13 +101,14 @@ impl Options {
             .context("usage: pretrain_demo_sam FILE [--steps N]")?;
         let mut options = Self {
             file: file.into(),
+            from: None,
             only_measure: false,
             steps: 4000,
             images: 8,
             prompts: 6,
             seed: 1,
             learning_rate: 1.2e-3,
-            dense_from: 400,
+            extra_from: 400,
         };
         while let Some(name) = args.next() {
             if name == "--only-measure" {
@@ -112,8 +119,9 @@ impl Options {
                 .next()
                 .with_context(|| format!("'{name}' needs a value"))?;
             match name.as_str() {
+                "--from" => options.from = Some(value.into()),
                 "--steps" => options.steps = value.parse()?,
-                "--dense-from" => options.dense_from = value.parse()?,
+                "--extra-from" => options.extra_from = value.parse()?,
                 "--images" => options.images = value.parse()?,
                 "--prompts" => options.prompts = value.parse()?,
                 "--seed" => options.seed = value.parse()?,
@@ -156,14 +164,21 @@ fn main() -> Result<()> {
 fn train(options: &Options) -> Result<Sam> {
     let device = Device::flex().autodiff();
     device.seed(options.seed);
-    let sam = init::start(config().init(&device)?, &device)?;
+    let sam = match &options.from {
+        Some(file) => Checkpoint::open(file)?.load(&device)?,
+        None => init::start(config().init(&device)?, &device)?,
+    };
     println!("{} parameters", sam.num_params());
     let dense = LinearConfig::new(config().prompt_dim, 16 * DENSE).init(&device);
+    let tokens = config().decoder.mask_tokens();
+    let looks = LinearConfig::new(tokens * config().prompt_dim, LOOKS).init(&device);
     // A parameter that a step has no use for must not ask for gradients: burn keeps what hangs on it.
     let mut model = Trainee {
         sam: without_box_and_mask_prompts(sam),
         dense: dense.clone().no_grad(),
+        looks: looks.clone().no_grad(),
     };
+    let scale = LooksScale::over_scenes();
     let mut optimizer = optimizer()?;
     let bar = ProgressBar::new(options.steps as u64).with_style(ProgressStyle::with_template(
         "{bar:30} {pos}/{len} steps, {per_sec}, {eta} left  {msg}",
@@ -176,8 +191,9 @@ fn train(options: &Options) -> Result<Sam> {
     let mut smooth = Losses::default();
     let started = Instant::now();
     for step in 0..options.steps {
-        if step == options.dense_from {
+        if step == options.extra_from {
             model.dense = dense.clone();
+            model.looks = looks.clone();
         }
         // Images share nothing but the weights they start from.
         let gradients = std::thread::scope(|scope| {
@@ -186,14 +202,15 @@ fn train(options: &Options) -> Result<Sam> {
                 .enumerate()
                 .map(|(worker, pool)| {
                     let images = (worker..options.images).step_by(workers.len());
-                    let (model, device) = (&model, &device);
+                    let (model, device, scale) = (&model, &device, &scale);
                     scope.spawn(move || {
                         pool.install(|| {
                             images
                                 .map(|image| {
                                     let model = model.clone().fork(device);
                                     let scene = (step * options.images + image) as u64;
-                                    gradients_of(&model, options.seed << 32 | scene, step, options)
+                                    let seed = options.seed << 32 | scene;
+                                    gradients_of(&model, seed, step, options, scale)
                                 })
                                 .collect::<Vec<_>>()
                         })
@@ -273,12 +290,15 @@ struct Trainee {
     sam: Sam,
     /// From a cell of the image embedding to what its pixels show.
     dense: Linear,
+    /// From a click's tokens to what the object looks like.
+    looks: Linear,
 }
 
 /// Parts of the loss, means over a step's clicks.
 #[derive(Debug, Default)]
 struct Losses {
     dense: f32,
+    looks: f32,
     multimask: f32,
     single: f32,
     iou_error: f32,
@@ -288,12 +308,13 @@ struct Losses {
 
 impl Losses {
     fn total(&self) -> f32 {
-        self.dense + self.multimask + self.single + self.iou_error
+        self.dense + self.looks + self.multimask + self.single + self.iou_error
     }
 
     fn combine(&mut self, own: f32, other: &Self, weight: f32) {
         for (part, other) in [
             (&mut self.dense, other.dense),
+            (&mut self.looks, other.looks),
             (&mut self.multimask, other.multimask),
             (&mut self.single, other.single),
             (&mut self.iou_error, other.iou_error),
@@ -308,8 +329,8 @@ impl std::fmt::Display for Losses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "dense {:.3}, multimask {:.3}, single {:.3}, iou error {:.4}, best IoU {:.3}",
-            self.dense, self.multimask, self.single, self.iou_error, self.best_iou
+            "dense {:.3}, looks {:.3}, multimask {:.3}, single {:.3}, iou error {:.4}, best IoU {:.3}",
+            self.dense, self.looks, self.multimask, self.single, self.iou_error, self.best_iou
         )
     }
 }
@@ -320,6 +341,7 @@ fn gradients_of(
     seed: u64,
     step: usize,
     options: &Options,
+    scale: &LooksScale,
 ) -> Result<(GradientsParams, Losses)> {
     let mut generator = SceneGenerator::new(seed);
     let size = generator.size(measure::LONGEST);
@@ -327,9 +349,11 @@ fn gradients_of(
     let kinds = generator.kinds(count);
     let scene = generator.scene(size, &kinds);
     let (sam, low_res) = (&model.sam, model.sam.config().low_res_size());
-    let clicks = Clicks::draw(&scene, &mut generator, options.prompts, sam.config())?;
+    let config = sam.config();
+    let clicks = Clicks::draw(&scene, &mut generator, options.prompts, config, scale)?;
     let device = Device::flex().autodiff();
-    let shown = (step >= options.dense_from).then(|| dense_targets(&scene, &clicks.image, low_res));
+    let shown =
+        (step >= options.extra_from).then(|| dense_targets(&scene, &clicks.image, low_res, scale));
     let embedding = sam.encode_image(clicks.image.into_tensor(&device));
 
     let pixels = low_res * low_res;
@@ -350,11 +374,22 @@ fn gradients_of(
             tensor(cell_by_cell(&clicks.valid, low_res), [pixels, 1]),
         );
         losses.dense = loss.clone().into_scalar();
-        dense = Some(loss * DENSE_WEIGHT);
+        dense = Some(loss);
     }
     let prompts = Prompts::single_points(&clicks.points, &device);
     let output = sam.decode(embedding, &prompts);
     let [count, outputs, ..] = output.masks.dims();
+    let mut extra = dense.map(|dense| dense * DENSE_WEIGHT);
+    if let Some(dense) = extra {
+        let tokens = output.tokens.flatten::<2>(1, 2);
+        let looks = looks_loss(
+            model.looks.forward(tokens),
+            tensor(clicks.looks, [count, LOOKS]),
+            tensor(clicks.on_object, [count, 1]),
+        );
+        losses.looks = looks.clone().into_scalar();
+        extra = Some(dense + looks * LOOKS_WEIGHT);
+    }
     let logits = output.masks.reshape([count, outputs, pixels]);
     let targets = tensor(clicks.targets, [count, pixels]).unsqueeze_dim::<3>(1);
     let valid = tensor(clicks.valid, [1, pixels]).unsqueeze_dim::<3>(1);
@@ -371,8 +406,8 @@ fn gradients_of(
     losses.iou_error = iou_error.clone().into_scalar();
     losses.best_iou = best.into_scalar();
     let mut total = multimask + single + iou_error;
-    if let Some(dense) = dense {
-        total = total + dense;
+    if let Some(extra) = extra {
+        total = total + extra;
     }
     let total = total / options.images as f32;
     Ok((GradientsParams::from_grads(total.backward(), model), losses))

@@ -4,6 +4,8 @@ use anyhow::Result;
 use grainstore::sam::{PreparedImage, SamConfig};
 use grainstore::scenes::{Scene, SceneGenerator};
 
+use crate::looks::{LOOKS, LooksScale};
+
 /// A scene as the model sees it: clicks, and the masks they ask for.
 pub struct Clicks {
     /// The photo.
@@ -14,6 +16,10 @@ pub struct Clicks {
     pub targets: Vec<f32>,
     /// 1 where the low-resolution mask is image and not padding, `[low_res, low_res]`.
     pub valid: Vec<f32>,
+    /// What the object clicked on looks like, `[clicks, LOOKS]`; 0 for the background.
+    pub looks: Vec<f32>,
+    /// 1 for a click on an object, 0 for one on the background, `[clicks]`.
+    pub on_object: Vec<f32>,
 }
 
 impl Clicks {
@@ -23,19 +29,30 @@ impl Clicks {
         generator: &mut SceneGenerator,
         count: usize,
         config: &SamConfig,
+        scale: &LooksScale,
     ) -> Result<Self> {
         let size = scene.size();
         let image = PreparedImage::new(scene.photo.as_raw(), size, config.image_size)?;
         let frame = image.frame;
         let low_res = config.low_res_size();
         let background = scene.background();
-        let masks: Vec<&[u8]> = scene.objects.iter().map(|it| it.mask.as_slice()).collect();
+        let objects: Vec<(&[u8], [f32; LOOKS])> = scene
+            .objects
+            .iter()
+            .map(|it| (it.mask.as_slice(), scale.looks(&scene.photo, &it.mask)))
+            .collect();
         let (mut points, mut targets) = (Vec::new(), Vec::new());
+        let (mut looks, mut on_object) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            let mask = if masks.is_empty() || generator.count(0..=5) == 0 {
+            let mask = if objects.is_empty() || generator.count(0..=5) == 0 {
+                looks.extend([0.0; LOOKS]);
+                on_object.push(0.0);
                 background.as_slice()
             } else {
-                masks[generator.count(0..=masks.len() - 1)]
+                let (mask, its_looks) = objects[generator.count(0..=objects.len() - 1)];
+                looks.extend(its_looks);
+                on_object.push(1.0);
+                mask
             };
             let inside: Vec<usize> = (0..mask.len()).filter(|at| mask[*at] == 1).collect();
             let at = inside[generator.count(0..=inside.len() - 1)];
@@ -51,6 +68,8 @@ impl Clicks {
             points,
             targets,
             valid,
+            looks,
+            on_object,
         })
     }
 }
@@ -82,36 +101,47 @@ fn low_res_mask(mask: &[u8], image: &PreparedImage, low_res: usize) -> Vec<f32> 
     values
 }
 
+/// Numbers that say what a pixel shows.
+pub const DENSE: usize = 12 + LOOKS;
+
 /// What each pixel of the low-resolution mask shows, cell of the embedding by cell: whether an object,
-/// the middle of that object as waves, RGB.
+/// the middle of that object as waves, RGB, what the object looks like.
 ///
 /// # Shapes
-/// - output: `[cells * 16, 12]`, a cell's pixels row-major
-pub fn dense_targets(scene: &Scene, image: &PreparedImage, low_res: usize) -> Vec<f32> {
+/// - output: `[cells * 16, DENSE]`, a cell's pixels row-major
+pub fn dense_targets(
+    scene: &Scene,
+    image: &PreparedImage,
+    low_res: usize,
+    scale: &LooksScale,
+) -> Vec<f32> {
     let side = image.frame.image_size as usize;
     let block = side / low_res;
-    let objects: Vec<(Vec<f32>, [f32; 8])> = scene
+    let objects: Vec<(Vec<f32>, [f32; 8], [f32; LOOKS])> = scene
         .objects
         .iter()
         .map(|object| {
             let mask = low_res_mask(&object.mask, image, low_res);
             let waves = waves(middle_of(&mask, low_res));
-            (mask, waves)
+            (mask, waves, scale.looks(&scene.photo, &object.mask))
         })
         .collect();
-    let mut targets = Vec::with_capacity(low_res * low_res * 12);
+    let mut targets = Vec::with_capacity(low_res * low_res * DENSE);
     for cell in 0..(low_res / 4) * (low_res / 4) {
         for pixel in 0..16 {
             let y = cell / (low_res / 4) * 4 + pixel / 4;
             let x = cell % (low_res / 4) * 4 + pixel % 4;
-            let object = objects.iter().find(|(mask, _)| mask[y * low_res + x] > 0.0);
+            let object = objects
+                .iter()
+                .find(|(mask, ..)| mask[y * low_res + x] > 0.0);
             targets.push(if object.is_some() { 1.0 } else { 0.0 });
-            targets.extend(object.map_or([0.0; 8], |(_, waves)| *waves));
+            targets.extend(object.map_or([0.0; 8], |(_, waves, _)| *waves));
             for plane in image.pixels().chunks_exact(side * side) {
                 let rows = (y * block..(y + 1) * block).map(|row| row * side + x * block);
                 let sum: f32 = rows.flat_map(|start| &plane[start..start + block]).sum();
                 targets.push(sum / (block * block) as f32);
             }
+            targets.extend(object.map_or([0.0; LOOKS], |(.., looks)| *looks));
         }
     }
     targets

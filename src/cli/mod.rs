@@ -3,11 +3,15 @@
 //! Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 failed, 2 done with bad
 //! items. A closed pipe is success.
 
+mod annotate;
 mod check;
 mod classes;
+mod compare;
 mod completions;
+mod eval;
 mod extract;
 mod heads;
+mod import;
 mod ingest;
 mod init;
 mod output;
@@ -43,6 +47,8 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth
   grainstore classes add all --from labels
   grainstore train --name fine --classes all
+  grainstore annotate --head fine
+  grainstore eval --head fine --split test
   grainstore sql \"SELECT label, count(*) FROM labels GROUP BY label\"
   grainstore query review/datasets
   grainstore check
@@ -82,8 +88,14 @@ enum Command {
     #[command(subcommand)]
     Classes(classes::Args),
     Train(train::Args),
+    Annotate(annotate::Args),
+    Rethreshold(annotate::RethresholdArgs),
     #[command(subcommand)]
     Heads(heads::Args),
+    Eval(eval::Args),
+    Compare(compare::Args),
+    #[command(subcommand)]
+    Import(import::Args),
     Sql(sql::Args),
     Query(query::Args),
     Check(check::Args),
@@ -164,7 +176,12 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Extract(args) => extract::run(args, global).await,
         Command::Classes(args) => classes::run(args, global).await,
         Command::Train(args) => train::run(args, global).await,
+        Command::Annotate(args) => annotate::run(args, global).await,
+        Command::Rethreshold(args) => annotate::run_rethreshold(args, global).await,
         Command::Heads(args) => heads::run(args, global).await,
+        Command::Eval(args) => eval::run(args, global).await,
+        Command::Compare(args) => compare::run(args, global).await,
+        Command::Import(args) => import::run(args, global).await,
         Command::Sql(args) => sql::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,
         Command::Check(args) => check::run(args, global).await,

@@ -6,18 +6,22 @@
 //!
 //! - [`Size`], [`BBox`], [`Pixel`]: image sizes, XYWH boxes, pixel positions
 //! - [`Rle`]: a mask; its codecs, set algebra and IoU
-//! - [`pairwise_iou`]: every detection against every ground truth
+//! - [`pairwise_iou`]: every detection against every ground truth; [`match_detections`]: COCO's matching
+//! - [`paint`]: masks over each other as a semantic map; [`Rle::boundary`]: the rim of a mask
 //! - [`rle_from_polygons`], [`polygons_from_rle`]: COCO polygons in and out
 //! - [`connected_components`], [`remove_small_regions`]: parts of a mask
 //! - [`mask_nms`], [`box_nms`]: greedy non-maximum suppression
 
 mod bbox;
 mod bitmap;
+mod boundary;
 mod components;
 mod contour;
+mod matching;
 mod merge;
 mod nms;
 mod overlap;
+mod paint;
 mod place;
 mod polygon;
 mod rle;
@@ -27,9 +31,14 @@ mod spans;
 mod testing;
 
 pub use bbox::{BBox, Pixel, Size};
+pub use boundary::BOUNDARY_RATIO;
 pub use components::{SmallRegion, connected_components, remove_small_regions};
+pub use matching::{
+    AREA_RANGES, Detection, IOU_THRESHOLDS, MAX_DETECTIONS, Match, Truth, match_detections,
+};
 pub use nms::{NmsConfig, NmsOutcome, box_nms, mask_nms};
-pub use overlap::{IouMatrix, pairwise_iou};
+pub use overlap::{IouMatrix, pairwise_box_iou, pairwise_iou};
+pub use paint::paint;
 pub use polygon::{Polygon, Ring, polygons_from_rle, rle_from_polygon, rle_from_polygons};
 pub use rle::Rle;
 pub use segments::Connectivity;

@@ -3,7 +3,7 @@
 //! Formulas are those of pycocotools' `rleIou`: masks that share no pixel have IoU 0, empty ones
 //! included, and the IoU with a crowd region is the shared part of the detection.
 
-use super::bbox::ratio;
+use super::bbox::{BBox, ratio};
 use super::merge::check_same_size;
 use super::rle::Rle;
 use super::spans::spans;
@@ -86,14 +86,7 @@ pub fn pairwise_iou(
     ground_truth: &[Rle],
     iscrowd: &[bool],
 ) -> Result<IouMatrix> {
-    if iscrowd.len() != ground_truth.len() {
-        return Err(Error::LengthMismatch {
-            list: "iscrowd",
-            of: "ground_truth",
-            expected: ground_truth.len(),
-            found: iscrowd.len(),
-        });
-    }
+    check_iscrowd(iscrowd, ground_truth.len())?;
     let mut all = detections.iter().chain(ground_truth);
     if let Some(first) = all.next() {
         all.try_for_each(|mask| check_same_size(first.size(), mask.size()))?;
@@ -114,6 +107,45 @@ pub fn pairwise_iou(
         detections: detections.len(),
         ground_truth: ground_truth.len(),
         values,
+    })
+}
+
+/// IoU of every detected box with every annotated one, as pycocotools' `iou` of boxes.
+///
+/// # Errors
+/// [`Error::LengthMismatch`] unless there is one `iscrowd` entry per ground truth.
+pub fn pairwise_box_iou(
+    detections: &[BBox],
+    ground_truth: &[BBox],
+    iscrowd: &[bool],
+) -> Result<IouMatrix> {
+    check_iscrowd(iscrowd, ground_truth.len())?;
+    let mut values = Vec::with_capacity(detections.len() * ground_truth.len());
+    for detection in detections {
+        for (truth, &crowd) in ground_truth.iter().zip(iscrowd) {
+            values.push(if crowd {
+                detection.crowd_iou(*truth)
+            } else {
+                detection.iou(*truth)
+            });
+        }
+    }
+    Ok(IouMatrix {
+        detections: detections.len(),
+        ground_truth: ground_truth.len(),
+        values,
+    })
+}
+
+fn check_iscrowd(iscrowd: &[bool], ground_truth: usize) -> Result<()> {
+    if iscrowd.len() == ground_truth {
+        return Ok(());
+    }
+    Err(Error::LengthMismatch {
+        list: "iscrowd",
+        of: "ground_truth",
+        expected: ground_truth,
+        found: iscrowd.len(),
     })
 }
 

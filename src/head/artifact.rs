@@ -45,6 +45,16 @@ pub struct StoredSpec {
     pub skipped: Skipped,
 }
 
+impl StoredSpec {
+    /// The spec of a row.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] if it cannot be read.
+    pub fn of_row(row: &HeadRow) -> Result<Self> {
+        serde_json::from_str(&row.spec).map_err(|err| unusable(&row.head, err.to_string()))
+    }
+}
+
 /// A stored head, ready to judge masks.
 #[derive(Debug, Clone)]
 pub struct LoadedHead {
@@ -242,10 +252,15 @@ impl LoadedHead {
     /// A head from its row.
     ///
     /// # Errors
-    /// [`HeadError::Unusable`] if the row's weights or spec cannot be read.
+    /// [`HeadError::Unusable`] if the row's weights or spec cannot be read, or there are none.
     pub fn of_row(row: HeadRow) -> Result<Self> {
-        let spec: StoredSpec =
-            serde_json::from_str(&row.spec).map_err(|err| unusable(&row.head, err.to_string()))?;
+        let spec = StoredSpec::of_row(&row)?;
+        if row.weights.is_empty() {
+            return Err(unusable(
+                &row.head,
+                "it has no weights: it stands for predictions that were imported",
+            ));
+        }
         let (weights, _) = HeadWeights::of_safetensors(&row.head, &row.weights)?;
         if weights.widths() != spec.head.widths() {
             return Err(unusable(
@@ -292,26 +307,33 @@ pub async fn heads_stored(snapshot: &Snapshot) -> Result<Vec<HeadRow>> {
     Ok(rows)
 }
 
-/// The newest head of a name, or the one whose id begins so.
+/// The newest head of a name, or the one whose id begins so; without its weights.
 ///
 /// # Errors
-/// [`HeadError::NoSuchHead`], or [`HeadError::Unusable`] if it cannot be read.
-pub async fn load_head(snapshot: &Snapshot, name: &str) -> Result<LoadedHead> {
+/// [`HeadError::NoSuchHead`], or what the store says.
+pub async fn find_head(snapshot: &Snapshot, name: &str) -> Result<HeadRow> {
     let rows = heads_stored(snapshot).await?;
     let by_name = rows.iter().rfind(|row| row.head == name);
     let by_id = || {
         let fits = |row: &&HeadRow| name.len() >= 4 && row.head_id.as_str().starts_with(name);
         rows.iter().rfind(fits)
     };
-    let found = match by_name.or_else(by_id) {
-        Some(row) => {
-            let scan = snapshot.scan(HeadRow::TABLE).await?;
-            let whole = scan.filter(is_head(&row.head_id));
-            collect::<HeadRow>(whole).await?.pop()
-        }
-        None => None,
-    };
-    match found {
+    by_name.or_else(by_id).cloned().ok_or_else(|| {
+        Error::Head(HeadError::NoSuchHead {
+            name: name.to_owned(),
+        })
+    })
+}
+
+/// The newest head of a name, or the one whose id begins so.
+///
+/// # Errors
+/// [`HeadError::NoSuchHead`], or [`HeadError::Unusable`] if it cannot be read.
+pub async fn load_head(snapshot: &Snapshot, name: &str) -> Result<LoadedHead> {
+    let head_id = find_head(snapshot, name).await?.head_id;
+    let scan = snapshot.scan(HeadRow::TABLE).await?;
+    let whole: Option<HeadRow> = collect(scan.filter(is_head(&head_id))).await?.pop();
+    match whole {
         Some(row) => LoadedHead::of_row(row),
         None => Err(Error::Head(HeadError::NoSuchHead {
             name: name.to_owned(),

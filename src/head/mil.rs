@@ -3,7 +3,6 @@
 //!
 //! Everything here is pure and small: logits of a step are `masks x classes` numbers.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// One image of a step.
@@ -33,8 +32,10 @@ pub struct Logits<'a> {
 pub struct LossGradient {
     /// The loss.
     pub loss: f64,
-    /// Masks whose gradient may differ from 0, ascending, each with one number per class.
-    pub rows: Vec<(usize, Vec<f64>)>,
+    /// The gradient, `[masks, classes]`, row-major.
+    pub gradient: Vec<f64>,
+    /// Of each mask, whether its gradient may differ from 0.
+    pub looked_at: Vec<bool>,
 }
 
 impl<'a> Logits<'a> {
@@ -48,10 +49,26 @@ impl<'a> Logits<'a> {
         self.classes + usize::from(self.none_class)
     }
 
+    /// Number of masks.
+    fn masks(&self) -> usize {
+        self.values.len() / self.classes.max(1)
+    }
+
     /// Probabilities of a mask, of the further class last.
     pub fn probabilities(&self, mask: usize) -> Vec<f64> {
-        let scores: Vec<f64> = self.row(mask).iter().map(|x| f64::from(*x)).collect();
-        softmax(scores, self.none_class)
+        let mut probabilities = Vec::with_capacity(self.softmax_classes());
+        self.probabilities_into(mask, &mut probabilities);
+        probabilities
+    }
+
+    /// The same, in place of what `probabilities` held.
+    fn probabilities_into(&self, mask: usize, probabilities: &mut Vec<f64>) {
+        probabilities.clear();
+        probabilities.extend(self.row(mask).iter().map(|x| f64::from(*x)));
+        if self.none_class {
+            probabilities.push(0.0);
+        }
+        softmax_in_place(probabilities);
     }
 
     /// The scores of a bag: of each class the mean of the `k` greatest logits; and which masks those are,
@@ -80,12 +97,19 @@ pub fn softmax(mut scores: Vec<f64>, none_class: bool) -> Vec<f64> {
     if none_class {
         scores.push(0.0);
     }
+    softmax_in_place(&mut scores);
+    scores
+}
+
+fn softmax_in_place(scores: &mut [f64]) {
     let greatest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    for score in &mut scores {
+    for score in &mut *scores {
         *score = (*score - greatest).exp();
     }
     let sum: f64 = scores.iter().sum();
-    scores.iter().map(|score| score / sum).collect()
+    for score in scores {
+        *score /= sum;
+    }
 }
 
 /// The most probable class; of equally probable ones the first.
@@ -157,28 +181,25 @@ fn score_against(target: &[f64], scores: Vec<f64>, none_class: bool) -> BagScore
 ///
 /// `k` gives the number of masks a class's score is the mean of, for a bag of so many.
 pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -> LossGradient {
-    let mut found = LossGradient::default();
+    let mut found = LossGradient::none_yet(logits);
     let images = bags.len().max(1) as f64;
     for bag in bags {
         let (scores, chosen) = logits.top_k(bag, k(bag.masks.len()));
         let target = target(bag, logits);
         let score = score_against(&target, scores, logits.none_class);
         found.loss += bag.weight * score.loss / images;
-        let mut rows = BTreeMap::new();
         for (class, masks) in chosen.iter().enumerate() {
             let off = score.probabilities.get(class).zip(target.get(class));
             let off = off.map_or(0.0, |(p, share)| p - share);
             let gradient = bag.weight * off / images / masks.len().max(1) as f64;
             for mask in masks {
-                let row = rows
-                    .entry(*mask)
-                    .or_insert_with(|| vec![0.0; logits.classes]);
-                if let Some(value) = row.get_mut(class) {
+                if let Some(row) = found.row_mut(*mask, logits.classes)
+                    && let Some(value) = row.get_mut(class)
+                {
                     *value += gradient;
                 }
             }
         }
-        found.rows.extend(rows);
     }
     found
 }
@@ -198,39 +219,48 @@ pub fn is_bad_mask(probabilities: &[f64], classes: &[usize], threshold: f64) -> 
 ///
 /// The paper writes 1 / N without saying of what; here N is the number of bad masks of the step.
 pub fn uncertainty_loss(logits: &Logits<'_>, bad: &[usize]) -> LossGradient {
-    let mut found = LossGradient::default();
+    let mut found = LossGradient::none_yet(logits);
     let (count, classes) = (bad.len().max(1) as f64, logits.softmax_classes() as f64);
+    let mut probabilities = Vec::with_capacity(logits.softmax_classes());
     for mask in bad {
-        let probabilities = logits.probabilities(*mask);
+        logits.probabilities_into(*mask, &mut probabilities);
         let logs = probabilities.iter().map(|p| p.max(f64::MIN_POSITIVE).ln());
         found.loss -= logs.sum::<f64>() / count;
-        let own = probabilities.iter().take(logits.classes);
-        found
-            .rows
-            .push((*mask, own.map(|p| (classes * p - 1.0) / count).collect()));
+        let row = found.row_mut(*mask, logits.classes).into_iter().flatten();
+        for (value, p) in row.zip(&probabilities) {
+            *value = (classes * p - 1.0) / count;
+        }
     }
     found
 }
 
 impl LossGradient {
-    /// The sum of two losses, each times a weight.
-    #[must_use]
-    pub fn plus(self, weight: f64, other: Self, other_weight: f64) -> Self {
-        let mut rows: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for (weight, part) in [(weight, self.rows), (other_weight, other.rows)] {
-            for (mask, gradient) in part {
-                let row = rows
-                    .entry(mask)
-                    .or_insert_with(|| vec![0.0; gradient.len()]);
-                for (sum, value) in row.iter_mut().zip(gradient) {
-                    *sum += weight * value;
-                }
-            }
-        }
+    /// A loss that looks at no mask yet.
+    fn none_yet(logits: &Logits<'_>) -> Self {
         Self {
-            loss: weight * self.loss + other_weight * other.loss,
-            rows: rows.into_iter().collect(),
+            loss: 0.0,
+            gradient: vec![0.0; logits.values.len()],
+            looked_at: vec![false; logits.masks()],
         }
+    }
+
+    /// The gradient of a mask, which now is looked at.
+    fn row_mut(&mut self, mask: usize, classes: usize) -> Option<&mut [f64]> {
+        *self.looked_at.get_mut(mask)? = true;
+        self.gradient.get_mut(mask * classes..(mask + 1) * classes)
+    }
+
+    /// The sum of two losses over the same masks, each times a weight.
+    #[must_use]
+    pub fn plus(mut self, weight: f64, other: &Self, other_weight: f64) -> Self {
+        self.loss = weight * self.loss + other_weight * other.loss;
+        for (own, other) in self.gradient.iter_mut().zip(&other.gradient) {
+            *own = weight * *own + other_weight * other;
+        }
+        for (own, other) in self.looked_at.iter_mut().zip(&other.looked_at) {
+            *own |= other;
+        }
+        self
     }
 }
 
@@ -257,15 +287,12 @@ mod tests {
         };
         let found = mil_loss(&logits, &[bag(0..3, &[0])], |_| 2);
         assert!((found.loss - 2f64.ln()).abs() < 1e-12);
-        let expected = [
-            (0, vec![-0.25, 0.25]),
-            (1, vec![-0.25, 0.0]),
-            (2, vec![0.0, 0.25]),
-        ];
-        assert_eq!(found.rows, expected);
+        assert_eq!(found.gradient, [-0.25, 0.25, -0.25, 0.0, 0.0, 0.25]);
+        let best = mil_loss(&logits, &[bag(0..3, &[0])], |_| 1);
+        assert_eq!(best.looked_at, [true, false, true]);
         // Labelled with both, it could not score better.
         let both = mil_loss(&logits, &[bag(0..3, &[0, 1])], |_| 2);
-        assert!(both.rows.iter().flat_map(|(_, row)| row).all(|g| *g == 0.0));
+        assert!(both.gradient.iter().all(|g| *g == 0.0));
     }
 
     #[test]
@@ -300,7 +327,7 @@ mod tests {
         };
         let even = uncertainty_loss(&logits(&[1.0, 1.0]), &[0]);
         assert!((even.loss - 2.0 * 2f64.ln()).abs() < 1e-12);
-        assert_eq!(even.rows, [(0, vec![0.0, 0.0])]);
+        assert_eq!(even.gradient, [0.0, 0.0]);
         assert!(uncertainty_loss(&logits(&[2.0, 1.0]), &[0]).loss > even.loss);
         assert_eq!(uncertainty_loss(&logits(&[]), &[]).loss, 0.0);
     }

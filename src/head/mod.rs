@@ -13,6 +13,7 @@ mod bags;
 mod batches;
 mod create;
 mod embeddings;
+mod judge;
 mod keep;
 mod lineage;
 mod mil;
@@ -26,9 +27,10 @@ mod split;
 mod status;
 mod train;
 
-pub use artifact::{HeadWeights, LoadedHead, StoredSpec, heads_stored, load_head};
+pub use artifact::{HeadWeights, LoadedHead, StoredSpec, find_head, heads_stored, load_head};
 pub use bags::{Bags, CacheOptions, ImageBag, Skipped};
 pub use create::CreateHead;
+pub use judge::{Judged, MaskJudge};
 pub use keep::{head_file, import_head, remove_head, rename_head};
 pub use lineage::{Parent, carry_over};
 pub use mil::{

@@ -146,15 +146,14 @@ impl Head {
             if at == 0 {
                 break;
             }
-            let passed = delta.matmul(layer.weight.val().transpose());
-            // What came out of ReLU (and dropout) as 0 lets nothing back.
-            let mut through = input.greater_elem(0.0).float();
+            delta = delta.matmul(layer.weight.val().transpose());
             if at + 1 == self.layers.len()
                 && let Some(dropout) = &dropout
             {
-                through = through * dropout.clone();
+                delta = delta * dropout.clone();
             }
-            delta = passed * through;
+            // What came out of ReLU (and dropout) as 0 lets nothing back.
+            delta = delta.mask_fill(input.lower_equal_elem(0.0), 0.0);
         }
         gradients.reverse();
         gradients

@@ -6,12 +6,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, ListArray, StringArray, StructArray,
-};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::array::{ArrayRef, AsArray, Float32Array, ListArray, StringArray, StructArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
-use burn::tensor::{Device, Tensor, TensorData};
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
@@ -21,16 +18,11 @@ use datafusion::logical_expr::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::artifact::{LoadedHead, load_head};
-use super::embeddings::EmbeddingColumn;
-use super::mil::{entropy, most_probable, softmax};
-use super::model::Head;
+use super::artifact::load_head;
+use super::judge::{Judged, MaskJudge};
 use crate::Result;
 use crate::sql::Sql;
 use crate::store::Snapshot;
-
-/// Masks judged at once: enough to keep the arithmetic busy.
-const CHUNK: usize = 4096;
 
 /// Makes `predict` and `predict_scores` known to a session, with the heads that a text of SQL names.
 ///
@@ -39,9 +31,8 @@ const CHUNK: usize = 4096;
 pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Result<()> {
     let mut heads = HashMap::new();
     for name in heads_named(text) {
-        let loaded = load_head(snapshot, &name).await?;
-        let head = loaded.weights.on(&Device::flex());
-        heads.insert(name, ReadyHead { loaded, head });
+        let judge = MaskJudge::new(load_head(snapshot, &name).await?);
+        heads.insert(name, judge);
     }
     let heads = Arc::new(Heads(heads));
     for kind in [Kind::Best, Kind::Scores] {
@@ -81,13 +72,7 @@ fn heads_named(text: &str) -> BTreeSet<String> {
 }
 
 #[derive(Debug)]
-struct Heads(HashMap<String, ReadyHead>);
-
-#[derive(Debug)]
-struct ReadyHead {
-    loaded: LoadedHead,
-    head: Head,
-}
+struct Heads(HashMap<String, MaskJudge>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -214,7 +199,7 @@ impl ScalarUDFImpl for Predict {
         if let Some(extractors) = columns.get(1) {
             let extractors = arrow::compute::cast(extractors, &DataType::Utf8)?;
             for extractor in extractors.as_string::<i32>().iter().flatten() {
-                let checked = ready.loaded.check_extractor(extractor);
+                let checked = ready.head().check_extractor(extractor);
                 checked.map_err(|err| DataFusionError::External(Box::new(err)))?;
             }
         }
@@ -223,96 +208,31 @@ impl ScalarUDFImpl for Predict {
             .ok_or_else(|| bad("expected an embedding".to_owned()))?;
         let judged = ready.judge(column).map_err(bad)?;
         Ok(ColumnarValue::Array(match self.kind {
-            Kind::Best => judged.best(ready),
-            Kind::Scores => judged.scores(),
+            Kind::Best => best(judged, &ready.head().spec.head.classes),
+            Kind::Scores => scores(judged),
         }))
     }
 }
 
-/// Probabilities of some masks.
-struct Judged {
-    /// `[masks, classes]`, row-major.
-    scores: Vec<f32>,
-    /// Nats.
-    entropy: Vec<f32>,
-    classes: usize,
-    nulls: Option<NullBuffer>,
+fn best(judged: Judged, names: &[String]) -> ArrayRef {
+    let (mut classes, mut scores) = (Vec::new(), Vec::new());
+    for (class, score) in judged.best() {
+        classes.push(names.get(class).map_or("", String::as_str));
+        scores.push(score);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(classes)),
+        Arc::new(Float32Array::from(scores)),
+        Arc::new(Float32Array::from(judged.entropy)),
+    ];
+    Arc::new(StructArray::new(best_fields(), columns, judged.nulls))
 }
 
-impl ReadyHead {
-    fn judge(&self, column: &ArrayRef) -> Result<Judged, String> {
-        let spec = &self.loaded.spec.head;
-        let (none, classes) = (spec.has_none_class(), spec.classes.len());
-        let expected = format!("an embedding of {} numbers", spec.embedding_dim);
-        let list: Option<&FixedSizeListArray> = column.as_fixed_size_list_opt();
-        let nulls = list.and_then(|list| list.nulls().cloned());
-        // A null list has values all the same; what they say is hidden again below.
-        let list = list.map(|list| {
-            let values = list.values().clone();
-            let item = match list.data_type() {
-                DataType::FixedSizeList(item, _) => item.clone(),
-                _ => score_item(),
-            };
-            FixedSizeListArray::new(item, list.value_length(), values, None)
-        });
-        let list: ArrayRef = Arc::new(
-            list.ok_or_else(|| format!("expected {expected}, found {}", column.data_type()))?,
-        );
-        let (values, dim) = EmbeddingColumn::of(&list)
-            .ok_or_else(|| format!("expected {expected}, found {}", list.data_type()))?;
-        if dim != spec.embedding_dim {
-            return Err(format!("expected {expected}, found one of {dim}"));
-        }
-        let mut judged = Judged {
-            scores: Vec::with_capacity(list.len() * classes),
-            entropy: Vec::with_capacity(list.len()),
-            classes,
-            nulls,
-        };
-        let device = Device::flex();
-        for first in (0..list.len()).step_by(CHUNK) {
-            let count = CHUNK.min(list.len() - first);
-            let data = TensorData::new(values.to_f32(first * dim, count * dim), [count, dim]);
-            let logits = self.head.forward(Tensor::<2>::from_data(data, &device));
-            let logits = logits
-                .into_data()
-                .try_to_vec::<f32>()
-                .map_err(|err| format!("{err:?}"))?;
-            for row in logits.chunks_exact(classes) {
-                let probabilities = softmax(row.iter().map(|x| f64::from(*x)).collect(), none);
-                judged.entropy.push(entropy(&probabilities) as f32);
-                let own = probabilities.iter().take(classes);
-                judged.scores.extend(own.map(|p| *p as f32));
-            }
-        }
-        Ok(judged)
-    }
-}
-
-impl Judged {
-    fn best(self, ready: &ReadyHead) -> ArrayRef {
-        let names = &ready.loaded.spec.head.classes;
-        let (mut classes, mut scores) = (Vec::new(), Vec::new());
-        for row in self.scores.chunks_exact(self.classes) {
-            let class = most_probable(row.iter().map(|p| f64::from(*p))).unwrap_or(0);
-            let score = row.get(class).copied().unwrap_or(f32::NAN);
-            classes.push(names.get(class).map_or("", String::as_str));
-            scores.push(score);
-        }
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from(classes)),
-            Arc::new(Float32Array::from(scores)),
-            Arc::new(Float32Array::from(self.entropy)),
-        ];
-        Arc::new(StructArray::new(best_fields(), columns, self.nulls))
-    }
-
-    fn scores(self) -> ArrayRef {
-        let masks = self.entropy.len();
-        let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(self.classes, masks));
-        let values = Arc::new(Float32Array::from(self.scores));
-        Arc::new(ListArray::new(score_item(), offsets, values, self.nulls))
-    }
+fn scores(judged: Judged) -> ArrayRef {
+    let masks = judged.entropy.len();
+    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(judged.classes, masks));
+    let values = Arc::new(Float32Array::from(judged.scores));
+    Arc::new(ListArray::new(score_item(), offsets, values, judged.nulls))
 }
 
 #[cfg(test)]

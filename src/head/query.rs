@@ -101,7 +101,9 @@ impl TrainingQuery {
 /// # Errors
 /// [`HeadError::Extractor`] if there is none, or more than one it may be.
 pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<ExtractorRow> {
-    let stored: Vec<ExtractorRow> = collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
+    let mut stored: Vec<ExtractorRow> = collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
+    // Imported masks have no embeddings.
+    stored.retain(|row| !row.model_type.starts_with("imported"));
     let asked = word.unwrap_or_default();
     let mut fitting: Vec<ExtractorRow> = stored
         .iter()

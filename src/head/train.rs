@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::artifact::{HeadWeights, IN_TRAINING, unusable};
 use super::bags::Bags;
 use super::batches::{Batch, Dropout, over_batches};
-use super::mil::{Logits, is_bad_mask, mil_loss, score_bag, uncertainty_loss};
+use super::mil::{Logits, LossGradient, is_bad_mask, mil_loss, score_bag, uncertainty_loss};
 use super::model::{Head, HeadOptimizer};
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::Split;
 use crate::Result;
 use crate::progress::Progress;
+
+/// Share of a step's masks from which on all of them go backward.
+const MOST: f64 = 0.8;
 
 /// Who is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,8 +241,7 @@ impl Training<'_> {
         let activations = head.run(embeddings, dropout);
         let values = numbers(activations.logits.clone())?;
         let logits = self.logits(&values);
-        let mil = mil_loss(&logits, &batch.bags, |d| self.options.k(d));
-        let mut total = mil;
+        let mut total = mil_loss(&logits, &batch.bags, |d| self.options.k(d));
         sums.mil += total.loss;
         if !bad.is_empty() {
             let is_bad = |row: &u32| bad.get(*row as usize) == Some(&true);
@@ -252,21 +254,37 @@ impl Training<'_> {
             sums.uncertainty += uncertainty.loss;
             total = total.plus(
                 self.options.lambda_mil,
-                uncertainty,
+                &uncertainty,
                 self.options.lambda_unc,
             );
         }
         sums.loss += total.loss;
         sums.steps += 1.0;
-        let mut rows = Vec::with_capacity(total.rows.len());
-        let mut gradients = Vec::with_capacity(total.rows.len() * self.spec.classes.len());
-        for (mask, gradient) in total.rows {
-            rows.push(i32::try_from(mask).unwrap_or(i32::MAX));
-            gradients.extend(gradient.iter().map(|g| *g as f32));
-        }
+        let (rows, gradients) = self.backward_rows(&total);
         let gradients = head.gradients(activations, &rows, gradients);
         optimizer.step(self.options.learning_rate, head, gradients);
         Ok(())
+    }
+
+    /// The masks that go backward, ascending, and their gradients at the logits, row-major: those the loss looks
+    /// at or, where these are most, all, since picking them out would cost more than the others do.
+    fn backward_rows(&self, loss: &LossGradient) -> (Vec<i32>, Vec<f32>) {
+        let classes = self.spec.classes.len();
+        let looked_at = loss.looked_at.iter().filter(|looked_at| **looked_at);
+        let all = looked_at.count() as f64 >= MOST * loss.looked_at.len() as f64;
+        let mut rows = Vec::with_capacity(loss.looked_at.len());
+        let mut gradients = Vec::with_capacity(loss.gradient.len());
+        let masks = loss
+            .looked_at
+            .iter()
+            .zip(loss.gradient.chunks_exact(classes));
+        for (mask, (looked_at, gradient)) in masks.enumerate() {
+            if all || *looked_at {
+                rows.push(i32::try_from(mask).unwrap_or(i32::MAX));
+                gradients.extend(gradient.iter().map(|g| *g as f32));
+            }
+        }
+        (rows, gradients)
     }
 
     /// Mean loss and accuracy over the validation images.

@@ -2,8 +2,8 @@
 
 use chrono::Utc;
 
-use crate::coco::{Annotation, Counts, Segmentation};
-use crate::geometry::{Rle, Size, rle_from_polygons};
+use crate::coco::Annotation;
+use crate::geometry::Size;
 use crate::names::ContentId;
 use crate::store::rows::{GroundTruthRow, ImageRow, RleRow};
 use crate::{Error, Result};
@@ -21,7 +21,8 @@ pub(super) fn ground_truth_row(
         height: image.height.unsigned_abs(),
         width: image.width.unsigned_abs(),
     };
-    let (mask, segmentation) = rasterise(&annotation.segmentation, size)?;
+    let mask = annotation.segmentation.to_rle(size)?;
+    let segmentation = annotation.segmentation.kind();
     let bbox = match (annotation.bbox, &mask) {
         (Some(bbox), _) => bbox,
         (None, Some(mask)) => mask.bbox().to_xywh(),
@@ -100,34 +101,4 @@ pub(super) fn content_id(row: &GroundTruthRow, position: usize) -> ContentId {
         ),
         row.attributes.as_deref().unwrap_or_default(),
     ])
-}
-
-fn rasterise(segmentation: &Segmentation, size: Size) -> Result<(Option<Rle>, &'static str)> {
-    match segmentation {
-        Segmentation::None => Ok((None, "none")),
-        Segmentation::Polygons(polygons) if polygons.is_empty() => Ok((None, "none")),
-        Segmentation::Polygons(polygons) => {
-            Ok((Some(rle_from_polygons(polygons, size)?), "polygon"))
-        }
-        Segmentation::Rle {
-            size: [height, width],
-            counts,
-        } => {
-            let annotated = Size {
-                height: *height,
-                width: *width,
-            };
-            if annotated != size {
-                return Err(Error::SizeMismatch {
-                    expected: size,
-                    found: annotated,
-                });
-            }
-            let mask = match counts {
-                Counts::Compressed(counts) => Rle::from_counts_str(size, counts)?,
-                Counts::Runs(runs) => Rle::from_runs(size, runs.clone())?,
-            };
-            Ok((Some(mask), "rle"))
-        }
-    }
 }

@@ -9,5 +9,5 @@ pub mod functions;
 mod report;
 mod session;
 
-pub use report::{Parameter, ParameterType, Report};
+pub use report::{Parameter, ParameterType, Report, Used};
 pub use session::{Rows, Sql};

@@ -11,6 +11,11 @@
 //! ```
 //!
 //! A parameter without `=` must be given. Its value goes in as a typed value, never as text.
+//!
+//! A report may build on others: `-- uses: eval/matches, eval/objects` makes their rows tables named `matches` and
+//! `objects`, with the parameters of the same names; `eval/matches AS others (head = other)` makes them the table
+//! `others`, with the parameter `other` in the place of `head`.
+//! Such rows are held in memory while the session lasts, unless the report has a line `-- view: why`.
 
 use std::collections::HashMap;
 
@@ -26,7 +31,46 @@ pub struct Report {
     asks: String,
     grain: String,
     columns: String,
+    uses: Vec<Used>,
+    is_view: bool,
     parameters: Vec<Parameter>,
+}
+
+/// A report that another builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// Its name.
+    pub report: String,
+    /// What its rows are called there.
+    pub table: String,
+    /// Its parameters that take the value of another one there: its own name, the other's.
+    pub renamed: Vec<(String, String)>,
+}
+
+impl Used {
+    /// Reads `name`, `name AS table` or `name AS table (parameter = other, ...)`.
+    fn parse(text: &str) -> Option<Self> {
+        let (text, renamed) = match text.split_once('(') {
+            Some((text, renamed)) => (text, renamed.strip_suffix(')')?),
+            None => (text, ""),
+        };
+        let mut pairs = Vec::new();
+        for pair in renamed.split(';').filter(|pair| !pair.trim().is_empty()) {
+            let (own, other) = pair.split_once('=')?;
+            pairs.push((own.trim().to_owned(), other.trim().to_owned()));
+        }
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (report, table) = match words[..] {
+            [report] => (report, report.rsplit('/').next().unwrap_or(report)),
+            [report, "AS", table] => (report, table),
+            _ => return None,
+        };
+        Some(Self {
+            report: report.to_owned(),
+            table: table.to_owned(),
+            renamed: pairs,
+        })
+    }
 }
 
 /// A parameter of a report.
@@ -102,6 +146,7 @@ macro_rules! embedded {
 }
 
 const EMBEDDED: &[(&str, &str)] = embedded![
+    "annotate/policies",
     "check/class_sets_in_order",
     "check/extractions_masks",
     "check/extractions_once",
@@ -120,11 +165,43 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "check/masks_without_image",
     "classes/from_ground_truth",
     "classes/from_labels",
+    "eval/annotated_regions",
+    "eval/average_precision",
+    "eval/best_threshold",
+    "eval/boundary_iou",
+    "eval/calibration",
+    "eval/calibration_error",
+    "eval/coco",
+    "eval/coco_by_class",
+    "eval/compare_ap",
+    "eval/compare_miou",
+    "eval/confusion",
+    "eval/consistency",
+    "eval/detections",
+    "eval/evaluated_classes",
+    "eval/evaluated_images",
+    "eval/image_counts",
+    "eval/image_pixels",
+    "eval/iou_by_class",
+    "eval/matches",
+    "eval/miou",
+    "eval/object_counts",
+    "eval/objects",
+    "eval/pixel_counts",
+    "eval/precision_recall",
+    "eval/predicted_regions",
+    "eval/unclear_pixels",
     "review/datasets",
+    "review/disagreements",
     "review/extractors",
     "review/failures",
+    "review/label_errors",
     "review/labels",
     "review/multi_label_images",
+    "review/similar_images",
+    "review/similar_masks",
+    "review/uncertain_masks",
+    "review/unconfident_classes",
     "train/bags",
 ];
 
@@ -187,11 +264,27 @@ impl Report {
             }
         }
         part("reads")?;
+        let uses = header.parts.get("uses").map(|lines| lines.join(" "));
+        let uses = uses.unwrap_or_default();
+        let uses = uses
+            .split(',')
+            .map(str::trim)
+            .filter(|used| !used.is_empty());
+        let uses = uses.map(|used| {
+            let parsed = Used::parse(used);
+            parsed.ok_or_else(|| {
+                fail(format!(
+                    "'{used}' does not read 'report AS table (parameter = other; ...)'"
+                ))
+            })
+        });
         Ok(Self {
             name: name.to_owned(),
             asks: part("asks")?.join(" "),
             grain: part("grain")?.join(" "),
             columns: part("columns")?.join(" "),
+            uses: uses.collect::<Result<_>>()?,
+            is_view: header.parts.contains_key("view"),
             parameters,
             text: text.to_owned(),
         })
@@ -220,6 +313,21 @@ impl Report {
     /// The columns of its result.
     pub fn columns(&self) -> &str {
         &self.columns
+    }
+
+    /// The reports it builds on.
+    pub fn uses(&self) -> &[Used] {
+        &self.uses
+    }
+
+    /// Whether the reports that use it read its rows as they come; else they are held in memory.
+    pub fn is_view(&self) -> bool {
+        self.is_view
+    }
+
+    /// Its name without the folder: what it is called where others use it.
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or(&self.name)
     }
 
     /// Its parameters, in declared order.
@@ -410,6 +518,21 @@ mod tests {
             .map(|r| r.name().to_owned())
             .collect();
         assert_eq!(names, files);
+        for report in Report::all().unwrap() {
+            for used in report.uses() {
+                for parameter in Report::named(&used.report).unwrap().parameters() {
+                    let renamed = used.renamed.iter().find(|(own, _)| *own == parameter.name);
+                    let name = renamed.map_or(&parameter.name, |(_, other)| other);
+                    let passed = report.parameters().iter().any(|p| p.name == *name);
+                    assert!(
+                        passed,
+                        "{}: {used:?} takes '{}'",
+                        report.name(),
+                        parameter.name
+                    );
+                }
+            }
+        }
         assert_eq!(Report::named("labels").unwrap().name(), "review/labels");
         assert!(Report::named("nothing").is_err());
     }

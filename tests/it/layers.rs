@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 9] = [
     &[
         "error", "names", "progress", "geometry", "photo", "coco", "scenes",
     ],
@@ -12,6 +12,8 @@ const LAYERS: [&[&str]; 7] = [
     &["ingest"],
     &["extract"],
     &["head"],
+    &["annotate", "import"],
+    &["eval"],
     &["cli"],
 ];
 

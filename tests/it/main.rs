@@ -2,9 +2,11 @@
 
 #![allow(missing_docs)]
 
+mod annotate;
 mod cli;
 mod demo_model;
 mod device;
+mod eval;
 mod extract;
 mod geometry;
 mod head;

@@ -1,11 +1,17 @@
-//! SQL functions over masks, one per file.
+//! SQL functions over masks and what they are compared with, one per file.
 //!
 //! A mask is the struct `{height INT, width INT, counts TEXT}` of `schemas/README.md`; a function of a
 //! null mask is null. All work on run lengths, without decoding to pixels, but for
 //! `rle_decode_png`.
 
+mod bootstrap_weight;
+mod cosine_similarity;
+mod embedding_column;
+mod embedding_mean;
+mod match_detections;
 mod rle_area;
 mod rle_bbox;
+mod rle_boundary;
 mod rle_column;
 mod rle_decode_png;
 mod rle_difference;
@@ -14,15 +20,21 @@ mod rle_intersection;
 mod rle_intersection_area;
 mod rle_iou;
 mod rle_is_valid;
+mod rle_overlap;
 mod rle_union;
+mod semantic_map;
 
 use datafusion::prelude::SessionContext;
 
 /// Makes every function known to a session.
 pub fn register(context: &SessionContext) {
     for function in [
+        bootstrap_weight::function(),
+        cosine_similarity::function(),
+        match_detections::function(),
         rle_area::function(),
         rle_bbox::function(),
+        rle_boundary::function(),
         rle_decode_png::function(),
         rle_difference::function(),
         rle_intersection::function(),
@@ -32,5 +44,12 @@ pub fn register(context: &SessionContext) {
     ] {
         context.register_udf(function);
     }
-    context.register_udaf(rle_union::function());
+    for function in [
+        embedding_mean::function(),
+        rle_overlap::function(),
+        rle_union::function(),
+        semantic_map::function(),
+    ] {
+        context.register_udaf(function);
+    }
 }

@@ -6,6 +6,7 @@
 //! makes their batches.
 
 mod class_sets;
+mod evaluations;
 mod extractions;
 mod failures;
 mod ground_truth;
@@ -13,12 +14,14 @@ mod heads;
 mod images;
 mod labels;
 mod masks;
+mod predictions;
 
 use arrow::array::RecordBatch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use class_sets::ClassRow;
+pub use evaluations::EvaluationRow;
 pub use extractions::{ExtractionRow, ExtractorRow};
 pub use failures::{FailureRow, unrecorded_failures};
 pub use ground_truth::{GroundTruthRow, RleRow};
@@ -26,6 +29,7 @@ pub use heads::HeadRow;
 pub use images::ImageRow;
 pub use labels::LabelRow;
 pub use masks::{MaskRow, masks_to_batch};
+pub use predictions::PredictionRow;
 
 use super::Scan;
 use crate::schema::Table;

@@ -1,0 +1,38 @@
+-- asks:    What are COCO's figures class by class?
+-- params:  head TEXT           -- name of the head, or its id
+--          dataset TEXT = NULL -- held against annotations of this data set
+--          split TEXT = NULL   -- images of this split only
+--          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+--          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+--          iou TEXT = mask     -- overlap of masks ('mask') or of boxes ('box')
+-- uses:    eval/average_precision
+-- reads:   average_precision
+-- grain:   one row per class with objects, and figure
+-- columns: class, metric (ap, ap50, ap75, ap_small, ap_medium, ap_large, ar_100; with boxes 'box_' before them), value
+WITH summary AS (
+    SELECT class_index, class,
+           avg(ap) FILTER (WHERE area = 'all') AS ap,
+           avg(ap) FILTER (WHERE area = 'all' AND iou = 0.5) AS ap50,
+           avg(ap) FILTER (WHERE area = 'all' AND iou = 0.75) AS ap75,
+           avg(ap) FILTER (WHERE area = 'small') AS ap_small,
+           avg(ap) FILTER (WHERE area = 'medium') AS ap_medium,
+           avg(ap) FILTER (WHERE area = 'large') AS ap_large,
+           avg(recall_100) FILTER (WHERE area = 'all') AS ar_100
+    FROM average_precision
+    GROUP BY class_index, class
+), figures AS (
+    SELECT class_index, class, unnest(make_array(
+        named_struct('place', 1, 'metric', 'ap', 'value', ap),
+        named_struct('place', 2, 'metric', 'ap50', 'value', ap50),
+        named_struct('place', 3, 'metric', 'ap75', 'value', ap75),
+        named_struct('place', 4, 'metric', 'ap_small', 'value', ap_small),
+        named_struct('place', 5, 'metric', 'ap_medium', 'value', ap_medium),
+        named_struct('place', 6, 'metric', 'ap_large', 'value', ap_large),
+        named_struct('place', 7, 'metric', 'ar_100', 'value', ar_100))) AS f
+    FROM summary
+)
+SELECT class,
+       concat(CASE WHEN $iou = 'box' THEN 'box_' ELSE '' END, f['metric']) AS metric,
+       f['value'] AS value
+FROM figures
+ORDER BY class_index, f['place']

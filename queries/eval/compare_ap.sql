@@ -1,0 +1,82 @@
+-- asks:    Is one head's average precision better than another's, or could it be the choice of images?
+-- params:  head TEXT           -- name of the head, or its id
+--          dataset TEXT = NULL -- held against annotations of this data set
+--          split TEXT = NULL   -- images of this split only
+--          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+--          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+--          iou TEXT = mask     -- overlap of masks ('mask') or of boxes ('box')
+--          other TEXT           -- the head to compare with: name or id
+--          other_policy TEXT = NULL -- its policy; NULL: the one annotated with last
+--          replicates BIGINT = 200 -- bootstrap samples of the images, the same for both heads
+--          seed BIGINT = 0      -- of the samples
+-- uses:    eval/matches, eval/matches AS other_matches (head = other; policy = other_policy), eval/objects,
+--          eval/evaluated_images
+-- reads:   bootstrap_weight()
+-- grain:   one row
+-- columns: metric (ap50; with boxes box_ap50), value, other_value, difference, ci_low, ci_high (of the difference, 95 %)
+WITH drawn AS (
+    -- Replicate 0 is the images as they are.
+    SELECT i.image_id, r.replicate,
+           CASE WHEN r.replicate = 0 THEN 1 ELSE bootstrap_weight($seed, r.replicate, i.image_order) END AS weight
+    FROM evaluated_images i
+    CROSS JOIN (SELECT unnest(range(0, $replicates + 1)) AS replicate) r
+), wanted AS (
+    SELECT o.class_index, d.replicate, sum(d.weight) AS objects
+    FROM objects o
+    JOIN drawn d ON o.image_id = d.image_id
+    WHERE NOT o.iscrowd AND d.weight > 0
+    GROUP BY o.class_index, d.replicate
+), counted AS (
+    SELECT 1 AS which, class_index, image_id, image_order, rank, score, matched & 1 AS correct
+    FROM matches
+    WHERE area = 'all' AND (ignored & 1) = 0
+    UNION ALL
+    SELECT 2, class_index, image_id, image_order, rank, score, matched & 1
+    FROM other_matches
+    WHERE area = 'all' AND (ignored & 1) = 0
+), ranked AS (
+    SELECT c.which, d.replicate, c.class_index, c.correct, d.weight,
+           sum(d.weight) OVER surest AS detections,
+           sum(d.weight * c.correct) OVER surest AS found
+    FROM counted c
+    JOIN drawn d ON c.image_id = d.image_id
+    WHERE d.weight > 0
+    WINDOW surest AS (PARTITION BY c.which, d.replicate, c.class_index ORDER BY c.score DESC, c.image_order, c.rank
+                      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+), steps AS (
+    SELECT r.which, r.replicate, r.class_index, r.found,
+           max(CAST(r.found AS DOUBLE) / r.detections) OVER (
+               PARTITION BY r.which, r.replicate, r.class_index ORDER BY r.found DESC
+               ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS precision,
+           CAST(r.found AS DOUBLE) / w.objects AS recall,
+           CASE WHEN r.found > r.weight THEN CAST(r.found - r.weight AS DOUBLE) / w.objects END AS recall_before
+    FROM ranked r
+    JOIN wanted w ON r.replicate = w.replicate AND r.class_index = w.class_index
+    WHERE r.correct = 1
+), interpolated AS (
+    -- As in average_precision.
+    SELECT which, replicate, class_index,
+           sum(precision * (round(recall * 100) + CASE WHEN round(recall * 100) * 0.01 <= recall THEN 1 ELSE 0 END
+               - coalesce(round(recall_before * 100)
+                          + CASE WHEN round(recall_before * 100) * 0.01 <= recall_before THEN 1 ELSE 0 END, 0))) / 101 AS ap
+    FROM steps
+    GROUP BY which, replicate, class_index
+), means AS (
+    SELECT h.which, w.replicate, avg(coalesce(i.ap, 0)) AS ap
+    FROM wanted w
+    CROSS JOIN (VALUES (1), (2)) AS h (which)
+    LEFT JOIN interpolated i ON w.replicate = i.replicate AND w.class_index = i.class_index AND h.which = i.which
+    GROUP BY h.which, w.replicate
+), pairs AS (
+    SELECT a.replicate, a.ap AS value, b.ap AS other_value, a.ap - b.ap AS difference
+    FROM means a
+    JOIN means b ON a.replicate = b.replicate
+    WHERE a.which = 1 AND b.which = 2
+)
+SELECT concat(CASE WHEN $iou = 'box' THEN 'box_' ELSE '' END, 'ap50') AS metric,
+       max(value) FILTER (WHERE replicate = 0) AS value,
+       max(other_value) FILTER (WHERE replicate = 0) AS other_value,
+       max(difference) FILTER (WHERE replicate = 0) AS difference,
+       percentile_cont(difference, 0.025) FILTER (WHERE replicate > 0) AS ci_low,
+       percentile_cont(difference, 0.975) FILTER (WHERE replicate > 0) AS ci_high
+FROM pairs

@@ -1,0 +1,59 @@
+-- asks:    Is one head's mean IoU better than another's, or could it be the choice of images?
+-- params:  head TEXT           -- name of the head, or its id
+--          dataset TEXT = NULL -- held against annotations of this data set
+--          split TEXT = NULL   -- images of this split only
+--          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+--          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+--          other TEXT           -- the head to compare with: name or id
+--          other_policy TEXT = NULL -- its policy; NULL: the one annotated with last
+--          replicates BIGINT = 1000 -- bootstrap samples of the images, the same for both heads
+--          seed BIGINT = 0      -- of the samples
+-- uses:    eval/image_pixels, eval/image_pixels AS other_pixels (head = other; policy = other_policy),
+--          eval/evaluated_images
+-- reads:   bootstrap_weight()
+-- grain:   one row per figure
+-- columns: metric (miou, miou_classes), value, other_value, difference, ci_low, ci_high (of the difference, 95 %)
+WITH drawn AS (
+    -- Replicate 0 is the images as they are.
+    SELECT i.image_id, r.replicate,
+           CASE WHEN r.replicate = 0 THEN 1 ELSE bootstrap_weight($seed, r.replicate, i.image_order) END AS weight
+    FROM evaluated_images i
+    CROSS JOIN (SELECT unnest(range(0, $replicates + 1)) AS replicate) r
+), pixels AS (
+    SELECT 1 AS which, image_id, class_index, found, missed, claimed FROM image_pixels
+    UNION ALL
+    SELECT 2, image_id, class_index, found, missed, claimed FROM other_pixels
+), sums AS (
+    SELECT p.which, d.replicate, p.class_index,
+           sum(d.weight * p.found) AS found, sum(d.weight * (p.found + p.missed)) AS annotated,
+           sum(d.weight * p.claimed) AS claimed
+    FROM pixels p
+    JOIN drawn d ON p.image_id = d.image_id
+    WHERE d.weight > 0
+    GROUP BY p.which, d.replicate, p.class_index
+), means AS (
+    SELECT which, replicate,
+           avg(CAST(found AS DOUBLE) / (annotated + claimed)) AS miou,
+           avg(CAST(found AS DOUBLE) / (annotated + claimed)) FILTER (WHERE class_index >= 0) AS miou_classes
+    FROM sums
+    WHERE annotated > 0
+    GROUP BY which, replicate
+), figures AS (
+    SELECT which, replicate, 'miou' AS metric, miou AS value FROM means
+    UNION ALL
+    SELECT which, replicate, 'miou_classes', miou_classes FROM means
+), pairs AS (
+    SELECT a.metric, a.replicate, a.value, b.value AS other_value, a.value - b.value AS difference
+    FROM figures a
+    JOIN figures b ON a.replicate = b.replicate AND a.metric = b.metric
+    WHERE a.which = 1 AND b.which = 2
+)
+SELECT metric,
+       max(value) FILTER (WHERE replicate = 0) AS value,
+       max(other_value) FILTER (WHERE replicate = 0) AS other_value,
+       max(difference) FILTER (WHERE replicate = 0) AS difference,
+       percentile_cont(difference, 0.025) FILTER (WHERE replicate > 0) AS ci_low,
+       percentile_cont(difference, 0.975) FILTER (WHERE replicate > 0) AS ci_high
+FROM pairs
+GROUP BY metric
+ORDER BY metric

@@ -1,0 +1,25 @@
+-- asks:    In which classes is a head judged, and which source labels does each stand for?
+-- params:  head TEXT           -- name of the head, or its id
+--          classes TEXT = NULL -- judge in the classes of this set (its newest version), not in the head's own
+-- reads:   heads, class_sets
+-- grain:   one row per source label
+-- columns: label, class_index, class
+WITH own AS (
+    SELECT class_set, class_set_version AS version
+    FROM heads
+    WHERE head = $head OR head_id = $head
+    ORDER BY created_at DESC
+    LIMIT 1
+), other AS (
+    SELECT class_set, max(version) AS version
+    FROM class_sets
+    WHERE class_set = $classes
+    GROUP BY class_set
+), judged AS (
+    SELECT class_set, version FROM other
+    UNION ALL
+    SELECT class_set, version FROM own WHERE $classes IS NULL
+)
+SELECT unnest(c.labels) AS label, c.class_index, c.class
+FROM class_sets c
+JOIN judged j ON c.class_set = j.class_set AND c.version = j.version

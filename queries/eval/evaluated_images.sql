@@ -1,0 +1,18 @@
+-- asks:    Which images does an evaluation hold predictions against?
+-- params:  dataset TEXT = NULL -- images of this data set; NULL: of every data set that has annotations
+--          split TEXT = NULL   -- images of this split only
+-- reads:   images, ground_truth
+-- grain:   one row per image: those with annotations, and those of an annotated data set that show nothing
+-- columns: image_id, width, height, image_order (by the data set's own ids, as pycocotools goes through them)
+WITH annotated AS (
+    SELECT DISTINCT image_id, dataset
+    FROM ground_truth
+    WHERE $dataset IS NULL OR dataset = $dataset
+)
+SELECT image_id, width, height,
+       row_number() OVER (ORDER BY external_id NULLS LAST, image_id) AS image_order
+FROM images
+WHERE ($split IS NULL OR split = $split)
+  AND (image_id IN (SELECT image_id FROM annotated)
+       OR dataset = $dataset
+       OR ($dataset IS NULL AND dataset IN (SELECT dataset FROM annotated)))

@@ -1,0 +1,35 @@
+-- asks:    Which detections found which objects, as COCO matches them?
+-- params:  head TEXT           -- name of the head, or its id
+--          dataset TEXT = NULL -- held against annotations of this data set
+--          split TEXT = NULL   -- images of this split only
+--          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+--          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+--          iou TEXT = mask     -- overlap of masks ('mask') or of boxes ('box')
+-- uses:    eval/detections, eval/objects
+-- reads:   match_detections(): greedy by score, crowds and areas as pycocotools has them
+-- grain:   one row per detection and area range it counts in
+-- columns: class_index, class, area, image_id, image_order, mask_index, score, rank (from 0), matched and ignored
+--          (bit t stands for IoU 0.5 + 0.05 t), truth (the object found at IoU 0.5)
+WITH found AS (
+    SELECT image_id, image_order, class_index, class,
+           array_agg(named_struct('ordinal', mask_index, 'score', score, 'area', area, 'bbox', bbox,
+                                  'rle', CASE WHEN $iou = 'mask' THEN rle END)) AS detections
+    FROM detections
+    GROUP BY image_id, image_order, class_index, class
+), wanted AS (
+    SELECT image_id, class_index,
+           array_agg(named_struct('ordinal', ordinal, 'area', area, 'iscrowd', iscrowd, 'bbox', bbox,
+                                  'rle', CASE WHEN $iou = 'mask' THEN rle END)) AS truths
+    FROM objects
+    WHERE $iou = 'box' OR rle IS NOT NULL
+    GROUP BY image_id, class_index
+), matched AS (
+    SELECT f.image_id, f.image_order, f.class_index, f.class,
+           unnest(match_detections(f.detections, w.truths, $iou)) AS m
+    FROM found f
+    LEFT JOIN wanted w ON f.image_id = w.image_id AND f.class_index = w.class_index
+)
+SELECT class_index, class, m['area'] AS area, image_id, image_order, m['ordinal'] AS mask_index,
+       m['score'] AS score, m['rank'] AS rank, m['matched'] AS matched, m['ignored'] AS ignored,
+       m['truth'] AS truth
+FROM matched

@@ -1,0 +1,25 @@
+-- asks:    How many pixels of each class are found, missed and wrongly claimed?
+-- params:  head TEXT           -- name of the head, or its id
+--          dataset TEXT = NULL -- held against annotations of this data set
+--          split TEXT = NULL   -- images of this split only
+--          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+--          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+-- uses:    eval/image_pixels, eval/evaluated_classes
+-- reads:   image_pixels
+-- grain:   one row per class, the background too, over all images
+-- columns: class_index (-1 for the background), class, found, missed, claimed, iou (null for a class that is not annotated)
+WITH names AS (
+    SELECT DISTINCT class_index, class FROM evaluated_classes
+    UNION ALL
+    SELECT -1, 'background'
+), sums AS (
+    SELECT class_index, sum(found) AS found, sum(missed) AS missed, sum(claimed) AS claimed
+    FROM image_pixels
+    GROUP BY class_index
+)
+SELECT n.class_index, n.class,
+       coalesce(s.found, 0) AS found, coalesce(s.missed, 0) AS missed, coalesce(s.claimed, 0) AS claimed,
+       CASE WHEN s.found + s.missed > 0 THEN CAST(s.found AS DOUBLE) / (s.found + s.missed + s.claimed) END AS iou
+FROM names n
+LEFT JOIN sums s ON n.class_index = s.class_index
+ORDER BY n.class_index

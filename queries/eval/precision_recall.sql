@@ -1,0 +1,32 @@
+-- asks:    How do precision and recall of each class go with the score?
+-- params:  head TEXT           -- name of the head, or its id
+--          dataset TEXT = NULL -- held against annotations of this data set
+--          split TEXT = NULL   -- images of this split only
+--          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+--          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+--          iou TEXT = mask     -- overlap of masks ('mask') or of boxes ('box')
+--          at DOUBLE = 0.5     -- IoU from which a detection is right (0.5, 0.55, ..., 0.95)
+-- uses:    eval/matches, eval/object_counts
+-- reads:   matches, object_counts
+-- grain:   one row per class and detection that counts, best first
+-- columns: class, score, correct, precision, recall, f1 (of all detections with this score or a greater one)
+WITH counted AS (
+    SELECT class_index, class, score, image_order, rank,
+           (matched >> CAST(round(($at - 0.5) * 20) AS INT)) & 1 AS correct
+    FROM matches
+    WHERE area = 'all' AND ((ignored >> CAST(round(($at - 0.5) * 20) AS INT)) & 1) = 0
+), ranked AS (
+    SELECT class_index, class, score, correct,
+           row_number() OVER surest AS detections,
+           sum(correct) OVER surest AS found
+    FROM counted
+    WINDOW surest AS (PARTITION BY class_index ORDER BY score DESC, image_order, rank
+                      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+)
+SELECT r.class, r.score, r.correct = 1 AS correct,
+       CAST(r.found AS DOUBLE) / r.detections AS precision,
+       CAST(r.found AS DOUBLE) / c.objects AS recall,
+       2.0 * r.found / (r.detections + c.objects) AS f1
+FROM ranked r
+JOIN object_counts c ON r.class_index = c.class_index AND c.area = 'all'
+ORDER BY r.class_index, r.detections

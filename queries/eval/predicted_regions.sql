@@ -1,0 +1,21 @@
+-- asks:    Which pixels does a head give each class? Each pixel has the class of its best-scoring mask.
+-- params:  head TEXT           -- name of the head, or its id
+--          dataset TEXT = NULL -- held against annotations of this data set
+--          split TEXT = NULL   -- images of this split only
+--          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+--          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+-- uses:    eval/detections, eval/unclear_pixels
+-- reads:   semantic_map()
+-- grain:   one row per image and class
+-- columns: image_id, class_index, rle, clear (rle without the pixels that are not judged)
+WITH painted AS (
+    SELECT image_id, unnest(semantic_map(rle, class_index, score, mask_index)) AS part
+    FROM detections
+    GROUP BY image_id
+), regions AS (
+    SELECT image_id, part['class_index'] AS class_index, part['rle'] AS rle
+    FROM painted
+)
+SELECT r.image_id, r.class_index, r.rle, coalesce(rle_difference(r.rle, u.rle), r.rle) AS clear
+FROM regions r
+LEFT JOIN unclear_pixels u ON r.image_id = u.image_id

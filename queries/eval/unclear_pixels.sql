@@ -1,0 +1,25 @@
+-- asks:    Which pixels are not judged, because they are void, of a crowd, or of objects of two classes?
+-- params:  head TEXT           -- name of the head, or its id
+--          dataset TEXT = NULL -- annotations of this data set
+--          split TEXT = NULL   -- images of this split only
+--          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+-- uses:    eval/evaluated_images, eval/objects
+-- reads:   ground_truth
+-- grain:   one row per image that has any
+-- columns: image_id, rle
+WITH regions AS (
+    SELECT image_id, class_index, rle_union(rle) AS rle
+    FROM objects
+    WHERE NOT iscrowd AND rle IS NOT NULL
+    GROUP BY image_id, class_index
+), parts AS (
+    SELECT g.image_id, g.rle
+    FROM ground_truth g
+    JOIN evaluated_images i ON g.image_id = i.image_id
+    WHERE (g.is_ignored OR g.iscrowd) AND g.rle IS NOT NULL AND ($dataset IS NULL OR g.dataset = $dataset)
+    UNION ALL
+    SELECT image_id, rle_overlap(rle) AS rle FROM regions GROUP BY image_id
+)
+SELECT image_id, rle_union(rle) AS rle
+FROM parts
+GROUP BY image_id

@@ -1,0 +1,20 @@
+-- asks:    Which masks are most like one mask, by their embeddings?
+-- params:  image TEXT          -- image_id of the mask
+--          mask BIGINT         -- its mask_index
+--          count BIGINT = 20   -- how many
+-- reads:   masks, images
+-- grain:   one row per mask, the most alike first
+-- columns: file_name, image_id, mask_index, similarity (cosine)
+WITH one AS (
+    SELECT extractor_id, embedding AS wanted FROM masks WHERE image_id = $image AND mask_index = $mask LIMIT 1
+), alike AS (
+    SELECT m.image_id, m.mask_index, cosine_similarity(m.embedding, o.wanted) AS similarity
+    FROM masks m
+    JOIN one o ON m.extractor_id = o.extractor_id
+    ORDER BY similarity DESC NULLS LAST
+    LIMIT $count
+)
+SELECT i.file_name, a.image_id, a.mask_index, a.similarity
+FROM alike a
+JOIN images i ON a.image_id = i.image_id
+ORDER BY a.similarity DESC, a.image_id, a.mask_index

@@ -1,0 +1,145 @@
+//! Which images are left to annotate, and how many masks each has.
+
+use std::collections::{HashMap, HashSet};
+
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use serde::Deserialize;
+
+use crate::Result;
+use crate::names::ContentId;
+use crate::schema::Table;
+use crate::sql::Sql;
+use crate::store::rows::{HeadRow, decode};
+use crate::store::{Scan, Snapshot};
+
+#[derive(Deserialize)]
+struct OfImage {
+    image_id: ContentId,
+}
+
+/// Images that are left to do.
+#[derive(Debug, Default)]
+pub(super) struct PendingImages {
+    /// Of each image the number of masks to judge.
+    pub masks: HashMap<ContentId, usize>,
+    /// Images that are done already.
+    pub done: u64,
+    /// Whether the tables hold masks of other images too.
+    pub partial: bool,
+}
+
+impl PendingImages {
+    /// Images with masks of the head's extractor, for which a condition over `images` holds and which have
+    /// no predictions under the policy.
+    ///
+    /// # Errors
+    /// [`crate::Error::DataFusion`] for a condition that cannot be planned, or what the store says.
+    pub async fn of_masks(
+        snapshot: &Snapshot,
+        head: &HeadRow,
+        policy_id: &ContentId,
+        condition: Option<&str>,
+    ) -> Result<Self> {
+        let scan = snapshot.scan(Table::Masks).await?;
+        let of_extractor = col("extractor_id").eq(lit(head.extractor_id.as_str()));
+        Self::counted(
+            scan.filter(of_extractor),
+            snapshot,
+            head,
+            policy_id,
+            condition,
+        )
+        .await
+    }
+
+    /// Images with predictions of the head under one policy, and none under another.
+    ///
+    /// # Errors
+    /// As [`PendingImages::of_masks`].
+    pub async fn of_predictions(
+        snapshot: &Snapshot,
+        head: &HeadRow,
+        [from, to]: [&ContentId; 2],
+        condition: Option<&str>,
+    ) -> Result<Self> {
+        let scan = snapshot.scan(Table::Predictions).await?;
+        let judged = scan.filter(judged(&head.head_id, from));
+        Self::counted(judged, snapshot, head, to, condition).await
+    }
+
+    async fn counted(
+        rows: Scan,
+        snapshot: &Snapshot,
+        head: &HeadRow,
+        policy_id: &ContentId,
+        condition: Option<&str>,
+    ) -> Result<Self> {
+        let mut chosen = HashSet::new();
+        let sql = Sql::new(snapshot).await?;
+        let mut images = sql.select(Table::Images, &["image_id"], condition).await?;
+        while let Some(batch) = images.next().await? {
+            let images = decode::<OfImage>(Table::Images, &batch)?;
+            chosen.extend(images.into_iter().map(|row| row.image_id));
+        }
+        let done = images_annotated(snapshot, &head.head_id, policy_id, None).await?;
+        let mut pending = Self::default();
+        let mut done_here = HashSet::new();
+        let mut rows = rows.project(&["image_id"])?.stream().await?;
+        while let Some(batch) = rows.next().await {
+            for OfImage { image_id } in decode(Table::Masks, &batch?)? {
+                if !chosen.contains(&image_id) {
+                    pending.partial = true;
+                } else if done.contains(&image_id) {
+                    pending.partial = true;
+                    done_here.insert(image_id);
+                } else {
+                    *pending.masks.entry(image_id).or_default() += 1;
+                }
+            }
+        }
+        pending.done = done_here.len() as u64;
+        Ok(pending)
+    }
+
+    /// What says of a row that it is of one of the images; none if every row is.
+    pub fn filter(&self) -> Option<Expr> {
+        self.partial.then(|| is_of(self.masks.keys()))
+    }
+}
+
+fn is_of<'a>(images: impl Iterator<Item = &'a ContentId>) -> Expr {
+    let images = images.map(|image| lit(image.as_str())).collect();
+    col("image_id").in_list(images, false)
+}
+
+/// Rows of `predictions` of a head under a policy.
+pub(super) fn judged(head_id: &ContentId, policy_id: &ContentId) -> Expr {
+    let of_head = col("head_id").eq(lit(head_id.as_str()));
+    of_head.and(col("policy_id").eq(lit(policy_id.as_str())))
+}
+
+/// Images that have predictions of a head under a policy: all, or those among some.
+pub(super) async fn images_annotated(
+    snapshot: &Snapshot,
+    head_id: &ContentId,
+    policy_id: &ContentId,
+    among: Option<&HashSet<ContentId>>,
+) -> Result<HashSet<ContentId>> {
+    let mut wanted = judged(head_id, policy_id);
+    if let Some(images) = among {
+        if images.is_empty() {
+            return Ok(HashSet::new());
+        }
+        wanted = wanted.and(is_of(images.iter()));
+    }
+    let scan = snapshot.scan(Table::Predictions).await?.filter(wanted);
+    let mut rows = scan.project(&["image_id"])?.stream().await?;
+    let mut found = HashSet::new();
+    while let Some(batch) = rows.next().await {
+        let images = decode::<OfImage>(Table::Predictions, &batch?)?;
+        found.extend(images.into_iter().map(|row| row.image_id));
+    }
+    Ok(found)
+}

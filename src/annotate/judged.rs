@@ -1,0 +1,170 @@
+//! The arithmetic: batches of masks in, whole images with every mask judged and decided on out.
+
+use std::collections::HashMap;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type};
+use rayon::prelude::*;
+
+use super::policy::{Candidate, Policy, Verdict};
+use crate::geometry::Rle;
+use crate::head::MaskJudge;
+use crate::names::ContentId;
+use crate::schema::Table;
+use crate::store::rows::RleRow;
+use crate::{Error, Result};
+
+/// A mask as a head judged it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Judgement {
+    pub candidate: Candidate,
+    pub entropy: f32,
+}
+
+/// Where judgements come from.
+pub(super) enum Judges {
+    /// A head judges embeddings.
+    Head(Box<MaskJudge>),
+    /// They were made before.
+    Stored(HashMap<ContentId, HashMap<i32, Judgement>>),
+}
+
+/// An image with all its masks decided on.
+#[derive(Debug)]
+pub(super) struct DecidedImage {
+    pub image_id: ContentId,
+    pub masks: Vec<(Judgement, Verdict)>,
+}
+
+/// Puts images together from batches of masks.
+pub(super) struct Annotator {
+    pub judges: Judges,
+    pub policy: Policy,
+    /// Of each image the number of masks it has.
+    pub expected: HashMap<ContentId, usize>,
+    /// Images some of whose masks have come.
+    pub open: HashMap<ContentId, Vec<(Judgement, Option<RleRow>)>>,
+}
+
+impl Annotator {
+    /// Columns of `masks` it needs.
+    pub fn columns(&self) -> &'static [&'static str] {
+        match self.judges {
+            Judges::Head(_) => &["image_id", "mask_index", "rle", "embedding"],
+            Judges::Stored(_) => &["image_id", "mask_index", "rle"],
+        }
+    }
+
+    /// Takes a batch; the images that are complete with it.
+    ///
+    /// # Errors
+    /// [`Error::RowCodec`] for columns that are not those of `masks`; a mask that cannot be read.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<Vec<DecidedImage>> {
+        let column = |name: &str| {
+            let found = batch.column_by_name(name);
+            found.ok_or_else(|| bad(format!("column '{name}' is missing")))
+        };
+        let images = text(column("image_id")?)?;
+        let indices = column("mask_index")?.as_primitive_opt::<Int32Type>();
+        let indices = indices.ok_or_else(|| bad("'mask_index' holds no INT".to_owned()))?;
+        let rles = column("rle")?.as_struct_opt();
+        let rles = rles.ok_or_else(|| bad("'rle' holds no struct".to_owned()))?;
+        let side = |name: &str| {
+            let column = rles.column_by_name(name);
+            let column = column.and_then(|column| column.as_primitive_opt::<Int32Type>());
+            column.ok_or_else(|| bad(format!("'rle.{name}' holds no INT")))
+        };
+        let (heights, widths) = (side("height")?, side("width")?);
+        let counts = rles.column_by_name("counts");
+        let counts = text(counts.ok_or_else(|| bad("'rle' has no counts".to_owned()))?)?;
+
+        let found = match &self.judges {
+            Judges::Head(judge) => {
+                let judged = judge.judge(column("embedding")?).map_err(bad)?;
+                let best: Vec<(usize, f32)> = judged.best().collect();
+                Some((best, judged.entropy))
+            }
+            Judges::Stored(_) => None,
+        };
+        let mut complete = Vec::new();
+        for row in 0..batch.num_rows() {
+            let image_id = ContentId::try_from(images.value(row).to_owned())?;
+            let Some(expected) = self.expected.get(&image_id).copied() else {
+                continue;
+            };
+            let mask_index = indices.value(row);
+            let judgement = match (&self.judges, &found) {
+                (_, Some((best, entropy))) => {
+                    let (class, score) = best.get(row).copied().unwrap_or((0, f32::NAN));
+                    Some(Judgement {
+                        candidate: Candidate {
+                            mask_index,
+                            class: u32::try_from(class).unwrap_or(u32::MAX),
+                            score: f64::from(score),
+                        },
+                        entropy: entropy.get(row).copied().unwrap_or(f32::NAN),
+                    })
+                }
+                (Judges::Stored(stored), None) => {
+                    let of_image = stored.get(&image_id);
+                    of_image.and_then(|masks| masks.get(&mask_index)).copied()
+                }
+                (Judges::Head(_), None) => None,
+            };
+            let Some(judgement) = judgement else {
+                continue;
+            };
+            // Only masks above the threshold are ever looked at.
+            let score = judgement.candidate.score;
+            let rle = (score >= self.policy.score_threshold).then(|| RleRow {
+                height: heights.value(row),
+                width: widths.value(row),
+                counts: counts.value(row).to_owned(),
+            });
+            let masks = self.open.entry(image_id.clone()).or_default();
+            masks.push((judgement, rle));
+            if masks.len() == expected
+                && let Some(masks) = self.open.remove(&image_id)
+            {
+                complete.push((image_id, masks));
+            }
+        }
+        let policy = &self.policy;
+        complete
+            .into_par_iter()
+            .map(|(image_id, masks)| decide(policy, image_id, masks))
+            .collect()
+    }
+}
+
+fn decide(
+    policy: &Policy,
+    image_id: ContentId,
+    mut masks: Vec<(Judgement, Option<RleRow>)>,
+) -> Result<DecidedImage> {
+    // The order rows come in depends on how the table's files are cut; that of masks does not.
+    masks.sort_by_key(|(judgement, _)| judgement.candidate.mask_index);
+    let candidates: Vec<Candidate> = masks.iter().map(|(it, _)| it.candidate).collect();
+    let verdicts = policy.decide(&candidates, |at| {
+        let rle = masks.get(at).and_then(|(_, rle)| rle.as_ref());
+        let rle = rle.ok_or_else(|| bad(format!("mask {at} of image '{image_id}' is missing")))?;
+        Rle::try_from(rle)
+    })?;
+    let judgements = masks.into_iter().map(|(judgement, _)| judgement);
+    Ok(DecidedImage {
+        image_id,
+        masks: judgements.zip(verdicts).collect(),
+    })
+}
+
+fn text(column: &ArrayRef) -> Result<StringArray> {
+    Ok(cast(column, &DataType::Utf8)?.as_string().clone())
+}
+
+fn bad(reason: String) -> Error {
+    Error::RowCodec {
+        table: Table::Masks.name(),
+        reason,
+    }
+}

@@ -1,0 +1,17 @@
+//! Annotation: every mask of an image judged by a head, and a policy that says which masks stay.
+//!
+//! ```text
+//! masks --head--> class, score, entropy --policy (score threshold, mask NMS, maximum)--> predictions
+//! ```
+//!
+//! Every judged mask becomes a row, kept or not and why not, so another policy needs no second pass:
+//! [`rethreshold`] takes the stored scores. No image file is read and no Segment Anything runs.
+
+mod images;
+mod judged;
+mod policy;
+mod run;
+mod sink;
+
+pub use policy::{Candidate, NmsScope, Policy, Verdict};
+pub use run::{AnnotateRequest, AnnotateSummary, StoredPolicy, annotate, policies_of, rethreshold};

@@ -1,0 +1,320 @@
+//! Which of an image's judged masks stay: score threshold, mask NMS, a maximum per image. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::geometry::{NmsConfig, NmsOutcome, Rle, mask_nms};
+use crate::names::{ContentId, one_of};
+use crate::{Error, Result};
+
+/// Which masks suppress which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NmsScope {
+    /// Masks of one class suppress each other.
+    #[default]
+    Class,
+    /// All masks of an image suppress each other.
+    All,
+}
+
+impl NmsScope {
+    const WORDS: [(&'static str, Self); 2] = [("class", Self::Class), ("all", Self::All)];
+}
+
+impl std::str::FromStr for NmsScope {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        one_of("scope of NMS", text, &Self::WORDS)
+    }
+}
+
+/// What makes a judged mask part of the annotation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Most masks of an image that are kept: those of the greatest scores.
+    pub max_per_image: u32,
+    /// Which masks suppress which.
+    pub nms: NmsScope,
+    /// A mask goes when its IoU with a kept one of a greater score is above this, in [0, 1].
+    pub nms_iou: f64,
+    /// Least score that is kept, in [0, 1].
+    pub score_threshold: f64,
+}
+
+impl Default for Policy {
+    /// The threshold is the one the paper gives for its CLIP baseline.
+    fn default() -> Self {
+        Self {
+            max_per_image: 100,
+            nms: NmsScope::Class,
+            nms_iou: 0.5,
+            score_threshold: 0.7,
+        }
+    }
+}
+
+/// A judged mask.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// Its number in the image.
+    pub mask_index: i32,
+    /// Index of its class.
+    pub class: u32,
+    /// Its score, in [0, 1].
+    pub score: f64,
+}
+
+/// What became of a judged mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is part of the annotation.
+    Kept,
+    /// Its score is below the threshold.
+    BelowThreshold,
+    /// It overlaps a kept mask of a greater score too much.
+    Suppressed {
+        /// `mask_index` of that mask.
+        by: i32,
+    },
+    /// The image has enough kept masks of greater scores.
+    BeyondMax,
+}
+
+impl Verdict {
+    /// Whether it is part of the annotation.
+    pub fn is_kept(self) -> bool {
+        self == Self::Kept
+    }
+
+    /// `predictions.dropped`.
+    pub fn dropped(self) -> Option<&'static str> {
+        match self {
+            Self::Kept => None,
+            Self::BelowThreshold => Some("score"),
+            Self::Suppressed { .. } => Some("suppressed"),
+            Self::BeyondMax => Some("max_per_image"),
+        }
+    }
+
+    /// `predictions.suppressed_by`.
+    pub fn suppressed_by(self) -> Option<i32> {
+        match self {
+            Self::Suppressed { by } => Some(by),
+            _ => None,
+        }
+    }
+}
+
+impl Policy {
+    /// Checks every part.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] naming the first that cannot be.
+    pub fn validate(&self) -> Result<()> {
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        let checks = [
+            (
+                "score threshold",
+                self.score_threshold,
+                share(self.score_threshold),
+            ),
+            ("NMS IoU", self.nms_iou, share(self.nms_iou)),
+        ];
+        for (what, value, good) in checks {
+            if !good {
+                return Err(Error::InvalidOption {
+                    what,
+                    value: value.to_string(),
+                    expected: "a number from 0 to 1".to_owned(),
+                });
+            }
+        }
+        if self.max_per_image == 0 {
+            return Err(Error::InvalidOption {
+                what: "maximum per image",
+                value: "0".to_owned(),
+                expected: "at least 1".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// `predictions.policy`: JSON, keys sorted.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if a number is none.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
+
+    /// `predictions.policy_id`.
+    ///
+    /// # Errors
+    /// As [`Policy::to_json`].
+    pub fn id(&self) -> Result<ContentId> {
+        Ok(ContentId::of_bytes(self.to_json()?.as_bytes()))
+    }
+
+    /// Decides on all masks of one image; one verdict each, in the order given.
+    ///
+    /// `mask` gives a candidate's pixels, and is asked only for those above the threshold. Of equal scores the
+    /// first counts as greater.
+    ///
+    /// # Errors
+    /// What `mask` returns; [`Error::SizeMismatch`] unless all masks are of one size.
+    pub fn decide(
+        &self,
+        candidates: &[Candidate],
+        mut mask: impl FnMut(usize) -> Result<Rle>,
+    ) -> Result<Vec<Verdict>> {
+        let mut verdicts = vec![Verdict::BelowThreshold; candidates.len()];
+        // NaN is below any threshold.
+        let above: Vec<(usize, &Candidate)> = candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| candidate.score >= self.score_threshold)
+            .collect();
+        let mut masks = Vec::with_capacity(above.len());
+        for (at, _) in &above {
+            masks.push(mask(*at)?);
+        }
+        let scores: Vec<f64> = above.iter().map(|(_, it)| it.score).collect();
+        let classes: Vec<u32> = above.iter().map(|(_, it)| it.class).collect();
+        let config = NmsConfig {
+            iou_threshold: self.nms_iou,
+            classes: (self.nms == NmsScope::Class).then_some(classes.as_slice()),
+        };
+        let outcomes = mask_nms(&masks, &scores, &config)?;
+        let mut kept = Vec::new();
+        for ((at, candidate), outcome) in above.iter().zip(outcomes) {
+            let verdict = match outcome {
+                NmsOutcome::Kept => {
+                    kept.push((*at, candidate.score));
+                    Verdict::Kept
+                }
+                NmsOutcome::SuppressedBy(by) => Verdict::Suppressed {
+                    by: above.get(by).map_or(-1, |(_, it)| it.mask_index),
+                },
+            };
+            if let Some(slot) = verdicts.get_mut(*at) {
+                *slot = verdict;
+            }
+        }
+        kept.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for (at, _) in kept.iter().skip(self.max_per_image as usize) {
+            if let Some(slot) = verdicts.get_mut(*at) {
+                *slot = Verdict::BeyondMax;
+            }
+        }
+        Ok(verdicts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Size;
+    use Verdict::{BelowThreshold, BeyondMax, Kept, Suppressed};
+
+    /// Rows `top..bottom` of a column of ten pixels.
+    fn rows(top: u32, bottom: u32) -> Rle {
+        let size = Size {
+            height: 10,
+            width: 1,
+        };
+        Rle::from_runs(size, vec![top, bottom - top]).unwrap()
+    }
+
+    fn decide(policy: &Policy, scored: &[(f64, u32, Rle)]) -> Vec<Verdict> {
+        let candidates: Vec<Candidate> = scored
+            .iter()
+            .zip(100..)
+            .map(|((score, class, _), mask_index)| Candidate {
+                mask_index,
+                class: *class,
+                score: *score,
+            })
+            .collect();
+        let mask = |at: usize| Ok(scored[at].2.clone());
+        policy.decide(&candidates, mask).unwrap()
+    }
+
+    #[test]
+    fn thresholds_overlap_and_maximum_in_turn() {
+        let policy = Policy {
+            max_per_image: 2,
+            ..Policy::default()
+        };
+        let scored = [
+            (0.69, 0, rows(0, 9)),  // too low, so it suppresses nothing
+            (0.70, 0, rows(0, 5)),  // exactly the threshold
+            (0.95, 0, rows(0, 6)),  // suppresses the one before
+            (0.90, 1, rows(0, 6)),  // of another class
+            (0.80, 2, rows(8, 10)), // the third best
+            (f64::NAN, 2, rows(8, 10)),
+        ];
+        assert_eq!(
+            decide(&policy, &scored),
+            [
+                BelowThreshold,
+                Suppressed { by: 102 },
+                Kept,
+                Kept,
+                BeyondMax,
+                BelowThreshold
+            ]
+        );
+        let all = Policy {
+            nms: NmsScope::All,
+            ..policy
+        };
+        assert_eq!(
+            decide(&all, &scored),
+            [
+                BelowThreshold,
+                Suppressed { by: 102 },
+                Kept,
+                Suppressed { by: 102 },
+                Kept,
+                BelowThreshold
+            ]
+        );
+        assert_eq!(decide(&all, &[]), []);
+    }
+
+    #[test]
+    fn a_policy_is_known_by_its_content() {
+        let policy = Policy::default();
+        let json = policy.to_json().unwrap();
+        assert_eq!(
+            json,
+            r#"{"max_per_image":100,"nms":"class","nms_iou":0.5,"score_threshold":0.7}"#
+        );
+        let back: Policy = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.id().unwrap(), policy.id().unwrap());
+        let other = Policy {
+            nms_iou: 0.6,
+            ..policy
+        };
+        assert_ne!(other.id().unwrap(), back.id().unwrap());
+        for bad in [
+            Policy {
+                score_threshold: 1.1,
+                ..Policy::default()
+            },
+            Policy {
+                nms_iou: f64::NAN,
+                ..Policy::default()
+            },
+            Policy {
+                max_per_image: 0,
+                ..Policy::default()
+            },
+        ] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
+        assert!("boxes".parse::<NmsScope>().is_err());
+    }
+}

@@ -1,0 +1,308 @@
+//! The run: masks are read, judged on a worker thread, and committed, each stage beside the others.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::images::{PendingImages, judged};
+use super::judged::{Annotator, DecidedImage, Judgement, Judges};
+use super::policy::{Candidate, Policy};
+use super::sink::{Common, Sink};
+use crate::error::HeadError;
+use crate::head::{MaskJudge, StoredSpec, find_head, load_head};
+use crate::names::ContentId;
+use crate::progress::Progress;
+use crate::schema::Table;
+use crate::sql::{Report, Sql};
+use crate::store::rows::{HeadRow, decode};
+use crate::store::{Snapshot, Store};
+use crate::{Error, Result};
+
+/// Batches that wait for the worker, and for the writer.
+const AHEAD: usize = 2;
+
+/// What to annotate.
+#[derive(Debug, Clone)]
+pub struct AnnotateRequest {
+    /// Name or id of the head.
+    pub head: String,
+    /// Which images: SQL over the columns of `images`; none: all that have masks of the head's extractor.
+    pub condition: Option<String>,
+    /// Which masks stay.
+    pub policy: Policy,
+}
+
+/// What an annotation did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct AnnotateSummary {
+    /// Name of the head.
+    pub head: String,
+    /// Its id.
+    pub head_id: Option<ContentId>,
+    /// Id of the policy.
+    pub policy_id: Option<ContentId>,
+    /// Images whose predictions were added.
+    pub images: u64,
+    /// Images that had them already.
+    pub done: u64,
+    /// Masks judged: predictions added.
+    pub masks: u64,
+    /// Of those the ones that are part of the annotation.
+    pub kept: u64,
+    /// Those whose score is below the threshold.
+    pub below_threshold: u64,
+    /// Those that a better one suppressed.
+    pub suppressed: u64,
+    /// Those beyond the maximum of their image.
+    pub beyond_max: u64,
+}
+
+/// Judges the masks of images that have no predictions of the head under the policy yet.
+///
+/// May be stopped at any time and run again; several may run at once on one store. Memory is that of a few
+/// batches of masks, and of an id and a number per image.
+///
+/// # Errors
+/// [`HeadError::NoSuchHead`], [`HeadError::Unusable`] for a head without weights, [`Error::InvalidOption`],
+/// [`Error::DataFusion`] for a condition that cannot be planned; what the store says.
+pub async fn annotate(
+    store: &Store,
+    request: &AnnotateRequest,
+    progress: &dyn Progress,
+) -> Result<AnnotateSummary> {
+    request.policy.validate()?;
+    let snapshot = store.snapshot().await?;
+    let loaded = load_head(&snapshot, &request.head).await?;
+    let common = common(loaded.row.clone(), &request.policy)?;
+    let condition = request.condition.as_deref();
+    let pending =
+        PendingImages::of_masks(&snapshot, &common.head, &common.policy_id, condition).await?;
+    Run {
+        snapshot: &snapshot,
+        operation: "annotate",
+        policy: &request.policy,
+        common: &common,
+    }
+    .run(
+        pending,
+        Judges::Head(Box::new(MaskJudge::new(loaded))),
+        progress,
+    )
+    .await
+}
+
+/// Applies another policy to scores that are stored already, of the head's newest annotation.
+///
+/// # Errors
+/// As [`annotate`]; [`HeadError::Unusable`] if the head has no predictions.
+pub async fn rethreshold(
+    store: &Store,
+    request: &AnnotateRequest,
+    progress: &dyn Progress,
+) -> Result<AnnotateSummary> {
+    request.policy.validate()?;
+    let snapshot = store.snapshot().await?;
+    let head = find_head(&snapshot, &request.head).await?;
+    let common = common(head, &request.policy)?;
+    let policies = policies_of(&snapshot, &common.head.head_id).await?;
+    let others = policies.iter().find(|it| it.policy_id != common.policy_id);
+    // The newest; a policy that is applied again may have images to catch up on.
+    let Some(from) = others.or(policies.first()) else {
+        return Err(Error::Head(HeadError::Unusable {
+            head: request.head.clone(),
+            reason: format!(
+                "it has no predictions yet; run 'grainstore annotate --head {}' first",
+                request.head
+            ),
+        }));
+    };
+    let ids = [&from.policy_id, &common.policy_id];
+    let condition = request.condition.as_deref();
+    let pending = PendingImages::of_predictions(&snapshot, &common.head, ids, condition).await?;
+    let stored = stored(&snapshot, &common.head, &from.policy_id, &pending).await?;
+    Run {
+        snapshot: &snapshot,
+        operation: "rethreshold",
+        policy: &request.policy,
+        common: &common,
+    }
+    .run(pending, Judges::Stored(stored), progress)
+    .await
+}
+
+/// A policy that a head's masks were annotated with.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct StoredPolicy {
+    /// Its id.
+    pub policy_id: ContentId,
+    /// The policy, as JSON.
+    pub policy: String,
+    /// Images annotated with it.
+    pub images: i64,
+    /// Their masks.
+    pub masks: i64,
+    /// Of those the ones kept.
+    pub kept: i64,
+}
+
+/// The policies that a head's masks were annotated with, newest first.
+///
+/// # Errors
+/// What the store says.
+pub async fn policies_of(snapshot: &Snapshot, head_id: &ContentId) -> Result<Vec<StoredPolicy>> {
+    let sql = Sql::new(snapshot).await?;
+    let report = Report::named("annotate/policies")?;
+    let parameters = HashMap::from([("head_id".to_owned(), head_id.to_string())]);
+    let mut rows = sql.report(&report, &parameters).await?;
+    let mut policies = Vec::new();
+    while let Some(batch) = rows.next().await? {
+        policies.extend(decode::<StoredPolicy>(Table::Predictions, &batch)?);
+    }
+    Ok(policies)
+}
+
+fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
+    Ok(Common {
+        classes: StoredSpec::of_row(&head)?.head.classes,
+        policy_id: policy.id()?,
+        policy: policy.to_json()?,
+        head,
+    })
+}
+
+/// Judgements of a head that are stored, by image and mask.
+async fn stored(
+    snapshot: &Snapshot,
+    head: &HeadRow,
+    policy_id: &ContentId,
+    pending: &PendingImages,
+) -> Result<HashMap<ContentId, HashMap<i32, Judgement>>> {
+    #[derive(Deserialize)]
+    struct Stored {
+        image_id: ContentId,
+        mask_index: i32,
+        class_index: i32,
+        score: f64,
+        entropy: f32,
+    }
+    let columns = ["image_id", "mask_index", "class_index", "score", "entropy"];
+    let scan = snapshot.scan(Table::Predictions).await?.project(&columns)?;
+    let mut wanted = judged(&head.head_id, policy_id);
+    if let Some(of_images) = pending.filter() {
+        wanted = wanted.and(of_images);
+    }
+    let mut rows = scan.filter(wanted).stream().await?;
+    let mut found: HashMap<ContentId, HashMap<i32, Judgement>> = HashMap::new();
+    while let Some(batch) = rows.next().await {
+        for row in decode::<Stored>(Table::Predictions, &batch?)? {
+            let judgement = Judgement {
+                candidate: Candidate {
+                    mask_index: row.mask_index,
+                    class: u32::try_from(row.class_index).unwrap_or(u32::MAX),
+                    score: row.score,
+                },
+                entropy: row.entropy,
+            };
+            let of_image = found.entry(row.image_id).or_default();
+            of_image.insert(row.mask_index, judgement);
+        }
+    }
+    Ok(found)
+}
+
+/// A run over the masks of some images.
+struct Run<'a> {
+    snapshot: &'a Snapshot,
+    operation: &'static str,
+    policy: &'a Policy,
+    common: &'a Common,
+}
+
+impl Run<'_> {
+    async fn run(
+        &self,
+        pending: PendingImages,
+        judges: Judges,
+        progress: &dyn Progress,
+    ) -> Result<AnnotateSummary> {
+        let head = &self.common.head;
+        let summary = AnnotateSummary {
+            head: head.head.clone(),
+            head_id: Some(head.head_id.clone()),
+            policy_id: Some(self.common.policy_id.clone()),
+            done: pending.done,
+            ..AnnotateSummary::default()
+        };
+        progress.start("images", Some(pending.masks.len() as u64));
+        let store = self.snapshot.store();
+        let mut sink = Sink::new(store, self.operation, self.common, summary);
+        if !pending.masks.is_empty() {
+            let mut wanted = col("extractor_id").eq(lit(head.extractor_id.as_str()));
+            if let Some(of_images) = pending.filter() {
+                wanted = wanted.and(of_images);
+            }
+            let annotator = Annotator {
+                judges,
+                policy: self.policy.clone(),
+                expected: pending.masks,
+                open: HashMap::new(),
+            };
+            let scan = self.snapshot.scan(Table::Masks).await?;
+            let masks = scan.project(annotator.columns())?.filter(wanted);
+            let (to_worker, batches) = mpsc::channel(AHEAD);
+            let (results, mut from_worker) = mpsc::channel(AHEAD);
+            let reading = tokio::spawn(read(masks.stream().await?, to_worker));
+            let worker = tokio::task::spawn_blocking(move || work(annotator, batches, &results));
+            while let Some(images) = from_worker.recv().await {
+                progress.advance(images.len() as u64);
+                sink.push(images).await?;
+            }
+            let ended = worker.await.map_err(|source| Error::Worker {
+                task: "judging masks",
+                source,
+            })?;
+            reading.abort();
+            ended?;
+        }
+        let summary = sink.finish().await?;
+        progress.finish();
+        Ok(summary)
+    }
+}
+
+async fn read(
+    mut masks: BoxStream<'static, Result<RecordBatch>>,
+    to_worker: mpsc::Sender<Result<RecordBatch>>,
+) {
+    while let Some(batch) = masks.next().await {
+        let failed = batch.is_err();
+        if to_worker.send(batch).await.is_err() || failed {
+            return; // the run has ended
+        }
+    }
+}
+
+fn work(
+    mut annotator: Annotator,
+    mut batches: mpsc::Receiver<Result<RecordBatch>>,
+    results: &mpsc::Sender<Vec<DecidedImage>>,
+) -> Result<()> {
+    while let Some(batch) = batches.blocking_recv() {
+        let images = annotator.push(&batch?)?;
+        if !images.is_empty() && results.blocking_send(images).is_err() {
+            return Ok(());
+        }
+    }
+    match annotator.open.keys().next() {
+        None => Ok(()),
+        Some(image) => Err(Error::StoreDamaged {
+            path: "masks".to_owned(),
+            reason: format!("image '{image}' lost masks while it was read; run 'grainstore check'"),
+        }),
+    }
+}

@@ -1,0 +1,165 @@
+//! Decided images become commits; an image's predictions come all at once or not at all.
+
+use std::collections::HashSet;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+
+use super::images::images_annotated;
+use super::judged::DecidedImage;
+use super::policy::Verdict;
+use super::run::AnnotateSummary;
+use crate::Result;
+use crate::names::ContentId;
+use crate::store::rows::{HeadRow, PredictionRow, Row};
+use crate::store::{Changes, Snapshot, Store};
+
+/// Rows that are committed together, unless the oldest are [`BATCH_AGE`] old before.
+const COMMIT_ROWS: usize = 200_000;
+/// At most so much work is lost to a kill.
+const BATCH_AGE: Duration = Duration::from_secs(20);
+
+/// What all predictions of a run have in common.
+pub(super) struct Common {
+    pub head: HeadRow,
+    pub classes: Vec<String>,
+    pub policy_id: ContentId,
+    pub policy: String,
+}
+
+/// Collects images and commits them in batches.
+pub(super) struct Sink<'a> {
+    store: &'a Store,
+    operation: &'static str,
+    common: &'a Common,
+    images: Vec<DecidedImage>,
+    rows: usize,
+    opened: Instant,
+    summary: AnnotateSummary,
+}
+
+impl<'a> Sink<'a> {
+    pub fn new(
+        store: &'a Store,
+        operation: &'static str,
+        common: &'a Common,
+        summary: AnnotateSummary,
+    ) -> Self {
+        Self {
+            store,
+            operation,
+            common,
+            images: Vec::new(),
+            rows: 0,
+            opened: Instant::now(),
+            summary,
+        }
+    }
+
+    /// Takes images; commits when it is time to.
+    pub async fn push(&mut self, images: Vec<DecidedImage>) -> Result<()> {
+        self.rows += images.iter().map(|image| image.masks.len()).sum::<usize>();
+        self.images.extend(images);
+        if self.rows >= COMMIT_ROWS || self.opened.elapsed() >= BATCH_AGE {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Commits what is left.
+    pub async fn finish(mut self) -> Result<AnnotateSummary> {
+        self.flush().await?;
+        Ok(self.summary)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.opened = Instant::now();
+        self.rows = 0;
+        let images = mem::take(&mut self.images);
+        if images.is_empty() {
+            return Ok(());
+        }
+        let written = Mutex::new(AnnotateSummary::default());
+        let (common, images, written_in) = (self.common, &images, &written);
+        self.store
+            .commit(self.operation, |head| async move {
+                let (changes, counts) = plan(&head, common, images).await?;
+                *written_in.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+                Ok(changes)
+            })
+            .await?;
+        let counts = written.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.summary.add(&counts);
+        Ok(())
+    }
+}
+
+/// The rows to write: of images that no other process has done in the meantime; and their counts.
+async fn plan(
+    snapshot: &Snapshot,
+    common: &Common,
+    images: &[DecidedImage],
+) -> Result<(Changes, AnnotateSummary)> {
+    let ids: HashSet<ContentId> = images.iter().map(|image| image.image_id.clone()).collect();
+    let head_id = &common.head.head_id;
+    let done = images_annotated(snapshot, head_id, &common.policy_id, Some(&ids)).await?;
+    let mut counts = AnnotateSummary::default();
+    let mut rows = Vec::new();
+    let created_at = Utc::now();
+    for image in images {
+        if done.contains(&image.image_id) {
+            counts.done += 1;
+            continue;
+        }
+        counts.images += 1;
+        for (judgement, verdict) in &image.masks {
+            counts.count(*verdict);
+            let class = judgement.candidate.class;
+            let name = common.classes.get(class as usize);
+            rows.push(PredictionRow {
+                head_id: head_id.clone(),
+                policy_id: common.policy_id.clone(),
+                image_id: image.image_id.clone(),
+                extractor_id: common.head.extractor_id.clone(),
+                mask_index: judgement.candidate.mask_index,
+                class_index: i32::try_from(class).unwrap_or(i32::MAX),
+                class: name.cloned().unwrap_or_default(),
+                score: judgement.candidate.score,
+                entropy: judgement.entropy,
+                kept: verdict.is_kept(),
+                dropped: verdict.dropped().map(str::to_owned),
+                suppressed_by: verdict.suppressed_by(),
+                policy: common.policy.clone(),
+                created_at,
+            });
+        }
+    }
+    let mut changes = Changes::new();
+    changes.append(PredictionRow::TABLE, PredictionRow::to_batch(&rows)?);
+    Ok((changes, counts))
+}
+
+impl AnnotateSummary {
+    fn count(&mut self, verdict: Verdict) {
+        self.masks += 1;
+        let counter = match verdict {
+            Verdict::Kept => &mut self.kept,
+            Verdict::BelowThreshold => &mut self.below_threshold,
+            Verdict::Suppressed { .. } => &mut self.suppressed,
+            Verdict::BeyondMax => &mut self.beyond_max,
+        };
+        *counter += 1;
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.images += other.images;
+        self.done += other.done;
+        self.masks += other.masks;
+        self.kept += other.kept;
+        self.below_threshold += other.below_threshold;
+        self.suppressed += other.suppressed;
+        self.beyond_max += other.beyond_max;
+    }
+}

@@ -1,0 +1,114 @@
+//! `grainstore annotate` and `grainstore rethreshold`
+
+use std::time::Instant;
+
+use grainstore::annotate::{
+    AnnotateRequest, AnnotateSummary, NmsScope, Policy, annotate, rethreshold,
+};
+use grainstore::store::Store;
+
+use super::progress::progress;
+use super::{Ended, Global, plural, print_json_summary};
+
+/// Judge every mask with a head, and say which masks are part of the annotation.
+///
+/// Every judged mask becomes a row of 'predictions', kept or not and why not. Images that are annotated
+/// already are left out: stopped and run again, it goes on where it was.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore annotate --head fine
+  grainstore annotate --head fine --where \"split = 'val'\" --score-threshold 0.5
+  grainstore query annotate/policies --format table")]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Apply another policy to the scores of the head's newest annotation; no mask is judged again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore rethreshold --head fine --score-threshold 0.9
+  grainstore rethreshold --head fine --nms all --nms-iou 0.7")]
+pub struct RethresholdArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Name of the head, or the first digits of its id.
+    #[arg(long, value_name = "HEAD")]
+    head: String,
+    /// Which images: SQL over the columns of 'images' [default: all that have masks].
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+    /// Least score of a mask that is kept.
+    #[arg(long, default_value_t = Policy::default().score_threshold, value_name = "SCORE")]
+    score_threshold: f64,
+    /// A mask goes when its IoU with a kept one of a greater score is above this.
+    #[arg(long, default_value_t = Policy::default().nms_iou, value_name = "IOU")]
+    nms_iou: f64,
+    /// Which masks suppress which: class (those of one class) or all.
+    #[arg(long, default_value = "class", value_name = "SCOPE")]
+    nms: NmsScope,
+    /// Most masks of an image that are kept.
+    #[arg(long, default_value_t = Policy::default().max_per_image, value_name = "N")]
+    max_per_image: u32,
+}
+
+impl Which {
+    fn request(self) -> AnnotateRequest {
+        AnnotateRequest {
+            head: self.head,
+            condition: self.condition,
+            policy: Policy {
+                max_per_image: self.max_per_image,
+                nms: self.nms,
+                nms_iou: self.nms_iou,
+                score_threshold: self.score_threshold,
+            },
+        }
+    }
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let request = args.which.request();
+    let store = Store::open(&global.store).await?;
+    let started = Instant::now();
+    let progress = progress(global);
+    let summary = annotate(&store, &request, progress.as_ref()).await?;
+    report(&summary, started.elapsed().as_secs_f64(), global)
+}
+
+pub async fn run_rethreshold(args: RethresholdArgs, global: &Global) -> anyhow::Result<Ended> {
+    let request = args.which.request();
+    let store = Store::open(&global.store).await?;
+    let started = Instant::now();
+    let progress = progress(global);
+    let summary = rethreshold(&store, &request, progress.as_ref()).await?;
+    report(&summary, started.elapsed().as_secs_f64(), global)
+}
+
+fn report(summary: &AnnotateSummary, seconds: f64, global: &Global) -> anyhow::Result<Ended> {
+    if global.json {
+        print_json_summary(summary, seconds)?;
+        return Ok(Ended::Done);
+    }
+    println!(
+        "head '{}': {} of {} judged in {seconds:.1} s; {} kept, {} below the score threshold, {} suppressed, \
+         {} beyond the maximum per image",
+        summary.head,
+        plural(summary.masks, "mask"),
+        plural(summary.images, "image"),
+        summary.kept,
+        summary.below_threshold,
+        summary.suppressed,
+        summary.beyond_max
+    );
+    if summary.done > 0 {
+        println!("{} annotated before", plural(summary.done, "image"));
+    }
+    Ok(Ended::Done)
+}

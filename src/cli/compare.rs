@@ -1,0 +1,99 @@
+//! `grainstore compare`
+
+use grainstore::eval::{CompareRequest, Comparison, EvalRequest, compare};
+use grainstore::store::Store;
+
+use super::progress::progress;
+use super::{At, Ended, Global, plural, print_json};
+
+/// Compare two heads on the same images: mIoU and AP50, with 95 % bootstrap intervals of the differences.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore compare --head fine --with fine2 --split test
+  grainstore compare --head fine --with coarse --classes groups   # of different granularity, in coarse classes")]
+pub struct Args {
+    /// Name of the first head, or its id.
+    #[arg(long, value_name = "HEAD")]
+    head: String,
+    /// Name of the other head, or its id.
+    #[arg(long, value_name = "HEAD")]
+    with: String,
+    /// Data set whose annotations count; needed where several have any.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Images of this split only.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Which images: SQL over the columns of 'images'.
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+    /// Judge both in the classes of this set [default: that of the first head].
+    #[arg(long, value_name = "NAME")]
+    classes: Option<String>,
+    /// Bootstrap samples of the images for mIoU.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    replicates: u32,
+    /// Bootstrap samples for AP50.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    ap_replicates: u32,
+    /// Seed of the samples.
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+    #[command(flatten)]
+    at: At,
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let request = CompareRequest {
+        first: EvalRequest {
+            head: args.head,
+            dataset: args.dataset,
+            split: args.split,
+            classes: args.classes,
+            policy: None,
+            condition: args.condition,
+            slice: None,
+        },
+        other: args.with,
+        replicates: args.replicates,
+        ap_replicates: args.ap_replicates,
+        seed: args.seed,
+    };
+    let store = Store::open(&global.store).await?;
+    let snapshot = args.at.snapshot(&store).await?;
+    let progress = progress(global);
+    let comparison = compare(&store, &snapshot, &request, progress.as_ref()).await?;
+    if global.json {
+        print_json(&comparison)?;
+    } else {
+        print(&comparison);
+    }
+    Ok(Ended::Done)
+}
+
+fn print(comparison: &Comparison) {
+    println!(
+        "in the classes of {} against {}: {}",
+        comparison.classes,
+        comparison.dataset,
+        plural(comparison.images, "image")
+    );
+    let width = comparison.head.len().max(comparison.other.len()).max(8) + 2;
+    println!(
+        "{:<14}{:>width$}{:>width$}{:>12}   95 % of samples",
+        "", comparison.head, comparison.other, "difference"
+    );
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    for figure in &comparison.figures {
+        println!(
+            "{:<14}{:>width$}{:>width$}{:>12}   {} to {}",
+            figure.metric,
+            number(figure.value),
+            number(figure.other_value),
+            number(figure.difference),
+            number(figure.ci_low),
+            number(figure.ci_high)
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! `grainstore eval`
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use grainstore::eval::{EvalRequest, Evaluation, Figure, evaluate, store_evaluation};
+use grainstore::store::Store;
+
+use super::progress::progress;
+use super::{At, Ended, Global, plural, print_json};
+
+/// Hold a head's annotation against annotated objects: mIoU, COCO's 12 figures for masks and boxes, class by class.
+///
+/// What is kept under the policy counts: for a whole precision-recall curve annotate with a low --score-threshold. The
+/// figures also become rows of 'evaluations'. Each is a report of queries/eval: 'grainstore query eval/coco --show'.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore eval --head fine --split test
+  grainstore eval --head fine --classes groups          # a fine head in coarser classes
+  grainstore eval --head fine --slice \"CASE WHEN width * height > 250000 THEN 'large' ELSE 'small' END\"
+  grainstore query eval/confusion --param head=fine --param dataset=scenes --format table")]
+pub struct Args {
+    /// Name of the head, or its id.
+    #[arg(long, value_name = "HEAD")]
+    head: String,
+    /// What to hold its predictions against.
+    #[arg(long, value_enum, default_value = "ground-truth", value_name = "WHAT")]
+    against: Against,
+    /// Data set whose annotations count; needed where several have any.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Images of this split only.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Which images: SQL over the columns of 'images'.
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+    /// Judge in the classes of this set, over the same labels but as coarse or coarser.
+    #[arg(long, value_name = "NAME")]
+    classes: Option<String>,
+    /// First digits of the id of the annotation policy [default: the one annotated with last].
+    #[arg(long, value_name = "ID")]
+    policy: Option<String>,
+    /// Figures for each value of an SQL expression over the columns of 'images'.
+    #[arg(long, value_name = "SQL")]
+    slice: Option<String>,
+    /// Print the figures without storing them.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Against {
+    /// The annotated objects of a data set.
+    GroundTruth,
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let Against::GroundTruth = args.against;
+    let request = EvalRequest {
+        head: args.head,
+        dataset: args.dataset,
+        split: args.split,
+        classes: args.classes,
+        policy: args.policy,
+        condition: args.condition,
+        slice: args.slice,
+    };
+    let store = Store::open(&global.store).await?;
+    let snapshot = args.at.snapshot(&store).await?;
+    let progress = progress(global);
+    let evaluation = evaluate(&snapshot, &request, progress.as_ref()).await?;
+    if !args.dry_run {
+        store_evaluation(&store, &evaluation).await?;
+    }
+    if global.json {
+        print_json(&evaluation)?;
+    } else {
+        print(&evaluation)?;
+    }
+    Ok(Ended::Done)
+}
+
+fn print(evaluation: &Evaluation) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "head '{}' in the classes of {} against {}: {}",
+        evaluation.head,
+        evaluation.classes,
+        evaluation.dataset,
+        plural(evaluation.images, "image")
+    )?;
+    writeln!(
+        out,
+        "policy {}: {}",
+        evaluation.policy_id, evaluation.policy
+    )?;
+    if evaluation.images_without_predictions > 0 {
+        writeln!(
+            out,
+            "{} without a prediction: what is on them counts as missed",
+            plural(evaluation.images_without_predictions, "image")
+        )?;
+    }
+    let mut slices: Vec<Option<&str>> = Vec::new();
+    for figure in &evaluation.figures {
+        if !slices.contains(&figure.slice.as_deref()) {
+            slices.push(figure.slice.as_deref());
+        }
+    }
+    for slice in slices {
+        if let Some(slice) = slice {
+            writeln!(out, "\n== {slice}")?;
+        }
+        let figures: Vec<&Figure> = evaluation
+            .figures
+            .iter()
+            .filter(|figure| figure.slice.as_deref() == slice)
+            .collect();
+        print_overall(&mut out, &figures)?;
+        print_classes(&mut out, &figures)?;
+    }
+    Ok(())
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.4}"))
+}
+
+/// Figures over all classes, one a line.
+fn print_overall(out: &mut impl Write, figures: &[&Figure]) -> io::Result<()> {
+    let mut report = "";
+    for figure in figures.iter().filter(|figure| figure.class.is_none()) {
+        let of_boxes = figure.metric.starts_with("box_");
+        let heading = match (figure.report.as_str(), of_boxes) {
+            ("eval/miou", _) => "pixels",
+            (_, false) => "masks (COCO)",
+            (_, true) => "boxes (COCO)",
+        };
+        if heading != report {
+            writeln!(out, "\n{heading}")?;
+            report = heading;
+        }
+        let metric = figure.metric.trim_start_matches("box_");
+        writeln!(out, "  {metric:<16}{:>8}", number(figure.value))?;
+    }
+    Ok(())
+}
+
+/// Figures of classes, a class a line.
+fn print_classes(out: &mut impl Write, figures: &[&Figure]) -> io::Result<()> {
+    const COLUMNS: [(&str, &str); 5] = [
+        ("iou", "IoU"),
+        ("ap", "AP"),
+        ("ap50", "AP50"),
+        ("box_ap", "box AP"),
+        ("box_ap50", "box AP50"),
+    ];
+    let mut classes: Vec<&str> = Vec::new();
+    let mut values: BTreeMap<(&str, &str), Option<f64>> = BTreeMap::new();
+    for figure in figures {
+        let Some(class) = &figure.class else {
+            continue;
+        };
+        if !classes.contains(&class.as_str()) {
+            classes.push(class);
+        }
+        values.insert((class, &figure.metric), figure.value);
+    }
+    let longest = classes.iter().map(|class| class.chars().count()).max();
+    let width = longest.unwrap_or(0).max("class".len()) + 2;
+    write!(out, "\n{:<width$}", "class")?;
+    for (_, name) in COLUMNS {
+        write!(out, "{name:>10}")?;
+    }
+    writeln!(out)?;
+    for class in classes {
+        write!(out, "{class:<width$}")?;
+        for (metric, _) in COLUMNS {
+            let value = values.get(&(class, metric)).copied().flatten();
+            write!(out, "{:>10}", number(value))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Two heads side by side, on the same images.
+
+use std::collections::HashMap;
+
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+
+use super::request::EvalRequest;
+use super::run::{Evaluator, resolve};
+use crate::Result;
+use crate::names::ContentId;
+use crate::progress::Progress;
+use crate::schema::Table;
+use crate::sql::{Report, Sql};
+use crate::store::rows::{EvaluationRow, Row, decode};
+use crate::store::{Changes, Snapshot, Store};
+
+/// Which heads to compare, and how surely.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CompareRequest {
+    /// The first head, and what both are held against. Both are judged in the same classes: by default those of the
+    /// first.
+    pub first: EvalRequest,
+    /// Name or id of the other head.
+    pub other: String,
+    /// Bootstrap samples for mean IoU.
+    pub replicates: u32,
+    /// Bootstrap samples for average precision, each of which is a sorting of all detections.
+    pub ap_replicates: u32,
+    /// Seed of the samples.
+    pub seed: u32,
+}
+
+/// One figure of both heads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComparedFigure {
+    /// Its name.
+    pub metric: String,
+    /// Of the first head.
+    pub value: Option<f64>,
+    /// Of the other.
+    pub other_value: Option<f64>,
+    /// The first minus the other.
+    pub difference: Option<f64>,
+    /// Of the difference: 2.5 % of the samples are below.
+    pub ci_low: Option<f64>,
+    /// Of the difference: 2.5 % of the samples are above.
+    pub ci_high: Option<f64>,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Name of the first head.
+    pub head: String,
+    /// Name of the other.
+    pub other: String,
+    /// Data set they were held against.
+    pub dataset: String,
+    /// Class set they were judged in, with its version.
+    pub classes: String,
+    /// Images that were judged.
+    pub images: u64,
+    /// The figures.
+    pub figures: Vec<ComparedFigure>,
+}
+
+/// Compares two heads on the same images, with paired bootstrap intervals over images, and stores the differences in
+/// `evaluations`.
+///
+/// # Errors
+/// As [`super::evaluate`], for either head.
+pub async fn compare(
+    store: &Store,
+    snapshot: &Snapshot,
+    request: &CompareRequest,
+    progress: &dyn Progress,
+) -> Result<Comparison> {
+    let first = resolve(snapshot, &request.first).await?;
+    let classes = request.first.classes.clone();
+    let classes = classes.or_else(|| Some(first.head.class_set.clone()));
+    let of_other = EvalRequest {
+        head: request.other.clone(),
+        policy: None,
+        classes: classes.clone(),
+        ..request.first.clone()
+    };
+    let other = resolve(snapshot, &of_other).await?;
+    let judged = EvalRequest {
+        classes,
+        ..first.request
+    };
+    let mut evaluator = Evaluator {
+        sql: Sql::new(snapshot).await?,
+        request: &judged,
+    };
+    let counts = evaluator.choose_images(None).await?;
+    let others: HashMap<&str, String> = HashMap::from([
+        ("other", other.request.head),
+        ("other_policy", other.request.policy.unwrap_or_default()),
+        ("seed", request.seed.to_string()),
+    ]);
+    let samples = [
+        ("eval/compare_miou", request.replicates),
+        ("eval/compare_ap", request.ap_replicates),
+    ];
+    progress.start("reports", Some(samples.len() as u64));
+    let mut figures = Vec::new();
+    for (name, replicates) in samples {
+        let mut parameters = judged.parameters(&["head", "dataset", "split", "classes", "policy"]);
+        parameters.extend(others.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
+        parameters.insert("replicates".to_owned(), replicates.to_string());
+        let report = Report::named(name)?;
+        let mut rows = evaluator.sql.report(&report, &parameters).await?;
+        while let Some(batch) = rows.next().await? {
+            figures.extend(decode::<ComparedFigure>(Table::Evaluations, &batch)?);
+        }
+        progress.advance(1);
+    }
+    progress.finish();
+
+    let now = Utc::now();
+    let policy = serde_json::to_string(request)?;
+    let evaluation_id = ContentId::of_parts([policy.as_str(), &now.to_rfc3339()]);
+    let rows: Vec<EvaluationRow> = figures
+        .iter()
+        .map(|figure| EvaluationRow {
+            evaluation_id: evaluation_id.clone(),
+            report: "eval/compare".to_owned(),
+            head_id: first.head.head_id.clone(),
+            policy_id: first.policy.policy_id.clone(),
+            dataset: first.dataset.clone(),
+            slice: None,
+            class: None,
+            metric: format!("{}_difference", figure.metric),
+            value: figure.difference,
+            ci_low: figure.ci_low,
+            ci_high: figure.ci_high,
+            policy: policy.clone(),
+            store_version: i64::try_from(snapshot.version()).unwrap_or(i64::MAX),
+            created_at: now,
+        })
+        .collect();
+    let batch = &EvaluationRow::to_batch(&rows)?;
+    store
+        .commit("compare", |_| async move {
+            let mut changes = Changes::new();
+            changes.append(EvaluationRow::TABLE, batch.clone());
+            Ok(changes)
+        })
+        .await?;
+    Ok(Comparison {
+        head: first.head.head,
+        other: other.head.head,
+        dataset: first.dataset,
+        classes: other.classes,
+        images: u64::try_from(counts.images).unwrap_or(0),
+        figures,
+    })
+}

@@ -1,0 +1,16 @@
+//! Evaluation: predictions held against annotated objects, by the reports of `queries/eval`.
+//!
+//! ```text
+//! predictions + ground_truth --match_detections(), semantic_map()--> matches, pixel counts --SQL--> evaluations
+//! ```
+//!
+//! Which reports run and in which order stands here; what a figure means stands in the report.
+
+mod check;
+mod compare;
+mod request;
+mod run;
+
+pub use compare::{CompareRequest, ComparedFigure, Comparison, compare};
+pub use request::EvalRequest;
+pub use run::{Evaluation, Figure, evaluate, store_evaluation};

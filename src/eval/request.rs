@@ -1,0 +1,41 @@
+//! What to evaluate, and as parameters of reports.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+/// Whose predictions are held against what.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct EvalRequest {
+    /// Name or id of the head.
+    pub head: String,
+    /// Data set whose annotations count; none: the only one that has any.
+    pub dataset: Option<String>,
+    /// Images of this split only.
+    pub split: Option<String>,
+    /// Class set to judge in, where it is not the head's own: a coarser one, or one over the same labels.
+    pub classes: Option<String>,
+    /// Id of the annotation policy; none: the one annotated with last.
+    pub policy: Option<String>,
+    /// Which images: SQL over the columns of `images`.
+    pub condition: Option<String>,
+    /// An expression over the columns of `images`: figures for each of its values.
+    pub slice: Option<String>,
+}
+
+impl EvalRequest {
+    /// The parameters of reports that it gives a value to.
+    pub(super) fn parameters(&self, names: &[&str]) -> HashMap<String, String> {
+        let given = [
+            ("head", Some(&self.head)),
+            ("dataset", self.dataset.as_ref()),
+            ("split", self.split.as_ref()),
+            ("classes", self.classes.as_ref()),
+            ("policy", self.policy.as_ref()),
+        ];
+        let given = given.into_iter().filter(|(name, _)| names.contains(name));
+        given
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.clone())))
+            .collect()
+    }
+}

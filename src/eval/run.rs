@@ -1,0 +1,313 @@
+//! The evaluation: reports run in turn, their figures gathered and stored.
+
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+
+use super::check::{annotated_categories, choose_dataset, judged_classes};
+use super::request::EvalRequest;
+use crate::annotate::{StoredPolicy, policies_of};
+use crate::error::EvalError;
+use crate::head::find_head;
+use crate::names::ContentId;
+use crate::progress::Progress;
+use crate::schema::Table;
+use crate::sql::{Report, Sql};
+use crate::store::rows::{EvaluationRow, HeadRow, Row, decode};
+use crate::store::{Changes, Snapshot, Store};
+use crate::{Error, Result};
+
+/// One number.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figure {
+    /// Report it comes from: `eval/coco`.
+    pub report: String,
+    /// Value of the slicing expression; none: all images.
+    pub slice: Option<String>,
+    /// Class it is of; none: over all classes.
+    pub class: Option<String>,
+    /// Its name.
+    pub metric: String,
+    /// None where it is undefined.
+    pub value: Option<f64>,
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Its id.
+    pub evaluation_id: ContentId,
+    /// Name of the head.
+    pub head: String,
+    /// Its id.
+    pub head_id: ContentId,
+    /// The annotation policy.
+    pub policy_id: ContentId,
+    /// The same, in full.
+    pub policy: String,
+    /// Data set it was held against.
+    pub dataset: String,
+    /// Class set it was judged in, with its version.
+    pub classes: String,
+    /// Images that were judged.
+    pub images: u64,
+    /// Of those the ones without a prediction, kept or not: what is on them counts as missed.
+    pub images_without_predictions: u64,
+    /// Version of the store it was read at.
+    pub store_version: u64,
+    /// The figures, report by report.
+    pub figures: Vec<Figure>,
+    /// How the reports were asked, as JSON.
+    pub request: String,
+}
+
+/// A report that yields figures, and whether masks or boxes overlap in it.
+const FIGURES: [(&str, Option<&str>); 8] = [
+    ("eval/miou", None),
+    ("eval/iou_by_class", None),
+    ("eval/boundary_iou", None),
+    ("eval/coco", Some("mask")),
+    ("eval/coco_by_class", Some("mask")),
+    ("eval/calibration_error", Some("mask")),
+    ("eval/coco", Some("box")),
+    ("eval/coco_by_class", Some("box")),
+];
+
+/// Holds a head's predictions against annotated objects.
+///
+/// # Errors
+/// [`Error::Eval`] if there is nothing to hold against each other; [`crate::error::HeadError::NoSuchHead`];
+/// [`Error::DataFusion`] for a condition or slice that cannot be planned.
+pub async fn evaluate(
+    snapshot: &Snapshot,
+    request: &EvalRequest,
+    progress: &dyn Progress,
+) -> Result<Evaluation> {
+    let Resolved {
+        head,
+        policy,
+        dataset,
+        classes,
+        request,
+    } = resolve(snapshot, request).await?;
+    let mut evaluator = Evaluator {
+        sql: Sql::new(snapshot).await?,
+        request: &request,
+    };
+    let slices = evaluator.slices().await?;
+    progress.start("reports", Some((slices.len() * FIGURES.len()) as u64));
+    let mut figures = Vec::new();
+    let mut counts = ImageCounts::default();
+    for slice in &slices {
+        let found = evaluator.choose_images(slice.as_deref()).await?;
+        if slice.is_none() || request.slice.is_some() {
+            counts.images += found.images;
+            counts.without_predictions += found.without_predictions;
+        }
+        figures.extend(evaluator.figures(slice.as_deref(), progress).await?);
+    }
+    progress.finish();
+    let request = serde_json::to_string(&request)?;
+    let now = Utc::now();
+    let id = [
+        request.as_str(),
+        &now.to_rfc3339(),
+        &snapshot.version().to_string(),
+    ];
+    Ok(Evaluation {
+        evaluation_id: ContentId::of_parts(id),
+        head: head.head,
+        head_id: head.head_id,
+        policy_id: policy.policy_id,
+        policy: policy.policy,
+        dataset,
+        classes,
+        images: u64::try_from(counts.images).unwrap_or(0),
+        images_without_predictions: u64::try_from(counts.without_predictions).unwrap_or(0),
+        store_version: snapshot.version(),
+        figures,
+        request,
+    })
+}
+
+/// A request of which nothing is left to be looked up by name.
+pub(super) struct Resolved {
+    pub head: HeadRow,
+    pub policy: StoredPolicy,
+    pub dataset: String,
+    /// Class set it is judged in, with its version.
+    pub classes: String,
+    pub request: EvalRequest,
+}
+
+/// Finds what a request speaks of, and checks that it fits together.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Result<Resolved> {
+    let head = find_head(snapshot, &request.head).await?;
+    let annotated = annotated_categories(snapshot).await?;
+    let dataset = choose_dataset(request.dataset.as_deref(), &annotated)?;
+    let nothing = Default::default();
+    let categories = annotated.get(&dataset).unwrap_or(&nothing);
+    let judged = judged_classes(snapshot, &head, request, categories).await?;
+    let policies = policies_of(snapshot, &head.head_id).await?;
+    let asked = |id: &ContentId| match &request.policy {
+        Some(asked) => id.as_str().starts_with(asked.as_str()),
+        None => true,
+    };
+    let policy = policies.into_iter().find(|it| asked(&it.policy_id));
+    let policy = policy.ok_or_else(|| {
+        let under = request.policy.as_ref();
+        Error::Eval(EvalError::NoPredictions {
+            head: head.head.clone(),
+            under: under.map_or(String::new(), |id| format!(" under policy '{id}'")),
+        })
+    })?;
+    Ok(Resolved {
+        request: EvalRequest {
+            head: head.head_id.to_string(),
+            dataset: Some(dataset.clone()),
+            policy: Some(policy.policy_id.to_string()),
+            ..request.clone()
+        },
+        classes: format!("{}@{}", judged.name, judged.version),
+        head,
+        policy,
+        dataset,
+    })
+}
+
+/// Adds the figures of an evaluation to the table `evaluations`.
+///
+/// # Errors
+/// What the store says.
+pub async fn store_evaluation(store: &Store, evaluation: &Evaluation) -> Result<()> {
+    let created_at = Utc::now();
+    let rows: Vec<EvaluationRow> = evaluation
+        .figures
+        .iter()
+        .map(|figure| EvaluationRow {
+            evaluation_id: evaluation.evaluation_id.clone(),
+            report: figure.report.clone(),
+            head_id: evaluation.head_id.clone(),
+            policy_id: evaluation.policy_id.clone(),
+            dataset: evaluation.dataset.clone(),
+            slice: figure.slice.clone(),
+            class: figure.class.clone(),
+            metric: figure.metric.clone(),
+            value: figure.value,
+            ci_low: None,
+            ci_high: None,
+            policy: evaluation.request.clone(),
+            store_version: i64::try_from(evaluation.store_version).unwrap_or(i64::MAX),
+            created_at,
+        })
+        .collect();
+    let batch = EvaluationRow::to_batch(&rows)?;
+    let batch = &batch;
+    store
+        .commit("eval", |_| async move {
+            let mut changes = Changes::new();
+            changes.append(EvaluationRow::TABLE, batch.clone());
+            Ok(changes)
+        })
+        .await?;
+    Ok(())
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+pub(super) struct ImageCounts {
+    pub images: i64,
+    pub without_predictions: i64,
+}
+
+/// A session in which the images that are judged are known to the reports.
+pub(super) struct Evaluator<'a> {
+    pub sql: Sql,
+    pub request: &'a EvalRequest,
+}
+
+impl Evaluator<'_> {
+    /// Values of the slicing expression; no value alone where nothing is sliced.
+    async fn slices(&mut self) -> Result<Vec<Option<String>>> {
+        let Some(slice) = &self.request.slice else {
+            return Ok(vec![None]);
+        };
+        self.choose_images(None).await?;
+        let values = self
+            .sql
+            .values(Table::Images, slice, ("evaluated_images", "image_id"));
+        Ok(values.await?.into_iter().map(Some).collect())
+    }
+
+    /// Makes the images that are judged known to the reports.
+    pub async fn choose_images(&mut self, slice: Option<&str>) -> Result<ImageCounts> {
+        let report = Report::named("eval/evaluated_images")?;
+        let parameters = self.request.parameters(&["dataset", "split"]);
+        let sliced = match (&self.request.slice, slice) {
+            (Some(expression), Some(value)) => Some(format!(
+                "coalesce(CAST(({expression}) AS TEXT), 'NULL') = '{}'",
+                value.replace('\'', "''")
+            )),
+            _ => None,
+        };
+        let conditions: Vec<String> = self
+            .request
+            .condition
+            .iter()
+            .map(|condition| format!("({condition})"))
+            .chain(sliced)
+            .collect();
+        let condition = conditions.join(" AND ");
+        let condition =
+            (!conditions.is_empty()).then_some((Table::Images, "image_id", condition.as_str()));
+        self.sql.fix(&report, &parameters, condition).await?;
+        let parameters = self
+            .request
+            .parameters(&["head", "policy", "dataset", "split"]);
+        let report = Report::named("eval/image_counts")?;
+        let mut rows = self.sql.report(&report, &parameters).await?;
+        let mut counts = ImageCounts::default();
+        while let Some(batch) = rows.next().await? {
+            if let Some(found) = decode::<ImageCounts>(Table::Images, &batch)?.pop() {
+                counts = found;
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn figures(
+        &mut self,
+        slice: Option<&str>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Figure>> {
+        #[derive(Deserialize)]
+        struct Found {
+            class: Option<String>,
+            metric: String,
+            value: Option<f64>,
+        }
+        let names = ["head", "dataset", "split", "classes", "policy"];
+        let mut figures = Vec::new();
+        for (name, iou) in FIGURES {
+            let mut parameters = self.request.parameters(&names);
+            if let Some(iou) = iou {
+                parameters.insert("iou".to_owned(), iou.to_owned());
+            }
+            let report = Report::named(name)?;
+            let mut rows = self.sql.report(&report, &parameters).await?;
+            while let Some(batch) = rows.next().await? {
+                let found = decode::<Found>(Table::Evaluations, &batch)?;
+                figures.extend(found.into_iter().map(|it| Figure {
+                    report: name.to_owned(),
+                    slice: slice.map(str::to_owned),
+                    class: it.class,
+                    metric: it.metric,
+                    value: it.value,
+                }));
+            }
+            progress.advance(1);
+        }
+        Ok(figures)
+    }
+}

@@ -1,0 +1,111 @@
+//! A head at work: embeddings in, probabilities of the classes out.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::artifact::LoadedHead;
+use super::embeddings::EmbeddingColumn;
+use super::mil::{entropy, most_probable, softmax};
+use super::model::Head;
+
+/// Masks judged at once: enough to keep the arithmetic busy.
+const CHUNK: usize = 4096;
+
+/// A head that is ready to judge masks, on the CPU.
+#[derive(Debug)]
+pub struct MaskJudge {
+    loaded: LoadedHead,
+    head: Head,
+}
+
+/// Probabilities of some masks.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// `[masks, classes]`, row-major.
+    pub scores: Vec<f32>,
+    /// Of all classes' probabilities, nats, one a mask.
+    pub entropy: Vec<f32>,
+    /// Number of classes.
+    pub classes: usize,
+    /// Which embeddings are null; what stands for these above says nothing.
+    pub nulls: Option<NullBuffer>,
+}
+
+impl MaskJudge {
+    /// Makes a head ready.
+    pub fn new(loaded: LoadedHead) -> Self {
+        let head = loaded.weights.on(&Device::flex());
+        Self { loaded, head }
+    }
+
+    /// The head.
+    pub fn head(&self) -> &LoadedHead {
+        &self.loaded
+    }
+
+    /// Judges a column of embeddings.
+    ///
+    /// # Errors
+    /// What is wrong with the column, in words.
+    pub fn judge(&self, column: &ArrayRef) -> Result<Judged, String> {
+        let spec = &self.loaded.spec.head;
+        let (none, classes) = (spec.has_none_class(), spec.classes.len());
+        let expected = format!("an embedding of {} numbers", spec.embedding_dim);
+        let list: Option<&FixedSizeListArray> = column.as_fixed_size_list_opt();
+        let nulls = list.and_then(|list| list.nulls().cloned());
+        // A null list has values all the same; what they say is hidden again below.
+        let list = list.map(|list| {
+            let values = list.values().clone();
+            let item = match list.data_type() {
+                DataType::FixedSizeList(item, _) => item.clone(),
+                _ => Arc::new(Field::new("item", values.data_type().clone(), true)),
+            };
+            FixedSizeListArray::new(item, list.value_length(), values, None)
+        });
+        let list: ArrayRef = Arc::new(
+            list.ok_or_else(|| format!("expected {expected}, found {}", column.data_type()))?,
+        );
+        let (values, dim) = EmbeddingColumn::of(&list)
+            .ok_or_else(|| format!("expected {expected}, found {}", list.data_type()))?;
+        if dim != spec.embedding_dim {
+            return Err(format!("expected {expected}, found one of {dim}"));
+        }
+        let mut judged = Judged {
+            scores: Vec::with_capacity(list.len() * classes),
+            entropy: Vec::with_capacity(list.len()),
+            classes,
+            nulls,
+        };
+        let device = Device::flex();
+        for first in (0..list.len()).step_by(CHUNK) {
+            let count = CHUNK.min(list.len() - first);
+            let data = TensorData::new(values.to_f32(first * dim, count * dim), [count, dim]);
+            let logits = self.head.forward(Tensor::<2>::from_data(data, &device));
+            let logits = logits
+                .into_data()
+                .try_to_vec::<f32>()
+                .map_err(|err| format!("{err:?}"))?;
+            for row in logits.chunks_exact(classes) {
+                let probabilities = softmax(row.iter().map(|x| f64::from(*x)).collect(), none);
+                judged.entropy.push(entropy(&probabilities) as f32);
+                let own = probabilities.iter().take(classes);
+                judged.scores.extend(own.map(|p| *p as f32));
+            }
+        }
+        Ok(judged)
+    }
+}
+
+impl Judged {
+    /// Of each mask the most probable class, of equally probable ones the first, and its probability.
+    pub fn best(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
+        self.scores.chunks_exact(self.classes.max(1)).map(|row| {
+            let class = most_probable(row.iter().map(|p| f64::from(*p))).unwrap_or(0);
+            (class, row.get(class).copied().unwrap_or(f32::NAN))
+        })
+    }
+}

@@ -1,0 +1,499 @@
+//! COCO results: a list of detections comes in as a head without weights, its masks and its predictions.
+//!
+//! Boxes and areas are those that pycocotools' `loadRes` gives them: if the first detection has a box, boxes and their
+//! areas count; else those of the masks.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field};
+use chrono::{DateTime, Utc};
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::classes::ClassSet;
+use crate::coco::{Detection, Segmentation};
+use crate::geometry::{Rle, Size};
+use crate::head::{HeadSpec, StoredSpec, TrainOptions};
+use crate::names::{ContentId, check_name, hex};
+use crate::progress::Progress;
+use crate::schema::Table;
+use crate::store::rows::{
+    ExtractionRow, ExtractorRow, FailureRow, HeadRow, MaskRow, PredictionRow, Row, collect, decode,
+    masks_to_batch, unrecorded_failures,
+};
+use crate::store::{Changes, Snapshot, Store};
+use crate::{Error, Result};
+
+/// Masks that are committed together.
+const COMMIT_MASKS: usize = 8192;
+
+/// What to import.
+#[derive(Debug, Clone)]
+pub struct ImportRequest {
+    /// The results file: a JSON list of detections.
+    pub file: PathBuf,
+    /// Name that the predictions get as a head.
+    pub head: String,
+    /// Data set whose image ids it uses.
+    pub dataset: String,
+    /// Class set whose ids are its category ids: NAME or NAME@VERSION; none: the one named like the data set.
+    pub classes: Option<String>,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ImportSummary {
+    /// Name of the head.
+    pub head: String,
+    /// Its id.
+    pub head_id: Option<ContentId>,
+    /// Images whose detections were added.
+    pub images: u64,
+    /// Detections added.
+    pub detections: u64,
+    /// Images whose detections were there already.
+    pub done: u64,
+    /// Detections that could not be used; each has a row in `failures`.
+    pub failed: u64,
+}
+
+/// An image of the data set.
+#[derive(Debug, Deserialize)]
+struct ImageIds {
+    image_id: ContentId,
+    external_id: Option<i64>,
+    width: i32,
+    height: i32,
+}
+
+/// A detection that found its place.
+struct Placed {
+    class: usize,
+    score: f64,
+    rle: Rle,
+    bbox: [f64; 4],
+}
+
+/// All detections, by image.
+struct Plan {
+    images: BTreeMap<ContentId, Vec<Placed>>,
+    failures: Vec<FailureRow>,
+    /// Whether boxes count, not masks.
+    boxes: bool,
+}
+
+/// Imports detections. Run again, it adds nothing; stopped halfway, it goes on.
+///
+/// # Errors
+/// [`Error::File`], [`Error::Content`] if the file is no list of detections; [`crate::error::HeadError::NoSuchClassSet`];
+/// what the store says. A bad detection is recorded in `failures` instead.
+pub async fn import_coco_results(
+    store: &Store,
+    request: &ImportRequest,
+    progress: &dyn Progress,
+) -> Result<ImportSummary> {
+    check_name("head", &request.head)?;
+    let snapshot = store.snapshot().await?;
+    let set_name = request.classes.as_ref().unwrap_or(&request.dataset);
+    let class_set = ClassSet::load(&snapshot, set_name).await?;
+    let images = images_of(&snapshot, &request.dataset).await?;
+    let (file, dataset) = (request.file.clone(), request.dataset.clone());
+    let set = class_set.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let bytes = std::fs::read(&file).map_err(Error::file("read", &file))?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        Ok::<_, Error>((plan(&file, &bytes, &dataset, &images, &set)?, sha256))
+    });
+    let (plan, sha256) = read.await.map_err(|source| Error::Worker {
+        task: "reading the results",
+        source,
+    })??;
+
+    let rows = Rows::new(request, &class_set, &plan, sha256, &snapshot)?;
+    let mut summary = ImportSummary {
+        head: request.head.clone(),
+        head_id: Some(rows.head.head_id.clone()),
+        failed: plan.failures.len() as u64,
+        ..ImportSummary::default()
+    };
+    progress.start("images", Some(plan.images.len() as u64));
+    let done = images_done(&snapshot, &rows.extractor.extractor_id).await?;
+    let mut waiting: Vec<(&ContentId, &Vec<Placed>)> = Vec::new();
+    let mut masks = 0;
+    for (image, detections) in &plan.images {
+        progress.advance(1);
+        if done.contains(image) {
+            summary.done += 1;
+            continue;
+        }
+        summary.images += 1;
+        summary.detections += detections.len() as u64;
+        masks += detections.len();
+        waiting.push((image, detections));
+        if masks >= COMMIT_MASKS {
+            rows.commit(store, &waiting, &[]).await?;
+            waiting.clear();
+            masks = 0;
+        }
+    }
+    rows.commit(store, &waiting, &plan.failures).await?;
+    progress.finish();
+    Ok(summary)
+}
+
+async fn images_of(snapshot: &Snapshot, dataset: &str) -> Result<HashMap<i64, ImageIds>> {
+    let scan = snapshot.scan(Table::Images).await?;
+    let scan = scan.project(&["image_id", "external_id", "width", "height"])?;
+    let mut rows = scan
+        .filter(col("dataset").eq(lit(dataset)))
+        .stream()
+        .await?;
+    let mut images = HashMap::new();
+    while let Some(batch) = rows.next().await {
+        for row in decode::<ImageIds>(Table::Images, &batch?)? {
+            if let Some(id) = row.external_id {
+                images.insert(id, row);
+            }
+        }
+    }
+    Ok(images)
+}
+
+async fn images_done(snapshot: &Snapshot, extractor: &ContentId) -> Result<HashSet<ContentId>> {
+    let scan = snapshot.scan(Table::Extractions).await?;
+    let of_extractor = col("extractor_id").eq(lit(extractor.as_str()));
+    let rows: Vec<ExtractionRow> = collect(scan.filter(of_extractor)).await?;
+    Ok(rows.into_iter().map(|row| row.image_id).collect())
+}
+
+/// Finds each detection's image and class, and its mask.
+fn plan(
+    file: &Path,
+    bytes: &[u8],
+    dataset: &str,
+    images: &HashMap<i64, ImageIds>,
+    set: &ClassSet,
+) -> Result<Plan> {
+    let bad = |reason: String| Error::Content {
+        path: file.to_owned(),
+        place: String::new(),
+        reason: format!("not a list of COCO results: {reason}"),
+    };
+    let text = std::str::from_utf8(bytes).map_err(|err| bad(err.to_string()))?;
+    let list: Vec<&RawValue> = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|err| bad(err.to_string()))?;
+    let ids = set.classes.iter().enumerate();
+    let classes: HashMap<i64, usize> = ids
+        .filter_map(|(at, class)| Some((class.external_id?, at)))
+        .collect();
+    if classes.is_empty() {
+        return Err(bad(format!(
+            "class set '{}' has no category ids to read it by; name another with --classes",
+            set.name
+        )));
+    }
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let mut found = Plan {
+        images: BTreeMap::new(),
+        failures: Vec::new(),
+        boxes: false,
+    };
+    for (position, raw) in list.iter().enumerate() {
+        let placed = serde_json::from_str::<Detection>(raw.get())
+            .map_err(|err| Error::Annotation {
+                reason: format!("not as COCO has it: {err}"),
+            })
+            .and_then(|detection| {
+                if position == 0 {
+                    found.boxes = !detection.bbox.is_empty();
+                }
+                place(detection, images, &classes, found.boxes)
+            });
+        match placed {
+            Ok((image, placed)) => found.images.entry(image).or_default().push(placed),
+            Err(err) => {
+                let item = format!("{name}: [{position}]");
+                let row = FailureRow::of_error("import", Some(dataset), &item, &err);
+                found.failures.push(row);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn place(
+    detection: Detection,
+    images: &HashMap<i64, ImageIds>,
+    classes: &HashMap<i64, usize>,
+    boxes: bool,
+) -> Result<(ContentId, Placed)> {
+    let bad = |reason: String| Error::Annotation { reason };
+    let image = images.get(&detection.image_id);
+    let image = image.ok_or_else(|| {
+        bad(format!(
+            "no image of the data set has its image_id, {}",
+            detection.image_id
+        ))
+    })?;
+    let class = classes.get(&detection.category_id).copied();
+    let class = class.ok_or_else(|| {
+        bad(format!(
+            "no class has its category_id, {}",
+            detection.category_id
+        ))
+    })?;
+    if !detection.score.is_finite() {
+        return Err(bad(format!("its score is {}", detection.score)));
+    }
+    let size = Size {
+        height: image.height.unsigned_abs(),
+        width: image.width.unsigned_abs(),
+    };
+    let given = match detection.bbox[..] {
+        [] => None,
+        [x, y, width, height] if width >= 0.0 && height >= 0.0 => Some([x, y, width, height]),
+        _ => {
+            return Err(bad(format!(
+                "bbox {:?} is no x, y, width, height",
+                detection.bbox
+            )));
+        }
+    };
+    let mask = detection.segmentation.to_rle(size)?;
+    let rle = match (mask, given) {
+        (Some(mask), _) => mask,
+        (None, Some([x, y, width, height])) => {
+            let (right, bottom) = (x + width, y + height);
+            let outline = vec![x, y, x, bottom, right, bottom, right, y];
+            let mask = Segmentation::Polygons(vec![outline]).to_rle(size)?;
+            mask.map_or_else(|| Rle::empty(size), Ok)?
+        }
+        (None, None) => {
+            return Err(bad("it has neither a segmentation nor a bbox".to_owned()));
+        }
+    };
+    let bbox = match given.filter(|_| boxes) {
+        Some(bbox) => bbox,
+        None => rle.bbox().to_xywh(),
+    };
+    let placed = Placed {
+        class,
+        score: detection.score,
+        rle,
+        bbox,
+    };
+    Ok((image.image_id.clone(), placed))
+}
+
+/// The rows that an import adds.
+struct Rows {
+    extractor: ExtractorRow,
+    head: HeadRow,
+    policy: String,
+    policy_id: ContentId,
+    classes: Vec<String>,
+    now: DateTime<Utc>,
+}
+
+impl Rows {
+    fn new(
+        request: &ImportRequest,
+        set: &ClassSet,
+        plan: &Plan,
+        sha256: String,
+        snapshot: &Snapshot,
+    ) -> Result<Self> {
+        let name = request.file.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        let model_type = match plan.boxes {
+            true => "imported boxes",
+            false => "imported masks",
+        };
+        let options = serde_json::json!({
+            "dataset": request.dataset, "format": "coco-results", "head": request.head,
+        })
+        .to_string();
+        let (now, version) = (Utc::now(), env!("CARGO_PKG_VERSION").to_owned());
+        let dim = snapshot.store().options().embedding.dim;
+        let extractor = ExtractorRow {
+            extractor_id: ContentId::of_parts([model_type, &sha256, &options]),
+            model_type: model_type.to_owned(),
+            checkpoint: name.clone(),
+            checkpoint_sha256: sha256,
+            embedding_dim: i32::try_from(dim).unwrap_or(i32::MAX),
+            options,
+            grainstore_version: version.clone(),
+            created_at: now,
+        };
+        let spec = serde_json::to_string(&StoredSpec {
+            head: HeadSpec {
+                hidden: Vec::new(),
+                ..HeadSpec::new(0, set.class_names())
+            },
+            options: TrainOptions::default(),
+            skipped: Default::default(),
+        })?;
+        let detections = plan.images.values().map(Vec::len).sum::<usize>();
+        let head = HeadRow {
+            head_id: ContentId::of_parts([
+                request.head.as_str(),
+                extractor.extractor_id.as_str(),
+                &set.name,
+                &set.version.to_string(),
+            ]),
+            head: request.head.clone(),
+            extractor_id: extractor.extractor_id.clone(),
+            class_set: set.name.clone(),
+            class_set_version: set.version,
+            spec,
+            weights: Vec::new(),
+            query: format!("imported from '{name}'"),
+            store_version: i64::try_from(snapshot.version()).unwrap_or(i64::MAX),
+            seed: 0,
+            parent_head_id: None,
+            teacher_head_id: None,
+            curves: "[]".to_owned(),
+            images_read: i64::try_from(plan.images.len()).unwrap_or(i64::MAX),
+            rows_read: i64::try_from(detections).unwrap_or(i64::MAX),
+            seconds: 0.0,
+            device: "none".to_owned(),
+            grainstore_version: version,
+            created_at: now,
+        };
+        let policy = serde_json::json!({ "imported": name }).to_string();
+        Ok(Self {
+            extractor,
+            head,
+            policy_id: ContentId::of_bytes(policy.as_bytes()),
+            policy,
+            classes: set.class_names(),
+            now,
+        })
+    }
+
+    async fn commit(
+        &self,
+        store: &Store,
+        images: &[(&ContentId, &Vec<Placed>)],
+        failures: &[FailureRow],
+    ) -> Result<()> {
+        store
+            .commit("import coco-results", |snapshot| async move {
+                let done = images_done(&snapshot, &self.extractor.extractor_id).await?;
+                let new: Vec<_> = images
+                    .iter()
+                    .filter(|(id, _)| !done.contains(*id))
+                    .collect();
+                let mut changes = Changes::new();
+                let of_head = col("head_id").eq(lit(self.head.head_id.as_str()));
+                let known = snapshot.scan(Table::Heads).await?.project(&["head_id"])?;
+                if known
+                    .filter(of_head)
+                    .collect()
+                    .await?
+                    .iter()
+                    .all(|it| it.num_rows() == 0)
+                {
+                    changes.append(
+                        ExtractorRow::TABLE,
+                        ExtractorRow::to_batch(std::slice::from_ref(&self.extractor))?,
+                    );
+                    let head = HeadRow::to_batch(std::slice::from_ref(&self.head))?;
+                    changes.append(HeadRow::TABLE, head);
+                }
+                let (mut extractions, mut predictions) = (Vec::new(), Vec::new());
+                for (image, detections) in &new {
+                    extractions.push(ExtractionRow {
+                        extractor_id: self.extractor.extractor_id.clone(),
+                        image_id: (*image).clone(),
+                        masks: i32::try_from(detections.len()).unwrap_or(i32::MAX),
+                        seconds: 0.0,
+                        extracted_at: self.now,
+                    });
+                    let placed = detections.iter().zip(0..);
+                    predictions.extend(placed.map(|(it, at)| self.prediction(image, it, at)));
+                }
+                let dim = store.options().embedding.dim as usize;
+                for part in new.chunks(256) {
+                    changes.append(Table::Masks, self.masks(store, part, dim)?);
+                }
+                changes.append(ExtractionRow::TABLE, ExtractionRow::to_batch(&extractions)?);
+                changes.append(PredictionRow::TABLE, PredictionRow::to_batch(&predictions)?);
+                let failures = unrecorded_failures(&snapshot, failures).await?;
+                changes.append(FailureRow::TABLE, FailureRow::to_batch(&failures)?);
+                Ok(changes)
+            })
+            .await?;
+        Ok(())
+    }
+
+    fn masks(
+        &self,
+        store: &Store,
+        images: &[&(&ContentId, &Vec<Placed>)],
+        dim: usize,
+    ) -> Result<RecordBatch> {
+        let (mut rows, mut boxes) = (Vec::new(), Vec::new());
+        for (image, detections) in images {
+            for (it, mask_index) in detections.iter().zip(0..) {
+                let [x, y, width, height] = it.bbox;
+                let size = it.rle.size();
+                boxes.push(it.bbox);
+                rows.push(MaskRow {
+                    extractor_id: self.extractor.extractor_id.clone(),
+                    image_id: (*image).clone(),
+                    mask_index,
+                    rle: it.rle.clone(),
+                    predicted_iou: 0.0,
+                    stability_score: 0.0,
+                    point: [x + width / 2.0, y + height / 2.0],
+                    crop_box: [0.0, 0.0, f64::from(size.width), f64::from(size.height)],
+                    mask_output: 0,
+                    embedding: vec![0.0; dim],
+                });
+            }
+        }
+        let batch = masks_to_batch(&rows, store.options().embedding)?;
+        // The boxes are those given, not those of the masks.
+        let values: Float64Array = boxes.into_iter().flatten().map(Some).collect();
+        let item = Arc::new(Field::new("item", DataType::Float64, true));
+        let boxes: ArrayRef = Arc::new(FixedSizeListArray::try_new(
+            item,
+            4,
+            Arc::new(values),
+            None,
+        )?);
+        let schema = batch.schema();
+        let columns = schema.fields().iter().zip(batch.columns());
+        let columns = columns.map(|(field, column)| match field.name().as_str() {
+            "bbox" => boxes.clone(),
+            _ => column.clone(),
+        });
+        Ok(RecordBatch::try_new(schema.clone(), columns.collect())?)
+    }
+
+    fn prediction(&self, image: &ContentId, it: &Placed, mask_index: i32) -> PredictionRow {
+        PredictionRow {
+            head_id: self.head.head_id.clone(),
+            policy_id: self.policy_id.clone(),
+            image_id: image.clone(),
+            extractor_id: self.extractor.extractor_id.clone(),
+            mask_index,
+            class_index: i32::try_from(it.class).unwrap_or(i32::MAX),
+            class: self.classes.get(it.class).cloned().unwrap_or_default(),
+            score: it.score,
+            entropy: 0.0,
+            kept: true,
+            dropped: None,
+            suppressed_by: None,
+            policy: self.policy.clone(),
+            created_at: self.now,
+        }
+    }
+}

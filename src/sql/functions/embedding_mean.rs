@@ -1,0 +1,160 @@
+//! `embedding_mean(embedding)`: aggregate; the mean of a group's embeddings, number by number.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, ListArray,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
+};
+
+use super::embedding_column::{EmbeddingColumn, is_embedding};
+use super::rle_column::named;
+use super::rle_function::wrong_arguments;
+
+type Result<T, E = DataFusionError> = std::result::Result<T, E>;
+
+const NAME: &str = "embedding_mean";
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        DocSection::default(),
+        "The mean of a group's embeddings, number by number, in 32 bits; null for a group without any.",
+        "embedding_mean(embedding)",
+    )
+    .with_argument("embedding", "masks.embedding.")
+    .build()
+});
+
+pub(super) fn function() -> AggregateUDF {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    EmbeddingMean { signature }.into()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct EmbeddingMean {
+    signature: Signature,
+}
+
+fn item(data_type: DataType) -> FieldRef {
+    Arc::new(Field::new("item", data_type, true))
+}
+
+impl AggregateUDFImpl for EmbeddingMean {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(given.to_vec())
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        match given {
+            [embedding @ DataType::FixedSizeList(_, dim)] if is_embedding(embedding) => {
+                Ok(DataType::FixedSizeList(item(DataType::Float32), *dim))
+            }
+            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
+        }
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let dim = match args.return_field.data_type() {
+            DataType::FixedSizeList(_, dim) => usize::try_from(*dim).unwrap_or(0),
+            _ => 0,
+        };
+        Ok(Box::new(Mean {
+            sums: vec![0.0; dim],
+            count: 0,
+        }))
+    }
+
+    fn state_fields(&self, _args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let sums = DataType::List(item(DataType::Float64));
+        Ok(vec![
+            Arc::new(Field::new("sums", sums, true)),
+            Arc::new(Field::new("count", DataType::Int64, true)),
+        ])
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&DOCUMENTATION)
+    }
+}
+
+#[derive(Debug)]
+struct Mean {
+    sums: Vec<f64>,
+    count: i64,
+}
+
+impl Accumulator for Mean {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let Some(values) = values.first() else {
+            return Ok(());
+        };
+        let column = EmbeddingColumn::new(values).map_err(|err| named(NAME, err))?;
+        for embedding in (0..values.len()).filter_map(|row| column.get(row)) {
+            for (sum, number) in self.sums.iter_mut().zip(embedding) {
+                *sum += f64::from(*number);
+            }
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let [sums, counts] = states else {
+            return Ok(());
+        };
+        let counts = counts.as_primitive::<Int64Type>();
+        for (row, other) in sums.as_list::<i32>().iter().enumerate() {
+            let Some(other) = other else {
+                continue;
+            };
+            let other = other.as_primitive::<Float64Type>();
+            for (sum, number) in self.sums.iter_mut().zip(other.values()) {
+                *sum += number;
+            }
+            self.count += counts.value(row);
+        }
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let sums = Arc::new(Float64Array::from(self.sums.clone()));
+        let offsets = OffsetBuffer::from_lengths([self.sums.len()]);
+        let list = ListArray::try_new(item(DataType::Float64), offsets, sums, None)?;
+        Ok(vec![
+            ScalarValue::List(Arc::new(list)),
+            ScalarValue::Int64(Some(self.count)),
+        ])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let dim = i32::try_from(self.sums.len()).unwrap_or(0);
+        let item = item(DataType::Float32);
+        if self.count == 0 {
+            let none = FixedSizeListArray::new_null(item, dim, 1);
+            return Ok(ScalarValue::FixedSizeList(Arc::new(none)));
+        }
+        let means = self.sums.iter().map(|sum| (sum / self.count as f64) as f32);
+        let means = Arc::new(Float32Array::from_iter_values(means));
+        let list = FixedSizeListArray::try_new(item, dim, means, None)?;
+        Ok(ScalarValue::FixedSizeList(Arc::new(list)))
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.sums.len() * size_of::<f64>()
+    }
+}

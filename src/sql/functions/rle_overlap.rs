@@ -1,0 +1,154 @@
+//! `rle_overlap(mask)`: aggregate; every pixel that more than one mask of the group has, as a mask.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
+};
+
+use super::rle_column::{RleBuilder, RleColumn, error_in_row, is_rle, named, rle_type};
+use super::rle_function::wrong_arguments;
+use crate::geometry::Rle;
+
+type Result<T, E = DataFusionError> = std::result::Result<T, E>;
+
+const NAME: &str = "rle_overlap";
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        DocSection::default(),
+        "Every pixel that more than one mask of the group has, as a mask; null for a group without masks.",
+        "rle_overlap(mask)",
+    )
+    .with_argument("mask", "A mask; all of a group are of one size.")
+    .build()
+});
+
+pub(super) fn function() -> AggregateUDF {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    RleOverlap { signature }.into()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct RleOverlap {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for RleOverlap {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(given.to_vec())
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        match given {
+            [mask] if is_rle(mask) || mask == &DataType::Null => Ok(rle_type()),
+            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
+        }
+    }
+
+    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(Overlap::default()))
+    }
+
+    fn state_fields(&self, _args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let field = |name| Arc::new(Field::new(name, rle_type(), true));
+        Ok(vec![field("once"), field("twice")])
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&DOCUMENTATION)
+    }
+}
+
+/// Pixels that one mask or more have, and those that two or more have; none before the first mask.
+#[derive(Debug, Default)]
+struct Overlap {
+    found: Option<[Rle; 2]>,
+}
+
+impl Overlap {
+    fn add(&mut self, once: Rle, twice: Rle) -> crate::Result<()> {
+        self.found = Some(match self.found.take() {
+            None => [once, twice],
+            Some([had_once, had_twice]) => {
+                let both = had_once.intersection(&once)?;
+                [
+                    had_once.union(&once)?,
+                    had_twice.union(&twice)?.union(&both)?,
+                ]
+            }
+        });
+        Ok(())
+    }
+
+    fn update(&mut self, masks: &ArrayRef) -> Result<()> {
+        let column = RleColumn::new(masks)?;
+        for row in 0..masks.len() {
+            if let Some(mask) = column.get(row)? {
+                let none = Rle::empty(mask.size()).map_err(|err| error_in_row(row, &err))?;
+                self.add(mask, none)
+                    .map_err(|err| error_in_row(row, &err))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, once: &ArrayRef, twice: &ArrayRef) -> Result<()> {
+        let (first, second) = (RleColumn::new(once)?, RleColumn::new(twice)?);
+        for row in 0..once.len() {
+            if let (Some(once), Some(twice)) = (first.get(row)?, second.get(row)?) {
+                self.add(once, twice)
+                    .map_err(|err| error_in_row(row, &err))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn scalar(&self, at: usize) -> Result<ScalarValue> {
+        let mut result = RleBuilder::with_capacity(1);
+        result.append(self.found.as_ref().map(|found| &found[at]));
+        ScalarValue::try_from_array(&result.finish(), 0)
+    }
+}
+
+impl Accumulator for Overlap {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        match values {
+            [masks, ..] => self.update(masks).map_err(|err| named(NAME, err)),
+            [] => Ok(()),
+        }
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        match states {
+            [once, twice, ..] => self.merge(once, twice).map_err(|err| named(NAME, err)),
+            _ => Ok(()),
+        }
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.scalar(0)?, self.scalar(1)?])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.scalar(1)
+    }
+
+    fn size(&self) -> usize {
+        let masks = self.found.iter().flatten();
+        size_of_val(self) + masks.map(|mask| mask.runs().len()).sum::<usize>() * size_of::<u32>()
+    }
+}

@@ -1,0 +1,32 @@
+//! Rows of `evaluations`.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+use crate::names::ContentId;
+use crate::schema::Table;
+
+/// One figure of an evaluation; see `schemas/9_evaluations.sql`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the DDL documents the columns, once
+pub struct EvaluationRow {
+    pub evaluation_id: ContentId,
+    pub report: String,
+    pub head_id: ContentId,
+    pub policy_id: ContentId,
+    pub dataset: String,
+    pub slice: Option<String>,
+    pub class: Option<String>,
+    pub metric: String,
+    pub value: Option<f64>,
+    pub ci_low: Option<f64>,
+    pub ci_high: Option<f64>,
+    pub policy: String,
+    pub store_version: i64,
+    pub created_at: DateTime<Utc>,
+}
+
+impl Row for EvaluationRow {
+    const TABLE: Table = Table::Evaluations;
+}

@@ -1,0 +1,32 @@
+//! Rows of `predictions`.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+use crate::names::ContentId;
+use crate::schema::Table;
+
+/// One mask as a head judged it; see `schemas/7_predictions.sql`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the DDL documents the columns, once
+pub struct PredictionRow {
+    pub head_id: ContentId,
+    pub policy_id: ContentId,
+    pub image_id: ContentId,
+    pub extractor_id: ContentId,
+    pub mask_index: i32,
+    pub class_index: i32,
+    pub class: String,
+    pub score: f64,
+    pub entropy: f32,
+    pub kept: bool,
+    pub dropped: Option<String>,
+    pub suppressed_by: Option<i32>,
+    pub policy: String,
+    pub created_at: DateTime<Utc>,
+}
+
+impl Row for PredictionRow {
+    const TABLE: Table = Table::Predictions;
+}

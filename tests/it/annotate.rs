@@ -1,0 +1,256 @@
+//! Annotation of made-up masks: what is kept, that nothing is doubled, and that scores need no second pass.
+
+use std::collections::BTreeMap;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Float32Type, Int32Type};
+use grainstore::annotate::{AnnotateRequest, NmsScope, Policy, annotate, policies_of, rethreshold};
+use grainstore::head::find_head;
+use grainstore::progress::NoProgress;
+use grainstore::store::rows::PredictionRow;
+
+use crate::made_store::{Made, made};
+use crate::support::rows;
+
+async fn trained() -> Made {
+    let made = made().await;
+    made.add_classes(&["cat", "dog"], 16, 0).await;
+    let set = made
+        .classes("pets", &[("cat", &["cat"]), ("dog", &["dog"])])
+        .await;
+    let request = made.request("pets", set).await;
+    made.train(request).await.unwrap();
+    made
+}
+
+fn request(policy: Policy) -> AnnotateRequest {
+    AnnotateRequest {
+        head: "pets".to_owned(),
+        condition: None,
+        policy,
+    }
+}
+
+async fn predictions(made: &Made) -> Vec<PredictionRow> {
+    rows(&made.store.snapshot().await.unwrap()).await
+}
+
+/// Rows without what differs from run to run, in an order of their own.
+fn plain(mut rows: Vec<PredictionRow>) -> Vec<PredictionRow> {
+    for row in &mut rows {
+        row.created_at = crate::support::instant(0);
+    }
+    rows.sort_by(|a, b| (&a.image_id, a.mask_index).cmp(&(&b.image_id, b.mask_index)));
+    rows
+}
+
+#[tokio::test]
+async fn every_mask_is_judged_once() {
+    let made = trained().await;
+    let few = AnnotateRequest {
+        condition: Some("external_id < 5".to_owned()),
+        ..request(Policy::default())
+    };
+    let first = annotate(&made.store, &few, &NoProgress).await.unwrap();
+    assert_eq!((first.images, first.done), (5, 0));
+    let all = request(Policy::default());
+    // Two at once: what one writes, the other leaves.
+    let (a, b) = tokio::join!(
+        annotate(&made.store, &all, &NoProgress),
+        annotate(&made.store, &all, &NoProgress)
+    );
+    let (a, b) = (a.unwrap(), b.unwrap());
+    assert_eq!(a.images + b.images, 27, "{a:?} {b:?}");
+    let again = annotate(&made.store, &all, &NoProgress).await.unwrap();
+    assert_eq!((again.images, again.masks, again.done), (0, 0, 32));
+
+    let found = predictions(&made).await;
+    let sql = "SELECT image_id, mask_index, predict('pets', embedding) AS p FROM masks";
+    let mut expected = BTreeMap::new();
+    for batch in made.query(sql).await.unwrap() {
+        let images = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8);
+        let images = images.unwrap();
+        let masks = batch.column(1).as_primitive::<Int32Type>();
+        let judged = batch.column(2).as_struct();
+        let classes = judged.column(0).as_string::<i32>();
+        let scores = judged.column(1).as_primitive::<Float32Type>();
+        for row in 0..batch.num_rows() {
+            let key = (
+                images.as_string::<i32>().value(row).to_owned(),
+                masks.value(row),
+            );
+            expected.insert(
+                key,
+                (classes.value(row).to_owned(), f64::from(scores.value(row))),
+            );
+        }
+    }
+    assert_eq!(found.len(), expected.len());
+    let mut kept = BTreeMap::new();
+    for row in &found {
+        let (class, score) = &expected[&(row.image_id.to_string(), row.mask_index)];
+        assert_eq!((&row.class, row.score), (class, *score));
+        match (row.kept, row.dropped.as_deref()) {
+            (true, None) => {
+                assert!(row.score >= 0.7);
+                *kept.entry((&row.image_id, &row.class)).or_insert(0) += 1;
+            }
+            (false, Some("score")) => assert!(row.score < 0.7),
+            (false, Some("suppressed")) => {
+                let by = found.iter().find(|other| {
+                    other.image_id == row.image_id && Some(other.mask_index) == row.suppressed_by
+                });
+                let by = by.unwrap();
+                assert!(by.kept && by.score >= row.score && by.class == row.class);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // All masks of an image are the same pixel: one of a class is left.
+    assert!(!kept.is_empty() && kept.values().all(|count| *count == 1));
+}
+
+#[tokio::test]
+async fn another_policy_needs_no_second_pass() {
+    let policy = Policy {
+        score_threshold: 0.3,
+        nms: NmsScope::All,
+        nms_iou: 1.0,
+        max_per_image: 4,
+    };
+    let judged = trained().await;
+    annotate(&judged.store, &request(Policy::default()), &NoProgress)
+        .await
+        .unwrap();
+    let again = rethreshold(&judged.store, &request(policy.clone()), &NoProgress)
+        .await
+        .unwrap();
+    assert!(again.kept > 0 && again.beyond_max > 0, "{again:?}");
+    let direct = trained().await;
+    let summary = annotate(&direct.store, &request(policy.clone()), &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            again.masks,
+            again.kept,
+            again.below_threshold,
+            again.beyond_max
+        ),
+        (
+            summary.masks,
+            summary.kept,
+            summary.below_threshold,
+            summary.beyond_max
+        )
+    );
+    let id = policy.id().unwrap();
+    let mut rethresholded = predictions(&judged).await;
+    rethresholded.retain(|row| row.policy_id == id);
+    assert_eq!(plain(rethresholded), plain(predictions(&direct).await));
+
+    let snapshot = judged.store.snapshot().await.unwrap();
+    let head = find_head(&snapshot, "pets").await.unwrap();
+    let policies = policies_of(&snapshot, &head.head_id).await.unwrap();
+    assert_eq!(policies.len(), 2);
+    assert_eq!((&policies[0].policy_id, policies[0].images), (&id, 32));
+}
+
+#[tokio::test]
+async fn what_cannot_be_annotated_says_why() {
+    let made = trained().await;
+    let all = request(Policy::default());
+    let bad_head = AnnotateRequest {
+        head: "none".to_owned(),
+        ..all.clone()
+    };
+    let bad_condition = AnnotateRequest {
+        condition: Some("no_column = 1".to_owned()),
+        ..all.clone()
+    };
+    let bad_policy = request(Policy {
+        nms_iou: 2.0,
+        ..Policy::default()
+    });
+    for (request, part) in [
+        (bad_head, "there is no head 'none'"),
+        (bad_condition, "no_column"),
+        (bad_policy, "'2' is not a NMS IoU"),
+    ] {
+        let err = annotate(&made.store, &request, &NoProgress)
+            .await
+            .unwrap_err();
+        assert!(err.to_string().contains(part), "{err}");
+    }
+    let err = rethreshold(&made.store, &all, &NoProgress)
+        .await
+        .unwrap_err();
+    assert!(
+        err.to_string()
+            .contains("run 'grainstore annotate --head pets' first"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn review_reports_find_what_they_ask_for() {
+    let made = trained().await;
+    // An image that shows a dog, labelled as a cat.
+    made.add_images(&[crate::made_store::Shown {
+        n: 500,
+        labels: &["dog"],
+        masks: 9,
+    }])
+    .await;
+    made.query("SELECT 1").await.unwrap();
+    annotate(&made.store, &request(Policy::default()), &NoProgress)
+        .await
+        .unwrap();
+    let snapshot = made.store.snapshot().await.unwrap();
+    let sql = grainstore::sql::Sql::new(&snapshot).await.unwrap();
+    let image = crate::support::image(500).image_id.to_string();
+    for (name, parameters, least) in [
+        ("review/uncertain_masks", vec![("head", "pets")], 1),
+        ("review/unconfident_classes", vec![("head", "pets")], 2),
+        (
+            "review/similar_masks",
+            vec![("image", image.as_str()), ("mask", "0")],
+            20,
+        ),
+        ("review/similar_images", vec![("least", "0.5")], 1),
+        (
+            "review/disagreements",
+            vec![("head", "pets"), ("other", "pets.teacher")],
+            0,
+        ),
+        (
+            "review/label_errors",
+            vec![("head", "pets"), ("least", "0.5")],
+            0,
+        ),
+        ("annotate/policies", vec![], 1),
+        (
+            "eval/consistency",
+            vec![("head", "pets"), ("other", "pets")],
+            2,
+        ),
+    ] {
+        let report = grainstore::sql::Report::named(name).unwrap();
+        let given = parameters
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect();
+        let found = sql.report(&report, &given).await.unwrap().collect().await;
+        let found = found.unwrap_or_else(|err| panic!("{name}: {err}"));
+        let count: usize = found.iter().map(|batch| batch.num_rows()).sum();
+        assert!(count >= least, "{name}: {count} rows");
+        if name == "review/similar_masks" {
+            let best = found[0].column_by_name("similarity").unwrap();
+            let best = best.as_primitive::<Float32Type>().value(0);
+            assert!(
+                (best - 1.0).abs() < 1e-3,
+                "a mask is most like itself: {best}"
+            );
+        }
+    }
+}

@@ -1,0 +1,628 @@
+//! Evaluation against pycocotools and NumPy, on the fixtures of tests/data/eval.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use grainstore::classes::{Class, ClassSet, add_class_set};
+use grainstore::eval::{
+    CompareRequest, EvalRequest, Evaluation, compare, evaluate, store_evaluation,
+};
+use grainstore::import::{ImportRequest, ImportSummary, import_coco_results};
+use grainstore::names::ContentId;
+use grainstore::progress::NoProgress;
+use grainstore::schema::Table;
+use grainstore::sql::{Report, Sql};
+use grainstore::store::Store;
+use grainstore::store::rows::{
+    EvaluationRow, FailureRow, GroundTruthRow, ImageRow, PredictionRow, RleRow,
+};
+use serde_json::Value;
+
+use crate::support::{append, image, instant, new_store, rows};
+
+fn data(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/eval")
+        .join(name)
+}
+
+fn json(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(data(name)).unwrap()).unwrap()
+}
+
+fn class(name: &str, id: Option<i64>, labels: &[&str]) -> Class {
+    Class {
+        name: name.to_owned(),
+        supercategory: None,
+        external_id: id,
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+    }
+}
+
+/// A store with the images and annotations of the fixture, and class sets of two granularities.
+async fn annotated_store() -> (tempfile::TempDir, Store) {
+    let (dir, store) = new_store().await;
+    let truth = json("truth.json");
+    let mut images = Vec::new();
+    let mut ids = HashMap::new();
+    for (n, it) in truth["images"].as_array().unwrap().iter().enumerate() {
+        let row = ImageRow {
+            width: it["width"].as_i64().unwrap() as i32,
+            height: it["height"].as_i64().unwrap() as i32,
+            external_id: it["id"].as_i64(),
+            dataset: "shapes".to_owned(),
+            split: Some(if n % 2 == 0 { "even" } else { "odd" }.to_owned()),
+            ..image(n as u32)
+        };
+        ids.insert(it["id"].as_i64().unwrap(), row.image_id.clone());
+        images.push(row);
+    }
+    append(&store, &images).await;
+    let mut names = BTreeMap::new();
+    let mut classes = Vec::new();
+    for it in truth["categories"].as_array().unwrap() {
+        let (id, name) = (it["id"].as_i64().unwrap(), it["name"].as_str().unwrap());
+        names.insert(id, name);
+        classes.push(class(name, Some(id), &[name]));
+    }
+    for (name, classes) in [
+        ("shapes", classes),
+        (
+            "groups",
+            vec![
+                class("animal", None, &["cat", "dog"]),
+                class("vehicle", None, &["car", "bus", "boat"]),
+            ],
+        ),
+        (
+            "mixed",
+            vec![
+                class("a", None, &["cat", "car"]),
+                class("b", None, &["dog"]),
+            ],
+        ),
+    ] {
+        let set = ClassSet::new(name, classes).unwrap();
+        add_class_set(&store, "test", &set, "file").await.unwrap();
+    }
+    let annotations: Vec<GroundTruthRow> = truth["annotations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| {
+            let category = it["category_id"].as_i64().unwrap();
+            let size = |at: usize| it["segmentation"]["size"][at].as_i64().unwrap() as i32;
+            GroundTruthRow {
+                ground_truth_id: ContentId::of_bytes(it["id"].to_string().as_bytes()),
+                image_id: ids[&it["image_id"].as_i64().unwrap()].clone(),
+                dataset: "shapes".to_owned(),
+                external_id: it["id"].as_i64(),
+                category: Some(names[&category].to_owned()),
+                category_id: Some(category),
+                rle: Some(RleRow {
+                    height: size(0),
+                    width: size(1),
+                    counts: it["segmentation"]["counts"].as_str().unwrap().to_owned(),
+                }),
+                bbox: std::array::from_fn(|at| it["bbox"][at].as_f64().unwrap()),
+                area: it["area"].as_f64().unwrap(),
+                iscrowd: it["iscrowd"] == 1,
+                is_ignored: false,
+                segmentation: "rle".to_owned(),
+                attributes: None,
+                ingested_at: instant(0),
+            }
+        })
+        .collect();
+    append(&store, &annotations).await;
+    (dir, store)
+}
+
+async fn import(store: &Store, name: &str) -> ImportSummary {
+    let request = ImportRequest {
+        file: data(&format!("{name}.json")),
+        head: name.to_owned(),
+        dataset: "shapes".to_owned(),
+        classes: None,
+    };
+    import_coco_results(store, &request, &NoProgress)
+        .await
+        .unwrap()
+}
+
+async fn eval(store: &Store, request: EvalRequest) -> grainstore::Result<Evaluation> {
+    evaluate(&store.snapshot().await.unwrap(), &request, &NoProgress).await
+}
+
+fn head(name: &str) -> EvalRequest {
+    EvalRequest {
+        head: name.to_owned(),
+        ..EvalRequest::default()
+    }
+}
+
+/// A figure of an evaluation.
+fn figure(evaluation: &Evaluation, class: Option<&str>, metric: &str) -> Option<f64> {
+    let found: Vec<_> = evaluation
+        .figures
+        .iter()
+        .filter(|it| it.class.as_deref() == class && it.metric == metric)
+        .collect();
+    assert_eq!(found.len(), 1, "{class:?} {metric}");
+    found[0].value
+}
+
+fn assert_near(ours: Option<f64>, theirs: &Value, within: f64, what: &str) {
+    match (ours, theirs.as_f64()) {
+        (None, None) => {}
+        (Some(a), Some(b)) if (a - b).abs() <= within => {}
+        _ => panic!("{what}: {ours:?}, expected {theirs}"),
+    }
+}
+
+/// Sums of the same numbers, in an order that threads decide.
+fn assert_same(a: Option<f64>, b: Option<f64>, what: &str) {
+    match (a, b) {
+        (None, None) => {}
+        (Some(a), Some(b)) if (a - b).abs() < 1e-12 => {}
+        _ => panic!("{what}: {a:?}, {b:?}"),
+    }
+}
+
+const STATS: [&str; 12] = [
+    "ap",
+    "ap50",
+    "ap75",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+    "ar_1",
+    "ar_10",
+    "ar_100",
+    "ar_small",
+    "ar_medium",
+    "ar_large",
+];
+const CLASS_STATS: [&str; 7] = [
+    "ap",
+    "ap50",
+    "ap75",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+    "ar_100",
+];
+
+fn assert_coco(evaluation: &Evaluation, expected: &Value, prefix: &str) {
+    for (at, metric) in STATS.iter().enumerate() {
+        let metric = format!("{prefix}{metric}");
+        let ours = figure(evaluation, None, &metric);
+        assert_near(ours, &expected["stats"][at], 1e-9, &metric);
+    }
+    let classes = expected["classes"].as_object().unwrap();
+    assert!(classes.len() > 1);
+    for (class, figures) in classes {
+        for (at, metric) in CLASS_STATS.iter().enumerate() {
+            let metric = format!("{prefix}{metric}");
+            let ours = figure(evaluation, Some(class), &metric);
+            assert_near(ours, &figures[at], 1e-9, &format!("{class} {metric}"));
+        }
+    }
+    let ours = evaluation.figures.iter();
+    let ours = ours.filter(|it| it.class.is_some() && it.metric == format!("{prefix}ap"));
+    assert_eq!(ours.count(), classes.len(), "classes with objects");
+}
+
+fn assert_pixels(evaluation: &Evaluation, expected: &Value, classes: &[&str]) {
+    for metric in [
+        "miou",
+        "miou_classes",
+        "pixel_accuracy",
+        "mean_accuracy",
+        "fw_iou",
+        "dice",
+    ] {
+        let ours = figure(evaluation, None, metric);
+        assert_near(ours, &expected[metric], 1e-12, metric);
+    }
+    for (at, class) in classes.iter().enumerate() {
+        let ours = figure(evaluation, Some(class), "iou");
+        assert_near(ours, &expected["iou"][at], 1e-12, class);
+    }
+}
+
+const CLASSES: [&str; 7] = ["background", "cat", "dog", "car", "bus", "boat", "spoon"];
+
+#[tokio::test]
+async fn figures_are_pycocotools_and_numpys() {
+    let (_dir, store) = annotated_store().await;
+    let expected = json("expected.json");
+    for name in ["masks", "boxes"] {
+        let imported = import(&store, name).await;
+        assert_eq!((imported.detections, imported.failed), (267, 0));
+        let evaluation = eval(&store, head(name)).await.unwrap();
+        assert_coco(&evaluation, &expected[name]["segm"], "");
+        assert_coco(&evaluation, &expected[name]["bbox"], "box_");
+        assert_eq!(evaluation.images, 32);
+        if name == "masks" {
+            assert_pixels(&evaluation, &expected["pixels"], &CLASSES);
+            let rims = expected["pixels"]["boundary_iou"].as_array().unwrap();
+            for (class, rim) in CLASSES[1..].iter().zip(rims) {
+                if !rim.is_null() {
+                    let ours = figure(&evaluation, Some(class), "boundary_iou");
+                    assert_near(ours, rim, 1e-12, class);
+                }
+            }
+        }
+    }
+    // A fine head in coarser classes; a class of neither is left out.
+    let request = EvalRequest {
+        classes: Some("groups".to_owned()),
+        ..head("masks")
+    };
+    let coarse = eval(&store, request).await.unwrap();
+    assert_coco(&coarse, &expected["coarse"]["segm"], "");
+    let names = ["background", "animal", "vehicle"];
+    assert_pixels(&coarse, &expected["coarse"]["pixels"], &names);
+    assert_eq!(coarse.classes, "groups@1");
+}
+
+#[tokio::test]
+async fn an_evaluation_is_kept() {
+    let (_dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let evaluation = eval(&store, head("masks")).await.unwrap();
+    store_evaluation(&store, &evaluation).await.unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    let kept: Vec<EvaluationRow> = rows(&snapshot).await;
+    assert_eq!(kept.len(), evaluation.figures.len());
+    let miou = kept.iter().find(|row| row.metric == "miou").unwrap();
+    assert_eq!(miou.value, figure(&evaluation, None, "miou"));
+    assert_eq!(miou.head_id, evaluation.head_id);
+    assert!(
+        miou.policy.contains("\"dataset\":\"shapes\""),
+        "{}",
+        miou.policy
+    );
+}
+
+#[tokio::test]
+async fn importing_again_adds_nothing() {
+    let (dir, store) = annotated_store().await;
+    let first = import(&store, "masks").await;
+    let before = store.snapshot().await.unwrap();
+    let second = import(&store, "masks").await;
+    assert_eq!((second.detections, second.done), (0, first.images));
+    let after = store.snapshot().await.unwrap();
+    for table in [
+        Table::Masks,
+        Table::Predictions,
+        Table::Heads,
+        Table::Extractors,
+    ] {
+        assert_eq!(
+            before.count(table).await.unwrap(),
+            after.count(table).await.unwrap()
+        );
+    }
+
+    // What cannot be used is named, and the rest comes in.
+    let mut results = json("masks.json");
+    let list = results.as_array_mut().unwrap();
+    list.truncate(6);
+    list[0]["image_id"] = 1.into();
+    list[1]["category_id"] = 2.into();
+    list[2]["segmentation"]["size"] = serde_json::json!([4, 4]);
+    list[3]["score"] = "high".into();
+    let file = dir.path().join("bad.json");
+    std::fs::write(&file, results.to_string()).unwrap();
+    let mut request = ImportRequest {
+        file,
+        head: "bad".to_owned(),
+        dataset: "shapes".to_owned(),
+        classes: None,
+    };
+    let summary = import_coco_results(&store, &request, &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!((summary.detections, summary.failed), (2, 4));
+    let failures: Vec<FailureRow> = rows(&store.snapshot().await.unwrap()).await;
+    for (at, part) in [
+        (0, "no image of the data set has its image_id, 1"),
+        (1, "no class has its category_id, 2"),
+        (2, "4"),
+        (3, "invalid type: string"),
+    ] {
+        let item = format!("bad.json: [{at}]");
+        let row = failures.iter().find(|row| row.item == item).unwrap();
+        assert!(row.reason.contains(part), "{}", row.reason);
+    }
+    std::fs::write(&request.file, "{\"images\": []}").unwrap();
+    let message = import_coco_results(&store, &request, &NoProgress)
+        .await
+        .unwrap_err();
+    assert!(
+        message.to_string().contains("not a list of COCO results"),
+        "{message}"
+    );
+    request.classes = Some("groups".to_owned());
+    std::fs::write(&request.file, "[]").unwrap();
+    let message = import_coco_results(&store, &request, &NoProgress)
+        .await
+        .unwrap_err();
+    assert!(
+        message.to_string().contains("has no category ids"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn parts_of_the_images_are_judged_by_themselves() {
+    let (_dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let of_split = EvalRequest {
+        split: Some("even".to_owned()),
+        ..head("masks")
+    };
+    let even = eval(&store, of_split).await.unwrap();
+    let condition = EvalRequest {
+        condition: Some("split = 'even'".to_owned()),
+        ..head("masks")
+    };
+    let same = eval(&store, condition).await.unwrap();
+    assert_eq!(even.figures.len(), same.figures.len());
+    for (a, b) in even.figures.iter().zip(&same.figures) {
+        assert_same(a.value, b.value, &format!("{a:?} {b:?}"));
+    }
+    assert_eq!(even.images, 16);
+    let sliced = EvalRequest {
+        slice: Some("split".to_owned()),
+        ..head("masks")
+    };
+    let sliced = eval(&store, sliced).await.unwrap();
+    assert_eq!(sliced.images, 32);
+    for it in &even.figures {
+        let wanted = sliced.figures.iter().find(|other| {
+            let part = (&other.report, &other.class, &other.metric);
+            other.slice.as_deref() == Some("even") && part == (&it.report, &it.class, &it.metric)
+        });
+        assert_same(wanted.unwrap().value, it.value, &format!("{it:?}"));
+    }
+    assert!(
+        sliced
+            .figures
+            .iter()
+            .any(|it| it.slice.as_deref() == Some("odd"))
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_says_why() {
+    let (_dir, store) = new_store().await;
+    let message = |result: grainstore::Result<Evaluation>| result.unwrap_err().to_string();
+    assert!(message(eval(&store, head("x")).await).contains("there is no head 'x'"));
+    let (_dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    for (request, part) in [
+        (
+            EvalRequest {
+                dataset: Some("voc".to_owned()),
+                ..head("masks")
+            },
+            "data set 'voc' has no annotations; these have: shapes",
+        ),
+        (
+            EvalRequest {
+                policy: Some("ffff".to_owned()),
+                ..head("masks")
+            },
+            "has no predictions under policy 'ffff'",
+        ),
+        (
+            EvalRequest {
+                classes: Some("none".to_owned()),
+                ..head("masks")
+            },
+            "there is no class set 'none'",
+        ),
+        (
+            EvalRequest {
+                condition: Some("colour = 3".to_owned()),
+                ..head("masks")
+            },
+            "colour",
+        ),
+    ] {
+        let found = message(eval(&store, request).await);
+        assert!(found.contains(part), "{found}");
+    }
+    // A coarse head cannot be judged in finer classes.
+    let results = json("masks.json");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("coarse.json");
+    std::fs::write(&file, serde_json::json!([results[0]]).to_string()).unwrap();
+    let set = ClassSet::new(
+        "coarse",
+        vec![class(
+            "animal",
+            results[0]["category_id"].as_i64(),
+            &["cat", "dog"],
+        )],
+    )
+    .unwrap();
+    add_class_set(&store, "test", &set, "file").await.unwrap();
+    let request = ImportRequest {
+        file,
+        head: "coarse".to_owned(),
+        dataset: "shapes".to_owned(),
+        classes: Some("coarse".to_owned()),
+    };
+    import_coco_results(&store, &request, &NoProgress)
+        .await
+        .unwrap();
+    let request = EvalRequest {
+        classes: Some("mixed".to_owned()),
+        ..head("coarse")
+    };
+    let found = message(eval(&store, request).await);
+    assert!(
+        found.contains("class 'animal' of head 'coarse' would be a and b"),
+        "{found}"
+    );
+}
+
+#[tokio::test]
+async fn heads_are_compared_on_the_same_samples() {
+    let (dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    // The same detections but for every third.
+    let results = json("masks.json");
+    let fewer: Vec<&Value> = results
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| at % 3 != 0)
+        .map(|(_, it)| it)
+        .collect();
+    let file = dir.path().join("fewer.json");
+    std::fs::write(&file, serde_json::to_vec(&fewer).unwrap()).unwrap();
+    let request = ImportRequest {
+        file,
+        head: "fewer".to_owned(),
+        dataset: "shapes".to_owned(),
+        classes: None,
+    };
+    import_coco_results(&store, &request, &NoProgress)
+        .await
+        .unwrap();
+    let request = CompareRequest {
+        first: head("masks"),
+        other: "fewer".to_owned(),
+        replicates: 100,
+        ap_replicates: 50,
+        seed: 3,
+    };
+    let snapshot = store.snapshot().await.unwrap();
+    let compared = compare(&store, &snapshot, &request, &NoProgress)
+        .await
+        .unwrap();
+    let first = eval(&store, head("masks")).await.unwrap();
+    let other = eval(&store, head("fewer")).await.unwrap();
+    assert_eq!(compared.figures.len(), 3);
+    for it in &compared.figures {
+        for (ours, evaluation) in [(it.value, &first), (it.other_value, &other)] {
+            let theirs = figure(evaluation, None, &it.metric).unwrap();
+            assert!((ours.unwrap() - theirs).abs() < 1e-12, "{it:?} {theirs}");
+        }
+        let (low, high) = (it.ci_low.unwrap(), it.ci_high.unwrap());
+        let difference = it.difference.unwrap();
+        assert!(
+            low < high && low <= difference && difference <= high,
+            "{it:?}"
+        );
+    }
+    let again = compare(&store, &snapshot, &request, &NoProgress)
+        .await
+        .unwrap();
+    for (a, b) in again.figures.iter().zip(&compared.figures) {
+        assert_same(a.ci_low, b.ci_low, &a.metric);
+        assert_same(a.ci_high, b.ci_high, &a.metric);
+    }
+    let itself = CompareRequest {
+        other: "masks".to_owned(),
+        ..request
+    };
+    for it in compare(&store, &snapshot, &itself, &NoProgress)
+        .await
+        .unwrap()
+        .figures
+    {
+        for ours in [it.difference, it.ci_low, it.ci_high] {
+            assert_same(ours, Some(0.0), &format!("{it:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn reports_run_by_themselves() {
+    let (_dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let snapshot = store.snapshot().await.unwrap();
+    let sql = Sql::new(&snapshot).await.unwrap();
+    let mut ran = 0;
+    for report in Report::all().unwrap() {
+        // Tells of two heads of the same masks: tests/it/annotate.rs.
+        if !report.name().starts_with("eval/") || report.name() == "eval/consistency" {
+            continue;
+        }
+        let takes = |name: &str| report.parameters().iter().any(|it| it.name == name);
+        let mut parameters = HashMap::new();
+        for (name, value) in [("head", "masks"), ("dataset", "shapes"), ("other", "masks")] {
+            if takes(name) {
+                parameters.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        let rows = sql.report(&report, &parameters).await;
+        let rows = rows.unwrap_or_else(|err| panic!("{}: {err}", report.name()));
+        let columns: Vec<String> = rows
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect();
+        let batches = rows.collect().await;
+        let batches = batches.unwrap_or_else(|err| panic!("{}: {err}", report.name()));
+        assert!(
+            batches.iter().any(|batch| batch.num_rows() > 0),
+            "{}",
+            report.name()
+        );
+        let said = report.columns();
+        for column in columns {
+            assert!(
+                said.contains(&column),
+                "{}: column '{column}' is not told of",
+                report.name()
+            );
+        }
+        ran += 1;
+    }
+    assert!(ran > 8, "{ran}");
+
+    // The whole confusion matrix.
+    let expected = json("expected.json");
+    let report = Report::named("eval/confusion").unwrap();
+    let parameters = HashMap::from([("head".to_owned(), "masks".to_owned())]);
+    let rows = sql
+        .report(&report, &parameters)
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    let mut matrix = vec![vec![0i64; 7]; 7];
+    for batch in &rows {
+        let number = |name: &str| {
+            let column = batch.column_by_name(name).unwrap();
+            arrow::compute::cast(column, &arrow::datatypes::DataType::Int64).unwrap()
+        };
+        let (truth, predicted, pixels) = (
+            number("truth_index"),
+            number("predicted_index"),
+            number("pixels"),
+        );
+        for row in 0..batch.num_rows() {
+            let at =
+                |column: &arrow::array::ArrayRef| column.as_primitive::<Int64Type>().value(row);
+            matrix[(at(&truth) + 1) as usize][(at(&predicted) + 1) as usize] = at(&pixels);
+        }
+    }
+    let expected: Vec<Vec<i64>> =
+        serde_json::from_value(expected["pixels"]["confusion"].clone()).unwrap();
+    assert_eq!(matrix, expected);
+    let predictions: Vec<PredictionRow> = crate::support::rows(&snapshot).await;
+    assert_eq!(predictions.len(), 267);
+}
