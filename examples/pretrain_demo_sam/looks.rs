@@ -1,12 +1,12 @@
-//! What an object looks like, in numbers that neither its place, size, turn nor colour changes: how its
-//! pixels lie around its middle, how its outline repeats around it, and how bright and rough it is inside.
+//! What an object looks like, in numbers that neither its place, size nor turn changes: how its pixels lie
+//! around its middle, how its outline repeats around it, how rough it is inside, and its mean colour.
 
 use image::RgbImage;
 
 use grainstore::scenes::SceneGenerator;
 
 /// Numbers of an object.
-pub const LOOKS: usize = RINGS + HARMONICS + 6;
+pub const LOOKS: usize = RINGS + HARMONICS + 6 + 3;
 /// Rings around the middle, each a quarter of the radius of a disc of the same area.
 const RINGS: usize = 8;
 /// Turns from a half to a sixth that bring an outline back to itself.
@@ -77,6 +77,13 @@ fn looks(photo: &RgbImage, mask: &[u8]) -> [f32; LOOKS] {
     };
     let mean_light = inside.iter().map(|at| light(*at)).sum::<f32>() / count;
 
+    let mut color = [0f32; 3];
+    for at in &inside {
+        for (sum, level) in color.iter_mut().zip(&photo.as_raw()[3 * at..]) {
+            *sum += f32::from(*level) / count;
+        }
+    }
+
     let mut rings = [0f32; RINGS];
     let mut turns = [[0f32; 3]; HARMONICS];
     let (mut contrast, mut brighter_outside, mut away) = (0f32, 0f32, 0f32);
@@ -129,7 +136,7 @@ fn looks(photo: &RgbImage, mask: &[u8]) -> [f32; LOOKS] {
         rough_inside / rough.max(1e-4),
         along[0].hypot(along[1]) / rough.max(1e-4),
     ];
-    let all = rings.into_iter().chain(turns).chain(inner);
+    let all = rings.into_iter().chain(turns).chain(inner).chain(color);
     for (slot, number) in found.iter_mut().zip(all) {
         *slot = number;
     }

@@ -56,7 +56,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Weight of the dense loss.
 const DENSE_WEIGHT: f32 = 0.2;
 /// Weight of the loss on what objects look like.
-const LOOKS_WEIGHT: f32 = 1.0;
+const LOOKS_WEIGHT: f32 = 2.0;
 
 fn config() -> SamConfig {
     SamConfig {

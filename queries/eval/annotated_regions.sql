@@ -4,9 +4,10 @@
 --          split TEXT = NULL   -- images of this split only
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 -- uses:    eval/objects, eval/unclear_pixels
--- reads:   objects
+-- reads:   objects, unclear_pixels
 -- grain:   one row per image and class
--- columns: image_id, class_index, rle, clear (rle without the pixels that are not judged)
+-- columns: image_id, class_index, rle, clear
+-- notes:   image_id, class_index, rle, clear (rle without the pixels that are not judged)
 WITH regions AS (
     SELECT image_id, class_index, rle_union(rle) AS rle
     FROM objects

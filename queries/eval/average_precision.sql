@@ -8,8 +8,9 @@
 -- uses:    eval/matches, eval/object_counts
 -- reads:   matches, object_counts
 -- grain:   one row per class with objects, area range and IoU
--- columns: class_index, class, area, iou (0.5 + 0.05 t), objects, ap (101 points), recall_1, recall_10, recall_100 (greatest
---          recall with so many detections an image)
+-- columns: class_index, class, area, iou, objects, ap, recall_1, recall_10, recall_100
+-- notes:   class_index, class, area, iou (0.5 + 0.05 t), objects, ap (101 points), recall_1, recall_10,
+--          recall_100 (greatest recall with so many detections an image)
 WITH thresholds AS (
     SELECT t, CAST(50 + 5 * t AS DOUBLE) / 100 AS iou
     FROM (SELECT unnest(range(0, 10)) AS t)

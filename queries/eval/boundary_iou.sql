@@ -1,13 +1,15 @@
--- asks:    How well do the outlines agree? Boundary IoU of each class, over the pixels near outlines in all images.
+-- asks:    How well do the outlines agree? Boundary IoU of each class, over the pixels near outlines in all
+--          images.
 -- params:  head TEXT           -- name of the head, or its id
 --          dataset TEXT = NULL -- held against annotations of this data set
 --          split TEXT = NULL   -- images of this split only
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 --          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
 -- uses:    eval/evaluated_classes, eval/annotated_regions, eval/predicted_regions, eval/unclear_pixels
--- reads:   rle_boundary()
+-- reads:   annotated_regions, predicted_regions, unclear_pixels, evaluated_classes
 -- grain:   one row per annotated class, and one for their mean (class null)
--- columns: class, metric (boundary_iou; boundary_miou for the mean), value
+-- columns: class, metric, value
+-- notes:   class, metric (boundary_iou; boundary_miou for the mean), value
 WITH rims AS (
     SELECT r.image_id, r.class_index, r.is_truth,
            coalesce(rle_difference(r.rim, u.rle), r.rim) AS rim

@@ -8,7 +8,9 @@
 -- uses:    eval/matches
 -- reads:   matches
 -- grain:   one row per tenth of the scores that has detections
--- columns: bin (from 0: scores up to 0.1), detections, mean_score, correct (share that found an object at IoU 0.5)
+-- columns: bin, detections, mean_score, correct
+-- notes:   bin (from 0: scores up to 0.1), detections, mean_score, correct (share that found an object at IoU
+--          0.5)
 SELECT least(CAST(floor(score * 10) AS BIGINT), 9) AS bin,
        count(*) AS detections,
        avg(score) AS mean_score,

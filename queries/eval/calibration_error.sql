@@ -1,4 +1,5 @@
--- asks:    How far are scores from the share of detections that are right? The expected calibration error over ten bins.
+-- asks:    How far are scores from the share of detections that are right? The expected calibration error over
+--          ten bins.
 -- params:  head TEXT           -- name of the head, or its id
 --          dataset TEXT = NULL -- held against annotations of this data set
 --          split TEXT = NULL   -- images of this split only
@@ -8,7 +9,8 @@
 -- uses:    eval/calibration
 -- reads:   calibration
 -- grain:   one row
--- columns: class (null), metric (ece), value
+-- columns: class, metric, value
+-- notes:   class (null), metric (ece), value
 SELECT CAST(NULL AS TEXT) AS class,
        concat(CASE WHEN $iou = 'box' THEN 'box_' ELSE '' END, 'ece') AS metric,
        sum(detections * abs(mean_score - correct)) / sum(detections) AS value

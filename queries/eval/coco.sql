@@ -8,8 +8,9 @@
 -- uses:    eval/average_precision
 -- reads:   average_precision
 -- grain:   one row per figure, as COCO prints them
--- columns: class (null), metric (ap, ap50, ap75, ap_small, ..., ar_1, ar_10, ar_100, ar_small, ...; with boxes 'box_' before
---          them), value (null where there is no object to find: COCO's -1)
+-- columns: class, metric, value
+-- notes:   class (null), metric (ap, ap50, ap75, ap_small, ..., ar_1, ar_10, ar_100, ar_small, ...; with boxes
+--          'box_' before them), value (null where there is no object to find: COCO's -1)
 WITH summary AS (
     SELECT avg(ap) FILTER (WHERE area = 'all') AS ap,
            avg(ap) FILTER (WHERE area = 'all' AND iou = 0.5) AS ap50,

@@ -8,7 +8,9 @@
 -- uses:    eval/average_precision
 -- reads:   average_precision
 -- grain:   one row per class with objects, and figure
--- columns: class, metric (ap, ap50, ap75, ap_small, ap_medium, ap_large, ar_100; with boxes 'box_' before them), value
+-- columns: class, metric, value
+-- notes:   class, metric (ap, ap50, ap75, ap_small, ap_medium, ap_large, ar_100; with boxes 'box_' before
+--          them), value
 WITH summary AS (
     SELECT class_index, class,
            avg(ap) FILTER (WHERE area = 'all') AS ap,

@@ -11,9 +11,11 @@
 --          seed BIGINT = 0      -- of the samples
 -- uses:    eval/matches, eval/matches AS other_matches (head = other; policy = other_policy), eval/objects,
 --          eval/evaluated_images
--- reads:   bootstrap_weight()
+-- reads:   evaluated_images, objects, matches, other_matches
 -- grain:   one row
--- columns: metric (ap50; with boxes box_ap50), value, other_value, difference, ci_low, ci_high (of the difference, 95 %)
+-- columns: metric, value, other_value, difference, ci_low, ci_high
+-- notes:   metric (ap50; with boxes box_ap50), value, other_value, difference, ci_low, ci_high (of the
+--          difference, 95 %)
 WITH drawn AS (
     -- Replicate 0 is the images as they are.
     SELECT i.image_id, r.replicate,

@@ -10,9 +10,11 @@
 --          seed BIGINT = 0      -- of the samples
 -- uses:    eval/image_pixels, eval/image_pixels AS other_pixels (head = other; policy = other_policy),
 --          eval/evaluated_images
--- reads:   bootstrap_weight()
+-- reads:   evaluated_images, image_pixels, other_pixels
 -- grain:   one row per figure
--- columns: metric (miou, miou_classes), value, other_value, difference, ci_low, ci_high (of the difference, 95 %)
+-- columns: metric, value, other_value, difference, ci_low, ci_high
+-- notes:   metric (miou, miou_classes), value, other_value, difference, ci_low, ci_high (of the difference, 95
+--          %)
 WITH drawn AS (
     -- Replicate 0 is the images as they are.
     SELECT i.image_id, r.replicate,

@@ -5,8 +5,9 @@
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 --          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
 -- uses:    eval/evaluated_classes, eval/annotated_regions, eval/predicted_regions, eval/image_pixels
--- reads:   annotated_regions, predicted_regions
--- grain:   one row per annotated class and predicted class that share a pixel; the index of the background is -1
+-- reads:   annotated_regions, predicted_regions, image_pixels, evaluated_classes
+-- grain:   one row per annotated class and predicted class that share a pixel; the index of the background is
+--          -1
 -- columns: truth_index, truth, predicted_index, predicted, pixels
 WITH shared AS (
     SELECT a.class_index AS truth, p.class_index AS predicted, sum(rle_intersection_area(a.clear, p.clear)) AS pixels

@@ -1,10 +1,11 @@
--- asks:    Does one head's class imply another's? Of the masks both keep, how often does a class of the first agree with
---          that of the other, as their labels say it should?
+-- asks:    Does one head's class imply another's? Of the masks both keep, how often does a class of the first
+--          agree with that of the other, as their labels say it should?
 -- params:  head TEXT  -- name or id of the one: the finer
 --          other TEXT -- name or id of the other: the coarser
--- reads:   heads, class_sets, predictions
+-- reads:   heads, predictions, class_sets
 -- grain:   one row per class of the first head and class the other gives the same masks
--- columns: class, other_class, masks, implied (whether all labels of the class are labels of the other class)
+-- columns: class, other_class, masks, implied
+-- notes:   class, other_class, masks, implied (whether all labels of the class are labels of the other class)
 WITH chosen AS (
     SELECT head_id, class_set, class_set_version, 1 AS which,
            row_number() OVER (ORDER BY created_at DESC) AS place
@@ -25,19 +26,19 @@ WITH chosen AS (
     FROM predictions p
     JOIN policies o ON p.head_id = o.head_id AND p.policy_id = o.policy_id
     WHERE o.place = 1 AND p.kept
-), labels AS (
+), class_labels AS (
     SELECT c.which, s.class_index, unnest(s.labels) AS label
     FROM class_sets s
     JOIN chosen c ON s.class_set = c.class_set AND s.version = c.class_set_version
     WHERE c.place = 1
 ), implied AS (
     SELECT a.class_index, b.class_index AS other_index, count(*) AS labels
-    FROM labels a
-    JOIN labels b ON a.label = b.label
+    FROM class_labels a
+    JOIN class_labels b ON a.label = b.label
     WHERE a.which = 1 AND b.which = 2
     GROUP BY a.class_index, b.class_index
 ), sizes AS (
-    SELECT class_index, count(*) AS labels FROM labels WHERE which = 1 GROUP BY class_index
+    SELECT class_index, count(*) AS labels FROM class_labels WHERE which = 1 GROUP BY class_index
 ), pairs AS (
     SELECT a.class_index, a.class, b.class_index AS other_index, b.class AS other_class, count(*) AS masks
     FROM kept a

@@ -5,7 +5,7 @@
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 --          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
 -- uses:    eval/evaluated_images, eval/evaluated_classes
--- reads:   heads, predictions, class_sets, masks, extractors
+-- reads:   heads, predictions, class_sets, evaluated_classes, masks, evaluated_images, extractors
 -- view:    masks are large; they are read as they come
 -- grain:   one row per mask that is kept
 -- columns: image_id, image_order, class_index, class, mask_index, score, area, bbox, rle

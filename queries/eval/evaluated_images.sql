@@ -1,9 +1,10 @@
 -- asks:    Which images does an evaluation hold predictions against?
 -- params:  dataset TEXT = NULL -- images of this data set; NULL: of every data set that has annotations
 --          split TEXT = NULL   -- images of this split only
--- reads:   images, ground_truth
+-- reads:   ground_truth, images
 -- grain:   one row per image: those with annotations, and those of an annotated data set that show nothing
--- columns: image_id, width, height, image_order (by the data set's own ids, as pycocotools goes through them)
+-- columns: image_id, width, height, image_order
+-- notes:   image_id, width, height, image_order (by the data set's own ids, as pycocotools goes through them)
 WITH annotated AS (
     SELECT DISTINCT image_id, dataset
     FROM ground_truth

@@ -4,7 +4,7 @@
 --          split TEXT = NULL   -- images of this split only
 --          policy TEXT = NULL  -- id of the policy; NULL: any
 -- uses:    eval/evaluated_images
--- reads:   heads, predictions
+-- reads:   predictions, heads, evaluated_images
 -- grain:   one row
 -- columns: images, without_predictions
 WITH asked AS (

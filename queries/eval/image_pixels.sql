@@ -5,9 +5,9 @@
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 --          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
 -- uses:    eval/evaluated_images, eval/unclear_pixels, eval/annotated_regions, eval/predicted_regions
--- reads:   images
--- grain:   one row per image and class on it, annotated or predicted, and one for the background (class_index -1). Objects
---          of classes that are not judged are background.
+-- reads:   annotated_regions, predicted_regions, evaluated_images, unclear_pixels
+-- grain:   one row per image and class on it, annotated or predicted, and one for the background (class_index
+--          -1). Objects of classes that are not judged are background.
 -- columns: image_id, class_index, found, missed, claimed
 WITH overlaps AS (
     SELECT a.image_id, a.class_index AS truth_index, p.class_index AS predicted_index,

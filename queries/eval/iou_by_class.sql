@@ -7,7 +7,8 @@
 -- uses:    eval/pixel_counts
 -- reads:   pixel_counts
 -- grain:   one row per class, the background first
--- columns: class, metric (iou), value (null for a class that is not annotated)
+-- columns: class, metric, value
+-- notes:   class, metric (iou), value (null for a class that is not annotated)
 SELECT class, 'iou' AS metric, iou AS value
 FROM pixel_counts
 ORDER BY class_index

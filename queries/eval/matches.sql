@@ -6,10 +6,11 @@
 --          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
 --          iou TEXT = mask     -- overlap of masks ('mask') or of boxes ('box')
 -- uses:    eval/detections, eval/objects
--- reads:   match_detections(): greedy by score, crowds and areas as pycocotools has them
+-- reads:   detections, objects
 -- grain:   one row per detection and area range it counts in
--- columns: class_index, class, area, image_id, image_order, mask_index, score, rank (from 0), matched and ignored
---          (bit t stands for IoU 0.5 + 0.05 t), truth (the object found at IoU 0.5)
+-- columns: class_index, class, area, image_id, image_order, mask_index, score, rank, matched, ignored, truth
+-- notes:   class_index, class, area, image_id, image_order, mask_index, score, rank (from 0), matched and
+--          ignored (bit t stands for IoU 0.5 + 0.05 t), truth (the object found at IoU 0.5)
 WITH found AS (
     SELECT image_id, image_order, class_index, class,
            array_agg(named_struct('ordinal', mask_index, 'score', score, 'area', area, 'bbox', bbox,

@@ -7,9 +7,11 @@
 -- uses:    eval/pixel_counts
 -- reads:   pixel_counts
 -- grain:   one row per figure
--- columns: class (null), metric (miou: mean IoU of the classes and the background; miou_classes: of the classes alone;
---          pixel_accuracy; mean_accuracy: mean recall; fw_iou: IoU weighted by annotated pixels; dice: mean), value.
---          Intersections and unions are of all images together; a class that is not annotated anywhere is left out.
+-- columns: class, metric, value
+-- notes:   class (null), metric (miou: mean IoU of the classes and the background; miou_classes: of the classes
+--          alone; pixel_accuracy; mean_accuracy: mean recall; fw_iou: IoU weighted by annotated pixels; dice:
+--          mean), value. Intersections and unions are of all images together; a class that is not annotated
+--          anywhere is left out.
 WITH summary AS (
     SELECT avg(iou) AS miou,
            avg(iou) FILTER (WHERE class_index >= 0) AS miou_classes,

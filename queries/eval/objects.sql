@@ -4,7 +4,7 @@
 --          split TEXT = NULL   -- images of this split only
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 -- uses:    eval/evaluated_images, eval/evaluated_classes
--- reads:   ground_truth
+-- reads:   ground_truth, evaluated_images, evaluated_classes
 -- view:    masks are large; they are read as they come
 -- grain:   one row per object or crowd region of a class that is judged
 -- columns: image_id, class_index, class, ordinal, iscrowd, area, bbox, rle

@@ -5,9 +5,11 @@
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 --          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
 -- uses:    eval/image_pixels, eval/evaluated_classes
--- reads:   image_pixels
+-- reads:   evaluated_classes, image_pixels
 -- grain:   one row per class, the background too, over all images
--- columns: class_index (-1 for the background), class, found, missed, claimed, iou (null for a class that is not annotated)
+-- columns: class_index, class, found, missed, claimed, iou
+-- notes:   class_index (-1 for the background), class, found, missed, claimed, iou (null for a class that is
+--          not annotated)
 WITH names AS (
     SELECT DISTINCT class_index, class FROM evaluated_classes
     UNION ALL

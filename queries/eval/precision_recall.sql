@@ -9,7 +9,8 @@
 -- uses:    eval/matches, eval/object_counts
 -- reads:   matches, object_counts
 -- grain:   one row per class and detection that counts, best first
--- columns: class, score, correct, precision, recall, f1 (of all detections with this score or a greater one)
+-- columns: class, score, correct, precision, recall, f1
+-- notes:   class, score, correct, precision, recall, f1 (of all detections with this score or a greater one)
 WITH counted AS (
     SELECT class_index, class, score, image_order, rank,
            (matched >> CAST(round(($at - 0.5) * 20) AS INT)) & 1 AS correct

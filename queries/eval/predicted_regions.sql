@@ -5,9 +5,10 @@
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 --          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
 -- uses:    eval/detections, eval/unclear_pixels
--- reads:   semantic_map()
+-- reads:   detections, unclear_pixels
 -- grain:   one row per image and class
--- columns: image_id, class_index, rle, clear (rle without the pixels that are not judged)
+-- columns: image_id, class_index, rle, clear
+-- notes:   image_id, class_index, rle, clear (rle without the pixels that are not judged)
 WITH painted AS (
     SELECT image_id, unnest(semantic_map(rle, class_index, score, mask_index)) AS part
     FROM detections

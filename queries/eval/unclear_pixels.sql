@@ -4,7 +4,7 @@
 --          split TEXT = NULL   -- images of this split only
 --          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
 -- uses:    eval/evaluated_images, eval/objects
--- reads:   ground_truth
+-- reads:   objects, ground_truth, evaluated_images
 -- grain:   one row per image that has any
 -- columns: image_id, rle
 WITH regions AS (

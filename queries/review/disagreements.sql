@@ -1,9 +1,11 @@
 -- asks:    On which images do two heads of the same masks disagree?
 -- params:  head TEXT  -- name of the one
 --          other TEXT -- name of the other
--- reads:   heads, predictions, images
--- grain:   one row per image with a mask that one of them keeps and the other does not, or that they call differently
--- columns: file_name, image_id, masks (that either keeps), only_head, only_other, called_differently
+-- reads:   predictions, heads, images
+-- grain:   one row per image with a mask that one of them keeps and the other does not, or that they call
+--          differently
+-- columns: file_name, image_id, masks, only_head, only_other, called_differently
+-- notes:   file_name, image_id, masks (that either keeps), only_head, only_other, called_differently
 WITH latest AS (
     SELECT h.head, p.head_id, p.policy_id,
            row_number() OVER (PARTITION BY h.head ORDER BY h.created_at DESC, max(p.created_at) DESC) AS place

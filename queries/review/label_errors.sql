@@ -1,7 +1,7 @@
 -- asks:    Which images does a head surely see something on that their labels do not say?
 -- params:  head TEXT           -- name of the head
 --          least DOUBLE = 0.9  -- score from which it is sure
--- reads:   heads, class_sets, predictions, labels, images
+-- reads:   heads, predictions, class_sets, labels, images
 -- grain:   one row per labelled image and class it is not labelled with, the surest first
 -- columns: file_name, image_id, class, score, masks, labels
 WITH the_head AS (

@@ -4,7 +4,8 @@
 --          count BIGINT = 20   -- how many
 -- reads:   masks, images
 -- grain:   one row per mask, the most alike first
--- columns: file_name, image_id, mask_index, similarity (cosine)
+-- columns: file_name, image_id, mask_index, similarity
+-- notes:   file_name, image_id, mask_index, similarity (cosine)
 WITH one AS (
     SELECT extractor_id, embedding AS wanted FROM masks WHERE image_id = $image AND mask_index = $mask LIMIT 1
 ), alike AS (

@@ -1,7 +1,7 @@
 -- asks:    Which kept masks is a head least sure of?
 -- params:  head TEXT           -- name of the head
 --          count BIGINT = 100  -- how many
--- reads:   heads, predictions, images
+-- reads:   predictions, images, heads
 -- grain:   one row per mask, the least sure first
 -- columns: file_name, image_id, mask_index, class, score, entropy
 SELECT i.file_name, p.image_id, p.mask_index, p.class, p.score, p.entropy

@@ -1,8 +1,9 @@
 -- asks:    For which classes does a head keep few masks, or keep them with low scores?
 -- params:  head TEXT -- name of the head
--- reads:   heads, class_sets, predictions
+-- reads:   heads, predictions, class_sets
 -- grain:   one row per class of the head, fewest first
--- columns: class, kept, images, median_score, judged (masks whose best class it is, kept or not)
+-- columns: class, kept, images, median_score, judged
+-- notes:   class, kept, images, median_score, judged (masks whose best class it is, kept or not)
 WITH the_head AS (
     SELECT head_id, class_set, class_set_version FROM heads WHERE head = $head ORDER BY created_at DESC LIMIT 1
 ), the_policy AS (

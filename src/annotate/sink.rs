@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -81,16 +80,13 @@ impl<'a> Sink<'a> {
         if images.is_empty() {
             return Ok(());
         }
-        let written = Mutex::new(AnnotateSummary::default());
-        let (common, images, written_in) = (self.common, &images, &written);
-        self.store
-            .commit(self.operation, |head| async move {
-                let (changes, counts) = plan(&head, common, images).await?;
-                *written_in.lock().unwrap_or_else(PoisonError::into_inner) = counts;
-                Ok(changes)
+        let (common, images) = (self.common, &images);
+        let (_, counts) = self
+            .store
+            .commit_with(self.operation, |head| async move {
+                plan(&head, common, images).await
             })
             .await?;
-        let counts = written.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.summary.add(&counts);
         Ok(())
     }

@@ -133,20 +133,24 @@ fn number(value: Option<f64>) -> String {
 
 /// Figures over all classes, one a line.
 fn print_overall(out: &mut impl Write, figures: &[&Figure]) -> io::Result<()> {
-    let mut report = "";
-    for figure in figures.iter().filter(|figure| figure.class.is_none()) {
-        let of_boxes = figure.metric.starts_with("box_");
-        let heading = match (figure.report.as_str(), of_boxes) {
-            ("eval/miou", _) => "pixels",
-            (_, false) => "masks (COCO)",
-            (_, true) => "boxes (COCO)",
-        };
-        if heading != report {
-            writeln!(out, "\n{heading}")?;
-            report = heading;
+    let heading = |figure: &Figure| match figure.report.as_str() {
+        "eval/coco" | "eval/calibration_error" if figure.metric.starts_with("box_") => "boxes",
+        "eval/coco" | "eval/calibration_error" => "masks",
+        _ => "pixels",
+    };
+    for (part, title) in [
+        ("pixels", "pixels"),
+        ("masks", "masks (as COCO)"),
+        ("boxes", "boxes (as COCO)"),
+    ] {
+        writeln!(out, "\n{title}")?;
+        let of_part = figures
+            .iter()
+            .filter(|it| it.class.is_none() && heading(it) == part);
+        for figure in of_part {
+            let metric = figure.metric.trim_start_matches("box_");
+            writeln!(out, "  {metric:<16}{:>8}", number(figure.value))?;
         }
-        let metric = figure.metric.trim_start_matches("box_");
-        writeln!(out, "  {metric:<16}{:>8}", number(figure.value))?;
     }
     Ok(())
 }

@@ -112,20 +112,15 @@ impl<'a> Sink<'a> {
 
     async fn flush(&mut self) -> Result<()> {
         let batch = Arc::new(mem::take(&mut self.batch));
-        let planned = std::sync::Mutex::new((0, 0));
-        let (planned_in, extractor) = (&planned, self.extractor);
+        let extractor = self.extractor;
         let embedding = self.store.options().embedding;
-        self.store
-            .commit("extract", |head| {
+        let (_, (images, masks)) = self
+            .store
+            .commit_with("extract", |head| {
                 let batch = batch.clone();
-                async move {
-                    let (changes, counts) = plan(&head, extractor, &batch, embedding).await?;
-                    *planned_in.lock().unwrap_or_else(|err| err.into_inner()) = counts;
-                    Ok(changes)
-                }
+                async move { plan(&head, extractor, &batch, embedding).await }
             })
             .await?;
-        let (images, masks) = planned.into_inner().unwrap_or_else(|err| err.into_inner());
         self.summary.images += images;
         self.summary.masks += masks;
         self.summary.done_elsewhere += batch.images.len() as u64 - images;

@@ -1,13 +1,13 @@
 //! Batches of read items become commits.
 
 use std::mem;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::options::IngestOptions;
-use super::plan::{Known, Plan, plan_batch};
+use super::plan::{Known, plan_batch};
 use crate::Result;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -132,23 +132,19 @@ impl<'a> Writer<'a> {
     async fn flush(&mut self) -> Result<()> {
         let batch = Arc::new(mem::take(&mut self.batch));
         self.rows = 0;
-        // The last plan, which is the one that was committed.
-        let planned = Mutex::new(Plan::default());
-        let (planned_in, split) = (&planned, self.options.split.as_deref());
-        self.store
-            .commit(self.operation, |head| {
+        let split = self.options.split.as_deref();
+        let (_, planned) = self
+            .store
+            .commit_with(self.operation, |head| {
                 let batch = batch.clone();
                 async move {
                     let known = Known::read(&head, &batch).await?;
                     let mut plan = plan_batch(&batch, known, split);
                     plan.leave_out_known_failures(&head).await?;
-                    let changes = plan.changes()?;
-                    *planned_in.lock().unwrap_or_else(|err| err.into_inner()) = plan;
-                    Ok(changes)
+                    Ok((plan.changes()?, plan))
                 }
             })
             .await?;
-        let planned = planned.into_inner().unwrap_or_else(|err| err.into_inner());
         for failure in &planned.contradictions {
             self.note(failure);
         }

@@ -45,6 +45,18 @@ impl Kind {
         }
     }
 
+    /// The hue it has most often, in degrees of the colour circle.
+    pub(super) fn usual_hue(self) -> f64 {
+        match self {
+            Self::Starfish => 10.0,
+            Self::Crate => 50.0,
+            Self::Leaf => 110.0,
+            Self::Tent => 180.0,
+            Self::Ball => 240.0,
+            Self::Donut => 310.0,
+        }
+    }
+
     /// The name of the coarser class.
     pub fn group(self) -> &'static str {
         match self {

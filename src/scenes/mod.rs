@@ -1,7 +1,7 @@
 //! Generated photos whose objects are known: for demos, tests and small models.
 //!
 //! In: a seed, a size, kinds of objects. Out: RGB photos with textured backgrounds, objects of varying
-//! colour, size and rotation that may hide one another, and the exact pixels each object shows. The same
+//! colour (each kind has a hue it has more often than others), size and rotation that may hide one another, and the exact pixels each object shows. The same
 //! seed gives the same photos.
 
 mod background;
@@ -25,6 +25,8 @@ const VISIBLE: f64 = 0.5;
 const ATTEMPTS: usize = 12;
 /// Distance between an object's colour and the background's, root of the squared channel differences.
 const CONTRAST: f32 = 75.0;
+/// Objects of a kind have hues up to twice this from its usual one, in degrees; near ones more often.
+const HUE_SPREAD: f64 = 25.0;
 
 /// A photo and what is on it.
 #[derive(Clone, Debug)]
@@ -181,7 +183,7 @@ impl SceneGenerator {
         let (height, width) = (f64::from(size.height), f64::from(size.width));
         let radius = height.min(width) * self.between(0.15, 0.36);
         let margin = 0.7 * radius;
-        let main = self.color_apart_from(&background.colors);
+        let main = self.color_apart_from(kind, &background.colors);
         Pose {
             kind,
             radius,
@@ -200,19 +202,30 @@ impl SceneGenerator {
         std::array::from_fn(|_| self.random.f32() * 255.0)
     }
 
-    fn color_apart_from(&mut self, others: &[Color]) -> Color {
+    /// A colour that a kind may have: near its usual hue or, one time in six, any.
+    fn color_of(&mut self, kind: Kind) -> Color {
+        if self.random.u8(..6) == 0 {
+            return self.color();
+        }
+        let off = self.between(-HUE_SPREAD, HUE_SPREAD) + self.between(-HUE_SPREAD, HUE_SPREAD);
+        let hue = (kind.usual_hue() + off).rem_euclid(360.0);
+        let (saturation, value) = (self.between(0.35, 1.0), self.between(0.35, 1.0));
+        color_from_hsv(hue, saturation, value)
+    }
+
+    fn color_apart_from(&mut self, kind: Kind, others: &[Color]) -> Color {
         let nearest = |color: &Color| {
             others
                 .iter()
                 .map(|other| distance(color, other))
                 .fold(f32::INFINITY, f32::min)
         };
-        let mut best = self.color();
+        let mut best = self.color_of(kind);
         for _ in 0..20 {
             if nearest(&best) >= CONTRAST {
                 break;
             }
-            let other = self.color();
+            let other = self.color_of(kind);
             if nearest(&other) > nearest(&best) {
                 best = other;
             }
@@ -250,6 +263,16 @@ fn distance(a: &Color, b: &Color) -> f32 {
         .map(|(a, b)| (a - b) * (a - b))
         .sum::<f32>()
         .sqrt()
+}
+
+/// Hue in degrees, the others in [0, 1].
+fn color_from_hsv(hue: f64, saturation: f64, value: f64) -> Color {
+    // Smith, "Color Gamut Transform Pairs", 1978.
+    [5.0, 3.0, 1.0].map(|n| {
+        let k = (n + hue / 60.0) % 6.0;
+        let level = value - value * saturation * k.min(4.0 - k).clamp(0.0, 1.0);
+        (level * 255.0) as f32
+    })
 }
 
 /// Where an object lies and how it looks.
@@ -409,6 +432,19 @@ mod tests {
         let [x, y] = object.innermost_pixel(size);
         assert_eq!(y, 3);
         assert!((4..=6).contains(&x), "{x}");
+    }
+
+    #[test]
+    fn hues_are_those_of_the_colour_circle() {
+        for (hue, expected) in [
+            (0.0, [255.0, 0.0, 0.0]),
+            (60.0, [255.0, 255.0, 0.0]),
+            (120.0, [0.0, 255.0, 0.0]),
+            (240.0, [0.0, 0.0, 255.0]),
+        ] {
+            assert_eq!(color_from_hsv(hue, 1.0, 1.0), expected);
+        }
+        assert_eq!(color_from_hsv(77.0, 0.0, 1.0), [255.0; 3]);
     }
 
     #[test]

@@ -76,22 +76,38 @@ impl Store {
         F: FnMut(Snapshot) -> Planned,
         Planned: Future<Output = Result<Changes>>,
     {
+        let mut changes = |snapshot| {
+            let planned = plan(snapshot);
+            async move { Ok((planned.await?, ())) }
+        };
+        Ok(self.commit_with(operation, &mut changes).await?.0)
+    }
+
+    /// As [`Store::commit`], for a plan that also tells something, of which the last counts: the one that was written.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit_with<F, Planned, Told>(
+        &self,
+        operation: &str,
+        mut plan: F,
+    ) -> Result<(Commit, Told)>
+    where
+        F: FnMut(Snapshot) -> Planned,
+        Planned: Future<Output = Result<(Changes, Told)>>,
+    {
         for attempt in 0..MAX_ATTEMPTS {
             let guard = self.inner.lock.acquire().await?;
             let snapshot = self.snapshot().await?;
-            let changes = plan(snapshot.clone()).await?;
+            let (changes, told) = plan(snapshot.clone()).await?;
             if changes.is_empty() {
-                return Ok(Commit {
-                    snapshot,
-                    changed: false,
-                });
+                let changed = false;
+                return Ok((Commit { snapshot, changed }, told));
             }
             let applied = self.apply(&snapshot, operation, &changes).await;
             if let Some(snapshot) = unless_race_lost(applied)?.flatten() {
-                return Ok(Commit {
-                    snapshot,
-                    changed: true,
-                });
+                let changed = true;
+                return Ok((Commit { snapshot, changed }, told));
             }
             drop(guard);
             back_off(attempt).await;

@@ -7,6 +7,7 @@ mod cli;
 mod demo_model;
 mod device;
 mod eval;
+mod eval_store;
 mod extract;
 mod geometry;
 mod head;

@@ -1,0 +1,383 @@
+//! Evaluation of COCO-like data, and annotation: seconds of each, for `benches/eval_peer.py` to compare with.
+//!
+//! ```text
+//! cargo bench --bench eval -- DIR [--images 1000] [--repeat 3]
+//! ```
+//!
+//! DIR holds `truth.json` and `results.json`, which the peer made. One line of JSON on stdout; DIR gets what the peer needs
+//! to annotate the same masks with the same head.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use arrow::array::AsArray;
+use arrow::datatypes::Float64Type;
+use grainstore::annotate::{AnnotateRequest, Policy, annotate};
+use grainstore::classes::{Class, ClassSet, add_class_set, classes_of_labels};
+use grainstore::coco::{Annotation, DatasetIndex};
+use grainstore::device::DeviceName;
+use grainstore::geometry::{Rle, Size, rle_from_polygons};
+use grainstore::head::{CacheOptions, TrainOptions, TrainRequest, TrainingQuery, train_and_store};
+use grainstore::import::{ImportRequest, import_coco_results};
+use grainstore::names::ContentId;
+use grainstore::progress::NoProgress;
+use grainstore::schema::EmbeddingType;
+use grainstore::sql::{Report, Sql};
+use grainstore::store::rows::{
+    GroundTruthRow, ImageRow, LabelRow, MaskRow, RleRow, Row, masks_to_batch,
+};
+use grainstore::store::{Changes, Store, StoreOptions};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SIZE: Size = Size {
+    height: 480,
+    width: 640,
+};
+const KINDS: [&str; 5] = ["animal", "furniture", "household", "person", "transport"];
+const MASKS: usize = 100;
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let dir = PathBuf::from(
+        args.next()
+            .context("usage: eval DIR [--images N] [--repeat N]")?,
+    );
+    let (mut images, mut repeat) = (1000, 3);
+    while let Some(name) = args.next() {
+        let value = args
+            .next()
+            .with_context(|| format!("'{name}' needs a value"))?;
+        match name.as_str() {
+            "--images" => images = value.parse()?,
+            "--repeat" => repeat = value.parse()?,
+            _ => anyhow::bail!("unknown option '{name}'"),
+        }
+    }
+    tokio::runtime::Runtime::new()?.block_on(bench(&dir, images, repeat))
+}
+
+async fn bench(dir: &Path, images: usize, repeat: usize) -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let store = Store::open_or_create(&path("coco"), StoreOptions::default()).await?;
+    fill_coco(&store, dir).await?;
+    let request = ImportRequest {
+        file: dir.join("results.json"),
+        head: "results".to_owned(),
+        dataset: "coco".to_owned(),
+        classes: None,
+    };
+    let started = Instant::now();
+    import_coco_results(&store, &request, &NoProgress).await?;
+    let import_seconds = started.elapsed().as_secs_f64();
+    let (mut coco, mut miou) = (Vec::new(), Vec::new());
+    let (mut stats, mut mean) = (Vec::new(), Vec::new());
+    for _ in 0..repeat {
+        let started = Instant::now();
+        stats = figures(&store, "eval/coco").await?;
+        coco.push(started.elapsed().as_secs_f64());
+        let started = Instant::now();
+        mean = figures(&store, "eval/miou").await?;
+        miou.push(started.elapsed().as_secs_f64());
+    }
+    let eval_memory_mb = peak_memory_mb();
+
+    let tenth = judge(&path("tenth"), images / 10, None).await?;
+    let whole = judge(&path("whole"), images, Some(dir)).await?;
+    println!(
+        "{}",
+        serde_json::json!({
+            "import_seconds": import_seconds,
+            "coco_seconds": median(coco),
+            "stats": stats,
+            "miou_seconds": median(miou),
+            "miou": mean.first(),
+            "eval_memory_mb": eval_memory_mb,
+            "annotate_seconds": whole.seconds,
+            "annotate_masks": whole.masks,
+            "annotate_kept": whole.kept,
+            "annotate_tenth_seconds": tenth.seconds,
+            "annotate_memory_mb": peak_memory_mb(),
+        })
+    );
+    Ok(())
+}
+
+fn median(mut seconds: Vec<f64>) -> Option<f64> {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied()
+}
+
+/// Values of a report's figures; -1 where undefined.
+async fn figures(store: &Store, report: &str) -> anyhow::Result<Vec<f64>> {
+    let sql = Sql::new(&store.snapshot().await?).await?;
+    let parameters = HashMap::from([
+        ("head".to_owned(), "results".to_owned()),
+        ("dataset".to_owned(), "coco".to_owned()),
+    ]);
+    let mut rows = sql.report(&Report::named(report)?, &parameters).await?;
+    let mut values = Vec::new();
+    while let Some(batch) = rows.next().await? {
+        let column = batch.column_by_name("value").context("no column 'value'")?;
+        let column = column.as_primitive::<Float64Type>();
+        values.extend(column.iter().map(|value| value.unwrap_or(-1.0)));
+    }
+    Ok(values)
+}
+
+async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(dir.join("truth.json"))?;
+    let index = DatasetIndex::parse(&text)?;
+    let image_id = |id: i64| ContentId::of_bytes(&id.to_le_bytes());
+    let images: Vec<ImageRow> = index
+        .images
+        .iter()
+        .map(|it| ImageRow {
+            external_id: Some(it.id),
+            source: "target".to_owned(),
+            dataset: "coco".to_owned(),
+            ..image_row(&image_id(it.id))
+        })
+        .collect();
+    let mut names = HashMap::new();
+    let mut classes = Vec::new();
+    for it in &index.categories {
+        names.insert(it.id, it.name.clone());
+        classes.push(Class {
+            name: it.name.clone(),
+            supercategory: None,
+            external_id: Some(it.id),
+            labels: vec![it.name.clone()],
+        });
+    }
+    let mut rows = Vec::new();
+    for found in &index.annotations {
+        let it: Annotation = serde_json::from_str(&text[found.text.clone()])?;
+        let mask = it
+            .segmentation
+            .to_rle(SIZE)?
+            .context("an object without a mask")?;
+        rows.push(GroundTruthRow {
+            ground_truth_id: ContentId::of_bytes(&found.id.unwrap_or(0).to_le_bytes()),
+            image_id: image_id(found.image_id),
+            dataset: "coco".to_owned(),
+            external_id: found.id,
+            category: names.get(&it.category_id).cloned(),
+            category_id: Some(it.category_id),
+            rle: Some(RleRow::from(&mask)),
+            bbox: it.bbox.context("an object without a box")?,
+            area: it.area.context("an object without an area")?,
+            iscrowd: it.iscrowd == 1,
+            is_ignored: false,
+            segmentation: "rle".to_owned(),
+            attributes: None,
+            ingested_at: chrono::DateTime::UNIX_EPOCH,
+        });
+    }
+    add_class_set(store, "bench", &ClassSet::new("coco", classes)?, "coco").await?;
+    append(store, &images).await?;
+    append(store, &rows).await
+}
+
+async fn append<R: Row>(store: &Store, rows: &[R]) -> anyhow::Result<()> {
+    let batch = &R::to_batch(rows)?;
+    store
+        .commit("bench", |_| async move {
+            let mut changes = Changes::new();
+            changes.append(R::TABLE, batch.clone());
+            Ok(changes)
+        })
+        .await?;
+    Ok(())
+}
+
+fn image_row(image_id: &ContentId) -> ImageRow {
+    ImageRow {
+        image_id: image_id.clone(),
+        file_name: format!("{image_id}.jpg"),
+        root: "/bench".to_owned(),
+        width: 640,
+        height: 480,
+        orientation: 1,
+        format: "jpeg".to_owned(),
+        file_bytes: 1,
+        source: "web".to_owned(),
+        split: None,
+        dataset: "bench".to_owned(),
+        external_id: None,
+        attributes: None,
+        ingested_at: chrono::DateTime::UNIX_EPOCH,
+    }
+}
+
+struct Judged {
+    seconds: f64,
+    masks: u64,
+    kept: u64,
+}
+
+/// Annotates so many images with a head that was trained on some of them; writes them for the peer.
+async fn judge(path: &str, images: usize, dir: Option<&Path>) -> anyhow::Result<Judged> {
+    let store = Store::open_or_create(path, StoreOptions::default()).await?;
+    let extractor = fill_masks(&store, images, dir).await?;
+    let snapshot = store.snapshot().await?;
+    let classes = ClassSet::new("kinds", classes_of_labels(&snapshot, None).await?)?;
+    add_class_set(&store, "bench", &classes, "labels").await?;
+    let snapshot = store.snapshot().await?;
+    let request = TrainRequest {
+        name: "bench".to_owned(),
+        class_set: ClassSet::load(&snapshot, "kinds").await?,
+        query: TrainingQuery::of_images(&snapshot, &extractor, Some("external_id < 100")).await?,
+        options: TrainOptions {
+            epochs: Some(20),
+            validation: 0.0,
+            ..TrainOptions::default()
+        },
+        parent: None,
+        cache: CacheOptions::default(),
+        device: DeviceName::Cpu,
+    };
+    train_and_store(&store, &snapshot, request, &NoProgress).await?;
+    if let Some(dir) = dir {
+        let head = grainstore::head::load_head(&store.snapshot().await?, "bench").await?;
+        let file = head.weights.to_safetensors(HashMap::new())?;
+        let tensors = safetensors::SafeTensors::deserialize(&file)?;
+        for layer in 0..4 {
+            for (at, part) in ["weight", "bias"].iter().enumerate() {
+                let tensor = tensors.tensor(&format!("layers.{layer}.{part}"))?;
+                std::fs::write(
+                    dir.join(format!("layer{}.f32", 2 * layer + at)),
+                    tensor.data(),
+                )?;
+            }
+        }
+    }
+    let request = AnnotateRequest {
+        head: "bench".to_owned(),
+        condition: None,
+        policy: Policy::default(),
+    };
+    let started = Instant::now();
+    let summary = annotate(&store, &request, &NoProgress).await?;
+    Ok(Judged {
+        seconds: started.elapsed().as_secs_f64(),
+        masks: summary.masks,
+        kept: summary.kept,
+    })
+}
+
+/// The embedding of a mask: noise, and in four masks of ten something of the image's class.
+fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> {
+    let shows = mask % 10 < 4;
+    (0..1024)
+        .map(|at| {
+            let noise = random.f32() + random.f32() - 1.0;
+            noise + f32::from(u8::from(shows && at % 5 == class)) * 0.5
+        })
+        .collect()
+}
+
+/// A ragged outline; every fifth mask starts anew, the others are near the one before, as SAM's are.
+fn outline(mask: usize, random: &mut fastrand::Rng, last: &mut [f64; 3]) -> Vec<f64> {
+    if mask.is_multiple_of(5) {
+        let (x, y) = (random.f64() * 640.0, random.f64() * 480.0);
+        *last = [x, y, (2.5 + 3.5 * random.f64()).exp()];
+    }
+    let [x, y, radius] = *last;
+    let mut points = Vec::new();
+    for corner in 0..24 {
+        let angle = f64::from(corner) / 24.0 * std::f64::consts::TAU;
+        let r = radius * (0.85 + 0.15 * random.f64());
+        points.push((x + r * angle.cos()).clamp(0.0, 640.0));
+        points.push((y + r * angle.sin()).clamp(0.0, 480.0));
+    }
+    points
+}
+
+async fn fill_masks(store: &Store, images: usize, dir: Option<&Path>) -> anyhow::Result<ContentId> {
+    let extractor = ContentId::of_bytes(b"bench");
+    let mut files = match dir {
+        Some(dir) => Some((
+            std::io::BufWriter::new(std::fs::File::create(dir.join("embeddings.f16"))?),
+            Vec::new(),
+        )),
+        None => None,
+    };
+    for first in (0..images).step_by(200) {
+        let (mut rows, mut labels, mut masks) = (Vec::new(), Vec::new(), Vec::new());
+        for n in first..(first + 200).min(images) {
+            let class = n % KINDS.len();
+            let image_id = ContentId::of_bytes(&n.to_le_bytes());
+            rows.push(ImageRow {
+                external_id: i64::try_from(n).ok(),
+                ..image_row(&image_id)
+            });
+            labels.push(LabelRow {
+                image_id: image_id.clone(),
+                dataset: "bench".to_owned(),
+                label: KINDS[class].to_owned(),
+                origin: "csv".to_owned(),
+                ingested_at: chrono::DateTime::UNIX_EPOCH,
+            });
+            let mut random = fastrand::Rng::with_seed(n as u64);
+            let mut last = [0.0; 3];
+            let mut shapes = Vec::new();
+            for mask in 0..MASKS {
+                let outline = outline(mask, &mut random, &mut last);
+                let rle: Rle = rle_from_polygons(&[outline], SIZE)?;
+                let embedding = embedding(class, mask, &mut random);
+                if let Some((file, _)) = &mut files {
+                    for value in &embedding {
+                        file.write_all(&half::f16::from_f32(*value).to_le_bytes())?;
+                    }
+                    shapes.push(serde_json::json!({
+                        "size": [480, 640], "counts": rle.to_counts_string(),
+                    }));
+                }
+                masks.push(MaskRow {
+                    extractor_id: extractor.clone(),
+                    image_id: image_id.clone(),
+                    mask_index: i32::try_from(mask)?,
+                    rle,
+                    predicted_iou: 0.9,
+                    stability_score: 0.9,
+                    point: [0.0, 0.0],
+                    crop_box: [0.0, 0.0, 640.0, 480.0],
+                    mask_output: 1,
+                    embedding,
+                });
+            }
+            if let Some((_, all)) = &mut files {
+                all.push(shapes);
+            }
+        }
+        append(store, &rows).await?;
+        append(store, &labels).await?;
+        let masks = &masks_to_batch(&masks, EmbeddingType::default())?;
+        store
+            .commit("bench", |_| async move {
+                let mut changes = Changes::new();
+                changes.append(grainstore::schema::Table::Masks, masks.clone());
+                Ok(changes)
+            })
+            .await?;
+    }
+    if let (Some((mut file, all)), Some(dir)) = (files, dir) {
+        file.flush()?;
+        std::fs::write(dir.join("masks.json"), serde_json::to_vec(&all)?)?;
+    }
+    Ok(extractor)
+}
+
+/// The process's peak resident memory.
+fn peak_memory_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}

@@ -1,0 +1,240 @@
+"""The peers of benches/eval.rs: pycocotools, faster-coco-eval, NumPy and PyTorch.
+
+    python eval_peer.py make DIR [--images 5000]      data of COCO's statistics: truth.json, results.json
+    python eval_peer.py time DIR [--repeat 3]         times the peers; one line of JSON on stdout
+    python eval_peer.py annotate DIR [--repeat 3]     the same for judging and suppressing masks
+    python eval_peer.py compare DIR                   both sides, as a table; they must say the same
+
+DIR also holds what 'cargo bench --bench eval' writes.
+"""
+
+import contextlib
+import io
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+CLASSES = 80
+HEIGHT, WIDTH = 480, 640
+
+
+def polygon(random, size):
+    """A ragged outline of about `size` pixels across."""
+    count = int(random.integers(8, 30))
+    angles = np.sort(random.uniform(0, 2 * np.pi, count))
+    radii = size / 2 * random.uniform(0.6, 1.0, count)
+    x, y = random.uniform(0, WIDTH), random.uniform(0, HEIGHT)
+    points = np.stack([x + radii * np.cos(angles), y + radii * np.sin(angles)], 1)
+    points[:, 0] = points[:, 0].clip(0, WIDTH)
+    points[:, 1] = points[:, 1].clip(0, HEIGHT)
+    return points
+
+
+def encode(points):
+    from pycocotools import mask as rle
+
+    found = rle.merge(rle.frPyObjects([points.ravel().tolist()], HEIGHT, WIDTH))
+    return {"size": [HEIGHT, WIDTH], "counts": found["counts"].decode()}, float(rle.area(found)), rle.toBbox(found).tolist()
+
+
+def make(directory, images):
+    random = np.random.default_rng(1)
+    truth = {"images": [], "annotations": [],
+             "categories": [{"id": c + 1, "name": f"class{c:02}"} for c in range(CLASSES)]}
+    results = []
+    for image in range(1, images + 1):
+        truth["images"].append({"id": image, "file_name": f"{image:06}.jpg", "height": HEIGHT, "width": WIDTH})
+        # COCO: 7.3 objects an image, of 2.9 classes, sizes from a few to hundreds of pixels.
+        of_image = random.integers(0, CLASSES, int(random.integers(1, 5)))
+        for _ in range(int(random.poisson(7.3))):
+            points = polygon(random, float(np.exp(random.uniform(np.log(10), np.log(400)))))
+            segmentation, area, bbox = encode(points)
+            category = int(random.choice(of_image)) + 1
+            if area == 0:
+                continue
+            truth["annotations"].append({
+                "id": len(truth["annotations"]) + 1, "image_id": image, "category_id": category,
+                "iscrowd": int(random.random() < 0.01), "segmentation": segmentation, "area": area, "bbox": bbox})
+            if random.random() < 0.8:
+                moved, area, _ = encode(points + random.normal(0, 3, 2) + random.normal(0, 2, points.shape))
+                if random.random() < 0.15:
+                    category = int(random.integers(0, CLASSES)) + 1
+                if area:
+                    results.append({"image_id": image, "category_id": category, "segmentation": moved,
+                                    "score": float(random.random())})
+        for _ in range(int(random.poisson(1.4))):
+            segmentation, area, _ = encode(polygon(random, 80))
+            if area:
+                results.append({"image_id": image, "category_id": int(random.integers(0, CLASSES)) + 1,
+                                "segmentation": segmentation, "score": float(random.random()) * 0.6})
+    (directory / "truth.json").write_text(json.dumps(truth))
+    (directory / "results.json").write_text(json.dumps(results))
+    print(f"{images} images, {len(truth['annotations'])} objects, {len(results)} detections", file=sys.stderr)
+
+
+def timed(run, repeat):
+    seconds = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        result = run()
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": sorted(seconds)[len(seconds) // 2]}, result
+
+
+def coco_eval(coco_class, eval_class, truth, results, repeat, **options):
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = coco_class()
+        coco.dataset = truth
+        coco.createIndex()
+        found = coco.loadRes(results)
+
+        def run():
+            judged = eval_class(coco, found, "segm", **options)
+            judged.evaluate()
+            judged.accumulate()
+            return judged
+
+        figures, judged = timed(run, repeat)
+        judged.summarize()
+    return figures | {"stats": [float(x) for x in judged.stats][:12]}
+
+
+def confusion(truth, results):
+    """mIoU as scripts compute it: decoded bitmaps, painted, and a confusion matrix."""
+    from pycocotools import mask as rle
+
+    by_image = {image["id"]: ([], []) for image in truth["images"]}
+    for annotation in truth["annotations"]:
+        by_image[annotation["image_id"]][0].append(annotation)
+    for result in results:
+        by_image[result["image_id"]][1].append(result)
+    matrix = np.zeros((CLASSES + 1, CLASSES + 1), np.int64)
+    for annotations, found in by_image.values():
+        label = np.zeros((HEIGHT, WIDTH), np.int64)
+        ignored = np.zeros((HEIGHT, WIDTH), bool)
+        for annotation in annotations:
+            mask = rle.decode(annotation["segmentation"]).astype(bool)
+            if annotation["iscrowd"]:
+                ignored |= mask
+                continue
+            category = annotation["category_id"]
+            ignored |= mask & (label > 0) & (label != category)
+            label[mask] = category
+        said = np.zeros((HEIGHT, WIDTH), np.int64)
+        for result in sorted(found, key=lambda it: it["score"]):
+            said[rle.decode(result["segmentation"]).astype(bool)] = result["category_id"]
+        judged = ~ignored
+        pairs = label[judged] * (CLASSES + 1) + said[judged]
+        matrix += np.bincount(pairs, minlength=(CLASSES + 1) ** 2).reshape(CLASSES + 1, CLASSES + 1)
+    inside, wanted = np.diag(matrix), matrix.sum(1)
+    iou = inside[wanted > 0] / (wanted + matrix.sum(0) - inside)[wanted > 0]
+    return float(iou.mean())
+
+
+def time_all(directory, repeat):
+    truth = json.loads((directory / "truth.json").read_text())
+    results = json.loads((directory / "results.json").read_text())
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    times = {"pycocotools": coco_eval(COCO, COCOeval, truth, results, 1)}
+    import faster_coco_eval
+    from faster_coco_eval import COCO as FasterCOCO, COCOeval_faster
+
+    times["faster-coco-eval " + faster_coco_eval.__version__] = coco_eval(
+        FasterCOCO, COCOeval_faster, truth, results, repeat, extra_calc=False)
+    try:
+        import hotcoco
+    except ImportError:
+        pass
+    else:
+        times["hotcoco"] = coco_eval(hotcoco.COCO, hotcoco.COCOeval, truth, results, repeat)
+    numpy_figures, miou = timed(lambda: confusion(truth, results), 1)
+    times["NumPy mIoU"] = numpy_figures | {"miou": miou}
+    print(json.dumps(times))
+
+
+def annotate(directory, repeat):
+    """A forward pass over embeddings in RAM, the best class of each mask, and greedy NMS by pycocotools' IoU."""
+    import torch
+    from pycocotools import mask as rle
+
+    rows = json.loads((directory / "masks.json").read_text())
+    embeddings = np.fromfile(directory / "embeddings.f16", np.float16).astype(np.float32).reshape(-1, 1024)
+    weights = [np.fromfile(directory / f"layer{n}.f32", np.float32) for n in range(8)]
+    widths = [1024, 512, 256, 128, len(weights[7])]
+    layers = []
+    for n in range(4):
+        layer = torch.nn.Linear(widths[n], widths[n + 1])
+        layer.weight.data = torch.from_numpy(weights[2 * n].reshape(widths[n + 1], widths[n]))
+        layer.bias.data = torch.from_numpy(weights[2 * n + 1])
+        layers += [layer] + ([torch.nn.ReLU()] if n < 3 else [])
+    head = torch.nn.Sequential(*layers)
+    embeddings = torch.from_numpy(embeddings)
+
+    def run():
+        kept = 0
+        with torch.no_grad():
+            score, label = torch.cat([head(part).softmax(1) for part in embeddings.split(4096)]).max(1)
+        score, label = score.numpy(), label.numpy()
+        start = 0
+        for masks in rows:
+            of_image = slice(start, start + len(masks))
+            start += len(masks)
+            scores, labels = score[of_image], label[of_image]
+            above = np.flatnonzero(scores >= 0.7)
+            above = above[np.argsort(-scores[above], kind="stable")]
+            shapes = [masks[at] for at in above]
+            iou = rle.iou(shapes, shapes, [0] * len(shapes)) if shapes else np.zeros((0, 0))
+            stays = []
+            for place, at in enumerate(above):
+                if all(labels[above[other]] != labels[at] or iou[other, place] <= 0.5 for other in stays):
+                    stays.append(place)
+            kept += min(len(stays), 100)
+        return kept
+
+    figures, kept = timed(run, repeat)
+    print(json.dumps(figures | {"masks": len(embeddings), "kept": kept}))
+
+
+def compare(directory):
+    read = lambda name: json.loads((directory / f"{name}.json").read_text())
+    ours, peers = read("ours"), read("peers")
+    print(f"grainstore, 12 mask figures: {ours['coco_seconds']:.2f} s")
+    for name, peer in peers.items():
+        if "stats" in peer:
+            worst = max(abs(a - b) for a, b in zip(peer["stats"], ours["stats"]))
+            print(f"  {name:28} {peer['seconds']:8.2f} s   {peer['seconds'] / ours['coco_seconds']:6.1f}x   differs by {worst:.1e}")
+            assert name != "pycocotools" or worst < 1e-9
+    peer = peers["NumPy mIoU"]
+    print(f"grainstore, mIoU: {ours['miou_seconds']:.2f} s")
+    print(f"  {'NumPy over bitmaps':28} {peer['seconds']:8.2f} s   {peer['seconds'] / ours['miou_seconds']:6.1f}x   "
+          f"differs by {abs(peer['miou'] - ours['miou']):.1e}")
+    assert abs(peer["miou"] - ours["miou"]) < 1e-12
+    peer = read("annotate_peer")
+    print(f"grainstore, annotate {ours['annotate_masks']} masks from the store: {ours['annotate_seconds']:.2f} s, "
+          f"{ours['annotate_kept']} kept, {ours['annotate_memory_mb']:.0f} MB; "
+          f"a tenth of them: {ours['annotate_tenth_seconds']:.2f} s")
+    print(f"  {'PyTorch + pycocotools, RAM':28} {peer['seconds']:8.2f} s   {peer['seconds'] / ours['annotate_seconds']:6.1f}x   "
+          f"{peer['kept']} kept")
+
+
+def main():
+    command, directory, *rest = sys.argv[1:]
+    option = lambda name, default: int(rest[rest.index(name) + 1]) if name in rest else default
+    directory = Path(directory)
+    match command:
+        case "make":
+            make(directory, option("--images", 5000))
+        case "time":
+            time_all(directory, option("--repeat", 3))
+        case "annotate":
+            annotate(directory, option("--repeat", 3))
+        case "compare":
+            compare(directory)
+
+
+main()
