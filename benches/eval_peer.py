@@ -13,6 +13,7 @@ import io
 import json
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -84,12 +85,10 @@ def timed(run, repeat):
     return {"seconds": sorted(seconds)[len(seconds) // 2]}, result
 
 
-def coco_eval(coco_class, eval_class, truth, results, repeat, **options):
+def coco_eval(coco_class, eval_class, directory, repeat, **options):
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = coco_class()
-        coco.dataset = truth
-        coco.createIndex()
-        found = coco.loadRes(results)
+        coco = coco_class(str(directory / "truth.json"))
+        found = coco.loadRes(str(directory / "results.json"))
 
         def run():
             judged = eval_class(coco, found, "segm", **options)
@@ -140,18 +139,14 @@ def time_all(directory, repeat):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    times = {"pycocotools": coco_eval(COCO, COCOeval, truth, results, 1)}
-    import faster_coco_eval
+    times = {"pycocotools": coco_eval(COCO, COCOeval, directory, 1)}
     from faster_coco_eval import COCO as FasterCOCO, COCOeval_faster
 
-    times["faster-coco-eval " + faster_coco_eval.__version__] = coco_eval(
-        FasterCOCO, COCOeval_faster, truth, results, repeat, extra_calc=False)
-    try:
-        import hotcoco
-    except ImportError:
-        pass
-    else:
-        times["hotcoco"] = coco_eval(hotcoco.COCO, hotcoco.COCOeval, truth, results, repeat)
+    times["faster-coco-eval " + version("faster-coco-eval")] = coco_eval(
+        FasterCOCO, COCOeval_faster, directory, repeat, extra_calc=False)
+    import hotcoco
+
+    times["hotcoco " + version("hotcoco")] = coco_eval(hotcoco.COCO, hotcoco.COCOeval, directory, repeat)
     numpy_figures, miou = timed(lambda: confusion(truth, results), 1)
     times["NumPy mIoU"] = numpy_figures | {"miou": miou}
     print(json.dumps(times))

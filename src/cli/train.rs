@@ -110,7 +110,7 @@ struct How {
 #[command(next_help_heading = "Memory")]
 pub struct Cache {
     /// MiB of embeddings kept in memory; more than that go to a temporary file.
-    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    #[arg(long, default_value_t = 640, value_name = "MIB")]
     cache_mib: usize,
     /// Directory of that file [default: the system's].
     #[arg(long, value_name = "DIR")]

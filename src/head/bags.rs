@@ -30,7 +30,7 @@ pub struct CacheOptions {
 impl Default for CacheOptions {
     fn default() -> Self {
         Self {
-            budget_bytes: 1 << 30,
+            budget_bytes: 640 << 20,
             spool_dir: std::env::temp_dir(),
         }
     }
