@@ -70,7 +70,7 @@ pub struct ImportArgs {
 pub struct RmArgs {
     /// Name of the head, or the first digits of its id.
     head: String,
-    /// Even if there are predictions by it.
+    /// Even if there are predictions by it: they go too, and its evaluations.
     #[arg(long)]
     force: bool,
 }

@@ -330,15 +330,19 @@ pub async fn find_head(snapshot: &Snapshot, name: &str) -> Result<HeadRow> {
 /// # Errors
 /// [`HeadError::NoSuchHead`], or [`HeadError::Unusable`] if it cannot be read.
 pub async fn load_head(snapshot: &Snapshot, name: &str) -> Result<LoadedHead> {
+    LoadedHead::of_row(whole_row(snapshot, name).await?)
+}
+
+/// The row of the same head, with its weights.
+pub(super) async fn whole_row(snapshot: &Snapshot, name: &str) -> Result<HeadRow> {
     let head_id = find_head(snapshot, name).await?.head_id;
     let scan = snapshot.scan(HeadRow::TABLE).await?;
     let whole: Option<HeadRow> = collect(scan.filter(is_head(&head_id))).await?.pop();
-    match whole {
-        Some(row) => LoadedHead::of_row(row),
-        None => Err(Error::Head(HeadError::NoSuchHead {
+    whole.ok_or_else(|| {
+        Error::Head(HeadError::NoSuchHead {
             name: name.to_owned(),
-        })),
-    }
+        })
+    })
 }
 
 /// The rows of a head, in every table that has `head_id`.

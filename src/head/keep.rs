@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::artifact::{HeadWeights, LoadedHead, heads_stored, is_head, load_head, unusable};
+use super::artifact::{
+    HeadWeights, LoadedHead, find_head, heads_stored, is_head, unusable, whole_row,
+};
 use super::run::commit;
 use crate::names::{ContentId, check_name};
+use crate::schema::Table;
 use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
@@ -56,13 +59,9 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
 /// [`crate::error::HeadError::NoSuchHead`]; [`crate::error::HeadError::Unusable`] if the other name is taken.
 pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<HeadRow> {
     check_name("head", new_name)?;
-    let renamed = |head: &LoadedHead| HeadRow {
-        head: new_name.to_owned(),
-        ..head.row.clone()
-    };
     let commit = store
         .commit("heads rename", |snapshot| async move {
-            let head = load_head(&snapshot, name).await?;
+            let row = whole_row(&snapshot, name).await?;
             if heads_stored(&snapshot)
                 .await?
                 .iter()
@@ -74,33 +73,40 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
                 ));
             }
             let mut changes = Changes::new();
-            changes.delete(HeadRow::TABLE, is_head(&head.row.head_id));
-            changes.append(HeadRow::TABLE, HeadRow::to_batch(&[renamed(&head)])?);
+            changes.delete(HeadRow::TABLE, is_head(&row.head_id));
+            let renamed = HeadRow {
+                head: new_name.to_owned(),
+                ..row
+            };
+            changes.append(HeadRow::TABLE, HeadRow::to_batch(&[renamed])?);
             Ok(changes)
         })
         .await?;
-    Ok(load_head(&commit.snapshot, new_name).await?.row)
+    whole_row(&commit.snapshot, new_name).await
 }
 
-/// Removes the newest head of a name, or the one of an id; older ones of its name stay.
+/// Removes the newest head of a name, or the one of an id, with its predictions and evaluations; older ones of its
+/// name stay.
 ///
 /// # Errors
 /// [`crate::error::HeadError::NoSuchHead`]; [`crate::error::HeadError::Unusable`] if there are predictions by it and `even_if_used` is
 /// false.
 pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<ContentId> {
     let snapshot = store.snapshot().await?;
-    let head_id = load_head(&snapshot, name).await?.row.head_id;
+    let head_id = find_head(&snapshot, name).await?.head_id;
     if !even_if_used && has_predictions(&snapshot, &head_id).await? {
         return Err(unusable(
             name,
-            "there are predictions by it, which could not say any more whose they are; --force removes it all the same",
+            "there are predictions by it; --force removes them too, and its evaluations",
         ));
     }
     let removed = &head_id;
     store
         .commit("heads rm", |_| async move {
             let mut changes = Changes::new();
-            changes.delete(HeadRow::TABLE, is_head(removed));
+            for table in [HeadRow::TABLE, Table::Predictions, Table::Evaluations] {
+                changes.delete(table, is_head(removed));
+            }
             Ok(changes)
         })
         .await?;
@@ -108,7 +114,7 @@ pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Resul
 }
 
 async fn has_predictions(snapshot: &Snapshot, head_id: &ContentId) -> Result<bool> {
-    let scan = snapshot.scan(crate::schema::Table::Predictions).await?;
+    let scan = snapshot.scan(Table::Predictions).await?;
     let scan = scan
         .project(&["head_id"])?
         .filter(is_head(head_id))

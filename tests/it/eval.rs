@@ -8,6 +8,7 @@ use grainstore::classes::{ClassSet, add_class_set};
 use grainstore::eval::{
     CompareRequest, EvalRequest, Evaluation, compare, evaluate, store_evaluation,
 };
+use grainstore::head::{remove_head, rename_head};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
 use grainstore::schema::Table;
@@ -194,6 +195,13 @@ async fn importing_again_adds_nothing() {
             after.count(table).await.unwrap()
         );
     }
+
+    // A head without weights is renamed and removed as any other; its predictions go with it.
+    rename_head(&store, "masks", "others").await.unwrap();
+    assert!(remove_head(&store, "others", false).await.is_err());
+    remove_head(&store, "others", true).await.unwrap();
+    let after = store.snapshot().await.unwrap();
+    assert_eq!(after.count(Table::Predictions).await.unwrap(), 0);
 
     // What cannot be used is named, and the rest comes in.
     let mut results = json("masks.json");

@@ -379,6 +379,9 @@ mod checks {
             ("masks_once", 1),
             ("masks_without_extractor", 1),
             ("masks_without_image", 1),
+            ("predictions_once", 1),
+            ("predictions_without_head", 1),
+            ("predictions_without_mask", 1),
         ];
         let expected = expected.map(|(check, rows)| (check.to_owned(), rows));
         assert_eq!(found(&sql).await, expected);

@@ -20,7 +20,8 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type};
 use grainstore::names::ContentId;
 use grainstore::schema::Table;
 use grainstore::store::rows::{
-    ClassRow, ExtractionRow, FailureRow, GroundTruthRow, ImageRow, LabelRow, RleRow, Row,
+    ClassRow, ExtractionRow, FailureRow, GroundTruthRow, ImageRow, LabelRow, PredictionRow, RleRow,
+    Row,
 };
 use grainstore::store::{Changes, Store};
 
@@ -320,7 +321,32 @@ pub fn broken() -> Changes {
     ];
     add(&mut changes, &classes);
     add(&mut changes, &[failure(1, Some("tiny"), "empty.jpg")]); // failures_once
+    // predictions_once, predictions_without_mask, and of all three predictions_without_head
+    add(
+        &mut changes,
+        &[prediction(0), prediction(0), prediction(77)],
+    );
     changes
+}
+
+/// What head 7 says of a mask of image 1.
+fn prediction(mask_index: i32) -> PredictionRow {
+    PredictionRow {
+        head_id: id(7),
+        policy_id: id(8),
+        image_id: id(1),
+        extractor_id: id(1),
+        mask_index,
+        class_index: 0,
+        class: "cat".to_owned(),
+        score: 0.5,
+        entropy: 0.5,
+        kept: true,
+        dropped: None,
+        suppressed_by: None,
+        policy: "{}".to_owned(),
+        created_at: instant(0),
+    }
 }
 
 /// Image 4 again (`images_once`), then one image for each condition of `images_values`.
