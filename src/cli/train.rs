@@ -81,7 +81,7 @@ struct How {
     #[arg(long, value_name = "WEIGHT")]
     lambda_unc: Option<f64>,
     /// Passes over the images, for the teacher and again for the student [default: as many as make 200 steps,
-    /// at least 4; with --from a third].
+    /// at least 4; with --from a fifth].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Stop after so many passes without a better validation loss; 0 never stops early [default: half of the

@@ -220,11 +220,11 @@ impl TrainOptions {
     /// The options with nothing left open, for so many images an epoch.
     ///
     /// Epochs are as many as make [`STEPS`] steps, at least 4: few images need many passes, many need few.
-    /// A head that goes on from another needs a third of that, at least 2.
+    /// A head that goes on from another needs a fifth of that, at least 2.
     #[must_use]
     pub fn resolved(self, images: usize, goes_on: bool) -> Self {
         let steps = images.div_ceil(self.batch_images).max(1);
-        let (wanted, least) = if goes_on { (STEPS / 3, 2) } else { (STEPS, 4) };
+        let (wanted, least) = if goes_on { (STEPS / 5, 2) } else { (STEPS, 4) };
         let epochs = self.epochs.unwrap_or(wanted.div_ceil(steps).max(least));
         let patience = self.patience.unwrap_or((epochs / 2).max(3));
         Self {
@@ -271,7 +271,7 @@ mod tests {
             [epochs(60, false), epochs(4000, false)],
             [(200, 100), (4, 3)]
         );
-        assert_eq!([epochs(60, true), epochs(4000, true)], [(66, 33), (2, 3)]);
+        assert_eq!([epochs(60, true), epochs(4000, true)], [(40, 20), (2, 3)]);
         let given = TrainOptions {
             epochs: Some(7),
             ..TrainOptions::default()
