@@ -9,9 +9,9 @@
 //! predictions --export--> COCO JSON, label maps, overlays
 //! ```
 //!
-//! This version holds the ground floor: the tables ([`schema`]), the [`store`], mask [`geometry`],
-//! [`ingest`] and [`sql`], [`extract`]ion with Segment Anything ([`sam`]), and [`head`]s trained on its
-//! masks. Annotation, evaluation and export stand on these.
+//! This version holds the tables ([`schema`]), the [`store`], mask [`geometry`], [`ingest`] and [`sql`],
+//! [`extract`]ion with Segment Anything ([`sam`]), [`head`]s trained on its masks, [`annotate`] and [`eval`].
+//! Export stands on these and is still to come.
 //!
 //! ```
 //! use grainstore::ingest::{self, IngestOptions, LabelSource, Source};
