@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -99,7 +99,7 @@ pub struct Annotation {
 }
 
 /// An annotation's mask, in any of COCO's spellings.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(
     untagged,
     expecting = "segmentation is neither a list of polygons, each a flat list of numbers, nor an RLE of size and counts"
@@ -120,7 +120,7 @@ pub enum Segmentation {
 }
 
 /// Run lengths: column-major, first run background.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Counts {
     /// pycocotools' compressed text.

@@ -190,6 +190,49 @@ pub enum Error {
         reason: String,
     },
 
+    /// Two images of different data sets have one id.
+    #[error(
+        "{one} and {other} both have id {id}; choose one data set with --dataset, or number images anew with --ids new"
+    )]
+    Ids {
+        /// The id.
+        id: i64,
+        /// One image and its data set.
+        one: String,
+        /// The other.
+        other: String,
+    },
+
+    /// No image fits what is to be exported.
+    #[error("no image that is {of} fits --dataset, --split and --where")]
+    NothingToExport {
+        /// `annotated by head '...'`.
+        of: String,
+    },
+
+    /// Pixels cannot be written as an image file.
+    #[error("cannot encode an image: {reason}")]
+    EncodeImage {
+        /// What the encoder says.
+        reason: String,
+    },
+
+    /// Rows cannot be written as a Parquet file.
+    #[error("cannot write '{path}': {reason}", path = path.display())]
+    EncodeParquet {
+        /// The file.
+        path: PathBuf,
+        /// What the writer says.
+        reason: String,
+    },
+
+    /// What was exported is not what it should be when it is read back.
+    #[error("the export was read back and is wrong: {reason}; nothing was replaced")]
+    ExportInvalid {
+        /// What is wrong, and where.
+        reason: String,
+    },
+
     /// An image has more pixels than a mask can count.
     #[error("image of {size} pixels (height x width) has more than {max} pixels", max = u32::MAX)]
     MaskTooLarge {

@@ -57,6 +57,8 @@
 //! - L5 [`head`]
 //! - L6 [`annotate`], [`import`](mod@import)
 //! - L7 [`eval`]
+//! - L8 [`export`]
+//! - L9 [`picture`]
 //!
 //! The program (`main.rs`, `cli/`) uses only what is public here.
 
@@ -66,6 +68,7 @@ pub mod coco;
 pub mod device;
 pub mod error;
 pub mod eval;
+pub mod export;
 pub mod extract;
 pub mod geometry;
 pub mod head;
@@ -73,6 +76,7 @@ pub mod import;
 pub mod ingest;
 pub mod names;
 pub mod photo;
+pub mod picture;
 pub mod progress;
 pub mod sam;
 pub mod scenes;

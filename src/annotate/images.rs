@@ -115,7 +115,7 @@ fn is_of<'a>(images: impl Iterator<Item = &'a ContentId>) -> Expr {
 }
 
 /// Rows of `predictions` of a head under a policy.
-pub(super) fn judged(head_id: &ContentId, policy_id: &ContentId) -> Expr {
+pub(crate) fn judged(head_id: &ContentId, policy_id: &ContentId) -> Expr {
     let of_head = col("head_id").eq(lit(head_id.as_str()));
     of_head.and(col("policy_id").eq(lit(policy_id.as_str())))
 }

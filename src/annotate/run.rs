@@ -13,7 +13,7 @@ use super::images::{PendingImages, judged};
 use super::judged::{Annotator, DecidedImage, Judgement, Judges};
 use super::policy::{Candidate, Policy};
 use super::sink::{Common, Sink};
-use crate::error::HeadError;
+use crate::error::{EvalError, HeadError};
 use crate::head::{MaskJudge, StoredSpec, find_head, load_head};
 use crate::names::ContentId;
 use crate::progress::Progress;
@@ -164,6 +164,25 @@ pub async fn policies_of(snapshot: &Snapshot, head_id: &ContentId) -> Result<Vec
         policies.extend(decode::<StoredPolicy>(Table::Predictions, &batch)?);
     }
     Ok(policies)
+}
+
+/// The policy of a head whose id begins with `asked`; without that the one annotated with last.
+///
+/// # Errors
+/// [`EvalError::NoPredictions`] if there is none; what the store says.
+pub async fn find_policy(
+    snapshot: &Snapshot,
+    head: &HeadRow,
+    asked: Option<&str>,
+) -> Result<StoredPolicy> {
+    let policies = policies_of(snapshot, &head.head_id).await?;
+    let fits = |it: &StoredPolicy| asked.is_none_or(|id| it.policy_id.as_str().starts_with(id));
+    policies.into_iter().find(fits).ok_or_else(|| {
+        Error::Eval(EvalError::NoPredictions {
+            head: head.head.clone(),
+            under: asked.map_or(String::new(), |id| format!(" under policy '{id}'")),
+        })
+    })
 }
 
 fn common(head: HeadRow, policy: &Policy) -> Result<Common> {

@@ -9,7 +9,7 @@ mod diff;
 mod file;
 mod source;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use datafusion::prelude::{col, lit};
 
@@ -165,6 +165,19 @@ impl ClassSet {
                     .map(move |label| (label.as_str(), index))
             })
             .collect()
+    }
+
+    /// For each class the indices of those classes of another set that hold its labels: none, one, or several if the
+    /// other is finer.
+    pub fn places_in(&self, other: &Self) -> Vec<BTreeSet<usize>> {
+        let index = other.index_by_label();
+        let of = |class: &Class| {
+            let labels = class.labels.iter();
+            labels
+                .filter_map(|label| index.get(label.as_str()).copied())
+                .collect()
+        };
+        self.classes.iter().map(of).collect()
     }
 
     /// Names of the classes, in order.

@@ -9,6 +9,7 @@ mod classes;
 mod compare;
 mod completions;
 mod eval;
+mod export;
 mod extract;
 mod heads;
 mod import;
@@ -18,6 +19,7 @@ mod output;
 mod progress;
 mod query;
 mod schema;
+mod show;
 mod sql;
 mod store;
 mod train;
@@ -49,6 +51,7 @@ Examples:
   grainstore train --name fine --classes all
   grainstore annotate --head fine
   grainstore eval --head fine --split test
+  grainstore export coco --head fine -o fine.json
   grainstore sql \"SELECT label, count(*) FROM labels GROUP BY label\"
   grainstore query review/datasets
   grainstore check
@@ -96,6 +99,9 @@ enum Command {
     Compare(compare::Args),
     #[command(subcommand)]
     Import(import::Args),
+    #[command(subcommand)]
+    Export(export::Args),
+    Show(show::Args),
     Sql(sql::Args),
     Query(query::Args),
     Check(check::Args),
@@ -182,6 +188,8 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Eval(args) => eval::run(args, global).await,
         Command::Compare(args) => compare::run(args, global).await,
         Command::Import(args) => import::run(args, global).await,
+        Command::Export(args) => export::run(args, global).await,
+        Command::Show(args) => show::run(args, global).await,
         Command::Sql(args) => sql::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,
         Command::Check(args) => check::run(args, global).await,

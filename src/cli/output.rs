@@ -1,18 +1,17 @@
 //! Rows of a query as a table, CSV, JSON, Arrow or Parquet, on stdout or in a file.
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use clap::ValueEnum;
 use datafusion::parquet::arrow::ArrowWriter;
+use grainstore::export::Unfinished;
 use grainstore::sql::Rows;
 
 /// Rows a table shows; more are for files.
@@ -91,18 +90,11 @@ impl Output {
             }
             return write_rows(rows, format, BufWriter::new(Stdout)).await;
         };
-        let part = part_path(path);
-        let file =
-            File::create(&part).with_context(|| format!("cannot write '{}'", part.display()))?;
-        let written = write_rows(rows, format, BufWriter::new(file)).await;
-        let moved = written.and_then(|()| {
-            std::fs::rename(&part, path)
-                .with_context(|| format!("cannot write '{}'", path.display()))
-        });
-        if moved.is_err() {
-            let _ = std::fs::remove_file(&part);
-        }
-        moved
+        let new = Unfinished::new(path)?;
+        let file = new.create()?;
+        write_rows(rows, format, BufWriter::new(file)).await?;
+        new.finish()?;
+        Ok(())
     }
 }
 
@@ -133,12 +125,6 @@ fn watched<T>(done: io::Result<T>) -> io::Result<T> {
         CLOSED.store(true, Ordering::Relaxed);
     }
     done
-}
-
-fn part_path(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    path.with_file_name(name)
 }
 
 async fn write_rows(

@@ -1,6 +1,6 @@
 //! What must hold before an evaluation means anything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use crate::store::rows::{HeadRow, decode};
 use crate::{Error, Result};
 
 /// Categories of the annotated objects, by data set.
-pub(super) async fn annotated_categories(
+pub(crate) async fn annotated_categories(
     snapshot: &Snapshot,
 ) -> Result<BTreeMap<String, BTreeSet<String>>> {
     #[derive(Deserialize)]
@@ -37,7 +37,7 @@ pub(super) async fn annotated_categories(
 ///
 /// # Errors
 /// [`EvalError::GroundTruth`] if it has no annotations, or there are several to choose from.
-pub(super) fn choose_dataset(
+pub(crate) fn choose_dataset(
     asked: Option<&str>,
     annotated: &BTreeMap<String, BTreeSet<String>>,
 ) -> Result<String> {
@@ -78,16 +78,8 @@ pub(super) async fn judged_classes(
         Some(name) => ClassSet::load(snapshot, name).await?,
     };
     let fail = |reason: String| Error::Eval(EvalError::Classes { reason });
-    let index: HashMap<&str, usize> = judged.index_by_label();
     let mut counts = false;
-    for class in &own.classes {
-        let mut as_classes: BTreeSet<usize> = BTreeSet::new();
-        as_classes.extend(
-            class
-                .labels
-                .iter()
-                .filter_map(|label| index.get(label.as_str())),
-        );
+    for (class, as_classes) in own.classes.iter().zip(own.places_in(&judged)) {
         counts |= !as_classes.is_empty();
         if as_classes.len() > 1 {
             let names: Vec<&str> = as_classes

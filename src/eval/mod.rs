@@ -11,6 +11,7 @@ mod compare;
 mod request;
 mod run;
 
+pub(crate) use check::{annotated_categories, choose_dataset};
 pub use compare::{CompareRequest, ComparedFigure, Comparison, compare};
 pub use request::EvalRequest;
 pub use run::{Evaluation, Figure, evaluate, store_evaluation};

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{annotated_categories, choose_dataset, judged_classes};
 use super::request::EvalRequest;
-use crate::annotate::{StoredPolicy, policies_of};
-use crate::error::EvalError;
+use crate::annotate::{StoredPolicy, find_policy};
 use crate::head::find_head;
 use crate::names::ContentId;
 use crate::progress::Progress;
@@ -14,7 +13,7 @@ use crate::schema::Table;
 use crate::sql::{Report, Sql};
 use crate::store::rows::{EvaluationRow, HeadRow, Row, decode};
 use crate::store::{Changes, Snapshot, Store};
-use crate::{Error, Result};
+use crate::Result;
 
 /// One number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -75,8 +74,8 @@ const FIGURES: [(&str, Option<&str>); 8] = [
 /// Holds a head's predictions against annotated objects.
 ///
 /// # Errors
-/// [`Error::Eval`] if there is nothing to hold against each other; [`crate::error::HeadError::NoSuchHead`];
-/// [`Error::DataFusion`] for a condition or slice that cannot be planned.
+/// [`crate::Error::Eval`] if there is nothing to hold against each other; [`crate::error::HeadError::NoSuchHead`];
+/// [`crate::Error::DataFusion`] for a condition or slice that cannot be planned.
 pub async fn evaluate(
     snapshot: &Snapshot,
     request: &EvalRequest,
@@ -150,19 +149,7 @@ pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Resul
     let nothing = Default::default();
     let categories = annotated.get(&dataset).unwrap_or(&nothing);
     let judged = judged_classes(snapshot, &head, request, categories).await?;
-    let policies = policies_of(snapshot, &head.head_id).await?;
-    let asked = |id: &ContentId| match &request.policy {
-        Some(asked) => id.as_str().starts_with(asked.as_str()),
-        None => true,
-    };
-    let policy = policies.into_iter().find(|it| asked(&it.policy_id));
-    let policy = policy.ok_or_else(|| {
-        let under = request.policy.as_ref();
-        Error::Eval(EvalError::NoPredictions {
-            head: head.head.clone(),
-            under: under.map_or(String::new(), |id| format!(" under policy '{id}'")),
-        })
-    })?;
+    let policy = find_policy(snapshot, &head, request.policy.as_deref()).await?;
     Ok(Resolved {
         request: EvalRequest {
             head: head.head_id.to_string(),

@@ -26,7 +26,9 @@ const ATTEMPTS: usize = 12;
 /// Distance between an object's colour and the background's, root of the squared channel differences.
 const CONTRAST: f32 = 75.0;
 /// Objects of a kind have hues up to twice this from its usual one, in degrees; near ones more often.
-const HUE_SPREAD: f64 = 25.0;
+const HUE_SPREAD: f64 = 12.0;
+/// One object in so many has any hue.
+const ANY_HUE: u8 = 12;
 
 /// A photo and what is on it.
 #[derive(Clone, Debug)]
@@ -202,9 +204,9 @@ impl SceneGenerator {
         std::array::from_fn(|_| self.random.f32() * 255.0)
     }
 
-    /// A colour that a kind may have: near its usual hue or, one time in six, any.
+    /// A colour that a kind may have: near its usual hue or, now and then, any.
     fn color_of(&mut self, kind: Kind) -> Color {
-        if self.random.u8(..6) == 0 {
+        if self.random.u8(..ANY_HUE) == 0 {
             return self.color();
         }
         let off = self.between(-HUE_SPREAD, HUE_SPREAD) + self.between(-HUE_SPREAD, HUE_SPREAD);

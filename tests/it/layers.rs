@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 11] = [
     &[
         "error", "names", "progress", "geometry", "photo", "coco", "scenes",
     ],
@@ -14,6 +14,8 @@ const LAYERS: [&[&str]; 9] = [
     &["head"],
     &["annotate", "import"],
     &["eval"],
+    &["export"],
+    &["picture"],
     &["cli"],
 ];
 

@@ -8,6 +8,7 @@ mod demo_model;
 mod device;
 mod eval;
 mod eval_store;
+mod export;
 mod extract;
 mod geometry;
 mod head;

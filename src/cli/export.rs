@@ -1,0 +1,228 @@
+//! `grainstore export`
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use grainstore::export::{
+    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, ImageChoice, MaskStyle, Photos, export_coco,
+    export_parquet, export_voc,
+};
+use grainstore::store::Store;
+
+use super::progress::progress;
+use super::{At, Ended, Global, plural, print_json_summary};
+
+/// Write what a head keeps, or a data set annotates, as files for other programs.
+#[derive(Debug, clap::Subcommand)]
+pub enum Args {
+    Coco(Coco),
+    Voc(Voc),
+    Parquet(Parquet),
+}
+
+/// COCO JSON: a data set that trainers read, or a list of results.
+///
+/// Every class is a category, in declared order; masks are RLE with text counts or polygons with holes and parts; areas
+/// and boxes are those of the masks; images have their COCO ids where they came from COCO. The file is read back and
+/// checked before it takes its place.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export coco --head fine -o fine.json
+  grainstore export coco --head fine --where \"split = 'val'\" --segmentation polygon -o val.json
+  grainstore export coco --head fine --supercategories groups -o fine.json
+  grainstore export coco --head fine --format results -o results.json       # for COCO.loadRes
+  grainstore export coco --ground-truth --dataset coco -o instances.json")]
+pub struct Coco {
+    #[command(flatten)]
+    which: Which,
+    /// dataset (images, categories, annotations) or results (a list of detections).
+    #[arg(long, default_value = "dataset", value_enum, value_name = "FORMAT")]
+    format: Format,
+    /// How masks are spelt: rle or polygon [default: rle; annotated objects as they were annotated].
+    #[arg(long, value_enum, value_name = "STYLE")]
+    segmentation: Option<Style>,
+    /// The file. It appears when it is complete and has been checked; until then an older one stays.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// PASCAL VOC: palette PNGs SegmentationClass and SegmentationObject, and ImageSets.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export voc --head fine -o voc/
+  grainstore export voc --head fine --copy-images -o voc/       # with JPEGImages
+  grainstore export voc --ground-truth --dataset coco -o voc/")]
+pub struct Voc {
+    #[command(flatten)]
+    which: Which,
+    /// Also write JPEGImages: JPEG files as they are, others and turned ones encoded anew.
+    #[arg(long)]
+    copy_images: bool,
+    /// The directory: empty, or not there yet.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// Parquet: one row an object, for pandas, polars or DuckDB.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export parquet --head fine -o fine.parquet
+  duckdb -c \"SELECT category, count(*), avg(score) FROM 'fine.parquet' GROUP BY ALL\"")]
+pub struct Parquet {
+    #[command(flatten)]
+    which: Which,
+    /// The file. It appears when it is complete.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct Which {
+    /// The head whose kept masks are exported: its name, or its id.
+    #[arg(long, value_name = "HEAD", required_unless_present = "ground_truth")]
+    head: Option<String>,
+    /// Export annotated objects instead.
+    #[arg(long, conflicts_with = "head")]
+    ground_truth: bool,
+    /// First digits of the id of the annotation policy [default: the one annotated with last].
+    #[arg(long, value_name = "ID", conflicts_with = "ground_truth")]
+    policy: Option<String>,
+    /// Images of this data set; of annotated objects, those it annotates.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Images of this split.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Which images: SQL over the columns of 'images' [default: all that are annotated].
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+    /// Class set whose classes are the categories [default: the head's own; the data set's].
+    #[arg(long, value_name = "NAME")]
+    classes: Option<String>,
+    /// A coarser class set, whose classes are the supercategories.
+    #[arg(long, value_name = "NAME")]
+    supercategories: Option<String>,
+    /// Ids of images and annotated objects: original, or new (1, 2, ...).
+    #[arg(long, default_value = "original", value_enum, value_name = "IDS")]
+    ids: IdsChoice,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Dataset,
+    Results,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Style {
+    Rle,
+    Polygon,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum IdsChoice {
+    Original,
+    New,
+}
+
+impl Which {
+    fn request(self) -> (ExportRequest, At) {
+        let annotations = match self.head {
+            Some(head) => Annotations::Head {
+                head,
+                policy: self.policy,
+            },
+            None => Annotations::GroundTruth,
+        };
+        let request = ExportRequest {
+            annotations,
+            images: ImageChoice {
+                dataset: self.dataset,
+                split: self.split,
+                condition: self.condition,
+                ids: None,
+            },
+            classes: self.classes,
+            supercategories: self.supercategories,
+            ids: match self.ids {
+                IdsChoice::Original => Ids::Original,
+                IdsChoice::New => Ids::New,
+            },
+        };
+        (request, self.at)
+    }
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let store = Store::open(&global.store).await?;
+    let started = Instant::now();
+    let progress = progress(global);
+    let progress = progress.as_ref();
+    let summary = match args {
+        Args::Coco(args) => {
+            let (request, at) = args.which.request();
+            let format = match args.format {
+                Format::Dataset => CocoFormat::Dataset,
+                Format::Results => CocoFormat::Results,
+            };
+            let style = args.segmentation.map(|style| match style {
+                Style::Rle => MaskStyle::Rle,
+                Style::Polygon => MaskStyle::Polygon,
+            });
+            let snapshot = at.snapshot(&store).await?;
+            export_coco(&snapshot, &request, format, style, &args.output, progress).await?
+        }
+        Args::Voc(args) => {
+            let (request, at) = args.which.request();
+            let photos = if args.copy_images { Photos::Copy } else { Photos::Leave };
+            let snapshot = at.snapshot(&store).await?;
+            export_voc(&snapshot, &request, photos, &args.output, progress).await?
+        }
+        Args::Parquet(args) => {
+            let (request, at) = args.which.request();
+            let snapshot = at.snapshot(&store).await?;
+            export_parquet(&snapshot, &request, &args.output, progress).await?
+        }
+    };
+    report(&summary, started.elapsed().as_secs_f64(), global)?;
+    Ok(Ended::with_failures(summary.failed))
+}
+
+fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Result<()> {
+    if global.json {
+        return print_json_summary(summary, seconds);
+    }
+    println!(
+        "'{}': {} of {} in {}, {seconds:.1} s",
+        summary.file.display(),
+        plural(summary.annotations, "object"),
+        plural(summary.images, "image"),
+        match summary.categories {
+            1 => "1 category".to_owned(),
+            n => format!("{n} categories"),
+        }
+    );
+    println!("file names of images are below '{}'", summary.images_root.display());
+    let notes = [
+        (summary.new_image_ids, "image", "have new ids, since their data set gives none"),
+        (summary.of_other_classes, "object", "left out: of no class that is exported"),
+        (summary.without_pixels, "mask", "left out: without a pixel"),
+        (summary.void_regions, "void region", "left out: the format has no word for them"),
+        (summary.without_mask, "box", "left out: without a mask"),
+        (summary.failed, "image", "could not be written"),
+    ];
+    for (count, what, note) in notes.into_iter().filter(|(count, ..)| *count > 0) {
+        let what = match (what, count) {
+            ("box", 2..) => format!("{count} boxes"),
+            _ => plural(count, what),
+        };
+        eprintln!("{what} {note}");
+    }
+    Ok(())
+}

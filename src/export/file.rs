@@ -1,0 +1,183 @@
+//! Files and directories that appear when they are complete, or not at all.
+//!
+//! In: where the result is to lie. Out: a place beside it to write to, which takes the result's name in the end. What
+//! lay there before stays until then, whatever fails.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+/// A file or directory that is being written, under another name; dropped, it goes.
+#[derive(Debug)]
+pub struct Unfinished {
+    place: PathBuf,
+    part: PathBuf,
+}
+
+impl Unfinished {
+    /// For a result that is to lie at `place`.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the directory it is to lie in is not there.
+    pub fn new(place: &Path) -> Result<Self> {
+        let parent = match place.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let found = fs::metadata(parent);
+        found.map_err(Error::file("write into directory", parent))?;
+        let mut name = place.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        Ok(Self {
+            place: place.to_owned(),
+            part: place.with_file_name(name),
+        })
+    }
+
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        &self.part
+    }
+
+    /// Creates the file.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn create(&self) -> Result<File> {
+        File::create(&self.part).map_err(Error::file("write", &self.part))
+    }
+
+    /// Creates the file, for JSON.
+    pub(super) fn create_json(&self) -> Result<JsonFile> {
+        Ok(JsonFile {
+            out: BufWriter::new(self.create()?),
+            path: self.part.clone(),
+        })
+    }
+
+    /// Creates the directory, empty.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] if something lies at its place that is not an empty directory.
+    pub fn create_directory(&self) -> Result<()> {
+        let is_free = match fs::read_dir(&self.place) {
+            Ok(mut inside) => inside.next().is_none(),
+            Err(_) => !self.place.exists(),
+        };
+        if !is_free {
+            return Err(Error::InvalidOption {
+                what: "directory to write to",
+                value: self.place.display().to_string(),
+                expected: "one that is empty or not there yet".to_owned(),
+            });
+        }
+        fs::create_dir_all(&self.part).map_err(Error::file("create directory", &self.part))
+    }
+
+    /// Gives what was written its name; its size in bytes, of a file.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot take its place.
+    pub fn finish(self) -> Result<u64> {
+        let failed = |err| Error::file("write", &self.part)(err);
+        let is_file = self.part.is_file();
+        let mut bytes = 0;
+        if is_file {
+            let file = File::open(&self.part).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            bytes = file.metadata().map_err(failed)?.len();
+        } else if self.place.is_dir() {
+            // An empty one: create_directory() has looked.
+            fs::remove_dir(&self.place).map_err(Error::file("replace", &self.place))?;
+        }
+        fs::rename(&self.part, &self.place).map_err(Error::file("write", &self.place))?;
+        Ok(bytes)
+    }
+}
+
+/// A JSON file that is written piece by piece.
+#[derive(Debug)]
+pub(super) struct JsonFile {
+    out: BufWriter<File>,
+    path: PathBuf,
+}
+
+impl JsonFile {
+    pub fn text(&mut self, text: &str) -> Result<()> {
+        let written = self.out.write_all(text.as_bytes());
+        written.map_err(Error::file("write", &self.path))
+    }
+
+    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.out, value).map_err(|err| match err.is_io() {
+            true => Error::file("write", &self.path)(err.into()),
+            false => err.into(),
+        })
+    }
+
+    /// A list, one item a line.
+    pub fn list(&mut self, items: impl IntoIterator<Item = impl Serialize>) -> Result<()> {
+        self.text("[")?;
+        for (at, item) in items.into_iter().enumerate() {
+            self.text(if at == 0 { "\n" } else { ",\n" })?;
+            self.json(&item)?;
+        }
+        self.text("]")
+    }
+
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(Error::file("write", &self.path))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After finish() there is nothing of that name any more.
+        if self.part.is_dir() {
+            let _ = fs::remove_dir_all(&self.part);
+        } else {
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_file_stays_until_the_new_one_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("a.json");
+        fs::write(&place, "old").unwrap();
+        let given_up = Unfinished::new(&place).unwrap();
+        fs::write(given_up.path(), "ne").unwrap();
+        drop(given_up);
+        assert_eq!(fs::read_to_string(&place).unwrap(), "old");
+        let whole = Unfinished::new(&place).unwrap();
+        fs::write(whole.path(), "new").unwrap();
+        whole.finish().unwrap();
+        assert_eq!(fs::read_to_string(&place).unwrap(), "new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(Unfinished::new(&dir.path().join("no/a.json")).is_err());
+    }
+
+    #[test]
+    fn a_directory_takes_the_place_of_an_empty_one_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("voc");
+        fs::create_dir(&place).unwrap();
+        let new = Unfinished::new(&place).unwrap();
+        new.create_directory().unwrap();
+        fs::write(new.path().join("a.txt"), "a").unwrap();
+        new.finish().unwrap();
+        assert!(place.join("a.txt").is_file());
+        let other = Unfinished::new(&place).unwrap();
+        let message = other.create_directory().unwrap_err().to_string();
+        assert!(message.contains("empty or not there yet"), "{message}");
+    }
+}

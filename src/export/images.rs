@@ -1,0 +1,237 @@
+//! The images of an export: which, under which ids, and by which names.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::request::{Ids, ImageChoice};
+use crate::geometry::Size;
+use crate::names::ContentId;
+use crate::schema::Table;
+use crate::sql::Sql;
+use crate::store::Snapshot;
+use crate::store::rows::decode;
+use crate::{Error, Result};
+
+/// An image as exports and pictures know it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ExportImage {
+    /// `images.image_id`.
+    pub image_id: ContentId,
+    /// Its id in the export: the data set's own, else a new one.
+    #[serde(rename = "external_id", default, deserialize_with = "zero_for_none")]
+    pub id: i64,
+    /// Path below the export's root, `/` between parts.
+    pub file_name: String,
+    /// Directory the file lies below.
+    pub root: String,
+    /// Pixels, upright.
+    pub width: i32,
+    /// Pixels, upright.
+    pub height: i32,
+    /// EXIF orientation of the file's pixels; 1: upright.
+    pub orientation: i8,
+    /// Format of the file by its content: 'jpeg', 'png', ...
+    pub format: String,
+    /// Data set that brought it.
+    pub dataset: String,
+    /// Its split, if any.
+    pub split: Option<String>,
+    /// What else the data set says of it, a JSON object.
+    pub attributes: Option<String>,
+}
+
+/// COCO ids are positive or 0; an image without one sorts last by name.
+fn zero_for_none<'de, D: serde::Deserializer<'de>>(value: D) -> Result<i64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(i64::MIN))
+}
+
+const COLUMNS: [&str; 11] = [
+    "image_id", "external_id", "file_name", "root", "width", "height", "orientation", "format", "dataset", "split",
+    "attributes",
+];
+
+impl ExportImage {
+    /// Height and width in pixels.
+    pub fn size(&self) -> Size {
+        Size {
+            height: self.height.unsigned_abs(),
+            width: self.width.unsigned_abs(),
+        }
+    }
+
+    /// Where its file lies.
+    pub fn path(&self) -> PathBuf {
+        Path::new(&self.root).join(&self.file_name)
+    }
+}
+
+/// The images of a store that are chosen and for which `belongs` holds, by file name; ids are as stored.
+///
+/// # Errors
+/// [`Error::DataFusion`] for a condition that cannot be planned; what the store says.
+pub async fn find_images(
+    snapshot: &Snapshot,
+    choice: &ImageChoice,
+    belongs: impl Fn(&ExportImage) -> bool,
+) -> Result<Vec<ExportImage>> {
+    let sql = Sql::new(snapshot).await?;
+    let mut rows = sql.select(Table::Images, &COLUMNS, choice.condition.as_deref()).await?;
+    let mut images: Vec<ExportImage> = Vec::new();
+    let fits = |wanted: &Option<String>, found: Option<&str>| match wanted {
+        Some(wanted) => found == Some(wanted.as_str()),
+        None => true,
+    };
+    let ids: Option<HashSet<&ContentId>> = choice.ids.as_ref().map(|ids| ids.iter().collect());
+    while let Some(batch) = rows.next().await? {
+        let found = decode::<ExportImage>(Table::Images, &batch)?.into_iter();
+        images.extend(found.filter(|image| {
+            fits(&choice.dataset, Some(&image.dataset))
+                && fits(&choice.split, image.split.as_deref())
+                && ids.as_ref().is_none_or(|ids| ids.contains(&image.image_id))
+                && belongs(image)
+        }));
+    }
+    images.sort_by(|a, b| {
+        (&a.dataset, &a.file_name, &a.image_id).cmp(&(&b.dataset, &b.file_name, &b.image_id))
+    });
+    Ok(images)
+}
+
+/// The chosen images by id, and the directory their file names are below.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageList {
+    /// In the order of their ids.
+    pub images: Vec<ExportImage>,
+    /// Where file names start: the images' own root, or the deepest directory above all of theirs.
+    pub root: PathBuf,
+    /// Images whose id is a new one.
+    pub new_ids: u64,
+}
+
+impl ImageList {
+    /// Positions in `images`, by id of the store.
+    pub fn positions(&self) -> HashMap<ContentId, usize> {
+        let images = self.images.iter().enumerate();
+        images.map(|(at, image)| (image.image_id.clone(), at)).collect()
+    }
+}
+
+/// Gives images ids and file names.
+///
+/// # Errors
+/// [`Error::Ids`] if two images of the data sets have one id, and original ids are asked for.
+pub fn plan_images(mut images: Vec<ExportImage>, ids: Ids) -> Result<ImageList> {
+    let has_id = |image: &ExportImage| image.id != i64::MIN;
+    let mut taken: HashMap<i64, usize> = HashMap::new();
+    if ids == Ids::Original {
+        for (at, image) in images.iter().enumerate().filter(|(_, image)| has_id(image)) {
+            if let Some(other) = taken.insert(image.id, at).and_then(|other| images.get(other)) {
+                return Err(Error::Ids {
+                    id: image.id,
+                    one: format!("'{}' of {}", other.file_name, other.dataset),
+                    other: format!("'{}' of {}", image.file_name, image.dataset),
+                });
+            }
+        }
+    }
+    let mut next = taken.keys().max().map_or(1, |greatest| greatest.max(&0) + 1);
+    let mut new_ids = 0;
+    for image in &mut images {
+        if ids == Ids::New || !has_id(image) {
+            image.id = next;
+            next += 1;
+            new_ids += 1;
+        }
+    }
+    images.sort_by_key(|image| image.id);
+    let root = common_root(&images);
+    for image in &mut images {
+        if Path::new(&image.root) != root {
+            image.file_name = below(&root, &image.path());
+            image.root = root.display().to_string();
+        }
+    }
+    Ok(ImageList {
+        images,
+        root,
+        new_ids,
+    })
+}
+
+/// The deepest directory above all roots.
+fn common_root(images: &[ExportImage]) -> PathBuf {
+    let roots: HashSet<&str> = images.iter().map(|image| image.root.as_str()).collect();
+    let mut roots = roots.into_iter();
+    let mut common = PathBuf::from(roots.next().unwrap_or_default());
+    for root in roots {
+        while !Path::new(root).starts_with(&common) {
+            if !common.pop() {
+                break;
+            }
+        }
+    }
+    common
+}
+
+/// A path below a directory, with `/` between its parts.
+fn below(root: &Path, path: &Path) -> String {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    let parts = relative.components().filter_map(|part| match part {
+        Component::Normal(part) => Some(part.to_string_lossy()),
+        _ => None,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(n: u32, id: Option<i64>, root: &str) -> ExportImage {
+        ExportImage {
+            image_id: ContentId::of_bytes(&n.to_le_bytes()),
+            id: id.unwrap_or(i64::MIN),
+            file_name: format!("{n}.jpg"),
+            root: root.to_owned(),
+            width: 4,
+            height: 3,
+            orientation: 1,
+            format: "jpeg".to_owned(),
+            dataset: "d".to_owned(),
+            split: None,
+            attributes: None,
+        }
+    }
+
+    #[test]
+    fn ids_are_the_data_sets_own_where_there_are_any() {
+        let images = vec![image(1, None, "/a"), image(2, Some(7), "/a"), image(3, Some(2), "/a")];
+        let ids = |list: &ImageList| -> Vec<(i64, String)> {
+            let pairs = list.images.iter().map(|it| (it.id, it.file_name.clone()));
+            pairs.collect()
+        };
+        let name = |n: u32| format!("{n}.jpg");
+        let list = plan_images(images.clone(), Ids::Original).unwrap();
+        assert_eq!(ids(&list), [(2, name(3)), (7, name(2)), (8, name(1))]);
+        assert_eq!(list.new_ids, 1);
+        let list = plan_images(images, Ids::New).unwrap();
+        assert_eq!(ids(&list), [(1, name(1)), (2, name(2)), (3, name(3))]);
+        let twice = vec![image(1, Some(7), "/a"), image(2, Some(7), "/a")];
+        let message = plan_images(twice.clone(), Ids::Original).unwrap_err().to_string();
+        assert!(message.contains("'1.jpg' of d") && message.contains("--ids new"), "{message}");
+        assert_eq!(plan_images(twice, Ids::New).unwrap().new_ids, 2);
+    }
+
+    #[test]
+    fn names_start_where_all_images_lie() {
+        let images = vec![image(1, None, "/data/web"), image(2, None, "/data/coco/val")];
+        let list = plan_images(images, Ids::Original).unwrap();
+        assert_eq!(list.root, Path::new("/data"));
+        let names: Vec<&str> = list.images.iter().map(|it| it.file_name.as_str()).collect();
+        assert_eq!(names, ["web/1.jpg", "coco/val/2.jpg"]);
+        assert_eq!(list.images[1].path(), Path::new("/data/coco/val/2.jpg"));
+        assert_eq!(plan_images(Vec::new(), Ids::New).unwrap().images, []);
+    }
+}

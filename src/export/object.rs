@@ -1,0 +1,255 @@
+//! One object of an export, and how rows of `masks` and `ground_truth` become objects.
+
+use std::collections::{HashMap, HashSet};
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int32Type;
+use serde::Deserialize;
+
+use super::request::Ids;
+use crate::classes::ClassSet;
+use crate::geometry::Rle;
+use crate::names::ContentId;
+use crate::schema::Table;
+use crate::store::rows::{RleRow, decode};
+use crate::{Error, Result};
+
+/// A predicted or annotated object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// Position of its image in the list of images.
+    pub image: usize,
+    /// Position of its category; none: a class that is not exported, or a void region.
+    pub class: Option<usize>,
+    /// Its pixels; none where only a box was annotated.
+    pub mask: Option<Rle>,
+    /// XYWH in pixels: of the mask, or as annotated.
+    pub bbox: [f64; 4],
+    /// Square pixels: of the mask, or as annotated.
+    pub area: f64,
+    /// Where it comes from.
+    pub kind: ObjectKind,
+}
+
+/// Where an object comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ObjectKind {
+    /// A mask that a head keeps.
+    Predicted(Predicted),
+    /// An annotated object, crowd or void region.
+    Annotated(Annotated),
+}
+
+/// What a head and the extractor say of a kept mask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predicted {
+    /// `masks.mask_index`.
+    pub mask_index: i32,
+    /// Probability of the class.
+    pub score: f64,
+    /// Of all classes' probabilities, nats.
+    pub entropy: f32,
+    /// SAM's estimate of the mask's quality.
+    pub predicted_iou: f32,
+    /// IoU of the mask at two thresholds.
+    pub stability_score: f32,
+}
+
+/// What a data set says of an annotated object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Annotated {
+    /// The data set's own id, if all objects of the export have one of their own.
+    pub id: Option<i64>,
+    /// Whether it is a crowd.
+    pub iscrowd: bool,
+    /// Whether it is a void region: no object.
+    pub is_void: bool,
+    /// How it was annotated: 'polygon', 'rle', 'label_map', 'none'.
+    pub spelling: String,
+    /// What else the data set says of it, a JSON object.
+    pub attributes: Option<String>,
+}
+
+/// A kept mask as `predictions` has it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Kept {
+    pub mask_index: i32,
+    pub class_index: i32,
+    pub score: f64,
+    pub entropy: f32,
+}
+
+/// Turns rows into objects.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    /// Positions of the images, by id.
+    positions: HashMap<String, usize>,
+    /// Objects of each image.
+    pub counts: Vec<usize>,
+    rows: Rows,
+}
+
+/// What must be known of other tables to read the rows of one.
+#[derive(Debug)]
+pub(super) enum Rows {
+    Masks {
+        /// What each class of the head counts as.
+        places: Vec<Option<usize>>,
+        /// By image, in the order of `mask_index`.
+        kept: HashMap<String, Vec<Kept>>,
+    },
+    GroundTruth {
+        /// Positions of categories, by the data set's words.
+        places: HashMap<String, usize>,
+        keep_ids: bool,
+    },
+}
+
+#[derive(Deserialize)]
+struct MaskPart {
+    image_id: String,
+    mask_index: i32,
+    rle: RleRow,
+    predicted_iou: f32,
+    stability_score: f32,
+}
+
+#[derive(Deserialize)]
+struct GroundTruthPart {
+    image_id: String,
+    external_id: Option<i64>,
+    category: Option<String>,
+    rle: Option<RleRow>,
+    bbox: [f64; 4],
+    area: f64,
+    iscrowd: bool,
+    is_ignored: bool,
+    segmentation: String,
+    attributes: Option<String>,
+}
+
+impl Rows {
+    /// Annotated objects, of which those chosen have the ids given.
+    pub fn of_ground_truth(classes: &ClassSet, mut ids: impl Iterator<Item = Option<i64>>, wanted: Ids) -> Self {
+        let places = classes.index_by_label().into_iter();
+        let mut seen = HashSet::new();
+        // An id of 0 would be taken for "no match" by pycocotools.
+        let distinct = ids.all(|id| id.is_some_and(|id| id > 0 && seen.insert(id)));
+        Self::GroundTruth {
+            places: places.map(|(label, at)| (label.to_owned(), at)).collect(),
+            keep_ids: wanted == Ids::Original && distinct,
+        }
+    }
+}
+
+impl Decoder {
+    /// For the images at those positions, each with so many objects.
+    pub fn new(rows: Rows, positions: HashMap<ContentId, usize>, counts: &HashMap<ContentId, usize>) -> Self {
+        let mut of_position = vec![0; positions.len()];
+        for (image, at) in &positions {
+            if let Some(slot) = of_position.get_mut(*at) {
+                *slot = counts.get(image).copied().unwrap_or(0);
+            }
+        }
+        Self {
+            positions: positions.into_iter().map(|(image, at)| (String::from(image), at)).collect(),
+            counts: of_position,
+            rows,
+        }
+    }
+
+    pub fn columns(&self) -> &'static [&'static str] {
+        match self.rows {
+            Rows::Masks { .. } => &["image_id", "mask_index", "rle", "predicted_iou", "stability_score"],
+            Rows::GroundTruth { .. } => &[
+                "image_id", "external_id", "category", "rle", "bbox", "area", "iscrowd", "is_ignored", "segmentation",
+                "attributes",
+            ],
+        }
+    }
+
+    /// The objects among the rows of a batch.
+    pub fn decode(&self, batch: &RecordBatch) -> Result<Vec<Object>> {
+        match &self.rows {
+            Rows::Masks { places, kept } => self.masks(batch, places, kept),
+            Rows::GroundTruth { places, keep_ids } => {
+                let rows = decode::<GroundTruthPart>(Table::GroundTruth, batch)?.into_iter();
+                let chosen = rows.filter_map(|row| Some((*self.positions.get(&row.image_id)?, row)));
+                chosen.map(|(image, row)| annotated(image, row, places, *keep_ids)).collect()
+            }
+        }
+    }
+
+    fn masks(
+        &self,
+        batch: &RecordBatch,
+        places: &[Option<usize>],
+        kept: &HashMap<String, Vec<Kept>>,
+    ) -> Result<Vec<Object>> {
+        let find = |image: &str, mask_index: i32| {
+            let of_image = kept.get(image)?;
+            let at = of_image.binary_search_by_key(&mask_index, |mask| mask.mask_index).ok()?;
+            of_image.get(at)
+        };
+        // Most masks are not kept; those are not decoded.
+        let images = batch.column(0).as_string_opt::<i32>();
+        let indices = batch.column(1).as_primitive_opt::<Int32Type>();
+        let (Some(images), Some(indices)) = (images, indices) else {
+            return Err(Error::RowCodec {
+                table: Table::Masks.name(),
+                reason: "columns 'image_id' and 'mask_index' are not text and 32-bit integers".to_owned(),
+            });
+        };
+        let pairs = images.iter().zip(indices.iter());
+        let wanted: BooleanArray =
+            pairs.map(|(image, index)| Some(find(image?, index?).is_some())).map(|is| is.or(Some(false))).collect();
+        let mut objects = Vec::new();
+        for row in decode::<MaskPart>(Table::Masks, &filter_record_batch(batch, &wanted)?)? {
+            let (Some(mask), Some(image)) = (find(&row.image_id, row.mask_index), self.positions.get(&row.image_id))
+            else {
+                continue;
+            };
+            let rle = Rle::try_from(&row.rle)?;
+            let class = usize::try_from(mask.class_index).ok();
+            objects.push(Object {
+                image: *image,
+                class: class.and_then(|class| places.get(class).copied().flatten()),
+                bbox: rle.bbox().to_xywh(),
+                area: rle.area() as f64,
+                mask: Some(rle),
+                kind: ObjectKind::Predicted(Predicted {
+                    mask_index: mask.mask_index,
+                    score: mask.score,
+                    entropy: mask.entropy,
+                    predicted_iou: row.predicted_iou,
+                    stability_score: row.stability_score,
+                }),
+            });
+        }
+        Ok(objects)
+    }
+}
+
+fn annotated(
+    image: usize,
+    row: GroundTruthPart,
+    places: &HashMap<String, usize>,
+    keep_ids: bool,
+) -> Result<Object> {
+    let mask = row.rle.as_ref().map(Rle::try_from).transpose()?;
+    Ok(Object {
+        image,
+        class: row.category.as_ref().and_then(|word| places.get(word).copied()),
+        mask,
+        bbox: row.bbox,
+        area: row.area,
+        kind: ObjectKind::Annotated(Annotated {
+            id: row.external_id.filter(|_| keep_ids),
+            iscrowd: row.iscrowd,
+            is_void: row.is_ignored,
+            spelling: row.segmentation,
+            attributes: row.attributes,
+        }),
+    })
+}

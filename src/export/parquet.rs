@@ -1,0 +1,174 @@
+//! `export parquet`: one row an object, with its image's and class's columns beside it, for pandas, polars or DuckDB.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema};
+use datafusion::parquet::arrow::ArrowWriter;
+use serde::{Deserialize, Serialize};
+use serde_arrow::schema::{SchemaLike, TracingOptions};
+
+use super::categories::Category;
+use super::coco::ExportSummary;
+use super::file::Unfinished;
+use super::images::ExportImage;
+use super::object::{Object, ObjectKind};
+use super::request::ExportRequest;
+use super::source::{Objects, Origin, Source};
+use crate::progress::Progress;
+use crate::store::Snapshot;
+use crate::store::rows::RleRow;
+use crate::{Error, Result};
+
+/// Rows that are written together.
+const BATCH: usize = 8192;
+
+/// A row of the file. Null are: scores of annotated objects, crowd flags and annotators' words of predicted ones.
+#[derive(Debug, Serialize, Deserialize)]
+struct ObjectRow {
+    /// Id in the data set's or, of a COCO export of the same objects, in that file.
+    annotation_id: i64,
+    image_id: i64,
+    grainstore_image_id: String,
+    file_name: String,
+    width: i32,
+    height: i32,
+    dataset: String,
+    split: Option<String>,
+    category_id: i64,
+    category: String,
+    supercategory: String,
+    score: Option<f64>,
+    entropy: Option<f32>,
+    predicted_iou: Option<f32>,
+    stability_score: Option<f32>,
+    extractor_id: Option<String>,
+    mask_index: Option<i32>,
+    iscrowd: bool,
+    area: f64,
+    bbox_x: f64,
+    bbox_y: f64,
+    bbox_width: f64,
+    bbox_height: f64,
+    rle: Option<RleRow>,
+}
+
+/// Writes the objects that a request asks for to a Parquet file.
+///
+/// # Errors
+/// As [`Source::open`]; [`Error::File`], [`Error::EncodeParquet`]. What lay at `file` stays until the new file is whole.
+pub async fn export_parquet(
+    snapshot: &Snapshot,
+    request: &ExportRequest,
+    file: &Path,
+    progress: &dyn Progress,
+) -> Result<ExportSummary> {
+    let source = Source::open(snapshot, request).await?;
+    let mut summary = ExportSummary {
+        file: file.to_owned(),
+        images_root: source.images.root.clone(),
+        images: source.images.images.len() as u64,
+        new_image_ids: source.images.new_ids,
+        categories: source.categories.len() as u64,
+        ..ExportSummary::default()
+    };
+    let (images, categories) = (source.images.images.clone(), source.categories.clone());
+    let extractor_id = match &source.origin {
+        Origin::Head { head, .. } => Some(head.extractor_id.to_string()),
+        Origin::GroundTruth { .. } => None,
+    };
+    let new = Unfinished::new(file)?;
+    let work = move |objects: Objects, progress: &dyn Progress| {
+        progress.start("objects", None);
+        let fields = Vec::<FieldRef>::from_type::<ObjectRow>(TracingOptions::default()).map_err(codec)?;
+        let schema = Arc::new(Schema::new(fields.clone()));
+        let mut writer = ArrowWriter::try_new(new.create()?, schema, None).map_err(|err| encoding(new.path(), &err))?;
+        let mut rows = Vec::with_capacity(BATCH);
+        let mut write = |rows: &mut Vec<ObjectRow>| {
+            let batch = serde_arrow::to_record_batch(&fields, rows).map_err(codec)?;
+            rows.clear();
+            writer.write(&batch).map_err(|err| encoding(new.path(), &err))
+        };
+        objects.each(|object| {
+            if let Some(row) = row(object, &images, &categories, extractor_id.as_ref(), &mut summary) {
+                progress.advance(1);
+                rows.push(row);
+            }
+            if rows.len() == BATCH {
+                write(&mut rows)?;
+            }
+            Ok(())
+        })?;
+        write(&mut rows)?;
+        writer.close().map_err(|err| encoding(new.path(), &err))?;
+        summary.bytes = new.finish()?;
+        Ok(summary)
+    };
+    let done = source.with_objects(progress, work).await;
+    progress.finish();
+    done
+}
+
+fn codec(err: serde_arrow::Error) -> Error {
+    Error::RowCodec {
+        table: "export",
+        reason: err.message().to_owned(),
+    }
+}
+
+fn encoding(file: &Path, err: &datafusion::parquet::errors::ParquetError) -> Error {
+    Error::EncodeParquet {
+        path: file.to_owned(),
+        reason: err.to_string(),
+    }
+}
+
+fn row(
+    object: Object,
+    images: &[ExportImage],
+    categories: &[Category],
+    extractor_id: Option<&String>,
+    summary: &mut ExportSummary,
+) -> Option<ObjectRow> {
+    let image = images.get(object.image)?;
+    let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.is_void);
+    let category = object.class.and_then(|class| categories.get(class)).filter(|_| !is_void);
+    let Some(category) = category else {
+        let counter = if is_void { &mut summary.void_regions } else { &mut summary.of_other_classes };
+        *counter += 1;
+        return None;
+    };
+    summary.annotations += 1;
+    let (predicted, annotated) = match object.kind {
+        ObjectKind::Predicted(it) => (Some(it), None),
+        ObjectKind::Annotated(it) => (None, Some(it)),
+    };
+    let own_id = annotated.as_ref().and_then(|it| it.id);
+    let [x, y, width, height] = object.bbox;
+    Some(ObjectRow {
+        annotation_id: own_id.unwrap_or(i64::try_from(summary.annotations).unwrap_or(i64::MAX)),
+        image_id: image.id,
+        grainstore_image_id: image.image_id.to_string(),
+        file_name: image.file_name.clone(),
+        width: image.width,
+        height: image.height,
+        dataset: image.dataset.clone(),
+        split: image.split.clone(),
+        category_id: category.id,
+        category: category.name.clone(),
+        supercategory: category.supercategory.clone(),
+        score: predicted.as_ref().map(|it| it.score),
+        entropy: predicted.as_ref().map(|it| it.entropy),
+        predicted_iou: predicted.as_ref().map(|it| it.predicted_iou),
+        stability_score: predicted.as_ref().map(|it| it.stability_score),
+        extractor_id: predicted.as_ref().and(extractor_id.cloned()),
+        mask_index: predicted.as_ref().map(|it| it.mask_index),
+        iscrowd: annotated.is_some_and(|it| it.iscrowd),
+        area: object.area,
+        bbox_x: x,
+        bbox_y: y,
+        bbox_width: width,
+        bbox_height: height,
+        rle: object.mask.as_ref().map(RleRow::from),
+    })
+}

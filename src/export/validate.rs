@@ -1,0 +1,258 @@
+//! Reads an export back, item by item, and holds it against what was to be written.
+//!
+//! What a trainer stumbles over is looked for: broken JSON, ids that are not unique or lead nowhere, masks of another
+//! size than their image, areas and boxes that are not those of the mask, numbers that are none. Memory is that of the
+//! ids.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs::File;
+use std::io::BufReader;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+
+use super::categories::Category;
+use super::coco::{CocoAnnotation, CocoDetection, Extra};
+use super::images::ExportImage;
+use crate::coco::Segmentation;
+use crate::geometry::{Rle, Size};
+use crate::progress::Progress;
+use crate::{Error, Result};
+
+/// What a file is to hold.
+pub(super) struct Expected<'a> {
+    pub images: &'a [ExportImage],
+    pub categories: &'a [Category],
+    pub annotations: u64,
+}
+
+impl Expected<'_> {
+    fn check(&self, progress: &dyn Progress) -> Check {
+        progress.start("annotations checked", Some(self.annotations));
+        Check {
+            sizes: self.images.iter().map(|image| (image.id, image.size())).collect(),
+            categories: self.categories.iter().map(|category| category.id).collect(),
+            ids: HashSet::new(),
+        }
+    }
+}
+
+/// Reads a data set.
+///
+/// # Errors
+/// [`Error::ExportInvalid`] naming the first thing that is wrong; [`Error::File`].
+pub(super) fn check_dataset(file: &Path, expected: &Expected<'_>, progress: &dyn Progress) -> Result<()> {
+    let mut dataset = Dataset {
+        check: expected.check(progress),
+        images: expected.images.iter(),
+        categories: expected.categories.iter(),
+        found: 0,
+        progress,
+    };
+    read(file, |json| json.deserialize_map(&mut dataset))?;
+    match (dataset.images.next(), dataset.categories.next(), dataset.found == expected.annotations) {
+        (None, None, true) => Ok(()),
+        _ => Err(incomplete(dataset.found, expected)),
+    }
+}
+
+/// A data set that is being read.
+struct Dataset<'a> {
+    check: Check,
+    /// Those that have not come yet.
+    images: std::slice::Iter<'a, ExportImage>,
+    categories: std::slice::Iter<'a, Category>,
+    /// Annotations that have.
+    found: u64,
+    progress: &'a dyn Progress,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    id: i64,
+    file_name: String,
+    width: u32,
+    height: u32,
+}
+
+impl Dataset<'_> {
+    fn image(&mut self, image: &Image) -> Result<(), String> {
+        let size = Size {
+            height: image.height,
+            width: image.width,
+        };
+        let same = self.images.next().is_some_and(|wanted| {
+            (image.id, &image.file_name, size) == (wanted.id, &wanted.file_name, wanted.size())
+        });
+        match same && Path::new(&image.file_name).is_relative() {
+            true => Ok(()),
+            false => Err(format!("image {} ('{}') is not the one chosen", image.id, image.file_name)),
+        }
+    }
+
+    fn category(&mut self, category: &Category) -> Result<(), String> {
+        match self.categories.next() == Some(category) {
+            true => Ok(()),
+            false => Err(format!("category {} is not the class in its place", category.id)),
+        }
+    }
+
+    fn annotation(&mut self, annotation: &CocoAnnotation) -> Result<(), String> {
+        self.found += 1;
+        self.progress.advance(1);
+        let found = self.check.annotation(annotation);
+        found.map_err(|err| format!("annotation {}: {err}", annotation.id))
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Dataset<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a COCO data set")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "images" => map.next_value_seed(Each::new(|image: Image| self.image(&image)))?,
+                "categories" => map.next_value_seed(Each::new(|it: Category| self.category(&it)))?,
+                "annotations" => {
+                    map.next_value_seed(Each::new(|it: CocoAnnotation| self.annotation(&it)))?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a list of results.
+///
+/// # Errors
+/// As [`check_dataset`].
+pub(super) fn check_results(file: &Path, expected: &Expected<'_>, progress: &dyn Progress) -> Result<()> {
+    let check = expected.check(progress);
+    let mut found = 0;
+    let each = Each::new(|it: CocoDetection| {
+        found += 1;
+        progress.advance(1);
+        let checked = match check.mask(it.image_id, it.category_id, &it.segmentation) {
+            Ok(Some(mask)) if mask.is_empty() => Err("it has no pixel".to_owned()),
+            Ok(None) => Err("it has no mask".to_owned()),
+            Ok(Some(_)) if !it.score.is_finite() => Err("its score is no number".to_owned()),
+            Ok(Some(_)) => Ok(()),
+            Err(err) => Err(err),
+        };
+        checked.map_err(|err| format!("detection {found}: {err}"))
+    });
+    read(file, |json| each.deserialize(json))?;
+    match found == expected.annotations {
+        true => Ok(()),
+        false => Err(incomplete(found, expected)),
+    }
+}
+
+/// Reads the one value of a file.
+fn read(file: &Path, read: impl FnOnce(&mut Json) -> Result<(), serde_json::Error>) -> Result<()> {
+    let opened = File::open(file).map_err(Error::file("read", file))?;
+    let mut json = serde_json::Deserializer::from_reader(BufReader::new(opened));
+    let done = read(&mut json).and_then(|()| json.end());
+    done.map_err(|err| Error::ExportInvalid {
+        reason: err.to_string(),
+    })
+}
+
+type Json = serde_json::Deserializer<serde_json::de::IoRead<BufReader<File>>>;
+
+/// Hands over the items of a list one by one.
+struct Each<T, F> {
+    each: F,
+    item: PhantomData<T>,
+}
+
+impl<T, F: FnMut(T) -> Result<(), String>> Each<T, F> {
+    fn new(each: F) -> Self {
+        Self {
+            each,
+            item: PhantomData,
+        }
+    }
+}
+
+impl<'de, T: DeserializeOwned, F: FnMut(T) -> Result<(), String>> DeserializeSeed<'de> for Each<T, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: DeserializeOwned, F: FnMut(T) -> Result<(), String>> Visitor<'de> for Each<T, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element()? {
+            (self.each)(item).map_err(A::Error::custom)?;
+        }
+        Ok(())
+    }
+}
+
+fn incomplete(found: u64, expected: &Expected<'_>) -> Error {
+    Error::ExportInvalid {
+        reason: format!("it has {found} annotations, {} were written, or lacks an image or category", expected.annotations),
+    }
+}
+
+/// What is known of the file so far.
+struct Check {
+    sizes: HashMap<i64, Size>,
+    categories: HashSet<i64>,
+    ids: HashSet<i64>,
+}
+
+impl Check {
+    fn annotation(&mut self, it: &CocoAnnotation) -> Result<(), String> {
+        if it.id < 1 || !self.ids.insert(it.id) {
+            return Err("its id is not positive, or there twice".to_owned());
+        }
+        if it.iscrowd > 1 || !it.area.is_finite() || it.bbox.iter().any(|side| !side.is_finite()) {
+            return Err("its iscrowd, area or bbox is no number that COCO allows".to_owned());
+        }
+        let mask = self.mask(it.image_id, it.category_id, &it.segmentation)?;
+        let of_mask = mask.map(|mask| (mask.area() as f64, mask.bbox().to_xywh()));
+        // Annotated areas and boxes are the annotator's.
+        match (&it.extra, of_mask) {
+            (Extra::Predicted { .. }, Some((area, bbox))) if area != it.area || bbox != it.bbox || area < 1.0 => {
+                Err(format!("its area and box are {} and {:?}, those of its mask {area} and {bbox:?}", it.area, it.bbox))
+            }
+            (Extra::Predicted { .. }, None) => Err("it has no mask".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn mask(
+        &self,
+        image: i64,
+        category: i64,
+        mask: &Segmentation,
+    ) -> Result<Option<Rle>, String> {
+        let size = self.sizes.get(&image).ok_or(format!("no image has its image_id, {image}"))?;
+        if !self.categories.contains(&category) {
+            return Err(format!("no category has its category_id, {category}"));
+        }
+        mask.to_rle(*size).map_err(|err| err.to_string())
+    }
+}

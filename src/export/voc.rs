@@ -1,0 +1,315 @@
+//! `export voc`: PASCAL VOC's directories of label maps.
+//!
+//! ```text
+//! SegmentationClass/NAME.png    each pixel's class: 0 background, 1, 2, ... the classes in order, 255 void
+//! SegmentationObject/NAME.png   each pixel's object: 1, 2, ...
+//! ImageSets/Segmentation/SPLIT.txt
+//! JPEGImages/NAME.jpg           if asked for
+//! classes.txt                   names of the classes, in order
+//! ```
+//!
+//! A pixel of several masks is of the best-scoring one; of annotated objects, of the smallest. Crowds are void.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image::codecs::jpeg::JpegEncoder;
+
+use super::coco::ExportSummary;
+use super::file::Unfinished;
+use super::images::ExportImage;
+use super::object::{Object, ObjectKind};
+use super::request::ExportRequest;
+use super::source::{Objects, Source};
+use crate::geometry::{Rle, Size, paint};
+use crate::photo::{self, DecodeLimits, voc_colormap};
+use crate::progress::Progress;
+use crate::store::Snapshot;
+use crate::{Error, Result};
+
+/// Classes, and objects of an image, that a label map can tell apart: 0 and 255 have other meanings.
+const MOST: usize = 254;
+/// The void's index.
+const VOID: u8 = 255;
+/// Of photos that have to be encoded anew.
+const JPEG_QUALITY: u8 = 95;
+
+/// Whether photos are part of a VOC directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Photos {
+    /// Label maps alone; photos stay where they are.
+    #[default]
+    Leave,
+    /// JPEG files are copied, if they are upright; all others are encoded as JPEG.
+    Copy,
+}
+
+/// Writes label maps of the objects that a request asks for into a new directory.
+///
+/// # Errors
+/// As [`Source::open`]; [`Error::InvalidOption`] for more than 254 classes, or a directory that is not empty;
+/// [`Error::File`]. An image of which a photo cannot be read, or with too many objects, is counted as failed.
+pub async fn export_voc(
+    snapshot: &Snapshot,
+    request: &ExportRequest,
+    photos: Photos,
+    directory: &Path,
+    progress: &dyn Progress,
+) -> Result<ExportSummary> {
+    let source = Source::open(snapshot, request).await?;
+    if source.categories.len() > MOST {
+        return Err(Error::InvalidOption {
+            what: "class set of a label map",
+            value: format!("{} classes", source.categories.len()),
+            expected: format!("at most {MOST}"),
+        });
+    }
+    let new = Unfinished::new(directory)?;
+    new.create_directory()?;
+    let mut summary = ExportSummary {
+        file: directory.to_owned(),
+        images_root: source.images.root.clone(),
+        categories: source.categories.len() as u64,
+        ..ExportSummary::default()
+    };
+    let images = source.images.images.clone();
+    let classes: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
+    let work = move |objects: Objects, progress: &dyn Progress| {
+        progress.start("images", Some(images.len() as u64));
+        let directories = Directories::create(new.path(), photos)?;
+        let names = plan_names(&images);
+        let mut written: HashSet<usize> = HashSet::new();
+        objects.by_image(|at, objects| {
+            let (Some(image), Some(name)) = (images.get(at), names.get(at)) else {
+                return Ok(());
+            };
+            let maps = LabelMaps::of(image.size(), objects, &mut summary);
+            let done = maps.and_then(|maps| directories.write(name, image, &maps));
+            progress.advance(1);
+            match done {
+                Ok(()) => written.insert(at),
+                Err(Error::File { action: "write", path, source }) => {
+                    return Err(Error::File { action: "write", path, source });
+                }
+                Err(err) => {
+                    summary.failed += 1;
+                    progress.note(&format!("{}: {err}", image.file_name));
+                    false
+                }
+            };
+            Ok(())
+        })?;
+        summary.images = written.len() as u64;
+        let of_split = plan_image_sets(&images, &names, &written);
+        let mut lines = vec![(PathBuf::from("classes.txt"), classes)];
+        for (split, names) in of_split {
+            lines.push((Path::new("ImageSets/Segmentation").join(format!("{split}.txt")), names));
+        }
+        for (file, lines) in lines {
+            let file = new.path().join(file);
+            fs::write(&file, lines.join("\n") + "\n").map_err(Error::file("write", &file))?;
+        }
+        new.finish()?;
+        Ok(summary)
+    };
+    let done = source.with_objects(progress, work).await;
+    progress.finish();
+    done
+}
+
+/// The files' names without extension: of the photo alone where those are all different, else of its whole path.
+fn plan_names(images: &[ExportImage]) -> Vec<String> {
+    let stem = |image: &ExportImage| {
+        let name = Path::new(&image.file_name).file_stem();
+        name.unwrap_or_default().to_string_lossy().into_owned()
+    };
+    let whole = |image: &ExportImage| {
+        let name = Path::new(&image.file_name).with_extension("");
+        name.to_string_lossy().replace(['/', '\\'], "_")
+    };
+    let numbered = |image: &ExportImage| format!("{}_{}", whole(image), image.id);
+    let kinds: [&dyn Fn(&ExportImage) -> String; 3] = [&stem, &whole, &numbered];
+    for kind in kinds {
+        let names: Vec<String> = images.iter().map(kind).collect();
+        if names.iter().collect::<HashSet<_>>().len() == names.len() {
+            return names;
+        }
+    }
+    images.iter().map(|image| image.image_id.to_string()).collect()
+}
+
+/// Names of the images that were written, by split; `all` for images of none.
+fn plan_image_sets(
+    images: &[ExportImage],
+    names: &[String],
+    written: &HashSet<usize>,
+) -> BTreeMap<String, Vec<String>> {
+    let mut sets: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (at, (image, name)) in images.iter().zip(names).enumerate() {
+        if written.contains(&at) {
+            let split = image.split.clone().unwrap_or_else(|| "all".to_owned());
+            sets.entry(split).or_default().push(name.clone());
+        }
+    }
+    sets
+}
+
+/// The two label maps of an image, an index a pixel, row-major.
+struct LabelMaps {
+    size: Size,
+    classes: Vec<u8>,
+    objects: Vec<u8>,
+}
+
+impl LabelMaps {
+    fn of(size: Size, mut objects: Vec<Object>, summary: &mut ExportSummary) -> Result<Self> {
+        let (mut shown, mut void): (Vec<(u8, Object)>, Vec<Rle>) = (Vec::new(), Vec::new());
+        objects.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+        for object in objects {
+            let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd || it.is_void);
+            match (&object.mask, object.class) {
+                (None, _) => summary.without_mask += 1,
+                (Some(mask), _) if is_void => void.push(mask.clone()),
+                (Some(mask), _) if mask.is_empty() => summary.without_pixels += 1,
+                (Some(_), None) => summary.of_other_classes += 1,
+                (Some(_), Some(class)) => {
+                    summary.annotations += 1;
+                    shown.push((u8::try_from(class + 1).unwrap_or(VOID), object));
+                }
+            }
+        }
+        if shown.len() > MOST {
+            return Err(Error::InvalidOption {
+                what: "number of objects in a label map",
+                value: shown.len().to_string(),
+                expected: format!("at most {MOST}; annotate with a lower --max-per-image"),
+            });
+        }
+        // What is painted first covers the rest; the void shows only where no object does.
+        let numbers = shown.iter().zip(1u8..);
+        let masks = numbers.filter_map(|((_, object), number)| Some((number, object.mask.as_ref()?)));
+        let painted = paint(size, masks.chain(void.iter().map(|mask| (VOID, mask))))?;
+        let mut maps = Self {
+            size,
+            classes: vec![0; size.height as usize * size.width as usize],
+            objects: vec![0; size.height as usize * size.width as usize],
+        };
+        for (number, mask) in &painted {
+            let class = match *number {
+                VOID => VOID,
+                number => shown.get(usize::from(number) - 1).map_or(0, |(class, _)| *class),
+            };
+            let pixels = mask.to_row_major().into_iter();
+            let slots = maps.classes.iter_mut().zip(maps.objects.iter_mut());
+            for ((of_class, of_object), _) in slots.zip(pixels).filter(|(_, pixel)| *pixel == 1) {
+                (*of_class, *of_object) = (class, *number);
+            }
+        }
+        Ok(maps)
+    }
+}
+
+/// Objects of a greater rank cover those of a lesser one.
+fn rank(object: &Object) -> f64 {
+    match &object.kind {
+        ObjectKind::Predicted(it) => it.score,
+        ObjectKind::Annotated(_) => -object.area,
+    }
+}
+
+struct Directories {
+    classes: PathBuf,
+    objects: PathBuf,
+    photos: Option<PathBuf>,
+    palette: Vec<u8>,
+}
+
+impl Directories {
+    fn create(root: &Path, photos: Photos) -> Result<Self> {
+        let create = |name: &str| {
+            let path = root.join(name);
+            fs::create_dir_all(&path).map_err(Error::file("write", &path))?;
+            Ok::<_, Error>(path)
+        };
+        create("ImageSets/Segmentation")?;
+        Ok(Self {
+            classes: create("SegmentationClass")?,
+            objects: create("SegmentationObject")?,
+            photos: (photos == Photos::Copy).then(|| create("JPEGImages")).transpose()?,
+            palette: voc_colormap().into_iter().flatten().collect(),
+        })
+    }
+
+    fn write(&self, name: &str, image: &ExportImage, maps: &LabelMaps) -> Result<()> {
+        if let Some(directory) = &self.photos {
+            let bytes = jpeg(image)?;
+            let file = directory.join(format!("{name}.jpg"));
+            fs::write(&file, bytes).map_err(Error::file("write", &file))?;
+        }
+        for (directory, indices) in [(&self.classes, &maps.classes), (&self.objects, &maps.objects)] {
+            let file = directory.join(format!("{name}.png"));
+            let bytes = self.png(maps.size, indices)?;
+            fs::write(&file, bytes).map_err(Error::file("write", &file))?;
+        }
+        Ok(())
+    }
+
+    fn png(&self, size: Size, indices: &[u8]) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, size.width, size.height);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_palette(self.palette.as_slice());
+        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(indices));
+        written.map_err(|source| Error::EncodeImage {
+            reason: source.to_string(),
+        })?;
+        Ok(bytes)
+    }
+}
+
+/// The photo as an upright JPEG file: its own bytes if it is one.
+fn jpeg(image: &ExportImage) -> Result<Vec<u8>> {
+    let path = image.path();
+    let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+    if image.format == "jpeg" && image.orientation == 1 {
+        return Ok(bytes);
+    }
+    let photo = photo::decode(&bytes, &DecodeLimits::default())?;
+    let mut jpeg = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY);
+    photo.write_with_encoder(encoder).map_err(|source| Error::EncodeImage {
+        reason: source.to_string(),
+    })?;
+    Ok(jpeg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(names: &[&str]) -> Vec<String> {
+        let image = |(name, n): (&&str, i64)| ExportImage {
+            image_id: crate::names::ContentId::of_bytes(name.as_bytes()),
+            id: n,
+            file_name: (*name).to_owned(),
+            root: "/".to_owned(),
+            width: 1,
+            height: 1,
+            orientation: 1,
+            format: "jpeg".to_owned(),
+            dataset: "d".to_owned(),
+            split: None,
+            attributes: None,
+        };
+        plan_names(&names.iter().zip(1..).map(image).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn names_of_label_maps_are_distinct() {
+        assert_eq!(images(&["a/1.jpg", "b/2.png"]), ["1", "2"]);
+        assert_eq!(images(&["a/1.jpg", "b/1.jpg"]), ["a_1", "b_1"]);
+        assert_eq!(images(&["a/1.jpg", "a/1.png"]), ["a_1_1", "a_1_2"]);
+    }
+}

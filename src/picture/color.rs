@@ -1,0 +1,70 @@
+//! Colours: one a class, the same in pictures and charts; and ones that tell neighbours apart.
+
+use image::Rgb;
+use plotters::style::{Palette, Palette99};
+
+/// Of the palette, without its gray and black.
+const NAMED: usize = 19;
+/// Degrees between one hue and the next: the golden angle, so that near numbers have far hues.
+const GOLDEN_ANGLE: f32 = 137.508;
+
+/// What is of no class that is told.
+pub const OTHER: Rgb<u8> = Rgb([150, 150, 150]);
+
+/// The colour of a class, by its index in the class set.
+pub fn class_color(index: usize) -> Rgb<u8> {
+    match Palette99::COLORS.get(..NAMED).and_then(|colors| colors.get(index)) {
+        Some((red, green, blue)) => Rgb([*red, *green, *blue]),
+        None => hue_color(index as f32 * GOLDEN_ANGLE, 0.65, 0.95),
+    }
+}
+
+/// A colour for the n-th of things that are only to be told apart.
+pub fn any_color(n: usize) -> Rgb<u8> {
+    // Three values and two saturations, so that like hues differ as well.
+    let value = [1.0, 0.8, 0.9].get(n % 3).copied().unwrap_or(1.0);
+    hue_color(n as f32 * GOLDEN_ANGLE, if n.is_multiple_of(2) { 0.9 } else { 0.6 }, value)
+}
+
+/// Black or white, whichever is easier to read on a colour.
+pub fn text_on(background: Rgb<u8>) -> Rgb<u8> {
+    // Relative luminance (ITU-R BT.601).
+    let [red, green, blue] = background.0.map(f32::from);
+    match 0.299 * red + 0.587 * green + 0.114 * blue > 140.0 {
+        true => Rgb([0; 3]),
+        false => Rgb([255; 3]),
+    }
+}
+
+/// A colour with so much of another in it, 0 to 1.
+pub fn mix(below: Rgb<u8>, above: Rgb<u8>, share: f32) -> Rgb<u8> {
+    let mut mixed = below;
+    for (level, other) in mixed.0.iter_mut().zip(above.0) {
+        *level = (f32::from(*level) * (1.0 - share) + f32::from(other) * share).round() as u8;
+    }
+    mixed
+}
+
+fn hue_color(hue: f32, saturation: f32, value: f32) -> Rgb<u8> {
+    // Smith, "Color Gamut Transform Pairs", 1978.
+    Rgb([5.0, 3.0, 1.0].map(|n: f32| {
+        let k = (n + hue / 60.0) % 6.0;
+        let level = value - value * saturation * k.min(4.0 - k).clamp(0.0, 1.0);
+        (level * 255.0) as u8
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_classes_have_colours_of_their_own() {
+        let colors: std::collections::HashSet<[u8; 3]> = (0..80).map(|n| class_color(n).0).collect();
+        assert_eq!(colors.len(), 80);
+        assert!(colors.iter().all(|color| *color != OTHER.0));
+        assert_eq!(text_on(class_color(2)).0, [0; 3], "black on yellow");
+        assert_eq!(text_on(class_color(5)).0, [255; 3], "white on purple");
+        assert_eq!(mix(Rgb([0; 3]), Rgb([200; 3]), 0.5).0, [100; 3]);
+    }
+}

@@ -1,0 +1,105 @@
+//! Panels side by side under their captions, and rows of them on a sheet.
+
+use image::{Rgb, RgbImage, imageops};
+
+use super::text::Pen;
+use crate::Result;
+
+/// Pixels between panels and around them.
+const GAP: u32 = 8;
+const PAPER: Rgb<u8> = Rgb([255; 3]);
+const INK: Rgb<u8> = Rgb([30; 3]);
+
+/// A picture with a line above it.
+#[derive(Debug, Clone)]
+pub struct Panel {
+    /// The line.
+    pub caption: String,
+    /// The picture.
+    pub picture: RgbImage,
+}
+
+/// Panels in rows, each row under a line of its own if it has one.
+///
+/// # Errors
+/// What [`Pen::new`] says.
+pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
+    let widest = rows.iter().flat_map(|(_, panels)| panels).map(|panel| panel.picture.width()).max();
+    let height = (widest.unwrap_or(0) as f32 / 20.0).clamp(14.0, 22.0);
+    let (caption, title) = (Pen::new(height)?, Pen::new(height * 1.1)?);
+    let row_width = |panels: &[Panel]| panels.iter().map(|it| it.picture.width() + GAP).sum::<u32>() + GAP;
+    let row_height = |title_line: &Option<String>, panels: &[Panel]| {
+        let tallest = panels.iter().map(|it| it.picture.height()).max().unwrap_or(0);
+        let of_title = title_line.as_ref().map_or(0, |_| title.height() + GAP / 2);
+        of_title + caption.height() + tallest + GAP
+    };
+    let width = rows.iter().map(|(_, panels)| row_width(panels)).max().unwrap_or(GAP);
+    let height = rows.iter().map(|(line, panels)| row_height(line, panels)).sum::<u32>() + GAP;
+    let mut canvas = RgbImage::from_pixel(width.max(1), height.max(1), PAPER);
+    let mut y = GAP;
+    for (line, panels) in rows {
+        let mut top = y;
+        if let Some(line) = line {
+            let fitting = title.fit(line, width - 2 * GAP);
+            title.write(&mut canvas, [i64::from(GAP), i64::from(top)], INK, &fitting);
+            top += title.height() + GAP / 2;
+        }
+        let mut x = GAP;
+        for panel in panels {
+            let fitting = caption.fit(&panel.caption, panel.picture.width());
+            caption.write(&mut canvas, [i64::from(x), i64::from(top)], INK, &fitting);
+            let below = i64::from(top + caption.height());
+            imageops::replace(&mut canvas, &panel.picture, i64::from(x), below);
+            x += panel.picture.width() + GAP;
+        }
+        y += row_height(line, panels);
+    }
+    Ok(canvas)
+}
+
+/// Single panels in a grid about as wide as it is high.
+pub fn in_grid(panels: Vec<Panel>) -> Vec<(Option<String>, Vec<Panel>)> {
+    let columns = ((panels.len() as f64).sqrt().ceil() as usize).max(1);
+    let mut rows = Vec::new();
+    let mut panels = panels.into_iter().peekable();
+    while panels.peek().is_some() {
+        rows.push((None, panels.by_ref().take(columns).collect()));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn panel(width: u32, height: u32, level: u8) -> Panel {
+        Panel {
+            caption: "photo".to_owned(),
+            picture: RgbImage::from_pixel(width, height, Rgb([level, 0, 0])),
+        }
+    }
+
+    #[test]
+    fn every_pixel_of_every_panel_is_on_the_sheet() {
+        let rows = vec![
+            (Some("one.jpg".to_owned()), vec![panel(60, 40, 100), panel(50, 45, 150)]),
+            (None, vec![panel(30, 90, 200)]),
+        ];
+        let sheet = sheet(&rows).unwrap();
+        for (level, pixels) in [(100, 60 * 40), (150, 50 * 45), (200, 30 * 90)] {
+            assert_eq!(sheet.pixels().filter(|p| p.0 == [level, 0, 0]).count(), pixels);
+        }
+        assert_eq!(sheet.width(), 60 + 50 + 3 * GAP);
+    }
+
+    #[test]
+    fn a_grid_is_about_square() {
+        let lengths = |n: usize| -> Vec<usize> {
+            let rows = in_grid((0..n).map(|_| panel(2, 2, 0)).collect());
+            rows.iter().map(|(_, panels)| panels.len()).collect()
+        };
+        assert_eq!(lengths(7), [3, 3, 1]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(0), [0; 0]);
+    }
+}

@@ -1,0 +1,338 @@
+//! Pictures of images of a store: photo, annotated objects, every mask, and what a head keeps.
+
+use std::collections::{BTreeMap, HashMap};
+
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use image::{Rgb, RgbImage};
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::color::{OTHER, any_color, class_color};
+use super::overlay::{Layer, draw, scaled};
+use super::panels::Panel;
+use crate::export::{
+    Annotations, ExportImage, ExportRequest, Ids, ImageChoice, Object, ObjectKind, Source, find_images,
+};
+use crate::geometry::Rle;
+use crate::head::{find_extractor, find_head};
+use crate::names::ContentId;
+use crate::photo::{self, DecodeLimits};
+use crate::progress::{NoProgress, Progress};
+use crate::schema::Table;
+use crate::store::Snapshot;
+use crate::store::rows::{RleRow, decode};
+use crate::{Error, Result};
+
+/// Which pictures of which images.
+#[derive(Debug, Clone, Default)]
+pub struct ShowRequest {
+    /// Which images.
+    pub images: ImageChoice,
+    /// Data set whose annotations are drawn; none: the one that annotates most objects of the images.
+    pub dataset: Option<String>,
+    /// At most so many: their masks are held in memory.
+    pub limit: usize,
+    /// The head whose kept masks are drawn.
+    pub head: Option<String>,
+    /// First digits of the id of the extractor whose masks are drawn; none: the head's, or the only one.
+    pub extractor: Option<String>,
+    /// First digits of the id of its annotation policy; none: the one annotated with last.
+    pub policy: Option<String>,
+    /// Class set that objects are told in; none: the head's own, or the annotating data set's.
+    pub classes: Option<String>,
+    /// Parts, in order.
+    pub parts: Vec<Part>,
+    /// Longer side of each part, pixels.
+    pub side: u32,
+}
+
+/// A part of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The photo alone.
+    Photo,
+    /// Annotated objects.
+    Truth,
+    /// Every mask that Segment Anything found, in colours that only tell them apart.
+    Masks,
+    /// What the head keeps, with class and score.
+    Head,
+}
+
+/// The parts of one image.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// The image.
+    pub image: ExportImage,
+    /// One for each part that there is something to show of.
+    pub panels: Vec<Panel>,
+}
+
+/// What there is to draw of the images chosen.
+struct Drawn {
+    truth: Option<Objects>,
+    masks: HashMap<ContentId, Vec<Rle>>,
+    kept: Option<Objects>,
+}
+
+/// Objects by image, and the names of the classes they are told in.
+struct Objects {
+    classes: Vec<String>,
+    of_image: HashMap<ContentId, Vec<Object>>,
+}
+
+/// Draws images, one after the other in the order of their file names.
+///
+/// A photo that cannot be read is told to `progress` and left out; so many are returned.
+///
+/// # Errors
+/// As [`Source::open`]; [`Error::InvalidOption`] if no image is chosen, or the head's part is asked for without a head;
+/// what the store says.
+pub async fn show(
+    snapshot: &Snapshot,
+    request: &ShowRequest,
+    progress: &dyn Progress,
+) -> Result<(Vec<Picture>, u64)> {
+    let mut images = find_images(snapshot, &request.images, |_| true).await?;
+    if images.is_empty() {
+        return Err(Error::NothingToExport {
+            of: "in the store".to_owned(),
+        });
+    }
+    images.truncate(request.limit.max(1));
+    let drawn = read(snapshot, request, &images).await?;
+    progress.start("pictures", Some(images.len() as u64));
+    let (parts, side) = (request.parts.clone(), request.side);
+    let drawing = tokio::task::spawn_blocking(move || -> Vec<(ExportImage, Result<Vec<Panel>>)> {
+        let panels = |image: ExportImage| {
+            let panels = panels(&image, &drawn, &parts, side);
+            (image, panels)
+        };
+        images.into_par_iter().map(panels).collect()
+    });
+    let drawn = drawing.await.map_err(|source| Error::Worker {
+        task: "drawing pictures",
+        source,
+    })?;
+    let (mut pictures, mut failed) = (Vec::new(), 0);
+    for (image, panels) in drawn {
+        progress.advance(1);
+        match panels {
+            Ok(panels) => pictures.push(Picture { image, panels }),
+            Err(err) => {
+                failed += 1;
+                progress.note(&format!("{}: {err}", image.file_name));
+            }
+        }
+    }
+    progress.finish();
+    Ok((pictures, failed))
+}
+
+async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]) -> Result<Drawn> {
+    let wants = |part: Part| request.parts.contains(&part);
+    let ids: Vec<ContentId> = images.iter().map(|image| image.image_id.clone()).collect();
+    let head = match &request.head {
+        Some(name) => Some(find_head(snapshot, name).await?),
+        None if wants(Part::Head) => {
+            return Err(Error::MissingOption {
+                option: "--head",
+                expected: "the head whose masks are shown".to_owned(),
+            });
+        }
+        None => None,
+    };
+    let mut of = ExportRequest {
+        annotations: Annotations::GroundTruth,
+        images: ImageChoice {
+            ids: Some(ids.clone()),
+            ..ImageChoice::default()
+        },
+        classes: request.classes.clone(),
+        supercategories: None,
+        ids: Ids::New,
+    };
+    let mut kept = None;
+    if let Some(head) = head.as_ref().filter(|_| wants(Part::Head)) {
+        of.annotations = Annotations::Head {
+            head: head.head_id.to_string(),
+            policy: request.policy.clone(),
+        };
+        kept = objects(snapshot, &of).await?;
+    }
+    let mut truth = None;
+    if wants(Part::Truth)
+        && let Some(dataset) = annotating(snapshot, &ids, request.dataset.as_deref()).await?
+    {
+        // In the head's classes, so that both have the same colours.
+        let of_head = head.as_ref().map(|head| format!("{}@{}", head.class_set, head.class_set_version));
+        of.annotations = Annotations::GroundTruth;
+        of.images.dataset = Some(dataset);
+        of.classes = request.classes.clone().or(of_head);
+        truth = objects(snapshot, &of).await?;
+    }
+    let mut masks = HashMap::new();
+    if wants(Part::Masks) {
+        let asked = request.extractor.as_deref();
+        let extractor = match &head {
+            Some(head) if asked.is_none() => Some(head.extractor_id.clone()),
+            None if snapshot.count(Table::Extractors).await? == 0 => None,
+            _ => Some(find_extractor(snapshot, asked).await?.extractor_id),
+        };
+        if let Some(extractor) = extractor {
+            masks = masks_of(snapshot, &extractor, &ids).await?;
+        }
+    }
+    Ok(Drawn { truth, masks, kept })
+}
+
+/// The data set whose annotations of some images are shown: the one asked for, else the one that annotates most objects
+/// of them.
+async fn annotating(snapshot: &Snapshot, ids: &[ContentId], asked: Option<&str>) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Annotated {
+        dataset: String,
+    }
+    let scan = snapshot.scan(Table::GroundTruth).await?.project(&["dataset"])?;
+    let mut rows = scan.filter(is_one_of(ids)).stream().await?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    while let Some(batch) = rows.next().await {
+        for row in decode::<Annotated>(Table::GroundTruth, &batch?)? {
+            *counts.entry(row.dataset).or_default() += 1;
+        }
+    }
+    if let Some(asked) = asked.filter(|asked| counts.contains_key(*asked)) {
+        return Ok(Some(asked.to_owned()));
+    }
+    Ok(counts.into_iter().max_by_key(|(_, count)| *count).map(|(dataset, _)| dataset))
+}
+
+/// The objects of the images, or none if there are none that the request could speak of.
+async fn objects(snapshot: &Snapshot, request: &ExportRequest) -> Result<Option<Objects>> {
+    let source = match Source::open(snapshot, request).await {
+        Err(Error::NothingToExport { .. }) => return Ok(None),
+        source => source?,
+    };
+    let images: Vec<ContentId> = source.images.images.iter().map(|image| image.image_id.clone()).collect();
+    let gather = move |objects: crate::export::Objects, _: &dyn Progress| {
+        let mut of_image = HashMap::new();
+        objects.by_image(|at, objects| {
+            if let Some(image) = images.get(at) {
+                of_image.insert(image.clone(), objects);
+            }
+            Ok(())
+        })?;
+        Ok(of_image)
+    };
+    Ok(Some(Objects {
+        classes: source.classes.class_names(),
+        of_image: source.with_objects(&NoProgress, gather).await?,
+    }))
+}
+
+async fn masks_of(
+    snapshot: &Snapshot,
+    extractor: &ContentId,
+    ids: &[ContentId],
+) -> Result<HashMap<ContentId, Vec<Rle>>> {
+    #[derive(Deserialize)]
+    struct Mask {
+        image_id: ContentId,
+        rle: RleRow,
+    }
+    let wanted = col("extractor_id").eq(lit(extractor.as_str())).and(is_one_of(ids));
+    let scan = snapshot.scan(Table::Masks).await?.project(&["image_id", "rle"])?;
+    let mut rows = scan.filter(wanted).stream().await?;
+    let mut found: HashMap<ContentId, Vec<Rle>> = HashMap::new();
+    while let Some(batch) = rows.next().await {
+        for row in decode::<Mask>(Table::Masks, &batch?)? {
+            found.entry(row.image_id).or_default().push(Rle::try_from(&row.rle)?);
+        }
+    }
+    Ok(found)
+}
+
+fn is_one_of(ids: &[ContentId]) -> datafusion::logical_expr::Expr {
+    col("image_id").in_list(ids.iter().map(|id| lit(id.as_str())).collect(), false)
+}
+
+fn panels(image: &ExportImage, drawn: &Drawn, parts: &[Part], side: u32) -> Result<Vec<Panel>> {
+    let photo = scaled(&read_photo(image)?, side);
+    let mut panels = Vec::new();
+    for part in parts {
+        let (caption, layers) = match part {
+            Part::Photo => ("photo".to_owned(), Some(Vec::new())),
+            Part::Truth => (
+                "ground truth".to_owned(),
+                drawn.truth.as_ref().map(|objects| objects.layers(image)),
+            ),
+            Part::Masks => {
+                let masks = drawn.masks.get(&image.image_id).map_or(&[][..], Vec::as_slice);
+                let layer = |(n, mask): (usize, &Rle)| Layer {
+                    mask: mask.clone(),
+                    color: any_color(n),
+                    label: None,
+                };
+                let layers = masks.iter().enumerate().map(layer).collect();
+                (format!("all {} masks", masks.len()), Some(layers))
+            }
+            Part::Head => ("annotated".to_owned(), drawn.kept.as_ref().map(|objects| objects.layers(image))),
+        };
+        if let Some(layers) = layers {
+            let mut picture = photo.clone();
+            draw(&mut picture, &layers)?;
+            panels.push(Panel { caption, picture });
+        }
+    }
+    Ok(panels)
+}
+
+/// Decodes the file of an image.
+///
+/// # Errors
+/// [`Error::File`], [`Error::Content`] if it is not the file that was ingested, and what [`photo::decode`] says.
+pub fn read_photo(image: &ExportImage) -> Result<RgbImage> {
+    let path = image.path();
+    let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
+    if ContentId::of_bytes(&bytes) != image.image_id {
+        return Err(Error::Content {
+            path,
+            place: String::new(),
+            reason: "the file is not the one that was ingested".to_owned(),
+        });
+    }
+    photo::decode(&bytes, &DecodeLimits::default())
+}
+
+impl Objects {
+    fn layers(&self, image: &ExportImage) -> Vec<Layer> {
+        let mut objects: Vec<&Object> = self.of_image.get(&image.image_id).into_iter().flatten().collect();
+        // Labels of the surest find room first.
+        let score = |object: &Object| match &object.kind {
+            ObjectKind::Predicted(it) => it.score,
+            ObjectKind::Annotated(_) => object.area,
+        };
+        objects.sort_by(|a, b| score(b).total_cmp(&score(a)));
+        objects.iter().filter_map(|object| self.layer(object)).collect()
+    }
+
+    fn layer(&self, object: &Object) -> Option<Layer> {
+        let class = object.class.and_then(|class| self.classes.get(class));
+        let (color, name): (Rgb<u8>, &str) = match (object.class, class) {
+            (Some(index), Some(name)) => (class_color(index), name),
+            _ => (OTHER, "other"),
+        };
+        let label = match &object.kind {
+            ObjectKind::Predicted(it) => format!("{name} {:.2}", it.score),
+            ObjectKind::Annotated(it) if it.is_void => "void".to_owned(),
+            ObjectKind::Annotated(it) if it.iscrowd => format!("{name} (crowd)"),
+            ObjectKind::Annotated(_) => name.to_owned(),
+        };
+        Some(Layer {
+            mask: object.mask.clone()?,
+            color,
+            label: Some(label),
+        })
+    }
+}
