@@ -13,9 +13,9 @@ CREATE TABLE predictions (
     score         DOUBLE  NOT NULL, -- softmax probability of the class, [0, 1]; as given for imported predictions
     entropy       FLOAT   NOT NULL, -- of the softmax over the classes, nats, [0, ln C]; 0 for imported predictions
     kept          BOOLEAN NOT NULL, -- true: part of the annotation
-    dropped       TEXT,             -- why not kept: 'score', 'suppressed', 'max_per_image'
+    dropped       TEXT,             -- why not kept: 'score', 'quality', 'suppressed', 'max_per_image'
     suppressed_by INT,              -- mask_index of the mask that suppressed it
-    policy        TEXT    NOT NULL, -- JSON object: score_threshold, nms_iou, nms, max_per_image
+    policy        TEXT    NOT NULL, -- JSON object: score_threshold, nms_iou, nms, max_per_image, min_predicted_iou, min_stability_score
     created_at    TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
     PRIMARY KEY (head_id, policy_id, image_id, mask_index)
 );

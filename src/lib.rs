@@ -59,6 +59,7 @@
 //! - L7 [`eval`]
 //! - L8 [`export`]
 //! - L9 [`picture`]
+//! - L10 [`report`]
 //!
 //! The program (`main.rs`, `cli/`) uses only what is public here.
 
@@ -78,6 +79,7 @@ pub mod names;
 pub mod photo;
 pub mod picture;
 pub mod progress;
+pub mod report;
 pub mod sam;
 pub mod scenes;
 pub mod schema;

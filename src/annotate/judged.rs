@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Float32Type, Int32Type};
 use rayon::prelude::*;
 
 use super::policy::{Candidate, Policy, Verdict};
@@ -51,8 +51,10 @@ impl Annotator {
     /// Columns of `masks` it needs.
     pub fn columns(&self) -> &'static [&'static str] {
         match self.judges {
-            Judges::Head(_) => &["image_id", "mask_index", "rle", "embedding"],
-            Judges::Stored(_) => &["image_id", "mask_index", "rle"],
+            Judges::Head(_) => {
+                &["image_id", "mask_index", "rle", "predicted_iou", "stability_score", "embedding"]
+            }
+            Judges::Stored(_) => &["image_id", "mask_index", "rle", "predicted_iou", "stability_score"],
         }
     }
 
@@ -68,6 +70,11 @@ impl Annotator {
         let images = text(column("image_id")?)?;
         let indices = column("mask_index")?.as_primitive_opt::<Int32Type>();
         let indices = indices.ok_or_else(|| bad("'mask_index' holds no INT".to_owned()))?;
+        let quality = |name: &str| {
+            let column = column(name)?.as_primitive_opt::<Float32Type>();
+            column.ok_or_else(|| bad(format!("'{name}' holds no FLOAT")))
+        };
+        let (predicted, stability) = (quality("predicted_iou")?, quality("stability_score")?);
         let rles = column("rle")?.as_struct_opt();
         let rles = rles.ok_or_else(|| bad("'rle' holds no struct".to_owned()))?;
         let side = |name: &str| {
@@ -102,6 +109,7 @@ impl Annotator {
                             mask_index,
                             class: u32::try_from(class).unwrap_or(u32::MAX),
                             score: f64::from(score),
+                            ..Candidate::default()
                         },
                         entropy: entropy.get(row).copied().unwrap_or(f32::NAN),
                     })
@@ -112,12 +120,13 @@ impl Annotator {
                 }
                 (Judges::Head(_), None) => None,
             };
-            let Some(judgement) = judgement else {
+            let Some(mut judgement) = judgement else {
                 continue;
             };
-            // Only masks above the threshold are ever looked at.
-            let score = judgement.candidate.score;
-            let rle = (score >= self.policy.score_threshold).then(|| RleRow {
+            judgement.candidate.predicted_iou = predicted.value(row);
+            judgement.candidate.stability_score = stability.value(row);
+            // Only masks that are good enough are ever looked at.
+            let rle = self.policy.is_candidate(&judgement.candidate).then(|| RleRow {
                 height: heights.value(row),
                 width: widths.value(row),
                 counts: counts.value(row).to_owned(),

@@ -35,6 +35,12 @@ impl std::str::FromStr for NmsScope {
 pub struct Policy {
     /// Most masks of an image that are kept: those of the greatest scores.
     pub max_per_image: u32,
+    /// Least predicted IoU, Segment Anything's own estimate of a mask's quality, that is kept; 0: any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_predicted_iou: f32,
+    /// Least stability score that is kept, in [0, 1]; 0: any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_stability_score: f32,
     /// Which masks suppress which.
     pub nms: NmsScope,
     /// A mask goes when its IoU with a kept one of a greater score is above this, in [0, 1].
@@ -43,11 +49,19 @@ pub struct Policy {
     pub score_threshold: f64,
 }
 
+/// Parts that are left out, so that a policy without them is the one it was before there were any.
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
+}
+
 impl Default for Policy {
     /// The threshold is the one the paper gives for its CLIP baseline.
     fn default() -> Self {
         Self {
             max_per_image: 100,
+            min_predicted_iou: 0.0,
+            min_stability_score: 0.0,
             nms: NmsScope::Class,
             nms_iou: 0.5,
             score_threshold: 0.7,
@@ -56,7 +70,7 @@ impl Default for Policy {
 }
 
 /// A judged mask.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Candidate {
     /// Its number in the image.
     pub mask_index: i32,
@@ -64,6 +78,10 @@ pub struct Candidate {
     pub class: u32,
     /// Its score, in [0, 1].
     pub score: f64,
+    /// `masks.predicted_iou`.
+    pub predicted_iou: f32,
+    /// `masks.stability_score`.
+    pub stability_score: f32,
 }
 
 /// What became of a judged mask.
@@ -73,6 +91,8 @@ pub enum Verdict {
     Kept,
     /// Its score is below the threshold.
     BelowThreshold,
+    /// Its predicted IoU or its stability score is too low.
+    LowQuality,
     /// It overlaps a kept mask of a greater score too much.
     Suppressed {
         /// `mask_index` of that mask.
@@ -93,6 +113,7 @@ impl Verdict {
         match self {
             Self::Kept => None,
             Self::BelowThreshold => Some("score"),
+            Self::LowQuality => Some("quality"),
             Self::Suppressed { .. } => Some("suppressed"),
             Self::BeyondMax => Some("max_per_image"),
         }
@@ -114,7 +135,10 @@ impl Policy {
     /// [`Error::InvalidOption`] naming the first that cannot be.
     pub fn validate(&self) -> Result<()> {
         let share = |x: f64| (0.0..=1.0).contains(&x);
+        let (predicted_iou, stability) = (f64::from(self.min_predicted_iou), f64::from(self.min_stability_score));
         let checks = [
+            ("least predicted IoU", predicted_iou, share(predicted_iou)),
+            ("least stability score", stability, share(stability)),
             (
                 "score threshold",
                 self.score_threshold,
@@ -157,10 +181,17 @@ impl Policy {
         Ok(ContentId::of_bytes(self.to_json()?.as_bytes()))
     }
 
+    /// Whether a mask's score and quality suffice; NaN never does.
+    pub fn is_candidate(&self, candidate: &Candidate) -> bool {
+        candidate.score >= self.score_threshold
+            && (self.min_predicted_iou == 0.0 || candidate.predicted_iou >= self.min_predicted_iou)
+            && (self.min_stability_score == 0.0 || candidate.stability_score >= self.min_stability_score)
+    }
+
     /// Decides on all masks of one image; one verdict each, in the order given.
     ///
-    /// `mask` gives a candidate's pixels, and is asked only for those above the threshold. Of equal scores the
-    /// first counts as greater.
+    /// `mask` gives a candidate's pixels, and is asked only for those that are [good enough](Self::is_candidate). Of
+    /// equal scores the first counts as greater.
     ///
     /// # Errors
     /// What `mask` returns; [`Error::SizeMismatch`] unless all masks are of one size.
@@ -169,12 +200,15 @@ impl Policy {
         candidates: &[Candidate],
         mut mask: impl FnMut(usize) -> Result<Rle>,
     ) -> Result<Vec<Verdict>> {
-        let mut verdicts = vec![Verdict::BelowThreshold; candidates.len()];
-        // NaN is below any threshold.
+        let low = |candidate: &Candidate| match candidate.score >= self.score_threshold {
+            true => Verdict::LowQuality,
+            false => Verdict::BelowThreshold,
+        };
+        let mut verdicts: Vec<Verdict> = candidates.iter().map(low).collect();
         let above: Vec<(usize, &Candidate)> = candidates
             .iter()
             .enumerate()
-            .filter(|(_, candidate)| candidate.score >= self.score_threshold)
+            .filter(|(_, candidate)| self.is_candidate(candidate))
             .collect();
         let mut masks = Vec::with_capacity(above.len());
         for (at, _) in &above {
@@ -216,7 +250,7 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::geometry::Size;
-    use Verdict::{BelowThreshold, BeyondMax, Kept, Suppressed};
+    use Verdict::{BelowThreshold, BeyondMax, Kept, LowQuality, Suppressed};
 
     /// Rows `top..bottom` of a column of ten pixels.
     fn rows(top: u32, bottom: u32) -> Rle {
@@ -235,6 +269,8 @@ mod tests {
                 mask_index,
                 class: *class,
                 score: *score,
+                predicted_iou: 0.9,
+                stability_score: if *class == 3 { 0.4 } else { 0.8 },
             })
             .collect();
         let mask = |at: usize| Ok(scored[at].2.clone());
@@ -282,6 +318,21 @@ mod tests {
             ]
         );
         assert_eq!(decide(&all, &[]), []);
+    }
+
+    #[test]
+    fn masks_of_low_quality_suppress_nothing() {
+        let scored = [(0.9, 3, rows(0, 5)), (0.8, 0, rows(0, 5)), (0.1, 3, rows(0, 5))];
+        let policy = |min_predicted_iou, min_stability_score| Policy {
+            min_predicted_iou,
+            min_stability_score,
+            nms: NmsScope::All,
+            ..Policy::default()
+        };
+        assert_eq!(decide(&policy(0.9, 0.0), &scored), [Kept, Suppressed { by: 100 }, BelowThreshold]);
+        assert_eq!(decide(&policy(0.0, 0.5), &scored), [LowQuality, Kept, BelowThreshold]);
+        assert_eq!(decide(&policy(0.95, 0.0), &scored), [LowQuality, LowQuality, BelowThreshold]);
+        assert!(policy(1.5, 0.0).validate().is_err() && policy(0.0, f32::NAN).validate().is_err());
     }
 
     #[test]

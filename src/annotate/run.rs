@@ -56,6 +56,8 @@ pub struct AnnotateSummary {
     pub kept: u64,
     /// Those whose score is below the threshold.
     pub below_threshold: u64,
+    /// Those whose predicted IoU or stability score is too low.
+    pub low_quality: u64,
     /// Those that a better one suppressed.
     pub suppressed: u64,
     /// Those beyond the maximum of their image.
@@ -224,6 +226,7 @@ async fn stored(
                     mask_index: row.mask_index,
                     class: u32::try_from(row.class_index).unwrap_or(u32::MAX),
                     score: row.score,
+                    ..Candidate::default()
                 },
                 entropy: row.entropy,
             };

@@ -143,6 +143,7 @@ impl AnnotateSummary {
         let counter = match verdict {
             Verdict::Kept => &mut self.kept,
             Verdict::BelowThreshold => &mut self.below_threshold,
+            Verdict::LowQuality => &mut self.low_quality,
             Verdict::Suppressed { .. } => &mut self.suppressed,
             Verdict::BeyondMax => &mut self.beyond_max,
         };
@@ -155,6 +156,7 @@ impl AnnotateSummary {
         self.masks += other.masks;
         self.kept += other.kept;
         self.below_threshold += other.below_threshold;
+        self.low_quality += other.low_quality;
         self.suppressed += other.suppressed;
         self.beyond_max += other.beyond_max;
     }

@@ -47,6 +47,12 @@ struct Which {
     /// Least score of a mask that is kept.
     #[arg(long, default_value_t = Policy::default().score_threshold, value_name = "SCORE")]
     score_threshold: f64,
+    /// Least predicted IoU, SAM's own estimate of a mask's quality, of a mask that is kept; 0: any.
+    #[arg(long, default_value_t = 0.0, value_name = "IOU")]
+    min_predicted_iou: f32,
+    /// Least stability score of a mask that is kept; 0: any.
+    #[arg(long, default_value_t = 0.0, value_name = "SCORE")]
+    min_stability_score: f32,
     /// A mask goes when its IoU with a kept one of a greater score is above this.
     #[arg(long, default_value_t = Policy::default().nms_iou, value_name = "IOU")]
     nms_iou: f64,
@@ -65,6 +71,8 @@ impl Which {
             condition: self.condition,
             policy: Policy {
                 max_per_image: self.max_per_image,
+                min_predicted_iou: self.min_predicted_iou,
+                min_stability_score: self.min_stability_score,
                 nms: self.nms,
                 nms_iou: self.nms_iou,
                 score_threshold: self.score_threshold,
@@ -97,13 +105,14 @@ fn report(summary: &AnnotateSummary, seconds: f64, global: &Global) -> anyhow::R
         return Ok(Ended::Done);
     }
     println!(
-        "head '{}': {} of {} judged in {seconds:.1} s; {} kept, {} below the score threshold, {} suppressed, \
-         {} beyond the maximum per image",
+        "head '{}': {} of {} judged in {seconds:.1} s; {} kept, {} below the score threshold, {} of low quality, \
+         {} suppressed, {} beyond the maximum per image",
         summary.head,
         plural(summary.masks, "mask"),
         plural(summary.images, "image"),
         summary.kept,
         summary.below_threshold,
+        summary.low_quality,
         summary.suppressed,
         summary.beyond_max
     );

@@ -8,6 +8,7 @@ mod check;
 mod classes;
 mod compare;
 mod completions;
+mod demo;
 mod eval;
 mod export;
 mod extract;
@@ -18,6 +19,7 @@ mod init;
 mod output;
 mod progress;
 mod query;
+mod report;
 mod schema;
 mod show;
 mod sql;
@@ -44,6 +46,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  grainstore demo
   grainstore ingest images photos/ --dataset web
   grainstore ingest coco --annotations instances_val2017.json --images val2017/ --split val
   grainstore extract --checkpoint sam_vit_b_01ec64.pth
@@ -84,6 +87,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Init(init::Args),
     #[command(subcommand)]
     Ingest(ingest::Args),
@@ -102,6 +106,7 @@ enum Command {
     #[command(subcommand)]
     Export(export::Args),
     Show(show::Args),
+    Report(report::Args),
     Sql(sql::Args),
     Query(query::Args),
     Check(check::Args),
@@ -177,6 +182,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<Ended> {
     let global = &cli.global;
     match cli.command {
+        Command::Demo(args) => demo::run(args, global).await,
         Command::Init(args) => init::run(args, global).await,
         Command::Ingest(args) => ingest::run(args, global).await,
         Command::Extract(args) => extract::run(args, global).await,
@@ -190,6 +196,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Import(args) => import::run(args, global).await,
         Command::Export(args) => export::run(args, global).await,
         Command::Show(args) => show::run(args, global).await,
+        Command::Report(args) => report::run(args, global).await,
         Command::Sql(args) => sql::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,
         Command::Check(args) => check::run(args, global).await,

@@ -125,10 +125,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 /// The one image that a word means.
 async fn find_image(snapshot: &Snapshot, word: &str) -> anyhow::Result<ContentId> {
     let fits = |id: &ContentId, name: &str| id.as_str().starts_with(word) || name == word;
-    let found = find_images(snapshot, &ImageChoice::default(), |image| {
-        fits(&image.image_id, &image.file_name)
-    });
-    let mut found = found.await?;
+    let all = ImageChoice::default();
+    let mut found = find_images(snapshot, &all, |image| fits(&image.image_id, &image.file_name)).await?;
     match (found.pop(), found.len()) {
         (Some(image), 0) => Ok(image.image_id),
         (Some(image), others) => bail!(

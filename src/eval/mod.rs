@@ -10,8 +10,10 @@ mod check;
 mod compare;
 mod request;
 mod run;
+mod session;
 
 pub(crate) use check::{annotated_categories, choose_dataset};
 pub use compare::{CompareRequest, ComparedFigure, Comparison, compare};
 pub use request::EvalRequest;
 pub use run::{Evaluation, Figure, evaluate, store_evaluation};
+pub use session::EvalSession;

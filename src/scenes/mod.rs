@@ -5,12 +5,14 @@
 //! seed gives the same photos.
 
 mod background;
+mod data_set;
 mod kind;
 
 use std::ops::RangeInclusive;
 
 use image::{Rgb, RgbImage};
 
+pub use data_set::{DataSetSize, write_data_set};
 pub use kind::Kind;
 
 use crate::geometry::Size;

@@ -117,6 +117,7 @@ async fn another_policy_needs_no_second_pass() {
         nms: NmsScope::All,
         nms_iou: 1.0,
         max_per_image: 4,
+        ..Policy::default()
     };
     let judged = trained().await;
     annotate(&judged.store, &request(Policy::default()), &NoProgress)

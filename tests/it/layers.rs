@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &[
         "error", "names", "progress", "geometry", "photo", "coco", "scenes",
     ],
@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 11] = [
     &["eval"],
     &["export"],
     &["picture"],
+    &["report"],
     &["cli"],
 ];
 

@@ -1,0 +1,249 @@
+//! `grainstore demo`
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use grainstore::scenes::{DataSetSize, write_data_set};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Ended, Global, print_json};
+
+/// The model: it knows nothing but generated scenes.
+const MODEL: &[u8] = include_bytes!("../../examples/demo/sam_demo.safetensors");
+/// The class set of the coarse head.
+const GROUPS: &str = include_str!("../../examples/demo/groups.toml");
+
+/// Show the whole way on generated photos: ingest, extract once, train twice, annotate, evaluate, export.
+///
+/// 200 photos of one object each, with nothing but a label, teach two heads of different granularity; 60 photos of
+/// several objects show what they learned. Every step is a command of this program, and is printed before it runs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore demo
+  grainstore demo --where /tmp/demo
+  grainstore demo --only-scenes --where /tmp/scenes          # only the photos")]
+pub struct Args {
+    /// Directory for everything the demo makes: empty, or not there yet.
+    #[arg(long = "where", default_value = "grainstore-demo", value_name = "DIR")]
+    directory: PathBuf,
+    /// Photos to train on.
+    #[arg(long, default_value_t = DataSetSize::default().train, value_name = "N")]
+    train_images: usize,
+    /// Photos to test on.
+    #[arg(long, default_value_t = DataSetSize::default().test, value_name = "N")]
+    test_images: usize,
+    /// Make the photos, and stop.
+    #[arg(long)]
+    only_scenes: bool,
+}
+
+/// What the demo took and gave.
+#[derive(Debug, Serialize)]
+struct Summary {
+    /// Seconds of each step.
+    steps: Vec<(&'static str, f64)>,
+    heads: Vec<HeadFigures>,
+    directory: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct HeadFigures {
+    head: &'static str,
+    classes: u64,
+    miou: Option<f64>,
+    ap50: Option<f64>,
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let global = global.clone();
+    tokio::task::spawn_blocking(move || demo(&args, &global)).await?
+}
+
+fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
+    let directory = &args.directory;
+    if std::fs::read_dir(directory).is_ok_and(|mut inside| inside.next().is_some()) {
+        bail!("'{}' is not empty; name another place with --where, or remove it", directory.display());
+    }
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot create '{}'", directory.display()))?;
+    let size = DataSetSize {
+        train: args.train_images,
+        test: args.test_images,
+    };
+    let started = Instant::now();
+    let scenes = directory.join("scenes");
+    write_data_set(&scenes, size)?;
+    if args.only_scenes {
+        println!("{} photos to train on and {} to test on in '{}'", size.train, size.test, scenes.display());
+        return Ok(Ended::Done);
+    }
+    let file = |name: &str| directory.join(name);
+    std::fs::write(file("sam_demo.safetensors"), MODEL)?;
+    std::fs::write(file("groups.toml"), GROUPS)?;
+    let mut demo = Demo {
+        program: std::env::current_exe().context("cannot find the program itself")?,
+        directory,
+        global,
+        steps: vec![("making scenes", started.elapsed().as_secs_f64())],
+    };
+    let path = |name: &str| file(name).display().to_string();
+
+    demo.step("ingesting", &["ingest", "images", &path("scenes/train"), "--source", "synthetic", "--split", "train",
+        "--dataset", "scenes"])?;
+    demo.step("ingesting", &["ingest", "coco", "--annotations", &path("scenes/test.json"), "--images",
+        &path("scenes/test"), "--split", "test", "--dataset", "scenes"])?;
+    demo.step("extracting (SAM, once)", &["extract", "--checkpoint", &path("sam_demo.safetensors")])?;
+    demo.step("training 'fine'", &["classes", "add", "kinds", "--from", "labels", "--dataset", "scenes"])?;
+    demo.step("training 'coarse'", &["classes", "add", "groups", "--file", &path("groups.toml")])?;
+    demo.step("training 'fine'", &["train", "--name", "fine", "--classes", "kinds"])?;
+    demo.step("training 'coarse'", &["train", "--name", "coarse", "--classes", "groups"])?;
+    let mut heads = Vec::new();
+    for (head, classes) in [("fine", 6), ("coarse", 3)] {
+        demo.step("annotating", &["annotate", "--head", head, "--where", "split = 'test'", "--min-predicted-iou", "0.7"])?;
+        let figures = demo.evaluate(head)?;
+        heads.push(HeadFigures {
+            head,
+            classes,
+            miou: figure(&figures, "eval/miou", "miou"),
+            ap50: figure(&figures, "eval/coco", "ap50"),
+        });
+    }
+    for (head, file) in [("fine", "fine.json"), ("coarse", "coarse.json")] {
+        demo.step("exporting", &["export", "coco", "--head", head, "--supercategories", "groups", "-o", &path(file)])?;
+    }
+    demo.step("drawing", &["show", "--where", "split = 'test'", "--head", "fine", "--limit", "12", "--side", "240", "-o",
+        &path("overlays.png")])?;
+    for (head, file) in [("fine", "fine.html"), ("coarse", "coarse.html")] {
+        demo.step("drawing", &["report", "--head", head, "--split", "test", "-o", &path(file)])?;
+    }
+    let summary = Summary {
+        steps: demo.steps,
+        heads,
+        directory: directory.clone(),
+    };
+    match global.json {
+        true => print_json(&summary)?,
+        false => print(&summary),
+    }
+    Ok(Ended::Done)
+}
+
+/// A running demo.
+struct Demo<'a> {
+    program: PathBuf,
+    directory: &'a Path,
+    global: &'a Global,
+    /// Seconds of each step.
+    steps: Vec<(&'static str, f64)>,
+}
+
+impl Demo<'_> {
+    /// Runs a command of this program; its results go where the demo's go.
+    fn step(&mut self, name: &'static str, args: &[&str]) -> anyhow::Result<()> {
+        let out = match self.global.json {
+            // stdout is for the summary.
+            true => Stdio::from(io::stderr()),
+            false => Stdio::inherit(),
+        };
+        self.timed(name, args, |command| Ok(command.stdout(out).status()?))?;
+        Ok(())
+    }
+
+    /// Holds a head against the test photos, and prints the two figures that say most.
+    fn evaluate(&mut self, head: &'static str) -> anyhow::Result<Value> {
+        let args = ["eval", "--head", head, "--split", "test", "--json"];
+        let mut found = Vec::new();
+        self.timed("evaluating", &args, |command| {
+            let output = command.stderr(Stdio::inherit()).output()?;
+            found = output.stdout;
+            Ok(output.status)
+        })?;
+        let figures: Value = serde_json::from_slice(&found)?;
+        let show = |report, metric| figure(&figures, report, metric).map_or("-".to_owned(), |it| format!("{it:.3}"));
+        let line = format!("mIoU {}, mask AP50 {}", show("eval/miou", "miou"), show("eval/coco", "ap50"));
+        match self.global.json {
+            true => eprintln!("{line}"),
+            false => println!("{line}"),
+        }
+        Ok(figures)
+    }
+
+    fn timed(
+        &mut self,
+        name: &'static str,
+        args: &[&str],
+        run: impl FnOnce(&mut Command) -> anyhow::Result<std::process::ExitStatus>,
+    ) -> anyhow::Result<()> {
+        if !self.global.quiet {
+            let shown: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+            eprintln!("\n$ grainstore {}", shown.join(" "));
+        }
+        let started = Instant::now();
+        let mut command = Command::new(&self.program);
+        command.args(args).env("GRAINSTORE_STORE", self.directory.join("store"));
+        if self.global.quiet {
+            command.arg("--quiet");
+        }
+        let status = run(&mut command)?;
+        let seconds = started.elapsed().as_secs_f64();
+        match self.steps.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += seconds,
+            None => self.steps.push((name, seconds)),
+        }
+        match status.success() {
+            true => Ok(()),
+            false => bail!("'grainstore {}' failed; what it said stands above", args.join(" ")),
+        }
+    }
+}
+
+fn figure(evaluation: &Value, report: &str, metric: &str) -> Option<f64> {
+    let figures = evaluation["figures"].as_array()?;
+    let found = figures.iter().find(|it| it["report"] == report && it["metric"] == metric && it["class"].is_null());
+    found?["value"].as_f64()
+}
+
+/// An argument as one would type it.
+fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=".contains(c);
+    match argument.chars().all(plain) {
+        true => argument.to_owned(),
+        false => format!("\"{argument}\""),
+    }
+}
+
+fn print(summary: &Summary) {
+    println!("\n{:<28}seconds", "step");
+    for (name, seconds) in &summary.steps {
+        println!("{name:<28}{seconds:>7.1}");
+    }
+    let total: f64 = summary.steps.iter().map(|(_, seconds)| seconds).sum();
+    println!("{:<28}{total:>7.1}", "in all");
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    println!("\n{:<10}{:>8}{:>22}{:>12}", "head", "classes", "mIoU with background", "mask AP50");
+    for it in &summary.heads {
+        println!("{:<10}{:>8}{:>22}{:>12}", it.head, it.classes, number(it.miou), number(it.ap50));
+    }
+    let seconds = |name: &str| summary.steps.iter().find(|(known, _)| known.starts_with(name)).map_or(0.0, |it| it.1);
+    let file = |name: &str| summary.directory.join(name).display().to_string();
+    println!(
+        "\nSegment Anything ran once, for {:.0} s. Each new set of classes took a training of {:.0} s.\n\n\
+         overlays   {}\n\
+         reports    {}, {}\n\
+         COCO JSON  {}, {}\n\
+         store      {}: 'export GRAINSTORE_STORE={}' and go on with 'grainstore sql', 'grainstore show', ...",
+        seconds("extracting"),
+        seconds("training 'coarse'"),
+        file("overlays.png"),
+        file("fine.html"),
+        file("coarse.html"),
+        file("fine.json"),
+        file("coarse.json"),
+        file("store"),
+        file("store")
+    );
+}

@@ -1,0 +1,79 @@
+//! `grainstore report`
+
+use std::path::PathBuf;
+
+use grainstore::eval::EvalRequest;
+use grainstore::report::{ReportRequest, write_report};
+use grainstore::store::Store;
+
+use super::progress::progress;
+use super::{At, Ended, Global, plural, print_json};
+
+/// Write one HTML page about a head: figures, charts, confusion, best and worst images, lineage.
+///
+/// The page holds everything: it can be mailed, and opens without a network.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore report --head fine -o fine.html
+  grainstore report --head fine --classes groups --split test -o groups.html")]
+pub struct Args {
+    /// Name of the head, or its id.
+    #[arg(long, value_name = "HEAD")]
+    head: String,
+    /// Data set whose annotations it is held against; needed where several have any.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Images of this split only.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Which images: SQL over the columns of 'images'.
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+    /// Judge in the classes of this set, over the same labels but as coarse or coarser.
+    #[arg(long, value_name = "NAME")]
+    classes: Option<String>,
+    /// First digits of the id of the annotation policy [default: the one annotated with last].
+    #[arg(long, value_name = "ID")]
+    policy: Option<String>,
+    /// Images under each heading: best, worst, least sure.
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    images: usize,
+    /// The page. It appears when it is complete.
+    #[arg(short, long, default_value = "report.html", value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    at: At,
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let store = Store::open(&global.store).await?;
+    let snapshot = args.at.snapshot(&store).await?;
+    let request = ReportRequest {
+        evaluation: EvalRequest {
+            head: args.head,
+            dataset: args.dataset,
+            split: args.split,
+            classes: args.classes,
+            policy: args.policy,
+            condition: args.condition,
+            slice: None,
+        },
+        images: args.images,
+    };
+    let progress = progress(global);
+    let summary = write_report(&snapshot, &request, &args.output, progress.as_ref()).await?;
+    if global.json {
+        print_json(&summary)?;
+    } else {
+        println!(
+            "'{}': head '{}' on {}, {} shown, {} KB",
+            args.output.display(),
+            summary.head,
+            plural(summary.images, "image"),
+            plural(summary.images_shown, "image"),
+            summary.bytes / 1000
+        );
+    }
+    Ok(Ended::Done)
+}

@@ -1,0 +1,56 @@
+//! Reports of `queries/eval`, one by one, over the images of one request.
+
+use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
+
+use super::request::EvalRequest;
+use super::run::{Evaluator, resolve};
+use crate::Result;
+use crate::schema::Table;
+use crate::sql::{Report, Sql};
+use crate::store::Snapshot;
+use crate::store::rows::decode;
+
+/// A session in which reports speak of the head, data set, images and classes of a request.
+pub struct EvalSession {
+    sql: Sql,
+    parameters: HashMap<String, String>,
+}
+
+impl EvalSession {
+    /// Resolves a request and chooses its images.
+    ///
+    /// # Errors
+    /// As [`super::evaluate`].
+    pub async fn open(snapshot: &Snapshot, request: &EvalRequest) -> Result<Self> {
+        let request = resolve(snapshot, request).await?.request;
+        let mut evaluator = Evaluator {
+            sql: Sql::new(snapshot).await?,
+            request: &request,
+        };
+        evaluator.choose_images(None).await?;
+        Ok(Self {
+            sql: evaluator.sql,
+            parameters: request.parameters(&["head", "dataset", "split", "classes", "policy"]),
+        })
+    }
+
+    /// The rows of a report, in memory: for reports whose result has a bound.
+    ///
+    /// # Errors
+    /// [`crate::Error::Query`] for a report that is none; [`crate::Error::RowCodec`] if its columns are not `T`'s fields;
+    /// what goes wrong while it runs.
+    pub async fn rows<T: DeserializeOwned>(&self, report: &str) -> Result<Vec<T>> {
+        let report = Report::named(report)?;
+        let takes = |name: &String| report.parameters().iter().any(|it| it.name == *name);
+        let given = self.parameters.iter().filter(|(name, _)| takes(name));
+        let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut rows = self.sql.report(&report, &given).await?;
+        let mut found = Vec::new();
+        while let Some(batch) = rows.next().await? {
+            found.extend(decode::<T>(Table::Evaluations, &batch)?);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,317 @@
+//! Charts of a report as SVG, each drawn for a column of 420 pixels: text stays legible on a phone.
+//!
+//! Ink is black on nothing; the page's style sheet turns black into the text colour of the light or dark page.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use super::data::{CalibrationBin, CurvePoint};
+use crate::head::{Curve, Phase};
+use crate::picture::class_color;
+use crate::{Error, Result};
+
+/// Width of a chart in its own units.
+const WIDTH: u32 = 420;
+/// Height of charts that are not as long as what they list.
+const HEIGHT: u32 = 300;
+/// Height of a bar with the space around it.
+const BAR: u32 = 15;
+
+const TEXT: (&str, u32) = ("sans-serif", 13);
+const BLUE_INK: RGBColor = RGBColor(58, 123, 213);
+const ORANGE_INK: RGBColor = RGBColor(230, 126, 34);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// A class and two figures of it in [0, 1], if they are defined.
+pub(super) struct ClassBars {
+    pub class: String,
+    pub figures: [Option<f64>; 2],
+}
+
+fn colored(index: usize) -> RGBColor {
+    let [red, green, blue] = class_color(index).0;
+    RGBColor(red, green, blue)
+}
+
+fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Result<(), String>) -> Result<String> {
+    sized(WIDTH, height, draw)
+}
+
+fn sized(width: u32, height: u32, draw: impl FnOnce(&Area<'_>) -> Result<(), String>) -> Result<String> {
+    let mut svg = String::new();
+    let drawn = {
+        let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
+        draw(&area).and_then(|()| area.present().map_err(|err| err.to_string()))
+    };
+    match drawn {
+        Ok(()) => Ok(svg),
+        Err(reason) => Err(Error::EncodeImage { reason }),
+    }
+}
+
+/// Horizontal bars: IoU and AP50 of each class, classes from top to bottom.
+pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
+    let rows = classes.len().max(1) as u32;
+    svg(rows * BAR * 5 / 2 + 40, |area| {
+        let longest = classes.iter().map(|it| it.class.chars().count()).max().unwrap_or(4);
+        let labels = (longest as u32 * 8 + 10).clamp(50, 150);
+        let mut chart = ChartBuilder::on(area)
+            .margin(6)
+            .margin_right(20)
+            .x_label_area_size(24)
+            .y_label_area_size(labels)
+            .build_cartesian_2d(0.0..1.0, (0..classes.len()).into_segmented())
+            .map_err(|err| err.to_string())?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .max_light_lines(0)
+            .x_labels(6)
+            .y_labels(classes.len())
+            .x_label_formatter(&|x| format!("{x:.1}"))
+            .y_label_formatter(&|row| match row {
+                SegmentValue::CenterOf(row) => {
+                    classes.len().checked_sub(row + 1).and_then(|at| classes.get(at)).map_or(String::new(), |it| {
+                        shortened(&it.class, 18)
+                    })
+                }
+                _ => String::new(),
+            })
+            .label_style(TEXT)
+            .draw()
+            .map_err(|err| err.to_string())?;
+        for (which, ink) in [BLUE_INK, ORANGE_INK].into_iter().enumerate() {
+            let bars = classes.iter().rev().enumerate().filter_map(|(row, it)| {
+                let value = (*it.figures.get(which)?)?;
+                let corners = [(0.0, SegmentValue::Exact(row)), (value, SegmentValue::Exact(row + 1))];
+                let mut bar = Rectangle::new(corners, ink.filled());
+                // The first figure above, the second below.
+                let (top, bottom) = if which == 0 { (5, 18) } else { (18, 5) };
+                bar.set_margin(top, bottom, 0, 0);
+                Some(bar)
+            });
+            chart.draw_series(bars).map_err(|err| err.to_string())?;
+        }
+        Ok(())
+    })
+}
+
+/// Precision against recall, a line a class in the class's colour.
+pub(super) fn precision_recall(points: &[CurvePoint], classes: &[String]) -> Result<String> {
+    svg(HEIGHT, |area| {
+        let mut chart = unit_chart(area, "recall", "precision")?;
+        for (index, class) in classes.iter().enumerate() {
+            let line: Vec<(f64, f64)> =
+                points.iter().filter(|it| it.class == *class).map(|it| (it.recall, it.precision)).collect();
+            let Some((_, first)) = line.first() else {
+                continue;
+            };
+            let line = std::iter::once((0.0, *first)).chain(line.iter().copied());
+            let series = LineSeries::new(line, colored(index).stroke_width(2));
+            chart.draw_series(series).map_err(|err| err.to_string())?;
+        }
+        Ok(())
+    })
+}
+
+/// Of the detections of each tenth of the scores, the share that is right; on the diagonal a score is that share.
+pub(super) fn calibration(bins: &[CalibrationBin]) -> Result<String> {
+    svg(HEIGHT, |area| {
+        let mut chart = unit_chart(area, "score", "share that is right")?;
+        let bars = bins.iter().map(|bin| {
+            let left = bin.bin as f64 / 10.0;
+            Rectangle::new([(left + 0.005, 0.0), (left + 0.095, bin.correct)], BLUE_INK.filled())
+        });
+        chart.draw_series(bars).map_err(|err| err.to_string())?;
+        let diagonal = LineSeries::new([(0.0, 0.0), (1.0, 1.0)], BLACK.mix(0.6));
+        chart.draw_series(diagonal).map_err(|err| err.to_string())?;
+        let counts = bins.iter().map(|bin| {
+            let at = (bin.mean_score, (bin.correct + 0.06).min(0.97));
+            let centered = plotters::style::text_anchor::Pos::new(
+                plotters::style::text_anchor::HPos::Center,
+                plotters::style::text_anchor::VPos::Center,
+            );
+            Text::new(bin.detections.to_string(), at, TEXT.into_font().color(&BLACK).pos(centered))
+        });
+        chart.draw_series(counts).map_err(|err| err.to_string())?;
+        Ok(())
+    })
+}
+
+/// Where the pixels of each class went: rows are annotated classes, columns predicted ones, each row shares out 100 %.
+///
+/// `cells` are (row, column, share of the row in [0, 1]).
+pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Result<String> {
+    const CELL: u32 = 46;
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(4);
+    let labels = (longest as u32 * 8 + 10).clamp(60, 150);
+    let count = names.len();
+    let width = (labels + CELL * count as u32 + 20).max(WIDTH);
+    sized(width, 30 * count as u32 + labels + 40, |area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(6)
+            .x_label_area_size(labels)
+            .y_label_area_size(labels)
+            .build_cartesian_2d((0..count).into_segmented(), (0..count).into_segmented())
+            .map_err(|err| err.to_string())?;
+        let name = |place: &SegmentValue<usize>, reversed: bool| match place {
+            SegmentValue::CenterOf(at) => {
+                let at = if reversed { count.checked_sub(at + 1) } else { Some(*at) };
+                at.and_then(|at| names.get(at)).map_or(String::new(), |name| shortened(name, 18))
+            }
+            _ => String::new(),
+        };
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .x_labels(count)
+            .y_labels(count)
+            .x_desc("predicted")
+            .x_label_formatter(&|place| name(place, false))
+            .y_label_formatter(&|place| name(place, true))
+            .label_style(TEXT)
+            .x_label_style(TEXT.into_font().transform(FontTransform::Rotate270).color(&BLACK))
+            .draw()
+            .map_err(|err| err.to_string())?;
+        let place = |row: usize, column: usize| {
+            let row = count - 1 - row;
+            [
+                (SegmentValue::Exact(column), SegmentValue::Exact(row)),
+                (SegmentValue::Exact(column + 1), SegmentValue::Exact(row + 1)),
+            ]
+        };
+        let known = cells.iter().filter(|(row, column, _)| *row < count && *column < count);
+        let squares = known.clone().map(|(row, column, share)| {
+            let ink = if row == column { BLUE_INK } else { ORANGE_INK };
+            Rectangle::new(place(*row, *column), ink.mix(share.sqrt()).filled())
+        });
+        chart.draw_series(squares).map_err(|err| err.to_string())?;
+        let centered = plotters::style::text_anchor::Pos::new(
+            plotters::style::text_anchor::HPos::Center,
+            plotters::style::text_anchor::VPos::Center,
+        );
+        let numbers = known.filter(|(.., share)| *share >= 0.005).map(|(row, column, share)| {
+            let at = (SegmentValue::CenterOf(*column), SegmentValue::CenterOf(count - 1 - row));
+            let font = TEXT.into_font().color(&BLACK).pos(centered);
+            Text::new(format!("{:.0}", share * 100.0), at, font)
+        });
+        chart.draw_series(numbers).map_err(|err| err.to_string())?;
+        Ok(())
+    })
+}
+
+/// Loss by epoch: teacher, then student; training, and validation where there was any.
+pub(super) fn losses(curves: &[Curve]) -> Result<String> {
+    svg(HEIGHT, |area| {
+        let kinds: [(RGBColor, fn(&Curve) -> Option<f64>); 2] =
+            [(BLUE_INK, |curve| Some(curve.mil)), (ORANGE_INK, |curve| curve.validation_loss)];
+        let values = kinds.iter().flat_map(|(_, value)| curves.iter().filter_map(value));
+        let highest = values.fold(0.0, f64::max).max(1e-6) * 1.05;
+        let last = curves.len() as f64 + 0.5;
+        let mut chart = ChartBuilder::on(area)
+            .margin(6)
+            .x_label_area_size(36)
+            .y_label_area_size(48)
+            .build_cartesian_2d(0.5..last, 0.0..highest)
+            .map_err(|err| err.to_string())?;
+        chart
+            .configure_mesh()
+            .x_desc("epoch (teacher, then student)")
+            .y_desc("loss")
+            .max_light_lines(0)
+            .x_labels(curves.len().clamp(2, 8))
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .label_style(TEXT)
+            .draw()
+            .map_err(|err| err.to_string())?;
+        let border = curves.iter().filter(|curve| curve.phase == Phase::Teacher).count() as f64 + 0.5;
+        if border > 0.5 && border < last {
+            let line = LineSeries::new([(border, 0.0), (border, highest)], BLACK.mix(0.3));
+            chart.draw_series(line).map_err(|err| err.to_string())?;
+        }
+        for (ink, value) in kinds {
+            for phase in [Phase::Teacher, Phase::Student] {
+                let numbered = curves.iter().enumerate().filter(|(_, curve)| curve.phase == phase);
+                let points = numbered.filter_map(|(at, curve)| Some((at as f64 + 1.0, value(curve)?)));
+                let series = LineSeries::new(points, ink.stroke_width(2));
+                chart.draw_series(series).map_err(|err| err.to_string())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+type UnitChart<'a, 'b> = ChartContext<
+    'a,
+    SVGBackend<'b>,
+    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
+>;
+
+/// Both axes from 0 to 1.
+fn unit_chart<'a, 'b>(area: &'a Area<'b>, x: &str, y: &str) -> Result<UnitChart<'a, 'b>, String> {
+    let mut chart = ChartBuilder::on(area)
+        .margin(6)
+        .margin_right(14)
+        .x_label_area_size(36)
+        .y_label_area_size(48)
+        .build_cartesian_2d(0.0..1.0, 0.0..1.0)
+        .map_err(|err| err.to_string())?;
+    chart
+        .configure_mesh()
+        .x_desc(x)
+        .y_desc(y)
+        .max_light_lines(0)
+        .x_labels(6)
+        .y_labels(6)
+        .x_label_formatter(&|x| format!("{x:.1}"))
+        .y_label_formatter(&|y| format!("{y:.1}"))
+        .label_style(TEXT)
+        .draw()
+        .map_err(|err| err.to_string())?;
+    Ok(chart)
+}
+
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charts_hold_what_they_are_given() {
+        let bars = |class: &str, iou, ap| ClassBars {
+            class: class.to_owned(),
+            figures: [iou, ap],
+        };
+        let drawn = class_bars(&[bars("cat", Some(0.5), Some(0.25)), bars("dog", Some(0.75), None)]).unwrap();
+        assert!(drawn.contains("cat") && drawn.contains("dog"));
+        assert_eq!(drawn.matches("#3A7BD5").count() + drawn.matches("#E67E22").count(), 3);
+        let point = |class: &str, recall, precision| CurvePoint {
+            class: class.to_owned(),
+            precision,
+            recall,
+        };
+        let points = [point("cat", 0.5, 1.0), point("cat", 0.7, 0.8), point("dog", 0.1, 0.1)];
+        let names = ["cat".to_owned(), "dog".to_owned(), "owl".to_owned()];
+        let drawn = precision_recall(&points, &names).unwrap();
+        assert!(drawn.contains("recall") && drawn.contains("#E6194B") && drawn.contains("#3CB44B"));
+        assert!(!drawn.contains("#FFE119"), "a class without detections has no line");
+        let bin = CalibrationBin {
+            bin: 7,
+            detections: 42,
+            mean_score: 0.75,
+            correct: 0.5,
+        };
+        assert!(calibration(&[bin]).unwrap().contains("42"));
+        assert!(calibration(&[]).unwrap().starts_with("<svg"));
+        let drawn = confusion(&names, &[(0, 0, 0.75), (0, 2, 0.25), (1, 1, 1.0)]).unwrap();
+        assert!(drawn.contains("75") && drawn.contains("25") && drawn.contains("owl"));
+        assert_eq!(shortened("traffic light", 7), "traffic…");
+    }
+}

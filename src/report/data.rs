@@ -1,0 +1,158 @@
+//! What a report tells of a head, as SQL says it.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use super::ReportRequest;
+use crate::annotate::{StoredPolicy, find_policy};
+use crate::classes::ClassSet;
+use crate::error::EvalError;
+use crate::eval::{EvalRequest, EvalSession, Evaluation, evaluate};
+use crate::head::{Curve, StoredSpec, find_head, heads_stored};
+use crate::names::ContentId;
+use crate::progress::Progress;
+use crate::schema::Table;
+use crate::sql::{Report, Sql};
+use crate::store::Snapshot;
+use crate::store::rows::{ExtractorRow, HeadRow, Row, collect, decode};
+use crate::{Error, Result};
+
+/// Everything but the pictures.
+pub(super) struct ReportData {
+    pub head: HeadRow,
+    pub spec: StoredSpec,
+    pub curves: Vec<Curve>,
+    /// Name of the head it was trained on from.
+    pub parent: Option<String>,
+    pub extractor: Option<ExtractorRow>,
+    pub policy: StoredPolicy,
+    /// The classes it is judged in, or its own.
+    pub classes: ClassSet,
+    pub store_version: u64,
+    pub judged: Option<Judged>,
+    /// The least sure first.
+    pub uncertain: Vec<UncertainImage>,
+}
+
+/// What holding it against annotated objects gives.
+pub(super) struct Judged {
+    pub evaluation: Evaluation,
+    pub precision_recall: Vec<CurvePoint>,
+    pub confusion: Vec<Confusion>,
+    pub calibration: Vec<CalibrationBin>,
+    /// The best first.
+    pub images: Vec<ImageIou>,
+}
+
+/// A row of `eval/precision_recall`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct CurvePoint {
+    pub class: String,
+    pub precision: f64,
+    pub recall: f64,
+}
+
+/// A row of `eval/confusion`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Confusion {
+    pub truth: String,
+    pub predicted: String,
+    pub pixels: i64,
+}
+
+/// A row of `eval/calibration`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct CalibrationBin {
+    pub bin: i64,
+    pub detections: i64,
+    pub mean_score: f64,
+    pub correct: f64,
+}
+
+/// A row of `eval/image_iou`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ImageIou {
+    pub image_id: ContentId,
+    pub file_name: String,
+    pub iou: f64,
+}
+
+/// A row of `review/uncertain_images`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct UncertainImage {
+    pub image_id: ContentId,
+    pub file_name: String,
+    pub entropy: f64,
+}
+
+impl ReportData {
+    pub async fn read(snapshot: &Snapshot, request: &ReportRequest, progress: &dyn Progress) -> Result<Self> {
+        let asked = &request.evaluation;
+        let head = find_head(snapshot, &asked.head).await?;
+        let policy = find_policy(snapshot, &head, asked.policy.as_deref()).await?;
+        let extractors: Vec<ExtractorRow> = collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
+        let parent = match &head.parent_head_id {
+            Some(id) => heads_stored(snapshot).await?.into_iter().find(|it| it.head_id == *id),
+            None => None,
+        };
+        let own = format!("{}@{}", head.class_set, head.class_set_version);
+        let classes = ClassSet::load(snapshot, asked.classes.as_deref().unwrap_or(&own)).await?;
+        let judged = judged(snapshot, asked, progress).await?;
+        let mut uncertain = uncertain_images(snapshot, &head, &policy).await?;
+        if let Some(judged) = &judged {
+            let of_evaluation: HashSet<&ContentId> = judged.images.iter().map(|it| &it.image_id).collect();
+            uncertain.retain(|image| of_evaluation.contains(&image.image_id));
+        }
+        Ok(Self {
+            spec: StoredSpec::of_row(&head)?,
+            curves: serde_json::from_str(&head.curves)?,
+            parent: parent.map(|it| it.head),
+            extractor: extractors.into_iter().find(|it| it.extractor_id == head.extractor_id),
+            policy,
+            classes,
+            store_version: snapshot.version(),
+            judged,
+            uncertain,
+            head,
+        })
+    }
+}
+
+/// None where the store has no annotations to judge by.
+async fn judged(snapshot: &Snapshot, request: &EvalRequest, progress: &dyn Progress) -> Result<Option<Judged>> {
+    if snapshot.count(Table::GroundTruth).await? == 0 {
+        return Ok(None);
+    }
+    let evaluation = evaluate(snapshot, request, progress).await?;
+    if evaluation.images == 0 {
+        return Err(Error::Eval(EvalError::GroundTruth {
+            reason: "no image of the data set fits --split and --where".to_owned(),
+        }));
+    }
+    let session = EvalSession::open(snapshot, request).await?;
+    Ok(Some(Judged {
+        evaluation,
+        precision_recall: session.rows("eval/precision_recall").await?,
+        confusion: session.rows("eval/confusion").await?,
+        calibration: session.rows("eval/calibration").await?,
+        images: session.rows("eval/image_iou").await?,
+    }))
+}
+
+async fn uncertain_images(
+    snapshot: &Snapshot,
+    head: &HeadRow,
+    policy: &StoredPolicy,
+) -> Result<Vec<UncertainImage>> {
+    let sql = Sql::new(snapshot).await?;
+    let parameters = [("head", head.head_id.as_str()), ("policy", policy.policy_id.as_str())];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let report = Report::named("review/uncertain_images")?;
+    let mut rows = sql.report(&report, &parameters.into()).await?;
+    let mut found = Vec::new();
+    while let Some(batch) = rows.next().await? {
+        found.extend(decode::<UncertainImage>(Table::Predictions, &batch)?);
+    }
+    Ok(found)
+}

@@ -1,0 +1,119 @@
+//! The images of a report: which, and as JPEG data within the page.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::RgbImage;
+use image::codecs::jpeg::JpegEncoder;
+
+use super::ReportRequest;
+use super::data::ReportData;
+use crate::export::ImageChoice;
+use crate::names::ContentId;
+use crate::picture::{Part, ShowRequest, show};
+use crate::progress::Progress;
+use crate::store::Snapshot;
+use crate::{Error, Result};
+
+/// Longer side of a picture, pixels: sharp where it is shown at two thirds of that.
+const SIDE: u32 = 400;
+const JPEG_QUALITY: u8 = 82;
+
+/// Images under one heading.
+pub(super) struct Gallery {
+    pub title: &'static str,
+    pub about: &'static str,
+    pub cards: Vec<Card>,
+}
+
+/// One image.
+pub(super) struct Card {
+    pub file_name: String,
+    pub image_id: ContentId,
+    /// `IoU 0.93`.
+    pub figure: String,
+    /// What the parts are, and their JPEG files as `data:` addresses.
+    pub parts: Vec<(String, String)>,
+}
+
+type Chosen = (ContentId, String, String);
+
+/// Best, worst and least sure images with what is annotated and what the head keeps.
+///
+/// # Errors
+/// As [`show`]. A photo that cannot be read is left out.
+pub(super) async fn galleries(
+    snapshot: &Snapshot,
+    request: &ReportRequest,
+    data: &ReportData,
+    progress: &dyn Progress,
+) -> Result<Vec<Gallery>> {
+    let count = request.images;
+    let mut chosen: Vec<(&str, &str, Vec<Chosen>)> = Vec::new();
+    if let Some(judged) = &data.judged {
+        let of = |image: &super::data::ImageIou| {
+            (image.image_id.clone(), image.file_name.clone(), format!("IoU {:.2}", image.iou))
+        };
+        let best: Vec<Chosen> = judged.images.iter().take(count).map(of).collect();
+        let left = judged.images.len() - best.len();
+        let worst = judged.images.iter().rev().take(count.min(left)).map(of).collect();
+        let about = "mean IoU over the classes on the image and the background";
+        chosen.push(("Best images", about, best));
+        chosen.push(("Worst images", about, worst));
+    }
+    let unsure = data.uncertain.iter().take(count).map(|image| {
+        (image.image_id.clone(), image.file_name.clone(), format!("entropy {:.2}", image.entropy))
+    });
+    chosen.push(("Least sure images", "mean entropy of the masks that are kept, in nats", unsure.collect()));
+
+    let ids: Vec<ContentId> = chosen.iter().flat_map(|(.., images)| images.iter().map(|it| it.0.clone())).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = ShowRequest {
+        limit: ids.len(),
+        images: ImageChoice {
+            ids: Some(ids),
+            ..ImageChoice::default()
+        },
+        dataset: data.judged.as_ref().map(|judged| judged.evaluation.dataset.clone()),
+        head: Some(data.head.head_id.to_string()),
+        policy: Some(data.policy.policy_id.to_string()),
+        extractor: None,
+        classes: request.evaluation.classes.clone(),
+        parts: vec![Part::Truth, Part::Head],
+        side: SIDE,
+    };
+    let (pictures, _) = show(snapshot, &wanted, progress).await?;
+    let mut parts: HashMap<ContentId, Vec<(String, String)>> = HashMap::new();
+    for picture in pictures {
+        let panels = picture.panels.iter().map(|panel| Ok((panel.caption.clone(), data_address(&panel.picture)?)));
+        parts.insert(picture.image.image_id, panels.collect::<Result<_>>()?);
+    }
+    let gallery = |(title, about, images): (&'static str, &'static str, Vec<Chosen>)| Gallery {
+        title,
+        about,
+        cards: images
+            .into_iter()
+            .filter_map(|(image_id, file_name, figure)| {
+                Some(Card {
+                    parts: parts.get(&image_id)?.clone(),
+                    file_name,
+                    image_id,
+                    figure,
+                })
+            })
+            .collect(),
+    };
+    Ok(chosen.into_iter().map(gallery).filter(|it| !it.cards.is_empty()).collect())
+}
+
+fn data_address(picture: &RgbImage) -> Result<String> {
+    let mut jpeg = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY);
+    picture.write_with_encoder(encoder).map_err(|source| Error::EncodeImage {
+        reason: source.to_string(),
+    })?;
+    Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)))
+}
