@@ -37,6 +37,9 @@ pub struct Args {
     /// Photos to test on.
     #[arg(long, default_value_t = DataSetSize::default().test, value_name = "N")]
     test_images: usize,
+    /// Epochs of each training [default: what 'train' takes].
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
     /// Make the photos, and stop.
     #[arg(long)]
     only_scenes: bool,
@@ -99,11 +102,18 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     demo.step("extracting (SAM, once)", &["extract", "--checkpoint", &path("sam_demo.safetensors")])?;
     demo.step("training 'fine'", &["classes", "add", "kinds", "--from", "labels", "--dataset", "scenes"])?;
     demo.step("training 'coarse'", &["classes", "add", "groups", "--file", &path("groups.toml")])?;
-    demo.step("training 'fine'", &["train", "--name", "fine", "--classes", "kinds"])?;
-    demo.step("training 'coarse'", &["train", "--name", "coarse", "--classes", "groups"])?;
+    let epochs = args.epochs.map(|epochs| epochs.to_string());
+    for (name, head, classes) in [("training 'fine'", "fine", "kinds"), ("training 'coarse'", "coarse", "groups")] {
+        let mut train = vec!["train", "--name", head, "--classes", classes];
+        if let Some(epochs) = &epochs {
+            train.extend(["--epochs", epochs]);
+        }
+        demo.step(name, &train)?;
+    }
     let mut heads = Vec::new();
     for (head, classes) in [("fine", 6), ("coarse", 3)] {
-        demo.step("annotating", &["annotate", "--head", head, "--where", "split = 'test'", "--min-predicted-iou", "0.7"])?;
+        demo.step("annotating", &["annotate", "--head", head, "--where", "split = 'test'", "--score-threshold", "0.8",
+            "--min-predicted-iou", "0.75"])?;
         let figures = demo.evaluate(head)?;
         heads.push(HeadFigures {
             head,

@@ -27,13 +27,22 @@ pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
     let widest = rows.iter().flat_map(|(_, panels)| panels).map(|panel| panel.picture.width()).max();
     let height = (widest.unwrap_or(0) as f32 / 20.0).clamp(14.0, 22.0);
     let (caption, title) = (Pen::new(height)?, Pen::new(height * 1.1)?);
-    let row_width = |panels: &[Panel]| panels.iter().map(|it| it.picture.width() + GAP).sum::<u32>() + GAP;
+    // Panels of one column begin below each other.
+    let mut columns: Vec<u32> = Vec::new();
+    for (_, panels) in rows {
+        for (at, panel) in panels.iter().enumerate() {
+            match columns.get_mut(at) {
+                Some(width) => *width = (*width).max(panel.picture.width()),
+                None => columns.push(panel.picture.width()),
+            }
+        }
+    }
     let row_height = |title_line: &Option<String>, panels: &[Panel]| {
         let tallest = panels.iter().map(|it| it.picture.height()).max().unwrap_or(0);
         let of_title = title_line.as_ref().map_or(0, |_| title.height() + GAP / 2);
         of_title + caption.height() + tallest + GAP
     };
-    let width = rows.iter().map(|(_, panels)| row_width(panels)).max().unwrap_or(GAP);
+    let width = columns.iter().map(|width| width + GAP).sum::<u32>() + GAP;
     let height = rows.iter().map(|(line, panels)| row_height(line, panels)).sum::<u32>() + GAP;
     let mut canvas = RgbImage::from_pixel(width.max(1), height.max(1), PAPER);
     let mut y = GAP;
@@ -45,12 +54,12 @@ pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
             top += title.height() + GAP / 2;
         }
         let mut x = GAP;
-        for panel in panels {
-            let fitting = caption.fit(&panel.caption, panel.picture.width());
+        for (panel, column) in panels.iter().zip(&columns) {
+            let fitting = caption.fit(&panel.caption, *column);
             caption.write(&mut canvas, [i64::from(x), i64::from(top)], INK, &fitting);
             let below = i64::from(top + caption.height());
             imageops::replace(&mut canvas, &panel.picture, i64::from(x), below);
-            x += panel.picture.width() + GAP;
+            x += column + GAP;
         }
         y += row_height(line, panels);
     }

@@ -3,7 +3,10 @@
 //! Ink is black on nothing; the page's style sheet turns black into the text colour of the light or dark page.
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::SegmentedCoord;
+use plotters::coord::types::RangedCoordusize;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::data::{CalibrationBin, CurvePoint};
 use crate::head::{Curve, Phase};
@@ -17,7 +20,8 @@ const HEIGHT: u32 = 300;
 /// Height of a bar with the space around it.
 const BAR: u32 = 15;
 
-const TEXT: (&str, u32) = ("sans-serif", 13);
+/// plotters writes 1 / 1.24 of this into the SVG.
+const TEXT: (&str, u32) = ("sans-serif", 16);
 const BLUE_INK: RGBColor = RGBColor(58, 123, 213);
 const ORANGE_INK: RGBColor = RGBColor(230, 126, 34);
 
@@ -27,6 +31,11 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) struct ClassBars {
     pub class: String,
     pub figures: [Option<f64>; 2],
+}
+
+/// So many places side by side. (plotters counts the last number in.)
+fn segments(count: usize) -> SegmentedCoord<RangedCoordusize> {
+    (0..count.saturating_sub(1)).into_segmented()
 }
 
 fn colored(index: usize) -> RGBColor {
@@ -55,18 +64,18 @@ pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
     let rows = classes.len().max(1) as u32;
     svg(rows * BAR * 5 / 2 + 40, |area| {
         let longest = classes.iter().map(|it| it.class.chars().count()).max().unwrap_or(4);
-        let labels = (longest as u32 * 8 + 10).clamp(50, 150);
+        let labels = (longest as u32 * 8 + 14).clamp(50, 150);
         let mut chart = ChartBuilder::on(area)
             .margin(6)
             .margin_right(20)
             .x_label_area_size(24)
             .y_label_area_size(labels)
-            .build_cartesian_2d(0.0..1.0, (0..classes.len()).into_segmented())
+            .build_cartesian_2d(0.0..1.0, segments(classes.len()))
             .map_err(|err| err.to_string())?;
         chart
             .configure_mesh()
             .disable_y_mesh()
-            .max_light_lines(0)
+            .max_light_lines(1)
             .x_labels(6)
             .y_labels(classes.len())
             .x_label_formatter(&|x| format!("{x:.1}"))
@@ -128,10 +137,7 @@ pub(super) fn calibration(bins: &[CalibrationBin]) -> Result<String> {
         chart.draw_series(diagonal).map_err(|err| err.to_string())?;
         let counts = bins.iter().map(|bin| {
             let at = (bin.mean_score, (bin.correct + 0.06).min(0.97));
-            let centered = plotters::style::text_anchor::Pos::new(
-                plotters::style::text_anchor::HPos::Center,
-                plotters::style::text_anchor::VPos::Center,
-            );
+            let centered = Pos::new(HPos::Center, VPos::Center);
             Text::new(bin.detections.to_string(), at, TEXT.into_font().color(&BLACK).pos(centered))
         });
         chart.draw_series(counts).map_err(|err| err.to_string())?;
@@ -147,33 +153,36 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(4);
     let labels = (longest as u32 * 8 + 10).clamp(60, 150);
     let count = names.len();
-    let width = (labels + CELL * count as u32 + 20).max(WIDTH);
-    sized(width, 30 * count as u32 + labels + 40, |area| {
+    let width = (labels + CELL * count as u32 + 20).max(240);
+    sized(width, 30 * count as u32 + labels + 16, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(6)
             .x_label_area_size(labels)
             .y_label_area_size(labels)
-            .build_cartesian_2d((0..count).into_segmented(), (0..count).into_segmented())
+            .build_cartesian_2d(segments(count), segments(count))
             .map_err(|err| err.to_string())?;
-        let name = |place: &SegmentValue<usize>, reversed: bool| match place {
-            SegmentValue::CenterOf(at) => {
-                let at = if reversed { count.checked_sub(at + 1) } else { Some(*at) };
-                at.and_then(|at| names.get(at)).map_or(String::new(), |name| shortened(name, 18))
-            }
-            _ => String::new(),
-        };
+        let name = |at: usize| names.get(at).map_or(String::new(), |name| shortened(name, 18));
         chart
             .configure_mesh()
             .disable_mesh()
             .x_labels(count)
+            .x_label_formatter(&|_| String::new())
             .y_labels(count)
-            .x_desc("predicted")
-            .x_label_formatter(&|place| name(place, false))
-            .y_label_formatter(&|place| name(place, true))
+            .y_label_formatter(&|place| match place {
+                SegmentValue::CenterOf(row) => count.checked_sub(row + 1).map_or(String::new(), name),
+                _ => String::new(),
+            })
             .label_style(TEXT)
-            .x_label_style(TEXT.into_font().transform(FontTransform::Rotate270).color(&BLACK))
             .draw()
             .map_err(|err| err.to_string())?;
+        // plotters centres the labels of this axis on their ticks, so that long ones would run into the squares.
+        let upright = TEXT.into_font().transform(FontTransform::Rotate270).color(&BLACK);
+        let upright = upright.pos(Pos::new(HPos::Right, VPos::Center));
+        for column in 0..count {
+            let (x, y) = chart.backend_coord(&(SegmentValue::CenterOf(column), SegmentValue::Exact(0)));
+            let label = Text::new(name(column), (x, y + 8), upright.clone());
+            area.draw(&label).map_err(|err| err.to_string())?;
+        }
         let place = |row: usize, column: usize| {
             let row = count - 1 - row;
             [
@@ -187,10 +196,7 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
             Rectangle::new(place(*row, *column), ink.mix(share.sqrt()).filled())
         });
         chart.draw_series(squares).map_err(|err| err.to_string())?;
-        let centered = plotters::style::text_anchor::Pos::new(
-            plotters::style::text_anchor::HPos::Center,
-            plotters::style::text_anchor::VPos::Center,
-        );
+        let centered = Pos::new(HPos::Center, VPos::Center);
         let numbers = known.filter(|(.., share)| *share >= 0.005).map(|(row, column, share)| {
             let at = (SegmentValue::CenterOf(*column), SegmentValue::CenterOf(count - 1 - row));
             let font = TEXT.into_font().color(&BLACK).pos(centered);
@@ -219,7 +225,7 @@ pub(super) fn losses(curves: &[Curve]) -> Result<String> {
             .configure_mesh()
             .x_desc("epoch (teacher, then student)")
             .y_desc("loss")
-            .max_light_lines(0)
+            .max_light_lines(1)
             .x_labels(curves.len().clamp(2, 8))
             .x_label_formatter(&|x| format!("{x:.0}"))
             .label_style(TEXT)
@@ -261,7 +267,7 @@ fn unit_chart<'a, 'b>(area: &'a Area<'b>, x: &str, y: &str) -> Result<UnitChart<
         .configure_mesh()
         .x_desc(x)
         .y_desc(y)
-        .max_light_lines(0)
+        .max_light_lines(1)
         .x_labels(6)
         .y_labels(6)
         .x_label_formatter(&|x| format!("{x:.1}"))
@@ -310,6 +316,8 @@ mod tests {
         };
         assert!(calibration(&[bin]).unwrap().contains("42"));
         assert!(calibration(&[]).unwrap().starts_with("<svg"));
+        assert!(class_bars(&[bars("only", Some(1.0), Some(1.0))]).unwrap().contains("only"));
+        assert!(confusion(&names[..1], &[(0, 0, 1.0)]).unwrap().contains("100"));
         let drawn = confusion(&names, &[(0, 0, 0.75), (0, 2, 0.25), (1, 1, 1.0)]).unwrap();
         assert!(drawn.contains("75") && drawn.contains("25") && drawn.contains("owl"));
         assert_eq!(shortened("traffic light", 7), "traffic…");

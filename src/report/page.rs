@@ -160,7 +160,7 @@ fn classes(data: &ReportData, judged: &Judged) -> Result<Markup> {
                         }
                         @for (index, class) in names.iter().enumerate() {
                             tr {
-                                td { span.legend { span style={ "--own:" (css(index)) } { (class) } } }
+                                td { span.chip style={ "--own:" (css(index)) } { (class) } }
                                 @for (_, metric) in columns { td.n { (number(of_class(judged, class, metric))) } }
                             }
                         }

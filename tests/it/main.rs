@@ -4,6 +4,7 @@
 
 mod annotate;
 mod cli;
+mod demo;
 mod demo_model;
 mod device;
 mod eval;
@@ -17,6 +18,7 @@ mod ingest;
 mod layers;
 mod made_store;
 mod photo;
+mod picture;
 mod sam;
 mod sql;
 mod sql_store;
