@@ -22,8 +22,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::open(&store).await?;
 
     let sql = Sql::new(&store.snapshot().await?).await?;
-    let rows = sql.query("SELECT head, class_set, images_read, seconds FROM heads ORDER BY created_at").await?;
-    println!("{}", arrow::util::pretty::pretty_format_batches(&rows.collect().await?)?);
+    let rows = sql
+        .query("SELECT head, class_set, images_read, seconds FROM heads ORDER BY created_at")
+        .await?;
+    println!(
+        "{}",
+        arrow::util::pretty::pretty_format_batches(&rows.collect().await?)?
+    );
 
     // Another policy over the scores that are stored: nothing is judged again.
     let request = AnnotateRequest {
@@ -44,7 +49,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..EvalRequest::default()
     };
     let evaluation = evaluate(&snapshot, &request, &NoProgress).await?;
-    for figure in evaluation.figures.iter().filter(|it| it.class.is_none() && it.report == "eval/miou") {
+    for figure in evaluation
+        .figures
+        .iter()
+        .filter(|it| it.class.is_none() && it.report == "eval/miou")
+    {
         println!("{} {:?}", figure.metric, figure.value);
     }
 
@@ -58,7 +67,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         supercategories: None,
         ids: Ids::Original,
     };
-    let summary = export_coco(&snapshot, &request, CocoFormat::Dataset, None, Path::new(&file), &NoProgress).await?;
+    let summary = export_coco(
+        &snapshot,
+        &request,
+        CocoFormat::Dataset,
+        None,
+        Path::new(&file),
+        &NoProgress,
+    )
+    .await?;
     println!("{} objects in '{file}'", summary.annotations);
     Ok(())
 }

@@ -51,10 +51,21 @@ impl Annotator {
     /// Columns of `masks` it needs.
     pub fn columns(&self) -> &'static [&'static str] {
         match self.judges {
-            Judges::Head(_) => {
-                &["image_id", "mask_index", "rle", "predicted_iou", "stability_score", "embedding"]
-            }
-            Judges::Stored(_) => &["image_id", "mask_index", "rle", "predicted_iou", "stability_score"],
+            Judges::Head(_) => &[
+                "image_id",
+                "mask_index",
+                "rle",
+                "predicted_iou",
+                "stability_score",
+                "embedding",
+            ],
+            Judges::Stored(_) => &[
+                "image_id",
+                "mask_index",
+                "rle",
+                "predicted_iou",
+                "stability_score",
+            ],
         }
     }
 
@@ -126,11 +137,14 @@ impl Annotator {
             judgement.candidate.predicted_iou = predicted.value(row);
             judgement.candidate.stability_score = stability.value(row);
             // Only masks that are good enough are ever looked at.
-            let rle = self.policy.is_candidate(&judgement.candidate).then(|| RleRow {
-                height: heights.value(row),
-                width: widths.value(row),
-                counts: counts.value(row).to_owned(),
-            });
+            let rle = self
+                .policy
+                .is_candidate(&judgement.candidate)
+                .then(|| RleRow {
+                    height: heights.value(row),
+                    width: widths.value(row),
+                    counts: counts.value(row).to_owned(),
+                });
             let masks = self.open.entry(image_id.clone()).or_default();
             masks.push((judgement, rle));
             if masks.len() == expected

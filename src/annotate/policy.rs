@@ -135,7 +135,10 @@ impl Policy {
     /// [`Error::InvalidOption`] naming the first that cannot be.
     pub fn validate(&self) -> Result<()> {
         let share = |x: f64| (0.0..=1.0).contains(&x);
-        let (predicted_iou, stability) = (f64::from(self.min_predicted_iou), f64::from(self.min_stability_score));
+        let (predicted_iou, stability) = (
+            f64::from(self.min_predicted_iou),
+            f64::from(self.min_stability_score),
+        );
         let checks = [
             ("least predicted IoU", predicted_iou, share(predicted_iou)),
             ("least stability score", stability, share(stability)),
@@ -185,7 +188,8 @@ impl Policy {
     pub fn is_candidate(&self, candidate: &Candidate) -> bool {
         candidate.score >= self.score_threshold
             && (self.min_predicted_iou == 0.0 || candidate.predicted_iou >= self.min_predicted_iou)
-            && (self.min_stability_score == 0.0 || candidate.stability_score >= self.min_stability_score)
+            && (self.min_stability_score == 0.0
+                || candidate.stability_score >= self.min_stability_score)
     }
 
     /// Decides on all masks of one image; one verdict each, in the order given.
@@ -322,16 +326,29 @@ mod tests {
 
     #[test]
     fn masks_of_low_quality_suppress_nothing() {
-        let scored = [(0.9, 3, rows(0, 5)), (0.8, 0, rows(0, 5)), (0.1, 3, rows(0, 5))];
+        let scored = [
+            (0.9, 3, rows(0, 5)),
+            (0.8, 0, rows(0, 5)),
+            (0.1, 3, rows(0, 5)),
+        ];
         let policy = |min_predicted_iou, min_stability_score| Policy {
             min_predicted_iou,
             min_stability_score,
             nms: NmsScope::All,
             ..Policy::default()
         };
-        assert_eq!(decide(&policy(0.9, 0.0), &scored), [Kept, Suppressed { by: 100 }, BelowThreshold]);
-        assert_eq!(decide(&policy(0.0, 0.5), &scored), [LowQuality, Kept, BelowThreshold]);
-        assert_eq!(decide(&policy(0.95, 0.0), &scored), [LowQuality, LowQuality, BelowThreshold]);
+        assert_eq!(
+            decide(&policy(0.9, 0.0), &scored),
+            [Kept, Suppressed { by: 100 }, BelowThreshold]
+        );
+        assert_eq!(
+            decide(&policy(0.0, 0.5), &scored),
+            [LowQuality, Kept, BelowThreshold]
+        );
+        assert_eq!(
+            decide(&policy(0.95, 0.0), &scored),
+            [LowQuality, LowQuality, BelowThreshold]
+        );
         assert!(policy(1.5, 0.0).validate().is_err() && policy(0.0, f32::NAN).validate().is_err());
     }
 

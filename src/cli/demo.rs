@@ -70,9 +70,13 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     let directory = &args.directory;
     if std::fs::read_dir(directory).is_ok_and(|mut inside| inside.next().is_some()) {
-        bail!("'{}' is not empty; name another place with --where, or remove it", directory.display());
+        bail!(
+            "'{}' is not empty; name another place with --where, or remove it",
+            directory.display()
+        );
     }
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot create '{}'", directory.display()))?;
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create '{}'", directory.display()))?;
     let size = DataSetSize {
         train: args.train_images,
         test: args.test_images,
@@ -81,7 +85,12 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     let scenes = directory.join("scenes");
     write_data_set(&scenes, size)?;
     if args.only_scenes {
-        println!("{} photos to train on and {} to test on in '{}'", size.train, size.test, scenes.display());
+        println!(
+            "{} photos to train on and {} to test on in '{}'",
+            size.train,
+            size.test,
+            scenes.display()
+        );
         return Ok(Ended::Done);
     }
     let file = |name: &str| directory.join(name);
@@ -95,15 +104,60 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     };
     let path = |name: &str| file(name).display().to_string();
 
-    demo.step("ingesting", &["ingest", "images", &path("scenes/train"), "--source", "synthetic", "--split", "train",
-        "--dataset", "scenes"])?;
-    demo.step("ingesting", &["ingest", "coco", "--annotations", &path("scenes/test.json"), "--images",
-        &path("scenes/test"), "--split", "test", "--dataset", "scenes"])?;
-    demo.step("extracting (SAM, once)", &["extract", "--checkpoint", &path("sam_demo.safetensors")])?;
-    demo.step("training 'fine'", &["classes", "add", "kinds", "--from", "labels", "--dataset", "scenes"])?;
-    demo.step("training 'coarse'", &["classes", "add", "groups", "--file", &path("groups.toml")])?;
+    demo.step(
+        "ingesting",
+        &[
+            "ingest",
+            "images",
+            &path("scenes/train"),
+            "--source",
+            "synthetic",
+            "--split",
+            "train",
+            "--dataset",
+            "scenes",
+        ],
+    )?;
+    demo.step(
+        "ingesting",
+        &[
+            "ingest",
+            "coco",
+            "--annotations",
+            &path("scenes/test.json"),
+            "--images",
+            &path("scenes/test"),
+            "--split",
+            "test",
+            "--dataset",
+            "scenes",
+        ],
+    )?;
+    demo.step(
+        "extracting (SAM, once)",
+        &["extract", "--checkpoint", &path("sam_demo.safetensors")],
+    )?;
+    demo.step(
+        "training 'fine'",
+        &[
+            "classes",
+            "add",
+            "kinds",
+            "--from",
+            "labels",
+            "--dataset",
+            "scenes",
+        ],
+    )?;
+    demo.step(
+        "training 'coarse'",
+        &["classes", "add", "groups", "--file", &path("groups.toml")],
+    )?;
     let epochs = args.epochs.map(|epochs| epochs.to_string());
-    for (name, head, classes) in [("training 'fine'", "fine", "kinds"), ("training 'coarse'", "coarse", "groups")] {
+    for (name, head, classes) in [
+        ("training 'fine'", "fine", "kinds"),
+        ("training 'coarse'", "coarse", "groups"),
+    ] {
         let mut train = vec!["train", "--name", head, "--classes", classes];
         if let Some(epochs) = &epochs {
             train.extend(["--epochs", epochs]);
@@ -112,8 +166,20 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let mut heads = Vec::new();
     for (head, classes) in [("fine", 6), ("coarse", 3)] {
-        demo.step("annotating", &["annotate", "--head", head, "--where", "split = 'test'", "--score-threshold", "0.8",
-            "--min-predicted-iou", "0.75"])?;
+        demo.step(
+            "annotating",
+            &[
+                "annotate",
+                "--head",
+                head,
+                "--where",
+                "split = 'test'",
+                "--score-threshold",
+                "0.8",
+                "--min-predicted-iou",
+                "0.75",
+            ],
+        )?;
         let figures = demo.evaluate(head)?;
         heads.push(HeadFigures {
             head,
@@ -123,12 +189,49 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
         });
     }
     for (head, file) in [("fine", "fine.json"), ("coarse", "coarse.json")] {
-        demo.step("exporting", &["export", "coco", "--head", head, "--supercategories", "groups", "-o", &path(file)])?;
+        demo.step(
+            "exporting",
+            &[
+                "export",
+                "coco",
+                "--head",
+                head,
+                "--supercategories",
+                "groups",
+                "-o",
+                &path(file),
+            ],
+        )?;
     }
-    demo.step("drawing", &["show", "--where", "split = 'test'", "--head", "fine", "--limit", "12", "--side", "240", "-o",
-        &path("overlays.png")])?;
+    demo.step(
+        "drawing",
+        &[
+            "show",
+            "--where",
+            "split = 'test'",
+            "--head",
+            "fine",
+            "--limit",
+            "12",
+            "--side",
+            "240",
+            "-o",
+            &path("overlays.png"),
+        ],
+    )?;
     for (head, file) in [("fine", "fine.html"), ("coarse", "coarse.html")] {
-        demo.step("drawing", &["report", "--head", head, "--split", "test", "-o", &path(file)])?;
+        demo.step(
+            "drawing",
+            &[
+                "report",
+                "--head",
+                head,
+                "--split",
+                "test",
+                "-o",
+                &path(file),
+            ],
+        )?;
     }
     let summary = Summary {
         steps: demo.steps,
@@ -173,8 +276,14 @@ impl Demo<'_> {
             Ok(output.status)
         })?;
         let figures: Value = serde_json::from_slice(&found)?;
-        let show = |report, metric| figure(&figures, report, metric).map_or("-".to_owned(), |it| format!("{it:.3}"));
-        let line = format!("mIoU {}, mask AP50 {}", show("eval/miou", "miou"), show("eval/coco", "ap50"));
+        let show = |report, metric| {
+            figure(&figures, report, metric).map_or("-".to_owned(), |it| format!("{it:.3}"))
+        };
+        let line = format!(
+            "mIoU {}, mask AP50 {}",
+            show("eval/miou", "miou"),
+            show("eval/coco", "ap50")
+        );
         match self.global.json {
             true => eprintln!("{line}"),
             false => println!("{line}"),
@@ -194,7 +303,9 @@ impl Demo<'_> {
         }
         let started = Instant::now();
         let mut command = Command::new(&self.program);
-        command.args(args).env("GRAINSTORE_STORE", self.directory.join("store"));
+        command
+            .args(args)
+            .env("GRAINSTORE_STORE", self.directory.join("store"));
         if self.global.quiet {
             command.arg("--quiet");
         }
@@ -206,14 +317,19 @@ impl Demo<'_> {
         }
         match status.success() {
             true => Ok(()),
-            false => bail!("'grainstore {}' failed; what it said stands above", args.join(" ")),
+            false => bail!(
+                "'grainstore {}' failed; what it said stands above",
+                args.join(" ")
+            ),
         }
     }
 }
 
 fn figure(evaluation: &Value, report: &str, metric: &str) -> Option<f64> {
     let figures = evaluation["figures"].as_array()?;
-    let found = figures.iter().find(|it| it["report"] == report && it["metric"] == metric && it["class"].is_null());
+    let found = figures
+        .iter()
+        .find(|it| it["report"] == report && it["metric"] == metric && it["class"].is_null());
     found?["value"].as_f64()
 }
 
@@ -234,11 +350,26 @@ fn print(summary: &Summary) {
     let total: f64 = summary.steps.iter().map(|(_, seconds)| seconds).sum();
     println!("{:<28}{total:>7.1}", "in all");
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-    println!("\n{:<10}{:>8}{:>22}{:>12}", "head", "classes", "mIoU with background", "mask AP50");
+    println!(
+        "\n{:<10}{:>8}{:>22}{:>12}",
+        "head", "classes", "mIoU with background", "mask AP50"
+    );
     for it in &summary.heads {
-        println!("{:<10}{:>8}{:>22}{:>12}", it.head, it.classes, number(it.miou), number(it.ap50));
+        println!(
+            "{:<10}{:>8}{:>22}{:>12}",
+            it.head,
+            it.classes,
+            number(it.miou),
+            number(it.ap50)
+        );
     }
-    let seconds = |name: &str| summary.steps.iter().find(|(known, _)| known.starts_with(name)).map_or(0.0, |it| it.1);
+    let seconds = |name: &str| {
+        summary
+            .steps
+            .iter()
+            .find(|(known, _)| known.starts_with(name))
+            .map_or(0.0, |it| it.1)
+    };
     let file = |name: &str| summary.directory.join(name).display().to_string();
     println!(
         "\nSegment Anything ran once, for {:.0} s. Each new set of classes took a training of {:.0} s.\n\n\

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use grainstore::export::{
-    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, ImageChoice, MaskStyle, Photos, export_coco,
-    export_parquet, export_voc,
+    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, ImageChoice, MaskStyle, Photos,
+    export_coco, export_parquet, export_voc,
 };
 use grainstore::store::Store;
 
@@ -180,7 +180,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         Args::Voc(args) => {
             let (request, at) = args.which.request();
-            let photos = if args.copy_images { Photos::Copy } else { Photos::Leave };
+            let photos = if args.copy_images {
+                Photos::Copy
+            } else {
+                Photos::Leave
+            };
             let snapshot = at.snapshot(&store).await?;
             export_voc(&snapshot, &request, photos, &args.output, progress).await?
         }
@@ -208,12 +212,27 @@ fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Res
             n => format!("{n} categories"),
         }
     );
-    println!("file names of images are below '{}'", summary.images_root.display());
+    println!(
+        "file names of images are below '{}'",
+        summary.images_root.display()
+    );
     let notes = [
-        (summary.new_image_ids, "image", "have new ids, since their data set gives none"),
-        (summary.of_other_classes, "object", "left out: of no class that is exported"),
+        (
+            summary.new_image_ids,
+            "image",
+            "have new ids, since their data set gives none",
+        ),
+        (
+            summary.of_other_classes,
+            "object",
+            "left out: of no class that is exported",
+        ),
         (summary.without_pixels, "mask", "left out: without a pixel"),
-        (summary.void_regions, "void region", "left out: the format has no word for them"),
+        (
+            summary.void_regions,
+            "void region",
+            "left out: the format has no word for them",
+        ),
         (summary.without_mask, "box", "left out: without a mask"),
         (summary.failed, "image", "could not be written"),
     ];

@@ -48,6 +48,10 @@ pub struct Args {
     /// Part i of n of the images, i from 0: for several processes or machines on one store.
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+    /// Images that go through the model at once, a CPU thread each, at so many times the memory [default: all threads for
+    /// models of at most 512 pixels on the CPU, else 1].
+    #[arg(long, value_name = "N")]
+    images_at_once: Option<usize>,
     /// Commit whenever so many masks have come together, or 20 seconds have passed.
     #[arg(long, default_value_t = DEFAULT_COMMIT_MASKS, value_name = "N")]
     commit_masks: usize,
@@ -57,6 +61,9 @@ pub struct Args {
     #[command(flatten)]
     masks: Masks,
 }
+
+/// Up to this input size, in pixels, an image takes little memory, and a model's kernels give threads little to share.
+const SMALL_MODEL: usize = 512;
 
 /// Options of segment-anything's automatic mask generator, under its names.
 #[derive(Debug, clap::Args)]
@@ -151,7 +158,17 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let generator = MaskGenerator::new(sam, device, options, batch)?;
     let started = Instant::now();
     let progress = progress(global);
-    let extractor = Extractor::new(generator, row).with_commit_masks(args.commit_masks);
+    let images_at_once =
+        args.images_at_once
+            .unwrap_or_else(|| match (args.device, config.image_size) {
+                (DeviceName::Cpu, ..=SMALL_MODEL) => {
+                    std::thread::available_parallelism().map_or(1, usize::from)
+                }
+                _ => 1,
+            });
+    let extractor = Extractor::new(generator, row)
+        .with_commit_masks(args.commit_masks)
+        .with_images_at_once(images_at_once);
     let summary = extract(&store, extractor, &selection, progress.as_ref()).await?;
     report(&summary, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))

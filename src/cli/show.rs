@@ -126,7 +126,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 async fn find_image(snapshot: &Snapshot, word: &str) -> anyhow::Result<ContentId> {
     let fits = |id: &ContentId, name: &str| id.as_str().starts_with(word) || name == word;
     let all = ImageChoice::default();
-    let mut found = find_images(snapshot, &all, |image| fits(&image.image_id, &image.file_name)).await?;
+    let mut found = find_images(snapshot, &all, |image| {
+        fits(&image.image_id, &image.file_name)
+    })
+    .await?;
     match (found.pop(), found.len()) {
         (Some(image), 0) => Ok(image.image_id),
         (Some(image), others) => bail!(
@@ -146,7 +149,9 @@ fn write(output: &Path, pictures: Vec<Picture>) -> anyhow::Result<Vec<PathBuf>> 
     if pictures.is_empty() {
         bail!("there is no picture to write: no photo could be read");
     }
-    let is_file = output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    let is_file = output
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     if is_file {
         let single = pictures.iter().all(|picture| picture.panels.len() == 1);
         let rows = match single {
@@ -163,19 +168,32 @@ fn write(output: &Path, pictures: Vec<Picture>) -> anyhow::Result<Vec<PathBuf>> 
                     })
                     .collect(),
             ),
-            false => pictures.into_iter().map(|it| (Some(it.image.file_name), it.panels)).collect(),
+            false => pictures
+                .into_iter()
+                .map(|it| (Some(it.image.file_name), it.panels))
+                .collect(),
         };
         save(&sheet(&rows)?, output)?;
         return Ok(vec![output.to_owned()]);
     }
-    std::fs::create_dir_all(output).with_context(|| format!("cannot create '{}'", output.display()))?;
+    std::fs::create_dir_all(output)
+        .with_context(|| format!("cannot create '{}'", output.display()))?;
     let mut files = Vec::new();
     for picture in pictures {
-        let stem = Path::new(&picture.image.file_name).file_stem().unwrap_or_default();
+        let stem = Path::new(&picture.image.file_name)
+            .file_stem()
+            .unwrap_or_default();
         // The id keeps photos of one name apart.
-        let name = format!("{}-{}.png", stem.to_string_lossy(), &picture.image.image_id.as_str()[..8]);
+        let name = format!(
+            "{}-{}.png",
+            stem.to_string_lossy(),
+            &picture.image.image_id.as_str()[..8]
+        );
         let file = output.join(name);
-        save(&sheet(&[(Some(picture.image.file_name), picture.panels)])?, &file)?;
+        save(
+            &sheet(&[(Some(picture.image.file_name), picture.panels)])?,
+            &file,
+        )?;
         files.push(file);
     }
     Ok(files)

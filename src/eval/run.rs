@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{annotated_categories, choose_dataset, judged_classes};
 use super::request::EvalRequest;
+use crate::Result;
 use crate::annotate::{StoredPolicy, find_policy};
 use crate::head::find_head;
 use crate::names::ContentId;
@@ -13,7 +14,6 @@ use crate::schema::Table;
 use crate::sql::{Report, Sql};
 use crate::store::rows::{EvaluationRow, HeadRow, Row, decode};
 use crate::store::{Changes, Snapshot, Store};
-use crate::Result;
 
 /// One number.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -45,7 +45,9 @@ impl EvalSession {
         let report = Report::named(report)?;
         let takes = |name: &String| report.parameters().iter().any(|it| it.name == *name);
         let given = self.parameters.iter().filter(|(name, _)| takes(name));
-        let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let given = given
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         let mut rows = self.sql.report(&report, &given).await?;
         let mut found = Vec::new();
         while let Some(batch) = rows.next().await? {

@@ -25,7 +25,11 @@ pub struct Category {
 /// # Errors
 /// [`HeadError::ClassSet`] if a class is part of several of the coarser set's.
 pub fn plan_categories(classes: &ClassSet, coarser: Option<&ClassSet>) -> Result<Vec<Category>> {
-    let own: HashSet<i64> = classes.classes.iter().filter_map(|c| c.external_id).collect();
+    let own: HashSet<i64> = classes
+        .classes
+        .iter()
+        .filter_map(|c| c.external_id)
+        .collect();
     let keep_ids = own.len() == classes.classes.len();
     let mut categories = Vec::with_capacity(classes.classes.len());
     for (class, number) in classes.classes.iter().zip(1..) {
@@ -78,7 +82,10 @@ mod tests {
             categories.iter().map(|category| category.id).collect()
         };
         let (cat, dog): (&[&str], &[&str]) = (&["cat"], &["dog"]);
-        assert_eq!(ids(&[("cat", Some(17), cat), ("dog", Some(3), dog)]), [17, 3]);
+        assert_eq!(
+            ids(&[("cat", Some(17), cat), ("dog", Some(3), dog)]),
+            [17, 3]
+        );
         assert_eq!(ids(&[("cat", Some(17), cat), ("dog", None, dog)]), [1, 2]);
         assert_eq!(ids(&[("cat", Some(3), cat), ("dog", Some(3), dog)]), [1, 2]);
     }
@@ -89,9 +96,15 @@ mod tests {
         let coarse = set("coarse", &[("animal", None, &["cat", "dog"])]);
         let found = plan_categories(&fine, Some(&coarse)).unwrap();
         assert_eq!(found[0].supercategory, "animal");
-        assert_eq!(found[1].supercategory, "car", "in no class of the coarser set");
+        assert_eq!(
+            found[1].supercategory, "car",
+            "in no class of the coarser set"
+        );
         let message = plan_categories(&set("all", &[("any", None, &["cat", "car"])]), Some(&fine));
         let message = message.unwrap_err().to_string();
-        assert!(message.contains("'any' of 'all' would be part of 'cat' and of 'car'"), "{message}");
+        assert!(
+            message.contains("'any' of 'all' would be part of 'cat' and of 'car'"),
+            "{message}"
+        );
     }
 }

@@ -48,7 +48,16 @@ fn zero_for_none<'de, D: serde::Deserializer<'de>>(value: D) -> Result<i64, D::E
 }
 
 const COLUMNS: [&str; 11] = [
-    "image_id", "external_id", "file_name", "root", "width", "height", "orientation", "format", "dataset", "split",
+    "image_id",
+    "external_id",
+    "file_name",
+    "root",
+    "width",
+    "height",
+    "orientation",
+    "format",
+    "dataset",
+    "split",
     "attributes",
 ];
 
@@ -77,7 +86,9 @@ pub async fn find_images(
     belongs: impl Fn(&ExportImage) -> bool,
 ) -> Result<Vec<ExportImage>> {
     let sql = Sql::new(snapshot).await?;
-    let mut rows = sql.select(Table::Images, &COLUMNS, choice.condition.as_deref()).await?;
+    let mut rows = sql
+        .select(Table::Images, &COLUMNS, choice.condition.as_deref())
+        .await?;
     let mut images: Vec<ExportImage> = Vec::new();
     let fits = |wanted: &Option<String>, found: Option<&str>| match wanted {
         Some(wanted) => found == Some(wanted.as_str()),
@@ -114,7 +125,9 @@ impl ImageList {
     /// Positions in `images`, by id of the store.
     pub fn positions(&self) -> HashMap<ContentId, usize> {
         let images = self.images.iter().enumerate();
-        images.map(|(at, image)| (image.image_id.clone(), at)).collect()
+        images
+            .map(|(at, image)| (image.image_id.clone(), at))
+            .collect()
     }
 }
 
@@ -127,7 +140,10 @@ pub fn plan_images(mut images: Vec<ExportImage>, ids: Ids) -> Result<ImageList> 
     let mut taken: HashMap<i64, usize> = HashMap::new();
     if ids == Ids::Original {
         for (at, image) in images.iter().enumerate().filter(|(_, image)| has_id(image)) {
-            if let Some(other) = taken.insert(image.id, at).and_then(|other| images.get(other)) {
+            if let Some(other) = taken
+                .insert(image.id, at)
+                .and_then(|other| images.get(other))
+            {
                 return Err(Error::Ids {
                     id: image.id,
                     one: format!("'{}' of {}", other.file_name, other.dataset),
@@ -136,7 +152,10 @@ pub fn plan_images(mut images: Vec<ExportImage>, ids: Ids) -> Result<ImageList> 
             }
         }
     }
-    let mut next = taken.keys().max().map_or(1, |greatest| greatest.max(&0) + 1);
+    let mut next = taken
+        .keys()
+        .max()
+        .map_or(1, |greatest| greatest.max(&0) + 1);
     let mut new_ids = 0;
     for image in &mut images {
         if ids == Ids::New || !has_id(image) {
@@ -207,7 +226,11 @@ mod tests {
 
     #[test]
     fn ids_are_the_data_sets_own_where_there_are_any() {
-        let images = vec![image(1, None, "/a"), image(2, Some(7), "/a"), image(3, Some(2), "/a")];
+        let images = vec![
+            image(1, None, "/a"),
+            image(2, Some(7), "/a"),
+            image(3, Some(2), "/a"),
+        ];
         let ids = |list: &ImageList| -> Vec<(i64, String)> {
             let pairs = list.images.iter().map(|it| (it.id, it.file_name.clone()));
             pairs.collect()
@@ -219,14 +242,22 @@ mod tests {
         let list = plan_images(images, Ids::New).unwrap();
         assert_eq!(ids(&list), [(1, name(1)), (2, name(2)), (3, name(3))]);
         let twice = vec![image(1, Some(7), "/a"), image(2, Some(7), "/a")];
-        let message = plan_images(twice.clone(), Ids::Original).unwrap_err().to_string();
-        assert!(message.contains("'1.jpg' of d") && message.contains("--ids new"), "{message}");
+        let message = plan_images(twice.clone(), Ids::Original)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("'1.jpg' of d") && message.contains("--ids new"),
+            "{message}"
+        );
         assert_eq!(plan_images(twice, Ids::New).unwrap().new_ids, 2);
     }
 
     #[test]
     fn names_start_where_all_images_lie() {
-        let images = vec![image(1, None, "/data/web"), image(2, None, "/data/coco/val")];
+        let images = vec![
+            image(1, None, "/data/web"),
+            image(2, None, "/data/coco/val"),
+        ];
         let list = plan_images(images, Ids::Original).unwrap();
         assert_eq!(list.root, Path::new("/data"));
         let names: Vec<&str> = list.images.iter().map(|it| it.file_name.as_str()).collect();

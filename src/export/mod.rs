@@ -14,9 +14,11 @@ mod images;
 mod object;
 mod parquet;
 mod request;
+mod resolve;
 mod source;
 mod validate;
 mod voc;
+mod writer;
 
 pub use categories::{Category, plan_categories};
 pub use coco::{CocoFormat, ExportSummary, export_coco};

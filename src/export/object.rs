@@ -131,7 +131,11 @@ struct GroundTruthPart {
 
 impl Rows {
     /// Annotated objects, of which those chosen have the ids given.
-    pub fn of_ground_truth(classes: &ClassSet, mut ids: impl Iterator<Item = Option<i64>>, wanted: Ids) -> Self {
+    pub fn of_ground_truth(
+        classes: &ClassSet,
+        mut ids: impl Iterator<Item = Option<i64>>,
+        wanted: Ids,
+    ) -> Self {
         let places = classes.index_by_label().into_iter();
         let mut seen = HashSet::new();
         // An id of 0 would be taken for "no match" by pycocotools.
@@ -145,7 +149,11 @@ impl Rows {
 
 impl Decoder {
     /// For the images at those positions, each with so many objects.
-    pub fn new(rows: Rows, positions: HashMap<ContentId, usize>, counts: &HashMap<ContentId, usize>) -> Self {
+    pub fn new(
+        rows: Rows,
+        positions: HashMap<ContentId, usize>,
+        counts: &HashMap<ContentId, usize>,
+    ) -> Self {
         let mut of_position = vec![0; positions.len()];
         for (image, at) in &positions {
             if let Some(slot) = of_position.get_mut(*at) {
@@ -153,7 +161,10 @@ impl Decoder {
             }
         }
         Self {
-            positions: positions.into_iter().map(|(image, at)| (String::from(image), at)).collect(),
+            positions: positions
+                .into_iter()
+                .map(|(image, at)| (String::from(image), at))
+                .collect(),
             counts: of_position,
             rows,
         }
@@ -161,9 +172,23 @@ impl Decoder {
 
     pub fn columns(&self) -> &'static [&'static str] {
         match self.rows {
-            Rows::Masks { .. } => &["image_id", "mask_index", "rle", "predicted_iou", "stability_score"],
+            Rows::Masks { .. } => &[
+                "image_id",
+                "mask_index",
+                "rle",
+                "predicted_iou",
+                "stability_score",
+            ],
             Rows::GroundTruth { .. } => &[
-                "image_id", "external_id", "category", "rle", "bbox", "area", "iscrowd", "is_ignored", "segmentation",
+                "image_id",
+                "external_id",
+                "category",
+                "rle",
+                "bbox",
+                "area",
+                "iscrowd",
+                "is_ignored",
+                "segmentation",
                 "attributes",
             ],
         }
@@ -175,8 +200,11 @@ impl Decoder {
             Rows::Masks { places, kept } => self.masks(batch, places, kept),
             Rows::GroundTruth { places, keep_ids } => {
                 let rows = decode::<GroundTruthPart>(Table::GroundTruth, batch)?.into_iter();
-                let chosen = rows.filter_map(|row| Some((*self.positions.get(&row.image_id)?, row)));
-                chosen.map(|(image, row)| annotated(image, row, places, *keep_ids)).collect()
+                let chosen =
+                    rows.filter_map(|row| Some((*self.positions.get(&row.image_id)?, row)));
+                chosen
+                    .map(|(image, row)| annotated(image, row, places, *keep_ids))
+                    .collect()
             }
         }
     }
@@ -189,7 +217,9 @@ impl Decoder {
     ) -> Result<Vec<Object>> {
         let find = |image: &str, mask_index: i32| {
             let of_image = kept.get(image)?;
-            let at = of_image.binary_search_by_key(&mask_index, |mask| mask.mask_index).ok()?;
+            let at = of_image
+                .binary_search_by_key(&mask_index, |mask| mask.mask_index)
+                .ok()?;
             of_image.get(at)
         };
         // Most masks are not kept; those are not decoded.
@@ -198,16 +228,21 @@ impl Decoder {
         let (Some(images), Some(indices)) = (images, indices) else {
             return Err(Error::RowCodec {
                 table: Table::Masks.name(),
-                reason: "columns 'image_id' and 'mask_index' are not text and 32-bit integers".to_owned(),
+                reason: "columns 'image_id' and 'mask_index' are not text and 32-bit integers"
+                    .to_owned(),
             });
         };
         let pairs = images.iter().zip(indices.iter());
-        let wanted: BooleanArray =
-            pairs.map(|(image, index)| Some(find(image?, index?).is_some())).map(|is| is.or(Some(false))).collect();
+        let wanted: BooleanArray = pairs
+            .map(|(image, index)| Some(find(image?, index?).is_some()))
+            .map(|is| is.or(Some(false)))
+            .collect();
         let mut objects = Vec::new();
         for row in decode::<MaskPart>(Table::Masks, &filter_record_batch(batch, &wanted)?)? {
-            let (Some(mask), Some(image)) = (find(&row.image_id, row.mask_index), self.positions.get(&row.image_id))
-            else {
+            let (Some(mask), Some(image)) = (
+                find(&row.image_id, row.mask_index),
+                self.positions.get(&row.image_id),
+            ) else {
                 continue;
             };
             let rle = Rle::try_from(&row.rle)?;
@@ -240,7 +275,10 @@ fn annotated(
     let mask = row.rle.as_ref().map(Rle::try_from).transpose()?;
     Ok(Object {
         image,
-        class: row.category.as_ref().and_then(|word| places.get(word).copied()),
+        class: row
+            .category
+            .as_ref()
+            .and_then(|word| places.get(word).copied()),
         mask,
         bbox: row.bbox,
         area: row.area,

@@ -80,17 +80,27 @@ pub async fn export_parquet(
     let new = Unfinished::new(file)?;
     let work = move |objects: Objects, progress: &dyn Progress| {
         progress.start("objects", None);
-        let fields = Vec::<FieldRef>::from_type::<ObjectRow>(TracingOptions::default()).map_err(codec)?;
+        let fields =
+            Vec::<FieldRef>::from_type::<ObjectRow>(TracingOptions::default()).map_err(codec)?;
         let schema = Arc::new(Schema::new(fields.clone()));
-        let mut writer = ArrowWriter::try_new(new.create()?, schema, None).map_err(|err| encoding(new.path(), &err))?;
+        let mut writer = ArrowWriter::try_new(new.create()?, schema, None)
+            .map_err(|err| encoding(new.path(), &err))?;
         let mut rows = Vec::with_capacity(BATCH);
         let mut write = |rows: &mut Vec<ObjectRow>| {
             let batch = serde_arrow::to_record_batch(&fields, rows).map_err(codec)?;
             rows.clear();
-            writer.write(&batch).map_err(|err| encoding(new.path(), &err))
+            writer
+                .write(&batch)
+                .map_err(|err| encoding(new.path(), &err))
         };
         objects.each(|object| {
-            if let Some(row) = row(object, &images, &categories, extractor_id.as_ref(), &mut summary) {
+            if let Some(row) = row(
+                object,
+                &images,
+                &categories,
+                extractor_id.as_ref(),
+                &mut summary,
+            ) {
                 progress.advance(1);
                 rows.push(row);
             }
@@ -132,9 +142,16 @@ fn row(
 ) -> Option<ObjectRow> {
     let image = images.get(object.image)?;
     let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.is_void);
-    let category = object.class.and_then(|class| categories.get(class)).filter(|_| !is_void);
+    let category = object
+        .class
+        .and_then(|class| categories.get(class))
+        .filter(|_| !is_void);
     let Some(category) = category else {
-        let counter = if is_void { &mut summary.void_regions } else { &mut summary.of_other_classes };
+        let counter = if is_void {
+            &mut summary.void_regions
+        } else {
+            &mut summary.of_other_classes
+        };
         *counter += 1;
         return None;
     };

@@ -1,28 +1,24 @@
 //! Where exported objects come from: a request resolved against a store, and its objects in the store's order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::categories::{Category, plan_categories};
-use super::images::{ExportImage, ImageList, find_images, plan_images};
-use super::object::{Decoder, Kept, Object, Rows};
-use super::request::{Annotations, ExportRequest, ImageChoice};
-use crate::annotate::{StoredPolicy, find_policy, judged};
+use super::images::{ImageList, plan_images};
+use super::object::{Decoder, Object};
+use super::request::{Annotations, ExportRequest};
+use super::resolve::{of_ground_truth, of_head};
+use crate::annotate::StoredPolicy;
 use crate::classes::ClassSet;
-use crate::error::HeadError;
-use crate::eval::{annotated_categories, choose_dataset};
-use crate::head::find_head;
-use crate::names::ContentId;
 use crate::progress::{Progress, ProgressSender, progress_channel};
 use crate::schema::Table;
-use crate::store::rows::{HeadRow, decode};
+use crate::store::rows::HeadRow;
 use crate::store::{Scan, Snapshot};
 use crate::{Error, Result};
 
@@ -69,35 +65,35 @@ impl Source {
     /// Resolves a request.
     ///
     /// # Errors
-    /// [`HeadError::NoSuchHead`], [`crate::error::EvalError::NoPredictions`], [`HeadError::NoSuchClassSet`],
-    /// [`HeadError::ClassSet`] if class sets do not fit together, [`Error::Ids`], [`Error::DataFusion`] for a condition
+    /// [`crate::error::HeadError::NoSuchHead`], [`crate::error::EvalError::NoPredictions`], [`crate::error::HeadError::NoSuchClassSet`],
+    /// [`crate::error::HeadError::ClassSet`] if class sets do not fit together, [`Error::Ids`], [`Error::DataFusion`] for a condition
     /// that cannot be planned, [`Error::NothingToExport`] if no image is chosen; what the store says.
     pub async fn open(snapshot: &Snapshot, request: &ExportRequest) -> Result<Self> {
         let coarser = match &request.supercategories {
             Some(name) => Some(ClassSet::load(snapshot, name).await?),
             None => None,
         };
-        let (found, classes, origin, rows, counts) = match &request.annotations {
+        let found = match &request.annotations {
             Annotations::Head { head, policy } => {
                 of_head(snapshot, request, head, policy.as_deref()).await?
             }
             Annotations::GroundTruth => of_ground_truth(snapshot, request).await?,
         };
-        if found.is_empty() {
+        if found.images.is_empty() {
             return Err(Error::NothingToExport {
-                of: match &origin {
+                of: match &found.origin {
                     Origin::Head { head, .. } => format!("annotated by head '{}'", head.head),
                     Origin::GroundTruth { dataset } => format!("of data set '{dataset}'"),
                 },
             });
         }
-        let images = plan_images(found, request.ids)?;
-        let decoder = Decoder::new(rows, images.positions(), &counts);
+        let images = plan_images(found.images, request.ids)?;
+        let decoder = Decoder::new(found.rows, images.positions(), &found.counts);
         Ok(Self {
-            categories: plan_categories(&classes, coarser.as_ref())?,
+            categories: plan_categories(&found.classes, coarser.as_ref())?,
             images,
-            classes,
-            origin,
+            classes: found.classes,
+            origin: found.origin,
             snapshot: snapshot.clone(),
             decoder: Arc::new(decoder),
         })
@@ -147,13 +143,18 @@ impl Source {
 
     async fn scan(&self) -> Result<Scan> {
         let images = (self.images.images.len() <= LOOK_UP).then(|| {
-            let ids = self.images.images.iter().map(|image| lit(image.image_id.as_str()));
+            let ids = self
+                .images
+                .images
+                .iter()
+                .map(|image| lit(image.image_id.as_str()));
             col("image_id").in_list(ids.collect(), false)
         });
         let (table, wanted) = match &self.origin {
-            Origin::Head { head, .. } => {
-                (Table::Masks, col("extractor_id").eq(lit(head.extractor_id.as_str())))
-            }
+            Origin::Head { head, .. } => (
+                Table::Masks,
+                col("extractor_id").eq(lit(head.extractor_id.as_str())),
+            ),
             Origin::GroundTruth { dataset } => {
                 (Table::GroundTruth, col("dataset").eq(lit(dataset.as_str())))
             }
@@ -162,7 +163,11 @@ impl Source {
             Some(images) => wanted.and(images),
             None => wanted,
         };
-        let scan = self.snapshot.scan(table).await?.project(self.decoder.columns())?;
+        let scan = self
+            .snapshot
+            .scan(table)
+            .await?
+            .project(self.decoder.columns())?;
         Ok(scan.filter(wanted))
     }
 }
@@ -238,138 +243,4 @@ fn missing(expected: usize, found: usize) -> Error {
         path: "masks".to_owned(),
         reason: format!("{found} of {expected} objects are there; run 'grainstore check'"),
     }
-}
-
-type Found = (Vec<ExportImage>, ClassSet, Origin, Rows, HashMap<ContentId, usize>);
-
-async fn of_head(
-    snapshot: &Snapshot,
-    request: &ExportRequest,
-    name: &str,
-    policy: Option<&str>,
-) -> Result<Found> {
-    let head = find_head(snapshot, name).await?;
-    let policy = find_policy(snapshot, &head, policy).await?;
-    let own = ClassSet::load(snapshot, &format!("{}@{}", head.class_set, head.class_set_version)).await?;
-    let classes = match &request.classes {
-        Some(name) => ClassSet::load(snapshot, name).await?,
-        None => own.clone(),
-    };
-    let mut kept = kept_masks(snapshot, &head, &policy).await?;
-    let images = find_images(snapshot, &request.images, |image| kept.contains_key(&image.image_id)).await?;
-    let chosen: HashMap<String, Vec<Kept>> = images
-        .iter()
-        .filter_map(|image| Some((image.image_id.to_string(), kept.remove(&image.image_id)?)))
-        .collect();
-    let counts = images.iter().map(|image| {
-        let masks = chosen.get(image.image_id.as_str());
-        (image.image_id.clone(), masks.map_or(0, Vec::len))
-    });
-    let counts = counts.collect();
-    let rows = Rows::Masks {
-        places: class_places(&own, &classes)?,
-        kept: chosen,
-    };
-    let head = Box::new(head);
-    Ok((images, classes, Origin::Head { head, policy }, rows, counts))
-}
-
-/// For each class of a head the class it counts as.
-fn class_places(own: &ClassSet, classes: &ClassSet) -> Result<Vec<Option<usize>>> {
-    let mut places = Vec::with_capacity(own.classes.len());
-    for (class, found) in own.classes.iter().zip(own.places_in(classes)) {
-        if found.len() > 1 {
-            return Err(Error::Head(HeadError::ClassSet {
-                class_set: classes.name.clone(),
-                reason: format!(
-                    "class '{}' of '{}' would be {} classes at once; take a set that is as coarse",
-                    class.name,
-                    own.name,
-                    found.len()
-                ),
-            }));
-        }
-        places.push(found.first().copied());
-    }
-    if places.iter().all(Option::is_none) {
-        return Err(Error::Head(HeadError::ClassSet {
-            class_set: classes.name.clone(),
-            reason: format!("none of its classes holds a label of '{}'", own.name),
-        }));
-    }
-    Ok(places)
-}
-
-/// What a head keeps under a policy, for each image it was asked about.
-async fn kept_masks(
-    snapshot: &Snapshot,
-    head: &HeadRow,
-    policy: &StoredPolicy,
-) -> Result<HashMap<ContentId, Vec<Kept>>> {
-    #[derive(Deserialize)]
-    struct Judged {
-        image_id: ContentId,
-        mask_index: i32,
-        class_index: i32,
-        score: f64,
-        entropy: f32,
-        kept: bool,
-    }
-    let scan = snapshot.scan(Table::Predictions).await?;
-    let scan = scan.project(&["image_id", "mask_index", "class_index", "score", "entropy", "kept"])?;
-    let mut rows = scan.filter(judged(&head.head_id, &policy.policy_id)).stream().await?;
-    let mut found: HashMap<ContentId, Vec<Kept>> = HashMap::new();
-    while let Some(batch) = rows.next().await {
-        for row in decode::<Judged>(Table::Predictions, &batch?)? {
-            let of_image = found.entry(row.image_id).or_default();
-            if row.kept {
-                of_image.push(Kept {
-                    mask_index: row.mask_index,
-                    class_index: row.class_index,
-                    score: row.score,
-                    entropy: row.entropy,
-                });
-            }
-        }
-    }
-    for of_image in found.values_mut() {
-        of_image.sort_by_key(|mask| mask.mask_index);
-    }
-    Ok(found)
-}
-
-async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest) -> Result<Found> {
-    #[derive(Deserialize)]
-    struct Annotated {
-        image_id: ContentId,
-        external_id: Option<i64>,
-    }
-    let annotated = annotated_categories(snapshot).await?;
-    let dataset = choose_dataset(request.images.dataset.as_deref(), &annotated)?;
-    let classes = request.classes.as_deref().unwrap_or(&dataset);
-    let classes = ClassSet::load(snapshot, classes).await?;
-    let scan = snapshot.scan(Table::GroundTruth).await?;
-    let scan = scan.project(&["image_id", "external_id"])?;
-    let of_dataset = col("dataset").eq(lit(dataset.as_str()));
-    let mut rows = scan.filter(of_dataset).stream().await?;
-    let mut ids: HashMap<ContentId, Vec<Option<i64>>> = HashMap::new();
-    while let Some(batch) = rows.next().await {
-        for row in decode::<Annotated>(Table::GroundTruth, &batch?)? {
-            ids.entry(row.image_id).or_default().push(row.external_id);
-        }
-    }
-    // Also those of the data set that show nothing.
-    let choice = ImageChoice {
-        dataset: None,
-        ..request.images.clone()
-    };
-    let images = find_images(snapshot, &choice, |image| {
-        image.dataset == dataset || ids.contains_key(&image.image_id)
-    })
-    .await?;
-    let chosen: HashSet<&ContentId> = images.iter().map(|image| &image.image_id).collect();
-    ids.retain(|image, _| chosen.contains(image));
-    let counts = ids.iter().map(|(image, ids)| (image.clone(), ids.len())).collect();
-    let rows = Rows::of_ground_truth(&classes, ids.into_values().flatten(), request.ids);
-    Ok((images, classes, Origin::GroundTruth { dataset }, rows, counts))
 }

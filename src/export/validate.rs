@@ -13,7 +13,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
 };
 
 use super::categories::Category;
@@ -35,7 +36,11 @@ impl Expected<'_> {
     fn check(&self, progress: &dyn Progress) -> Check {
         progress.start("annotations checked", Some(self.annotations));
         Check {
-            sizes: self.images.iter().map(|image| (image.id, image.size())).collect(),
+            sizes: self
+                .images
+                .iter()
+                .map(|image| (image.id, image.size()))
+                .collect(),
             categories: self.categories.iter().map(|category| category.id).collect(),
             ids: HashSet::new(),
         }
@@ -46,7 +51,11 @@ impl Expected<'_> {
 ///
 /// # Errors
 /// [`Error::ExportInvalid`] naming the first thing that is wrong; [`Error::File`].
-pub(super) fn check_dataset(file: &Path, expected: &Expected<'_>, progress: &dyn Progress) -> Result<()> {
+pub(super) fn check_dataset(
+    file: &Path,
+    expected: &Expected<'_>,
+    progress: &dyn Progress,
+) -> Result<()> {
     let mut dataset = Dataset {
         check: expected.check(progress),
         images: expected.images.iter(),
@@ -55,7 +64,11 @@ pub(super) fn check_dataset(file: &Path, expected: &Expected<'_>, progress: &dyn
         progress,
     };
     read(file, |json| json.deserialize_map(&mut dataset))?;
-    match (dataset.images.next(), dataset.categories.next(), dataset.found == expected.annotations) {
+    match (
+        dataset.images.next(),
+        dataset.categories.next(),
+        dataset.found == expected.annotations,
+    ) {
         (None, None, true) => Ok(()),
         _ => Err(incomplete(dataset.found, expected)),
     }
@@ -91,14 +104,20 @@ impl Dataset<'_> {
         });
         match same && Path::new(&image.file_name).is_relative() {
             true => Ok(()),
-            false => Err(format!("image {} ('{}') is not the one chosen", image.id, image.file_name)),
+            false => Err(format!(
+                "image {} ('{}') is not the one chosen",
+                image.id, image.file_name
+            )),
         }
     }
 
     fn category(&mut self, category: &Category) -> Result<(), String> {
         match self.categories.next() == Some(category) {
             true => Ok(()),
-            false => Err(format!("category {} is not the class in its place", category.id)),
+            false => Err(format!(
+                "category {} is not the class in its place",
+                category.id
+            )),
         }
     }
 
@@ -121,7 +140,9 @@ impl<'de> Visitor<'de> for &mut Dataset<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "images" => map.next_value_seed(Each::new(|image: Image| self.image(&image)))?,
-                "categories" => map.next_value_seed(Each::new(|it: Category| self.category(&it)))?,
+                "categories" => {
+                    map.next_value_seed(Each::new(|it: Category| self.category(&it)))?
+                }
                 "annotations" => {
                     map.next_value_seed(Each::new(|it: CocoAnnotation| self.annotation(&it)))?;
                 }
@@ -138,7 +159,11 @@ impl<'de> Visitor<'de> for &mut Dataset<'_> {
 ///
 /// # Errors
 /// As [`check_dataset`].
-pub(super) fn check_results(file: &Path, expected: &Expected<'_>, progress: &dyn Progress) -> Result<()> {
+pub(super) fn check_results(
+    file: &Path,
+    expected: &Expected<'_>,
+    progress: &dyn Progress,
+) -> Result<()> {
     let check = expected.check(progress);
     let mut found = 0;
     let each = Each::new(|it: CocoDetection| {
@@ -187,7 +212,9 @@ impl<T, F: FnMut(T) -> Result<(), String>> Each<T, F> {
     }
 }
 
-impl<'de, T: DeserializeOwned, F: FnMut(T) -> Result<(), String>> DeserializeSeed<'de> for Each<T, F> {
+impl<'de, T: DeserializeOwned, F: FnMut(T) -> Result<(), String>> DeserializeSeed<'de>
+    for Each<T, F>
+{
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -212,7 +239,10 @@ impl<'de, T: DeserializeOwned, F: FnMut(T) -> Result<(), String>> Visitor<'de> f
 
 fn incomplete(found: u64, expected: &Expected<'_>) -> Error {
     Error::ExportInvalid {
-        reason: format!("it has {found} annotations, {} were written, or lacks an image or category", expected.annotations),
+        reason: format!(
+            "it has {found} annotations, {} were written, or lacks an image or category",
+            expected.annotations
+        ),
     }
 }
 
@@ -235,24 +265,162 @@ impl Check {
         let of_mask = mask.map(|mask| (mask.area() as f64, mask.bbox().to_xywh()));
         // Annotated areas and boxes are the annotator's.
         match (&it.extra, of_mask) {
-            (Extra::Predicted { .. }, Some((area, bbox))) if area != it.area || bbox != it.bbox || area < 1.0 => {
-                Err(format!("its area and box are {} and {:?}, those of its mask {area} and {bbox:?}", it.area, it.bbox))
+            (Extra::Predicted { .. }, Some((area, bbox)))
+                if area != it.area || bbox != it.bbox || area < 1.0 =>
+            {
+                Err(format!(
+                    "its area and box are {} and {:?}, those of its mask {area} and {bbox:?}",
+                    it.area, it.bbox
+                ))
             }
             (Extra::Predicted { .. }, None) => Err("it has no mask".to_owned()),
             _ => Ok(()),
         }
     }
 
-    fn mask(
-        &self,
-        image: i64,
-        category: i64,
-        mask: &Segmentation,
-    ) -> Result<Option<Rle>, String> {
-        let size = self.sizes.get(&image).ok_or(format!("no image has its image_id, {image}"))?;
+    fn mask(&self, image: i64, category: i64, mask: &Segmentation) -> Result<Option<Rle>, String> {
+        let size = self
+            .sizes
+            .get(&image)
+            .ok_or(format!("no image has its image_id, {image}"))?;
         if !self.categories.contains(&category) {
             return Err(format!("no category has its category_id, {category}"));
         }
         mask.to_rle(*size).map_err(|err| err.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::ContentId;
+    use crate::progress::NoProgress;
+    use serde_json::{Value, json};
+
+    /// A data set of one image and one mask that is right in every respect.
+    fn right() -> Value {
+        json!({
+            "info": {}, "licenses": [],
+            "images": [{"id": 5, "file_name": "a/b.jpg", "width": 3, "height": 2, "license": 1}],
+            "categories": [{"id": 9, "name": "cat", "supercategory": "animal"}],
+            "annotations": [{
+                "id": 1, "image_id": 5, "category_id": 9, "iscrowd": 0, "area": 2.0, "bbox": [0.0, 0.0, 1.0, 2.0],
+                "segmentation": {"size": [2, 3], "counts": "024"},
+                "score": 0.5, "entropy": 0.1, "predicted_iou": 0.9, "stability_score": 0.9, "mask_index": 0,
+                "extractor_id": "e"}],
+        })
+    }
+
+    fn check(text: &str, results: bool) -> Result<(), String> {
+        let image = ExportImage {
+            image_id: ContentId::of_bytes(b"x"),
+            id: 5,
+            file_name: "a/b.jpg".to_owned(),
+            root: "/".to_owned(),
+            width: 3,
+            height: 2,
+            orientation: 1,
+            format: "jpeg".to_owned(),
+            dataset: "d".to_owned(),
+            split: None,
+            attributes: None,
+        };
+        let category = Category {
+            id: 9,
+            name: "cat".to_owned(),
+            supercategory: "animal".to_owned(),
+        };
+        let expected = Expected {
+            images: &[image],
+            categories: &[category],
+            annotations: 1,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.json");
+        std::fs::write(&file, text).unwrap();
+        let checked = match results {
+            true => check_results(&file, &expected, &NoProgress),
+            false => check_dataset(&file, &expected, &NoProgress),
+        };
+        checked.map_err(|err| err.to_string())
+    }
+
+    #[test]
+    fn what_a_trainer_stumbles_over_is_found() {
+        assert_eq!(check(&right().to_string(), false), Ok(()));
+        let changes: [(&str, Value, &str); 12] = [
+            ("/annotations/0/id", json!(0), "not positive"),
+            (
+                "/annotations/0/image_id",
+                json!(6),
+                "no image has its image_id, 6",
+            ),
+            (
+                "/annotations/0/category_id",
+                json!(1),
+                "no category has its category_id, 1",
+            ),
+            ("/annotations/0/area", json!(3.0), "those of its mask 2"),
+            ("/annotations/0/bbox/0", json!(1.0), "its area and box"),
+            (
+                "/annotations/0/segmentation/size",
+                json!([3, 2]),
+                "differ in size",
+            ),
+            (
+                "/annotations/0/segmentation/counts",
+                json!("0"),
+                "its area and box",
+            ),
+            ("/annotations/0/segmentation", json!([]), "it has no mask"),
+            ("/annotations/0/iscrowd", json!(2), "iscrowd"),
+            (
+                "/images/0/width",
+                json!(4),
+                "image 5 ('a/b.jpg') is not the one chosen",
+            ),
+            (
+                "/categories/0/name",
+                json!("dog"),
+                "category 9 is not the class in its place",
+            ),
+            (
+                "/annotations",
+                json!([]),
+                "it has 0 annotations, 1 were written",
+            ),
+        ];
+        for (place, value, part) in changes {
+            let mut wrong = right();
+            *wrong.pointer_mut(place).unwrap() = value;
+            let message = check(&wrong.to_string(), false).unwrap_err();
+            assert!(message.contains(part), "{place}: {message}");
+            assert!(message.contains("nothing was replaced"), "{message}");
+        }
+        let text = right().to_string();
+        assert!(check(&text[..text.len() - 20], false).is_err(), "cut off");
+        assert!(
+            check(&format!("{text} x"), false)
+                .unwrap_err()
+                .contains("trailing")
+        );
+    }
+
+    #[test]
+    fn results_are_held_to_the_same() {
+        let right = json!([{"image_id": 5, "category_id": 9, "score": 0.5,
+            "segmentation": {"size": [2, 3], "counts": "024"}}]);
+        assert_eq!(check(&right.to_string(), true), Ok(()));
+        for (place, value, part) in [
+            ("/0/image_id", json!(6), "detection 1: no image"),
+            ("/0/score", Value::Null, "invalid type"),
+            ("/0/segmentation/counts", json!("6"), "it has no pixel"),
+            ("", json!([]), "it has 0 annotations"),
+        ] {
+            let mut wrong = right.clone();
+            *wrong.pointer_mut(place).unwrap() = value;
+            let message = check(&wrong.to_string(), true).unwrap_err();
+            assert!(message.contains(part), "{place}: {message}");
+        }
     }
 }

@@ -89,8 +89,16 @@ pub async fn export_voc(
             progress.advance(1);
             match done {
                 Ok(()) => written.insert(at),
-                Err(Error::File { action: "write", path, source }) => {
-                    return Err(Error::File { action: "write", path, source });
+                Err(Error::File {
+                    action: "write",
+                    path,
+                    source,
+                }) => {
+                    return Err(Error::File {
+                        action: "write",
+                        path,
+                        source,
+                    });
                 }
                 Err(err) => {
                     summary.failed += 1;
@@ -104,7 +112,10 @@ pub async fn export_voc(
         let of_split = plan_image_sets(&images, &names, &written);
         let mut lines = vec![(PathBuf::from("classes.txt"), classes)];
         for (split, names) in of_split {
-            lines.push((Path::new("ImageSets/Segmentation").join(format!("{split}.txt")), names));
+            lines.push((
+                Path::new("ImageSets/Segmentation").join(format!("{split}.txt")),
+                names,
+            ));
         }
         for (file, lines) in lines {
             let file = new.path().join(file);
@@ -136,7 +147,10 @@ fn plan_names(images: &[ExportImage]) -> Vec<String> {
             return names;
         }
     }
-    images.iter().map(|image| image.image_id.to_string()).collect()
+    images
+        .iter()
+        .map(|image| image.image_id.to_string())
+        .collect()
 }
 
 /// Names of the images that were written, by split; `all` for images of none.
@@ -167,7 +181,8 @@ impl LabelMaps {
         let (mut shown, mut void): (Vec<(u8, Object)>, Vec<Rle>) = (Vec::new(), Vec::new());
         objects.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
         for object in objects {
-            let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd || it.is_void);
+            let is_void =
+                matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd || it.is_void);
             match (&object.mask, object.class) {
                 (None, _) => summary.without_mask += 1,
                 (Some(mask), _) if is_void => void.push(mask.clone()),
@@ -188,7 +203,8 @@ impl LabelMaps {
         }
         // What is painted first covers the rest; the void shows only where no object does.
         let numbers = shown.iter().zip(1u8..);
-        let masks = numbers.filter_map(|((_, object), number)| Some((number, object.mask.as_ref()?)));
+        let masks =
+            numbers.filter_map(|((_, object), number)| Some((number, object.mask.as_ref()?)));
         let painted = paint(size, masks.chain(void.iter().map(|mask| (VOID, mask))))?;
         let mut maps = Self {
             size,
@@ -198,7 +214,9 @@ impl LabelMaps {
         for (number, mask) in &painted {
             let class = match *number {
                 VOID => VOID,
-                number => shown.get(usize::from(number) - 1).map_or(0, |(class, _)| *class),
+                number => shown
+                    .get(usize::from(number) - 1)
+                    .map_or(0, |(class, _)| *class),
             };
             let pixels = mask.to_row_major().into_iter();
             let slots = maps.classes.iter_mut().zip(maps.objects.iter_mut());
@@ -236,7 +254,9 @@ impl Directories {
         Ok(Self {
             classes: create("SegmentationClass")?,
             objects: create("SegmentationObject")?,
-            photos: (photos == Photos::Copy).then(|| create("JPEGImages")).transpose()?,
+            photos: (photos == Photos::Copy)
+                .then(|| create("JPEGImages"))
+                .transpose()?,
             palette: voc_colormap().into_iter().flatten().collect(),
         })
     }
@@ -247,7 +267,10 @@ impl Directories {
             let file = directory.join(format!("{name}.jpg"));
             fs::write(&file, bytes).map_err(Error::file("write", &file))?;
         }
-        for (directory, indices) in [(&self.classes, &maps.classes), (&self.objects, &maps.objects)] {
+        for (directory, indices) in [
+            (&self.classes, &maps.classes),
+            (&self.objects, &maps.objects),
+        ] {
             let file = directory.join(format!("{name}.png"));
             let bytes = self.png(maps.size, indices)?;
             fs::write(&file, bytes).map_err(Error::file("write", &file))?;
@@ -261,7 +284,9 @@ impl Directories {
         encoder.set_color(png::ColorType::Indexed);
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_palette(self.palette.as_slice());
-        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(indices));
+        let written = encoder
+            .write_header()
+            .and_then(|mut writer| writer.write_image_data(indices));
         written.map_err(|source| Error::EncodeImage {
             reason: source.to_string(),
         })?;
@@ -279,9 +304,11 @@ fn jpeg(image: &ExportImage) -> Result<Vec<u8>> {
     let photo = photo::decode(&bytes, &DecodeLimits::default())?;
     let mut jpeg = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY);
-    photo.write_with_encoder(encoder).map_err(|source| Error::EncodeImage {
-        reason: source.to_string(),
-    })?;
+    photo
+        .write_with_encoder(encoder)
+        .map_err(|source| Error::EncodeImage {
+            reason: source.to_string(),
+        })?;
     Ok(jpeg)
 }
 

@@ -29,6 +29,7 @@ pub struct Extractor {
     generator: MaskGenerator,
     row: ExtractorRow,
     commit_masks: usize,
+    images_at_once: usize,
 }
 
 /// What an extraction did.
@@ -51,6 +52,17 @@ impl Extractor {
             generator,
             row,
             commit_masks: DEFAULT_COMMIT_MASKS,
+            images_at_once: 1,
+        }
+    }
+
+    /// Takes so many images at once, a CPU thread each, instead of one with all threads: faster for small models, whose
+    /// kernels give threads little to share, at so many times the memory.
+    #[must_use]
+    pub fn with_images_at_once(self, images_at_once: usize) -> Self {
+        Self {
+            images_at_once: images_at_once.max(1),
+            ..self
         }
     }
 
@@ -89,11 +101,15 @@ pub async fn extract(
         generator,
         row,
         commit_masks,
+        images_at_once,
     } = extractor;
     let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
     let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);
     let reading = tokio::spawn(read_ahead(pending, photos));
-    let model = tokio::task::spawn_blocking(move || run_model(&generator, to_model, &results));
+    let model = tokio::task::spawn_blocking(move || match images_at_once {
+        1 => run_model(&generator, to_model, &results),
+        many => run_model_beside(&generator, many, to_model, &results),
+    });
 
     let mut sink = Sink::new(store, &row, commit_masks);
     while let Some((image, result)) = from_model.recv().await {
@@ -158,23 +174,83 @@ fn run_model(
     results: &mpsc::Sender<Outcome>,
 ) -> Result<()> {
     while let Some((image, photo)) = photos.blocking_recv() {
-        let result = match photo {
-            Ok(photo) => {
-                let started = Instant::now();
-                let masks = generator.generate(&photo)?;
-                Ok(Extracted {
-                    image_id: image.image_id.clone(),
-                    masks,
-                    seconds: started.elapsed().as_secs_f64(),
-                })
-            }
-            Err(err) => Err(err),
-        };
+        let result = run_on(generator, &image, photo)?;
         if results.blocking_send((image, result)).is_err() {
             break;
         }
     }
     Ok(())
+}
+
+/// The same with `many` photos at once, each on a thread of its own; results come in the order of the photos.
+fn run_model_beside(
+    generator: &MaskGenerator,
+    many: usize,
+    mut photos: mpsc::Receiver<Photo>,
+    results: &mpsc::Sender<Outcome>,
+) -> Result<()> {
+    // Kernels that split their work over threads would wait for each other more than they work: each thread has a pool
+    // to itself.
+    let pools = (0..many).map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build());
+    let pools = pools
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|err| Error::File {
+            action: "start threads for",
+            path: "the model".into(),
+            source: std::io::Error::other(err),
+        })?;
+    loop {
+        let mut taken = Vec::with_capacity(many);
+        while taken.len() < many {
+            match photos.blocking_recv() {
+                Some(photo) => taken.push(photo),
+                None => break,
+            }
+        }
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let outcomes: Vec<Result<Outcome>> = std::thread::scope(|scope| {
+            let running: Vec<_> = taken
+                .into_iter()
+                .zip(&pools)
+                .map(|((image, photo), pool)| {
+                    scope.spawn(move || {
+                        let result = pool.install(|| run_on(generator, &image, photo))?;
+                        Ok((image, result))
+                    })
+                })
+                .collect();
+            let joined = running.into_iter().map(std::thread::ScopedJoinHandle::join);
+            joined
+                .map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        for outcome in outcomes {
+            if results.blocking_send(outcome?).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The masks of one photo, or why it cannot be used.
+fn run_on(
+    generator: &MaskGenerator,
+    image: &PendingImage,
+    photo: Result<RgbImage>,
+) -> Result<Result<Extracted>> {
+    let photo = match photo {
+        Ok(photo) => photo,
+        Err(err) => return Ok(Err(err)),
+    };
+    let started = Instant::now();
+    let masks = generator.generate(&photo)?;
+    Ok(Ok(Extracted {
+        image_id: image.image_id.clone(),
+        masks,
+        seconds: started.elapsed().as_secs_f64(),
+    }))
 }
 
 fn failure(image: &PendingImage, err: &Error) -> FailureRow {

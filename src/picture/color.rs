@@ -13,7 +13,10 @@ pub const OTHER: Rgb<u8> = Rgb([150, 150, 150]);
 
 /// The colour of a class, by its index in the class set.
 pub fn class_color(index: usize) -> Rgb<u8> {
-    match Palette99::COLORS.get(..NAMED).and_then(|colors| colors.get(index)) {
+    match Palette99::COLORS
+        .get(..NAMED)
+        .and_then(|colors| colors.get(index))
+    {
         Some((red, green, blue)) => Rgb([*red, *green, *blue]),
         None => hue_color(index as f32 * GOLDEN_ANGLE, 0.65, 0.95),
     }
@@ -23,7 +26,11 @@ pub fn class_color(index: usize) -> Rgb<u8> {
 pub fn any_color(n: usize) -> Rgb<u8> {
     // Three values and two saturations, so that like hues differ as well.
     let value = [1.0, 0.8, 0.9].get(n % 3).copied().unwrap_or(1.0);
-    hue_color(n as f32 * GOLDEN_ANGLE, if n.is_multiple_of(2) { 0.9 } else { 0.6 }, value)
+    hue_color(
+        n as f32 * GOLDEN_ANGLE,
+        if n.is_multiple_of(2) { 0.9 } else { 0.6 },
+        value,
+    )
 }
 
 /// Black or white, whichever is easier to read on a colour.
@@ -60,7 +67,8 @@ mod tests {
 
     #[test]
     fn the_first_classes_have_colours_of_their_own() {
-        let colors: std::collections::HashSet<[u8; 3]> = (0..80).map(|n| class_color(n).0).collect();
+        let colors: std::collections::HashSet<[u8; 3]> =
+            (0..80).map(|n| class_color(n).0).collect();
         assert_eq!(colors.len(), 80);
         assert!(colors.iter().all(|color| *color != OTHER.0));
         assert_eq!(text_on(class_color(2)).0, [0; 3], "black on yellow");

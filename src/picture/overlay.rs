@@ -27,7 +27,11 @@ pub fn scaled(photo: &RgbImage, side: u32) -> RgbImage {
     let (width, height) = photo.dimensions();
     let scale = f64::from(side) / f64::from(width.max(height).max(1));
     let length = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
-    let filter = if scale < 1.0 { FilterType::Triangle } else { FilterType::CatmullRom };
+    let filter = if scale < 1.0 {
+        FilterType::Triangle
+    } else {
+        FilterType::CatmullRom
+    };
     imageops::resize(photo, length(width), length(height), filter)
 }
 
@@ -83,7 +87,8 @@ impl Shown {
     fn at(&self, x: u32, y: u32) -> bool {
         // The pixel of the photo under the middle of this one.
         let place = |at: u32, from: u32, to: u32| {
-            (u64::from(2 * at + 1) * u64::from(to) / u64::from(2 * from.max(1))).min(u64::from(to.max(1) - 1))
+            (u64::from(2 * at + 1) * u64::from(to) / u64::from(2 * from.max(1)))
+                .min(u64::from(to.max(1) - 1))
         };
         let x = place(x, self.width, self.size.width);
         let y = place(y, self.height, self.size.height);
@@ -100,7 +105,9 @@ impl Shown {
                 _ => false, // the photo's edge is no outline
             }
         };
-        [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1)].into_iter().any(|(dx, dy)| outside(dx, dy))
+        [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1)]
+            .into_iter()
+            .any(|(dx, dy)| outside(dx, dy))
     }
 }
 
@@ -119,7 +126,10 @@ impl Spot {
         let (width, height) = (i64::from(pen.width(label)) + 6, i64::from(pen.height()));
         let scale = f64::from(canvas.width()) / f64::from(mask.size().width.max(1));
         let [left, top, across, down] = mask.bbox().to_xywh().map(|length| (length * scale) as i64);
-        let most = [i64::from(canvas.width()) - width, i64::from(canvas.height()) - height];
+        let most = [
+            i64::from(canvas.width()) - width,
+            i64::from(canvas.height()) - height,
+        ];
         let within = |x: i64, y: i64| Self {
             x: x.clamp(0, most[0].max(0)),
             y: y.clamp(0, most[1].max(0)),
@@ -135,8 +145,12 @@ impl Spot {
             within(left, top),
         ];
         spots.extend((0..down / height.max(1)).map(|line| within(middle[0], top + line * height)));
-        let free = spots.iter().find(|spot| taken.iter().all(|other| !spot.meets(other)));
-        free.or(spots.first()).copied().unwrap_or_else(|| within(left, top))
+        let free = spots
+            .iter()
+            .find(|spot| taken.iter().all(|other| !spot.meets(other)));
+        free.or(spots.first())
+            .copied()
+            .unwrap_or_else(|| within(left, top))
     }
 
     fn meets(&self, other: &Self) -> bool {
@@ -172,7 +186,9 @@ mod tests {
     fn rectangle(columns: std::ops::Range<u32>) -> Rle {
         let mut bitmap = Vec::new();
         for x in 0..SIZE.width {
-            bitmap.extend((0..SIZE.height).map(|y| u8::from(columns.contains(&x) && (5..15).contains(&y))));
+            bitmap.extend(
+                (0..SIZE.height).map(|y| u8::from(columns.contains(&x) && (5..15).contains(&y))),
+            );
         }
         Rle::from_bitmap(SIZE, &bitmap).unwrap()
     }
@@ -188,9 +204,14 @@ mod tests {
             };
             draw(&mut canvas, &[layer]).unwrap();
             let unit = side / 40;
-            let level = |x: u32, y: u32| canvas.get_pixel(x * unit + unit / 2, y * unit + unit / 2).0[0];
+            let level =
+                |x: u32, y: u32| canvas.get_pixel(x * unit + unit / 2, y * unit + unit / 2).0[0];
             assert_eq!(level(14, 9), 90, "tinted inside");
-            assert_eq!(canvas.get_pixel(10 * unit, 9 * unit).0[0], 200, "an outline");
+            assert_eq!(
+                canvas.get_pixel(10 * unit, 9 * unit).0[0],
+                200,
+                "an outline"
+            );
             assert_eq!((level(8, 9), level(22, 9), level(14, 2)), (0, 0, 0));
         }
     }
@@ -202,7 +223,10 @@ mod tests {
         let mut taken = Vec::new();
         for _ in 0..4 {
             let spot = Spot::choose(&pen, "ball 0.9", &rectangle(10..20), &canvas, &taken);
-            assert!(taken.iter().all(|other| !spot.meets(other)), "{taken:?} {spot:?}");
+            assert!(
+                taken.iter().all(|other| !spot.meets(other)),
+                "{taken:?} {spot:?}"
+            );
             assert!(spot.x >= 0 && spot.x + spot.width <= 400 && spot.y >= 0);
             taken.push(spot);
         }

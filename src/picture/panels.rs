@@ -24,7 +24,11 @@ pub struct Panel {
 /// # Errors
 /// What [`Pen::new`] says.
 pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
-    let widest = rows.iter().flat_map(|(_, panels)| panels).map(|panel| panel.picture.width()).max();
+    let widest = rows
+        .iter()
+        .flat_map(|(_, panels)| panels)
+        .map(|panel| panel.picture.width())
+        .max();
     let height = (widest.unwrap_or(0) as f32 / 20.0).clamp(14.0, 22.0);
     let (caption, title) = (Pen::new(height)?, Pen::new(height * 1.1)?);
     // Panels of one column begin below each other.
@@ -38,12 +42,20 @@ pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
         }
     }
     let row_height = |title_line: &Option<String>, panels: &[Panel]| {
-        let tallest = panels.iter().map(|it| it.picture.height()).max().unwrap_or(0);
+        let tallest = panels
+            .iter()
+            .map(|it| it.picture.height())
+            .max()
+            .unwrap_or(0);
         let of_title = title_line.as_ref().map_or(0, |_| title.height() + GAP / 2);
         of_title + caption.height() + tallest + GAP
     };
     let width = columns.iter().map(|width| width + GAP).sum::<u32>() + GAP;
-    let height = rows.iter().map(|(line, panels)| row_height(line, panels)).sum::<u32>() + GAP;
+    let height = rows
+        .iter()
+        .map(|(line, panels)| row_height(line, panels))
+        .sum::<u32>()
+        + GAP;
     let mut canvas = RgbImage::from_pixel(width.max(1), height.max(1), PAPER);
     let mut y = GAP;
     for (line, panels) in rows {
@@ -91,12 +103,18 @@ mod tests {
     #[test]
     fn every_pixel_of_every_panel_is_on_the_sheet() {
         let rows = vec![
-            (Some("one.jpg".to_owned()), vec![panel(60, 40, 100), panel(50, 45, 150)]),
+            (
+                Some("one.jpg".to_owned()),
+                vec![panel(60, 40, 100), panel(50, 45, 150)],
+            ),
             (None, vec![panel(30, 90, 200)]),
         ];
         let sheet = sheet(&rows).unwrap();
         for (level, pixels) in [(100, 60 * 40), (150, 50 * 45), (200, 30 * 90)] {
-            assert_eq!(sheet.pixels().filter(|p| p.0 == [level, 0, 0]).count(), pixels);
+            assert_eq!(
+                sheet.pixels().filter(|p| p.0 == [level, 0, 0]).count(),
+                pixels
+            );
         }
         assert_eq!(sheet.width(), 60 + 50 + 3 * GAP);
     }

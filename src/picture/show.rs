@@ -12,7 +12,8 @@ use super::color::{OTHER, any_color, class_color};
 use super::overlay::{Layer, draw, scaled};
 use super::panels::Panel;
 use crate::export::{
-    Annotations, ExportImage, ExportRequest, Ids, ImageChoice, Object, ObjectKind, Source, find_images,
+    Annotations, ExportImage, ExportRequest, Ids, ImageChoice, Object, ObjectKind, Source,
+    find_images,
 };
 use crate::geometry::Rle;
 use crate::head::{find_extractor, find_head};
@@ -166,7 +167,9 @@ async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]
         && let Some(dataset) = annotating(snapshot, &ids, request.dataset.as_deref()).await?
     {
         // In the head's classes, so that both have the same colours.
-        let of_head = head.as_ref().map(|head| format!("{}@{}", head.class_set, head.class_set_version));
+        let of_head = head
+            .as_ref()
+            .map(|head| format!("{}@{}", head.class_set, head.class_set_version));
         of.annotations = Annotations::GroundTruth;
         of.images.dataset = Some(dataset);
         of.classes = request.classes.clone().or(of_head);
@@ -189,12 +192,19 @@ async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]
 
 /// The data set whose annotations of some images are shown: the one asked for, else the one that annotates most objects
 /// of them.
-async fn annotating(snapshot: &Snapshot, ids: &[ContentId], asked: Option<&str>) -> Result<Option<String>> {
+async fn annotating(
+    snapshot: &Snapshot,
+    ids: &[ContentId],
+    asked: Option<&str>,
+) -> Result<Option<String>> {
     #[derive(Deserialize)]
     struct Annotated {
         dataset: String,
     }
-    let scan = snapshot.scan(Table::GroundTruth).await?.project(&["dataset"])?;
+    let scan = snapshot
+        .scan(Table::GroundTruth)
+        .await?
+        .project(&["dataset"])?;
     let mut rows = scan.filter(is_one_of(ids)).stream().await?;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     while let Some(batch) = rows.next().await {
@@ -205,7 +215,10 @@ async fn annotating(snapshot: &Snapshot, ids: &[ContentId], asked: Option<&str>)
     if let Some(asked) = asked.filter(|asked| counts.contains_key(*asked)) {
         return Ok(Some(asked.to_owned()));
     }
-    Ok(counts.into_iter().max_by_key(|(_, count)| *count).map(|(dataset, _)| dataset))
+    Ok(counts
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .map(|(dataset, _)| dataset))
 }
 
 /// The objects of the images, or none if there are none that the request could speak of.
@@ -214,7 +227,12 @@ async fn objects(snapshot: &Snapshot, request: &ExportRequest) -> Result<Option<
         Err(Error::NothingToExport { .. }) => return Ok(None),
         source => source?,
     };
-    let images: Vec<ContentId> = source.images.images.iter().map(|image| image.image_id.clone()).collect();
+    let images: Vec<ContentId> = source
+        .images
+        .images
+        .iter()
+        .map(|image| image.image_id.clone())
+        .collect();
     let gather = move |objects: crate::export::Objects, _: &dyn Progress| {
         let mut of_image = HashMap::new();
         objects.by_image(|at, objects| {
@@ -241,13 +259,21 @@ async fn masks_of(
         image_id: ContentId,
         rle: RleRow,
     }
-    let wanted = col("extractor_id").eq(lit(extractor.as_str())).and(is_one_of(ids));
-    let scan = snapshot.scan(Table::Masks).await?.project(&["image_id", "rle"])?;
+    let wanted = col("extractor_id")
+        .eq(lit(extractor.as_str()))
+        .and(is_one_of(ids));
+    let scan = snapshot
+        .scan(Table::Masks)
+        .await?
+        .project(&["image_id", "rle"])?;
     let mut rows = scan.filter(wanted).stream().await?;
     let mut found: HashMap<ContentId, Vec<Rle>> = HashMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<Mask>(Table::Masks, &batch?)? {
-            found.entry(row.image_id).or_default().push(Rle::try_from(&row.rle)?);
+            found
+                .entry(row.image_id)
+                .or_default()
+                .push(Rle::try_from(&row.rle)?);
         }
     }
     Ok(found)
@@ -268,7 +294,10 @@ fn panels(image: &ExportImage, drawn: &Drawn, parts: &[Part], side: u32) -> Resu
                 drawn.truth.as_ref().map(|objects| objects.layers(image)),
             ),
             Part::Masks => {
-                let masks = drawn.masks.get(&image.image_id).map_or(&[][..], Vec::as_slice);
+                let masks = drawn
+                    .masks
+                    .get(&image.image_id)
+                    .map_or(&[][..], Vec::as_slice);
                 let layer = |(n, mask): (usize, &Rle)| Layer {
                     mask: mask.clone(),
                     color: any_color(n),
@@ -277,7 +306,10 @@ fn panels(image: &ExportImage, drawn: &Drawn, parts: &[Part], side: u32) -> Resu
                 let layers = masks.iter().enumerate().map(layer).collect();
                 (format!("all {} masks", masks.len()), Some(layers))
             }
-            Part::Head => ("annotated".to_owned(), drawn.kept.as_ref().map(|objects| objects.layers(image))),
+            Part::Head => (
+                "annotated".to_owned(),
+                drawn.kept.as_ref().map(|objects| objects.layers(image)),
+            ),
         };
         if let Some(layers) = layers {
             let mut picture = photo.clone();
@@ -307,14 +339,22 @@ pub fn read_photo(image: &ExportImage) -> Result<RgbImage> {
 
 impl Objects {
     fn layers(&self, image: &ExportImage) -> Vec<Layer> {
-        let mut objects: Vec<&Object> = self.of_image.get(&image.image_id).into_iter().flatten().collect();
+        let mut objects: Vec<&Object> = self
+            .of_image
+            .get(&image.image_id)
+            .into_iter()
+            .flatten()
+            .collect();
         // Labels of the surest find room first.
         let score = |object: &Object| match &object.kind {
             ObjectKind::Predicted(it) => it.score,
             ObjectKind::Annotated(_) => object.area,
         };
         objects.sort_by(|a, b| score(b).total_cmp(&score(a)));
-        objects.iter().filter_map(|object| self.layer(object)).collect()
+        objects
+            .iter()
+            .filter_map(|object| self.layer(object))
+            .collect()
     }
 
     fn layer(&self, object: &Object) -> Option<Layer> {

@@ -65,7 +65,10 @@ impl Pen {
             };
             let corner = outline.px_bounds().min;
             outline.draw(|dx, dy, coverage| {
-                let at = (corner.x as i64 + i64::from(dx), corner.y as i64 + i64::from(dy));
+                let at = (
+                    corner.x as i64 + i64::from(dx),
+                    corner.y as i64 + i64::from(dy),
+                );
                 let (Ok(x), Ok(y)) = (u32::try_from(at.0), u32::try_from(at.1)) else {
                     return;
                 };
@@ -88,8 +91,16 @@ mod tests {
         assert!((60..110).contains(&width), "{width}");
         let mut canvas = RgbImage::from_pixel(width + 20, pen.height() + 10, Rgb([255; 3]));
         pen.write(&mut canvas, [10, 5], Rgb([0; 3]), "starfish 0.93");
-        let dark: Vec<u32> = canvas.enumerate_pixels().filter(|(.., p)| p.0[0] < 128).map(|(x, ..)| x).collect();
-        assert!(dark.len() > 200 && dark.iter().all(|x| (8..width + 12).contains(x)), "{}", dark.len());
+        let dark: Vec<u32> = canvas
+            .enumerate_pixels()
+            .filter(|(.., p)| p.0[0] < 128)
+            .map(|(x, ..)| x)
+            .collect();
+        assert!(
+            dark.len() > 200 && dark.iter().all(|x| (8..width + 12).contains(x)),
+            "{}",
+            dark.len()
+        );
         // Off the canvas nothing happens.
         pen.write(&mut canvas, [-500, 900], Rgb([0; 3]), "x");
     }

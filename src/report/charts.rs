@@ -47,7 +47,11 @@ fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Result<(), String>) -> Resul
     sized(WIDTH, height, draw)
 }
 
-fn sized(width: u32, height: u32, draw: impl FnOnce(&Area<'_>) -> Result<(), String>) -> Result<String> {
+fn sized(
+    width: u32,
+    height: u32,
+    draw: impl FnOnce(&Area<'_>) -> Result<(), String>,
+) -> Result<String> {
     let mut svg = String::new();
     let drawn = {
         let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
@@ -63,7 +67,11 @@ fn sized(width: u32, height: u32, draw: impl FnOnce(&Area<'_>) -> Result<(), Str
 pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
     let rows = classes.len().max(1) as u32;
     svg(rows * BAR * 5 / 2 + 40, |area| {
-        let longest = classes.iter().map(|it| it.class.chars().count()).max().unwrap_or(4);
+        let longest = classes
+            .iter()
+            .map(|it| it.class.chars().count())
+            .max()
+            .unwrap_or(4);
         let labels = (longest as u32 * 8 + 14).clamp(50, 150);
         let mut chart = ChartBuilder::on(area)
             .margin(6)
@@ -80,11 +88,11 @@ pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
             .y_labels(classes.len())
             .x_label_formatter(&|x| format!("{x:.1}"))
             .y_label_formatter(&|row| match row {
-                SegmentValue::CenterOf(row) => {
-                    classes.len().checked_sub(row + 1).and_then(|at| classes.get(at)).map_or(String::new(), |it| {
-                        shortened(&it.class, 18)
-                    })
-                }
+                SegmentValue::CenterOf(row) => classes
+                    .len()
+                    .checked_sub(row + 1)
+                    .and_then(|at| classes.get(at))
+                    .map_or(String::new(), |it| shortened(&it.class, 18)),
                 _ => String::new(),
             })
             .label_style(TEXT)
@@ -93,7 +101,10 @@ pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
         for (which, ink) in [BLUE_INK, ORANGE_INK].into_iter().enumerate() {
             let bars = classes.iter().rev().enumerate().filter_map(|(row, it)| {
                 let value = (*it.figures.get(which)?)?;
-                let corners = [(0.0, SegmentValue::Exact(row)), (value, SegmentValue::Exact(row + 1))];
+                let corners = [
+                    (0.0, SegmentValue::Exact(row)),
+                    (value, SegmentValue::Exact(row + 1)),
+                ];
                 let mut bar = Rectangle::new(corners, ink.filled());
                 // The first figure above, the second below.
                 let (top, bottom) = if which == 0 { (5, 18) } else { (18, 5) };
@@ -111,8 +122,11 @@ pub(super) fn precision_recall(points: &[CurvePoint], classes: &[String]) -> Res
     svg(HEIGHT, |area| {
         let mut chart = unit_chart(area, "recall", "precision")?;
         for (index, class) in classes.iter().enumerate() {
-            let line: Vec<(f64, f64)> =
-                points.iter().filter(|it| it.class == *class).map(|it| (it.recall, it.precision)).collect();
+            let line: Vec<(f64, f64)> = points
+                .iter()
+                .filter(|it| it.class == *class)
+                .map(|it| (it.recall, it.precision))
+                .collect();
             let Some((_, first)) = line.first() else {
                 continue;
             };
@@ -130,7 +144,10 @@ pub(super) fn calibration(bins: &[CalibrationBin]) -> Result<String> {
         let mut chart = unit_chart(area, "score", "share that is right")?;
         let bars = bins.iter().map(|bin| {
             let left = bin.bin as f64 / 10.0;
-            Rectangle::new([(left + 0.005, 0.0), (left + 0.095, bin.correct)], BLUE_INK.filled())
+            Rectangle::new(
+                [(left + 0.005, 0.0), (left + 0.095, bin.correct)],
+                BLUE_INK.filled(),
+            )
         });
         chart.draw_series(bars).map_err(|err| err.to_string())?;
         let diagonal = LineSeries::new([(0.0, 0.0), (1.0, 1.0)], BLACK.mix(0.6));
@@ -138,7 +155,11 @@ pub(super) fn calibration(bins: &[CalibrationBin]) -> Result<String> {
         let counts = bins.iter().map(|bin| {
             let at = (bin.mean_score, (bin.correct + 0.06).min(0.97));
             let centered = Pos::new(HPos::Center, VPos::Center);
-            Text::new(bin.detections.to_string(), at, TEXT.into_font().color(&BLACK).pos(centered))
+            Text::new(
+                bin.detections.to_string(),
+                at,
+                TEXT.into_font().color(&BLACK).pos(centered),
+            )
         });
         chart.draw_series(counts).map_err(|err| err.to_string())?;
         Ok(())
@@ -150,7 +171,11 @@ pub(super) fn calibration(bins: &[CalibrationBin]) -> Result<String> {
 /// `cells` are (row, column, share of the row in [0, 1]).
 pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Result<String> {
     const CELL: u32 = 46;
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(4);
+    let longest = names
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(4);
     let labels = (longest as u32 * 8 + 10).clamp(60, 150);
     let count = names.len();
     let width = (labels + CELL * count as u32 + 20).max(240);
@@ -161,7 +186,11 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
             .y_label_area_size(labels)
             .build_cartesian_2d(segments(count), segments(count))
             .map_err(|err| err.to_string())?;
-        let name = |at: usize| names.get(at).map_or(String::new(), |name| shortened(name, 18));
+        let name = |at: usize| {
+            names
+                .get(at)
+                .map_or(String::new(), |name| shortened(name, 18))
+        };
         chart
             .configure_mesh()
             .disable_mesh()
@@ -169,17 +198,23 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
             .x_label_formatter(&|_| String::new())
             .y_labels(count)
             .y_label_formatter(&|place| match place {
-                SegmentValue::CenterOf(row) => count.checked_sub(row + 1).map_or(String::new(), name),
+                SegmentValue::CenterOf(row) => {
+                    count.checked_sub(row + 1).map_or(String::new(), name)
+                }
                 _ => String::new(),
             })
             .label_style(TEXT)
             .draw()
             .map_err(|err| err.to_string())?;
         // plotters centres the labels of this axis on their ticks, so that long ones would run into the squares.
-        let upright = TEXT.into_font().transform(FontTransform::Rotate270).color(&BLACK);
+        let upright = TEXT
+            .into_font()
+            .transform(FontTransform::Rotate270)
+            .color(&BLACK);
         let upright = upright.pos(Pos::new(HPos::Right, VPos::Center));
         for column in 0..count {
-            let (x, y) = chart.backend_coord(&(SegmentValue::CenterOf(column), SegmentValue::Exact(0)));
+            let (x, y) =
+                chart.backend_coord(&(SegmentValue::CenterOf(column), SegmentValue::Exact(0)));
             let label = Text::new(name(column), (x, y + 8), upright.clone());
             area.draw(&label).map_err(|err| err.to_string())?;
         }
@@ -187,21 +222,31 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
             let row = count - 1 - row;
             [
                 (SegmentValue::Exact(column), SegmentValue::Exact(row)),
-                (SegmentValue::Exact(column + 1), SegmentValue::Exact(row + 1)),
+                (
+                    SegmentValue::Exact(column + 1),
+                    SegmentValue::Exact(row + 1),
+                ),
             ]
         };
-        let known = cells.iter().filter(|(row, column, _)| *row < count && *column < count);
+        let known = cells
+            .iter()
+            .filter(|(row, column, _)| *row < count && *column < count);
         let squares = known.clone().map(|(row, column, share)| {
             let ink = if row == column { BLUE_INK } else { ORANGE_INK };
             Rectangle::new(place(*row, *column), ink.mix(share.sqrt()).filled())
         });
         chart.draw_series(squares).map_err(|err| err.to_string())?;
         let centered = Pos::new(HPos::Center, VPos::Center);
-        let numbers = known.filter(|(.., share)| *share >= 0.005).map(|(row, column, share)| {
-            let at = (SegmentValue::CenterOf(*column), SegmentValue::CenterOf(count - 1 - row));
-            let font = TEXT.into_font().color(&BLACK).pos(centered);
-            Text::new(format!("{:.0}", share * 100.0), at, font)
-        });
+        let numbers = known
+            .filter(|(.., share)| *share >= 0.005)
+            .map(|(row, column, share)| {
+                let at = (
+                    SegmentValue::CenterOf(*column),
+                    SegmentValue::CenterOf(count - 1 - row),
+                );
+                let font = TEXT.into_font().color(&BLACK).pos(centered);
+                Text::new(format!("{:.0}", share * 100.0), at, font)
+            });
         chart.draw_series(numbers).map_err(|err| err.to_string())?;
         Ok(())
     })
@@ -210,9 +255,13 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
 /// Loss by epoch: teacher, then student; training, and validation where there was any.
 pub(super) fn losses(curves: &[Curve]) -> Result<String> {
     svg(HEIGHT, |area| {
-        let kinds: [(RGBColor, fn(&Curve) -> Option<f64>); 2] =
-            [(BLUE_INK, |curve| Some(curve.mil)), (ORANGE_INK, |curve| curve.validation_loss)];
-        let values = kinds.iter().flat_map(|(_, value)| curves.iter().filter_map(value));
+        let kinds: [(RGBColor, fn(&Curve) -> Option<f64>); 2] = [
+            (BLUE_INK, |curve| Some(curve.mil)),
+            (ORANGE_INK, |curve| curve.validation_loss),
+        ];
+        let values = kinds
+            .iter()
+            .flat_map(|(_, value)| curves.iter().filter_map(value));
         let highest = values.fold(0.0, f64::max).max(1e-6) * 1.05;
         let last = curves.len() as f64 + 0.5;
         let mut chart = ChartBuilder::on(area)
@@ -231,15 +280,23 @@ pub(super) fn losses(curves: &[Curve]) -> Result<String> {
             .label_style(TEXT)
             .draw()
             .map_err(|err| err.to_string())?;
-        let border = curves.iter().filter(|curve| curve.phase == Phase::Teacher).count() as f64 + 0.5;
+        let border = curves
+            .iter()
+            .filter(|curve| curve.phase == Phase::Teacher)
+            .count() as f64
+            + 0.5;
         if border > 0.5 && border < last {
             let line = LineSeries::new([(border, 0.0), (border, highest)], BLACK.mix(0.3));
             chart.draw_series(line).map_err(|err| err.to_string())?;
         }
         for (ink, value) in kinds {
             for phase in [Phase::Teacher, Phase::Student] {
-                let numbered = curves.iter().enumerate().filter(|(_, curve)| curve.phase == phase);
-                let points = numbered.filter_map(|(at, curve)| Some((at as f64 + 1.0, value(curve)?)));
+                let numbered = curves
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, curve)| curve.phase == phase);
+                let points =
+                    numbered.filter_map(|(at, curve)| Some((at as f64 + 1.0, value(curve)?)));
                 let series = LineSeries::new(points, ink.stroke_width(2));
                 chart.draw_series(series).map_err(|err| err.to_string())?;
             }
@@ -295,19 +352,33 @@ mod tests {
             class: class.to_owned(),
             figures: [iou, ap],
         };
-        let drawn = class_bars(&[bars("cat", Some(0.5), Some(0.25)), bars("dog", Some(0.75), None)]).unwrap();
+        let drawn = class_bars(&[
+            bars("cat", Some(0.5), Some(0.25)),
+            bars("dog", Some(0.75), None),
+        ])
+        .unwrap();
         assert!(drawn.contains("cat") && drawn.contains("dog"));
-        assert_eq!(drawn.matches("#3A7BD5").count() + drawn.matches("#E67E22").count(), 3);
+        assert_eq!(
+            drawn.matches("#3A7BD5").count() + drawn.matches("#E67E22").count(),
+            3
+        );
         let point = |class: &str, recall, precision| CurvePoint {
             class: class.to_owned(),
             precision,
             recall,
         };
-        let points = [point("cat", 0.5, 1.0), point("cat", 0.7, 0.8), point("dog", 0.1, 0.1)];
+        let points = [
+            point("cat", 0.5, 1.0),
+            point("cat", 0.7, 0.8),
+            point("dog", 0.1, 0.1),
+        ];
         let names = ["cat".to_owned(), "dog".to_owned(), "owl".to_owned()];
         let drawn = precision_recall(&points, &names).unwrap();
         assert!(drawn.contains("recall") && drawn.contains("#E6194B") && drawn.contains("#3CB44B"));
-        assert!(!drawn.contains("#FFE119"), "a class without detections has no line");
+        assert!(
+            !drawn.contains("#FFE119"),
+            "a class without detections has no line"
+        );
         let bin = CalibrationBin {
             bin: 7,
             detections: 42,
@@ -316,8 +387,16 @@ mod tests {
         };
         assert!(calibration(&[bin]).unwrap().contains("42"));
         assert!(calibration(&[]).unwrap().starts_with("<svg"));
-        assert!(class_bars(&[bars("only", Some(1.0), Some(1.0))]).unwrap().contains("only"));
-        assert!(confusion(&names[..1], &[(0, 0, 1.0)]).unwrap().contains("100"));
+        assert!(
+            class_bars(&[bars("only", Some(1.0), Some(1.0))])
+                .unwrap()
+                .contains("only")
+        );
+        assert!(
+            confusion(&names[..1], &[(0, 0, 1.0)])
+                .unwrap()
+                .contains("100")
+        );
         let drawn = confusion(&names, &[(0, 0, 0.75), (0, 2, 0.25), (1, 1, 1.0)]).unwrap();
         assert!(drawn.contains("75") && drawn.contains("25") && drawn.contains("owl"));
         assert_eq!(shortened("traffic light", 7), "traffic…");

@@ -87,13 +87,21 @@ pub(super) struct UncertainImage {
 }
 
 impl ReportData {
-    pub async fn read(snapshot: &Snapshot, request: &ReportRequest, progress: &dyn Progress) -> Result<Self> {
+    pub async fn read(
+        snapshot: &Snapshot,
+        request: &ReportRequest,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let asked = &request.evaluation;
         let head = find_head(snapshot, &asked.head).await?;
         let policy = find_policy(snapshot, &head, asked.policy.as_deref()).await?;
-        let extractors: Vec<ExtractorRow> = collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
+        let extractors: Vec<ExtractorRow> =
+            collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
         let parent = match &head.parent_head_id {
-            Some(id) => heads_stored(snapshot).await?.into_iter().find(|it| it.head_id == *id),
+            Some(id) => heads_stored(snapshot)
+                .await?
+                .into_iter()
+                .find(|it| it.head_id == *id),
             None => None,
         };
         let own = format!("{}@{}", head.class_set, head.class_set_version);
@@ -101,14 +109,17 @@ impl ReportData {
         let judged = judged(snapshot, asked, progress).await?;
         let mut uncertain = uncertain_images(snapshot, &head, &policy).await?;
         if let Some(judged) = &judged {
-            let of_evaluation: HashSet<&ContentId> = judged.images.iter().map(|it| &it.image_id).collect();
+            let of_evaluation: HashSet<&ContentId> =
+                judged.images.iter().map(|it| &it.image_id).collect();
             uncertain.retain(|image| of_evaluation.contains(&image.image_id));
         }
         Ok(Self {
             spec: StoredSpec::of_row(&head)?,
             curves: serde_json::from_str(&head.curves)?,
             parent: parent.map(|it| it.head),
-            extractor: extractors.into_iter().find(|it| it.extractor_id == head.extractor_id),
+            extractor: extractors
+                .into_iter()
+                .find(|it| it.extractor_id == head.extractor_id),
             policy,
             classes,
             store_version: snapshot.version(),
@@ -120,7 +131,11 @@ impl ReportData {
 }
 
 /// None where the store has no annotations to judge by.
-async fn judged(snapshot: &Snapshot, request: &EvalRequest, progress: &dyn Progress) -> Result<Option<Judged>> {
+async fn judged(
+    snapshot: &Snapshot,
+    request: &EvalRequest,
+    progress: &dyn Progress,
+) -> Result<Option<Judged>> {
     if snapshot.count(Table::GroundTruth).await? == 0 {
         return Ok(None);
     }
@@ -146,7 +161,10 @@ async fn uncertain_images(
     policy: &StoredPolicy,
 ) -> Result<Vec<UncertainImage>> {
     let sql = Sql::new(snapshot).await?;
-    let parameters = [("head", head.head_id.as_str()), ("policy", policy.policy_id.as_str())];
+    let parameters = [
+        ("head", head.head_id.as_str()),
+        ("policy", policy.policy_id.as_str()),
+    ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let report = Report::named("review/uncertain_images")?;
     let mut rows = sql.report(&report, &parameters.into()).await?;

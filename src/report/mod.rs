@@ -64,7 +64,10 @@ pub async fn write_report(
     Ok(ReportSummary {
         head: data.head.head,
         images: data.judged.map_or(0, |judged| judged.evaluation.images),
-        images_shown: galleries.iter().map(|gallery| gallery.cards.len() as u64).sum(),
+        images_shown: galleries
+            .iter()
+            .map(|gallery| gallery.cards.len() as u64)
+            .sum(),
         bytes: new.finish()?,
     })
 }

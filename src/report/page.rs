@@ -57,7 +57,11 @@ pub(super) fn page(data: &ReportData, galleries: &[Gallery]) -> Result<String> {
 }
 
 fn subtitle(data: &ReportData) -> String {
-    let classes = format!("{} classes of '{}'", data.classes.classes.len(), data.classes.name);
+    let classes = format!(
+        "{} classes of '{}'",
+        data.classes.classes.len(),
+        data.classes.name
+    );
     match &data.judged {
         Some(judged) => format!(
             "{classes}, held against {} images of data set '{}'",
@@ -74,12 +78,22 @@ fn number(value: Option<f64>) -> String {
 /// A figure over all classes.
 fn overall(judged: &Judged, report: &str, metric: &str) -> Option<f64> {
     let is_it = |it: &&Figure| it.report == report && it.metric == metric && it.class.is_none();
-    judged.evaluation.figures.iter().find(is_it).and_then(|it| it.value)
+    judged
+        .evaluation
+        .figures
+        .iter()
+        .find(is_it)
+        .and_then(|it| it.value)
 }
 
 fn of_class(judged: &Judged, class: &str, metric: &str) -> Option<f64> {
     let is_it = |it: &&Figure| it.metric == metric && it.class.as_deref() == Some(class);
-    judged.evaluation.figures.iter().find(is_it).and_then(|it| it.value)
+    judged
+        .evaluation
+        .figures
+        .iter()
+        .find(is_it)
+        .and_then(|it| it.value)
 }
 
 fn key_figures(data: &ReportData) -> Markup {
@@ -98,7 +112,10 @@ fn key_figures(data: &ReportData) -> Markup {
         }
     }
     cards.push(("images annotated", data.policy.images.to_string()));
-    cards.push(("masks kept", format!("{} of {}", data.policy.kept, data.policy.masks)));
+    cards.push((
+        "masks kept",
+        format!("{} of {}", data.policy.kept, data.policy.masks),
+    ));
     html! {
         div.cards {
             @for (name, value) in cards {
@@ -140,11 +157,22 @@ fn classes(data: &ReportData, judged: &Judged) -> Result<Markup> {
         .iter()
         .map(|class| ClassBars {
             class: class.clone(),
-            figures: [of_class(judged, class, "iou"), of_class(judged, class, "ap50")],
+            figures: [
+                of_class(judged, class, "iou"),
+                of_class(judged, class, "ap50"),
+            ],
         })
         .collect();
-    let two = [("IoU".to_owned(), "#3A7BD5".to_owned()), ("AP50".to_owned(), "#E67E22".to_owned())];
-    let columns = [("IoU", "iou"), ("AP", "ap"), ("AP50", "ap50"), ("box AP50", "box_ap50")];
+    let two = [
+        ("IoU".to_owned(), "#3A7BD5".to_owned()),
+        ("AP50".to_owned(), "#E67E22".to_owned()),
+    ];
+    let columns = [
+        ("IoU", "iou"),
+        ("AP", "ap"),
+        ("AP50", "ap50"),
+        ("box AP50", "box_ap50"),
+    ];
     Ok(html! {
         h2 { "Classes" }
         div.charts {
@@ -173,9 +201,15 @@ fn classes(data: &ReportData, judged: &Judged) -> Result<Markup> {
 
 fn curves(data: &ReportData) -> Result<Markup> {
     let names = data.classes.class_names();
-    let colors: Vec<(String, String)> =
-        names.iter().enumerate().map(|(index, name)| (name.clone(), css(index))).collect();
-    let losses = [("training".to_owned(), "#3A7BD5".to_owned()), ("validation".to_owned(), "#E67E22".to_owned())];
+    let colors: Vec<(String, String)> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (name.clone(), css(index)))
+        .collect();
+    let losses = [
+        ("training".to_owned(), "#3A7BD5".to_owned()),
+        ("validation".to_owned(), "#E67E22".to_owned()),
+    ];
     Ok(html! {
         h2 { "Curves" }
         div.charts {
@@ -207,10 +241,17 @@ fn confusion(data: &ReportData, found: &[Confusion]) -> Result<Markup> {
     }
     // In the order of the class set; of more than fit, those with the most pixels.
     let mut names = data.classes.class_names();
-    names.retain(|name| found.iter().any(|cell| cell.truth == *name || cell.predicted == *name));
+    names.retain(|name| {
+        found
+            .iter()
+            .any(|cell| cell.truth == *name || cell.predicted == *name)
+    });
     let left_out = names.len().saturating_sub(MATRIX);
     if left_out > 0 {
-        let mut by_pixels: Vec<i64> = names.iter().map(|name| sums.get(name.as_str()).copied().unwrap_or(0)).collect();
+        let mut by_pixels: Vec<i64> = names
+            .iter()
+            .map(|name| sums.get(name.as_str()).copied().unwrap_or(0))
+            .collect();
         by_pixels.sort_unstable_by(|a, b| b.cmp(a));
         let least = by_pixels.get(MATRIX - 1).copied().unwrap_or(0);
         names.retain(|name| sums.get(name.as_str()).copied().unwrap_or(0) >= least);
@@ -222,7 +263,11 @@ fn confusion(data: &ReportData, found: &[Confusion]) -> Result<Markup> {
         .iter()
         .filter_map(|cell| {
             let sum = sums.get(cell.truth.as_str()).copied().unwrap_or(0).max(1);
-            Some((place(&cell.truth)?, place(&cell.predicted)?, cell.pixels as f64 / sum as f64))
+            Some((
+                place(&cell.truth)?,
+                place(&cell.predicted)?,
+                cell.pixels as f64 / sum as f64,
+            ))
         })
         .collect();
     Ok(html! {
@@ -261,22 +306,54 @@ fn lineage(data: &ReportData) -> Markup {
     let head = &data.head;
     let mut rows: Vec<(&str, String)> = vec![
         ("head", format!("{} ({})", head.head, head.head_id)),
-        ("class set", format!("{}@{}", head.class_set, head.class_set_version)),
-        ("made", format!("{}, in {:.1} s on {}", head.created_at.format("%Y-%m-%d %H:%M UTC"), head.seconds, head.device)),
-        ("trained on", format!("{} images, {} masks", head.images_read, head.rows_read)),
-        ("store version", format!("{} when trained, {} here", head.store_version, data.store_version)),
+        (
+            "class set",
+            format!("{}@{}", head.class_set, head.class_set_version),
+        ),
+        (
+            "made",
+            format!(
+                "{}, in {:.1} s on {}",
+                head.created_at.format("%Y-%m-%d %H:%M UTC"),
+                head.seconds,
+                head.device
+            ),
+        ),
+        (
+            "trained on",
+            format!("{} images, {} masks", head.images_read, head.rows_read),
+        ),
+        (
+            "store version",
+            format!(
+                "{} when trained, {} here",
+                head.store_version, data.store_version
+            ),
+        ),
         ("seed", head.seed.to_string()),
-        ("layers", format!("{:?}, dropout {}", data.spec.head.hidden, data.spec.head.dropout)),
+        (
+            "layers",
+            format!(
+                "{:?}, dropout {}",
+                data.spec.head.hidden, data.spec.head.dropout
+            ),
+        ),
     ];
     if let Some(parent) = &data.parent {
         rows.push(("trained on from", parent.clone()));
     }
     if let Some(extractor) = &data.extractor {
-        rows.push(("extractor", format!("{}, {}", extractor.model_type, extractor.checkpoint)));
+        rows.push((
+            "extractor",
+            format!("{}, {}", extractor.model_type, extractor.checkpoint),
+        ));
         rows.push(("checkpoint SHA-256", extractor.checkpoint_sha256.clone()));
         rows.push(("mask options", extractor.options.clone()));
     }
-    rows.push(("annotation policy", format!("{} ({})", data.policy.policy, data.policy.policy_id)));
+    rows.push((
+        "annotation policy",
+        format!("{} ({})", data.policy.policy, data.policy.policy_id),
+    ));
     rows.push(("grainstore", head.grainstore_version.clone()));
     html! {
         h2 { "Lineage" }

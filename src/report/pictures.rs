@@ -53,21 +53,42 @@ pub(super) async fn galleries(
     let mut chosen: Vec<(&str, &str, Vec<Chosen>)> = Vec::new();
     if let Some(judged) = &data.judged {
         let of = |image: &super::data::ImageIou| {
-            (image.image_id.clone(), image.file_name.clone(), format!("IoU {:.2}", image.iou))
+            (
+                image.image_id.clone(),
+                image.file_name.clone(),
+                format!("IoU {:.2}", image.iou),
+            )
         };
         let best: Vec<Chosen> = judged.images.iter().take(count).map(of).collect();
         let left = judged.images.len() - best.len();
-        let worst = judged.images.iter().rev().take(count.min(left)).map(of).collect();
+        let worst = judged
+            .images
+            .iter()
+            .rev()
+            .take(count.min(left))
+            .map(of)
+            .collect();
         let about = "mean IoU over the classes on the image and the background";
         chosen.push(("Best images", about, best));
         chosen.push(("Worst images", about, worst));
     }
     let unsure = data.uncertain.iter().take(count).map(|image| {
-        (image.image_id.clone(), image.file_name.clone(), format!("entropy {:.2}", image.entropy))
+        (
+            image.image_id.clone(),
+            image.file_name.clone(),
+            format!("entropy {:.2}", image.entropy),
+        )
     });
-    chosen.push(("Least sure images", "mean entropy of the masks that are kept, in nats", unsure.collect()));
+    chosen.push((
+        "Least sure images",
+        "mean entropy of the masks that are kept, in nats",
+        unsure.collect(),
+    ));
 
-    let ids: Vec<ContentId> = chosen.iter().flat_map(|(.., images)| images.iter().map(|it| it.0.clone())).collect();
+    let ids: Vec<ContentId> = chosen
+        .iter()
+        .flat_map(|(.., images)| images.iter().map(|it| it.0.clone()))
+        .collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -77,7 +98,10 @@ pub(super) async fn galleries(
             ids: Some(ids),
             ..ImageChoice::default()
         },
-        dataset: data.judged.as_ref().map(|judged| judged.evaluation.dataset.clone()),
+        dataset: data
+            .judged
+            .as_ref()
+            .map(|judged| judged.evaluation.dataset.clone()),
         head: Some(data.head.head_id.to_string()),
         policy: Some(data.policy.policy_id.to_string()),
         extractor: None,
@@ -88,7 +112,10 @@ pub(super) async fn galleries(
     let (pictures, _) = show(snapshot, &wanted, progress).await?;
     let mut parts: HashMap<ContentId, Vec<(String, String)>> = HashMap::new();
     for picture in pictures {
-        let panels = picture.panels.iter().map(|panel| Ok((panel.caption.clone(), data_address(&panel.picture)?)));
+        let panels = picture
+            .panels
+            .iter()
+            .map(|panel| Ok((panel.caption.clone(), data_address(&panel.picture)?)));
         parts.insert(picture.image.image_id, panels.collect::<Result<_>>()?);
     }
     let gallery = |(title, about, images): (&'static str, &'static str, Vec<Chosen>)| Gallery {
@@ -106,14 +133,20 @@ pub(super) async fn galleries(
             })
             .collect(),
     };
-    Ok(chosen.into_iter().map(gallery).filter(|it| !it.cards.is_empty()).collect())
+    Ok(chosen
+        .into_iter()
+        .map(gallery)
+        .filter(|it| !it.cards.is_empty())
+        .collect())
 }
 
 fn data_address(picture: &RgbImage) -> Result<String> {
     let mut jpeg = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY);
-    picture.write_with_encoder(encoder).map_err(|source| Error::EncodeImage {
-        reason: source.to_string(),
-    })?;
+    picture
+        .write_with_encoder(encoder)
+        .map_err(|source| Error::EncodeImage {
+            reason: source.to_string(),
+        })?;
     Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)))
 }

@@ -26,7 +26,10 @@ pub struct DataSetSize {
 
 impl Default for DataSetSize {
     fn default() -> Self {
-        Self { train: 200, test: 60 }
+        Self {
+            train: 200,
+            test: 60,
+        }
     }
 }
 
@@ -42,7 +45,11 @@ pub fn write_data_set(directory: &Path, size: DataSetSize) -> Result<()> {
         };
         let photo_size = generator.size(LONGEST);
         let scene = generator.scene(photo_size, &[*kind]);
-        save(&scene.photo, &directory.join("train").join(kind.name()), &format!("{n:03}.png"))?;
+        save(
+            &scene.photo,
+            &directory.join("train").join(kind.name()),
+            &format!("{n:03}.png"),
+        )?;
     }
     let (mut images, mut annotations) = (Vec::new(), Vec::new());
     for n in 1..=size.test {
@@ -104,14 +111,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write_data_set(dir.path(), DataSetSize { train: 7, test: 3 }).unwrap();
         assert_eq!(fs::read_dir(dir.path().join("train")).unwrap().count(), 6);
-        assert_eq!(fs::read_dir(dir.path().join("train/ball")).unwrap().count(), 2);
+        assert_eq!(
+            fs::read_dir(dir.path().join("train/ball")).unwrap().count(),
+            2
+        );
         let text = fs::read_to_string(dir.path().join("test.json")).unwrap();
         let index = crate::coco::DatasetIndex::parse(&text).unwrap();
         assert_eq!((index.images.len(), index.categories.len()), (3, 6));
         assert!((4..=12).contains(&index.annotations.len()));
         for image in &index.images {
             let photo = image::open(dir.path().join("test").join(&image.file_name)).unwrap();
-            assert_eq!((Some(photo.width()), Some(photo.height())), (image.width, image.height));
+            assert_eq!(
+                (Some(photo.width()), Some(photo.height())),
+                (image.width, image.height)
+            );
         }
     }
 }

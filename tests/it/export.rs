@@ -7,24 +7,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use grainstore::export::{
-    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, ImageChoice, MaskStyle, Photos, export_coco,
-    export_parquet, export_voc,
+    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, ImageChoice, MaskStyle, export_coco,
 };
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
 use grainstore::import::{ImportRequest, import_coco_results};
-use grainstore::ingest::{IngestOptions, Source, ingest_coco, ingest_voc};
-use grainstore::photo::decode_indexed_png;
+use grainstore::ingest::{IngestOptions, Source, ingest_coco};
 use grainstore::progress::NoProgress;
-use grainstore::sql::{Report, Sql};
-use grainstore::store::rows::{ClassRow, GroundTruthRow, ImageRow, LabelRow, PredictionRow, RleRow, Row};
+use grainstore::store::rows::{ClassRow, GroundTruthRow, ImageRow, LabelRow, PredictionRow, Row};
 use grainstore::store::{Snapshot, Store};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::eval_store::{annotated_store, import, json as fixture};
 use crate::support::{instant, new_store, rows};
 
-fn request(head: Option<&str>) -> ExportRequest {
+pub fn request(head: Option<&str>) -> ExportRequest {
     ExportRequest {
         annotations: match head {
             Some(head) => Annotations::Head {
@@ -55,9 +51,25 @@ fn read(file: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
+/// The mask of an annotation or detection that holds it as RLE.
+pub fn rle_of(it: &Value) -> Rle {
+    let segmentation = &it["segmentation"];
+    let side = |at: usize| segmentation["size"][at].as_u64().unwrap() as u32;
+    let size = Size {
+        height: side(0),
+        width: side(1),
+    };
+    Rle::from_counts_str(size, segmentation["counts"].as_str().unwrap()).unwrap()
+}
+
 /// The detections of a fixture or results file, in an order of their own.
 fn detections(list: &Value) -> Vec<String> {
-    let mut found: Vec<String> = list.as_array().unwrap().iter().map(Value::to_string).collect();
+    let mut found: Vec<String> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(Value::to_string)
+        .collect();
     found.sort();
     found
 }
@@ -71,27 +83,57 @@ async fn a_data_set_follows_the_rules_of_coco() {
         supercategories: Some("groups".to_owned()),
         ..request(Some("masks"))
     };
-    let summary = coco(&store, &wanted, CocoFormat::Dataset, None, &file).await.unwrap();
+    let summary = coco(&store, &wanted, CocoFormat::Dataset, None, &file)
+        .await
+        .unwrap();
     let (found, truth, list) = (read(&file), fixture("truth.json"), fixture("masks.json"));
 
     // Categories in declared order with their ids, used or not; supercategories from the coarse set.
     let pair = |it: &Value| (it["id"].clone(), it["name"].clone());
-    let categories = |of: &Value| of["categories"].as_array().unwrap().iter().map(pair).collect::<Vec<_>>();
+    let categories = |of: &Value| {
+        of["categories"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(pair)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(categories(&found), categories(&truth));
-    let above: Vec<_> = found["categories"].as_array().unwrap().iter().map(|it| &it["supercategory"]).collect();
-    assert_eq!(above, ["animal", "animal", "vehicle", "vehicle", "vehicle", "spoon"]);
+    let above: Vec<_> = found["categories"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["supercategory"])
+        .collect();
+    assert_eq!(
+        above,
+        ["animal", "animal", "vehicle", "vehicle", "vehicle", "spoon"]
+    );
 
     // Images under their COCO ids, also those on which nothing was found.
     let size_of: HashMap<i64, (Value, Value)> = truth["images"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| (it["id"].as_i64().unwrap(), (it["width"].clone(), it["height"].clone())))
+        .map(|it| {
+            (
+                it["id"].as_i64().unwrap(),
+                (it["width"].clone(), it["height"].clone()),
+            )
+        })
         .collect();
-    let judged: BTreeSet<i64> = list.as_array().unwrap().iter().map(|it| it["image_id"].as_i64().unwrap()).collect();
+    let judged: BTreeSet<i64> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["image_id"].as_i64().unwrap())
+        .collect();
     for image in found["images"].as_array().unwrap() {
         let expected = &size_of[&image["id"].as_i64().unwrap()];
-        assert_eq!((&image["width"], &image["height"]), (&expected.0, &expected.1));
+        assert_eq!(
+            (&image["width"], &image["height"]),
+            (&expected.0, &expected.1)
+        );
         assert!(Path::new(image["file_name"].as_str().unwrap()).is_relative());
     }
     assert_eq!(summary.images, judged.len() as u64);
@@ -99,53 +141,80 @@ async fn a_data_set_follows_the_rules_of_coco() {
     // Annotations: ids from 1, masks as text, areas and boxes of the masks, no crowds.
     let annotations = found["annotations"].as_array().unwrap();
     assert_eq!(annotations.len() as u64, summary.annotations);
-    assert_eq!(summary.annotations + summary.without_pixels, list.as_array().unwrap().len() as u64);
+    assert_eq!(
+        summary.annotations + summary.without_pixels,
+        list.as_array().unwrap().len() as u64
+    );
     for (annotation, id) in annotations.iter().zip(1..) {
-        assert_eq!((&annotation["id"], &annotation["iscrowd"]), (&json!(id), &json!(0)));
-        let counts = annotation["segmentation"]["counts"].as_str().unwrap();
-        let side = |at: usize| annotation["segmentation"]["size"][at].as_u64().unwrap() as u32;
-        let size = Size {
-            height: side(0),
-            width: side(1),
-        };
-        let mask = Rle::from_counts_str(size, counts).unwrap();
+        assert_eq!(
+            (&annotation["id"], &annotation["iscrowd"]),
+            (&json!(id), &json!(0))
+        );
+        let mask = rle_of(annotation);
         assert_eq!(annotation["area"].as_f64(), Some(mask.area() as f64));
         assert_eq!(annotation["bbox"], json!(mask.bbox().to_xywh()));
-        assert!(annotation["score"].is_f64() && annotation["mask_index"].is_i64(), "{annotation}");
+        assert!(
+            annotation["score"].is_f64() && annotation["mask_index"].is_i64(),
+            "{annotation}"
+        );
     }
     assert_eq!(found["info"]["grainstore"]["from"]["head"], "masks");
 
     // The same state, the same bytes.
     let again = dir.path().join("again.json");
-    coco(&store, &wanted, CocoFormat::Dataset, None, &again).await.unwrap();
-    assert_eq!(std::fs::read(&file).unwrap(), std::fs::read(&again).unwrap());
+    coco(&store, &wanted, CocoFormat::Dataset, None, &again)
+        .await
+        .unwrap();
+    assert_eq!(
+        std::fs::read(&file).unwrap(),
+        std::fs::read(&again).unwrap()
+    );
 }
 
 #[tokio::test]
 async fn polygons_hold_the_same_masks() {
     let (dir, store) = annotated_store().await;
     import(&store, "masks").await;
-    let (rle, polygons) = (dir.path().join("rle.json"), dir.path().join("polygons.json"));
+    let (rle, polygons) = (
+        dir.path().join("rle.json"),
+        dir.path().join("polygons.json"),
+    );
     for (style, file) in [(MaskStyle::Rle, &rle), (MaskStyle::Polygon, &polygons)] {
-        coco(&store, &request(Some("masks")), CocoFormat::Dataset, Some(style), file).await.unwrap();
+        coco(
+            &store,
+            &request(Some("masks")),
+            CocoFormat::Dataset,
+            Some(style),
+            file,
+        )
+        .await
+        .unwrap();
     }
     let (rle, polygons) = (read(&rle), read(&polygons));
-    let pairs = rle["annotations"].as_array().unwrap().iter().zip(polygons["annotations"].as_array().unwrap());
+    let pairs = rle["annotations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(polygons["annotations"].as_array().unwrap());
     let (mut compared, mut of_parts) = (0, 0);
     for (a, b) in pairs {
-        let side = |at: usize| a["segmentation"]["size"][at].as_u64().unwrap() as u32;
-        let size = Size {
-            height: side(0),
-            width: side(1),
-        };
         let outlines: Vec<Vec<f64>> = serde_json::from_value(b["segmentation"].clone()).unwrap();
-        let drawn = rle_from_polygons(&outlines, size).unwrap();
-        assert_eq!(drawn.to_counts_string(), a["segmentation"]["counts"].as_str().unwrap());
-        assert_eq!((&a["id"], &a["area"], &a["bbox"]), (&b["id"], &b["area"], &b["bbox"]));
+        let drawn = rle_from_polygons(&outlines, rle_of(a).size()).unwrap();
+        assert_eq!(
+            drawn.to_counts_string(),
+            a["segmentation"]["counts"].as_str().unwrap()
+        );
+        assert_eq!(
+            (&a["id"], &a["area"], &a["bbox"]),
+            (&b["id"], &b["area"], &b["bbox"])
+        );
         compared += 1;
         of_parts += usize::from(outlines.len() > 1);
     }
-    assert!(compared > 200 && of_parts > 0, "{compared} masks, {of_parts} of several parts");
+    assert!(
+        compared > 200 && of_parts > 0,
+        "{compared} masks, {of_parts} of several parts"
+    );
 }
 
 #[tokio::test]
@@ -154,17 +223,14 @@ async fn results_come_back_as_they_went() {
     import(&store, "masks").await;
     let file = dir.path().join("results.json");
     let wanted = request(Some("masks"));
-    let summary = coco(&store, &wanted, CocoFormat::Results, None, &file).await.unwrap();
+    let summary = coco(&store, &wanted, CocoFormat::Results, None, &file)
+        .await
+        .unwrap();
     let mut expected = fixture("masks.json");
-    expected.as_array_mut().unwrap().retain(|it| {
-        let size = it["segmentation"]["size"].as_array().unwrap();
-        let side = |at: usize| size[at].as_u64().unwrap() as u32;
-        let size = Size {
-            height: side(0),
-            width: side(1),
-        };
-        !Rle::from_counts_str(size, it["segmentation"]["counts"].as_str().unwrap()).unwrap().is_empty()
-    });
+    expected
+        .as_array_mut()
+        .unwrap()
+        .retain(|it| !rle_of(it).is_empty());
     let found = read(&file);
     assert_eq!(found.as_array().unwrap().len() as u64, summary.annotations);
     assert_eq!(detections(&found), detections(&expected));
@@ -175,26 +241,57 @@ async fn results_come_back_as_they_went() {
         dataset: "shapes".to_owned(),
         classes: None,
     };
-    import_coco_results(&store, &back, &NoProgress).await.unwrap();
+    import_coco_results(&store, &back, &NoProgress)
+        .await
+        .unwrap();
     let again = dir.path().join("again.json");
-    coco(&store, &request(Some("back")), CocoFormat::Results, None, &again).await.unwrap();
-    assert_eq!(std::fs::read(&file).unwrap(), std::fs::read(&again).unwrap());
+    coco(
+        &store,
+        &request(Some("back")),
+        CocoFormat::Results,
+        None,
+        &again,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        std::fs::read(&file).unwrap(),
+        std::fs::read(&again).unwrap()
+    );
     let predictions: Vec<PredictionRow> = rows(&store.snapshot().await.unwrap()).await;
-    let of = |head: &str| predictions.iter().filter(|row| row.policy.contains(head)).count();
+    let of = |head: &str| {
+        predictions
+            .iter()
+            .filter(|row| row.policy.contains(head))
+            .count()
+    };
     assert_eq!(of("results.json") as u64, summary.annotations);
 
-    let message = coco(&store, &request(None), CocoFormat::Results, None, &file).await.unwrap_err().to_string();
-    assert!(message.contains("results are what a head found"), "{message}");
+    let message = coco(&store, &request(None), CocoFormat::Results, None, &file)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("results are what a head found"),
+        "{message}"
+    );
 }
 
 /// Photos and a COCO file with every spelling: polygons, a hole, a crowd, a box alone, licences, keys of its own.
-fn photos_and_annotations(dir: &Path) {
+pub fn photos_and_annotations(dir: &Path) {
     std::fs::create_dir_all(dir.join("photos/sub")).unwrap();
     for (name, width, level) in [("a.png", 40, 10), ("sub/b.png", 50, 99), ("c.png", 30, 200)] {
         let photo = image::RgbImage::from_pixel(width, 30, image::Rgb([level, 7, 9]));
         photo.save(dir.join("photos").join(name)).unwrap();
     }
-    let crowd = Rle::from_runs(Size { height: 30, width: 40 }, vec![100, 250, 30, 60]).unwrap();
+    let crowd = Rle::from_runs(
+        Size {
+            height: 30,
+            width: 40,
+        },
+        vec![100, 250, 30, 60],
+    )
+    .unwrap();
     let annotations = json!({
         "licenses": [{"id": 3, "name": "BY", "url": "u"}],
         "images": [
@@ -214,7 +311,7 @@ fn photos_and_annotations(dir: &Path) {
     std::fs::write(dir.join("in.json"), annotations.to_string()).unwrap();
 }
 
-async fn ingest(store: &Store, dir: &Path, file: &Path) {
+pub async fn ingest(store: &Store, dir: &Path, file: &Path) {
     let options = IngestOptions {
         dataset: "mini".to_owned(),
         source: Source::Target,
@@ -222,7 +319,9 @@ async fn ingest(store: &Store, dir: &Path, file: &Path) {
         verify_pixels: false,
         commit_rows: 1000,
     };
-    let summary = ingest_coco(store, file, &dir.join("photos"), &options, &NoProgress).await.unwrap();
+    let summary = ingest_coco(store, file, &dir.join("photos"), &options, &NoProgress)
+        .await
+        .unwrap();
     assert_eq!(summary.failed, 0);
 }
 
@@ -231,15 +330,42 @@ async fn ingested(store: &Store) -> BTreeMap<&'static str, BTreeSet<String>> {
     let snapshot = store.snapshot().await.unwrap();
     async fn text<R: Row>(snapshot: &Snapshot, still: impl Fn(R) -> R) -> BTreeSet<String> {
         let rows: Vec<R> = rows(snapshot).await;
-        rows.into_iter().map(|row| serde_json::to_string(&still(row)).unwrap()).collect()
+        rows.into_iter()
+            .map(|row| serde_json::to_string(&still(row)).unwrap())
+            .collect()
     }
     BTreeMap::from([
-        ("images", text::<ImageRow>(&snapshot, |row| ImageRow { ingested_at: instant(0), ..row }).await),
-        ("labels", text::<LabelRow>(&snapshot, |row| LabelRow { ingested_at: instant(0), ..row }).await),
-        ("class_sets", text::<ClassRow>(&snapshot, |row| ClassRow { created_at: instant(0), ..row }).await),
+        (
+            "images",
+            text::<ImageRow>(&snapshot, |row| ImageRow {
+                ingested_at: instant(0),
+                ..row
+            })
+            .await,
+        ),
+        (
+            "labels",
+            text::<LabelRow>(&snapshot, |row| LabelRow {
+                ingested_at: instant(0),
+                ..row
+            })
+            .await,
+        ),
+        (
+            "class_sets",
+            text::<ClassRow>(&snapshot, |row| ClassRow {
+                created_at: instant(0),
+                ..row
+            })
+            .await,
+        ),
         (
             "ground_truth",
-            text::<GroundTruthRow>(&snapshot, |row| GroundTruthRow { ingested_at: instant(0), ..row }).await,
+            text::<GroundTruthRow>(&snapshot, |row| GroundTruthRow {
+                ingested_at: instant(0),
+                ..row
+            })
+            .await,
         ),
     ])
 }
@@ -251,14 +377,26 @@ async fn annotated_objects_come_back_as_the_same_rows() {
     let (_first, store) = new_store().await;
     ingest(&store, dir.path(), &dir.path().join("in.json")).await;
     let file = dir.path().join("out.json");
-    let summary = coco(&store, &request(None), CocoFormat::Dataset, None, &file).await.unwrap();
-    assert_eq!((summary.images, summary.annotations, summary.categories), (3, 3, 3));
+    let summary = coco(&store, &request(None), CocoFormat::Dataset, None, &file)
+        .await
+        .unwrap();
+    assert_eq!(
+        (summary.images, summary.annotations, summary.categories),
+        (3, 3, 3)
+    );
     let written = read(&file);
     let spelling = |at: usize| &written["annotations"][at]["segmentation"];
-    assert_eq!(spelling(0).as_array().map(Vec::len), Some(2), "two polygons stay two");
+    assert_eq!(
+        spelling(0).as_array().map(Vec::len),
+        Some(2),
+        "two polygons stay two"
+    );
     assert!(spelling(1)["counts"].is_string() && written["annotations"][1]["iscrowd"] == 1);
     assert_eq!(*spelling(2), json!([]), "a box alone");
-    assert_eq!(written["licenses"], json!([{"id": 3, "name": "BY", "url": "u"}]));
+    assert_eq!(
+        written["licenses"],
+        json!([{"id": 3, "name": "BY", "url": "u"}])
+    );
 
     let (_second, other) = new_store().await;
     ingest(&other, dir.path(), &file).await;
@@ -269,17 +407,31 @@ async fn annotated_objects_come_back_as_the_same_rows() {
         "wheels",
         vec![crate::eval_store::class("wheeled", None, &["car"])],
     );
-    grainstore::classes::add_class_set(&store, "test", &set.unwrap(), "file").await.unwrap();
+    grainstore::classes::add_class_set(&store, "test", &set.unwrap(), "file")
+        .await
+        .unwrap();
     let coarse = ExportRequest {
         classes: Some("wheels".to_owned()),
         ids: Ids::New,
         ..request(None)
     };
-    let summary = coco(&store, &coarse, CocoFormat::Dataset, None, &file).await.unwrap();
+    let summary = coco(&store, &coarse, CocoFormat::Dataset, None, &file)
+        .await
+        .unwrap();
     assert_eq!((summary.annotations, summary.of_other_classes), (2, 1));
     let written = read(&file);
-    let ids = |of: &str| written[of].as_array().unwrap().iter().map(|it| it["id"].as_i64().unwrap()).collect::<Vec<_>>();
-    assert_eq!((ids("images"), ids("annotations"), ids("categories")), (vec![1, 2, 3], vec![1, 2], vec![1]));
+    let ids = |of: &str| {
+        written[of]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["id"].as_i64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (ids("images"), ids("annotations"), ids("categories")),
+        (vec![1, 2, 3], vec![1, 2], vec![1])
+    );
 }
 
 #[tokio::test]
@@ -310,10 +462,16 @@ async fn a_failed_export_leaves_the_old_file() {
     for (wanted, part) in [
         (&nothing, "no image that is annotated by head 'masks' fits"),
         (&request(Some("nobody")), "there is no head 'nobody'"),
-        (&fine, "'animal' of 'groups' would be part of 'cat' and of 'dog'"),
+        (
+            &fine,
+            "'animal' of 'groups' would be part of 'cat' and of 'dog'",
+        ),
         (&bad_sql, "colour"),
     ] {
-        let message = coco(&store, wanted, CocoFormat::Dataset, None, &file).await.unwrap_err().to_string();
+        let message = coco(&store, wanted, CocoFormat::Dataset, None, &file)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(message.contains(part), "{message}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
     }
@@ -324,131 +482,26 @@ async fn a_failed_export_leaves_the_old_file() {
     predictions.truncate(1);
     predictions[0].mask_index = 5000;
     crate::support::append(&store, &predictions).await;
-    let message = coco(&store, &request(Some("masks")), CocoFormat::Dataset, None, &lost).await.unwrap_err();
-    assert!(message.to_string().contains("objects are there"), "{message}");
-    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| !name.to_string_lossy().contains(".part")), "{left:?}");
-}
-
-#[tokio::test]
-async fn label_maps_hold_the_semantic_map() {
-    let (dir, store) = annotated_store().await;
-    import(&store, "masks").await;
-    let snapshot = store.snapshot().await.unwrap();
-    let voc = dir.path().join("voc");
-    let summary = export_voc(&snapshot, &request(Some("masks")), Photos::Leave, &voc, &NoProgress).await.unwrap();
-    assert!(summary.images > 20 && summary.failed == 0, "{summary:?}");
-    let names = std::fs::read_to_string(voc.join("classes.txt")).unwrap();
-    assert_eq!(names, "cat\ndog\ncar\nbus\nboat\nspoon\n");
-
-    // Pixel for pixel what SQL says.
-    #[derive(Deserialize)]
-    struct Region {
-        image_id: String,
-        class_index: i32,
-        rle: RleRow,
-    }
-    let sql = Sql::new(&snapshot).await.unwrap();
-    let parameters = HashMap::from([("head".to_owned(), "masks".to_owned())]);
-    let report = Report::named("eval/predicted_regions").unwrap();
-    let mut regions: HashMap<String, Vec<Region>> = HashMap::new();
-    let mut found = sql.report(&report, &parameters).await.unwrap();
-    while let Some(batch) = found.next().await.unwrap() {
-        let decoded = grainstore::store::rows::decode::<Region>(grainstore::schema::Table::Masks, &batch).unwrap();
-        for region in decoded {
-            regions.entry(region.image_id.clone()).or_default().push(region);
-        }
-    }
-    let images: Vec<ImageRow> = rows(&snapshot).await;
-    let mut compared = 0;
-    for image in &images {
-        let stem = image.file_name.trim_end_matches(".jpg");
-        let Ok(bytes) = std::fs::read(voc.join("SegmentationClass").join(format!("{stem}.png"))) else {
-            continue;
-        };
-        let map = decode_indexed_png(&bytes).unwrap();
-        let mut expected = vec![0u8; map.indices.len()];
-        for region in regions.remove(image.image_id.as_str()).unwrap_or_default() {
-            let pixels = Rle::try_from(&region.rle).unwrap().to_row_major();
-            for (slot, _) in expected.iter_mut().zip(pixels).filter(|(_, pixel)| *pixel == 1) {
-                *slot = u8::try_from(region.class_index + 1).unwrap();
-            }
-        }
-        assert!(map.indices == expected, "{}", image.file_name);
-        let objects = std::fs::read(voc.join("SegmentationObject").join(format!("{stem}.png"))).unwrap();
-        let objects = decode_indexed_png(&objects).unwrap();
-        assert!(objects.indices.iter().zip(&expected).all(|(object, class)| (*object == 0) == (*class == 0)));
-        compared += 1;
-    }
-    assert_eq!(compared, summary.images);
-    assert!(regions.is_empty());
-    let message = export_voc(&snapshot, &request(Some("masks")), Photos::Leave, &voc, &NoProgress).await;
-    assert!(message.unwrap_err().to_string().contains("empty or not there yet"));
-}
-
-#[tokio::test]
-async fn a_voc_directory_can_be_ingested() {
-    let dir = tempfile::tempdir().unwrap();
-    photos_and_annotations(dir.path());
-    let (_first, store) = new_store().await;
-    ingest(&store, dir.path(), &dir.path().join("in.json")).await;
-    let voc = dir.path().join("voc");
-    let snapshot = store.snapshot().await.unwrap();
-    let summary = export_voc(&snapshot, &request(None), Photos::Copy, &voc, &NoProgress).await.unwrap();
-    assert_eq!((summary.images, summary.annotations, summary.without_mask), (3, 1, 1));
-    let (_second, other) = new_store().await;
-    let classes: Vec<String> =
-        std::fs::read_to_string(voc.join("classes.txt")).unwrap().lines().map(str::to_owned).collect();
-    let options = IngestOptions {
-        dataset: "voc".to_owned(),
-        source: Source::Target,
-        split: Some("val".to_owned()),
-        verify_pixels: true,
-        commit_rows: 1000,
-    };
-    let done = ingest_voc(&other, &voc, &classes, &options, &NoProgress).await.unwrap();
-    assert_eq!((done.images_added, done.failed), (3, 0));
-    let truth: Vec<GroundTruthRow> = rows(&store.snapshot().await.unwrap()).await;
-    let back: Vec<GroundTruthRow> = rows(&other.snapshot().await.unwrap()).await;
-    let dog = |rows: &[GroundTruthRow]| {
-        rows.iter().find(|row| row.category.as_deref() == Some("dog")).and_then(|row| row.rle.clone())
-    };
-    assert_eq!(dog(&truth), dog(&back));
-    let void: Vec<_> = back.iter().filter(|row| row.is_ignored).collect();
-    let covered = |row: &GroundTruthRow| Rle::try_from(row.rle.as_ref().unwrap()).unwrap();
-    let crowd = truth.iter().find(|row| row.iscrowd).unwrap();
-    let shown = covered(crowd).difference(&Rle::try_from(&dog(&truth).unwrap()).unwrap()).unwrap();
-    assert_eq!((void.len(), covered(void[0])), (1, shown), "a crowd is void where no object is");
-}
-
-#[tokio::test]
-async fn parquet_has_a_row_an_object() {
-    let (dir, store) = annotated_store().await;
-    import(&store, "masks").await;
-    let file = dir.path().join("masks.parquet");
-    let snapshot = store.snapshot().await.unwrap();
-    let summary = export_parquet(&snapshot, &request(Some("masks")), &file, &NoProgress).await.unwrap();
-    let session = datafusion::prelude::SessionContext::new();
-    session.register_parquet("objects", file.to_str().unwrap(), Default::default()).await.unwrap();
-    let query = "SELECT count(*), count(DISTINCT annotation_id), sum(area), max(score), count(rle), count(mask_index)
-                 FROM objects WHERE category_id IN (3, 7, 11, 12, 20, 44) AND bbox_width > 0";
-    let found = session.sql(query).await.unwrap().collect().await.unwrap();
-    let column = |at: usize| arrow::util::display::array_value_to_string(found[0].column(at), 0).unwrap();
-    let count = summary.annotations.to_string();
-    assert_eq!([column(0), column(1), column(4), column(5)], [(); 4].map(|()| count.clone()));
-    let list = fixture("masks.json");
-    let areas: u64 = list
-        .as_array()
+    let message = coco(
+        &store,
+        &request(Some("masks")),
+        CocoFormat::Dataset,
+        None,
+        &lost,
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        message.to_string().contains("objects are there"),
+        "{message}"
+    );
+    let left: Vec<_> = std::fs::read_dir(dir.path())
         .unwrap()
-        .iter()
-        .map(|it| {
-            let side = |at: usize| it["segmentation"]["size"][at].as_u64().unwrap() as u32;
-            let size = Size {
-                height: side(0),
-                width: side(1),
-            };
-            Rle::from_counts_str(size, it["segmentation"]["counts"].as_str().unwrap()).unwrap().area()
-        })
-        .sum();
-    assert_eq!(column(2).parse::<f64>().unwrap(), areas as f64);
+        .map(|it| it.unwrap().file_name())
+        .collect();
+    assert!(
+        left.iter()
+            .all(|name| !name.to_string_lossy().contains(".part")),
+        "{left:?}"
+    );
 }

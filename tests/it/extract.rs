@@ -286,6 +286,32 @@ async fn extraction_goes_on_where_it_stopped_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_images_at_once_give_the_same_masks_in_the_same_order() {
+    let mut found = Vec::new();
+    for at_once in [1, 3] {
+        let (dir, store) = store_of_photos(7).await;
+        // One that cannot be read, in the middle.
+        std::fs::write(dir.path().join("photos/004.png"), "gone").unwrap();
+        let extractor = extractor(&small_grid()).with_images_at_once(at_once);
+        let summary = extract(&store, extractor, &ImageSelection::default(), &NoProgress)
+            .await
+            .unwrap();
+        assert_eq!((summary.images, summary.masks, summary.failed), (6, 54, 1));
+        let snapshot = store.snapshot().await.unwrap();
+        found.push(
+            snapshot
+                .scan(Table::Masks)
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap(),
+        );
+    }
+    assert!(found[0] == found[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_extractions_at_once_share_the_work() {
     let (_dir, store) = store_of_photos(6).await;
     let part = |text: &str| ImageSelection {

@@ -10,6 +10,7 @@ mod device;
 mod eval;
 mod eval_store;
 mod export;
+mod export_files;
 mod extract;
 mod geometry;
 mod head;

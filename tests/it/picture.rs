@@ -17,14 +17,20 @@ use crate::support::new_store;
 /// Two photos of 40 x 30 with a car on the left and a dog on the right; the model found the car, and the dog elsewhere.
 async fn store_with_two_photos(dir: &Path) -> (tempfile::TempDir, Store) {
     std::fs::create_dir_all(dir.join("photos")).unwrap();
-    let (left, right) = ([[2, 2, 18, 2, 18, 28, 2, 28]], [[22, 2, 38, 2, 38, 28, 22, 28]]);
+    let (left, right) = (
+        [[2, 2, 18, 2, 18, 28, 2, 28]],
+        [[22, 2, 38, 2, 38, 28, 22, 28]],
+    );
     let (mut images, mut annotations, mut results) = (Vec::new(), Vec::new(), Vec::new());
     for id in [1, 2] {
         let name = format!("<{id}>.png");
-        image::RgbImage::from_pixel(40, 30, image::Rgb([id, 0, 0])).save(dir.join("photos").join(&name)).unwrap();
+        image::RgbImage::from_pixel(40, 30, image::Rgb([id, 0, 0]))
+            .save(dir.join("photos").join(&name))
+            .unwrap();
         images.push(json!({"id": id, "file_name": name, "width": 40, "height": 30}));
         annotations.push(json!({"id": id, "image_id": id, "category_id": 1, "segmentation": left}));
-        annotations.push(json!({"id": id + 10, "image_id": id, "category_id": 2, "segmentation": right}));
+        annotations
+            .push(json!({"id": id + 10, "image_id": id, "category_id": 2, "segmentation": right}));
         results.push(json!({"image_id": id, "category_id": 1, "score": 0.9,
             "segmentation": grainstore_rle(&left[0])}));
         let dog = if id == 1 { &right[0] } else { &left[0] };
@@ -43,14 +49,22 @@ async fn store_with_two_photos(dir: &Path) -> (tempfile::TempDir, Store) {
         commit_rows: 1000,
     };
     let photos = dir.join("photos");
-    ingest_coco(&store, &dir.join("in.json"), &photos, &options, &NoProgress).await.unwrap();
+    ingest_coco(&store, &dir.join("in.json"), &photos, &options, &NoProgress)
+        .await
+        .unwrap();
     let request = ImportRequest {
         file: dir.join("results.json"),
         head: "model".to_owned(),
         dataset: "two".to_owned(),
         classes: None,
     };
-    assert_eq!(import_coco_results(&store, &request, &NoProgress).await.unwrap().failed, 0);
+    assert_eq!(
+        import_coco_results(&store, &request, &NoProgress)
+            .await
+            .unwrap()
+            .failed,
+        0
+    );
     (guard, store)
 }
 
@@ -86,35 +100,67 @@ async fn panels_show_classes_in_their_colours() {
     let all = [Part::Photo, Part::Truth, Part::Masks, Part::Head];
     let (pictures, failed) = show(&snapshot, &request(&all), &NoProgress).await.unwrap();
     assert_eq!((pictures.len(), failed), (2, 0));
-    let captions: Vec<&str> = pictures[0].panels.iter().map(|panel| panel.caption.as_str()).collect();
-    assert_eq!(captions, ["photo", "ground truth", "all 2 masks", "annotated"]);
+    let captions: Vec<&str> = pictures[0]
+        .panels
+        .iter()
+        .map(|panel| panel.caption.as_str())
+        .collect();
+    assert_eq!(
+        captions,
+        ["photo", "ground truth", "all 2 masks", "annotated"]
+    );
     for picture in &pictures {
         assert_eq!(picture.panels[0].picture.dimensions(), (400, 300));
         let near = |panel: usize, x: u32, y: u32, class: usize| {
             // Tinted over the nearly black photo, where no label lies.
             let found = picture.panels[panel].picture.get_pixel(x, y).0;
             let color = class_color(class).0.map(|level| f32::from(level) * 0.45);
-            found.iter().zip(color).all(|(a, b)| (f32::from(*a) - b).abs() < 6.0)
+            found
+                .iter()
+                .zip(color)
+                .all(|(a, b)| (f32::from(*a) - b).abs() < 6.0)
         };
-        assert!(near(1, 100, 250, 0) && near(1, 300, 250, 1), "annotated objects");
+        assert!(
+            near(1, 100, 250, 0) && near(1, 300, 250, 1),
+            "annotated objects"
+        );
         let [photo, ..] = &picture.panels[..] else {
             panic!("no panels");
         };
-        assert!(photo.picture.pixels().all(|pixel| pixel.0[1] == 0 && pixel.0[2] == 0), "nothing drawn on the photo");
+        assert!(
+            photo
+                .picture
+                .pixels()
+                .all(|pixel| pixel.0[1] == 0 && pixel.0[2] == 0),
+            "nothing drawn on the photo"
+        );
     }
     let head = |image: usize, x: u32| pictures[image].panels[3].picture.get_pixel(x, 250).0;
-    assert_ne!(head(0, 300), pictures[0].panels[0].picture.get_pixel(300, 250).0, "the dog is found on the first");
-    assert_eq!(head(1, 300), pictures[1].panels[0].picture.get_pixel(300, 250).0, "and missed on the second");
+    assert_ne!(
+        head(0, 300),
+        pictures[0].panels[0].picture.get_pixel(300, 250).0,
+        "the dog is found on the first"
+    );
+    assert_eq!(
+        head(1, 300),
+        pictures[1].panels[0].picture.get_pixel(300, 250).0,
+        "and missed on the second"
+    );
 
     // A photo that is gone is told and left out.
     std::fs::remove_file(dir.path().join("photos/<2>.png")).unwrap();
-    let (pictures, failed) = show(&snapshot, &request(&[Part::Photo]), &NoProgress).await.unwrap();
+    let (pictures, failed) = show(&snapshot, &request(&[Part::Photo]), &NoProgress)
+        .await
+        .unwrap();
     assert_eq!((pictures.len(), failed), (1, 1));
     let nobody = ShowRequest {
         head: None,
         ..request(&[Part::Head])
     };
-    let message = show(&snapshot, &nobody, &NoProgress).await.unwrap_err().to_string();
+    let message = show(&snapshot, &nobody, &NoProgress)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("--head"), "{message}");
 }
 
@@ -132,7 +178,9 @@ async fn a_report_is_one_page_that_needs_nothing_else() {
     };
     let file = dir.path().join("report.html");
     std::fs::write(&file, "old").unwrap();
-    let summary = write_report(&snapshot, &request, &file, &NoProgress).await.unwrap();
+    let summary = write_report(&snapshot, &request, &file, &NoProgress)
+        .await
+        .unwrap();
     assert_eq!((summary.images, summary.images_shown), (2, 3));
     let page = std::fs::read_to_string(&file).unwrap();
     assert_eq!(page.len() as u64, summary.bytes);
@@ -142,8 +190,20 @@ async fn a_report_is_one_page_that_needs_nothing_else() {
         assert!(!without.contains(request), "{request}");
     }
     assert_eq!(page.matches("src=\"data:image/jpeg;base64,").count(), 2 * 3);
-    assert!(page.contains("dog &amp; co") && page.contains("&lt;1&gt;.png") && !page.contains("<1>.png"));
-    for part in ["Classes", "Precision and recall", "Calibration", "Confusion", "Best images", "Worst images", "Lineage"] {
+    assert!(
+        page.contains("dog &amp; co")
+            && page.contains("&lt;1&gt;.png")
+            && !page.contains("<1>.png")
+    );
+    for part in [
+        "Classes",
+        "Precision and recall",
+        "Calibration",
+        "Confusion",
+        "Best images",
+        "Worst images",
+        "Lineage",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     // On photo 1 all is right; on photo 2 the dog is missed, and the car's pixels are the car's, whose score is greater.
@@ -159,6 +219,10 @@ async fn a_report_is_one_page_that_needs_nothing_else() {
         },
         images: 1,
     };
-    assert!(write_report(&snapshot, &unknown, &file, &NoProgress).await.is_err());
+    assert!(
+        write_report(&snapshot, &unknown, &file, &NoProgress)
+            .await
+            .is_err()
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), page);
 }

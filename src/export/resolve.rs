@@ -1,0 +1,197 @@
+//! What a request speaks of: whose objects, of which images, in which classes, and how many of each image.
+
+use std::collections::{HashMap, HashSet};
+
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use serde::Deserialize;
+
+use super::images::{ExportImage, find_images};
+use super::object::{Kept, Rows};
+use super::request::{ExportRequest, ImageChoice};
+use super::source::Origin;
+use crate::annotate::{StoredPolicy, find_policy, judged};
+use crate::classes::ClassSet;
+use crate::error::HeadError;
+use crate::eval::{annotated_categories, choose_dataset};
+use crate::head::find_head;
+use crate::names::ContentId;
+use crate::schema::Table;
+use crate::store::Snapshot;
+use crate::store::rows::{HeadRow, decode};
+use crate::{Error, Result};
+
+/// What was found, and the number of objects of each image.
+pub(super) struct Found {
+    pub images: Vec<ExportImage>,
+    pub classes: ClassSet,
+    pub origin: Origin,
+    pub rows: Rows,
+    pub counts: HashMap<ContentId, usize>,
+}
+
+/// Masks that a head keeps.
+pub(super) async fn of_head(
+    snapshot: &Snapshot,
+    request: &ExportRequest,
+    name: &str,
+    policy: Option<&str>,
+) -> Result<Found> {
+    let head = find_head(snapshot, name).await?;
+    let policy = find_policy(snapshot, &head, policy).await?;
+    let own = ClassSet::load(
+        snapshot,
+        &format!("{}@{}", head.class_set, head.class_set_version),
+    )
+    .await?;
+    let classes = match &request.classes {
+        Some(name) => ClassSet::load(snapshot, name).await?,
+        None => own.clone(),
+    };
+    let mut kept = kept_masks(snapshot, &head, &policy).await?;
+    let images = find_images(snapshot, &request.images, |image| {
+        kept.contains_key(&image.image_id)
+    })
+    .await?;
+    let chosen: HashMap<String, Vec<Kept>> = images
+        .iter()
+        .filter_map(|image| Some((image.image_id.to_string(), kept.remove(&image.image_id)?)))
+        .collect();
+    let counts = images.iter().map(|image| {
+        let masks = chosen.get(image.image_id.as_str());
+        (image.image_id.clone(), masks.map_or(0, Vec::len))
+    });
+    let counts = counts.collect();
+    let rows = Rows::Masks {
+        places: class_places(&own, &classes)?,
+        kept: chosen,
+    };
+    let head = Box::new(head);
+    Ok(Found {
+        images,
+        classes,
+        origin: Origin::Head { head, policy },
+        rows,
+        counts,
+    })
+}
+
+/// For each class of a head the class it counts as.
+fn class_places(own: &ClassSet, classes: &ClassSet) -> Result<Vec<Option<usize>>> {
+    let mut places = Vec::with_capacity(own.classes.len());
+    for (class, found) in own.classes.iter().zip(own.places_in(classes)) {
+        if found.len() > 1 {
+            return Err(Error::Head(HeadError::ClassSet {
+                class_set: classes.name.clone(),
+                reason: format!(
+                    "class '{}' of '{}' would be {} classes at once; take a set that is as coarse",
+                    class.name,
+                    own.name,
+                    found.len()
+                ),
+            }));
+        }
+        places.push(found.first().copied());
+    }
+    if places.iter().all(Option::is_none) {
+        return Err(Error::Head(HeadError::ClassSet {
+            class_set: classes.name.clone(),
+            reason: format!("none of its classes holds a label of '{}'", own.name),
+        }));
+    }
+    Ok(places)
+}
+
+/// What a head keeps under a policy, for each image it was asked about.
+async fn kept_masks(
+    snapshot: &Snapshot,
+    head: &HeadRow,
+    policy: &StoredPolicy,
+) -> Result<HashMap<ContentId, Vec<Kept>>> {
+    #[derive(Deserialize)]
+    struct Judged {
+        image_id: ContentId,
+        mask_index: i32,
+        class_index: i32,
+        score: f64,
+        entropy: f32,
+        kept: bool,
+    }
+    let scan = snapshot.scan(Table::Predictions).await?;
+    let scan = scan.project(&[
+        "image_id",
+        "mask_index",
+        "class_index",
+        "score",
+        "entropy",
+        "kept",
+    ])?;
+    let mut rows = scan
+        .filter(judged(&head.head_id, &policy.policy_id))
+        .stream()
+        .await?;
+    let mut found: HashMap<ContentId, Vec<Kept>> = HashMap::new();
+    while let Some(batch) = rows.next().await {
+        for row in decode::<Judged>(Table::Predictions, &batch?)? {
+            let of_image = found.entry(row.image_id).or_default();
+            if row.kept {
+                of_image.push(Kept {
+                    mask_index: row.mask_index,
+                    class_index: row.class_index,
+                    score: row.score,
+                    entropy: row.entropy,
+                });
+            }
+        }
+    }
+    for of_image in found.values_mut() {
+        of_image.sort_by_key(|mask| mask.mask_index);
+    }
+    Ok(found)
+}
+
+/// Objects that a data set annotates.
+pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest) -> Result<Found> {
+    #[derive(Deserialize)]
+    struct Annotated {
+        image_id: ContentId,
+        external_id: Option<i64>,
+    }
+    let annotated = annotated_categories(snapshot).await?;
+    let dataset = choose_dataset(request.images.dataset.as_deref(), &annotated)?;
+    let classes = request.classes.as_deref().unwrap_or(&dataset);
+    let classes = ClassSet::load(snapshot, classes).await?;
+    let scan = snapshot.scan(Table::GroundTruth).await?;
+    let scan = scan.project(&["image_id", "external_id"])?;
+    let of_dataset = col("dataset").eq(lit(dataset.as_str()));
+    let mut rows = scan.filter(of_dataset).stream().await?;
+    let mut ids: HashMap<ContentId, Vec<Option<i64>>> = HashMap::new();
+    while let Some(batch) = rows.next().await {
+        for row in decode::<Annotated>(Table::GroundTruth, &batch?)? {
+            ids.entry(row.image_id).or_default().push(row.external_id);
+        }
+    }
+    // Also those of the data set that show nothing.
+    let choice = ImageChoice {
+        dataset: None,
+        ..request.images.clone()
+    };
+    let images = find_images(snapshot, &choice, |image| {
+        image.dataset == dataset || ids.contains_key(&image.image_id)
+    })
+    .await?;
+    let chosen: HashSet<&ContentId> = images.iter().map(|image| &image.image_id).collect();
+    ids.retain(|image, _| chosen.contains(image));
+    let counts = ids
+        .iter()
+        .map(|(image, ids)| (image.clone(), ids.len()))
+        .collect();
+    let rows = Rows::of_ground_truth(&classes, ids.into_values().flatten(), request.ids);
+    Ok(Found {
+        images,
+        classes,
+        origin: Origin::GroundTruth { dataset },
+        rows,
+        counts,
+    })
+}

@@ -1,0 +1,253 @@
+//! Objects of an export as COCO's JSON, one a line.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::categories::Category;
+use super::coco::{CocoAnnotation, CocoDetection, ExportSummary, Extra};
+use super::file::JsonFile;
+use super::images::ExportImage;
+use super::object::{Object, ObjectKind};
+use super::request::MaskStyle;
+use super::source::Objects;
+use crate::Result;
+use crate::coco::{Counts, Segmentation};
+use crate::geometry::{Rle, Size, polygons_from_rle};
+use crate::progress::Progress;
+
+/// A COCO file that is being written.
+pub(super) struct Writer<'a> {
+    pub out: JsonFile,
+    pub images: &'a [ExportImage],
+    pub categories: &'a [Category],
+    pub style: Option<MaskStyle>,
+    pub extractor_id: String,
+    pub summary: &'a mut ExportSummary,
+}
+
+impl Writer<'_> {
+    /// Writes a data set.
+    pub fn dataset(
+        &mut self,
+        info: &Value,
+        objects: Objects,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut licenses = Licenses::default();
+        let mut images = Vec::with_capacity(self.images.len());
+        for image in self.images {
+            let mut keys = licenses.number(parse_attributes(image.attributes.as_deref())?);
+            keys.insert("id".to_owned(), image.id.into());
+            keys.insert("file_name".to_owned(), image.file_name.clone().into());
+            keys.insert("width".to_owned(), image.width.into());
+            keys.insert("height".to_owned(), image.height.into());
+            images.push(keys);
+        }
+        self.out.text("{\"info\": ")?;
+        self.out.json(info)?;
+        self.out.text(",\n\"licenses\": ")?;
+        self.out.list(licenses.0.values())?;
+        self.out.text(",\n\"images\": ")?;
+        self.out.list(images)?;
+        self.out.text(",\n\"categories\": ")?;
+        self.out.list(self.categories)?;
+        self.out.text(",\n\"annotations\": [")?;
+        progress.start("annotations written", None);
+        let mut next = 1;
+        self.each(objects, progress, |this, object, category_id| {
+            let segmentation = spell(&object, this.style);
+            let (id, iscrowd, extra) = match object.kind {
+                ObjectKind::Predicted(mask) => (
+                    None,
+                    false,
+                    Extra::Predicted {
+                        score: mask.score,
+                        entropy: mask.entropy,
+                        predicted_iou: mask.predicted_iou,
+                        stability_score: mask.stability_score,
+                        mask_index: mask.mask_index,
+                        extractor_id: this.extractor_id.clone(),
+                    },
+                ),
+                ObjectKind::Annotated(it) => {
+                    let attributes = parse_attributes(it.attributes.as_deref())?;
+                    (it.id, it.iscrowd, Extra::Attributes(attributes))
+                }
+            };
+            let annotation = CocoAnnotation {
+                id: id.unwrap_or(next),
+                image_id: this.images.get(object.image).map_or(0, |image| image.id),
+                category_id,
+                segmentation,
+                area: object.area,
+                bbox: object.bbox,
+                iscrowd: u8::from(iscrowd),
+                extra,
+            };
+            next += 1;
+            this.out.json(&annotation)
+        })?;
+        self.out.text("\n]}\n")?;
+        self.out.flush()
+    }
+
+    /// Writes a list of results.
+    pub fn results(&mut self, objects: Objects, progress: &dyn Progress) -> Result<()> {
+        progress.start("detections written", None);
+        self.out.text("[")?;
+        self.each(objects, progress, |this, object, category_id| {
+            let ObjectKind::Predicted(judged) = &object.kind else {
+                return Ok(());
+            };
+            let detection = CocoDetection {
+                image_id: this.images.get(object.image).map_or(0, |image| image.id),
+                category_id,
+                segmentation: spell(&object, this.style),
+                score: judged.score,
+            };
+            this.out.json(&detection)
+        })?;
+        self.out.text("\n]\n")?;
+        self.out.flush()
+    }
+
+    /// Hands over every object that is part of the export with the id of its category, and counts the others.
+    fn each(
+        &mut self,
+        objects: Objects,
+        progress: &dyn Progress,
+        mut write: impl FnMut(&mut Self, Object, i64) -> Result<()>,
+    ) -> Result<()> {
+        objects.each(|object| {
+            if matches!(&object.kind, ObjectKind::Annotated(it) if it.is_void) {
+                self.summary.void_regions += 1;
+                return Ok(());
+            }
+            let Some(category) = object.class.and_then(|class| self.categories.get(class)) else {
+                self.summary.of_other_classes += 1;
+                return Ok(());
+            };
+            let is_empty = object.mask.as_ref().is_some_and(Rle::is_empty);
+            // An annotated object counts in evaluations even if no pixel shows it.
+            if is_empty && matches!(object.kind, ObjectKind::Predicted(_)) {
+                self.summary.without_pixels += 1;
+                return Ok(());
+            }
+            self.out.text(if self.summary.annotations == 0 {
+                "\n"
+            } else {
+                ",\n"
+            })?;
+            self.summary.annotations += 1;
+            progress.advance(1);
+            write(self, object, category.id)
+        })
+    }
+}
+
+/// A mask in COCO's words.
+fn spell(object: &Object, style: Option<MaskStyle>) -> Segmentation {
+    // A box alone: COCO has an empty list of polygons for it.
+    let Some(mask) = &object.mask else {
+        return Segmentation::Polygons(Vec::new());
+    };
+    let as_polygon = match (&object.kind, style) {
+        // A crowd as polygons would be read as one object.
+        (ObjectKind::Annotated(it), _) if it.iscrowd => false,
+        (_, Some(style)) => style == MaskStyle::Polygon,
+        (ObjectKind::Annotated(it), None) => it.spelling == "polygon",
+        (ObjectKind::Predicted(_), None) => false,
+    };
+    // No outline would be no mask.
+    if as_polygon && !mask.is_empty() {
+        return Segmentation::Polygons(
+            polygons_from_rle(mask)
+                .iter()
+                .map(|part| part.to_coco())
+                .collect(),
+        );
+    }
+    let Size { height, width } = mask.size();
+    Segmentation::Rle {
+        size: [height, width],
+        counts: Counts::Compressed(mask.to_counts_string()),
+    }
+}
+
+fn parse_attributes(text: Option<&str>) -> Result<Map<String, Value>> {
+    Ok(text
+        .map(serde_json::from_str)
+        .transpose()?
+        .unwrap_or_default())
+}
+
+/// The licences of images, which the store keeps beside each image, by id.
+#[derive(Default)]
+struct Licenses(BTreeMap<i64, Value>);
+
+impl Licenses {
+    /// Attributes with the licence's id in the place of the licence.
+    fn number(&mut self, mut attributes: Map<String, Value>) -> Map<String, Value> {
+        let Some(Value::Object(license)) = attributes.get("license") else {
+            return attributes;
+        };
+        let own = license.get("id").and_then(Value::as_i64);
+        let whole = Value::Object(license.clone());
+        // Data sets may give one id to different licences.
+        let without_id = |value: &Value| {
+            let mut value = value.clone();
+            value["id"] = Value::Null;
+            value
+        };
+        let same = self
+            .0
+            .iter()
+            .find(|(_, other)| without_id(other) == without_id(&whole));
+        let id = match (same, own) {
+            (Some((id, _)), _) => *id,
+            (None, Some(own)) if !self.0.contains_key(&own) => own,
+            _ => self.0.keys().max().map_or(1, |greatest| greatest + 1),
+        };
+        let stored = self.0.entry(id).or_insert(whole);
+        stored["id"] = id.into();
+        attributes.insert("license".to_owned(), id.into());
+        attributes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn licences_are_listed_once() {
+        let mut licenses = Licenses::default();
+        let image = |license: Value| {
+            let Value::Object(map) = json!({"license": license, "date": "x"}) else {
+                panic!("no object");
+            };
+            map
+        };
+        let by = json!({"id": 4, "name": "BY"});
+        assert_eq!(licenses.number(image(by.clone()))["license"], 4);
+        assert_eq!(licenses.number(image(by))["license"], 4);
+        assert_eq!(
+            licenses.number(image(json!({"id": 4, "name": "SA"})))["license"],
+            5
+        );
+        assert_eq!(
+            licenses.number(image(json!({"id": 7, "name": "SA"})))["license"],
+            5
+        );
+        assert_eq!(
+            licenses.number(image(json!(3)))["license"],
+            3,
+            "an id without its licence"
+        );
+        assert_eq!(licenses.0.len(), 2);
+        assert_eq!(licenses.0[&5], json!({"id": 5, "name": "SA"}));
+    }
+}

@@ -1,0 +1,196 @@
+//! Exports as VOC's label maps and as Parquet.
+
+use std::collections::HashMap;
+
+use grainstore::export::{Photos, export_parquet, export_voc};
+use grainstore::geometry::Rle;
+use grainstore::ingest::{IngestOptions, Source, ingest_voc};
+use grainstore::photo::decode_indexed_png;
+use grainstore::progress::NoProgress;
+use grainstore::sql::{Report, Sql};
+use grainstore::store::rows::{GroundTruthRow, ImageRow, RleRow};
+use serde::Deserialize;
+
+use crate::eval_store::{annotated_store, import, json as fixture};
+use crate::export::{ingest, photos_and_annotations, request, rle_of};
+use crate::support::{new_store, rows};
+
+#[tokio::test]
+async fn label_maps_hold_the_semantic_map() {
+    let (dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let snapshot = store.snapshot().await.unwrap();
+    let voc = dir.path().join("voc");
+    let summary = export_voc(
+        &snapshot,
+        &request(Some("masks")),
+        Photos::Leave,
+        &voc,
+        &NoProgress,
+    )
+    .await
+    .unwrap();
+    assert!(summary.images > 20 && summary.failed == 0, "{summary:?}");
+    let names = std::fs::read_to_string(voc.join("classes.txt")).unwrap();
+    assert_eq!(names, "cat\ndog\ncar\nbus\nboat\nspoon\n");
+
+    // Pixel for pixel what SQL says.
+    #[derive(Deserialize)]
+    struct Region {
+        image_id: String,
+        class_index: i32,
+        rle: RleRow,
+    }
+    let sql = Sql::new(&snapshot).await.unwrap();
+    let parameters = HashMap::from([("head".to_owned(), "masks".to_owned())]);
+    let report = Report::named("eval/predicted_regions").unwrap();
+    let mut regions: HashMap<String, Vec<Region>> = HashMap::new();
+    let mut found = sql.report(&report, &parameters).await.unwrap();
+    while let Some(batch) = found.next().await.unwrap() {
+        let decoded =
+            grainstore::store::rows::decode::<Region>(grainstore::schema::Table::Masks, &batch)
+                .unwrap();
+        for region in decoded {
+            regions
+                .entry(region.image_id.clone())
+                .or_default()
+                .push(region);
+        }
+    }
+    let images: Vec<ImageRow> = rows(&snapshot).await;
+    let mut compared = 0;
+    for image in &images {
+        let stem = image.file_name.trim_end_matches(".jpg");
+        let Ok(bytes) = std::fs::read(voc.join("SegmentationClass").join(format!("{stem}.png")))
+        else {
+            continue;
+        };
+        let map = decode_indexed_png(&bytes).unwrap();
+        let mut expected = vec![0u8; map.indices.len()];
+        for region in regions.remove(image.image_id.as_str()).unwrap_or_default() {
+            let pixels = Rle::try_from(&region.rle).unwrap().to_row_major();
+            for (slot, _) in expected
+                .iter_mut()
+                .zip(pixels)
+                .filter(|(_, pixel)| *pixel == 1)
+            {
+                *slot = u8::try_from(region.class_index + 1).unwrap();
+            }
+        }
+        assert!(map.indices == expected, "{}", image.file_name);
+        let objects =
+            std::fs::read(voc.join("SegmentationObject").join(format!("{stem}.png"))).unwrap();
+        let objects = decode_indexed_png(&objects).unwrap();
+        assert!(
+            objects
+                .indices
+                .iter()
+                .zip(&expected)
+                .all(|(object, class)| (*object == 0) == (*class == 0))
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, summary.images);
+    assert!(regions.is_empty());
+    let message = export_voc(
+        &snapshot,
+        &request(Some("masks")),
+        Photos::Leave,
+        &voc,
+        &NoProgress,
+    )
+    .await;
+    assert!(
+        message
+            .unwrap_err()
+            .to_string()
+            .contains("empty or not there yet")
+    );
+}
+
+#[tokio::test]
+async fn a_voc_directory_can_be_ingested() {
+    let dir = tempfile::tempdir().unwrap();
+    photos_and_annotations(dir.path());
+    let (_first, store) = new_store().await;
+    ingest(&store, dir.path(), &dir.path().join("in.json")).await;
+    let voc = dir.path().join("voc");
+    let snapshot = store.snapshot().await.unwrap();
+    let summary = export_voc(&snapshot, &request(None), Photos::Copy, &voc, &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!(
+        (summary.images, summary.annotations, summary.without_mask),
+        (3, 1, 1)
+    );
+    let (_second, other) = new_store().await;
+    let classes: Vec<String> = std::fs::read_to_string(voc.join("classes.txt"))
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let options = IngestOptions {
+        dataset: "voc".to_owned(),
+        source: Source::Target,
+        split: Some("val".to_owned()),
+        verify_pixels: true,
+        commit_rows: 1000,
+    };
+    let done = ingest_voc(&other, &voc, &classes, &options, &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!((done.images_added, done.failed), (3, 0));
+    let truth: Vec<GroundTruthRow> = rows(&store.snapshot().await.unwrap()).await;
+    let back: Vec<GroundTruthRow> = rows(&other.snapshot().await.unwrap()).await;
+    let dog = |rows: &[GroundTruthRow]| {
+        rows.iter()
+            .find(|row| row.category.as_deref() == Some("dog"))
+            .and_then(|row| row.rle.clone())
+    };
+    assert_eq!(dog(&truth), dog(&back));
+    let void: Vec<_> = back.iter().filter(|row| row.is_ignored).collect();
+    let covered = |row: &GroundTruthRow| Rle::try_from(row.rle.as_ref().unwrap()).unwrap();
+    let crowd = truth.iter().find(|row| row.iscrowd).unwrap();
+    let shown = covered(crowd)
+        .difference(&Rle::try_from(&dog(&truth).unwrap()).unwrap())
+        .unwrap();
+    assert_eq!(
+        (void.len(), covered(void[0])),
+        (1, shown),
+        "a crowd is void where no object is"
+    );
+}
+
+#[tokio::test]
+async fn parquet_has_a_row_an_object() {
+    let (dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let file = dir.path().join("masks.parquet");
+    let snapshot = store.snapshot().await.unwrap();
+    let summary = export_parquet(&snapshot, &request(Some("masks")), &file, &NoProgress)
+        .await
+        .unwrap();
+    let session = datafusion::prelude::SessionContext::new();
+    session
+        .register_parquet("objects", file.to_str().unwrap(), Default::default())
+        .await
+        .unwrap();
+    let query = "SELECT count(*), count(DISTINCT annotation_id), sum(area), max(score), count(rle), count(mask_index)
+                 FROM objects WHERE category_id IN (3, 7, 11, 12, 20, 44) AND bbox_width > 0";
+    let found = session.sql(query).await.unwrap().collect().await.unwrap();
+    let column =
+        |at: usize| arrow::util::display::array_value_to_string(found[0].column(at), 0).unwrap();
+    let count = summary.annotations.to_string();
+    assert_eq!(
+        [column(0), column(1), column(4), column(5)],
+        [(); 4].map(|()| count.clone())
+    );
+    let list = fixture("masks.json");
+    let areas: u64 = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| rle_of(it).area())
+        .sum();
+    assert_eq!(column(2).parse::<f64>().unwrap(), areas as f64);
+}
