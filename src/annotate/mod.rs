@@ -16,5 +16,6 @@ mod sink;
 pub(crate) use images::judged;
 pub use policy::{Candidate, NmsScope, Policy, Verdict};
 pub use run::{
-    AnnotateRequest, AnnotateSummary, StoredPolicy, annotate, find_policy, policies_of, rethreshold,
+    AnnotateRequest, AnnotateSummary, IMPORTED, StoredPolicy, annotate, find_policy, policies_of,
+    rethreshold,
 };

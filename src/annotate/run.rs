@@ -23,6 +23,8 @@ use crate::store::rows::{HeadRow, decode};
 use crate::store::{Snapshot, Store};
 use crate::{Error, Result};
 
+/// `heads.device` of a head whose predictions were imported.
+pub const IMPORTED: &str = "none";
 /// Batches that wait for the worker, and for the writer.
 const AHEAD: usize = 2;
 
@@ -178,6 +180,16 @@ pub async fn find_policy(
     asked: Option<&str>,
 ) -> Result<StoredPolicy> {
     let policies = policies_of(snapshot, &head.head_id).await?;
+    if policies.is_empty() && asked.is_none() && head.device == IMPORTED {
+        // A model that found nothing at all: there is no row to say so.
+        return Ok(StoredPolicy {
+            policy_id: ContentId::of_bytes(head.query.as_bytes()),
+            policy: serde_json::json!({ "imported": head.query }).to_string(),
+            images: 0,
+            masks: 0,
+            kept: 0,
+        });
+    }
     let fits = |it: &StoredPolicy| asked.is_none_or(|id| it.policy_id.as_str().starts_with(id));
     policies.into_iter().find(fits).ok_or_else(|| {
         Error::Eval(EvalError::NoPredictions {

@@ -9,6 +9,7 @@ use datafusion::prelude::{col, lit};
 
 use super::coco_results::{ImportRequest, Placed, Plan, images_done};
 use crate::Result;
+use crate::annotate::IMPORTED;
 use crate::classes::ClassSet;
 use crate::head::{HeadSpec, StoredSpec, TrainOptions};
 use crate::names::ContentId;
@@ -90,7 +91,7 @@ impl Rows {
             images_read: i64::try_from(plan.images.len()).unwrap_or(i64::MAX),
             rows_read: i64::try_from(detections).unwrap_or(i64::MAX),
             seconds: 0.0,
-            device: "none".to_owned(),
+            device: IMPORTED.to_owned(),
             grainstore_version: version,
             created_at: now,
         };

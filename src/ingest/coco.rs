@@ -8,7 +8,7 @@ use futures::stream;
 
 use super::annotation::ground_truth_row;
 use super::options::IngestOptions;
-use super::photo_file::{Root, read_photo};
+use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::classes::{Class, ClassSet, add_class_set};
@@ -243,7 +243,7 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
         ground_truth: None,
     };
     let mut rows = Vec::with_capacity(annotations.len());
-    let mut failures = Vec::new();
+    let mut failures: Vec<FailureRow> = taken_otherwise(&record.image, &info).into_iter().collect();
     let mut shown = BTreeSet::new();
     for (position, found) in annotations.into_iter().enumerate() {
         match read_annotation(context, &record.image, &found, position) {

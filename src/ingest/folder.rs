@@ -10,7 +10,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::labels::LabelFile;
 use super::options::IngestOptions;
-use super::photo_file::{Root, read_photo};
+use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::progress::Progress;
@@ -221,7 +221,8 @@ fn read_file(
         Labels::File(file) => (file.of(&file_name), "csv"),
         Labels::None => (Vec::new(), ""),
     };
-    let (image, _) = read_photo(root, &file_name, options)?;
+    let (image, info) = read_photo(root, &file_name, options)?;
+    let failures = taken_otherwise(&image, &info).into_iter().collect();
     let row = |label| LabelRow {
         image_id: image.image_id.clone(),
         dataset: options.dataset.clone(),
@@ -235,5 +236,5 @@ fn read_file(
         labels,
         ground_truth: None,
     };
-    Ok(Outcome::read(record, Vec::new()))
+    Ok(Outcome::read(record, failures))
 }

@@ -7,7 +7,7 @@ use chrono::Utc;
 use super::options::IngestOptions;
 use crate::names::ContentId;
 use crate::photo::{self, DecodeLimits, PhotoInfo};
-use crate::store::rows::ImageRow;
+use crate::store::rows::{FailureRow, ImageRow};
 use crate::{Error, Result};
 
 /// The directory images are found under, as rows name it.
@@ -112,6 +112,20 @@ pub(super) fn read_photo(
         ingested_at: Utc::now(),
     };
     Ok((row, info))
+}
+
+/// What is taken otherwise than the file has it, as a row of `failures`: whoever annotates should know.
+pub(super) fn taken_otherwise(image: &ImageRow, info: &PhotoInfo) -> Option<FailureRow> {
+    let color = info
+        .color
+        .as_deref()
+        .filter(|color| color.ends_with("16"))?;
+    let reason = format!(
+        "{color}: of each 16-bit sample the high 8 bits are used; if that makes it too dark, convert the file to 8 bits"
+    );
+    let mut row = FailureRow::new("ingest", Some(&image.dataset), &image.file_name, &reason);
+    row.image_id = Some(image.image_id.clone());
+    Some(row)
 }
 
 #[cfg(test)]

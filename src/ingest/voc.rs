@@ -8,7 +8,7 @@ use futures::stream;
 
 use super::annotation::content_id;
 use super::options::IngestOptions;
-use super::photo_file::{Root, read_photo};
+use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
 use super::regions::{Region, plan_regions};
 use super::writer::{IngestSummary, Outcome, Record};
@@ -230,7 +230,8 @@ fn read_item(context: &Context, name: &str) -> Result<Outcome> {
         });
     }
     record.ground_truth = Some(rows);
-    Ok(Outcome::read(record, Vec::new()))
+    let failures = taken_otherwise(&record.image, &info).into_iter().collect();
+    Ok(Outcome::read(record, failures))
 }
 
 fn photo_name(context: &Context, name: &str) -> Result<String> {

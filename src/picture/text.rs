@@ -39,16 +39,14 @@ impl Pen {
 
     /// The text, cut to a width in pixels.
     pub fn fit(&self, text: &str, width: u32) -> String {
-        let mut fitting = text.to_owned();
-        while self.width(&fitting) > width && fitting.pop().is_some() {
-            let kept: String = fitting.trim_end_matches('…').chars().collect();
-            fitting = kept;
-            if self.width(&fitting) + self.width("…") <= width {
-                fitting.push('…');
-                break;
-            }
+        if self.width(text) <= width {
+            return text.to_owned();
         }
-        fitting
+        let cut = |(end, _): (usize, char)| format!("{}…", text.get(..end).unwrap_or_default());
+        let mut shorter = text.char_indices().rev().map(cut);
+        shorter
+            .find(|cut| self.width(cut) <= width)
+            .unwrap_or_default()
     }
 
     /// Writes a line whose top left corner is at x, y; what lies outside the canvas is cut off.

@@ -3,8 +3,6 @@
 //! Ink is black on nothing; the page's style sheet turns black into the text colour of the light or dark page.
 
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::SegmentedCoord;
-use plotters::coord::types::RangedCoordusize;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -27,15 +25,13 @@ const ORANGE_INK: RGBColor = RGBColor(230, 126, 34);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
+/// A line of the training chart: its colour, and its value in each epoch.
+type Line = (RGBColor, fn(&Curve) -> Option<f64>);
+
 /// A class and two figures of it in [0, 1], if they are defined.
 pub(super) struct ClassBars {
     pub class: String,
     pub figures: [Option<f64>; 2],
-}
-
-/// So many places side by side. (plotters counts the last number in.)
-fn segments(count: usize) -> SegmentedCoord<RangedCoordusize> {
-    (0..count.saturating_sub(1)).into_segmented()
 }
 
 fn colored(index: usize) -> RGBColor {
@@ -66,55 +62,64 @@ fn sized(
 /// Horizontal bars: IoU and AP50 of each class, classes from top to bottom.
 pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
     let rows = classes.len().max(1) as u32;
+    let names: Vec<String> = classes.iter().map(|it| shortened(&it.class, 18)).collect();
     svg(rows * BAR * 5 / 2 + 40, |area| {
-        let longest = classes
-            .iter()
-            .map(|it| it.class.chars().count())
-            .max()
-            .unwrap_or(4);
-        let labels = (longest as u32 * 8 + 14).clamp(50, 150);
         let mut chart = ChartBuilder::on(area)
             .margin(6)
             .margin_right(20)
             .x_label_area_size(24)
-            .y_label_area_size(labels)
-            .build_cartesian_2d(0.0..1.0, segments(classes.len()))
+            .y_label_area_size(label_room(&names))
+            .build_cartesian_2d(0.0..1.0, 0.0..f64::from(rows))
             .map_err(|err| err.to_string())?;
         chart
             .configure_mesh()
             .disable_y_mesh()
             .max_light_lines(1)
             .x_labels(6)
-            .y_labels(classes.len())
             .x_label_formatter(&|x| format!("{x:.1}"))
-            .y_label_formatter(&|row| match row {
-                SegmentValue::CenterOf(row) => classes
-                    .len()
-                    .checked_sub(row + 1)
-                    .and_then(|at| classes.get(at))
-                    .map_or(String::new(), |it| shortened(&it.class, 18)),
-                _ => String::new(),
-            })
+            .y_label_formatter(&|_| String::new())
             .label_style(TEXT)
             .draw()
             .map_err(|err| err.to_string())?;
-        for (which, ink) in [BLUE_INK, ORANGE_INK].into_iter().enumerate() {
-            let bars = classes.iter().rev().enumerate().filter_map(|(row, it)| {
-                let value = (*it.figures.get(which)?)?;
-                let corners = [
-                    (0.0, SegmentValue::Exact(row)),
-                    (value, SegmentValue::Exact(row + 1)),
-                ];
-                let mut bar = Rectangle::new(corners, ink.filled());
-                // The first figure above, the second below.
-                let (top, bottom) = if which == 0 { (5, 18) } else { (18, 5) };
-                bar.set_margin(top, bottom, 0, 0);
-                Some(bar)
-            });
-            chart.draw_series(bars).map_err(|err| err.to_string())?;
+        // The first class stands on top: rows are counted from below.
+        let below = |at: usize| f64::from(rows) - 1.0 - at as f64;
+        for (at, class) in classes.iter().enumerate() {
+            // The first figure above, the second below.
+            for (figure, ink, from) in [
+                (class.figures[0], BLUE_INK, 0.5),
+                (class.figures[1], ORANGE_INK, 0.12),
+            ] {
+                let Some(value) = figure else { continue };
+                let (bottom, top) = (below(at) + from, below(at) + from + 0.38);
+                let bar = Rectangle::new([(0.0, bottom), (value, top)], ink.filled());
+                chart.draw_series([bar]).map_err(|err| err.to_string())?;
+            }
+        }
+        for (at, name) in names.iter().enumerate() {
+            left_label(area, chart.backend_coord(&(0.0, below(at) + 0.5)), name)?;
         }
         Ok(())
     })
+}
+
+/// Width of the widest label, about.
+fn label_room(names: &[String]) -> u32 {
+    let longest = names
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(4);
+    (longest as u32 * 8 + 14).clamp(50, 160)
+}
+
+/// A label left of a place on the vertical axis. (plotters has no axis of names that takes any number of them.)
+fn left_label(area: &Area<'_>, (x, y): (i32, i32), name: &str) -> Result<(), String> {
+    let style = TEXT
+        .into_font()
+        .color(&BLACK)
+        .pos(Pos::new(HPos::Right, VPos::Center));
+    let label = Text::new(name.to_owned(), (x - 8, y), style);
+    area.draw(&label).map_err(|err| err.to_string())
 }
 
 /// Precision against recall, a line a class in the class's colour.
@@ -171,83 +176,52 @@ pub(super) fn calibration(bins: &[CalibrationBin]) -> Result<String> {
 /// `cells` are (row, column, share of the row in [0, 1]).
 pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Result<String> {
     const CELL: u32 = 46;
-    let longest = names
-        .iter()
-        .map(|name| name.chars().count())
-        .max()
-        .unwrap_or(4);
-    let labels = (longest as u32 * 8 + 10).clamp(60, 150);
-    let count = names.len();
-    let width = (labels + CELL * count as u32 + 20).max(240);
-    sized(width, 30 * count as u32 + labels + 16, |area| {
+    let names: Vec<String> = names.iter().map(|name| shortened(name, 18)).collect();
+    let (room, count) = (label_room(&names), names.len().max(1));
+    let width = room + CELL * count as u32 + 20;
+    sized(width, 30 * count as u32 + room + 16, |area| {
+        let side = 0.0..count as f64;
         let mut chart = ChartBuilder::on(area)
             .margin(6)
-            .x_label_area_size(labels)
-            .y_label_area_size(labels)
-            .build_cartesian_2d(segments(count), segments(count))
+            .x_label_area_size(room)
+            .y_label_area_size(room)
+            .build_cartesian_2d(side.clone(), side)
             .map_err(|err| err.to_string())?;
-        let name = |at: usize| {
-            names
-                .get(at)
-                .map_or(String::new(), |name| shortened(name, 18))
-        };
         chart
             .configure_mesh()
             .disable_mesh()
-            .x_labels(count)
             .x_label_formatter(&|_| String::new())
-            .y_labels(count)
-            .y_label_formatter(&|place| match place {
-                SegmentValue::CenterOf(row) => {
-                    count.checked_sub(row + 1).map_or(String::new(), name)
-                }
-                _ => String::new(),
-            })
-            .label_style(TEXT)
+            .y_label_formatter(&|_| String::new())
             .draw()
             .map_err(|err| err.to_string())?;
-        // plotters centres the labels of this axis on their ticks, so that long ones would run into the squares.
+        let below = |row: usize| (count - 1).saturating_sub(row) as f64;
+        let centered = TEXT
+            .into_font()
+            .color(&BLACK)
+            .pos(Pos::new(HPos::Center, VPos::Center));
+        for (row, column, share) in cells.iter().filter(|it| it.0 < count && it.1 < count) {
+            let (left, bottom) = (*column as f64, below(*row));
+            let ink = if row == column { BLUE_INK } else { ORANGE_INK };
+            let corners = [(left, bottom), (left + 1.0, bottom + 1.0)];
+            let square = Rectangle::new(corners, ink.mix(share.sqrt()).filled());
+            chart.draw_series([square]).map_err(|err| err.to_string())?;
+            if *share >= 0.005 {
+                let middle = (left + 0.5, bottom + 0.5);
+                let number = Text::new(format!("{:.0}", share * 100.0), middle, centered.clone());
+                chart.draw_series([number]).map_err(|err| err.to_string())?;
+            }
+        }
         let upright = TEXT
             .into_font()
             .transform(FontTransform::Rotate270)
             .color(&BLACK);
         let upright = upright.pos(Pos::new(HPos::Right, VPos::Center));
-        for column in 0..count {
-            let (x, y) =
-                chart.backend_coord(&(SegmentValue::CenterOf(column), SegmentValue::Exact(0)));
-            let label = Text::new(name(column), (x, y + 8), upright.clone());
+        for (at, name) in names.iter().enumerate() {
+            left_label(area, chart.backend_coord(&(0.0, below(at) + 0.5)), name)?;
+            let (x, y) = chart.backend_coord(&(at as f64 + 0.5, 0.0));
+            let label = Text::new(name.clone(), (x, y + 8), upright.clone());
             area.draw(&label).map_err(|err| err.to_string())?;
         }
-        let place = |row: usize, column: usize| {
-            let row = count - 1 - row;
-            [
-                (SegmentValue::Exact(column), SegmentValue::Exact(row)),
-                (
-                    SegmentValue::Exact(column + 1),
-                    SegmentValue::Exact(row + 1),
-                ),
-            ]
-        };
-        let known = cells
-            .iter()
-            .filter(|(row, column, _)| *row < count && *column < count);
-        let squares = known.clone().map(|(row, column, share)| {
-            let ink = if row == column { BLUE_INK } else { ORANGE_INK };
-            Rectangle::new(place(*row, *column), ink.mix(share.sqrt()).filled())
-        });
-        chart.draw_series(squares).map_err(|err| err.to_string())?;
-        let centered = Pos::new(HPos::Center, VPos::Center);
-        let numbers = known
-            .filter(|(.., share)| *share >= 0.005)
-            .map(|(row, column, share)| {
-                let at = (
-                    SegmentValue::CenterOf(*column),
-                    SegmentValue::CenterOf(count - 1 - row),
-                );
-                let font = TEXT.into_font().color(&BLACK).pos(centered);
-                Text::new(format!("{:.0}", share * 100.0), at, font)
-            });
-        chart.draw_series(numbers).map_err(|err| err.to_string())?;
         Ok(())
     })
 }
@@ -255,7 +229,7 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
 /// Loss by epoch: teacher, then student; training, and validation where there was any.
 pub(super) fn losses(curves: &[Curve]) -> Result<String> {
     svg(HEIGHT, |area| {
-        let kinds: [(RGBColor, fn(&Curve) -> Option<f64>); 2] = [
+        let kinds: [Line; 2] = [
             (BLUE_INK, |curve| Some(curve.mil)),
             (ORANGE_INK, |curve| curve.validation_loss),
         ];

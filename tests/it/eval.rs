@@ -177,6 +177,27 @@ async fn an_evaluation_is_kept() {
 }
 
 #[tokio::test]
+async fn a_model_that_found_nothing_is_evaluated_all_the_same() {
+    let (dir, store) = annotated_store().await;
+    let file = dir.path().join("nothing.json");
+    std::fs::write(&file, "[]").unwrap();
+    let request = ImportRequest {
+        file,
+        head: "nothing".to_owned(),
+        dataset: "shapes".to_owned(),
+        classes: None,
+    };
+    import_coco_results(&store, &request, &NoProgress)
+        .await
+        .unwrap();
+    let found = eval(&store, head("nothing")).await.unwrap();
+    for metric in ["ap", "ar_100", "miou_classes"] {
+        assert_eq!(figure(&found, None, metric), Some(0.0), "{metric}");
+    }
+    assert_eq!(found.images, found.images_without_predictions);
+}
+
+#[tokio::test]
 async fn importing_again_adds_nothing() {
     let (dir, store) = annotated_store().await;
     let first = import(&store, "masks").await;

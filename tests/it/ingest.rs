@@ -189,6 +189,26 @@ async fn bad_files_are_recorded_once_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
+async fn samples_of_16_bits_are_taken_and_told() {
+    let (dir, store) = new_store().await;
+    let photos = dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    let deep = image::ImageBuffer::from_pixel(4, 3, Rgb([300u16, 60_000, 7]));
+    deep.save(photos.join("deep.png")).unwrap();
+    write_photo(&photos.join("plain.png"), 1, (4, 3));
+    let summary = ingest_images(&store, &photos, LabelSource::Unlabelled).await;
+    assert_eq!((summary.images_added, summary.failed), (2, 1));
+    let found = failures(&store).await;
+    assert_eq!(found[0].0, "deep.png");
+    assert!(
+        found[0]
+            .1
+            .starts_with("rgb16: of each 16-bit sample the high 8 bits"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
 async fn damage_inside_pixel_data_is_found_when_asked_for() {
     let (dir, store) = new_store().await;
     let photos = dir.path().join("photos");
