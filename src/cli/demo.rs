@@ -37,9 +37,9 @@ pub struct Args {
     /// Photos to test on.
     #[arg(long, default_value_t = DataSetSize::default().test, value_name = "N")]
     test_images: usize,
-    /// Epochs of each training [default: what 'train' takes].
-    #[arg(long, value_name = "N")]
-    epochs: Option<u32>,
+    /// Epochs of each training.
+    #[arg(long, default_value_t = 40, value_name = "N")]
+    epochs: u32,
     /// Make the photos, and stop.
     #[arg(long)]
     only_scenes: bool,
@@ -104,82 +104,56 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     };
     let path = |name: &str| file(name).display().to_string();
 
+    let test = ("--where", "split = 'test'");
+    let from = "--source synthetic --split train --dataset scenes";
     demo.step(
         "ingesting",
-        &[
-            "ingest",
-            "images",
-            &path("scenes/train"),
-            "--source",
-            "synthetic",
-            "--split",
-            "train",
-            "--dataset",
-            "scenes",
-        ],
+        "ingest",
+        &[("images", &path("scenes/train"))],
+        from,
     )?;
+    let coco = [
+        ("--annotations", &*path("scenes/test.json")),
+        ("--images", &path("scenes/test")),
+    ];
     demo.step(
         "ingesting",
-        &[
-            "ingest",
-            "coco",
-            "--annotations",
-            &path("scenes/test.json"),
-            "--images",
-            &path("scenes/test"),
-            "--split",
-            "test",
-            "--dataset",
-            "scenes",
-        ],
+        "ingest coco",
+        &coco,
+        "--split test --dataset scenes",
     )?;
+    let checkpoint = [("--checkpoint", &*path("sam_demo.safetensors"))];
     demo.step(
         "extracting (SAM, once)",
-        &["extract", "--checkpoint", &path("sam_demo.safetensors")],
+        "extract",
+        &checkpoint,
+        "--points-per-side 8",
+    )?;
+    let epochs = format!("--epochs {}", args.epochs);
+    let groups = [("--file", &*path("groups.toml"))];
+    demo.step(
+        "training 'fine'",
+        "classes add kinds --from labels",
+        &[],
+        "--dataset scenes",
     )?;
     demo.step(
         "training 'fine'",
-        &[
-            "classes",
-            "add",
-            "kinds",
-            "--from",
-            "labels",
-            "--dataset",
-            "scenes",
-        ],
+        "train --name fine --classes kinds",
+        &[],
+        &epochs,
     )?;
+    demo.step("training 'coarse'", "classes add groups", &groups, "")?;
     demo.step(
         "training 'coarse'",
-        &["classes", "add", "groups", "--file", &path("groups.toml")],
+        "train --name coarse --classes groups",
+        &[],
+        &epochs,
     )?;
-    let epochs = args.epochs.map(|epochs| epochs.to_string());
-    for (name, head, classes) in [
-        ("training 'fine'", "fine", "kinds"),
-        ("training 'coarse'", "coarse", "groups"),
-    ] {
-        let mut train = vec!["train", "--name", head, "--classes", classes];
-        if let Some(epochs) = &epochs {
-            train.extend(["--epochs", epochs]);
-        }
-        demo.step(name, &train)?;
-    }
     let mut heads = Vec::new();
     for (head, classes) in [("fine", 6), ("coarse", 3)] {
-        demo.step(
-            "annotating",
-            &[
-                "annotate",
-                "--head",
-                head,
-                "--where",
-                "split = 'test'",
-                "--score-threshold",
-                "0.8",
-                "--min-predicted-iou",
-                "0.75",
-            ],
-        )?;
+        let which = [("--head", head), test];
+        demo.step("annotating", "annotate", &which, "--min-predicted-iou 0.75")?;
         let figures = demo.evaluate(head)?;
         heads.push(HeadFigures {
             head,
@@ -189,49 +163,18 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
         });
     }
     for (head, file) in [("fine", "fine.json"), ("coarse", "coarse.json")] {
-        demo.step(
-            "exporting",
-            &[
-                "export",
-                "coco",
-                "--head",
-                head,
-                "--supercategories",
-                "groups",
-                "-o",
-                &path(file),
-            ],
-        )?;
+        let to = [
+            ("--head", head),
+            ("--supercategories", "groups"),
+            ("-o", &path(file)),
+        ];
+        demo.step("exporting", "export coco", &to, "")?;
     }
-    demo.step(
-        "drawing",
-        &[
-            "show",
-            "--where",
-            "split = 'test'",
-            "--head",
-            "fine",
-            "--limit",
-            "12",
-            "--side",
-            "240",
-            "-o",
-            &path("overlays.png"),
-        ],
-    )?;
+    let sheet = [test, ("--head", "fine"), ("-o", &path("overlays.png"))];
+    demo.step("drawing", "show", &sheet, "--limit 12 --side 240")?;
     for (head, file) in [("fine", "fine.html"), ("coarse", "coarse.html")] {
-        demo.step(
-            "drawing",
-            &[
-                "report",
-                "--head",
-                head,
-                "--split",
-                "test",
-                "-o",
-                &path(file),
-            ],
-        )?;
+        let to = [("--head", head), ("-o", &path(file))];
+        demo.step("drawing", "report", &to, "--split test")?;
     }
     let summary = Summary {
         steps: demo.steps,
@@ -255,14 +198,26 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    /// Runs a command of this program; its results go where the demo's go.
-    fn step(&mut self, name: &'static str, args: &[&str]) -> anyhow::Result<()> {
+    /// Runs a command of this program, `words`, `options` and `more` words in turn; its results go where the demo's go.
+    fn step(
+        &mut self,
+        name: &'static str,
+        words: &str,
+        options: &[(&str, &str)],
+        more: &str,
+    ) -> anyhow::Result<()> {
         let out = match self.global.json {
             // stdout is for the summary.
             true => Stdio::from(io::stderr()),
             false => Stdio::inherit(),
         };
-        self.timed(name, args, |command| Ok(command.stdout(out).status()?))?;
+        let options = options.iter().flat_map(|(option, value)| [*option, *value]);
+        let args: Vec<&str> = words
+            .split(' ')
+            .chain(options)
+            .chain(more.split_whitespace())
+            .collect();
+        self.timed(name, &args, |command| Ok(command.stdout(out).status()?))?;
         Ok(())
     }
 

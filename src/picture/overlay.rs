@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use super::color::{mix, text_on};
 use super::text::Pen;
 use crate::Result;
-use crate::geometry::{Rle, Size};
+use crate::geometry::Rle;
 
 /// How much of its colour a mask gives the pixels under it.
 const TINT: f32 = 0.45;
@@ -67,33 +67,33 @@ pub fn draw(canvas: &mut RgbImage, layers: &[Layer]) -> Result<()> {
 
 /// A mask at the size of a canvas.
 struct Shown {
-    pixels: Vec<u8>,
-    size: Size,
-    width: u32,
-    height: u32,
+    /// Row-major.
+    pixels: Vec<bool>,
+    width: usize,
+    height: usize,
 }
 
 impl Shown {
     fn of(mask: &Rle, canvas: &RgbImage) -> Self {
-        let (width, height) = canvas.dimensions();
+        let bitmap = mask.to_row_major();
+        let size = mask.size();
+        let columns = nearest(canvas.width(), size.width);
+        let mut pixels = Vec::with_capacity(columns.len() * canvas.height() as usize);
+        for row in nearest(canvas.height(), size.height) {
+            let start = row * size.width as usize;
+            let row = bitmap.get(start..).unwrap_or_default();
+            pixels.extend(columns.iter().map(|column| row.get(*column) == Some(&1)));
+        }
         Self {
-            pixels: mask.to_row_major(),
-            size: mask.size(),
-            width,
-            height,
+            pixels,
+            width: canvas.width() as usize,
+            height: canvas.height() as usize,
         }
     }
 
     fn at(&self, x: u32, y: u32) -> bool {
-        // The pixel of the photo under the middle of this one.
-        let place = |at: u32, from: u32, to: u32| {
-            (u64::from(2 * at + 1) * u64::from(to) / u64::from(2 * from.max(1)))
-                .min(u64::from(to.max(1) - 1))
-        };
-        let x = place(x, self.width, self.size.width);
-        let y = place(y, self.height, self.size.height);
-        let at = y * u64::from(self.size.width) + x;
-        usize::try_from(at).ok().and_then(|at| self.pixels.get(at)) == Some(&1)
+        let at = y as usize * self.width + x as usize;
+        self.pixels.get(at).copied().unwrap_or(false)
     }
 
     /// Whether a neighbour at most two pixels on is not of the mask.
@@ -101,7 +101,9 @@ impl Shown {
         let outside = |dx: i64, dy: i64| {
             let (x, y) = (i64::from(x) + dx, i64::from(y) + dy);
             match (u32::try_from(x), u32::try_from(y)) {
-                (Ok(x), Ok(y)) if x < self.width && y < self.height => !self.at(x, y),
+                (Ok(x), Ok(y)) if (x as usize) < self.width && (y as usize) < self.height => {
+                    !self.at(x, y)
+                }
                 _ => false, // the photo's edge is no outline
             }
         };
@@ -109,6 +111,13 @@ impl Shown {
             .into_iter()
             .any(|(dx, dy)| outside(dx, dy))
     }
+}
+
+/// For each pixel along a side of a canvas the pixel of the photo under its middle.
+fn nearest(canvas: u32, photo: u32) -> Vec<usize> {
+    let (canvas, photo) = (u64::from(canvas.max(1)), u64::from(photo.max(1)));
+    let under = |at: u64| ((2 * at + 1) * photo / (2 * canvas)).min(photo - 1) as usize;
+    (0..canvas).map(under).collect()
 }
 
 /// A rectangle for a label.
@@ -177,6 +186,7 @@ impl Spot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Size;
 
     const SIZE: Size = Size {
         height: 20,
