@@ -95,7 +95,8 @@ fn the_demo_goes_the_whole_way_and_so_do_the_examples() {
     for name in ["fine.html", "fine.json", "overlays.png"] {
         std::fs::remove_file(place.join(name)).unwrap();
     }
-    example("3_extract.sh", &place, &[]);
+    // As the demo extracted: other options would be another extractor.
+    example("3_extract.sh", &place, &["--points-per-side", "8"]);
     assert!(example("4_train.sh", &place, &["--epochs", "1"]).contains("coarse"));
     example("5_annotate.sh", &place, &[]);
     assert!(example("6_sql.sh", &place, &[]).starts_with("class,kept,pixels,score\n"));
