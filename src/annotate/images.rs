@@ -12,7 +12,7 @@ use crate::names::ContentId;
 use crate::schema::Table;
 use crate::sql::Sql;
 use crate::store::rows::{HeadRow, decode};
-use crate::store::{Scan, Snapshot};
+use crate::store::{Scan, Snapshot, is_of_images};
 
 #[derive(Deserialize)]
 struct OfImage {
@@ -105,13 +105,8 @@ impl PendingImages {
 
     /// What says of a row that it is of one of the images; none if every row is.
     pub fn filter(&self) -> Option<Expr> {
-        self.partial.then(|| is_of(self.masks.keys()))
+        self.partial.then(|| is_of_images(self.masks.keys()))
     }
-}
-
-fn is_of<'a>(images: impl Iterator<Item = &'a ContentId>) -> Expr {
-    let images = images.map(|image| lit(image.as_str())).collect();
-    col("image_id").in_list(images, false)
 }
 
 /// Rows of `predictions` of a head under a policy.
@@ -132,7 +127,7 @@ pub(super) async fn images_annotated(
         if images.is_empty() {
             return Ok(HashSet::new());
         }
-        wanted = wanted.and(is_of(images.iter()));
+        wanted = wanted.and(is_of_images(images));
     }
     let scan = snapshot.scan(Table::Predictions).await?.filter(wanted);
     let mut rows = scan.project(&["image_id"])?.stream().await?;

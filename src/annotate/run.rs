@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use arrow::array::RecordBatch;
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -20,7 +19,7 @@ use crate::progress::Progress;
 use crate::schema::Table;
 use crate::sql::{Report, Sql};
 use crate::store::rows::{HeadRow, decode};
-use crate::store::{Snapshot, Store};
+use crate::store::{Snapshot, Store, send_batches};
 use crate::{Error, Result};
 
 /// `heads.device` of a head whose predictions were imported.
@@ -290,7 +289,7 @@ impl Run<'_> {
             let masks = scan.project(annotator.columns())?.filter(wanted);
             let (to_worker, batches) = mpsc::channel(AHEAD);
             let (results, mut from_worker) = mpsc::channel(AHEAD);
-            let reading = tokio::spawn(read(masks.stream().await?, to_worker));
+            let reading = tokio::spawn(send_batches(masks.stream().await?, to_worker));
             let worker = tokio::task::spawn_blocking(move || work(annotator, batches, &results));
             while let Some(images) = from_worker.recv().await {
                 progress.advance(images.len() as u64);
@@ -306,18 +305,6 @@ impl Run<'_> {
         let summary = sink.finish().await?;
         progress.finish();
         Ok(summary)
-    }
-}
-
-async fn read(
-    mut masks: BoxStream<'static, Result<RecordBatch>>,
-    to_worker: mpsc::Sender<Result<RecordBatch>>,
-) {
-    while let Some(batch) = masks.next().await {
-        let failed = batch.is_err();
-        if to_worker.send(batch).await.is_err() || failed {
-            return; // the run has ended
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use grainstore::eval::{EvalRequest, Evaluation, Figure, evaluate, store_evaluation};
 use grainstore::store::Store;
 
+use super::judged::Judged;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -21,27 +22,11 @@ Examples:
   grainstore eval --head fine --slice \"CASE WHEN width * height > 250000 THEN 'large' ELSE 'small' END\"
   grainstore query eval/confusion --param head=fine --param dataset=scenes --format table")]
 pub struct Args {
-    /// Name of the head, or its id.
-    #[arg(long, value_name = "HEAD")]
-    head: String,
+    #[command(flatten)]
+    judged: Judged,
     /// What to hold its predictions against.
     #[arg(long, value_enum, default_value = "ground-truth", value_name = "WHAT")]
     against: Against,
-    /// Data set whose annotations count; needed where several have any.
-    #[arg(long, value_name = "NAME")]
-    dataset: Option<String>,
-    /// Images of this split only.
-    #[arg(long, value_name = "NAME")]
-    split: Option<String>,
-    /// Which images: SQL over the columns of 'images'.
-    #[arg(long = "where", value_name = "SQL")]
-    condition: Option<String>,
-    /// Judge in the classes of this set, over the same labels but as coarse or coarser.
-    #[arg(long, value_name = "NAME")]
-    classes: Option<String>,
-    /// First digits of the id of the annotation policy [default: the one annotated with last].
-    #[arg(long, value_name = "ID")]
-    policy: Option<String>,
     /// Figures for each value of an SQL expression over the columns of 'images'.
     #[arg(long, value_name = "SQL")]
     slice: Option<String>,
@@ -61,13 +46,8 @@ enum Against {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let Against::GroundTruth = args.against;
     let request = EvalRequest {
-        head: args.head,
-        dataset: args.dataset,
-        split: args.split,
-        classes: args.classes,
-        policy: args.policy,
-        condition: args.condition,
         slice: args.slice,
+        ..args.judged.request()
     };
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;

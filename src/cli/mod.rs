@@ -16,6 +16,7 @@ mod heads;
 mod import;
 mod ingest;
 mod init;
+mod judged;
 mod output;
 mod progress;
 mod query;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use grainstore::eval::EvalRequest;
 use grainstore::report::{ReportRequest, write_report};
 use grainstore::store::Store;
 
+use super::judged::Judged;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -18,24 +18,8 @@ Examples:
   grainstore report --head fine -o fine.html
   grainstore report --head fine --classes groups --split test -o groups.html")]
 pub struct Args {
-    /// Name of the head, or its id.
-    #[arg(long, value_name = "HEAD")]
-    head: String,
-    /// Data set whose annotations it is held against; needed where several have any.
-    #[arg(long, value_name = "NAME")]
-    dataset: Option<String>,
-    /// Images of this split only.
-    #[arg(long, value_name = "NAME")]
-    split: Option<String>,
-    /// Which images: SQL over the columns of 'images'.
-    #[arg(long = "where", value_name = "SQL")]
-    condition: Option<String>,
-    /// Judge in the classes of this set, over the same labels but as coarse or coarser.
-    #[arg(long, value_name = "NAME")]
-    classes: Option<String>,
-    /// First digits of the id of the annotation policy [default: the one annotated with last].
-    #[arg(long, value_name = "ID")]
-    policy: Option<String>,
+    #[command(flatten)]
+    judged: Judged,
     /// Images under each heading: best, worst, least sure.
     #[arg(long, default_value_t = 6, value_name = "N")]
     images: usize,
@@ -50,15 +34,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let request = ReportRequest {
-        evaluation: EvalRequest {
-            head: args.head,
-            dataset: args.dataset,
-            split: args.split,
-            classes: args.classes,
-            policy: args.policy,
-            condition: args.condition,
-            slice: None,
-        },
+        evaluation: args.judged.request(),
         images: args.images,
     };
     let progress = progress(global);

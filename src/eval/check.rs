@@ -71,7 +71,7 @@ pub(super) async fn judged_classes(
     request: &EvalRequest,
     categories: &BTreeSet<String>,
 ) -> Result<ClassSet> {
-    let own = format!("{}@{}", head.class_set, head.class_set_version);
+    let own = head.class_set_at_version();
     let own = ClassSet::load(snapshot, &own).await?;
     let judged = match &request.classes {
         None => own.clone(),

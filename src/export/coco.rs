@@ -59,6 +59,20 @@ pub struct ExportSummary {
     pub failed: u64,
 }
 
+impl ExportSummary {
+    /// What is known before anything is written.
+    pub(super) fn of(source: &Source, file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            images_root: source.images.root.clone(),
+            images: source.images.images.len() as u64,
+            new_image_ids: source.images.new_ids,
+            categories: source.categories.len() as u64,
+            ..Self::default()
+        }
+    }
+}
+
 /// One of `annotations`, as it is written and read back.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CocoAnnotation {
@@ -129,14 +143,7 @@ pub async fn export_coco(
     };
     let header = header(&source);
     let (images, categories) = (source.images.clone(), source.categories.clone());
-    let mut summary = ExportSummary {
-        file: file.to_owned(),
-        images_root: images.root.clone(),
-        images: images.images.len() as u64,
-        new_image_ids: images.new_ids,
-        categories: categories.len() as u64,
-        ..ExportSummary::default()
-    };
+    let mut summary = ExportSummary::of(&source, file);
     let new = Unfinished::new(file)?;
     let work = move |objects: Objects, progress: &dyn Progress| {
         let mut writer = Writer {

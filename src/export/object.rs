@@ -32,6 +32,13 @@ pub struct Object {
     pub kind: ObjectKind,
 }
 
+impl Object {
+    /// Whether it is a region that an annotator left out of account: no object.
+    pub fn is_void(&self) -> bool {
+        matches!(&self.kind, ObjectKind::Annotated(it) if it.is_void)
+    }
+}
+
 /// Where an object comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ObjectKind {

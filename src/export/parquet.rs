@@ -64,14 +64,7 @@ pub async fn export_parquet(
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
     let source = Source::open(snapshot, request).await?;
-    let mut summary = ExportSummary {
-        file: file.to_owned(),
-        images_root: source.images.root.clone(),
-        images: source.images.images.len() as u64,
-        new_image_ids: source.images.new_ids,
-        categories: source.categories.len() as u64,
-        ..ExportSummary::default()
-    };
+    let mut summary = ExportSummary::of(&source, file);
     let (images, categories) = (source.images.images.clone(), source.categories.clone());
     let extractor_id = match &source.origin {
         Origin::Head { head, .. } => Some(head.extractor_id.to_string()),
@@ -141,7 +134,7 @@ fn row(
     summary: &mut ExportSummary,
 ) -> Option<ObjectRow> {
     let image = images.get(object.image)?;
-    let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.is_void);
+    let is_void = object.is_void();
     let category = object
         .class
         .and_then(|class| categories.get(class))

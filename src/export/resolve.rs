@@ -39,11 +39,7 @@ pub(super) async fn of_head(
 ) -> Result<Found> {
     let head = find_head(snapshot, name).await?;
     let policy = find_policy(snapshot, &head, policy).await?;
-    let own = ClassSet::load(
-        snapshot,
-        &format!("{}@{}", head.class_set, head.class_set_version),
-    )
-    .await?;
+    let own = ClassSet::load(snapshot, &head.class_set_at_version()).await?;
     let classes = match &request.classes {
         Some(name) => ClassSet::load(snapshot, name).await?,
         None => own.clone(),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
-use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::categories::{Category, plan_categories};
@@ -19,7 +18,7 @@ use crate::classes::ClassSet;
 use crate::progress::{Progress, ProgressSender, progress_channel};
 use crate::schema::Table;
 use crate::store::rows::HeadRow;
-use crate::store::{Scan, Snapshot};
+use crate::store::{Scan, Snapshot, is_of_images, send_batches};
 use crate::{Error, Result};
 
 /// Batches that wait for the worker.
@@ -115,15 +114,8 @@ impl Source {
     ) -> Result<T> {
         let (to_worker, batches) = mpsc::channel(AHEAD);
         let (sender, events) = progress_channel();
-        let mut rows = self.scan().await?.stream().await?;
-        let reading = tokio::spawn(async move {
-            while let Some(batch) = rows.next().await {
-                let failed = batch.is_err();
-                if to_worker.send(batch).await.is_err() || failed {
-                    return; // the worker has ended
-                }
-            }
-        });
+        let rows = self.scan().await?.stream().await?;
+        let reading = tokio::spawn(send_batches(rows, to_worker));
         let objects = Objects {
             batches,
             decoder: self.decoder.clone(),
@@ -142,14 +134,9 @@ impl Source {
     }
 
     async fn scan(&self) -> Result<Scan> {
-        let images = (self.images.images.len() <= LOOK_UP).then(|| {
-            let ids = self
-                .images
-                .images
-                .iter()
-                .map(|image| lit(image.image_id.as_str()));
-            col("image_id").in_list(ids.collect(), false)
-        });
+        let images = &self.images.images;
+        let images = (images.len() <= LOOK_UP)
+            .then(|| is_of_images(images.iter().map(|image| &image.image_id)));
         let (table, wanted) = match &self.origin {
             Origin::Head { head, .. } => (
                 Table::Masks,

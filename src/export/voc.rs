@@ -22,6 +22,7 @@ use super::images::ExportImage;
 use super::object::{Object, ObjectKind};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
+use crate::extract::read_ingested;
 use crate::geometry::{Rle, Size, paint};
 use crate::photo::{self, DecodeLimits, voc_colormap};
 use crate::progress::Progress;
@@ -68,10 +69,9 @@ pub async fn export_voc(
     let new = Unfinished::new(directory)?;
     new.create_directory()?;
     let mut summary = ExportSummary {
-        file: directory.to_owned(),
-        images_root: source.images.root.clone(),
-        categories: source.categories.len() as u64,
-        ..ExportSummary::default()
+        images: 0, // counted as they are written
+        new_image_ids: 0,
+        ..ExportSummary::of(&source, directory)
     };
     let images = source.images.images.clone();
     let classes: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
@@ -296,8 +296,8 @@ impl Directories {
 
 /// The photo as an upright JPEG file: its own bytes if it is one.
 fn jpeg(image: &ExportImage) -> Result<Vec<u8>> {
-    let path = image.path();
-    let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+    // Masks are those of the photo that was ingested.
+    let bytes = read_ingested(&image.path(), &image.image_id)?;
     if image.format == "jpeg" && image.orientation == 1 {
         return Ok(bytes);
     }

@@ -120,7 +120,7 @@ impl Writer<'_> {
         mut write: impl FnMut(&mut Self, Object, i64) -> Result<()>,
     ) -> Result<()> {
         objects.each(|object| {
-            if matches!(&object.kind, ObjectKind::Annotated(it) if it.is_void) {
+            if object.is_void() {
                 self.summary.void_regions += 1;
                 return Ok(());
             }

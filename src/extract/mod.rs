@@ -23,4 +23,4 @@ pub use grid::{Crop, CropLayout, crops, point_grid, points_in_crop, points_per_s
 pub use identity::extractor_row;
 pub use options::{MaskOptions, MaskOutput};
 pub use pending::{ImageSelection, PendingImage, Shard, pending_images};
-pub use run::{DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, extract};
+pub use run::{DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, extract, read_ingested};

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use crate::names::ContentId;
 use crate::schema::Table;
 use crate::sql::Sql;
-use crate::store::Snapshot;
 use crate::store::rows;
+use crate::store::{Snapshot, is_of_images};
 use crate::{Error, Result};
 
 /// Which images to extract.
@@ -123,11 +123,7 @@ pub(super) async fn images_done(
     }
     let mut wanted = col("extractor_id").eq(lit(extractor_id.as_str()));
     if let Some(images) = among {
-        let images = images
-            .into_iter()
-            .map(|image| lit(image.as_str()))
-            .collect();
-        wanted = wanted.and(col("image_id").in_list(images, false));
+        wanted = wanted.and(is_of_images(images));
     }
     let mut stream = scan.filter(wanted).stream().await?;
     let mut done = HashSet::new();

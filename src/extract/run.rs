@@ -155,15 +155,24 @@ async fn read_ahead(pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
 
 fn read_photo(image: &PendingImage) -> Result<RgbImage> {
     let path = Path::new(&image.root).join(&image.file_name);
-    let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
-    if ContentId::of_bytes(&bytes) != image.image_id {
+    let bytes = read_ingested(&path, &image.image_id)?;
+    decode(&bytes, &DecodeLimits::default())
+}
+
+/// The bytes of an image's file, which have to be those that were ingested.
+///
+/// # Errors
+/// [`Error::File`]; [`Error::Content`] if the file is another one by now.
+pub fn read_ingested(path: &Path, image_id: &ContentId) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    if ContentId::of_bytes(&bytes) != *image_id {
         return Err(Error::Content {
-            path,
+            path: path.to_owned(),
             place: String::new(),
             reason: "the file is not the one that was ingested; ingest it again".to_owned(),
         });
     }
-    decode(&bytes, &DecodeLimits::default())
+    Ok(bytes)
 }
 
 /// Runs the model on every photo. A photo that cannot be used goes on as an error of its own; an error

@@ -3,10 +3,12 @@
 use image::Rgb;
 use plotters::style::{Palette, Palette99};
 
+use crate::scenes::color_from_hsv;
+
 /// Of the palette, without its gray and black.
 const NAMED: usize = 19;
 /// Degrees between one hue and the next: the golden angle, so that near numbers have far hues.
-const GOLDEN_ANGLE: f32 = 137.508;
+const GOLDEN_ANGLE: f64 = 137.508;
 
 /// What is of no class that is told.
 pub const OTHER: Rgb<u8> = Rgb([150, 150, 150]);
@@ -18,7 +20,7 @@ pub fn class_color(index: usize) -> Rgb<u8> {
         .and_then(|colors| colors.get(index))
     {
         Some((red, green, blue)) => Rgb([*red, *green, *blue]),
-        None => hue_color(index as f32 * GOLDEN_ANGLE, 0.65, 0.95),
+        None => hue_color(index as f64 * GOLDEN_ANGLE, 0.65, 0.95),
     }
 }
 
@@ -27,7 +29,7 @@ pub fn any_color(n: usize) -> Rgb<u8> {
     // Three values and two saturations, so that like hues differ as well.
     let value = [1.0, 0.8, 0.9].get(n % 3).copied().unwrap_or(1.0);
     hue_color(
-        n as f32 * GOLDEN_ANGLE,
+        n as f64 * GOLDEN_ANGLE,
         if n.is_multiple_of(2) { 0.9 } else { 0.6 },
         value,
     )
@@ -52,13 +54,8 @@ pub fn mix(below: Rgb<u8>, above: Rgb<u8>, share: f32) -> Rgb<u8> {
     mixed
 }
 
-fn hue_color(hue: f32, saturation: f32, value: f32) -> Rgb<u8> {
-    // Smith, "Color Gamut Transform Pairs", 1978.
-    Rgb([5.0, 3.0, 1.0].map(|n: f32| {
-        let k = (n + hue / 60.0) % 6.0;
-        let level = value - value * saturation * k.min(4.0 - k).clamp(0.0, 1.0);
-        (level * 255.0) as u8
-    }))
+fn hue_color(hue: f64, saturation: f64, value: f64) -> Rgb<u8> {
+    Rgb(color_from_hsv(hue, saturation, value).map(|level| level as u8))
 }
 
 #[cfg(test)]

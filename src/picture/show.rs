@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
-use image::{Rgb, RgbImage};
+use image::Rgb;
 use rayon::prelude::*;
 use serde::Deserialize;
 
@@ -15,14 +15,15 @@ use crate::export::{
     Annotations, ExportImage, ExportRequest, Ids, ImageChoice, Object, ObjectKind, Source,
     find_images,
 };
+use crate::extract::read_ingested;
 use crate::geometry::Rle;
 use crate::head::{find_extractor, find_head};
 use crate::names::ContentId;
 use crate::photo::{self, DecodeLimits};
 use crate::progress::{NoProgress, Progress};
 use crate::schema::Table;
-use crate::store::Snapshot;
-use crate::store::rows::{RleRow, decode};
+use crate::store::rows::{HeadRow, RleRow, decode};
+use crate::store::{Snapshot, is_of_images};
 use crate::{Error, Result};
 
 /// Which pictures of which images.
@@ -167,9 +168,7 @@ async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]
         && let Some(dataset) = annotating(snapshot, &ids, request.dataset.as_deref()).await?
     {
         // In the head's classes, so that both have the same colours.
-        let of_head = head
-            .as_ref()
-            .map(|head| format!("{}@{}", head.class_set, head.class_set_version));
+        let of_head = head.as_ref().map(HeadRow::class_set_at_version);
         of.annotations = Annotations::GroundTruth;
         of.images.dataset = Some(dataset);
         of.classes = request.classes.clone().or(of_head);
@@ -205,7 +204,7 @@ async fn annotating(
         .scan(Table::GroundTruth)
         .await?
         .project(&["dataset"])?;
-    let mut rows = scan.filter(is_one_of(ids)).stream().await?;
+    let mut rows = scan.filter(is_of_images(ids)).stream().await?;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<Annotated>(Table::GroundTruth, &batch?)? {
@@ -261,7 +260,7 @@ async fn masks_of(
     }
     let wanted = col("extractor_id")
         .eq(lit(extractor.as_str()))
-        .and(is_one_of(ids));
+        .and(is_of_images(ids));
     let scan = snapshot
         .scan(Table::Masks)
         .await?
@@ -279,12 +278,9 @@ async fn masks_of(
     Ok(found)
 }
 
-fn is_one_of(ids: &[ContentId]) -> datafusion::logical_expr::Expr {
-    col("image_id").in_list(ids.iter().map(|id| lit(id.as_str())).collect(), false)
-}
-
 fn panels(image: &ExportImage, drawn: &Drawn, parts: &[Part], side: u32) -> Result<Vec<Panel>> {
-    let photo = scaled(&read_photo(image)?, side);
+    let bytes = read_ingested(&image.path(), &image.image_id)?;
+    let photo = scaled(&photo::decode(&bytes, &DecodeLimits::default())?, side);
     let mut panels = Vec::new();
     for part in parts {
         let (caption, layers) = match part {
@@ -318,23 +314,6 @@ fn panels(image: &ExportImage, drawn: &Drawn, parts: &[Part], side: u32) -> Resu
         }
     }
     Ok(panels)
-}
-
-/// Decodes the file of an image.
-///
-/// # Errors
-/// [`Error::File`], [`Error::Content`] if it is not the file that was ingested, and what [`photo::decode`] says.
-pub fn read_photo(image: &ExportImage) -> Result<RgbImage> {
-    let path = image.path();
-    let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
-    if ContentId::of_bytes(&bytes) != image.image_id {
-        return Err(Error::Content {
-            path,
-            place: String::new(),
-            reason: "the file is not the one that was ingested".to_owned(),
-        });
-    }
-    photo::decode(&bytes, &DecodeLimits::default())
 }
 
 impl Objects {

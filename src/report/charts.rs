@@ -22,6 +22,10 @@ const BAR: u32 = 15;
 const TEXT: (&str, u32) = ("sans-serif", 16);
 const BLUE_INK: RGBColor = RGBColor(58, 123, 213);
 const ORANGE_INK: RGBColor = RGBColor(230, 126, 34);
+/// The ink of the first of two figures, as CSS has it.
+pub(super) const FIRST_INK: &str = "#3A7BD5";
+/// The ink of the second.
+pub(super) const SECOND_INK: &str = "#E67E22";
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -333,7 +337,7 @@ mod tests {
         .unwrap();
         assert!(drawn.contains("cat") && drawn.contains("dog"));
         assert_eq!(
-            drawn.matches("#3A7BD5").count() + drawn.matches("#E67E22").count(),
+            drawn.matches(FIRST_INK).count() + drawn.matches(SECOND_INK).count(),
             3
         );
         let point = |class: &str, recall, precision| CurvePoint {

@@ -104,7 +104,7 @@ impl ReportData {
                 .find(|it| it.head_id == *id),
             None => None,
         };
-        let own = format!("{}@{}", head.class_set, head.class_set_version);
+        let own = head.class_set_at_version();
         let classes = ClassSet::load(snapshot, asked.classes.as_deref().unwrap_or(&own)).await?;
         let judged = judged(snapshot, asked, progress).await?;
         let mut uncertain = uncertain_images(snapshot, &head, &policy).await?;

@@ -75,40 +75,26 @@ fn number(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.3}"))
 }
 
-/// A figure over all classes.
-fn overall(judged: &Judged, report: &str, metric: &str) -> Option<f64> {
-    let is_it = |it: &&Figure| it.report == report && it.metric == metric && it.class.is_none();
-    judged
-        .evaluation
-        .figures
-        .iter()
-        .find(is_it)
-        .and_then(|it| it.value)
-}
-
-fn of_class(judged: &Judged, class: &str, metric: &str) -> Option<f64> {
-    let is_it = |it: &&Figure| it.metric == metric && it.class.as_deref() == Some(class);
-    judged
-        .evaluation
-        .figures
-        .iter()
-        .find(is_it)
-        .and_then(|it| it.value)
+/// A figure of a class, or over all classes; no two reports have figures of one name.
+fn figure(judged: &Judged, class: Option<&str>, metric: &str) -> Option<f64> {
+    let is_it = |it: &&Figure| it.metric == metric && it.class.as_deref() == class;
+    let found = judged.evaluation.figures.iter().find(is_it);
+    found.and_then(|it| it.value)
 }
 
 fn key_figures(data: &ReportData) -> Markup {
     let mut cards: Vec<(&str, String)> = Vec::new();
     if let Some(judged) = &data.judged {
-        for (name, report, metric) in [
-            ("mIoU", "eval/miou", "miou"),
-            ("mIoU, classes alone", "eval/miou", "miou_classes"),
-            ("Boundary mIoU", "eval/boundary_iou", "boundary_miou"),
-            ("mask AP50", "eval/coco", "ap50"),
-            ("mask AP", "eval/coco", "ap"),
-            ("box AP50", "eval/coco", "box_ap50"),
-            ("calibration error", "eval/calibration_error", "ece"),
+        for (name, metric) in [
+            ("mIoU", "miou"),
+            ("mIoU, classes alone", "miou_classes"),
+            ("Boundary mIoU", "boundary_miou"),
+            ("mask AP50", "ap50"),
+            ("mask AP", "ap"),
+            ("box AP50", "box_ap50"),
+            ("calibration error", "ece"),
         ] {
-            cards.push((name, number(overall(judged, report, metric))));
+            cards.push((name, number(figure(judged, None, metric))));
         }
     }
     cards.push(("images annotated", data.policy.images.to_string()));
@@ -158,14 +144,14 @@ fn classes(data: &ReportData, judged: &Judged) -> Result<Markup> {
         .map(|class| ClassBars {
             class: class.clone(),
             figures: [
-                of_class(judged, class, "iou"),
-                of_class(judged, class, "ap50"),
+                figure(judged, Some(class), "iou"),
+                figure(judged, Some(class), "ap50"),
             ],
         })
         .collect();
     let two = [
-        ("IoU".to_owned(), "#3A7BD5".to_owned()),
-        ("AP50".to_owned(), "#E67E22".to_owned()),
+        ("IoU".to_owned(), charts::FIRST_INK.to_owned()),
+        ("AP50".to_owned(), charts::SECOND_INK.to_owned()),
     ];
     let columns = [
         ("IoU", "iou"),
@@ -183,13 +169,13 @@ fn classes(data: &ReportData, judged: &Judged) -> Result<Markup> {
                     tbody {
                         tr {
                             td { "background" }
-                            td.n { (number(of_class(judged, "background", "iou"))) }
+                            td.n { (number(figure(judged, Some("background"), "iou"))) }
                             @for _ in 1..columns.len() { td.n { "-" } }
                         }
                         @for (index, class) in names.iter().enumerate() {
                             tr {
                                 td { span.chip style={ "--own:" (css(index)) } { (class) } }
-                                @for (_, metric) in columns { td.n { (number(of_class(judged, class, metric))) } }
+                                @for (_, metric) in columns { td.n { (number(figure(judged, Some(class), metric))) } }
                             }
                         }
                     }
@@ -207,8 +193,8 @@ fn curves(data: &ReportData) -> Result<Markup> {
         .map(|(index, name)| (name.clone(), css(index)))
         .collect();
     let losses = [
-        ("training".to_owned(), "#3A7BD5".to_owned()),
-        ("validation".to_owned(), "#E67E22".to_owned()),
+        ("training".to_owned(), charts::FIRST_INK.to_owned()),
+        ("validation".to_owned(), charts::SECOND_INK.to_owned()),
     ];
     Ok(html! {
         h2 { "Curves" }
@@ -306,10 +292,7 @@ fn lineage(data: &ReportData) -> Markup {
     let head = &data.head;
     let mut rows: Vec<(&str, String)> = vec![
         ("head", format!("{} ({})", head.head, head.head_id)),
-        (
-            "class set",
-            format!("{}@{}", head.class_set, head.class_set_version),
-        ),
+        ("class set", head.class_set_at_version()),
         (
             "made",
             format!(

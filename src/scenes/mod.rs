@@ -270,7 +270,7 @@ fn distance(a: &Color, b: &Color) -> f32 {
 }
 
 /// Hue in degrees, the others in [0, 1].
-fn color_from_hsv(hue: f64, saturation: f64, value: f64) -> Color {
+pub(crate) fn color_from_hsv(hue: f64, saturation: f64, value: f64) -> Color {
     // Smith, "Color Gamut Transform Pairs", 1978.
     [5.0, 3.0, 1.0].map(|n| {
         let k = (n + hue / 60.0) % 6.0;

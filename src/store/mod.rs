@@ -40,7 +40,7 @@ use lance::session::Session;
 pub use commit::{Changes, Commit};
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
-pub use snapshot::{Scan, Snapshot};
+pub use snapshot::{Scan, Snapshot, is_of_images, send_batches};
 
 use crate::schema::Table;
 use crate::{Error, Result};

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
-use futures::TryStreamExt;
+use datafusion::prelude::{col, lit};
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use lance::dataset::Dataset;
 use lance::dataset::scanner::Scanner;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
 
 use super::{CommitRecord, Store};
+use crate::names::ContentId;
 use crate::schema::Table;
 use crate::{Error, Result};
 
@@ -147,5 +149,24 @@ impl Scan {
     /// What Lance says.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         self.stream().await?.try_collect().await
+    }
+}
+
+/// Says of a row that it is of one of the images.
+pub fn is_of_images<'a>(images: impl IntoIterator<Item = &'a ContentId>) -> Expr {
+    let images = images.into_iter().map(|image| lit(image.as_str()));
+    col("image_id").in_list(images.collect(), false)
+}
+
+/// Sends rows to a worker thread batch by batch, until the first error or until the worker has ended.
+pub async fn send_batches(
+    mut rows: BoxStream<'static, Result<RecordBatch>>,
+    to_worker: mpsc::Sender<Result<RecordBatch>>,
+) {
+    while let Some(batch) = rows.next().await {
+        let failed = batch.is_err();
+        if to_worker.send(batch).await.is_err() || failed {
+            return;
+        }
     }
 }

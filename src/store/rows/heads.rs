@@ -34,6 +34,13 @@ pub struct HeadRow {
     pub created_at: DateTime<Utc>,
 }
 
+impl HeadRow {
+    /// Its class set with the version, `NAME@VERSION`.
+    pub fn class_set_at_version(&self) -> String {
+        format!("{}@{}", self.class_set, self.class_set_version)
+    }
+}
+
 impl Row for HeadRow {
     const TABLE: Table = Table::Heads;
 }
