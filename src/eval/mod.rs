@@ -15,5 +15,5 @@ mod session;
 pub(crate) use check::{annotated_categories, choose_dataset};
 pub use compare::{CompareRequest, ComparedFigure, Comparison, compare};
 pub use request::EvalRequest;
-pub use run::{Evaluation, Figure, evaluate, store_evaluation};
+pub use run::{Evaluation, Figure, evaluate, evaluate_in_session, store_evaluation};
 pub use session::EvalSession;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{annotated_categories, choose_dataset, judged_classes};
 use super::request::EvalRequest;
+use super::session::EvalSession;
 use crate::Result;
 use crate::annotate::{StoredPolicy, find_policy};
 use crate::head::find_head;
@@ -81,6 +82,18 @@ pub async fn evaluate(
     request: &EvalRequest,
     progress: &dyn Progress,
 ) -> Result<Evaluation> {
+    Ok(evaluate_in_session(snapshot, request, progress).await?.0)
+}
+
+/// The same, with the session, in which further reports are quick: what the figures were made of is at hand.
+///
+/// # Errors
+/// As [`evaluate`].
+pub async fn evaluate_in_session(
+    snapshot: &Snapshot,
+    request: &EvalRequest,
+    progress: &dyn Progress,
+) -> Result<(Evaluation, EvalSession)> {
     let Resolved {
         head,
         policy,
@@ -105,6 +118,10 @@ pub async fn evaluate(
         figures.extend(evaluator.figures(slice.as_deref(), progress).await?);
     }
     progress.finish();
+    if request.slice.is_some() {
+        evaluator.choose_images(None).await?;
+    }
+    let session = EvalSession::new(evaluator);
     let request = serde_json::to_string(&request)?;
     let now = Utc::now();
     let id = [
@@ -112,7 +129,7 @@ pub async fn evaluate(
         &now.to_rfc3339(),
         &snapshot.version().to_string(),
     ];
-    Ok(Evaluation {
+    let evaluation = Evaluation {
         evaluation_id: ContentId::of_parts(id),
         head: head.head,
         head_id: head.head_id,
@@ -125,7 +142,8 @@ pub async fn evaluate(
         store_version: snapshot.version(),
         figures,
         request,
-    })
+    };
+    Ok((evaluation, session))
 }
 
 /// A request of which nothing is left to be looked up by name.

@@ -4,12 +4,10 @@ use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
-use super::request::EvalRequest;
-use super::run::{Evaluator, resolve};
+use super::run::Evaluator;
 use crate::Result;
 use crate::schema::Table;
 use crate::sql::{Report, Sql};
-use crate::store::Snapshot;
 use crate::store::rows::decode;
 
 /// A session in which reports speak of the head, data set, images and classes of a request.
@@ -19,21 +17,13 @@ pub struct EvalSession {
 }
 
 impl EvalSession {
-    /// Resolves a request and chooses its images.
-    ///
-    /// # Errors
-    /// As [`super::evaluate`].
-    pub async fn open(snapshot: &Snapshot, request: &EvalRequest) -> Result<Self> {
-        let request = resolve(snapshot, request).await?.request;
-        let mut evaluator = Evaluator {
-            sql: Sql::new(snapshot).await?,
-            request: &request,
-        };
-        evaluator.choose_images(None).await?;
-        Ok(Self {
+    /// The images have been chosen.
+    pub(super) fn new(evaluator: Evaluator<'_>) -> Self {
+        let names = ["head", "dataset", "split", "classes", "policy"];
+        Self {
+            parameters: evaluator.request.parameters(&names),
             sql: evaluator.sql,
-            parameters: request.parameters(&["head", "dataset", "split", "classes", "policy"]),
-        })
+        }
     }
 
     /// The rows of a report, in memory: for reports whose result has a bound.

@@ -8,7 +8,7 @@ use super::ReportRequest;
 use crate::annotate::{StoredPolicy, find_policy};
 use crate::classes::ClassSet;
 use crate::error::EvalError;
-use crate::eval::{EvalRequest, EvalSession, Evaluation, evaluate};
+use crate::eval::{EvalRequest, Evaluation, evaluate_in_session};
 use crate::head::{Curve, StoredSpec, find_head, heads_stored};
 use crate::names::ContentId;
 use crate::progress::Progress;
@@ -139,13 +139,12 @@ async fn judged(
     if snapshot.count(Table::GroundTruth).await? == 0 {
         return Ok(None);
     }
-    let evaluation = evaluate(snapshot, request, progress).await?;
+    let (evaluation, session) = evaluate_in_session(snapshot, request, progress).await?;
     if evaluation.images == 0 {
         return Err(Error::Eval(EvalError::GroundTruth {
             reason: "no image of the data set fits --split and --where".to_owned(),
         }));
     }
-    let session = EvalSession::open(snapshot, request).await?;
     Ok(Some(Judged {
         evaluation,
         precision_recall: session.rows("eval/precision_recall").await?,
