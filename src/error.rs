@@ -83,7 +83,7 @@ pub enum Error {
         /// Version this program writes.
         expected: u32,
         /// What the user can do.
-        advice: &'static str,
+        advice: String,
     },
 
     /// A file of the store's own bookkeeping cannot be read.

@@ -24,6 +24,13 @@ use crate::{Error, Result};
 
 /// `heads.device` of a head whose predictions were imported.
 pub const IMPORTED: &str = "none";
+/// Tables that predictions are made of: they are made only of files that are as they were written.
+const READ: [Table; 4] = [
+    Table::Images,
+    Table::Masks,
+    Table::Heads,
+    Table::Predictions,
+];
 /// Batches that wait for the worker, and for the writer.
 const AHEAD: usize = 2;
 
@@ -72,7 +79,8 @@ pub struct AnnotateSummary {
 ///
 /// # Errors
 /// [`HeadError::NoSuchHead`], [`HeadError::Unusable`] for a head without weights, [`Error::InvalidOption`],
-/// [`Error::DataFusion`] for a condition that cannot be planned; what the store says.
+/// [`Error::DataFusion`] for a condition that cannot be planned; [`Error::StoreDamaged`] for files that are not as they
+/// were written; what the store says.
 pub async fn annotate(
     store: &Store,
     request: &AnnotateRequest,
@@ -80,6 +88,7 @@ pub async fn annotate(
 ) -> Result<AnnotateSummary> {
     request.policy.validate()?;
     let snapshot = store.snapshot().await?;
+    snapshot.verify(&READ, progress).await?;
     let loaded = load_head(&snapshot, &request.head).await?;
     let common = common(loaded.row.clone(), &request.policy)?;
     let condition = request.condition.as_deref();
@@ -110,6 +119,7 @@ pub async fn rethreshold(
 ) -> Result<AnnotateSummary> {
     request.policy.validate()?;
     let snapshot = store.snapshot().await?;
+    snapshot.verify(&READ, progress).await?;
     let head = find_head(&snapshot, &request.head).await?;
     let common = common(head, &request.policy)?;
     let policies = policies_of(&snapshot, &common.head.head_id).await?;

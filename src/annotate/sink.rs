@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
-
 use super::images::images_annotated;
 use super::judged::DecidedImage;
 use super::policy::Verdict;
@@ -103,7 +101,7 @@ async fn plan(
     let done = images_annotated(snapshot, head_id, &common.policy_id, Some(&ids)).await?;
     let mut counts = AnnotateSummary::default();
     let mut rows = Vec::new();
-    let created_at = Utc::now();
+    let created_at = snapshot.now();
     for image in images {
         if done.contains(&image.image_id) {
             counts.done += 1;

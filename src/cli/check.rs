@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use grainstore::sql::{Report, Sql};
-use grainstore::store::Store;
+use grainstore::store::{Store, Verification};
 
+use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
 /// Rows of a finding that are shown; its report shows them all.
@@ -15,10 +16,15 @@ const SHOWN: usize = 10;
 
 /// Look for what must never be: runs every report of queries/check. Exit code 1 if one finds something.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  grainstore check\n  grainstore check --json\n  grainstore query check/images_once"
-)]
+#[command(after_help = "\
+Examples:
+  grainstore check
+  grainstore check --deep --json
+  grainstore query check/images_once")]
 pub struct Args {
+    /// Read every file whole before, and hold it against the checksum taken when it was written.
+    #[arg(long)]
+    deep: bool,
     #[command(flatten)]
     at: At,
 }
@@ -26,6 +32,15 @@ pub struct Args {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
+    let mut verified = None;
+    if args.deep {
+        let found = snapshot.verify_all(progress(global).as_ref()).await?;
+        if !found.damaged.is_empty() {
+            print_damaged(&found, snapshot.version(), global)?;
+            return Ok(Ended::Unhealthy);
+        }
+        verified = Some(found);
+    }
     let sql = Sql::new(&snapshot).await?;
     let mut findings = Vec::new();
     let mut checks = 0;
@@ -46,7 +61,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             findings.push((report, count, shown));
         }
     }
-    print(&findings, checks, snapshot.version(), global)?;
+    print(&findings, checks, verified, snapshot.version(), global)?;
     Ok(match findings.is_empty() {
         true => Ended::Done,
         false => Ended::Unhealthy,
@@ -55,7 +70,33 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 
 type Finding = (Report, usize, Vec<RecordBatch>);
 
-fn print(findings: &[Finding], checks: usize, version: u64, global: &Global) -> anyhow::Result<()> {
+/// Reports are not run on files that are damaged: what they say could be wrong.
+fn print_damaged(found: &Verification, version: u64, global: &Global) -> anyhow::Result<()> {
+    if global.json {
+        return print_json(&serde_json::json!({
+            "version": version, "healthy": false, "verified": found,
+        }));
+    }
+    let mut out = io::stdout().lock();
+    for file in &found.damaged {
+        writeln!(out, "'{}': {}", file.path, file.reason)?;
+    }
+    writeln!(
+        out,
+        "damaged: {} of {} of version {version}; nothing else was checked",
+        found.damaged.len(),
+        plural(found.files, "file")
+    )?;
+    Ok(())
+}
+
+fn print(
+    findings: &[Finding],
+    checks: usize,
+    verified: Option<Verification>,
+    version: u64,
+    global: &Global,
+) -> anyhow::Result<()> {
     if global.json {
         let found: Vec<_> = findings
             .iter()
@@ -63,9 +104,25 @@ fn print(findings: &[Finding], checks: usize, version: u64, global: &Global) -> 
             .collect();
         return print_json(&serde_json::json!({
             "version": version, "checks": checks, "healthy": findings.is_empty(), "findings": found,
+            "verified": verified,
         }));
     }
     let mut out = io::stdout().lock();
+    if let Some(found) = verified {
+        writeln!(
+            out,
+            "{} as written, {}",
+            plural(found.files - found.without_checksum, "file"),
+            indicatif::HumanBytes(found.bytes)
+        )?;
+        if found.without_checksum > 0 {
+            writeln!(
+                out,
+                "{} readable, but written by an earlier version of grainstore, which took no checksum",
+                plural(found.without_checksum, "file")
+            )?;
+        }
+    }
     for (report, count, shown) in findings {
         writeln!(
             out,

@@ -56,14 +56,14 @@ struct ObjectRow {
 /// Writes the objects that a request asks for to a Parquet file.
 ///
 /// # Errors
-/// As [`Source::open`]; [`Error::File`], [`Error::EncodeParquet`]. What lay at `file` stays until the new file is whole.
+/// As [`Source::open_verified`]; [`Error::File`], [`Error::EncodeParquet`]. What lay at `file` stays until the new file is whole.
 pub async fn export_parquet(
     snapshot: &Snapshot,
     request: &ExportRequest,
     file: &Path,
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
-    let source = Source::open(snapshot, request).await?;
+    let source = Source::open_verified(snapshot, request, progress).await?;
     let mut summary = ExportSummary::of(&source, file);
     let (images, categories) = (source.images.images.clone(), source.categories.clone());
     let extractor_id = match &source.origin {

@@ -98,6 +98,24 @@ impl Source {
         })
     }
 
+    /// The same, once the files that will be read are found to be as they were written.
+    ///
+    /// # Errors
+    /// As [`Source::open`]; [`Error::StoreDamaged`] if they are not.
+    pub async fn open_verified(
+        snapshot: &Snapshot,
+        request: &ExportRequest,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        use Table::{ClassSets, GroundTruth, Heads, Images, Masks, Predictions};
+        let tables: &[Table] = match request.annotations {
+            Annotations::Head { .. } => &[Images, ClassSets, Masks, Heads, Predictions],
+            Annotations::GroundTruth => &[Images, ClassSets, GroundTruth],
+        };
+        snapshot.verify(tables, progress).await?;
+        Self::open(snapshot, request).await
+    }
+
     /// The state of the store it reads.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot

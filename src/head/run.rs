@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::artifact::{HeadWeights, StoredSpec, heads_stored};
@@ -18,6 +18,7 @@ use crate::device::DeviceName;
 use crate::error::HeadError;
 use crate::names::{ContentId, check_name};
 use crate::progress::{Progress, progress_channel};
+use crate::schema::Table;
 use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
@@ -74,11 +75,15 @@ pub struct TrainSummary {
     pub training_seconds: f64,
 }
 
+/// Tables that a training reads: only from files that are as they were written.
+const READ: [Table; 4] = [Table::Images, Table::Labels, Table::Masks, Table::Heads];
+
 /// Trains a head on a snapshot and commits it, with its teacher if it has one (named `NAME.teacher`).
 ///
 /// # Errors
 /// Those of [`Bags::read`] and [`Training::run`]; [`Error::InvalidName`]; [`HeadError::Unusable`] for a
-/// parent of another extractor or shape; what the store says. Nothing is stored then.
+/// parent of another extractor or shape; [`Error::StoreDamaged`] for files that are not as they were written; what the
+/// store says. Nothing is stored then.
 pub async fn train_and_store(
     store: &Store,
     snapshot: &Snapshot,
@@ -89,6 +94,7 @@ pub async fn train_and_store(
     request.options.validate()?;
     let device = request.device.open()?;
     let started = Instant::now();
+    snapshot.verify(&READ, progress).await?;
     let rows = request.query.rows(snapshot).await?;
     let bags = Bags::read(rows, &request.class_set, &request.cache, progress).await?;
     let reading_seconds = started.elapsed().as_secs_f64();
@@ -152,6 +158,7 @@ pub async fn train_and_store(
         images: images as u64,
         masks,
         seconds: reading_seconds + training_seconds,
+        created_at: store.snapshot().await?.now(),
     };
     let (teacher, head) = lineage.rows(&trained)?;
     let head_id = head.head_id.clone();
@@ -184,6 +191,7 @@ struct Lineage<'a> {
     images: u64,
     masks: u64,
     seconds: f64,
+    created_at: DateTime<Utc>,
 }
 
 impl Lineage<'_> {
@@ -249,7 +257,7 @@ impl Lineage<'_> {
             seconds: self.seconds,
             device: self.request.device.to_string(),
             grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
-            created_at: Utc::now(),
+            created_at: self.created_at,
         })
     }
 }

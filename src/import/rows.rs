@@ -48,7 +48,7 @@ impl Rows {
             "dataset": request.dataset, "format": "coco-results", "head": request.head,
         })
         .to_string();
-        let (now, version) = (Utc::now(), env!("CARGO_PKG_VERSION").to_owned());
+        let (now, version) = (snapshot.now(), env!("CARGO_PKG_VERSION").to_owned());
         let dim = snapshot.store().options().embedding.dim;
         let extractor = ExtractorRow {
             extractor_id: ContentId::of_parts([model_type, &sha256, &options]),

@@ -1,6 +1,6 @@
 //! Writing: one commit, several tables, all or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 use lance::dataset::{Dataset, InsertBuilder, WriteMode, WriteParams};
 
+use super::checksums::files_of;
 use super::{CommitRecord, Snapshot, Store};
 use crate::schema::Table;
 use crate::{Error, Result};
@@ -166,20 +167,31 @@ impl Store {
             record.rows.insert(table.name().to_owned(), rows);
             tables.insert(*table, appended);
         }
-        self.put(record, tables).await
+        self.put(Some(head), record, tables).await
     }
 
-    /// Names the new table versions in a commit record; `None` if another writer put one first.
+    /// Names the new table versions in a commit record, once the checksums of their files are written; `None` if another
+    /// writer put one first.
     pub(super) async fn put(
         &self,
+        head: Option<&Snapshot>,
         mut record: CommitRecord,
         tables: BTreeMap<Table, Dataset>,
     ) -> Result<Option<Snapshot>> {
+        let mut added = BTreeSet::new();
         for (table, dataset) in &tables {
+            let files = files_of(*table, dataset);
+            let known = match head {
+                Some(head) => files_of(*table, head.dataset(*table).await?.as_ref()),
+                None => BTreeSet::new(),
+            };
+            added.extend(files.difference(&known).cloned());
             record
                 .tables
                 .insert(table.name().to_owned(), dataset.version_id());
         }
+        let version = record.version;
+        self.inner.files.put_checksums(version, added).await?;
         if !self.inner.files.put_commit(&record).await? {
             return Ok(None);
         }

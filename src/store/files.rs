@@ -2,19 +2,22 @@
 //!
 //! All go through Lance's object-store layer, so a store can live wherever Lance can.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use lance::io::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::schema::EmbeddingType;
+use super::checksums::{self, Checksum, Checksums};
+use crate::schema::{EmbeddingType, Table};
 use crate::{Error, Result};
 
 /// Version of the layout described in [`crate::store`]. Raised when older programs could no longer
@@ -45,7 +48,7 @@ pub struct CommitRecord {
     pub version: u64,
     /// What was done: `ingest images`, `compact`, ...
     pub operation: String,
-    /// When, by the writer's clock.
+    /// When, by the writer's clock; later than every commit before it, also where that clock was set back.
     pub committed_at: DateTime<Utc>,
     /// Program that wrote it.
     pub program: String,
@@ -72,11 +75,16 @@ impl CommitRecord {
         Self {
             version: self.version + 1,
             operation: operation.to_owned(),
-            committed_at: Utc::now(),
+            committed_at: self.after(),
             program: program(),
             rows: BTreeMap::new(),
             tables: self.tables.clone(),
         }
+    }
+
+    /// Now, or just after the commit if the clock says that it is yet to come.
+    pub(super) fn after(&self) -> DateTime<Utc> {
+        Utc::now().max(self.committed_at + TimeDelta::microseconds(1))
     }
 }
 
@@ -227,8 +235,11 @@ impl StoreFiles {
 
     /// Puts a record, unless one of that version exists; says whether it did.
     pub async fn put_commit(&self, record: &CommitRecord) -> Result<bool> {
-        self.create_json(&self.commit_path(record.version), record)
-            .await
+        let path = self.commit_path(record.version);
+        let created = self.create_json(&path, record).await?;
+        let name = path.filename().unwrap_or_default();
+        self.sync(vec![format!("{COMMITS}/{name}")]).await?;
+        Ok(created)
     }
 
     pub async fn delete_commit(&self, version: u64) -> Result<()> {
@@ -258,8 +269,88 @@ impl StoreFiles {
         self.delete(&self.tag_path(tag)).await
     }
 
+    /// Size and checksum of a file, by its path within the store; none if there is no such file.
+    pub async fn checksum(&self, path: &str) -> Result<Option<Checksum>> {
+        if let Some(local) = &self.local {
+            let file = local.join(path);
+            let task = tokio::task::spawn_blocking(move || checksums::of_file(&file));
+            return task.await.map_err(|source| Error::Worker {
+                task: "taking checksums",
+                source,
+            })?;
+        }
+        let path = path.split('/').fold(self.base.clone(), Path::join);
+        match self.objects.inner.get(&path).await {
+            Ok(found) => Ok(Some(checksums::of_stream(found).await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(err) => Err(lance::Error::from(err).into()),
+        }
+    }
+
+    /// Has files on this machine, and the directories they lie in, written to the disk.
+    pub async fn sync(&self, paths: Vec<String>) -> Result<()> {
+        let Some(local) = self.local.clone() else {
+            return Ok(());
+        };
+        let task = tokio::task::spawn_blocking(move || {
+            let mut directories = BTreeSet::new();
+            for path in paths {
+                let path = local.join(path);
+                sync_file(&path)?;
+                directories.extend(path.parent().map(FsPath::to_owned));
+            }
+            // Windows has no such thing for directories.
+            directories
+                .iter()
+                .filter(|_| cfg!(unix))
+                .try_for_each(|directory| sync_file(directory))
+        });
+        task.await.map_err(|source| Error::Worker {
+            task: "writing to the disk",
+            source,
+        })?
+    }
+
+    /// Names of the files of checksums.
+    pub async fn checksum_files(&self) -> Result<Vec<String>> {
+        self.list(CHECKSUMS).await
+    }
+
+    pub async fn read_checksums(&self, name: &str) -> Result<Option<Checksums>> {
+        self.read_json(&self.checksums_path(name)).await
+    }
+
+    /// Under a name of its own: a writer that loses the race for a version must not replace the winner's.
+    pub async fn write_checksums(&self, version: u64, checksums: &Checksums) -> Result<()> {
+        let name = format!("{version:010}-{:016x}", fastrand::u64(..));
+        self.create_json(&self.checksums_path(&name), checksums)
+            .await?;
+        self.sync(vec![format!("{CHECKSUMS}/{name}.json")]).await
+    }
+
+    pub async fn delete_checksums(&self, name: &str) -> Result<()> {
+        self.delete(&self.checksums_path(name)).await
+    }
+
+    /// Every file in the folder of a table, by its path within the store.
+    pub async fn table_files(&self, table: Table) -> Result<Vec<String>> {
+        let folder = self.path(&format!("{}.lance", table.name()));
+        let found = self.objects.inner.list(Some(&folder));
+        let metas: Vec<_> = found.try_collect().await.map_err(lance::Error::from)?;
+        let within = |meta: &object_store::ObjectMeta| {
+            let parts: Vec<_> = meta.location.prefix_match(&self.base)?.collect();
+            let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+            Some(parts.join("/"))
+        };
+        Ok(metas.iter().filter_map(within).collect())
+    }
+
     fn path(&self, name: &str) -> Path {
         self.base.clone().join(name)
+    }
+
+    fn checksums_path(&self, name: &str) -> Path {
+        self.path(CHECKSUMS).join(format!("{name}.json"))
     }
 
     fn commit_path(&self, version: u64) -> Path {
@@ -288,16 +379,18 @@ impl StoreFiles {
             Err(err) => return Err(lance::Error::from(err).into()),
         };
         let bytes = found.bytes().await.map_err(lance::Error::from)?;
-        let value = serde_json::from_slice(&bytes).map_err(|err| Error::StoreDamaged {
+        let damaged = |reason| Error::StoreDamaged {
             path: path.to_string(),
-            reason: err.to_string(),
-        })?;
+            reason,
+        };
+        check_seal(&bytes).map_err(|reason| damaged(reason.to_owned()))?;
+        let value = serde_json::from_slice(&bytes).map_err(|err| damaged(err.to_string()))?;
         Ok(Some(value))
     }
 
     /// Writes a file that must not exist yet; false if it does.
     async fn create_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<bool> {
-        let payload = PutPayload::from(serde_json::to_vec_pretty(value)?);
+        let payload = PutPayload::from(sealed(serde_json::to_vec_pretty(value)?));
         let create = PutOptions::from(PutMode::Create);
         match self.objects.inner.put_opts(path, payload, create).await {
             Ok(_) => Ok(true),
@@ -314,6 +407,70 @@ impl StoreFiles {
     }
 }
 
+fn sync_file(path: &FsPath) -> Result<()> {
+    let file = File::open(path).map_err(Error::file("open", path))?;
+    file.sync_all().map_err(Error::file("write to disk", path))
+}
+
 const HEADER: &str = "grainstore.json";
 const COMMITS: &str = "commits";
 const TAGS: &str = "tags";
+const CHECKSUMS: &str = "checksums";
+
+/// Stands between the last key of a sealed object and the checksum of all before it.
+const SEAL: &[u8] = b",\n  \"xxh3\": \"";
+
+/// A JSON object with its own checksum as its last key.
+fn sealed(mut object: Vec<u8>) -> Vec<u8> {
+    object.truncate(object.len().saturating_sub(2)); // the closing brace
+    let sum = format!("{:016x}\"\n}}", xxh3_64(&object));
+    object.extend(SEAL);
+    object.extend(sum.as_bytes());
+    object
+}
+
+/// Checks an object against its own checksum, if it has one: earlier versions of grainstore wrote none.
+fn check_seal(object: &[u8]) -> std::result::Result<(), &'static str> {
+    let Some(at) = object.windows(SEAL.len()).rposition(|part| part == SEAL) else {
+        return Ok(());
+    };
+    let (content, seal) = object.split_at(at);
+    let sum = format!("{:016x}\"\n}}", xxh3_64(content));
+    match seal.strip_prefix(SEAL) == Some(sum.as_bytes()) {
+        true => Ok(()),
+        false => Err("its content has changed since it was written; restore it from a backup"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_object_shows_every_change_of_what_it_says() {
+        let record = CommitRecord::first();
+        let written = sealed(serde_json::to_vec_pretty(&record).unwrap());
+        assert_eq!(check_seal(&written), Ok(()));
+        assert_eq!(
+            serde_json::from_slice::<CommitRecord>(&written).unwrap(),
+            record
+        );
+        for at in 0..written.len() {
+            for bit in 0..8 {
+                let mut changed = written.clone();
+                changed[at] ^= 1 << bit;
+                let read = check_seal(&changed).and_then(|()| {
+                    serde_json::from_slice::<CommitRecord>(&changed).map_err(|_| "no JSON")
+                });
+                if let Ok(read) = read {
+                    assert_eq!(read, record, "byte {at}, bit {bit}");
+                }
+            }
+        }
+        assert_eq!(
+            check_seal(b"{\n  \"version\": 1\n}"),
+            Ok(()),
+            "of an earlier version"
+        );
+    }
+}

@@ -151,7 +151,8 @@ impl Store {
     pub async fn compact(&self) -> Result<Vec<CompactStats>> {
         const ATTEMPTS: u32 = 5;
         for attempt in 0..ATTEMPTS {
-            let snapshot = self.snapshot().await?;
+            // What was rewritten before would not fit a table that is restored after.
+            let snapshot = self.settled().await?;
             let mut rewritten = Vec::new();
             for table in Table::ALL {
                 rewritten.extend(rewrite(&snapshot, table).await?);
@@ -168,6 +169,28 @@ impl Store {
             operation: "compact".to_owned(),
             attempts: ATTEMPTS,
         })
+    }
+
+    /// The newest snapshot, once what a writer left that died is taken back.
+    async fn settled(&self) -> Result<Snapshot> {
+        let guard = self.inner.lock.acquire().await?;
+        let settled = self.settle().await?;
+        drop(guard);
+        match settled {
+            Some(settled) => Ok(settled),
+            None => self.snapshot().await,
+        }
+    }
+
+    /// The same, under the lock; `None` if another writer interfered.
+    async fn settle(&self) -> Result<Option<Snapshot>> {
+        let head = self.snapshot().await?;
+        let restored = self.recover(&head).await?;
+        if restored.is_empty() {
+            return Ok(Some(head));
+        }
+        let record = head.record().next("recover");
+        self.put(Some(&head), record, restored).await
     }
 
     /// Commits rewritten files; `None` if another writer interfered.
@@ -199,7 +222,8 @@ impl Store {
             });
             tables.insert(part.table, dataset);
         }
-        let committed = self.put(head.record().next("compact"), tables).await?;
+        let record = head.record().next("compact");
+        let committed = self.put(Some(&head), record, tables).await?;
         Ok(committed.map(|_| stats))
     }
 
@@ -215,18 +239,9 @@ impl Store {
             Some(_) => older_than,
             None => older_than.max(MIN_AGE_WITHOUT_LOCK),
         };
-        let head = self.snapshot().await?;
-        let restored = self.recover(&head).await?;
-        let head = if restored.is_empty() {
-            head
-        } else {
-            let record = head.record().next("recover");
-            match self.put(record, restored).await? {
-                Some(recovered) => recovered,
-                None => return Ok(CleanupStats::default()),
-            }
+        let Some(head) = self.settle().await? else {
+            return Ok(CleanupStats::default());
         };
-
         let tagged = self.tags().await?.iter().map(|tag| tag.version).collect();
         let plan = plan_cleanup(self.log().await?, &tagged, Utc::now() - age);
         let mut stats = CleanupStats::default();
@@ -257,6 +272,7 @@ impl Store {
             stats.table_versions += removed.old_versions;
             stats.bytes += removed.bytes_removed;
         }
+        self.inner.files.merge_checksums(head.version()).await?;
         Ok(stats)
     }
 }

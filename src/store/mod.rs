@@ -8,6 +8,7 @@
 //! STORE/
 //!   grainstore.json          format version and embedding type
 //!   commits/0000000042.json  one record per commit: the version of every table
+//!   checksums/...json        sizes and checksums of the files that a commit added
 //!   tags/NAME.json           a commit by name
 //!   lock                     held while committing (local stores)
 //!   images.lance/ ...        one plain Lance dataset per table
@@ -24,6 +25,7 @@
 //! and restores the recorded ones first. Safety rests on the records alone; the lock of local stores
 //! only spares writers the retries, and the kernel frees it when its holder dies.
 
+mod checksums;
 mod commit;
 mod files;
 mod lock;
@@ -31,12 +33,14 @@ mod maintain;
 pub mod rows;
 mod snapshot;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::{Dataset, WriteMode, WriteParams};
 use lance::session::Session;
 
+pub use checksums::{DamagedFile, Verification};
 pub use commit::{Changes, Commit};
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
@@ -99,10 +103,12 @@ impl Store {
 
     async fn with_header(uri: String, files: StoreFiles, header: StoreHeader) -> Result<Self> {
         if header.format_version != FORMAT_VERSION {
-            let advice = if header.format_version > FORMAT_VERSION {
-                "update grainstore"
-            } else {
-                "copy its rows into a new store with 'grainstore sql -o'"
+            let advice = match header.format_version > FORMAT_VERSION {
+                true => "update grainstore".to_owned(),
+                false => format!(
+                    "{} wrote it and still reads it; or ingest and extract into a new store with --store",
+                    header.created_by
+                ),
             };
             return Err(Error::StoreFormat {
                 uri,
@@ -196,7 +202,7 @@ impl Store {
         if self.inner.files.newest_commit().await?.is_some() {
             return Ok(());
         }
-        let mut record = CommitRecord::first();
+        let mut tables = BTreeMap::new();
         for table in Table::ALL {
             let dataset = match self.create_table(table).await {
                 Err(lance::Error::DatasetAlreadyExists { .. }) => {
@@ -204,11 +210,9 @@ impl Store {
                 }
                 created => created?,
             };
-            record
-                .tables
-                .insert(table.name().to_owned(), dataset.version_id());
+            tables.insert(table, dataset);
         }
-        self.inner.files.put_commit(&record).await?;
+        self.put(None, CommitRecord::first(), tables).await?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use chrono::{DateTime, Utc};
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
 use futures::stream::BoxStream;
@@ -51,6 +52,12 @@ impl Snapshot {
     /// The commit this is a snapshot of.
     pub fn record(&self) -> &CommitRecord {
         &self.record
+    }
+
+    /// The time that rows added to it get: later than any of its commits, also where the clock was set back. What is
+    /// newest goes by it.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.record.after()
     }
 
     /// The store it belongs to.

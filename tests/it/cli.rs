@@ -1,65 +1,16 @@
-//! The program itself: what it prints, how it exits, and what `kill -9` leaves.
+//! The program itself: what it prints, and how it exits.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
-use image::{Rgb, RgbImage};
-
-struct Program {
-    store: PathBuf,
-}
-
-impl Program {
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_grainstore"));
-        command
-            .env("GRAINSTORE_STORE", &self.store)
-            .env_remove("GRAINSTORE_LOG")
-            .args(args);
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// Runs, expects the exit code, and gives back stdout.
-    fn expect(&self, code: i32, args: &[&str]) -> String {
-        let output = self.run(args);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs, expects failure, and gives back stderr.
-    fn fails(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> serde_json::Value {
-        serde_json::from_str(&self.expect(0, args)).unwrap()
-    }
-}
+use crate::harness::{Program, photos};
+use crate::support::Fails;
 
 fn program(dir: &Path) -> Program {
     Program {
+        file: PathBuf::from(env!("CARGO_BIN_EXE_grainstore")),
         store: dir.join("store"),
     }
-}
-
-fn photos(dir: &Path, count: u32) -> PathBuf {
-    let root = dir.join("photos");
-    for n in 0..count {
-        let folder = root.join(["cat", "dog", "cow"][(n % 3) as usize]);
-        std::fs::create_dir_all(&folder).unwrap();
-        let [a, b, ..] = n.to_le_bytes();
-        let photo = RgbImage::from_pixel(4 + n % 7, 3, Rgb([a, b, 7]));
-        photo.save(folder.join(format!("{n:05}.png"))).unwrap();
-    }
-    root
 }
 
 #[test]
@@ -268,106 +219,6 @@ fn help_has_examples_and_a_closed_pipe_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(output.stderr.is_empty());
-}
-
-const INGESTED: [&str; 3] = [
-    "SELECT image_id, file_name, width, height, source, dataset FROM images ORDER BY image_id",
-    "SELECT image_id, dataset, label, origin FROM labels ORDER BY image_id, label",
-    "SELECT item, reason FROM failures ORDER BY item",
-];
-
-const EXTRACTED: [&str; 3] = [
-    "SELECT image_id, mask_index, rle, area, predicted_iou, stability_score, mask_output FROM masks
-     ORDER BY image_id, mask_index",
-    "SELECT image_id, masks FROM extractions ORDER BY image_id",
-    "SELECT extractor_id, model_type, options FROM extractors",
-];
-
-/// Runs `command` and kills it, 20 times over, at moments of a run's length; the store must be healthy
-/// each time, and in the end, after a run that is left alone, answer `queries` as a store does in which
-/// nothing was killed.
-fn kill_9_at_random_moments(
-    [program, undisturbed]: [&Program; 2],
-    command: &[&str],
-    code: i32,
-    queries: &[&str],
-) {
-    const KILLS: u32 = 20;
-    let started = Instant::now();
-    undisturbed.expect(code, command);
-    let whole = started.elapsed();
-
-    let mut random = u64::from(std::process::id()) | 1;
-    let (mut died, mut checked) = (0, 0);
-    for _ in 0..KILLS {
-        // xorshift64: moments differ from run to run, on purpose.
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let moment = whole.mul_f64((random % 1000) as f64 / 1000.0);
-        let mut child = program
-            .command(command)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(moment.max(Duration::from_millis(1)));
-        let _ = child.kill();
-        died += u32::from(child.wait().unwrap().code().is_none());
-        let check = program.run(&["check"]);
-        let stderr = String::from_utf8_lossy(&check.stderr);
-        let no_store_yet = checked == 0 && stderr.contains("no store at");
-        assert!(no_store_yet || check.status.code() == Some(0), "{stderr}");
-        checked += u32::from(check.status.success());
-    }
-    assert!(died > 0, "no run was killed midway");
-    assert!(checked > 0, "no run left a store");
-
-    program.expect(code, command);
-    assert!(program.expect(0, &["check"]).starts_with("healthy"));
-    for query in queries {
-        let expected = undisturbed.expect(0, &["sql", query]);
-        assert!(expected.lines().count() > 1, "{query}");
-        assert_eq!(program.expect(0, &["sql", query]), expected);
-    }
-}
-
-#[test]
-fn kill_9_while_ingesting_loses_and_doubles_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let photos = photos(dir.path(), 400);
-    std::fs::write(photos.join("cat/bad.jpg"), "x").unwrap();
-    let photos = photos.to_str().unwrap();
-    let ingest = ["ingest", "images", photos, "--commit-rows", "20"];
-    let undisturbed = Program {
-        store: dir.path().join("undisturbed"),
-    };
-    kill_9_at_random_moments([&program(dir.path()), &undisturbed], &ingest, 2, &INGESTED);
-}
-
-#[test]
-fn kill_9_while_extracting_loses_and_doubles_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let photos = photos(dir.path(), 60);
-    let undisturbed = Program {
-        store: dir.path().join("undisturbed"),
-    };
-    let program = program(dir.path());
-    for program in [&program, &undisturbed] {
-        program.expect(0, &["init", "--embedding-dim", "128"]);
-        program.expect(0, &["ingest", "images", photos.to_str().unwrap()]);
-    }
-    let checkpoint = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/data/extract/sharp.safetensors"
-    );
-    let mut extract = vec!["extract", "--checkpoint", checkpoint];
-    extract.extend(["--points-per-side", "2", "--commit-masks", "12"]);
-    kill_9_at_random_moments([&program, &undisturbed], &extract, 0, &EXTRACTED);
-    assert_eq!(
-        program.expect(0, &["sql", "SELECT count(*) AS n FROM masks"]),
-        "n\n240\n"
-    );
 }
 
 #[test]

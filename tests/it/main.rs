@@ -12,7 +12,10 @@ mod eval_store;
 mod export;
 mod export_files;
 mod extract;
+mod faults;
 mod geometry;
+#[path = "../../examples/soak/harness.rs"]
+mod harness;
 mod head;
 mod head_parity;
 mod ingest;

@@ -8,6 +8,8 @@ use grainstore::schema::Table;
 use grainstore::store::rows::{ImageRow, LabelRow, Row};
 use grainstore::store::{Changes, Snapshot, Store, StoreOptions};
 
+use crate::harness::Program;
+
 /// Where models run in tests: the device named by `GRAINSTORE_TEST_DEVICE`, else the CPU.
 pub fn device() -> Device {
     let name = std::env::var("GRAINSTORE_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
@@ -95,4 +97,19 @@ pub async fn counts(snapshot: &Snapshot) -> (u64, u64) {
         snapshot.count(Table::Images).await.unwrap(),
         snapshot.count(Table::Labels).await.unwrap(),
     )
+}
+
+/// What only tests ask of the program.
+pub trait Fails {
+    /// Runs, expects failure, and gives back stderr.
+    fn fails(&self, args: &[&str]) -> String;
+}
+
+impl Fails for Program {
+    #[track_caller]
+    fn fails(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
 }

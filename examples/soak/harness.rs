@@ -1,0 +1,248 @@
+//! Runs of the program that are killed at random moments, and what must hold afterwards.
+//!
+//! Shared by the soak, which kills each command a hundred times, and the test suite, which does so a few times.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use image::{Rgb, RgbImage};
+
+/// The program, and the store it works on.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub file: PathBuf,
+    pub store: PathBuf,
+}
+
+impl Program {
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.file);
+        command
+            .env("GRAINSTORE_STORE", &self.store)
+            .env_remove("GRAINSTORE_LOG")
+            .args(args);
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs, expects the exit code, and gives back stdout.
+    #[track_caller]
+    pub fn expect(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub fn json(&self, args: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.expect(0, args)).unwrap()
+    }
+}
+
+/// So many small photos of three classes, no two alike.
+pub fn photos(dir: &Path, count: u32) -> PathBuf {
+    let root = dir.join("photos");
+    for n in 0..count {
+        let folder = root.join(["cat", "dog", "cow"][(n % 3) as usize]);
+        std::fs::create_dir_all(&folder).unwrap();
+        let [a, b, ..] = n.to_le_bytes();
+        let photo = RgbImage::from_pixel(4 + n % 7, 3, Rgb([a, b, 7]));
+        photo.save(folder.join(format!("{n:05}.png"))).unwrap();
+    }
+    root
+}
+
+/// A command that is killed.
+pub struct Job {
+    pub name: &'static str,
+    /// Commands that run before, undisturbed.
+    prepare: Vec<Vec<String>>,
+    command: Vec<String>,
+    /// Its exit code when it is left alone.
+    code: i32,
+    /// What the store must answer in the end as one in which nothing was killed.
+    queries: &'static [&'static str],
+    /// The file it writes, beside the store's directory.
+    writes: Option<&'static str>,
+}
+
+const INGESTED: &[&str] = &[
+    "SELECT image_id, file_name, width, height, source, dataset FROM images ORDER BY image_id",
+    "SELECT image_id, dataset, label, origin FROM labels ORDER BY image_id, label",
+    "SELECT item, reason FROM failures ORDER BY item",
+];
+
+const EXTRACTED: &[&str] = &[
+    "SELECT image_id, mask_index, rle, area, predicted_iou, stability_score, mask_output FROM masks
+     ORDER BY image_id, mask_index",
+    "SELECT embedding FROM masks ORDER BY image_id, mask_index",
+    "SELECT image_id, masks FROM extractions ORDER BY image_id",
+    "SELECT extractor_id, model_type, options FROM extractors",
+];
+
+/// Training again makes another head of the same name, with the same weights: a run that was killed after it committed
+/// is no different. A student never comes without its teacher.
+const TRAINED: &[&str] = &[
+    "SELECT DISTINCT head, class_set, encode(sha256(weights), 'hex') AS weights FROM heads ORDER BY head",
+    "SELECT DISTINCT count(*) = (SELECT count(*) FROM heads WHERE head = 'h') AS complete FROM heads GROUP BY head",
+];
+
+const ANNOTATED: &[&str] = &[
+    "SELECT image_id, mask_index, class_index, score, entropy, kept, dropped FROM predictions
+     ORDER BY image_id, mask_index",
+];
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Every command that writes, on `photos` and with a checkpoint of a small model.
+pub fn jobs(photos: &Path, checkpoint: &Path, dir: &Path) -> Vec<Job> {
+    let (photos, checkpoint) = (photos.display(), checkpoint.display());
+    let init = words("init --embedding-dim 128");
+    let ingest = words(&format!("ingest images {photos} --commit-rows 20"));
+    let extract = words(&format!(
+        "extract --checkpoint {checkpoint} --points-per-side 2 --commit-masks 12"
+    ));
+    let classes = words("classes add all --from labels");
+    let train = words("train --name h --classes all --epochs 3 --loss mil+distill");
+    let annotate = words("annotate --head h --score-threshold 0.3");
+    let export = words(&format!(
+        "export coco --head h -o {}",
+        dir.join("h.json").display()
+    ));
+    let to_masks = [init.clone(), ingest.clone(), extract.clone()];
+    let with = |others: &[&Vec<String>]| {
+        let others = others.iter().map(|it| (*it).clone());
+        to_masks.iter().cloned().chain(others).collect::<Vec<_>>()
+    };
+    let job = |name, prepare, command: &Vec<String>, queries| Job {
+        name,
+        prepare,
+        command: command.clone(),
+        code: 0,
+        queries,
+        writes: None,
+    };
+    vec![
+        Job {
+            code: 2, // one photo is none
+            ..job("ingest", vec![init.clone()], &ingest, INGESTED)
+        },
+        job("extract", vec![init, ingest.clone()], &extract, EXTRACTED),
+        job("train", with(&[&classes]), &train, TRAINED),
+        job("annotate", with(&[&classes, &train]), &annotate, ANNOTATED),
+        Job {
+            writes: Some("h.json"),
+            ..job(
+                "export",
+                with(&[&classes, &train, &annotate]),
+                &export,
+                ANNOTATED,
+            )
+        },
+        job(
+            "compact",
+            with(&[&classes, &train, &annotate]),
+            &words("store compact"),
+            EXTRACTED,
+        ),
+        job(
+            "cleanup",
+            with(&[&classes, &train, &annotate]),
+            &words("store cleanup --older-than 0s"),
+            EXTRACTED,
+        ),
+    ]
+}
+
+/// What came of killing.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Killed {
+    pub kills: u32,
+    /// Runs that were killed before they had ended.
+    pub died: u32,
+    /// Commits of the store afterwards.
+    pub version: u64,
+}
+
+impl Job {
+    /// Runs the command and kills it, so many times, at moments within a run's length. The store must be healthy each
+    /// time, every byte of it, and the file it writes whole; in the end, after a run that is left alone, the store
+    /// must answer as one in which nothing was killed.
+    pub fn kill_at_random_moments(&self, program: &Path, dir: &Path, kills: u32) -> Killed {
+        let undisturbed = self.program(program, dir, "undisturbed");
+        let disturbed = self.program(program, dir, "disturbed");
+        let args: Vec<&str> = self.command.iter().map(String::as_str).collect();
+        let started = Instant::now();
+        undisturbed.expect(self.code, &args);
+        let whole = started.elapsed();
+        let file = self.writes.map(|name| dir.join(name));
+        // All but where and when it was made.
+        let written = |file: &PathBuf| {
+            let text = std::fs::read(file).unwrap();
+            let mut content: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            content["info"].take();
+            content
+        };
+        let expected = file.as_ref().map(written);
+
+        let mut died = 0;
+        for _ in 0..kills {
+            let moment = whole.mul_f64(fastrand::f64());
+            let mut child = disturbed
+                .command(&args)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(moment.max(Duration::from_millis(1)));
+            let _ = child.kill();
+            died += u32::from(child.wait().unwrap().code().is_none());
+            disturbed.expect(0, &["check", "--deep"]);
+            assert_eq!(
+                file.as_ref().map(written),
+                expected,
+                "an old file was changed"
+            );
+        }
+        disturbed.expect(self.code, &args);
+        disturbed.expect(0, &["check", "--deep"]);
+        for query in self.queries {
+            let query = ["sql", query, "--format", "csv"];
+            let expected = undisturbed.expect(0, &query);
+            assert!(expected.lines().count() > 1, "{query:?}");
+            assert_eq!(
+                disturbed.expect(0, &query),
+                expected,
+                "{}: {query:?}",
+                self.name
+            );
+        }
+        let info = disturbed.json(&["store", "info", "--json"]);
+        Killed {
+            kills,
+            died,
+            version: info["version"].as_u64().unwrap(),
+        }
+    }
+
+    fn program(&self, file: &Path, dir: &Path, store: &str) -> Program {
+        let program = Program {
+            file: file.to_owned(),
+            store: dir.join(self.name).join(store),
+        };
+        for command in &self.prepare {
+            let args: Vec<&str> = command.iter().map(String::as_str).collect();
+            let output = program.run(&args);
+            let ended = output.status.code();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(matches!(ended, Some(0 | 2)), "{args:?}: {stderr}");
+        }
+        program
+    }
+}
