@@ -156,7 +156,7 @@ async fn read_ahead(pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
 fn read_photo(image: &PendingImage) -> Result<RgbImage> {
     let path = Path::new(&image.root).join(&image.file_name);
     let bytes = read_ingested(&path, &image.image_id)?;
-    decode(&bytes, &DecodeLimits::default())
+    Ok(decode(&bytes, &DecodeLimits::default())?)
 }
 
 /// The bytes of an image's file, which have to be those that were ingested.

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use chrono::Utc;
 
 use super::options::IngestOptions;
+use crate::error::PhotoError;
 use crate::names::ContentId;
 use crate::photo::{self, DecodeLimits, PhotoInfo};
 use crate::store::rows::{FailureRow, ImageRow};
@@ -89,7 +90,7 @@ pub(super) fn read_photo(
         photo::decode(&bytes, &DecodeLimits::default())?;
     }
     let side = |pixels: u32| {
-        i32::try_from(pixels).map_err(|_| Error::ImageTooLarge {
+        i32::try_from(pixels).map_err(|_| PhotoError::ImageTooLarge {
             width: info.width,
             height: info.height,
             limit: u64::from(u32::MAX),

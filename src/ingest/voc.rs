@@ -257,11 +257,10 @@ fn read_map(context: &Context, folder: &str, name: &str) -> Result<Option<Indexe
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(err) => return Err(Error::file("read", path)(err)),
     };
-    let map = decode_indexed_png(&bytes).map_err(|source| Error::LabelMap {
-        path,
-        source: Box::new(source),
-    })?;
-    Ok(Some(map))
+    let map = decode_indexed_png(&bytes);
+    Ok(Some(
+        map.map_err(|source| Error::LabelMap { path, source })?,
+    ))
 }
 
 fn object_row(

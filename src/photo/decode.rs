@@ -15,8 +15,9 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
 
+use super::Result;
 use super::{PhotoFormat, PhotoInfo, probe};
-use crate::error::{Error, Result};
+use crate::error::PhotoError;
 
 /// The most that decoding one image may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +42,11 @@ impl DecodeLimits {
     /// Checks a size in pixels.
     ///
     /// # Errors
-    /// [`Error::ImageTooLarge`].
+    /// [`PhotoError::ImageTooLarge`].
     pub(super) fn check_pixels(&self, info: &PhotoInfo) -> Result<()> {
         let PhotoInfo { width, height, .. } = *info;
         if u64::from(width) * u64::from(height) > self.max_pixels {
-            return Err(Error::ImageTooLarge {
+            return Err(PhotoError::ImageTooLarge {
                 width,
                 height,
                 limit: self.max_pixels,
@@ -59,7 +60,7 @@ impl DecodeLimits {
         let PhotoInfo { width, height, .. } = *info;
         let needed = decoded.saturating_add(u64::from(width) * u64::from(height) * 3);
         if needed > self.max_bytes {
-            return Err(Error::ImageTakesTooMuchMemory {
+            return Err(PhotoError::ImageTakesTooMuchMemory {
                 width,
                 height,
                 needed,
@@ -80,11 +81,11 @@ impl DecodeLimits {
 ///
 /// # Errors
 /// Those of [`probe`], and:
-/// - [`Error::ImageTooLarge`], [`Error::ImageTakesTooMuchMemory`]: over `limits`; nothing was
+/// - [`PhotoError::ImageTooLarge`], [`PhotoError::ImageTakesTooMuchMemory`]: over `limits`; nothing was
 ///   allocated.
-/// - [`Error::UnsupportedImage`]: such as floating-point or palette TIFF, or arithmetic-coded or
+/// - [`PhotoError::UnsupportedImage`]: such as floating-point or palette TIFF, or arithmetic-coded or
 ///   12-bit JPEG.
-/// - [`Error::DecodeImage`]: the pixel data is damaged.
+/// - [`PhotoError::DecodeImage`]: the pixel data is damaged.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
     let info = probe(bytes)?;
     limits.check_pixels(&info)?;
@@ -113,7 +114,7 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
             "the header says {} x {} pixels, the data holds {width} x {height}",
             info.width, info.height
         );
-        return Err(Error::CorruptImage {
+        return Err(PhotoError::CorruptImage {
             format: format.as_str(),
             reason,
         });
@@ -121,17 +122,17 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
     Ok(upright)
 }
 
-fn unsupported(format: PhotoFormat, reason: &str) -> Error {
-    Error::UnsupportedImage {
+fn unsupported(format: PhotoFormat, reason: &str) -> PhotoError {
+    PhotoError::UnsupportedImage {
         format: format.as_str(),
         reason: reason.to_owned(),
     }
 }
 
-fn decode_error(format: PhotoFormat, source: ImageError) -> Error {
+fn decode_error(format: PhotoFormat, source: ImageError) -> PhotoError {
     match source {
         ImageError::Unsupported(error) => unsupported(format, &error.to_string()),
-        source => Error::DecodeImage {
+        source => PhotoError::DecodeImage {
             format: format.as_str(),
             source,
         },

@@ -7,7 +7,8 @@ use std::fmt;
 
 use image::ImageFormat;
 
-use crate::error::{Error, Result};
+use super::Result;
+use crate::error::PhotoError;
 
 /// An image file format that can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,11 +59,11 @@ impl PhotoFormat {
     /// Tells the format of a file from its first bytes.
     ///
     /// # Errors
-    /// [`Error::EmptyFile`], [`Error::UnsupportedFormat`] for kinds that are recognised but
-    /// never decoded, and [`Error::NotAnImage`] for the rest.
+    /// [`PhotoError::EmptyFile`], [`PhotoError::UnsupportedFormat`] for kinds that are recognised but
+    /// never decoded, and [`PhotoError::NotAnImage`] for the rest.
     pub(super) fn guess(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() {
-            return Err(Error::EmptyFile);
+            return Err(PhotoError::EmptyFile);
         }
         let format = match bytes {
             [0xff, 0xd8, 0xff, ..] => Self::Jpeg,
@@ -100,7 +101,7 @@ impl fmt::Display for PhotoFormat {
 }
 
 /// Names what a file is that is none of the formats above.
-fn not_a_photo(bytes: &[u8]) -> Error {
+fn not_a_photo(bytes: &[u8]) -> PhotoError {
     let name = match bytes {
         [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => match brand {
             [b'a', b'v', b'i', b'f' | b's', ..] => Some("avif"),
@@ -118,8 +119,8 @@ fn not_a_photo(bytes: &[u8]) -> Error {
         _ => None,
     };
     match name {
-        Some(name) => Error::UnsupportedFormat { name },
-        None => Error::NotAnImage {
+        Some(name) => PhotoError::UnsupportedFormat { name },
+        None => PhotoError::NotAnImage {
             start: bytes
                 .iter()
                 .take(16)

@@ -8,9 +8,10 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Transformations};
 
+use super::Result;
 use super::voc::voc_index;
 use super::{DecodeLimits, PhotoFormat, probe};
-use crate::error::{Error, Result};
+use crate::error::PhotoError;
 
 /// One class index a pixel, as stored in a PNG.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,15 +40,15 @@ pub struct IndexedImage {
 ///
 /// # Errors
 /// Those of [`probe`], and:
-/// - [`Error::NotALabelMap`]: not a PNG, or one with alpha or 16 bits.
-/// - [`Error::NotAVocColor`]: an RGB pixel outside PASCAL VOC's colour map.
-/// - [`Error::ImageTooLarge`]: over the pixel limit.
-/// - [`Error::DecodeLabelMap`]: the pixel data is damaged.
+/// - [`PhotoError::NotALabelMap`]: not a PNG, or one with alpha or 16 bits.
+/// - [`PhotoError::NotAVocColor`]: an RGB pixel outside PASCAL VOC's colour map.
+/// - [`PhotoError::ImageTooLarge`]: over the pixel limit.
+/// - [`PhotoError::DecodeLabelMap`]: the pixel data is damaged.
 pub fn decode_indexed_png(bytes: &[u8]) -> Result<IndexedImage> {
     let info = probe(bytes)?;
     let not_a_label_map = || {
         let color = info.color.as_deref().unwrap_or("unknown colour");
-        Error::NotALabelMap {
+        PhotoError::NotALabelMap {
             found: format!("{} of {color}", info.format),
         }
     };
@@ -56,7 +57,7 @@ pub fn decode_indexed_png(bytes: &[u8]) -> Result<IndexedImage> {
     }
     DecodeLimits::default().check_pixels(&info)?;
 
-    let failed = |source| Error::DecodeLabelMap { source };
+    let failed = |source| PhotoError::DecodeLabelMap { source };
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(failed)?;
@@ -113,7 +114,7 @@ fn indices_of_colors(samples: &[u8], width: u32) -> Result<Vec<u8>> {
     let (colors, _) = samples.as_chunks::<3>();
     let mut indices = Vec::with_capacity(colors.len());
     for (pixel, &color) in (0_u32..).zip(colors) {
-        let not_a_voc_color = || Error::NotAVocColor {
+        let not_a_voc_color = || PhotoError::NotAVocColor {
             x: pixel % width,
             y: pixel / width,
             color,

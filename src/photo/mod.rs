@@ -16,11 +16,15 @@ mod indexed_png;
 mod probe;
 mod voc;
 
+use crate::error::PhotoError;
 pub use decode::{DecodeLimits, decode};
 pub use format::PhotoFormat;
 pub use indexed_png::{IndexedImage, decode_indexed_png};
 pub use probe::probe;
 pub use voc::voc_colormap;
+
+/// What functions of this module return.
+pub type Result<T, E = PhotoError> = std::result::Result<T, E>;
 
 /// What the header of an image file says.
 #[derive(Debug, Clone, PartialEq, Eq)]

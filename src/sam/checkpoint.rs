@@ -125,12 +125,18 @@ impl Checkpoint {
         self.tensors.get(name).map(|tensor| tensor.shape.as_slice())
     }
 
-    /// Reads a tensor's values as f32.
+    /// Reads a tensor's values as f32, row-major.
     ///
     /// # Errors
-    /// [`SamError::ReadCheckpoint`]; [`SamError::WeightType`] unless the tensor holds floats;
-    /// [`SamError::WeightNotFinite`] for NaN and infinity.
-    pub(super) fn values(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>> {
+    /// [`SamError::CheckpointTensors`] if there is no such tensor; [`SamError::ReadCheckpoint`];
+    /// [`SamError::WeightType`] unless the tensor holds floats; [`SamError::WeightNotFinite`] for NaN and infinity.
+    pub fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(SamError::CheckpointTensors {
+                path: self.path.clone(),
+                problems: vec![format!("'{name}': missing")],
+            });
+        };
         if !matches!(
             tensor.dtype,
             DType::F64 | DType::F32 | DType::F16 | DType::BF16

@@ -263,7 +263,7 @@ impl ModuleMapper for Loader<'_> {
         if self.failed.is_some() || !self.problems.is_empty() {
             return param;
         }
-        match self.checkpoint.values(&name, stored) {
+        match self.checkpoint.values(&name) {
             Err(error) => {
                 self.failed = Some(error);
                 param

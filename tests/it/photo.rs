@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use grainstore::error::Error;
+use grainstore::error::PhotoError;
 use grainstore::photo::{
     DecodeLimits, PhotoFormat, decode, decode_indexed_png, probe, voc_colormap,
 };
@@ -151,7 +151,7 @@ fn a_readable_file_cut_anywhere_is_truncated() {
         for percent in (30..=100).step_by(10) {
             let cut = &whole[..end * percent / 100];
             let error = probe(cut).expect_err(&one.name);
-            let is_truncated = matches!(error, Error::TruncatedImage { .. });
+            let is_truncated = matches!(error, PhotoError::TruncatedImage { .. });
             assert!(is_truncated, "{} at {percent} %: {error}", one.name);
             assert!(
                 decode(cut, &DecodeLimits::default()).is_err(),
@@ -197,7 +197,7 @@ fn cut_files_are_named_truncated() {
         ("cut.webp", "webp", "expected"),
     ] {
         match probe(&read(name)) {
-            Err(Error::TruncatedImage {
+            Err(PhotoError::TruncatedImage {
                 format: found,
                 reason: said,
             }) => {
@@ -218,15 +218,21 @@ fn cut_files_are_named_truncated() {
 
 #[test]
 fn files_that_hold_no_photo_say_what_they_hold() {
-    assert!(matches!(probe(&read("empty.jpg")), Err(Error::EmptyFile)));
+    assert!(matches!(
+        probe(&read("empty.jpg")),
+        Err(PhotoError::EmptyFile)
+    ));
     let error = probe(&read("text.jpg")).unwrap_err();
-    assert!(matches!(&error, Error::NotAnImage { start } if start == "This is no photo"));
+    assert!(matches!(&error, PhotoError::NotAnImage { start } if start == "This is no photo"));
     let error = probe(&read("photo.heic")).unwrap_err();
-    assert!(matches!(error, Error::UnsupportedFormat { name: "heic" }));
+    assert!(matches!(
+        error,
+        PhotoError::UnsupportedFormat { name: "heic" }
+    ));
     let error = probe(&read("zero_width.png")).unwrap_err();
     assert!(matches!(
         error,
-        Error::ImageWithoutPixels {
+        PhotoError::ImageWithoutPixels {
             format: "png",
             width: 0,
             height: 20
@@ -251,7 +257,7 @@ fn claimed_sizes_are_checked_before_anything_is_allocated() {
         "image of 30000 x 30000 pixels is over the limit of 200000000 pixels"
     );
     let error = decode_indexed_png(&claims).unwrap_err();
-    assert!(matches!(error, Error::ImageTooLarge { .. }));
+    assert!(matches!(error, PhotoError::ImageTooLarge { .. }));
 
     let many_pixels = DecodeLimits {
         max_pixels: u64::MAX,
@@ -259,7 +265,7 @@ fn claimed_sizes_are_checked_before_anything_is_allocated() {
     };
     let error = decode(&claims, &many_pixels).unwrap_err();
     let needed_found = match error {
-        Error::ImageTakesTooMuchMemory { needed, limit, .. } => (needed, limit),
+        PhotoError::ImageTakesTooMuchMemory { needed, limit, .. } => (needed, limit),
         other => panic!("{other:?}"),
     };
     assert_eq!(needed_found, (2 * 3 * 30_000 * 30_000, 2 << 30));
@@ -282,7 +288,7 @@ fn kinds_that_are_not_decoded_say_so() {
         );
         let error = decode(&bytes, &DecodeLimits::default()).unwrap_err();
         assert!(
-            matches!(error, Error::UnsupportedImage { format: "tiff", .. }),
+            matches!(error, PhotoError::UnsupportedImage { format: "tiff", .. }),
             "{name}: {error}"
         );
     }
@@ -352,7 +358,7 @@ fn other_images_are_no_label_maps() {
         ("rgb16.png", "png of rgb16"),
     ] {
         match decode_indexed_png(&read(name)) {
-            Err(Error::NotALabelMap { found: said }) => assert_eq!(said, found, "{name}"),
+            Err(PhotoError::NotALabelMap { found: said }) => assert_eq!(said, found, "{name}"),
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -360,7 +366,7 @@ fn other_images_are_no_label_maps() {
     assert!(
         matches!(
             error,
-            Error::NotAVocColor {
+            PhotoError::NotAVocColor {
                 x: 0,
                 y: 0,
                 color: [0, 0, 255]

@@ -6,8 +6,8 @@ use image::metadata::Orientation;
 
 use super::bytes::{le_i32, le_u16, le_u32};
 use super::{Header, cut_header};
-use crate::error::Result;
 use crate::photo::PhotoFormat::Bmp;
+use crate::photo::Result;
 
 /// Header of OS/2 1.x, with 16-bit sizes.
 const CORE_HEADER_LEN: u32 = 12;

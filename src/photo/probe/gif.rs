@@ -4,8 +4,8 @@ use image::metadata::Orientation;
 
 use super::bytes::{array, le_u16};
 use super::{Header, cut_header};
-use crate::error::Result;
 use crate::photo::PhotoFormat::Gif;
+use crate::photo::Result;
 
 const EXTENSION: u8 = 0x21;
 const IMAGE: u8 = 0x2c;

@@ -7,8 +7,8 @@ use image::metadata::Orientation;
 
 use super::bytes::be_u16;
 use super::{Header, corrupt, cut_header};
-use crate::error::Result;
 use crate::photo::PhotoFormat::Jpeg;
+use crate::photo::Result;
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;

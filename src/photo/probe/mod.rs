@@ -19,7 +19,8 @@ mod webp;
 use image::metadata::Orientation;
 
 use super::{PhotoFormat, PhotoInfo};
-use crate::error::{Error, Result};
+use crate::error::PhotoError;
+use crate::photo::Result;
 
 /// Most pixels of an image: mask run lengths (COCO RLE) are counted in `u32`.
 const MAX_PIXELS: u64 = u32::MAX as u64;
@@ -42,11 +43,11 @@ struct Header {
 /// PNG, WebP) or from the TIFF tag; XMP is not read.
 ///
 /// # Errors
-/// - [`Error::EmptyFile`], [`Error::NotAnImage`], [`Error::UnsupportedFormat`]: no image here.
-/// - [`Error::ImageWithoutPixels`]: width or height is zero.
-/// - [`Error::ImageTooLarge`]: more than `u32::MAX` pixels, which no mask RLE can count.
-/// - [`Error::TruncatedImage`]: the file is cut off.
-/// - [`Error::CorruptImage`], [`Error::UnsupportedImage`]: the header makes no sense, or is of
+/// - [`PhotoError::EmptyFile`], [`PhotoError::NotAnImage`], [`PhotoError::UnsupportedFormat`]: no image here.
+/// - [`PhotoError::ImageWithoutPixels`]: width or height is zero.
+/// - [`PhotoError::ImageTooLarge`]: more than `u32::MAX` pixels, which no mask RLE can count.
+/// - [`PhotoError::TruncatedImage`]: the file is cut off.
+/// - [`PhotoError::CorruptImage`], [`PhotoError::UnsupportedImage`]: the header makes no sense, or is of
 ///   a variant that cannot be read.
 pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
     let format = PhotoFormat::guess(bytes)?;
@@ -61,21 +62,21 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
     }?;
     let Header { width, height, .. } = header;
     if width == 0 || height == 0 {
-        return Err(Error::ImageWithoutPixels {
+        return Err(PhotoError::ImageWithoutPixels {
             format: format.as_str(),
             width,
             height,
         });
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(Error::ImageTooLarge {
+        return Err(PhotoError::ImageTooLarge {
             width,
             height,
             limit: MAX_PIXELS,
         });
     }
     if let Some(reason) = header.missing {
-        return Err(Error::TruncatedImage {
+        return Err(PhotoError::TruncatedImage {
             format: format.as_str(),
             reason,
         });
@@ -100,28 +101,28 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
 }
 
 /// The file ends inside its header.
-fn cut_header(format: PhotoFormat, bytes: &[u8]) -> Error {
+fn cut_header(format: PhotoFormat, bytes: &[u8]) -> PhotoError {
     let reason = format!(
         "the file ends inside the header, after {} bytes",
         bytes.len()
     );
-    Error::TruncatedImage {
+    PhotoError::TruncatedImage {
         format: format.as_str(),
         reason,
     }
 }
 
 /// The header is wrong.
-fn corrupt(format: PhotoFormat, reason: impl Into<String>) -> Error {
-    Error::CorruptImage {
+fn corrupt(format: PhotoFormat, reason: impl Into<String>) -> PhotoError {
+    PhotoError::CorruptImage {
         format: format.as_str(),
         reason: reason.into(),
     }
 }
 
 /// The header is of a kind that no decoder here takes.
-fn unsupported(format: PhotoFormat, reason: impl Into<String>) -> Error {
-    Error::UnsupportedImage {
+fn unsupported(format: PhotoFormat, reason: impl Into<String>) -> PhotoError {
+    PhotoError::UnsupportedImage {
         format: format.as_str(),
         reason: reason.into(),
     }

@@ -4,8 +4,8 @@ use image::metadata::Orientation;
 
 use super::bytes::{array, be_u32};
 use super::{Header, corrupt, cut_header};
-use crate::error::Result;
 use crate::photo::PhotoFormat::Png;
+use crate::photo::Result;
 
 const SIGNATURE_LEN: usize = 8;
 

@@ -3,8 +3,8 @@
 use image::metadata::Orientation;
 
 use super::{Header, corrupt, cut_header, unsupported};
-use crate::error::Result;
 use crate::photo::PhotoFormat::Pnm;
+use crate::photo::Result;
 
 /// What the header says, whichever of the seven kinds it is.
 struct Raster {

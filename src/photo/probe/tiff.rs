@@ -5,8 +5,8 @@ use image::metadata::Orientation;
 
 use super::bytes::Endian;
 use super::{Header, corrupt, cut_header, unsupported};
-use crate::error::Result;
 use crate::photo::PhotoFormat::Tiff;
+use crate::photo::Result;
 
 /// Tags that are read here.
 mod tag {

@@ -4,8 +4,8 @@ use image::metadata::Orientation;
 
 use super::bytes::{array, le_u16, le_u32};
 use super::{Header, corrupt, cut_header};
-use crate::error::Result;
 use crate::photo::PhotoFormat::WebP;
+use crate::photo::Result;
 
 /// RIFF tag, size and `WEBP` tag.
 const CONTAINER_LEN: usize = 12;

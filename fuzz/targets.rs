@@ -1,0 +1,215 @@
+//! What reads files that others made, each as a function of hostile bytes: whatever they are, it ends in an error or in
+//! something sound. Run by libFuzzer (`./run fuzz`) and, on mutated samples, by the test suite.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use grainstore::classes::{ClassSet, parse_class_file};
+use grainstore::coco::{Annotation, DatasetIndex, Detection};
+use grainstore::geometry::{Rle, Size, polygons_from_rle, rle_from_polygons};
+use grainstore::head::HeadWeights;
+use grainstore::photo::{DecodeLimits, decode, decode_indexed_png, probe};
+use grainstore::sam::Checkpoint;
+
+/// A name, and what takes the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 8] = [
+    ("rle", rle),
+    ("polygon", polygon),
+    ("coco_json", coco_json),
+    ("coco_results", coco_results),
+    ("class_file", class_file),
+    ("checkpoint", checkpoint),
+    ("head_file", head_file),
+    ("image", image),
+];
+
+/// Masks up to so many pixels are decoded, too.
+const SMALL: u64 = 1 << 16;
+
+fn sound(mask: &Rle, size: Size) {
+    let pixels = u64::from(size.height) * u64::from(size.width);
+    assert_eq!(mask.size(), size);
+    assert!(mask.area() <= pixels);
+    assert_eq!(
+        mask.runs().iter().map(|run| u64::from(*run)).sum::<u64>(),
+        pixels
+    );
+    let [left, top, right, bottom] = mask.bbox().to_xyxy();
+    assert!(0.0 <= left && left <= right && right <= f64::from(size.width));
+    assert!(0.0 <= top && top <= bottom && bottom <= f64::from(size.height));
+    let again = Rle::from_counts_str(size, &mask.to_counts_string()).expect("its own counts");
+    assert_eq!(again, *mask);
+    if pixels <= SMALL {
+        let bitmap = mask.to_bitmap();
+        assert_eq!(
+            Rle::from_bitmap(size, &bitmap).expect("its own bitmap"),
+            *mask
+        );
+        let rings: Vec<Vec<f64>> = polygons_from_rle(mask)
+            .iter()
+            .map(|it| it.to_coco())
+            .collect();
+        if !rings.is_empty() {
+            let filled = rle_from_polygons(&rings, size).expect("its own outlines");
+            assert_eq!(filled.size(), size);
+        }
+    }
+}
+
+/// Height and width, 4 bytes each, then compressed counts.
+pub fn rle(data: &[u8]) {
+    let Some((size, counts)) = sized(data) else {
+        return;
+    };
+    if let Ok(counts) = std::str::from_utf8(counts)
+        && let Ok(mask) = Rle::from_counts_str(size, counts)
+    {
+        sound(&mask, size);
+    }
+    let runs = counts.chunks_exact(4).map(number).collect();
+    if let Ok(mask) = Rle::from_runs(size, runs) {
+        sound(&mask, size);
+    }
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+fn sized(data: &[u8]) -> Option<(Size, &[u8])> {
+    let (size, rest) = data.split_at_checked(8)?;
+    let (height, width) = size.split_at(4);
+    let (height, width) = (number(height), number(width));
+    Some((Size { height, width }, rest))
+}
+
+/// Height and width, 4 bytes each, then coordinates of 8 bytes each.
+pub fn polygon(data: &[u8]) {
+    let Some((size, rest)) = sized(data) else {
+        return;
+    };
+    let numbers: Vec<f64> = rest
+        .chunks_exact(8)
+        .filter_map(|bytes| bytes.try_into().ok())
+        .map(f64::from_be_bytes)
+        .collect();
+    if let Ok(mask) = rle_from_polygons(&[numbers], size) {
+        sound(&mask, size);
+    }
+}
+
+/// A data set.
+pub fn coco_json(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(index) = DatasetIndex::parse(text) else {
+        return;
+    };
+    for found in &index.annotations {
+        let text = text.get(found.text.clone()).expect("within the file");
+        let Ok(annotation) = serde_json::from_str::<Annotation>(text) else {
+            continue;
+        };
+        let image = index.images.iter().find(|image| image.id == found.image_id);
+        let Some((Some(height), Some(width))) = image.map(|image| (image.height, image.width))
+        else {
+            continue;
+        };
+        let size = Size { height, width };
+        if let Ok(Some(mask)) = annotation.segmentation.to_rle(size) {
+            sound(&mask, size);
+        }
+    }
+}
+
+/// A list of detections.
+pub fn coco_results(data: &[u8]) {
+    let Ok(found) = serde_json::from_slice::<Vec<Detection>>(data) else {
+        return;
+    };
+    for detection in found {
+        let size = Size {
+            height: 480,
+            width: 640,
+        };
+        if let Ok(Some(mask)) = detection.segmentation.to_rle(size) {
+            sound(&mask, size);
+        }
+    }
+}
+
+/// A file with the bytes, of which there is one at a time for each thread.
+fn with_file(data: &[u8], extension: &str, read: impl FnOnce(&Path)) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    struct Removed(PathBuf);
+    impl Drop for Removed {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+    let name = format!(
+        "grainstore-fuzz-{}-{}.{extension}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
+    let file = Removed(std::env::temp_dir().join(name));
+    std::fs::write(&file.0, data).expect("a directory for temporary files");
+    read(&file.0);
+}
+
+/// A class set, as TOML and as CSV.
+pub fn class_file(data: &[u8]) {
+    for extension in ["toml", "csv"] {
+        with_file(data, extension, |file| {
+            if let Ok(classes) = parse_class_file(file) {
+                let _ = ClassSet::new("set", classes);
+            }
+        });
+    }
+}
+
+/// A checkpoint of PyTorch, or of safetensors.
+pub fn checkpoint(data: &[u8]) {
+    with_file(data, "pth", |file| {
+        let Ok(checkpoint) = Checkpoint::open(file) else {
+            return;
+        };
+        let _ = checkpoint.config();
+        for name in checkpoint.names() {
+            assert!(checkpoint.shape(name).is_some());
+            if let Ok(values) = checkpoint.values(name) {
+                assert!(values.iter().all(|value| value.is_finite()));
+            }
+        }
+    });
+}
+
+/// A head, as `heads export` writes it.
+pub fn head_file(data: &[u8]) {
+    let _ = HeadWeights::of_safetensors("head", data);
+}
+
+/// A photo, and a label map.
+pub fn image(data: &[u8]) {
+    let limits = DecodeLimits {
+        max_pixels: 1 << 20,
+        max_bytes: 64 << 20,
+    };
+    let info = probe(data);
+    if let Ok(photo) = decode(data, &limits) {
+        let info = info.expect("what can be decoded can be probed");
+        assert_eq!(photo.dimensions(), (info.width, info.height));
+    }
+    if let Ok(map) = decode_indexed_png(data) {
+        assert_eq!(
+            map.indices.len() as u64,
+            u64::from(map.width) * u64::from(map.height)
+        );
+    }
+}

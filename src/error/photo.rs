@@ -1,0 +1,126 @@
+//! What can go wrong with the bytes of an image file.
+
+/// Everything that can go wrong in `photo`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PhotoError {
+    /// The file holds no bytes.
+    #[error("the file is empty")]
+    EmptyFile,
+
+    /// The bytes start like no known image format.
+    #[error("not an image: the file starts with '{start}'")]
+    NotAnImage {
+        /// The first bytes, escaped.
+        start: String,
+    },
+
+    /// The bytes are of a known kind that is never decoded here, such as HEIC.
+    #[error("'{name}' files cannot be decoded; convert the file to jpeg or png")]
+    UnsupportedFormat {
+        /// Name of the recognised kind of file.
+        name: &'static str,
+    },
+
+    /// The format is read, but not this feature of it.
+    #[error("unsupported {format} image: {reason}")]
+    UnsupportedImage {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// The feature that is not supported.
+        reason: String,
+    },
+
+    /// The file ends before its image does.
+    #[error("truncated {format} image: {reason}")]
+    TruncatedImage {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// What is missing, with expected and found sizes.
+        reason: String,
+    },
+
+    /// The header contradicts itself or the format.
+    #[error("corrupt {format} image: {reason}")]
+    CorruptImage {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// The header gives a width or a height of zero.
+    #[error("{format} image of {width} x {height} has no pixels")]
+    ImageWithoutPixels {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+
+    /// The image has more pixels than allowed.
+    #[error("image of {width} x {height} pixels is over the limit of {limit} pixels")]
+    ImageTooLarge {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Most pixels allowed.
+        limit: u64,
+    },
+
+    /// Decoding the image would take more memory than allowed.
+    #[error(
+        "decoding the image of {width} x {height} pixels takes {needed} bytes, over the limit of {limit} bytes"
+    )]
+    ImageTakesTooMuchMemory {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Bytes needed.
+        needed: u64,
+        /// Most bytes allowed.
+        limit: u64,
+    },
+
+    /// The decoder refused the pixel data.
+    #[error("cannot decode the {format} image")]
+    DecodeImage {
+        /// Lower-case name of the format.
+        format: &'static str,
+        /// What the decoder says.
+        #[source]
+        source: image::ImageError,
+    },
+
+    /// The decoder refused the pixel data of a label map.
+    #[error("cannot decode the png label map")]
+    DecodeLabelMap {
+        /// What the decoder says.
+        #[source]
+        source: png::DecodingError,
+    },
+
+    /// The image is of a kind that holds no class indices.
+    #[error(
+        "not a label map: expected a palette, gray (8 bits or less) or rgb8 png, found {found}"
+    )]
+    NotALabelMap {
+        /// Format and colour of the image.
+        found: String,
+    },
+
+    /// A pixel of an RGB label map has a colour outside PASCAL VOC's map.
+    #[error("pixel ({x}, {y}) has colour {color:?}, which is not in the PASCAL VOC colour map")]
+    NotAVocColor {
+        /// Column of the pixel, from 0.
+        x: u32,
+        /// Row of the pixel, from 0.
+        y: u32,
+        /// Red, green and blue.
+        color: [u8; 3],
+    },
+}
