@@ -67,6 +67,7 @@ async fn bench(dir: &Path, images: usize, repeat: usize) -> anyhow::Result<()> {
     let store = Store::open_or_create(&path("coco"), StoreOptions::default()).await?;
     fill_coco(&store, dir).await?;
     let request = ImportRequest {
+        split: None,
         file: dir.join("results.json"),
         head: "results".to_owned(),
         dataset: "coco".to_owned(),

@@ -5,8 +5,10 @@
 //! ```
 //!
 //! - `ingest`: 10,000 small photos, beside the same reading, hashing and probing without a store.
-//! - `sql`: counts and group-bys over 1,000,000 masks (2 GB of embeddings, generated once in DIR), each
-//!   in a process of its own, with its peak memory and the bytes Lance read.
+//! - `sql`: counts and group-bys over 10,000, 100,000 and 1,000,000 masks (2 GB of embeddings, generated once in DIR),
+//!   each in a process of its own, with its peak memory and the bytes Lance read.
+//! - `read`: every column of the largest store, and every file against its checksum, beside reading the same files; from
+//!   the page cache and, where it may be emptied (as root), from the disk.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -25,9 +27,9 @@ use serde_json::{Value, json};
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const PHOTOS: u32 = 10_000;
-const MASKS: usize = 1_000_000;
+const GROWTH: [usize; 3] = [10_000, 100_000, 1_000_000];
 const MASKS_PER_IMAGE: usize = 100;
-const MASKS_PER_COMMIT: usize = 20_000;
+const MASKS_PER_COMMIT: usize = 10_000;
 
 const QUERIES: [(&str, &str); 4] = [
     ("count", "SELECT count(*) FROM masks"),
@@ -54,19 +56,25 @@ fn main() -> Outcome<()> {
             let dir = Path::new(dir);
             std::fs::create_dir_all(dir)?;
             let ingest = runtime.block_on(ingest(dir))?;
-            let generate = runtime.block_on(generate(&dir.join("masks")))?;
-            let queries: Vec<Value> = (0..QUERIES.len())
-                .map(|n| query_apart(dir, n))
-                .collect::<Outcome<_>>()?;
+            let mut sizes = Vec::new();
+            for masks in GROWTH {
+                let place = dir.join(format!("masks-{masks}"));
+                let generate = runtime.block_on(generate(&place, masks))?;
+                let queries: Vec<Value> = (0..QUERIES.len())
+                    .map(|n| query_apart(&place, n))
+                    .collect::<Outcome<_>>()?;
+                sizes.push(json!({"generate": generate, "sql": queries}));
+            }
+            let largest = dir.join(format!("masks-{}", GROWTH[2]));
+            let read = runtime.block_on(read(&largest))?;
             println!(
                 "{:#}",
-                json!({"ingest": ingest, "generate": generate, "sql": queries})
+                json!({"ingest": ingest, "sizes": sizes, "read": read})
             );
             Ok(())
         }
-        [dir, query] => {
-            let measured =
-                runtime.block_on(query_here(&Path::new(dir).join("masks"), query.parse()?))?;
+        [place, query] => {
+            let measured = runtime.block_on(query_here(Path::new(place), query.parse()?))?;
             println!("{measured}");
             Ok(())
         }
@@ -164,13 +172,13 @@ async fn read_only(root: &Path) -> Outcome<()> {
 }
 
 /// A store of masks as extraction would write it: 100 a image, 200 images a commit. Made once.
-async fn generate(place: &Path) -> Outcome<Value> {
+async fn generate(place: &Path, count: usize) -> Outcome<Value> {
     let store =
         Store::open_or_create(place.to_str().ok_or("path")?, StoreOptions::default()).await?;
     let started = Instant::now();
     let mut done = store.snapshot().await?.count(Table::Masks).await? as usize;
     let begun = done;
-    while done < MASKS {
+    while done < count {
         let batch = masks(done, MASKS_PER_COMMIT)?;
         store
             .commit("generate", |_| {
@@ -188,7 +196,7 @@ async fn generate(place: &Path) -> Outcome<Value> {
         .find(|table| table.table == "masks")
         .map_or(0, |table| table.bytes);
     Ok(json!({
-        "masks": MASKS, "written": MASKS - begun, "seconds": seconds, "bytes_per_mask": bytes / MASKS as u64,
+        "masks": count, "written": count - begun, "seconds": seconds, "bytes_per_mask": bytes / count as u64,
     }))
 }
 
@@ -267,6 +275,67 @@ async fn query_here(place: &Path, number: usize) -> Outcome<Value> {
         "query": name, "sql": query, "first_s": first, "median_s": median(seconds),
         "bytes_read": bytes, "peak_memory_mb": peak_memory_mb()?,
     }))
+}
+
+/// Reads a whole store in three ways, each from the disk, if it may be, and from the page cache.
+async fn read(place: &Path) -> Outcome<Value> {
+    let store = Store::open(place.to_str().ok_or("path")?).await?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for is_cold in [true, false] {
+        let ready = || !is_cold || std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok();
+        if !ready() {
+            continue;
+        }
+        let started = Instant::now();
+        bytes = read_files(place)?;
+        let files = started.elapsed().as_secs_f64();
+
+        ready();
+        let started = Instant::now();
+        let mut rows = store
+            .snapshot()
+            .await?
+            .scan(Table::Masks)
+            .await?
+            .stream()
+            .await?;
+        let mut count = 0;
+        while let Some(batch) = futures::StreamExt::next(&mut rows).await {
+            count += batch?.num_rows();
+        }
+        assert_eq!(count, GROWTH[2]);
+        let scan = started.elapsed().as_secs_f64();
+
+        ready();
+        let started = Instant::now();
+        store
+            .snapshot()
+            .await?
+            .verify(&[Table::Masks], &NoProgress)
+            .await?;
+        let verify = started.elapsed().as_secs_f64();
+        found.push(json!({
+            "from": if is_cold { "disk" } else { "page cache" },
+            "files_s": files, "scan_s": scan, "verify_s": verify,
+        }));
+    }
+    Ok(json!({"bytes": bytes, "runs": found}))
+}
+
+/// Reads every data file of the masks, one after the other; their bytes.
+fn read_files(place: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 20];
+    for entry in std::fs::read_dir(place.join("masks.lance/data"))? {
+        let mut file = std::fs::File::open(entry?.path())?;
+        loop {
+            match std::io::Read::read(&mut file, &mut buffer)? {
+                0 => break,
+                read => bytes += read as u64,
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

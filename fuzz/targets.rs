@@ -88,10 +88,15 @@ fn sized(data: &[u8]) -> Option<(Size, &[u8])> {
     Some((Size { height, width }, rest))
 }
 
-/// Height and width, 4 bytes each, then coordinates of 8 bytes each.
+/// Height and width, 4 bytes each, of which as much is used as a photo may be large, since time goes by it; then
+/// coordinates of 8 bytes each.
 pub fn polygon(data: &[u8]) {
     let Some((size, rest)) = sized(data) else {
         return;
+    };
+    let size = Size {
+        height: size.height % 4097,
+        width: size.width % 4097,
     };
     let numbers: Vec<f64> = rest
         .chunks_exact(8)

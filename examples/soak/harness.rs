@@ -37,10 +37,6 @@ impl Program {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
         String::from_utf8(output.stdout).unwrap()
     }
-
-    pub fn json(&self, args: &[&str]) -> serde_json::Value {
-        serde_json::from_str(&self.expect(0, args)).unwrap()
-    }
 }
 
 /// So many small photos of three classes, no two alike.
@@ -161,22 +157,39 @@ pub fn jobs(photos: &Path, checkpoint: &Path, dir: &Path) -> Vec<Job> {
 }
 
 /// What came of killing.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct Killed {
-    pub kills: u32,
     /// Runs that were killed before they had ended.
-    pub died: u32,
-    /// Commits of the store afterwards.
-    pub version: u64,
+    pub kills: u32,
+    /// Runs that ended before their moment came: what they made was held against the undisturbed store.
+    pub completed: u32,
+}
+
+/// Copies a directory.
+pub fn copy_tree(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let to = to.join(entry.path().strip_prefix(from).unwrap());
+        match entry.file_type().is_dir() {
+            true => std::fs::create_dir_all(to).unwrap(),
+            false => std::fs::copy(entry.path(), to).map(|_| ()).unwrap(),
+        }
+    }
 }
 
 impl Job {
-    /// Runs the command and kills it, so many times, at moments within a run's length. The store must be healthy each
-    /// time, every byte of it, and the file it writes whole; in the end, after a run that is left alone, the store
-    /// must answer as one in which nothing was killed.
+    /// Runs the command and kills it at moments within a run's length, until so many runs were killed. The store must be
+    /// healthy each time, every byte of it, and the file it writes whole. Whenever a run ends, and in the end, the store
+    /// must answer as one in which nothing was killed; then it starts anew.
     pub fn kill_at_random_moments(&self, program: &Path, dir: &Path, kills: u32) -> Killed {
         let undisturbed = self.program(program, dir, "undisturbed");
-        let disturbed = self.program(program, dir, "disturbed");
+        let disturbed = Program {
+            store: dir.join(self.name).join("disturbed"),
+            ..undisturbed.clone()
+        };
+        let prepared = dir.join(self.name).join("prepared");
+        copy_tree(&undisturbed.store, &prepared);
+        copy_tree(&prepared, &disturbed.store);
         let args: Vec<&str> = self.command.iter().map(String::as_str).collect();
         let started = Instant::now();
         undisturbed.expect(self.code, &args);
@@ -191,8 +204,11 @@ impl Job {
         };
         let expected = file.as_ref().map(written);
 
-        let mut died = 0;
-        for _ in 0..kills {
+        let mut killed = Killed {
+            kills: 0,
+            completed: 0,
+        };
+        while killed.kills < kills {
             let moment = whole.mul_f64(fastrand::f64());
             let mut child = disturbed
                 .command(&args)
@@ -202,16 +218,31 @@ impl Job {
                 .unwrap();
             std::thread::sleep(moment.max(Duration::from_millis(1)));
             let _ = child.kill();
-            died += u32::from(child.wait().unwrap().code().is_none());
+            let ended = child.wait().unwrap().code();
             disturbed.expect(0, &["check", "--deep"]);
             assert_eq!(
                 file.as_ref().map(written),
                 expected,
                 "an old file was changed"
             );
+            match ended {
+                None => killed.kills += 1,
+                Some(code) => {
+                    assert_eq!(code, self.code, "{args:?}");
+                    self.compare(&disturbed, &undisturbed);
+                    std::fs::remove_dir_all(&disturbed.store).unwrap();
+                    copy_tree(&prepared, &disturbed.store);
+                    killed.completed += 1;
+                }
+            }
         }
         disturbed.expect(self.code, &args);
         disturbed.expect(0, &["check", "--deep"]);
+        self.compare(&disturbed, &undisturbed);
+        killed
+    }
+
+    fn compare(&self, disturbed: &Program, undisturbed: &Program) {
         for query in self.queries {
             let query = ["sql", query, "--format", "csv"];
             let expected = undisturbed.expect(0, &query);
@@ -222,12 +253,6 @@ impl Job {
                 "{}: {query:?}",
                 self.name
             );
-        }
-        let info = disturbed.json(&["store", "info", "--json"]);
-        Killed {
-            kills,
-            died,
-            version: info["version"].as_u64().unwrap(),
         }
     }
 

@@ -36,8 +36,8 @@ fn main() {
     let checkpoint =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/extract/sharp.safetensors");
     println!(
-        "{:<10}{:>7}{:>15}{:>15}{:>10}",
-        "command", "kills", "died midway", "store version", "seconds"
+        "{:<10}{:>7}{:>12}{:>10}",
+        "command", "kills", "completed", "seconds"
     );
     for job in jobs(&photos, &checkpoint, &dir) {
         if args.only.as_ref().is_some_and(|only| only != job.name) {
@@ -47,11 +47,10 @@ fn main() {
         // Whatever is not as it must be ends the soak here.
         let killed = job.kill_at_random_moments(&args.program, &dir, args.kills);
         println!(
-            "{:<10}{:>7}{:>15}{:>15}{:>10.0}",
+            "{:<10}{:>7}{:>12}{:>10.0}",
             job.name,
             killed.kills,
-            killed.died,
-            killed.version,
+            killed.completed,
             started.elapsed().as_secs_f64()
         );
     }

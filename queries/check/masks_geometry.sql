@@ -1,14 +1,19 @@
 -- asks:    Which masks cannot be read, have another size than their image, or a box or area that is not theirs?
 -- params:  none
--- reads:   masks, images
+-- reads:   masks, images, extractors
 -- grain:   one row per mask
 -- columns: image_id, extractor_id, mask_index, area, readable
+WITH boxes_given AS (
+    -- Boxes of imported detections are those that were given.
+    SELECT DISTINCT extractor_id FROM extractors WHERE model_type = 'imported boxes'
+)
 SELECT m.image_id, m.extractor_id, m.mask_index, m.area, rle_is_valid(m.rle) AS readable
 FROM masks AS m
 JOIN images AS i ON m.image_id = i.image_id
+LEFT JOIN boxes_given AS b ON m.extractor_id = b.extractor_id
 WHERE m.rle['height'] <> i.height
    OR m.rle['width'] <> i.width
    OR CASE
-          WHEN rle_is_valid(m.rle) THEN m.area <> rle_area(m.rle) OR m.bbox <> rle_bbox(m.rle)
+          WHEN rle_is_valid(m.rle) THEN m.area <> rle_area(m.rle) OR b.extractor_id IS NULL AND m.bbox <> rle_bbox(m.rle)
           ELSE true
       END

@@ -116,7 +116,7 @@ pub(crate) fn judged(head_id: &ContentId, policy_id: &ContentId) -> Expr {
 }
 
 /// Images that have predictions of a head under a policy: all, or those among some.
-pub(super) async fn images_annotated(
+pub(crate) async fn images_annotated(
     snapshot: &Snapshot,
     head_id: &ContentId,
     policy_id: &ContentId,

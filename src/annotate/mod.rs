@@ -13,9 +13,8 @@ mod policy;
 mod run;
 mod sink;
 
-pub(crate) use images::judged;
+pub(crate) use images::{images_annotated, judged};
 pub use policy::{Candidate, NmsScope, Policy, Verdict};
 pub use run::{
-    AnnotateRequest, AnnotateSummary, IMPORTED, StoredPolicy, annotate, find_policy, policies_of,
-    rethreshold,
+    AnnotateRequest, AnnotateSummary, StoredPolicy, annotate, find_policy, policies_of, rethreshold,
 };

@@ -13,7 +13,7 @@ use super::judged::{Annotator, DecidedImage, Judgement, Judges};
 use super::policy::{Candidate, Policy};
 use super::sink::{Common, Sink};
 use crate::error::{EvalError, HeadError};
-use crate::head::{MaskJudge, StoredSpec, find_head, load_head};
+use crate::head::{IMPORTED, MaskJudge, StoredSpec, find_head, load_head};
 use crate::names::ContentId;
 use crate::progress::Progress;
 use crate::schema::Table;
@@ -22,8 +22,6 @@ use crate::store::rows::{HeadRow, decode};
 use crate::store::{Snapshot, Store, send_batches};
 use crate::{Error, Result};
 
-/// `heads.device` of a head whose predictions were imported.
-pub const IMPORTED: &str = "none";
 /// Tables that predictions are made of: they are made only of files that are as they were written.
 const READ: [Table; 4] = [
     Table::Images,
@@ -88,12 +86,12 @@ pub async fn annotate(
 ) -> Result<AnnotateSummary> {
     request.policy.validate()?;
     let snapshot = store.snapshot().await?;
-    snapshot.verify(&READ, progress).await?;
     let loaded = load_head(&snapshot, &request.head).await?;
     let common = common(loaded.row.clone(), &request.policy)?;
     let condition = request.condition.as_deref();
     let pending =
         PendingImages::of_masks(&snapshot, &common.head, &common.policy_id, condition).await?;
+    snapshot.verify(&READ, progress).await?;
     Run {
         snapshot: &snapshot,
         operation: "annotate",
@@ -119,7 +117,6 @@ pub async fn rethreshold(
 ) -> Result<AnnotateSummary> {
     request.policy.validate()?;
     let snapshot = store.snapshot().await?;
-    snapshot.verify(&READ, progress).await?;
     let head = find_head(&snapshot, &request.head).await?;
     let common = common(head, &request.policy)?;
     let policies = policies_of(&snapshot, &common.head.head_id).await?;
@@ -137,6 +134,7 @@ pub async fn rethreshold(
     let ids = [&from.policy_id, &common.policy_id];
     let condition = request.condition.as_deref();
     let pending = PendingImages::of_predictions(&snapshot, &common.head, ids, condition).await?;
+    snapshot.verify(&READ, progress).await?;
     let stored = stored(&snapshot, &common.head, &from.policy_id, &pending).await?;
     Run {
         snapshot: &snapshot,

@@ -9,6 +9,7 @@ use super::judged::DecidedImage;
 use super::policy::Verdict;
 use super::run::AnnotateSummary;
 use crate::Result;
+use crate::head::find_head;
 use crate::names::ContentId;
 use crate::store::rows::{HeadRow, PredictionRow, Row};
 use crate::store::{Changes, Snapshot, Store};
@@ -98,6 +99,8 @@ async fn plan(
 ) -> Result<(Changes, AnnotateSummary)> {
     let ids: HashSet<ContentId> = images.iter().map(|image| image.image_id.clone()).collect();
     let head_id = &common.head.head_id;
+    // It may have been removed since the run began.
+    find_head(snapshot, head_id.as_str()).await?;
     let done = images_annotated(snapshot, head_id, &common.policy_id, Some(&ids)).await?;
     let mut counts = AnnotateSummary::default();
     let mut rows = Vec::new();

@@ -32,6 +32,9 @@ pub struct CocoResults {
     /// Data set whose image ids the file uses.
     #[arg(long, value_name = "NAME", default_value = "coco")]
     dataset: String,
+    /// Only images of this split: for data sets whose splits number images alike.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
     /// Class set whose ids are the file's category ids [default: the one named like the data set].
     #[arg(long, value_name = "NAME")]
     classes: Option<String>,
@@ -43,6 +46,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         file: args.file,
         head: args.head,
         dataset: args.dataset,
+        split: args.split,
         classes: args.classes,
     };
     let store = Store::open(&global.store).await?;

@@ -28,11 +28,9 @@ pub enum HeadError {
     },
 
     /// No extractor, or several, where one was to be named.
-    #[error(
-        "'{asked}' names no one extractor; give the first digits of its id with --extractor; there are: {stored}"
-    )]
+    #[error("{asked}; give the first digits of its id with --extractor; there are: {stored}")]
     Extractor {
-        /// The beginning of an id, or empty.
+        /// What was asked for, and how it fails.
         asked: String,
         /// Extractors there are.
         stored: String,

@@ -98,7 +98,7 @@ impl Source {
         })
     }
 
-    /// The same, once the files that will be read are found to be as they were written.
+    /// The same, and the files that are read are found to be as they were written.
     ///
     /// # Errors
     /// As [`Source::open`]; [`Error::StoreDamaged`] if they are not.
@@ -112,8 +112,9 @@ impl Source {
             Annotations::Head { .. } => &[Images, ClassSets, Masks, Heads, Predictions],
             Annotations::GroundTruth => &[Images, ClassSets, GroundTruth],
         };
+        let source = Self::open(snapshot, request).await?;
         snapshot.verify(tables, progress).await?;
-        Self::open(snapshot, request).await
+        Ok(source)
     }
 
     /// The state of the store it reads.

@@ -22,5 +22,6 @@ pub use generator::{GeneratedMask, MaskGenerator};
 pub use grid::{Crop, CropLayout, crops, point_grid, points_in_crop, points_per_side};
 pub use identity::extractor_row;
 pub use options::{MaskOptions, MaskOutput};
+pub(crate) use pending::images_done;
 pub use pending::{ImageSelection, PendingImage, Shard, pending_images};
 pub use run::{DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, extract, read_ingested};

@@ -105,7 +105,7 @@ pub async fn pending_images(
 }
 
 /// Ids of the images that an extractor is done with: all, or those among some.
-pub(super) async fn images_done(
+pub(crate) async fn images_done(
     snapshot: &Snapshot,
     extractor_id: &ContentId,
     among: Option<Vec<&ContentId>>,

@@ -23,6 +23,8 @@ use crate::store::Snapshot;
 use crate::store::rows::{HeadRow, Row, collect};
 use crate::{Error, Result};
 
+/// `heads.device` of a head whose predictions were imported.
+pub const IMPORTED: &str = "none";
 /// How errors name a head that has no name yet.
 pub(super) const IN_TRAINING: &str = "in training";
 

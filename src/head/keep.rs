@@ -92,22 +92,20 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
 /// [`crate::error::HeadError::NoSuchHead`]; [`crate::error::HeadError::Unusable`] if there are predictions by it and `even_if_used` is
 /// false.
 pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<ContentId> {
-    let snapshot = store.snapshot().await?;
-    let head_id = find_head(&snapshot, name).await?.head_id;
-    if !even_if_used && has_predictions(&snapshot, &head_id).await? {
-        return Err(unusable(
-            name,
-            "there are predictions by it; --force removes them too, and its evaluations",
-        ));
-    }
-    let removed = &head_id;
-    store
-        .commit("heads rm", |_| async move {
+    let (_, head_id) = store
+        .commit_with("heads rm", |snapshot| async move {
+            let head_id = find_head(&snapshot, name).await?.head_id;
+            if !even_if_used && has_predictions(&snapshot, &head_id).await? {
+                return Err(unusable(
+                    name,
+                    "there are predictions by it; --force removes them too, and its evaluations",
+                ));
+            }
             let mut changes = Changes::new();
             for table in [HeadRow::TABLE, Table::Predictions, Table::Evaluations] {
-                changes.delete(table, is_head(removed));
+                changes.delete(table, is_head(&head_id));
             }
-            Ok(changes)
+            Ok((changes, head_id))
         })
         .await?;
     Ok(head_id)

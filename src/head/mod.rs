@@ -27,7 +27,9 @@ mod split;
 mod status;
 mod train;
 
-pub use artifact::{HeadWeights, LoadedHead, StoredSpec, find_head, heads_stored, load_head};
+pub use artifact::{
+    HeadWeights, IMPORTED, LoadedHead, StoredSpec, find_head, heads_stored, load_head,
+};
 pub use bags::{Bags, CacheOptions, ImageBag, Skipped};
 pub use create::CreateHead;
 pub use judge::{Judged, MaskJudge};

@@ -94,8 +94,8 @@ pub async fn train_and_store(
     request.options.validate()?;
     let device = request.device.open()?;
     let started = Instant::now();
-    snapshot.verify(&READ, progress).await?;
     let rows = request.query.rows(snapshot).await?;
+    snapshot.verify(&READ, progress).await?;
     let bags = Bags::read(rows, &request.class_set, &request.cache, progress).await?;
     let reading_seconds = started.elapsed().as_secs_f64();
     let spec = HeadSpec::new(bags.embedding_dim, request.class_set.class_names());

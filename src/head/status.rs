@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::artifact::IMPORTED;
 use super::lineage::images_when_trained;
 use super::query::TrainingQuery;
 use crate::classes::ClassSet;
@@ -57,6 +58,10 @@ pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStat
         stale: newest.is_some_and(|newest| newest > head.class_set_version),
         unknown: None,
     };
+    if head.device == IMPORTED {
+        status.unknown = Some("its predictions were imported; it was trained elsewhere".to_owned());
+        return Ok(status);
+    }
     match added(snapshot, head).await {
         Ok((images, masks)) => {
             status.images_added = Some(images);

@@ -3,7 +3,7 @@
 //! Boxes and areas are those that pycocotools' `loadRes` gives them: if the first detection has a box, boxes and their
 //! areas count; else those of the masks.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use datafusion::prelude::{col, lit};
@@ -19,7 +19,7 @@ use crate::geometry::{Rle, Size};
 use crate::names::{ContentId, check_name, hex};
 use crate::progress::Progress;
 use crate::schema::Table;
-use crate::store::rows::{ExtractionRow, FailureRow, collect, decode};
+use crate::store::rows::{FailureRow, decode};
 use crate::store::{Snapshot, Store};
 use crate::{Error, Result};
 
@@ -35,6 +35,8 @@ pub struct ImportRequest {
     pub head: String,
     /// Data set whose image ids it uses.
     pub dataset: String,
+    /// Only images of this split; none: of all.
+    pub split: Option<String>,
     /// Class set whose ids are its category ids: NAME or NAME@VERSION; none: the one named like the data set.
     pub classes: Option<String>,
 }
@@ -85,7 +87,8 @@ pub(super) struct Plan {
 /// Imports detections. Run again, it adds nothing; stopped halfway, it goes on.
 ///
 /// # Errors
-/// [`Error::File`], [`Error::Content`] if the file is no list of detections; [`crate::error::HeadError::NoSuchClassSet`];
+/// [`Error::File`], [`Error::Content`] if the file is no list of detections; or if images of the
+/// data set share an id; [`crate::error::HeadError::NoSuchClassSet`];
 /// what the store says. A bad detection is recorded in `failures` instead.
 pub async fn import_coco_results(
     store: &Store,
@@ -96,7 +99,7 @@ pub async fn import_coco_results(
     let snapshot = store.snapshot().await?;
     let set_name = request.classes.as_ref().unwrap_or(&request.dataset);
     let class_set = ClassSet::load(&snapshot, set_name).await?;
-    let images = images_of(&snapshot, &request.dataset).await?;
+    let images = images_of(&snapshot, request).await?;
     let (file, dataset) = (request.file.clone(), request.dataset.clone());
     let set = class_set.clone();
     let read = tokio::task::spawn_blocking(move || {
@@ -117,7 +120,7 @@ pub async fn import_coco_results(
         ..ImportSummary::default()
     };
     progress.start("images", Some(plan.images.len() as u64));
-    let done = images_done(&snapshot, &rows.extractor.extractor_id).await?;
+    let done = rows.images_done(&snapshot).await?;
     let mut waiting: Vec<(&ContentId, &Vec<Placed>)> = Vec::new();
     let mut masks = 0;
     for (image, detections) in &plan.images {
@@ -141,32 +144,33 @@ pub async fn import_coco_results(
     Ok(summary)
 }
 
-async fn images_of(snapshot: &Snapshot, dataset: &str) -> Result<HashMap<i64, ImageIds>> {
+async fn images_of(snapshot: &Snapshot, request: &ImportRequest) -> Result<HashMap<i64, ImageIds>> {
     let scan = snapshot.scan(Table::Images).await?;
     let scan = scan.project(&["image_id", "external_id", "width", "height"])?;
-    let mut rows = scan
-        .filter(col("dataset").eq(lit(dataset)))
-        .stream()
-        .await?;
+    let mut wanted = col("dataset").eq(lit(request.dataset.as_str()));
+    if let Some(split) = &request.split {
+        wanted = wanted.and(col("split").eq(lit(split.as_str())));
+    }
+    let mut rows = scan.filter(wanted).stream().await?;
     let mut images = HashMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<ImageIds>(Table::Images, &batch?)? {
-            if let Some(id) = row.external_id {
-                images.insert(id, row);
+            let Some(id) = row.external_id else {
+                continue;
+            };
+            if images.insert(id, row).is_some() {
+                return Err(Error::Content {
+                    path: request.file.clone(),
+                    place: String::new(),
+                    reason: format!(
+                        "image id {id} is that of two images of data set '{}'; choose one split with --split",
+                        request.dataset
+                    ),
+                });
             }
         }
     }
     Ok(images)
-}
-
-pub(super) async fn images_done(
-    snapshot: &Snapshot,
-    extractor: &ContentId,
-) -> Result<HashSet<ContentId>> {
-    let scan = snapshot.scan(Table::Extractions).await?;
-    let of_extractor = col("extractor_id").eq(lit(extractor.as_str()));
-    let rows: Vec<ExtractionRow> = collect(scan.filter(of_extractor)).await?;
-    Ok(rows.into_iter().map(|row| row.image_id).collect())
 }
 
 /// Finds each detection's image and class, and its mask.

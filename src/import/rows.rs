@@ -1,5 +1,6 @@
 //! The rows that imported detections become, and their commits.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, RecordBatch};
@@ -7,11 +8,12 @@ use arrow::datatypes::{DataType, Field};
 use chrono::{DateTime, Utc};
 use datafusion::prelude::{col, lit};
 
-use super::coco_results::{ImportRequest, Placed, Plan, images_done};
+use super::coco_results::{ImportRequest, Placed, Plan};
 use crate::Result;
-use crate::annotate::IMPORTED;
+use crate::annotate::images_annotated;
 use crate::classes::ClassSet;
-use crate::head::{HeadSpec, StoredSpec, TrainOptions};
+use crate::extract::images_done as images_extracted;
+use crate::head::{HeadSpec, IMPORTED, StoredSpec, TrainOptions};
 use crate::names::ContentId;
 use crate::schema::Table;
 use crate::store::rows::{
@@ -106,6 +108,12 @@ impl Rows {
         })
     }
 
+    /// Images whose predictions are there. Their masks may be without them: of a head that was removed, or of other
+    /// classes.
+    pub async fn images_done(&self, snapshot: &Snapshot) -> Result<HashSet<ContentId>> {
+        images_annotated(snapshot, &self.head.head_id, &self.policy_id, None).await
+    }
+
     /// Commits the masks and predictions of some images, but for those that are there; and failures.
     pub async fn commit(
         &self,
@@ -115,39 +123,39 @@ impl Rows {
     ) -> Result<()> {
         store
             .commit("import coco-results", |snapshot| async move {
-                let done = images_done(&snapshot, &self.extractor.extractor_id).await?;
+                let masks_there =
+                    images_extracted(&snapshot, &self.extractor.extractor_id, None).await?;
+                let annotated = self.images_done(&snapshot).await?;
                 let new: Vec<_> = images
                     .iter()
-                    .filter(|(id, _)| !done.contains(*id))
+                    .filter(|(id, _)| !masks_there.contains(*id))
                     .collect();
                 let mut changes = Changes::new();
-                let of_head = col("head_id").eq(lit(self.head.head_id.as_str()));
-                let known = snapshot.scan(Table::Heads).await?.project(&["head_id"])?;
-                if known
-                    .filter(of_head)
-                    .collect()
-                    .await?
-                    .iter()
-                    .all(|it| it.num_rows() == 0)
-                {
-                    changes.append(
-                        ExtractorRow::TABLE,
-                        ExtractorRow::to_batch(std::slice::from_ref(&self.extractor))?,
-                    );
-                    let head = HeadRow::to_batch(std::slice::from_ref(&self.head))?;
-                    changes.append(HeadRow::TABLE, head);
+                let extractor_id = &self.extractor.extractor_id;
+                if !is_there(&snapshot, Table::Extractors, "extractor_id", extractor_id).await? {
+                    let row = std::slice::from_ref(&self.extractor);
+                    changes.append(ExtractorRow::TABLE, ExtractorRow::to_batch(row)?);
                 }
-                let (mut extractions, mut predictions) = (Vec::new(), Vec::new());
-                for (image, detections) in &new {
-                    extractions.push(ExtractionRow {
-                        extractor_id: self.extractor.extractor_id.clone(),
+                if !is_there(&snapshot, Table::Heads, "head_id", &self.head.head_id).await? {
+                    let row = std::slice::from_ref(&self.head);
+                    changes.append(HeadRow::TABLE, HeadRow::to_batch(row)?);
+                }
+                let extractions: Vec<ExtractionRow> = new
+                    .iter()
+                    .map(|(image, detections)| ExtractionRow {
+                        extractor_id: extractor_id.clone(),
                         image_id: (*image).clone(),
                         masks: i32::try_from(detections.len()).unwrap_or(i32::MAX),
                         seconds: 0.0,
                         extracted_at: self.now,
-                    });
-                    let placed = detections.iter().zip(0..);
-                    predictions.extend(placed.map(|(it, at)| self.prediction(image, it, at)));
+                    })
+                    .collect();
+                let mut predictions = Vec::new();
+                for (image, detections) in images {
+                    if !annotated.contains(*image) {
+                        let placed = detections.iter().zip(0..);
+                        predictions.extend(placed.map(|(it, at)| self.prediction(image, it, at)));
+                    }
                 }
                 let dim = store.options().embedding.dim as usize;
                 for part in new.chunks(256) {
@@ -226,4 +234,14 @@ impl Rows {
             created_at: self.now,
         }
     }
+}
+
+/// Whether a table has a row of an id.
+async fn is_there(snapshot: &Snapshot, table: Table, column: &str, id: &ContentId) -> Result<bool> {
+    let scan = snapshot.scan(table).await?.project(&[column])?;
+    let found = scan
+        .filter(col(column).eq(lit(id.as_str())))
+        .collect()
+        .await?;
+    Ok(found.iter().any(|batch| batch.num_rows() > 0))
 }

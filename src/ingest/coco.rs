@@ -45,7 +45,11 @@ pub async fn ingest_coco(
             source,
         })??;
     let (items, context, misplaced) = plan_items(text, index, root, annotations, options)?;
-    add_class_set(store, "ingest coco", &class_set(&context, options), "coco").await?;
+    let classes = class_set(&context, options);
+    // A list of images may have no categories.
+    if !classes.classes.is_empty() {
+        add_class_set(store, "ingest coco", &classes, "coco").await?;
+    }
 
     progress.start("images", Some(items.len() as u64));
     // Annotations that belong to no image ride along as items that fail at once.

@@ -11,6 +11,9 @@ use crate::photo::{self, DecodeLimits, PhotoInfo};
 use crate::store::rows::{FailureRow, ImageRow};
 use crate::{Error, Result};
 
+/// Several files are in memory at once.
+const MAX_FILE_BYTES: u64 = 4 << 30;
+
 /// The directory images are found under, as rows name it.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
@@ -77,6 +80,26 @@ impl Root {
     }
 }
 
+/// The bytes of a file that is one, and not larger than any photo.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path).map_err(Error::file("read", path))?;
+    let not_a_photo = |reason| Error::Content {
+        path: path.to_owned(),
+        place: String::new(),
+        reason,
+    };
+    if !metadata.is_file() {
+        return Err(not_a_photo("not a file".to_owned()));
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(not_a_photo(format!(
+            "its {} bytes are over the limit of {MAX_FILE_BYTES}",
+            metadata.len()
+        )));
+    }
+    std::fs::read(path).map_err(Error::file("read", path))
+}
+
 /// Reads, hashes and probes one photo.
 pub(super) fn read_photo(
     root: &Root,
@@ -84,7 +107,7 @@ pub(super) fn read_photo(
     options: &IngestOptions,
 ) -> Result<(ImageRow, PhotoInfo)> {
     let path = root.join(file_name)?;
-    let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
+    let bytes = read_file(&path)?;
     let info = photo::probe(&bytes)?;
     if options.verify_pixels {
         photo::decode(&bytes, &DecodeLimits::default())?;

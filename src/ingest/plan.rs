@@ -126,6 +126,7 @@ pub(super) struct Plan {
     labels: Vec<LabelRow>,
     ground_truth: Vec<GroundTruthRow>,
     failures: Vec<FailureRow>,
+    failure_ids: HashSet<ContentId>,
     /// Those of the failures that only planning could find.
     pub contradictions: Vec<FailureRow>,
     pub summary: IngestSummary,
@@ -147,11 +148,7 @@ impl Plan {
 
     fn fail(&mut self, failure: FailureRow) {
         self.summary.failed += 1;
-        if self
-            .failures
-            .iter()
-            .all(|row| row.failure_id != failure.failure_id)
-        {
+        if self.failure_ids.insert(failure.failure_id.clone()) {
             self.failures.push(failure);
         }
     }

@@ -116,7 +116,7 @@ impl<'a> Writer<'a> {
             .record
             .as_ref()
             .and_then(|record| record.ground_truth.as_ref());
-        self.rows += 1 + annotations.map_or(0, Vec::len);
+        self.rows += 1 + annotations.map_or(0, Vec::len) + outcome.failures.len();
         self.batch.push(outcome);
         if self.rows >= self.options.commit_rows || self.opened.elapsed() >= BATCH_AGE {
             self.flush().await?;

@@ -7,6 +7,8 @@
 //! checksums/0000000042-9f86d081884c7d65.json   {"files": {"masks.lance/data/....lance": {"bytes": ..., "xxh3": ...}}}
 //! ```
 //!
+//! A record names all such files that its tables' files stand in; when they become many, a commit merges them.
+//!
 //! Whatever makes labels (training, annotation, export) holds the files it is about to read against them, in stores on
 //! this machine; object stores do that themselves. Queries do not, since it means to read whole files where a query
 //! reads a column.
@@ -22,13 +24,15 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Snapshot;
-use super::files::StoreFiles;
+use super::files::{CommitRecord, StoreFiles};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::{Error, Result};
 
 /// Files that are read at once.
 const AT_ONCE: usize = 4;
+/// So many files of checksums are merged into one.
+const MERGED: usize = 64;
 
 /// Size and XXH3 of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,9 +148,16 @@ pub(super) fn files_of(table: Table, dataset: &Dataset) -> BTreeSet<String> {
 }
 
 impl StoreFiles {
-    /// Takes the checksums of files that a commit adds, and puts them beside its record. On this machine the files, and
-    /// that they are there, are on the disk afterwards.
-    pub async fn put_checksums(&self, version: u64, added: BTreeSet<String>) -> Result<()> {
+    /// Takes the checksums of files that a commit adds, and puts them beside its record, whose list of such files it
+    /// extends. On this machine the files, and that they are there, are on the disk afterwards.
+    ///
+    /// `live` says of every file of the commit's tables where lists are merged.
+    pub async fn put_checksums(
+        &self,
+        record: &mut CommitRecord,
+        added: BTreeSet<String>,
+        live: &BTreeSet<String>,
+    ) -> Result<()> {
         self.sync(added.iter().cloned().collect()).await?;
         let sums = futures::stream::iter(added).map(|path| async move {
             match self.checksum(&path).await? {
@@ -154,20 +165,36 @@ impl StoreFiles {
                 None => Err(Error::from(missing(&path))),
             }
         });
-        let files = sums.buffer_unordered(AT_ONCE).try_collect().await?;
-        self.write_checksums(version, &Checksums { files }).await
+        let mut files: BTreeMap<String, Checksum> =
+            sums.buffer_unordered(AT_ONCE).try_collect().await?;
+        if record.checksums.len() >= MERGED {
+            let (known, damaged) = self.checksums(&record.checksums).await?;
+            // One that cannot be read stays named, for 'check --deep' to tell.
+            if damaged.is_empty() {
+                files.extend(known.into_iter().filter(|(path, _)| live.contains(path)));
+                record.checksums.clear();
+            }
+        }
+        let name = self
+            .write_checksums(record.version, &Checksums { files })
+            .await?;
+        record.checksums.push(name);
+        Ok(())
     }
 
-    /// Every checksum that was taken, and the files of checksums that cannot be read.
-    async fn checksums(&self) -> Result<(HashMap<String, Checksum>, Vec<DamagedFile>)> {
-        let names = self.checksum_files().await?;
-        let mut read = futures::stream::iter(names)
-            .map(|name| async move { self.read_checksums(&name).await })
-            .buffer_unordered(AT_ONCE);
+    /// The checksums in files of them, and which of these cannot be read.
+    async fn checksums(
+        &self,
+        names: &[String],
+    ) -> Result<(HashMap<String, Checksum>, Vec<DamagedFile>)> {
+        let mut read = futures::stream::iter(names.to_vec())
+            .map(|name| async move { (self.read_checksums(&name).await, name) })
+            .buffered(AT_ONCE);
         let (mut known, mut damaged) = (HashMap::new(), Vec::new());
-        while let Some(found) = read.next().await {
+        while let Some((found, name)) = read.next().await {
             match found {
-                Ok(found) => known.extend(found.into_iter().flat_map(|found| found.files)),
+                Ok(Some(found)) => known.extend(found.files),
+                Ok(None) => damaged.push(missing(&format!("checksums/{name}.json"))),
                 Err(Error::StoreDamaged { path, reason }) => {
                     damaged.push(DamagedFile { path, reason });
                 }
@@ -175,29 +202,6 @@ impl StoreFiles {
             }
         }
         Ok((known, damaged))
-    }
-
-    /// Merges the files of checksums, and leaves out what is of files that are gone.
-    pub async fn merge_checksums(&self, version: u64) -> Result<()> {
-        let names = self.checksum_files().await?;
-        if names.len() < 2 {
-            return Ok(());
-        }
-        let (mut known, damaged) = self.checksums().await?;
-        if !damaged.is_empty() {
-            return Ok(()); // they stay as they are, for 'check --deep' to tell
-        }
-        let mut there = BTreeSet::new();
-        for table in Table::ALL {
-            there.extend(self.table_files(table).await?);
-        }
-        known.retain(|path, _| there.contains(path));
-        let files = known.into_iter().collect();
-        self.write_checksums(version, &Checksums { files }).await?;
-        for name in names {
-            self.delete_checksums(&name).await?;
-        }
-        Ok(())
     }
 }
 
@@ -232,7 +236,8 @@ impl Snapshot {
     /// machine.
     ///
     /// # Errors
-    /// [`Error::StoreDamaged`] names the first file that is not as it was written.
+    /// [`Error::StoreDamaged`] names the first file that is not as it was written; [`Error::NoSuchVersion`] if it was
+    /// cleaned up.
     pub async fn verify(&self, tables: &[Table], progress: &dyn Progress) -> Result<()> {
         if self.store().inner.files.local_path().is_none() {
             return Ok(());
@@ -242,7 +247,10 @@ impl Snapshot {
             files.extend(files_of(*table, self.dataset(*table).await?.as_ref()));
         }
         let mut found = Verification::default();
-        self.verify_files(files, &mut found, progress).await?;
+        let unread = self.verify_files(files, &mut found, progress).await?;
+        for DamagedFile { path, reason } in unread {
+            tracing::warn!("files cannot be verified: '{path}': {reason}");
+        }
         match found.damaged.into_iter().next() {
             Some(damaged) => Err(damaged.into()),
             None => Ok(()),
@@ -266,8 +274,10 @@ impl Snapshot {
                 Err(err) => verification.damaged.push(unreadable(table, &err)),
             }
         }
-        self.verify_files(files, &mut verification, progress)
+        let unread = self
+            .verify_files(files, &mut verification, progress)
             .await?;
+        verification.damaged.extend(unread);
         for table in open {
             let folder = format!("{}.lance/", table.name());
             let known = |file: &DamagedFile| file.path.starts_with(&folder);
@@ -282,15 +292,15 @@ impl Snapshot {
         Ok(verification)
     }
 
+    /// Returns the files of checksums that cannot be read.
     async fn verify_files(
         &self,
         files: BTreeSet<String>,
         verification: &mut Verification,
         progress: &dyn Progress,
-    ) -> Result<()> {
+    ) -> Result<Vec<DamagedFile>> {
         let store = &self.store().inner.files;
-        let (known, damaged) = store.checksums().await?;
-        verification.damaged.extend(damaged);
+        let (known, unread) = store.checksums(&self.record().checksums).await?;
         progress.start("verifying files", Some(files.len() as u64));
         let mut read = futures::stream::iter(files)
             .map(|path| async move { Ok::<_, Error>((store.checksum(&path).await?, path)) })
@@ -306,7 +316,13 @@ impl Snapshot {
             progress.advance(1);
         }
         progress.finish();
-        Ok(())
+        if !verification.damaged.is_empty() && !store.has_commit(self.version()).await? {
+            // A clean-up took them while they were read.
+            return Err(Error::NoSuchVersion {
+                version: self.version(),
+            });
+        }
+        Ok(unread)
     }
 
     async fn read_all(&self, table: Table) -> Result<()> {

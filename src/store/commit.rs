@@ -178,20 +178,26 @@ impl Store {
         mut record: CommitRecord,
         tables: BTreeMap<Table, Dataset>,
     ) -> Result<Option<Snapshot>> {
-        let mut added = BTreeSet::new();
-        for (table, dataset) in &tables {
-            let files = files_of(*table, dataset);
-            let known = match head {
-                Some(head) => files_of(*table, head.dataset(*table).await?.as_ref()),
+        let (mut live, mut known) = (BTreeSet::new(), BTreeSet::new());
+        for table in Table::ALL {
+            let before = match head {
+                Some(head) => files_of(table, head.dataset(table).await?.as_ref()),
                 None => BTreeSet::new(),
             };
-            added.extend(files.difference(&known).cloned());
+            live.extend(match tables.get(&table) {
+                Some(changed) => files_of(table, changed),
+                None => before.clone(),
+            });
+            known.extend(before);
+        }
+        for (table, dataset) in &tables {
             record
                 .tables
                 .insert(table.name().to_owned(), dataset.version_id());
         }
-        let version = record.version;
-        self.inner.files.put_checksums(version, added).await?;
+        let added = live.difference(&known).cloned().collect();
+        let files = &self.inner.files;
+        files.put_checksums(&mut record, added, &live).await?;
         if !self.inner.files.put_commit(&record).await? {
             return Ok(None);
         }
@@ -219,7 +225,19 @@ impl Store {
                 "taking back rows of a commit that was never finished"
             );
             let mut dataset = dataset.as_ref().clone();
-            dataset.restore().await?;
+            if let Err(err) = dataset.restore().await {
+                // After a power cut the version that no record names may be a file without content.
+                if !self
+                    .inner
+                    .files
+                    .remove_versions_after(table, dataset.version_id())
+                    .await?
+                {
+                    return Err(err.into());
+                }
+                dataset = self.open_table(table, Some(dataset.version_id())).await?;
+                dataset.restore().await?;
+            }
             restored.insert(table, dataset);
         }
         Ok(restored)

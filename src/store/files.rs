@@ -2,8 +2,9 @@
 //!
 //! All go through Lance's object-store layer, so a store can live wherever Lance can.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -56,6 +57,9 @@ pub struct CommitRecord {
     pub rows: BTreeMap<String, u64>,
     /// Lance version of every table.
     pub tables: BTreeMap<String, u64>,
+    /// Files in `checksums/` that hold the checksums of the tables' files; none in stores of earlier versions.
+    #[serde(default)]
+    pub checksums: Vec<String>,
 }
 
 impl CommitRecord {
@@ -67,6 +71,7 @@ impl CommitRecord {
             program: program(),
             rows: BTreeMap::new(),
             tables: BTreeMap::new(),
+            checksums: Vec::new(),
         }
     }
 
@@ -79,6 +84,7 @@ impl CommitRecord {
             program: program(),
             rows: BTreeMap::new(),
             tables: self.tables.clone(),
+            checksums: self.checksums.clone(),
         }
     }
 
@@ -177,7 +183,7 @@ impl StoreFiles {
                 }
                 Ok(true)
             }
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(true),
+            Err(err) if err.kind() == ErrorKind::NotFound => Ok(true),
             Err(err) => Err(Error::file("open", local)(err)),
         }
     }
@@ -214,14 +220,23 @@ impl StoreFiles {
     }
 
     pub async fn newest_commit(&self) -> Result<Option<CommitRecord>> {
-        match self.commit_versions().await?.last() {
-            Some(&version) => self.read_commit(version).await,
-            None => Ok(None),
+        let mut gone = None;
+        while let Some(&version) = self.commit_versions().await?.last() {
+            match self.read_commit(version).await? {
+                // Superseded and cleaned up since it was listed; listed again without it, it cannot be read.
+                None if gone != Some(version) => gone = Some(version),
+                found => return Ok(found),
+            }
         }
+        Ok(None)
     }
 
     pub async fn read_commit(&self, version: u64) -> Result<Option<CommitRecord>> {
         self.read_json(&self.commit_path(version)).await
+    }
+
+    pub async fn has_commit(&self, version: u64) -> Result<bool> {
+        Ok(self.commit_versions().await?.contains(&version))
     }
 
     pub async fn commits(&self) -> Result<Vec<CommitRecord>> {
@@ -235,11 +250,8 @@ impl StoreFiles {
 
     /// Puts a record, unless one of that version exists; says whether it did.
     pub async fn put_commit(&self, record: &CommitRecord) -> Result<bool> {
-        let path = self.commit_path(record.version);
-        let created = self.create_json(&path, record).await?;
-        let name = path.filename().unwrap_or_default();
-        self.sync(vec![format!("{COMMITS}/{name}")]).await?;
-        Ok(created)
+        self.create_json(&self.commit_path(record.version), record)
+            .await
     }
 
     pub async fn delete_commit(&self, version: u64) -> Result<()> {
@@ -248,6 +260,10 @@ impl StoreFiles {
 
     pub async fn read_tag(&self, tag: &str) -> Result<Option<Tag>> {
         self.read_json(&self.tag_path(tag)).await
+    }
+
+    pub async fn has_tag(&self, tag: &str) -> Result<bool> {
+        Ok(self.list(TAGS).await?.iter().any(|name| name == tag))
     }
 
     pub async fn tags(&self) -> Result<Vec<Tag>> {
@@ -299,11 +315,9 @@ impl StoreFiles {
                 sync_file(&path)?;
                 directories.extend(path.parent().map(FsPath::to_owned));
             }
-            // Windows has no such thing for directories.
             directories
                 .iter()
-                .filter(|_| cfg!(unix))
-                .try_for_each(|directory| sync_file(directory))
+                .try_for_each(|directory| sync_directory(directory))
         });
         task.await.map_err(|source| Error::Worker {
             task: "writing to the disk",
@@ -311,38 +325,59 @@ impl StoreFiles {
         })?
     }
 
-    /// Names of the files of checksums.
-    pub async fn checksum_files(&self) -> Result<Vec<String>> {
-        self.list(CHECKSUMS).await
-    }
-
     pub async fn read_checksums(&self, name: &str) -> Result<Option<Checksums>> {
         self.read_json(&self.checksums_path(name)).await
     }
 
-    /// Under a name of its own: a writer that loses the race for a version must not replace the winner's.
-    pub async fn write_checksums(&self, version: u64, checksums: &Checksums) -> Result<()> {
+    /// Under a name of its own, which it returns: a writer that loses the race for a version must not replace the
+    /// winner's.
+    pub async fn write_checksums(&self, version: u64, checksums: &Checksums) -> Result<String> {
         let name = format!("{version:010}-{:016x}", fastrand::u64(..));
         self.create_json(&self.checksums_path(&name), checksums)
             .await?;
-        self.sync(vec![format!("{CHECKSUMS}/{name}.json")]).await
+        Ok(name)
     }
 
-    pub async fn delete_checksums(&self, name: &str) -> Result<()> {
-        self.delete(&self.checksums_path(name)).await
-    }
-
-    /// Every file in the folder of a table, by its path within the store.
-    pub async fn table_files(&self, table: Table) -> Result<Vec<String>> {
-        let folder = self.path(&format!("{}.lance", table.name()));
-        let found = self.objects.inner.list(Some(&folder));
-        let metas: Vec<_> = found.try_collect().await.map_err(lance::Error::from)?;
-        let within = |meta: &object_store::ObjectMeta| {
-            let parts: Vec<_> = meta.location.prefix_match(&self.base)?.collect();
-            let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
-            Some(parts.join("/"))
+    /// Removes versions of a table that no commit names, and of which nobody can be writing any: under the lock of a
+    /// store on this machine. False where there is no such lock.
+    pub async fn remove_versions_after(&self, table: Table, version: u64) -> Result<bool> {
+        let Some(local) = &self.local else {
+            return Ok(false);
         };
-        Ok(metas.iter().filter_map(within).collect())
+        let directory = local.join(format!("{}.lance/_versions", table.name()));
+        let entries = fs::read_dir(&directory).map_err(Error::file("list", &directory))?;
+        for entry in entries {
+            let path = entry.map_err(Error::file("list", &directory))?.path();
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
+            // Lance counts names down, so that the newest comes first; it once counted up.
+            let number = number.map(|number: u64| number.min(u64::MAX - number));
+            if number.is_none_or(|number| number > version) {
+                fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes files of checksums that none of the names given is of; where there is no lock, only those of before.
+    pub async fn remove_checksums_but(
+        &self,
+        named: &HashSet<String>,
+        before: DateTime<Utc>,
+    ) -> Result<()> {
+        let found = self.objects.inner.list(Some(&self.path(CHECKSUMS)));
+        let metas: Vec<_> = found.try_collect().await.map_err(lance::Error::from)?;
+        for meta in metas {
+            let name = meta.location.filename().unwrap_or_default();
+            let is_named = name
+                .strip_suffix(".json")
+                .is_some_and(|it| named.contains(it));
+            if !is_named && (self.local.is_some() || meta.last_modified < before) {
+                self.delete(&meta.location).await?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, name: &str) -> Path {
@@ -388,9 +423,19 @@ impl StoreFiles {
         Ok(Some(value))
     }
 
-    /// Writes a file that must not exist yet; false if it does.
+    /// Writes a file that must not exist yet; false if it does. On this machine it is on the disk before it is there.
     async fn create_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<bool> {
-        let payload = PutPayload::from(sealed(serde_json::to_vec_pretty(value)?));
+        let content = sealed(serde_json::to_vec_pretty(value)?);
+        if let Some(local) = &self.local {
+            let within = path.prefix_match(&self.base).into_iter().flatten();
+            let file = within.fold(local.clone(), |path, part| path.join(part.as_ref()));
+            let task = tokio::task::spawn_blocking(move || create_file(&file, &content));
+            return task.await.map_err(|source| Error::Worker {
+                task: "writing to the disk",
+                source,
+            })?;
+        }
+        let payload = PutPayload::from(content);
         let create = PutOptions::from(PutMode::Create);
         match self.objects.inner.put_opts(path, payload, create).await {
             Ok(_) => Ok(true),
@@ -404,6 +449,39 @@ impl StoreFiles {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(err) => Err(lance::Error::from(err).into()),
         }
+    }
+}
+
+/// Creates a file that must not exist yet, whole and on the disk; false if it does.
+fn create_file(path: &FsPath, content: &[u8]) -> Result<bool> {
+    let directory = path.parent().unwrap_or(path);
+    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}", fastrand::u64(..)));
+    let part = path.with_file_name(name);
+    let write = || -> std::io::Result<bool> {
+        let mut file = File::create_new(&part)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        match fs::hard_link(&part, path) {
+            Ok(()) => Ok(true),
+            Err(err) if err.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(err) => Err(err),
+        }
+    };
+    let created = write().map_err(Error::file("write", path));
+    let _ = fs::remove_file(&part);
+    if *created.as_ref().unwrap_or(&false) {
+        sync_directory(directory)?;
+    }
+    created
+}
+
+/// Windows has no such thing.
+fn sync_directory(directory: &FsPath) -> Result<()> {
+    match cfg!(unix) {
+        true => sync_file(directory),
+        false => Ok(()),
     }
 }
 

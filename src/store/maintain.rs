@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::commit::{back_off, unless_race_lost};
 use super::{Snapshot, Store, Tag};
 use crate::names::check_name;
+use crate::progress::NoProgress;
 use crate::schema::Table;
 use crate::{Error, Result};
 
@@ -107,8 +108,12 @@ impl Store {
     /// [`Error::NoSuchTag`], or what Lance says.
     pub async fn delete_tag(&self, tag: &str) -> Result<()> {
         let _guard = self.inner.lock.acquire().await?;
-        self.version_of_tag(tag).await?;
-        self.inner.files.delete_tag(tag).await?;
+        check_name("tag", tag)?;
+        if !self.inner.files.has_tag(tag).await? {
+            return Err(Error::NoSuchTag {
+                tag: tag.to_owned(),
+            });
+        }
         let snapshot = self.snapshot().await?;
         for table in Table::ALL {
             match snapshot.dataset(table).await?.tags().delete(tag).await {
@@ -116,7 +121,8 @@ impl Store {
                 deleted => deleted?,
             }
         }
-        Ok(())
+        // The last, so that it can be done again if it is cut off. A damaged one goes, too.
+        self.inner.files.delete_tag(tag).await
     }
 
     /// Every tag, by name.
@@ -146,8 +152,8 @@ impl Store {
     /// Files are rewritten while others write; only the switch to them waits for the lock.
     ///
     /// # Errors
-    /// [`Error::CommitContention`] if other writers changed the same files each time, or what Lance
-    /// says.
+    /// [`Error::CommitContention`] if other writers changed the same files each time; [`Error::StoreDamaged`] for files
+    /// that are not as they were written; what Lance says.
     pub async fn compact(&self) -> Result<Vec<CompactStats>> {
         const ATTEMPTS: u32 = 5;
         for attempt in 0..ATTEMPTS {
@@ -272,7 +278,12 @@ impl Store {
             stats.table_versions += removed.old_versions;
             stats.bytes += removed.bytes_removed;
         }
-        self.inner.files.merge_checksums(head.version()).await?;
+        let left = self.log().await?.into_iter();
+        let named = left.flat_map(|record| record.checksums).collect();
+        let files = &self.inner.files;
+        files
+            .remove_checksums_but(&named, Utc::now() - MIN_AGE_WITHOUT_LOCK)
+            .await?;
         Ok(stats)
     }
 }
@@ -325,6 +336,10 @@ async fn is_one_rewrite(dataset: &Dataset, before: u64) -> Result<bool> {
 async fn rewrite(snapshot: &Snapshot, table: Table) -> Result<Option<Rewritten>> {
     let dataset = snapshot.dataset(table).await?;
     let plan = plan_compaction(&dataset, &CompactionOptions::default()).await?;
+    if plan.compaction_tasks().next().is_some() {
+        // Else what had changed on disk would get a checksum of its own.
+        snapshot.verify(&[table], &NoProgress).await?;
+    }
     let mut results = Vec::new();
     for task in plan.compaction_tasks() {
         results.push(task.execute(&dataset).await?);

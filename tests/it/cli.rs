@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::harness::{Program, photos};
-use crate::support::Fails;
+use crate::support::Asks;
 
 fn program(dir: &Path) -> Program {
     Program {
@@ -259,5 +259,44 @@ fn two_processes_ingest_at_once() {
     assert_eq!(
         program.expect(0, &["sql", "SELECT count(*) AS n FROM labels"]),
         "n\n200\n"
+    );
+}
+
+#[test]
+fn training_on_masks_of_two_extractors_asks_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, photos) = (program(dir.path()), photos(dir.path(), 3));
+    let checkpoint = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/extract/sharp.safetensors"
+    );
+    program.expect(0, &["init", "--embedding-dim", "128"]);
+    program.expect(0, &["ingest", "images", photos.to_str().unwrap()]);
+    program.expect(0, &["classes", "add", "all", "--from", "labels"]);
+    let train = ["train", "--name", "h", "--classes", "all", "--epochs", "1"];
+    let none = program.fails(&train);
+    assert!(none.contains("run 'grainstore extract' first"), "{none}");
+    for points in ["1", "2"] {
+        program.expect(
+            0,
+            &[
+                "extract",
+                "--checkpoint",
+                checkpoint,
+                "--points-per-side",
+                points,
+            ],
+        );
+    }
+    let two = program.fails(&train);
+    assert!(two.contains("more than one extractor"), "{two}");
+    assert!(
+        two.contains("--extractor") && two.contains("sharp.safetensors"),
+        "{two}"
+    );
+    let unknown = program.fails(&[&train[..], &["--extractor", "0123"]].concat());
+    assert!(
+        unknown.contains("'0123' names no one extractor"),
+        "{unknown}"
     );
 }

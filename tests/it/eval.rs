@@ -182,6 +182,7 @@ async fn a_model_that_found_nothing_is_evaluated_all_the_same() {
     let file = dir.path().join("nothing.json");
     std::fs::write(&file, "[]").unwrap();
     let request = ImportRequest {
+        split: None,
         file,
         head: "nothing".to_owned(),
         dataset: "shapes".to_owned(),
@@ -235,6 +236,7 @@ async fn importing_again_adds_nothing() {
     let file = dir.path().join("bad.json");
     std::fs::write(&file, results.to_string()).unwrap();
     let mut request = ImportRequest {
+        split: None,
         file,
         head: "bad".to_owned(),
         dataset: "shapes".to_owned(),
@@ -370,6 +372,7 @@ async fn what_cannot_be_judged_says_why() {
     .unwrap();
     add_class_set(&store, "test", &set, "file").await.unwrap();
     let request = ImportRequest {
+        split: None,
         file,
         head: "coarse".to_owned(),
         dataset: "shapes".to_owned(),
@@ -406,6 +409,7 @@ async fn heads_are_compared_on_the_same_samples() {
     let file = dir.path().join("fewer.json");
     std::fs::write(&file, serde_json::to_vec(&fewer).unwrap()).unwrap();
     let request = ImportRequest {
+        split: None,
         file,
         head: "fewer".to_owned(),
         dataset: "shapes".to_owned(),

@@ -113,6 +113,7 @@ pub async fn annotated_store() -> (tempfile::TempDir, Store) {
 
 pub async fn import(store: &Store, name: &str) -> ImportSummary {
     let request = ImportRequest {
+        split: None,
         file: data(&format!("{name}.json")),
         head: name.to_owned(),
         dataset: "shapes".to_owned(),

@@ -236,6 +236,7 @@ async fn results_come_back_as_they_went() {
     assert_eq!(detections(&found), detections(&expected));
 
     let back = ImportRequest {
+        split: None,
         file: file.clone(),
         head: "back".to_owned(),
         dataset: "shapes".to_owned(),

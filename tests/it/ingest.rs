@@ -490,3 +490,28 @@ async fn a_broken_annotation_file_is_an_error_with_its_place() {
     }
     assert_eq!(store.snapshot().await.unwrap().version(), 1);
 }
+
+#[tokio::test]
+async fn a_list_of_images_without_categories_is_ingested() {
+    let (dir, store) = new_store().await;
+    write_photo(&dir.path().join("a.png"), 1, (8, 6));
+    let images =
+        r#"{"images": [{"id": 5, "file_name": "a.png"}], "annotations": [], "categories": []}"#;
+    std::fs::write(dir.path().join("images.json"), images).unwrap();
+    let summary = ingest_coco(
+        &store,
+        &dir.path().join("images.json"),
+        dir.path(),
+        &options("plain", None),
+        &NoProgress,
+    )
+    .await
+    .unwrap();
+    assert_eq!((summary.images_added, summary.failed), (1, 0));
+    assert_eq!(
+        rows::<ClassRow>(&store.snapshot().await.unwrap())
+            .await
+            .len(),
+        0
+    );
+}

@@ -19,6 +19,7 @@ mod harness;
 mod head;
 mod head_parity;
 mod hostile;
+mod import;
 mod ingest;
 mod ingest_voc;
 mod layers;

@@ -53,6 +53,7 @@ async fn store_with_two_photos(dir: &Path) -> (tempfile::TempDir, Store) {
         .await
         .unwrap();
     let request = ImportRequest {
+        split: None,
         file: dir.join("results.json"),
         head: "model".to_owned(),
         dataset: "two".to_owned(),

@@ -100,16 +100,23 @@ pub async fn counts(snapshot: &Snapshot) -> (u64, u64) {
 }
 
 /// What only tests ask of the program.
-pub trait Fails {
+pub trait Asks {
     /// Runs, expects failure, and gives back stderr.
     fn fails(&self, args: &[&str]) -> String;
+    /// Runs, expects success, and gives back what it printed as JSON.
+    fn json(&self, args: &[&str]) -> serde_json::Value;
 }
 
-impl Fails for Program {
+impl Asks for Program {
     #[track_caller]
     fn fails(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         String::from_utf8(output.stderr).unwrap()
+    }
+
+    #[track_caller]
+    fn json(&self, args: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.expect(0, args)).unwrap()
     }
 }
