@@ -1,6 +1,6 @@
 -- Grain:  one way of making masks: a model, its checkpoint and every option that changes the result.
 -- Key:    extractor_id
--- Writer: grainstore extract
+-- Writer: grainstore extract, import
 -- Reader: train, annotate; a head refuses masks of another extractor
 CREATE TABLE extractors (
     extractor_id       TEXT   NOT NULL, -- first 128 bits of the SHA-256 of model_type, checkpoint_sha256 and options, hex

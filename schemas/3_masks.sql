@@ -1,6 +1,6 @@
 -- Grain:  one mask that an extractor found in an image.
 -- Key:    extractor_id, image_id, mask_index
--- Writer: grainstore extract
+-- Writer: grainstore extract, import
 -- Reader: train (embedding), annotate (embedding, rle), eval and export (rle)
 CREATE TABLE masks (
     extractor_id    TEXT         NOT NULL, -- extractors.extractor_id

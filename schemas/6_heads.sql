@@ -1,6 +1,6 @@
 -- Grain:  one trained head. Heads are small: the weights stand in the row.
 -- Key:    head_id
--- Writer: grainstore train
+-- Writer: grainstore train, import, heads import, heads rename, heads rm
 -- Reader: annotate, heads list|show|export|plot
 CREATE TABLE heads (
     head_id            TEXT   NOT NULL, -- first 128 bits of the SHA-256 of weights and lineage, hex

@@ -1,6 +1,6 @@
--- Grain:  one figure of one evaluation. Append-only: an evaluation run again is a new one.
--- Key:    evaluation_id, dataset, slice, class, metric
--- Writer: grainstore eval
+-- Grain:  one figure of one evaluation; an evaluation run again is a new one.
+-- Key:    evaluation_id, head_id, report, dataset, slice, class, metric
+-- Writer: grainstore eval, compare; heads rm removes those of its head
 -- Reader: report, compare, people
 CREATE TABLE evaluations (
     evaluation_id TEXT   NOT NULL, -- one per run, hex
@@ -17,5 +17,5 @@ CREATE TABLE evaluations (
     policy        TEXT   NOT NULL, -- JSON object: background in or out, ignore rules, thresholds, query text
     store_version BIGINT NOT NULL, -- version of the store it was read at
     created_at    TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
-    PRIMARY KEY (evaluation_id, dataset, slice, class, metric)
+    PRIMARY KEY (evaluation_id, head_id, report, dataset, slice, class, metric)
 );

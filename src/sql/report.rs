@@ -148,6 +148,7 @@ macro_rules! embedded {
 const EMBEDDED: &[(&str, &str)] = embedded![
     "annotate/policies",
     "check/class_sets_in_order",
+    "check/evaluations_once",
     "check/extractions_masks",
     "check/extractions_once",
     "check/extractors_once",
@@ -155,6 +156,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "check/ground_truth_geometry",
     "check/ground_truth_once",
     "check/ground_truth_without_image",
+    "check/heads_once",
     "check/images_once",
     "check/images_values",
     "check/labels_once",

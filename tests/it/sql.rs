@@ -364,6 +364,7 @@ mod checks {
         let (_dir, sql) = sql_over(&[healthy, broken]).await;
         let expected = [
             ("class_sets_in_order", 4),
+            ("evaluations_once", 1),
             ("extractions_masks", 4),
             ("extractions_once", 1),
             ("extractors_once", 1),
@@ -371,6 +372,7 @@ mod checks {
             ("ground_truth_geometry", 6),
             ("ground_truth_once", 1),
             ("ground_truth_without_image", 1),
+            ("heads_once", 1),
             ("images_once", 1),
             ("images_values", 7),
             ("labels_once", 1),

@@ -20,8 +20,8 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type};
 use grainstore::names::ContentId;
 use grainstore::schema::Table;
 use grainstore::store::rows::{
-    ClassRow, ExtractionRow, FailureRow, GroundTruthRow, ImageRow, LabelRow, PredictionRow, RleRow,
-    Row,
+    ClassRow, EvaluationRow, ExtractionRow, FailureRow, GroundTruthRow, HeadRow, ImageRow,
+    LabelRow, PredictionRow, RleRow, Row,
 };
 use grainstore::store::{Changes, Store};
 
@@ -326,7 +326,54 @@ pub fn broken() -> Changes {
         &mut changes,
         &[prediction(0), prediction(0), prediction(77)],
     );
+    add(&mut changes, &[head(9), head(9)]); // heads_once
+    add(&mut changes, &[figure("miou"), figure("miou")]); // evaluations_once
     changes
+}
+
+/// A head, of which nothing matters but the id.
+fn head(n: u32) -> HeadRow {
+    HeadRow {
+        head_id: id(n),
+        head: format!("head {n}"),
+        extractor_id: id(1),
+        class_set: "tiny".to_owned(),
+        class_set_version: 1,
+        spec: "{}".to_owned(),
+        weights: Vec::new(),
+        query: String::new(),
+        store_version: 1,
+        seed: 0,
+        parent_head_id: None,
+        teacher_head_id: None,
+        curves: "[]".to_owned(),
+        images_read: 0,
+        rows_read: 0,
+        seconds: 0.0,
+        device: "cpu".to_owned(),
+        grainstore_version: "0".to_owned(),
+        created_at: instant(0),
+    }
+}
+
+/// A figure of one evaluation.
+fn figure(metric: &str) -> EvaluationRow {
+    EvaluationRow {
+        evaluation_id: id(3),
+        report: "eval/miou".to_owned(),
+        head_id: id(9),
+        policy_id: id(8),
+        dataset: "tiny".to_owned(),
+        slice: None,
+        class: None,
+        metric: metric.to_owned(),
+        value: Some(0.5),
+        ci_low: None,
+        ci_high: None,
+        policy: "{}".to_owned(),
+        store_version: 1,
+        created_at: instant(0),
+    }
 }
 
 /// What head 7 says of a mask of image 1.
