@@ -9,9 +9,9 @@
 //! predictions --export--> COCO JSON, label maps, overlays
 //! ```
 //!
-//! This version holds the tables ([`schema`]), the [`store`], mask [`geometry`], [`ingest`] and [`sql`],
-//! [`extract`]ion with Segment Anything ([`sam`]), [`head`]s trained on its masks, [`annotate`] and [`eval`].
-//! Export stands on these and is still to come.
+//! The tables ([`schema`]) lie in a [`store`]. From below: mask [`geometry`], [`ingest`] and [`sql`], [`extract`]ion with
+//! Segment Anything ([`sam`]), [`head`]s trained on its masks, [`annotate`] and [`mod@eval`], [`export`], [`picture`]s and
+//! [`report`]s.
 //!
 //! ```
 //! use grainstore::ingest::{self, IngestOptions, LabelSource, Source};

@@ -1,6 +1,6 @@
 -- asks:    In which classes is a head judged, and which source labels does each stand for?
 -- params:  head TEXT           -- name of the head, or its id
---          classes TEXT = NULL -- judge in the classes of this set (its newest version), not in the head's own
+--          classes TEXT = NULL -- judge in the classes of this set (NAME, its newest version, or NAME@VERSION), not in the head's own
 -- reads:   heads, class_sets
 -- grain:   one row per source label
 -- columns: label, class_index, class
@@ -13,7 +13,7 @@ WITH own AS (
 ), other AS (
     SELECT class_set, max(version) AS version
     FROM class_sets
-    WHERE class_set = $classes
+    WHERE class_set = $classes OR concat(class_set, '@', version) = $classes
     GROUP BY class_set
 ), judged AS (
     SELECT class_set, version FROM other

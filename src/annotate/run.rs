@@ -197,13 +197,26 @@ pub async fn find_policy(
             kept: 0,
         });
     }
-    let fits = |it: &StoredPolicy| asked.is_none_or(|id| it.policy_id.as_str().starts_with(id));
-    policies.into_iter().find(fits).ok_or_else(|| {
-        Error::Eval(EvalError::NoPredictions {
-            head: head.head.clone(),
-            under: asked.map_or(String::new(), |id| format!(" under policy '{id}'")),
-        })
-    })
+    let Some(asked) = asked.filter(|_| !policies.is_empty()) else {
+        return policies.into_iter().next().ok_or_else(|| {
+            Error::Eval(EvalError::NoPredictions {
+                head: head.head.clone(),
+            })
+        });
+    };
+    let fits = |it: &&StoredPolicy| it.policy_id.as_str().starts_with(asked);
+    let mut fitting = policies.iter().filter(fits);
+    match (fitting.next(), fitting.next()) {
+        (Some(found), None) => Ok(found.clone()),
+        _ => {
+            let ids: Vec<&str> = policies.iter().map(|it| it.policy_id.as_str()).collect();
+            Err(Error::Eval(EvalError::Policy {
+                asked: asked.to_owned(),
+                head: head.head.clone(),
+                policies: ids.join(", "),
+            }))
+        }
+    }
 }
 
 fn common(head: HeadRow, policy: &Policy) -> Result<Common> {

@@ -104,7 +104,7 @@ fn report(summary: &AnnotateSummary, seconds: f64, global: &Global) -> anyhow::R
         print_json_summary(summary, seconds)?;
         return Ok(Ended::Done);
     }
-    println!(
+    outln!(
         "head '{}': {} of {} judged in {seconds:.1} s; {} kept, {} below the score threshold, {} of low quality, \
          {} suppressed, {} beyond the maximum per image",
         summary.head,
@@ -117,7 +117,7 @@ fn report(summary: &AnnotateSummary, seconds: f64, global: &Global) -> anyhow::R
         summary.beyond_max
     );
     if summary.done > 0 {
-        println!("{} annotated before", plural(summary.done, "image"));
+        outln!("{} annotated before", plural(summary.done, "image"));
     }
     Ok(Ended::Done)
 }

@@ -111,10 +111,11 @@ async fn add(args: AddArgs, global: &Global) -> anyhow::Result<()> {
         n => format!("{n} classes"),
     };
     match added.new {
-        true => println!("{}@{}: {count}", set.name, added.version),
-        false => println!(
+        true => outln!("{}@{}: {count}", set.name, added.version),
+        false => outln!(
             "{}@{} says the same already: {count}",
-            set.name, added.version
+            set.name,
+            added.version
         ),
     }
     Ok(())

@@ -67,26 +67,29 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     if global.json {
         print_json(&comparison)?;
     } else {
-        print(&comparison);
+        print(&comparison)?;
     }
     Ok(Ended::Done)
 }
 
-fn print(comparison: &Comparison) {
-    println!(
+fn print(comparison: &Comparison) -> anyhow::Result<()> {
+    outln!(
         "in the classes of {} against {}: {}",
         comparison.classes,
         comparison.dataset,
         plural(comparison.images, "image")
     );
     let width = comparison.head.len().max(comparison.other.len()).max(8) + 2;
-    println!(
+    outln!(
         "{:<14}{:>width$}{:>width$}{:>12}   95 % of samples",
-        "", comparison.head, comparison.other, "difference"
+        "",
+        comparison.head,
+        comparison.other,
+        "difference"
     );
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
     for figure in &comparison.figures {
-        println!(
+        outln!(
             "{:<14}{:>width$}{:>width$}{:>12}   {} to {}",
             figure.metric,
             number(figure.value),
@@ -96,4 +99,5 @@ fn print(comparison: &Comparison) {
             number(figure.ci_high)
         );
     }
+    Ok(())
 }

@@ -85,7 +85,7 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     let scenes = directory.join("scenes");
     write_data_set(&scenes, size)?;
     if args.only_scenes {
-        println!(
+        outln!(
             "{} photos to train on and {} to test on in '{}'",
             size.train,
             size.test,
@@ -183,7 +183,7 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     };
     match global.json {
         true => print_json(&summary)?,
-        false => print(&summary),
+        false => print(&summary)?,
     }
     Ok(Ended::Done)
 }
@@ -241,7 +241,7 @@ impl Demo<'_> {
         );
         match self.global.json {
             true => eprintln!("{line}"),
-            false => println!("{line}"),
+            false => outln!("{line}"),
         }
         Ok(figures)
     }
@@ -297,20 +297,23 @@ fn quoted(argument: &str) -> String {
     }
 }
 
-fn print(summary: &Summary) {
-    println!("\n{:<28}seconds", "step");
+fn print(summary: &Summary) -> anyhow::Result<()> {
+    outln!("\n{:<28}seconds", "step");
     for (name, seconds) in &summary.steps {
-        println!("{name:<28}{seconds:>7.1}");
+        outln!("{name:<28}{seconds:>7.1}");
     }
     let total: f64 = summary.steps.iter().map(|(_, seconds)| seconds).sum();
-    println!("{:<28}{total:>7.1}", "in all");
+    outln!("{:<28}{total:>7.1}", "in all");
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-    println!(
+    outln!(
         "\n{:<10}{:>8}{:>22}{:>12}",
-        "head", "classes", "mIoU with background", "mask AP50"
+        "head",
+        "classes",
+        "mIoU with background",
+        "mask AP50"
     );
     for it in &summary.heads {
-        println!(
+        outln!(
             "{:<10}{:>8}{:>22}{:>12}",
             it.head,
             it.classes,
@@ -326,7 +329,7 @@ fn print(summary: &Summary) {
             .map_or(0.0, |it| it.1)
     };
     let file = |name: &str| summary.directory.join(name).display().to_string();
-    println!(
+    outln!(
         "\nSegment Anything ran once, for {:.0} s. Each new set of classes took a training of {:.0} s.\n\n\
          overlays   {}\n\
          reports    {}, {}\n\
@@ -342,4 +345,5 @@ fn print(summary: &Summary) {
         file("store"),
         file("store")
     );
+    Ok(())
 }

@@ -202,7 +202,7 @@ fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Res
     if global.json {
         return print_json_summary(summary, seconds);
     }
-    println!(
+    outln!(
         "'{}': {} of {} in {}, {seconds:.1} s",
         summary.file.display(),
         plural(summary.annotations, "object"),
@@ -212,7 +212,7 @@ fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Res
             n => format!("{n} categories"),
         }
     );
-    println!(
+    outln!(
         "file names of images are below '{}'",
         summary.images_root.display()
     );
@@ -236,7 +236,10 @@ fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Res
         (summary.without_mask, "box", "left out: without a mask"),
         (summary.failed, "image", "could not be written"),
     ];
-    for (count, what, note) in notes.into_iter().filter(|(count, ..)| *count > 0) {
+    let told = notes
+        .into_iter()
+        .filter(|(count, ..)| *count > 0 && !global.quiet);
+    for (count, what, note) in told {
         let what = match (what, count) {
             ("box", 2..) => format!("{count} boxes"),
             _ => plural(count, what),

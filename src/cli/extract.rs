@@ -178,7 +178,7 @@ fn dry_run(images: u64, extractor_id: &str, global: &Global) -> anyhow::Result<E
     if global.json {
         print_json(&serde_json::json!({ "images": images, "extractor_id": extractor_id }))?;
     } else {
-        println!(
+        outln!(
             "{} left to do by extractor {extractor_id}",
             plural(images, "image")
         );

@@ -123,7 +123,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let head_id = remove_head(&store, &args.head, args.force).await?;
             match global.json {
                 true => print_json(&json!({ "removed": head_id }))?,
-                false => println!("removed head '{}' ({head_id})", args.head),
+                false => outln!("removed head '{}' ({head_id})", args.head),
             }
             Ok(Ended::Done)
         }
@@ -142,7 +142,7 @@ fn write(path: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
 fn told(global: &Global, row: &HeadRow, done: &str) -> anyhow::Result<Ended> {
     match global.json {
         true => print_json(&json!({ "head": row.head, "head_id": row.head_id, "done": done }))?,
-        false => println!("{done} head '{}' ({})", row.head, row.head_id),
+        false => outln!("{done} head '{}' ({})", row.head, row.head_id),
     }
     Ok(Ended::Done)
 }

@@ -61,16 +61,16 @@ fn report(summary: &ImportSummary, seconds: f64, global: &Global) -> anyhow::Res
     if global.json {
         return print_json_summary(summary, seconds);
     }
-    println!(
+    outln!(
         "head '{}': {} in {} imported in {seconds:.1} s",
         summary.head,
         plural(summary.detections, "detection"),
         plural(summary.images, "image")
     );
     if summary.done > 0 {
-        println!("{} imported before", plural(summary.done, "image"));
+        outln!("{} imported before", plural(summary.done, "image"));
     }
-    if summary.failed > 0 {
+    if summary.failed > 0 && !global.quiet {
         eprintln!(
             "{} could not be used; 'grainstore query failures' says which and why",
             plural(summary.failed, "detection")

@@ -48,6 +48,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// Whether anything was said of where rows go, or how.
+    pub fn is_given(&self) -> bool {
+        self.format.is_some() || self.output.is_some()
+    }
+
     fn format(&self, json: bool) -> anyhow::Result<Format> {
         if let Some(format) = self.format {
             return Ok(format);

@@ -42,7 +42,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     if global.json {
         print_json(&summary)?;
     } else {
-        println!(
+        outln!(
             "'{}': head '{}' on {}, {} shown, {} KB",
             args.output.display(),
             summary.head,
@@ -51,5 +51,5 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             summary.bytes / 1000
         );
     }
-    Ok(Ended::Done)
+    Ok(Ended::with_failures(summary.failed))
 }

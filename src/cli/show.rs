@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use grainstore::export::{ImageChoice, Unfinished, find_images};
 use grainstore::names::ContentId;
-use grainstore::picture::{Part, Picture, ShowRequest, in_grid, sheet, show};
+use grainstore::picture::{Part, Picture, ShowRequest, Shown, in_grid, sheet, show};
 use grainstore::store::{Snapshot, Store};
 
 use super::progress::progress;
@@ -108,16 +108,25 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         side: args.side,
     };
     let progress = progress(global);
-    let (pictures, failed) = show(&snapshot, &request, progress.as_ref()).await?;
+    let Shown {
+        pictures,
+        failed,
+        left_out,
+    } = show(&snapshot, &request, progress.as_ref()).await?;
     let shown = pictures.len() as u64;
     let files = tokio::task::spawn_blocking(move || write(&args.output, pictures)).await??;
     if global.json {
-        print_json(&serde_json::json!({ "images": shown, "failed": failed, "files": files }))?;
+        print_json(
+            &serde_json::json!({ "images": shown, "failed": failed, "left_out": left_out, "files": files }),
+        )?;
     } else {
         match &files[..] {
-            [file] => println!("'{}': {}", file.display(), plural(shown, "image")),
-            files => println!("{} files, '{}' the first", files.len(), files[0].display()),
+            [file] => outln!("'{}': {}", file.display(), plural(shown, "image")),
+            files => outln!("{} files, '{}' the first", files.len(), files[0].display()),
         }
+    }
+    if left_out > 0 && !global.quiet {
+        eprintln!("{} more fit; --limit shows more", plural(left_out, "image"));
     }
     Ok(Ended::with_failures(failed))
 }

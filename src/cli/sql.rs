@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use grainstore::head::{CreateHead, register_predict};
 use grainstore::sql::Sql;
 use grainstore::store::Store;
@@ -56,6 +56,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
     if let Some(statement) = CreateHead::parse(&query)? {
+        if args.output.is_given() {
+            bail!("CREATE HEAD has no rows to write; leave --output and --format out");
+        }
         return super::train::create(statement, &store, &snapshot, global).await;
     }
     let sql = Sql::new(&snapshot).await?;

@@ -216,13 +216,13 @@ async fn train(
     if global.json {
         print_json(&summary)?;
     } else {
-        print_summary(&summary);
+        print_summary(&summary)?;
     }
     Ok(Ended::Done)
 }
 
-fn print_summary(summary: &TrainSummary) {
-    println!(
+fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
+    outln!(
         "head '{}' ({}) for {}@{}: {}, {}, read in {:.1} s, trained in {:.1} s",
         summary.head,
         summary.head_id,
@@ -234,7 +234,7 @@ fn print_summary(summary: &TrainSummary) {
         summary.training_seconds
     );
     if let (Some(loss), Some(accuracy)) = (summary.validation_loss, summary.validation_accuracy) {
-        println!(
+        outln!(
             "validation on {}: loss {loss:.4}, accuracy {:.1} %",
             plural(summary.validation_images, "image"),
             accuracy * 100.0
@@ -257,7 +257,8 @@ fn print_summary(summary: &TrainSummary) {
         ),
     ] {
         if count > 0 {
-            println!("left out: {count} x {what}");
+            outln!("left out: {count} x {what}");
         }
     }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
 use super::request::EvalRequest;
-use super::run::{Evaluator, resolve};
+use super::run::{Evaluator, resolve, some_images};
 use crate::Result;
 use crate::names::ContentId;
 use crate::progress::Progress;
@@ -77,27 +77,27 @@ pub async fn compare(
     progress: &dyn Progress,
 ) -> Result<Comparison> {
     let first = resolve(snapshot, &request.first).await?;
-    let classes = request.first.classes.clone();
-    let classes = classes.or_else(|| Some(first.head.class_set.clone()));
+    // In the classes of the first head, unless others are asked for.
     let of_other = EvalRequest {
         head: request.other.clone(),
         policy: None,
-        classes: classes.clone(),
+        classes: first.request.classes.clone(),
         ..request.first.clone()
     };
     let other = resolve(snapshot, &of_other).await?;
-    let judged = EvalRequest {
-        classes,
-        ..first.request
-    };
+    let judged = first.request;
     let mut evaluator = Evaluator {
         sql: Sql::new(snapshot).await?,
         request: &judged,
     };
     let counts = evaluator.choose_images(None).await?;
+    some_images(counts)?;
     let others: HashMap<&str, String> = HashMap::from([
-        ("other", other.request.head),
-        ("other_policy", other.request.policy.unwrap_or_default()),
+        ("other", other.request.head.clone()),
+        (
+            "other_policy",
+            other.request.policy.clone().unwrap_or_default(),
+        ),
         ("seed", request.seed.to_string()),
     ]);
     let samples = [
@@ -120,7 +120,10 @@ pub async fn compare(
     progress.finish();
 
     let now = Utc::now();
-    let policy = serde_json::to_string(request)?;
+    let policy = serde_json::to_string(&serde_json::json!({
+        "first": judged, "other": other.request, "replicates": request.replicates,
+        "ap_replicates": request.ap_replicates, "seed": request.seed,
+    }))?;
     let evaluation_id = ContentId::of_parts([policy.as_str(), &now.to_rfc3339()]);
     let rows: Vec<EvaluationRow> = figures
         .iter()

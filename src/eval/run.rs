@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::check::{annotated_categories, choose_dataset, judged_classes};
 use super::request::EvalRequest;
 use super::session::EvalSession;
-use crate::Result;
 use crate::annotate::{StoredPolicy, find_policy};
+use crate::error::EvalError;
 use crate::head::find_head;
 use crate::names::ContentId;
 use crate::progress::Progress;
@@ -15,6 +15,7 @@ use crate::schema::Table;
 use crate::sql::{Report, Sql};
 use crate::store::rows::{EvaluationRow, HeadRow, Row, decode};
 use crate::store::{Changes, Snapshot, Store};
+use crate::{Error, Result};
 
 /// One number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,6 +119,7 @@ pub async fn evaluate_in_session(
         figures.extend(evaluator.figures(slice.as_deref(), progress).await?);
     }
     progress.finish();
+    some_images(counts)?;
     if request.slice.is_some() {
         evaluator.choose_images(None).await?;
     }
@@ -146,6 +148,17 @@ pub async fn evaluate_in_session(
     Ok((evaluation, session))
 }
 
+/// # Errors
+/// [`EvalError::GroundTruth`] if there are none: figures over no images say nothing.
+pub(super) fn some_images(counts: ImageCounts) -> Result<()> {
+    if counts.images > 0 {
+        return Ok(());
+    }
+    Err(Error::Eval(EvalError::GroundTruth {
+        reason: "no image of the data set fits --split and --where".to_owned(),
+    }))
+}
+
 /// A request of which nothing is left to be looked up by name.
 pub(super) struct Resolved {
     pub head: HeadRow,
@@ -168,14 +181,16 @@ pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Resul
     let categories = annotated.get(&dataset).unwrap_or(&nothing);
     let judged = judged_classes(snapshot, &head, request, categories).await?;
     let policy = find_policy(snapshot, &head, request.policy.as_deref()).await?;
+    let classes = format!("{}@{}", judged.name, judged.version);
     Ok(Resolved {
         request: EvalRequest {
             head: head.head_id.to_string(),
             dataset: Some(dataset.clone()),
             policy: Some(policy.policy_id.to_string()),
+            classes: Some(classes.clone()),
             ..request.clone()
         },
-        classes: format!("{}@{}", judged.name, judged.version),
+        classes,
         head,
         policy,
         dataset,

@@ -9,12 +9,15 @@ use chrono::Datelike;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::categories::Category;
 use super::file::Unfinished;
+use super::object::{Object, ObjectKind};
 use super::request::{ExportRequest, MaskStyle};
 use super::source::{Objects, Origin, Source};
 use super::validate::{Expected, check_dataset, check_results};
 use super::writer::Writer;
 use crate::coco::Segmentation;
+use crate::geometry::Rle;
 use crate::progress::Progress;
 use crate::store::Snapshot;
 use crate::{Error, Result};
@@ -70,6 +73,29 @@ impl ExportSummary {
             categories: source.categories.len() as u64,
             ..Self::default()
         }
+    }
+
+    /// The category of an object that is part of the export, and counts it; or counts why it is none.
+    pub(super) fn take<'a>(
+        &mut self,
+        object: &Object,
+        categories: &'a [Category],
+    ) -> Option<&'a Category> {
+        let category = object.class.and_then(|class| categories.get(class));
+        let is_empty = object.mask.as_ref().is_some_and(Rle::is_empty);
+        let counter = if object.is_void() {
+            &mut self.void_regions
+        } else if category.is_none() {
+            &mut self.of_other_classes
+        } else if is_empty && matches!(object.kind, ObjectKind::Predicted(_)) {
+            // An annotated object counts in evaluations even if no pixel shows it.
+            &mut self.without_pixels
+        } else {
+            self.annotations += 1;
+            return category;
+        };
+        *counter += 1;
+        None
     }
 }
 

@@ -22,8 +22,18 @@ impl Unfinished {
     /// For a result that is to lie at `place`.
     ///
     /// # Errors
-    /// [`Error::File`] if the directory it is to lie in is not there.
+    /// [`Error::File`] if the directory it is to lie in is not there; [`Error::InvalidOption`] if a device or a pipe lies at
+    /// the place. Where a link does, what it leads to is replaced.
     pub fn new(place: &Path) -> Result<Self> {
+        let there = fs::metadata(place).ok();
+        if there.is_some_and(|it| !it.is_file() && !it.is_dir()) {
+            return Err(Error::InvalidOption {
+                what: "place to write to",
+                value: place.display().to_string(),
+                expected: "a file, or a place where there is nothing".to_owned(),
+            });
+        }
+        let place = &fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
         let parent = match place.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -46,8 +56,15 @@ impl Unfinished {
     /// Creates the file.
     ///
     /// # Errors
-    /// [`Error::File`].
+    /// [`Error::File`]; [`Error::InvalidOption`] if a directory lies at its place.
     pub fn create(&self) -> Result<File> {
+        if self.place.is_dir() {
+            return Err(Error::InvalidOption {
+                what: "file to write to",
+                value: self.place.display().to_string(),
+                expected: "a file; that is a directory".to_owned(),
+            });
+        }
         File::create(&self.part).map_err(Error::file("write", &self.part))
     }
 
@@ -164,6 +181,31 @@ mod tests {
         assert_eq!(fs::read_to_string(&place).unwrap(), "new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(Unfinished::new(&dir.path().join("no/a.json")).is_err());
+        let directory = Unfinished::new(dir.path()).unwrap().create();
+        assert!(
+            directory
+                .unwrap_err()
+                .to_string()
+                .contains("that is a directory")
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_lead_to_what_is_replaced_and_devices_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, link) = (dir.path().join("a.json"), dir.path().join("link"));
+        fs::write(&place, "old").unwrap();
+        std::os::unix::fs::symlink(&place, &link).unwrap();
+        let new = Unfinished::new(&link).unwrap();
+        fs::write(new.path(), "new").unwrap();
+        new.finish().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&place).unwrap(), "new");
+        let device = Unfinished::new(Path::new("/dev/null"))
+            .unwrap_err()
+            .to_string();
+        assert!(device.contains("'/dev/null'"), "{device}");
     }
 
     #[test]

@@ -134,21 +134,7 @@ fn row(
     summary: &mut ExportSummary,
 ) -> Option<ObjectRow> {
     let image = images.get(object.image)?;
-    let is_void = object.is_void();
-    let category = object
-        .class
-        .and_then(|class| categories.get(class))
-        .filter(|_| !is_void);
-    let Some(category) = category else {
-        let counter = if is_void {
-            &mut summary.void_regions
-        } else {
-            &mut summary.of_other_classes
-        };
-        *counter += 1;
-        return None;
-    };
-    summary.annotations += 1;
+    let category = summary.take(&object, categories)?;
     let (predicted, annotated) = match object.kind {
         ObjectKind::Predicted(it) => (Some(it), None),
         ObjectKind::Annotated(it) => (None, Some(it)),

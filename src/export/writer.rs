@@ -13,7 +13,7 @@ use super::request::MaskStyle;
 use super::source::Objects;
 use crate::Result;
 use crate::coco::{Counts, Segmentation};
-use crate::geometry::{Rle, Size, polygons_from_rle};
+use crate::geometry::{Size, polygons_from_rle};
 use crate::progress::Progress;
 
 /// A COCO file that is being written.
@@ -120,26 +120,11 @@ impl Writer<'_> {
         mut write: impl FnMut(&mut Self, Object, i64) -> Result<()>,
     ) -> Result<()> {
         objects.each(|object| {
-            if object.is_void() {
-                self.summary.void_regions += 1;
-                return Ok(());
-            }
-            let Some(category) = object.class.and_then(|class| self.categories.get(class)) else {
-                self.summary.of_other_classes += 1;
+            let Some(category) = self.summary.take(&object, self.categories) else {
                 return Ok(());
             };
-            let is_empty = object.mask.as_ref().is_some_and(Rle::is_empty);
-            // An annotated object counts in evaluations even if no pixel shows it.
-            if is_empty && matches!(object.kind, ObjectKind::Predicted(_)) {
-                self.summary.without_pixels += 1;
-                return Ok(());
-            }
-            self.out.text(if self.summary.annotations == 0 {
-                "\n"
-            } else {
-                ",\n"
-            })?;
-            self.summary.annotations += 1;
+            let is_first = self.summary.annotations == 1;
+            self.out.text(if is_first { "\n" } else { ",\n" })?;
             progress.advance(1);
             write(self, object, category.id)
         })

@@ -15,5 +15,5 @@ mod text;
 pub use color::{any_color, class_color, mix, text_on};
 pub use overlay::{Layer, draw, scaled};
 pub use panels::{Panel, in_grid, sheet};
-pub use show::{Part, Picture, ShowRequest, show};
+pub use show::{Part, Picture, ShowRequest, Shown, show};
 pub use text::Pen;

@@ -61,7 +61,7 @@ pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
     for (line, panels) in rows {
         let mut top = y;
         if let Some(line) = line {
-            let fitting = title.fit(line, width - 2 * GAP);
+            let fitting = title.fit(line, width.saturating_sub(2 * GAP));
             title.write(&mut canvas, [i64::from(GAP), i64::from(top)], INK, &fitting);
             top += title.height() + GAP / 2;
         }

@@ -71,6 +71,17 @@ pub struct Picture {
     pub panels: Vec<Panel>,
 }
 
+/// What was drawn.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// Images, in the order of their file names.
+    pub pictures: Vec<Picture>,
+    /// Photos that could not be read.
+    pub failed: u64,
+    /// Images beyond the limit.
+    pub left_out: u64,
+}
+
 /// What there is to draw of the images chosen.
 struct Drawn {
     truth: Option<Objects>,
@@ -86,23 +97,26 @@ struct Objects {
 
 /// Draws images, one after the other in the order of their file names.
 ///
-/// A photo that cannot be read is told to `progress` and left out; so many are returned.
+/// A photo that cannot be read is told to `progress` and left out.
 ///
 /// # Errors
-/// As [`Source::open`]; [`Error::InvalidOption`] if no image is chosen, or the head's part is asked for without a head;
-/// what the store says.
+/// As [`Source::open`]; [`Error::NothingToExport`] if no image is chosen, or there is nothing to show of any;
+/// [`Error::MissingOption`] if the head's part is asked for without a head; [`Error::InvalidOption`] for a data set without
+/// annotations; what the store says.
 pub async fn show(
     snapshot: &Snapshot,
     request: &ShowRequest,
     progress: &dyn Progress,
-) -> Result<(Vec<Picture>, u64)> {
+) -> Result<Shown> {
     let mut images = find_images(snapshot, &request.images, |_| true).await?;
     if images.is_empty() {
         return Err(Error::NothingToExport {
             of: "in the store".to_owned(),
         });
     }
-    images.truncate(request.limit.max(1));
+    let limit = request.limit.max(1);
+    let left_out = images.len().saturating_sub(limit) as u64;
+    images.truncate(limit);
     let drawn = read(snapshot, request, &images).await?;
     progress.start("pictures", Some(images.len() as u64));
     let (parts, side) = (request.parts.clone(), request.side);
@@ -129,7 +143,16 @@ pub async fn show(
         }
     }
     progress.finish();
-    Ok((pictures, failed))
+    if failed == 0 && pictures.iter().all(|it| it.panels.is_empty()) {
+        return Err(Error::NothingToExport {
+            of: "annotated as --parts asks for".to_owned(),
+        });
+    }
+    Ok(Shown {
+        pictures,
+        failed,
+        left_out,
+    })
 }
 
 async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]) -> Result<Drawn> {
@@ -211,8 +234,18 @@ async fn annotating(
             *counts.entry(row.dataset).or_default() += 1;
         }
     }
-    if let Some(asked) = asked.filter(|asked| counts.contains_key(*asked)) {
-        return Ok(Some(asked.to_owned()));
+    if let Some(asked) = asked {
+        let scan = snapshot.scan(Table::GroundTruth).await?.limit(1)?;
+        let scan = scan.project(&["dataset"])?;
+        let any = scan.filter(col("dataset").eq(lit(asked))).collect().await?;
+        return match any.iter().any(|batch| batch.num_rows() > 0) {
+            true => Ok(Some(asked.to_owned())),
+            false => Err(Error::InvalidOption {
+                what: "data set with annotations",
+                value: asked.to_owned(),
+                expected: "one that 'grainstore query review/datasets' lists".to_owned(),
+            }),
+        };
     }
     Ok(counts
         .into_iter()

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use serde::Deserialize;
 
 use super::ReportRequest;
+use crate::Result;
 use crate::annotate::{StoredPolicy, find_policy};
 use crate::classes::ClassSet;
-use crate::error::EvalError;
 use crate::eval::{EvalRequest, Evaluation, evaluate_in_session};
+use crate::export::{ImageChoice, find_images};
 use crate::head::{Curve, StoredSpec, find_head, heads_stored};
 use crate::names::ContentId;
 use crate::progress::Progress;
@@ -16,7 +17,6 @@ use crate::schema::Table;
 use crate::sql::{Report, Sql};
 use crate::store::Snapshot;
 use crate::store::rows::{ExtractorRow, HeadRow, Row, collect, decode};
-use crate::{Error, Result};
 
 /// Everything but the pictures.
 pub(super) struct ReportData {
@@ -108,11 +108,15 @@ impl ReportData {
         let classes = ClassSet::load(snapshot, asked.classes.as_deref().unwrap_or(&own)).await?;
         let judged = judged(snapshot, asked, progress).await?;
         let mut uncertain = uncertain_images(snapshot, &head, &policy).await?;
-        if let Some(judged) = &judged {
-            let of_evaluation: HashSet<&ContentId> =
-                judged.images.iter().map(|it| &it.image_id).collect();
-            uncertain.retain(|image| of_evaluation.contains(&image.image_id));
-        }
+        let choice = ImageChoice {
+            dataset: asked.dataset.clone(),
+            split: asked.split.clone(),
+            condition: asked.condition.clone(),
+            ids: None,
+        };
+        let chosen = find_images(snapshot, &choice, |_| true).await?;
+        let chosen: HashSet<ContentId> = chosen.into_iter().map(|image| image.image_id).collect();
+        uncertain.retain(|image| chosen.contains(&image.image_id));
         Ok(Self {
             spec: StoredSpec::of_row(&head)?,
             curves: serde_json::from_str(&head.curves)?,
@@ -140,11 +144,6 @@ async fn judged(
         return Ok(None);
     }
     let (evaluation, session) = evaluate_in_session(snapshot, request, progress).await?;
-    if evaluation.images == 0 {
-        return Err(Error::Eval(EvalError::GroundTruth {
-            reason: "no image of the data set fits --split and --where".to_owned(),
-        }));
-    }
     Ok(Some(Judged {
         evaluation,
         precision_recall: session.rows("eval/precision_recall").await?,
@@ -163,6 +162,7 @@ async fn uncertain_images(
     let parameters = [
         ("head", head.head_id.as_str()),
         ("policy", policy.policy_id.as_str()),
+        ("count", "9223372036854775807"), // all, since they are chosen from afterwards
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let report = Report::named("review/uncertain_images")?;

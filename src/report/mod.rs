@@ -40,6 +40,8 @@ pub struct ReportSummary {
     pub images: u64,
     /// Images that are shown.
     pub images_shown: u64,
+    /// Photos that could not be read.
+    pub failed: u64,
     /// Size of the page, bytes.
     pub bytes: u64,
 }
@@ -57,7 +59,7 @@ pub async fn write_report(
 ) -> Result<ReportSummary> {
     let new = Unfinished::new(file)?;
     let data = ReportData::read(snapshot, request, progress).await?;
-    let galleries = pictures::galleries(snapshot, request, &data, progress).await?;
+    let (galleries, failed) = pictures::galleries(snapshot, request, &data, progress).await?;
     let page = page::page(&data, &galleries)?;
     let written = new.create()?.write_all(page.as_bytes());
     written.map_err(Error::file("write", new.path()))?;
@@ -68,6 +70,7 @@ pub async fn write_report(
             .iter()
             .map(|gallery| gallery.cards.len() as u64)
             .sum(),
+        failed,
         bytes: new.finish()?,
     })
 }

@@ -42,13 +42,13 @@ type Chosen = (ContentId, String, String);
 /// Best, worst and least sure images with what is annotated and what the head keeps.
 ///
 /// # Errors
-/// As [`show`]. A photo that cannot be read is left out.
+/// As [`show`]. A photo that cannot be read is left out, and counted.
 pub(super) async fn galleries(
     snapshot: &Snapshot,
     request: &ReportRequest,
     data: &ReportData,
     progress: &dyn Progress,
-) -> Result<Vec<Gallery>> {
+) -> Result<(Vec<Gallery>, u64)> {
     let count = request.images;
     let mut chosen: Vec<(&str, &str, Vec<Chosen>)> = Vec::new();
     if let Some(judged) = &data.judged {
@@ -90,7 +90,7 @@ pub(super) async fn galleries(
         .flat_map(|(.., images)| images.iter().map(|it| it.0.clone()))
         .collect();
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     let wanted = ShowRequest {
         limit: ids.len(),
@@ -109,9 +109,9 @@ pub(super) async fn galleries(
         parts: vec![Part::Truth, Part::Head],
         side: SIDE,
     };
-    let (pictures, _) = show(snapshot, &wanted, progress).await?;
+    let shown = show(snapshot, &wanted, progress).await?;
     let mut parts: HashMap<ContentId, Vec<(String, String)>> = HashMap::new();
-    for picture in pictures {
+    for picture in shown.pictures {
         let panels = picture
             .panels
             .iter()
@@ -133,11 +133,9 @@ pub(super) async fn galleries(
             })
             .collect(),
     };
-    Ok(chosen
-        .into_iter()
-        .map(gallery)
-        .filter(|it| !it.cards.is_empty())
-        .collect())
+    let galleries = chosen.into_iter().map(gallery);
+    let galleries = galleries.filter(|it| !it.cards.is_empty());
+    Ok((galleries.collect(), shown.failed))
 }
 
 fn data_address(picture: &RgbImage) -> Result<String> {

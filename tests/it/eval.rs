@@ -20,11 +20,11 @@ use serde_json::Value;
 use crate::eval_store::{annotated_store, class, import, json};
 use crate::support::{new_store, rows};
 
-async fn eval(store: &Store, request: EvalRequest) -> grainstore::Result<Evaluation> {
+pub async fn eval(store: &Store, request: EvalRequest) -> grainstore::Result<Evaluation> {
     evaluate(&store.snapshot().await.unwrap(), &request, &NoProgress).await
 }
 
-fn head(name: &str) -> EvalRequest {
+pub fn head(name: &str) -> EvalRequest {
     EvalRequest {
         head: name.to_owned(),
         ..EvalRequest::default()
@@ -32,7 +32,7 @@ fn head(name: &str) -> EvalRequest {
 }
 
 /// A figure of an evaluation.
-fn figure(evaluation: &Evaluation, class: Option<&str>, metric: &str) -> Option<f64> {
+pub fn figure(evaluation: &Evaluation, class: Option<&str>, metric: &str) -> Option<f64> {
     let found: Vec<_> = evaluation
         .figures
         .iter()
@@ -336,7 +336,7 @@ async fn what_cannot_be_judged_says_why() {
                 policy: Some("ffff".to_owned()),
                 ..head("masks")
             },
-            "has no predictions under policy 'ffff'",
+            "'ffff' names no one policy",
         ),
         (
             EvalRequest {

@@ -8,6 +8,7 @@ mod demo;
 mod demo_model;
 mod device;
 mod eval;
+mod eval_classes;
 mod eval_store;
 mod export;
 mod export_files;

@@ -6,12 +6,13 @@ use grainstore::eval::EvalRequest;
 use grainstore::export::ImageChoice;
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::ingest::{IngestOptions, Source, ingest_coco};
-use grainstore::picture::{Part, ShowRequest, class_color, show};
+use grainstore::picture::{Part, ShowRequest, Shown, class_color, show};
 use grainstore::progress::NoProgress;
 use grainstore::report::{ReportRequest, write_report};
 use grainstore::store::Store;
 use serde_json::json;
 
+use crate::eval_store::annotated_store;
 use crate::support::new_store;
 
 /// Two photos of 40 x 30 with a car on the left and a dog on the right; the model found the car, and the dog elsewhere.
@@ -99,7 +100,9 @@ async fn panels_show_classes_in_their_colours() {
     let (_guard, store) = store_with_two_photos(dir.path()).await;
     let snapshot = store.snapshot().await.unwrap();
     let all = [Part::Photo, Part::Truth, Part::Masks, Part::Head];
-    let (pictures, failed) = show(&snapshot, &request(&all), &NoProgress).await.unwrap();
+    let Shown {
+        pictures, failed, ..
+    } = show(&snapshot, &request(&all), &NoProgress).await.unwrap();
     assert_eq!((pictures.len(), failed), (2, 0));
     let captions: Vec<&str> = pictures[0]
         .panels
@@ -150,7 +153,9 @@ async fn panels_show_classes_in_their_colours() {
 
     // A photo that is gone is told and left out.
     std::fs::remove_file(dir.path().join("photos/<2>.png")).unwrap();
-    let (pictures, failed) = show(&snapshot, &request(&[Part::Photo]), &NoProgress)
+    let Shown {
+        pictures, failed, ..
+    } = show(&snapshot, &request(&[Part::Photo]), &NoProgress)
         .await
         .unwrap();
     assert_eq!((pictures.len(), failed), (1, 1));
@@ -226,4 +231,20 @@ async fn a_report_is_one_page_that_needs_nothing_else() {
             .is_err()
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), page);
+}
+
+#[tokio::test]
+async fn what_cannot_be_shown_is_told() {
+    let (_dir, store) = annotated_store().await;
+    let snapshot = store.snapshot().await.unwrap();
+    let of = |dataset: &str, part| ShowRequest {
+        dataset: Some(dataset.to_owned()),
+        limit: 1,
+        parts: vec![part],
+        side: 64,
+        ..ShowRequest::default()
+    };
+    let unknown = show(&snapshot, &of("shape", Part::Truth), &NoProgress).await;
+    let unknown = unknown.unwrap_err().to_string();
+    assert!(unknown.contains("'shape'"), "{unknown}");
 }

@@ -1,0 +1,84 @@
+//! Evaluation in class sets of one version or another, and over images that there are none of.
+
+use grainstore::classes::{ClassSet, add_class_set};
+use grainstore::eval::{CompareRequest, EvalRequest, compare};
+use grainstore::progress::NoProgress;
+use grainstore::store::rows::EvaluationRow;
+use serde_json::Value;
+
+use crate::eval::{eval, figure, head};
+use crate::eval_store::{annotated_store, import};
+use crate::support::rows;
+
+#[tokio::test]
+async fn a_version_of_a_class_set_judges_as_it_was() {
+    let (_dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let before = eval(&store, head("masks")).await.unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    let mut set = ClassSet::load(&snapshot, "shapes").await.unwrap();
+    let first = set.version;
+    set.classes.truncate(1);
+    add_class_set(&store, "test", &set, "test").await.unwrap();
+    let in_classes = |classes: &str| EvalRequest {
+        classes: Some(classes.to_owned()),
+        ..head("masks")
+    };
+    let named = format!("shapes@{first}");
+    let as_it_was = eval(&store, in_classes(&named)).await.unwrap();
+    assert_eq!(as_it_was.classes, named);
+    for (it, then) in as_it_was.figures.iter().zip(&before.figures) {
+        assert_eq!((&it.metric, &it.class), (&then.metric, &then.class));
+        let [now, then] = [it, then].map(|it| it.value.unwrap_or(-1.0));
+        assert!((now - then).abs() < 1e-12, "{it:?} {then}");
+    }
+    let newest = eval(&store, in_classes("shapes")).await.unwrap();
+    assert_eq!(newest.classes, format!("shapes@{}", first + 1));
+    assert!(newest.figures.len() < before.figures.len());
+    let missing = eval(&store, in_classes("shapes@77")).await.unwrap_err();
+    assert!(missing.to_string().contains("shapes@77"), "{missing}");
+
+    // In its own classes, a head compares with itself as without another version.
+    let request = CompareRequest {
+        first: head("masks"),
+        other: "masks".to_owned(),
+        replicates: 20,
+        ap_replicates: 20,
+        seed: 3,
+    };
+    let snapshot = store.snapshot().await.unwrap();
+    let compared = compare(&store, &snapshot, &request, &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!(compared.classes, named);
+    for it in &compared.figures {
+        assert!(it.difference.unwrap().abs() < 1e-12, "{it:?}");
+        let theirs = figure(&before, None, &it.metric);
+        assert!(
+            (it.value.unwrap() - theirs.unwrap()).abs() < 1e-12,
+            "{it:?}"
+        );
+    }
+    let kept: Vec<EvaluationRow> = rows(&store.snapshot().await.unwrap()).await;
+    let recorded: Value = serde_json::from_str(&kept[0].policy).unwrap();
+    assert_eq!(recorded["other"]["head"], before.head_id.as_str());
+    assert_eq!(recorded["first"]["classes"], named);
+}
+
+#[tokio::test]
+async fn figures_over_no_images_are_an_error() {
+    let (_dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let nowhere = EvalRequest {
+        split: Some("nowhere".to_owned()),
+        ..head("masks")
+    };
+    let missing = eval(&store, nowhere).await.unwrap_err().to_string();
+    assert!(missing.contains("--split"), "{missing}");
+    let policy = EvalRequest {
+        policy: Some("0123".to_owned()),
+        ..head("masks")
+    };
+    let missing = eval(&store, policy).await.unwrap_err().to_string();
+    assert!(missing.contains("'0123' names no one policy"), "{missing}");
+}
