@@ -124,7 +124,7 @@ pub enum Error {
 
     /// A name holds characters that cannot stand in a file name or an id.
     #[error(
-        "'{name}' cannot name a {what}: use ASCII letters, digits, '.', '_' and '-', at most 100, none of '.' and '-' first"
+        "'{name}' cannot name a {what}: use ASCII letters, digits, '.', '_' and '-', at most 100, none of '.' and '-' first, no '.' last or twice{}", if *what == "tag" { ", and not digits alone" } else { "" }
     )]
     InvalidName {
         /// What was to be named.

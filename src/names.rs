@@ -8,12 +8,17 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::InvalidName`] unless it is 1 to 100 ASCII letters, digits, `.`, `_` or `-`, and does not begin
-/// with `.` or `-`.
+/// with `.` or `-`, nor ends with `.`, nor holds `..`; of a tag, if it is all digits or ends with `.lock`.
 pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let good = (1..=100).contains(&name.chars().count())
         && name.chars().all(plain)
-        && !name.starts_with(['.', '-']);
+        && !name.starts_with(['.', '-'])
+        && !name.ends_with('.')
+        && !name.contains("..");
+    // '--at 12' is version 12; Lance reserves the other for itself.
+    let is_digits = name.chars().all(|c| c.is_ascii_digit());
+    let good = good && (what != "tag" || !is_digits && !name.ends_with(".lock"));
     if good {
         return Ok(());
     }

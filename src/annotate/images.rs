@@ -12,12 +12,15 @@ use crate::names::ContentId;
 use crate::schema::Table;
 use crate::sql::Sql;
 use crate::store::rows::{HeadRow, decode};
-use crate::store::{Scan, Snapshot, is_of_images};
+use crate::store::{Snapshot, is_of_images};
 
 #[derive(Deserialize)]
 struct OfImage {
     image_id: ContentId,
 }
+
+/// Of more images, whole tables are read.
+const MOST_LISTED: usize = 10_000;
 
 /// Images that are left to do.
 #[derive(Debug, Default)]
@@ -42,39 +45,32 @@ impl PendingImages {
         policy_id: &ContentId,
         condition: Option<&str>,
     ) -> Result<Self> {
-        let scan = snapshot.scan(Table::Masks).await?;
-        let of_extractor = col("extractor_id").eq(lit(head.extractor_id.as_str()));
-        Self::counted(
-            scan.filter(of_extractor),
-            snapshot,
-            head,
-            policy_id,
-            condition,
-        )
-        .await
+        Self::counted(snapshot, head, policy_id, condition, |_| true).await
     }
 
-    /// Images with predictions of the head under one policy, and none under another.
+    /// The same, of images with predictions of the head under any other policy: what a head says of a mask does not
+    /// depend on the policy.
     ///
     /// # Errors
     /// As [`PendingImages::of_masks`].
     pub async fn of_predictions(
         snapshot: &Snapshot,
         head: &HeadRow,
-        [from, to]: [&ContentId; 2],
+        policy_id: &ContentId,
         condition: Option<&str>,
     ) -> Result<Self> {
-        let scan = snapshot.scan(Table::Predictions).await?;
-        let judged = scan.filter(judged(&head.head_id, from));
-        Self::counted(judged, snapshot, head, to, condition).await
+        let others = judged_otherwise(&head.head_id, policy_id);
+        let judged = images_with(snapshot, others).await?;
+        let is_judged = |image: &ContentId| judged.contains(image);
+        Self::counted(snapshot, head, policy_id, condition, is_judged).await
     }
 
     async fn counted(
-        rows: Scan,
         snapshot: &Snapshot,
         head: &HeadRow,
         policy_id: &ContentId,
         condition: Option<&str>,
+        is_possible: impl Fn(&ContentId) -> bool,
     ) -> Result<Self> {
         let mut chosen = HashSet::new();
         let sql = Sql::new(snapshot).await?;
@@ -86,7 +82,10 @@ impl PendingImages {
         let done = images_annotated(snapshot, &head.head_id, policy_id, None).await?;
         let mut pending = Self::default();
         let mut done_here = HashSet::new();
-        let mut rows = rows.project(&["image_id"])?.stream().await?;
+        let scan = snapshot.scan(Table::Masks).await?;
+        let of_extractor = col("extractor_id").eq(lit(head.extractor_id.as_str()));
+        let scan = scan.filter(of_extractor).project(&["image_id"])?;
+        let mut rows = scan.stream().await?;
         while let Some(batch) = rows.next().await {
             for OfImage { image_id } in decode(Table::Masks, &batch?)? {
                 if !chosen.contains(&image_id) {
@@ -94,6 +93,8 @@ impl PendingImages {
                 } else if done.contains(&image_id) {
                     pending.partial = true;
                     done_here.insert(image_id);
+                } else if !is_possible(&image_id) {
+                    pending.partial = true;
                 } else {
                     *pending.masks.entry(image_id).or_default() += 1;
                 }
@@ -103,9 +104,10 @@ impl PendingImages {
         Ok(pending)
     }
 
-    /// What says of a row that it is of one of the images; none if every row is.
+    /// What says of a row that it is of one of the images; none if every row is, or they are too many to list.
     pub fn filter(&self) -> Option<Expr> {
-        self.partial.then(|| is_of_images(self.masks.keys()))
+        let is_short = self.masks.len() <= MOST_LISTED;
+        (self.partial && is_short).then(|| is_of_images(self.masks.keys()))
     }
 }
 
@@ -113,6 +115,12 @@ impl PendingImages {
 pub(crate) fn judged(head_id: &ContentId, policy_id: &ContentId) -> Expr {
     let of_head = col("head_id").eq(lit(head_id.as_str()));
     of_head.and(col("policy_id").eq(lit(policy_id.as_str())))
+}
+
+/// Rows of `predictions` of a head under other policies.
+pub(super) fn judged_otherwise(head_id: &ContentId, policy_id: &ContentId) -> Expr {
+    let of_head = col("head_id").eq(lit(head_id.as_str()));
+    of_head.and(col("policy_id").not_eq(lit(policy_id.as_str())))
 }
 
 /// Images that have predictions of a head under a policy: all, or those among some.
@@ -129,6 +137,11 @@ pub(crate) async fn images_annotated(
         }
         wanted = wanted.and(is_of_images(images));
     }
+    images_with(snapshot, wanted).await
+}
+
+/// Images with such rows of `predictions`.
+async fn images_with(snapshot: &Snapshot, wanted: Expr) -> Result<HashSet<ContentId>> {
     let scan = snapshot.scan(Table::Predictions).await?.filter(wanted);
     let mut rows = scan.project(&["image_id"])?.stream().await?;
     let mut found = HashSet::new();

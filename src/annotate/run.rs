@@ -8,7 +8,7 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::images::{PendingImages, judged};
+use super::images::{PendingImages, judged_otherwise};
 use super::judged::{Annotator, DecidedImage, Judgement, Judges};
 use super::policy::{Candidate, Policy};
 use super::sink::{Common, Sink};
@@ -106,7 +106,7 @@ pub async fn annotate(
     .await
 }
 
-/// Applies another policy to scores that are stored already, of the head's newest annotation.
+/// Applies another policy to scores that are stored already, under whichever policy.
 ///
 /// # Errors
 /// As [`annotate`]; [`HeadError::Unusable`] if the head has no predictions.
@@ -120,9 +120,7 @@ pub async fn rethreshold(
     let head = find_head(&snapshot, &request.head).await?;
     let common = common(head, &request.policy)?;
     let policies = policies_of(&snapshot, &common.head.head_id).await?;
-    let others = policies.iter().find(|it| it.policy_id != common.policy_id);
-    // The newest; a policy that is applied again may have images to catch up on.
-    let Some(from) = others.or(policies.first()) else {
+    if policies.is_empty() {
         return Err(Error::Head(HeadError::Unusable {
             head: request.head.clone(),
             reason: format!(
@@ -130,12 +128,12 @@ pub async fn rethreshold(
                 request.head
             ),
         }));
-    };
-    let ids = [&from.policy_id, &common.policy_id];
+    }
     let condition = request.condition.as_deref();
-    let pending = PendingImages::of_predictions(&snapshot, &common.head, ids, condition).await?;
+    let (of_head, policy_id) = (&common.head, &common.policy_id);
+    let pending = PendingImages::of_predictions(&snapshot, of_head, policy_id, condition).await?;
     snapshot.verify(&READ, progress).await?;
-    let stored = stored(&snapshot, &common.head, &from.policy_id, &pending).await?;
+    let stored = stored(&snapshot, of_head, policy_id, &pending).await?;
     Run {
         snapshot: &snapshot,
         operation: "rethreshold",
@@ -228,7 +226,7 @@ fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
     })
 }
 
-/// Judgements of a head that are stored, by image and mask.
+/// Judgements of a head that are stored under other policies, by image and mask.
 async fn stored(
     snapshot: &Snapshot,
     head: &HeadRow,
@@ -245,7 +243,7 @@ async fn stored(
     }
     let columns = ["image_id", "mask_index", "class_index", "score", "entropy"];
     let scan = snapshot.scan(Table::Predictions).await?.project(&columns)?;
-    let mut wanted = judged(&head.head_id, policy_id);
+    let mut wanted = judged_otherwise(&head.head_id, policy_id);
     if let Some(of_images) = pending.filter() {
         wanted = wanted.and(of_images);
     }
@@ -253,6 +251,9 @@ async fn stored(
     let mut found: HashMap<ContentId, HashMap<i32, Judgement>> = HashMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<Stored>(Table::Predictions, &batch?)? {
+            if !pending.masks.contains_key(&row.image_id) {
+                continue;
+            }
             let judgement = Judgement {
                 candidate: Candidate {
                     mask_index: row.mask_index,

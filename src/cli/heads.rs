@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Subcommand;
 use grainstore::head::{
-    Curve, HeadStatus, LoadedHead, head_file, head_status, heads_stored, import_head, load_head,
-    plot_curves, remove_head, rename_head,
+    Curve, HeadStatus, IMPORTED, StoredSpec, find_head, head_file, head_status, heads_stored,
+    import_head, load_head, plot_curves, remove_head, rename_head,
 };
 use grainstore::store::rows::HeadRow;
 use grainstore::store::{Store, StoreOptions};
@@ -93,10 +93,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let snapshot = store.snapshot().await?;
     match args {
         Args::List => list(&heads_stored(&snapshot).await?, global),
-        Args::Show(args) => show(&load_head(&snapshot, &args.head).await?, global),
+        Args::Show(args) => show(&find_head(&snapshot, &args.head).await?, global),
         Args::Status(args) => {
             let rows = match &args.head {
-                Some(name) => vec![load_head(&snapshot, name).await?.row],
+                Some(name) => vec![find_head(&snapshot, name).await?],
                 None => newest(heads_stored(&snapshot).await?),
             };
             let mut found = Vec::new();
@@ -195,12 +195,12 @@ fn about(row: &HeadRow) -> anyhow::Result<Value> {
     Ok(value)
 }
 
-fn show(head: &LoadedHead, global: &Global) -> anyhow::Result<Ended> {
+fn show(row: &HeadRow, global: &Global) -> anyhow::Result<Ended> {
     if global.json {
-        print_json(&about(&head.row)?)?;
+        print_json(&about(row)?)?;
         return Ok(Ended::Done);
     }
-    let (row, spec) = (&head.row, &head.spec);
+    let spec = StoredSpec::of_row(row)?;
     let mut out = io::stdout().lock();
     writeln!(out, "head      {} ({})", row.head, row.head_id)?;
     writeln!(
@@ -217,10 +217,20 @@ fn show(head: &LoadedHead, global: &Global) -> anyhow::Result<Ended> {
         spec.head.dropout
     )?;
     writeln!(out, "extractor {}", row.extractor_id)?;
+    let source = match (row.device == IMPORTED, row.store_version) {
+        (true, _) => "elsewhere; predictions imported".to_owned(),
+        (false, ..0) => format!("{:.1} s on {}, in another store", row.seconds, row.device),
+        (false, version) => {
+            format!(
+                "{:.1} s on {}, of store version {version}",
+                row.seconds, row.device
+            )
+        }
+    };
     writeln!(
         out,
-        "trained   on {} images, {} masks of store version {}, {:.1} s on {}",
-        row.images_read, row.rows_read, row.store_version, row.seconds, row.device
+        "trained   on {} images, {} masks, {source}",
+        row.images_read, row.rows_read
     )?;
     if let Some(parent) = &row.parent_head_id {
         writeln!(out, "parent    {parent}")?;

@@ -3,6 +3,8 @@
 //! Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 failed, 2 done with bad
 //! items. A closed pipe is success.
 
+#![deny(clippy::print_stdout)]
+
 /// Prints a line to stdout. A closed pipe is an error here, where `println!` panics.
 macro_rules! outln {
     ($($arg:tt)*) => {{

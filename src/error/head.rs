@@ -36,6 +36,15 @@ pub enum HeadError {
         stored: String,
     },
 
+    /// Several heads have ids that begin so.
+    #[error("'{word}' may be any of these heads; give more digits of its id: {heads}")]
+    AmbiguousHead {
+        /// The beginning of an id.
+        word: String,
+        /// Ids and names.
+        heads: String,
+    },
+
     /// The store has no such head.
     #[error("there is no head '{name}'; 'grainstore heads list' lists those there are")]
     NoSuchHead {

@@ -77,6 +77,14 @@ impl MaskGenerator {
         points_per_batch: usize,
     ) -> Result<Self> {
         options.validate()?;
+        let several = sam.config().decoder.multimask_outputs;
+        if several == 0 && options.mask_output != MaskOutput::Single {
+            return Err(Error::InvalidOption {
+                what: "mask output of this model",
+                value: format!("{:?}", options.mask_output).to_lowercase(),
+                expected: "single: it gives one mask a point".to_owned(),
+            });
+        }
         Ok(Self {
             sam,
             device,

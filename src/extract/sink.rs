@@ -111,7 +111,11 @@ impl<'a> Sink<'a> {
     }
 
     async fn flush(&mut self) -> Result<()> {
+        self.opened = Instant::now();
         let batch = Arc::new(mem::take(&mut self.batch));
+        if batch.images.is_empty() && batch.failures.is_empty() {
+            return Ok(());
+        }
         let extractor = self.extractor;
         let embedding = self.store.options().embedding;
         let (_, (images, masks)) = self
@@ -124,7 +128,6 @@ impl<'a> Sink<'a> {
         self.summary.images += images;
         self.summary.masks += masks;
         self.summary.done_elsewhere += batch.images.len() as u64 - images;
-        self.opened = Instant::now();
         Ok(())
     }
 }
@@ -155,10 +158,8 @@ async fn plan(
     let failures = unrecorded_failures(head, &batch.failures).await?;
 
     let mut changes = Changes::new();
-    if stored
-        .iter()
-        .all(|row| row.extractor_id != extractor.extractor_id)
-    {
+    let is_known = |row: &ExtractorRow| row.extractor_id == extractor.extractor_id;
+    if !images.is_empty() && !stored.iter().any(is_known) {
         changes.append(
             ExtractorRow::TABLE,
             ExtractorRow::to_batch(std::slice::from_ref(extractor))?,

@@ -25,6 +25,8 @@ use crate::{Error, Result};
 
 /// `heads.device` of a head whose predictions were imported.
 pub const IMPORTED: &str = "none";
+/// `heads.store_version` of a head that was trained in another store.
+pub(super) const ELSEWHERE: i64 = -1;
 /// How errors name a head that has no name yet.
 pub(super) const IN_TRAINING: &str = "in training";
 
@@ -264,6 +266,9 @@ impl LoadedHead {
             ));
         }
         let (weights, _) = HeadWeights::of_safetensors(&row.head, &row.weights)?;
+        if weights.widths().contains(&0) {
+            return Err(unusable(&row.head, "it has a layer without outputs"));
+        }
         if weights.widths() != spec.head.widths() {
             return Err(unusable(
                 &row.head,
@@ -312,19 +317,29 @@ pub async fn heads_stored(snapshot: &Snapshot) -> Result<Vec<HeadRow>> {
 /// The newest head of a name, or the one whose id begins so; without its weights.
 ///
 /// # Errors
-/// [`HeadError::NoSuchHead`], or what the store says.
+/// [`HeadError::NoSuchHead`], [`HeadError::AmbiguousHead`], or what the store says.
 pub async fn find_head(snapshot: &Snapshot, name: &str) -> Result<HeadRow> {
     let rows = heads_stored(snapshot).await?;
     let by_name = rows.iter().rfind(|row| row.head == name);
-    let by_id = || {
-        let fits = |row: &&HeadRow| name.len() >= 4 && row.head_id.as_str().starts_with(name);
-        rows.iter().rfind(fits)
-    };
-    by_name.or_else(by_id).cloned().ok_or_else(|| {
-        Error::Head(HeadError::NoSuchHead {
+    if let Some(row) = by_name {
+        return Ok(row.clone());
+    }
+    let fits = |row: &&HeadRow| name.len() >= 4 && row.head_id.as_str().starts_with(name);
+    let fitting: Vec<&HeadRow> = rows.iter().filter(fits).collect();
+    match fitting[..] {
+        [row] => Ok(row.clone()),
+        [] => Err(Error::Head(HeadError::NoSuchHead {
             name: name.to_owned(),
-        })
-    })
+        })),
+        _ => Err(Error::Head(HeadError::AmbiguousHead {
+            word: name.to_owned(),
+            heads: fitting
+                .iter()
+                .map(|row| format!("{} ({})", row.head_id, row.head))
+                .collect::<Vec<_>>()
+                .join(", "),
+        })),
+    }
 }
 
 /// The newest head of a name, or the one whose id begins so.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::artifact::{
-    HeadWeights, LoadedHead, find_head, heads_stored, is_head, unusable, whole_row,
+    ELSEWHERE, HeadWeights, LoadedHead, find_head, heads_stored, is_head, unusable, whole_row,
 };
 use super::run::commit;
 use crate::names::{ContentId, check_name};
@@ -33,7 +33,8 @@ pub fn head_file(head: &LoadedHead) -> Result<Vec<u8>> {
 /// Brings a head in from a file that [`head_file`] made, under its own name or another.
 ///
 /// # Errors
-/// [`Error::File`], or [`crate::error::HeadError::Unusable`] if it is no such file.
+/// [`Error::File`], or [`crate::error::HeadError::Unusable`] if it is no such file, or its head or its name is in the store
+/// already.
 pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Result<HeadRow> {
     let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
     let file = path.display().to_string();
@@ -48,9 +49,32 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
     }
     check_name("head", &row.head)?;
     row.weights = weights.to_safetensors(HashMap::new())?;
-    let row = LoadedHead::of_row(row)?.row;
-    commit(store, "heads import", std::slice::from_ref(&row)).await?;
-    Ok(row)
+    let mut row = LoadedHead::of_row(row)?.row;
+    let stored = heads_stored(&store.snapshot().await?).await?;
+    let is_here = |name: &str| {
+        unusable(
+            &file,
+            format!("it is in the store already, as head '{name}'"),
+        )
+    };
+    if let Some(known) = stored.iter().find(|known| known.head_id == row.head_id) {
+        return Err(is_here(&known.head));
+    }
+    if stored.iter().any(|known| known.head == row.head) {
+        return Err(unusable(
+            &file,
+            format!(
+                "there is another head '{}'; give this one another name with --name",
+                row.head
+            ),
+        ));
+    }
+    // Versions of another store mean nothing here.
+    row.store_version = ELSEWHERE;
+    match commit(store, "heads import", std::slice::from_ref(&row)).await? {
+        true => Ok(row),
+        false => Err(is_here(&row.head)),
+    }
 }
 
 /// Gives the newest head of a name another name; ids stay.

@@ -38,7 +38,12 @@ pub(super) async fn images_when_trained(
     store: &Store,
     head: &HeadRow,
 ) -> Result<(HashSet<ContentId>, u64)> {
-    let version = u64::try_from(head.store_version).unwrap_or(0);
+    let version = u64::try_from(head.store_version).map_err(|_| {
+        unusable(
+            &head.head,
+            "it was trained in another store, so nothing tells which images are new to it",
+        )
+    })?;
     let then = store.snapshot_at(version).await?;
     TrainingQuery::new(&head.query).images(&then).await
 }

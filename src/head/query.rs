@@ -50,7 +50,7 @@ impl TrainingQuery {
                 let sql = Sql::new(snapshot).await?;
                 sql.select(Table::Images, &["image_id"], Some(condition))
                     .await?;
-                text.replace(DEFAULT_CONDITION, &format!("({condition})"))
+                text.replace(DEFAULT_CONDITION, &format!("({condition}\n)"))
             }
         };
         Ok(Self::new(&text))
@@ -81,7 +81,7 @@ impl TrainingQuery {
         }
         let sql = Sql::new(snapshot).await?;
         let text = format!(
-            "SELECT image_id, count(DISTINCT mask_index) AS masks FROM ({}) GROUP BY image_id",
+            "SELECT image_id, count(DISTINCT mask_index) AS masks FROM ({}\n) GROUP BY image_id",
             self.text
         );
         let mut rows = sql.query(&text).await?;

@@ -262,9 +262,9 @@ impl Lineage<'_> {
     }
 }
 
-/// Commits rows of heads, but for those that are there.
-pub(super) async fn commit(store: &Store, operation: &str, rows: &[HeadRow]) -> Result<()> {
-    store
+/// Commits rows of heads, but for those that are there; false if all are.
+pub(super) async fn commit(store: &Store, operation: &str, rows: &[HeadRow]) -> Result<bool> {
+    let commit = store
         .commit(operation, |head| async move {
             let stored = heads_stored(&head).await?;
             let is_new = |row: &&HeadRow| stored.iter().all(|known| known.head_id != row.head_id);
@@ -274,5 +274,5 @@ pub(super) async fn commit(store: &Store, operation: &str, rows: &[HeadRow]) -> 
             Ok(changes)
         })
         .await?;
-    Ok(())
+    Ok(commit.changed)
 }

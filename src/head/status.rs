@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::artifact::IMPORTED;
+use super::artifact::{ELSEWHERE, IMPORTED};
 use super::lineage::images_when_trained;
 use super::query::TrainingQuery;
 use crate::classes::ClassSet;
@@ -60,6 +60,10 @@ pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStat
     };
     if head.device == IMPORTED {
         status.unknown = Some("its predictions were imported; it was trained elsewhere".to_owned());
+        return Ok(status);
+    }
+    if head.store_version == ELSEWHERE {
+        status.unknown = Some("it was trained in another store".to_owned());
         return Ok(status);
     }
     match added(snapshot, head).await {

@@ -162,15 +162,6 @@ impl Training<'_> {
                 validation_accuracy: validation.map(|(_, accuracy)| accuracy),
                 seconds: started.elapsed().as_secs_f64(),
             };
-            if !curve.loss.is_finite() {
-                return Err(unusable(
-                    IN_TRAINING,
-                    format!(
-                        "the loss is {} in epoch {epoch}; try a smaller --learning-rate",
-                        curve.loss
-                    ),
-                ));
-            }
             self.progress.status(&curve.to_string());
             curves.push(curve.clone());
             let loss = validation.filter(|_| self.split.can_choose());
@@ -371,12 +362,19 @@ impl Training<'_> {
 }
 
 fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {
-    tensor.into_data().try_to_vec::<f32>().map_err(|err| {
+    let numbers = tensor.into_data().try_to_vec::<f32>().map_err(|err| {
         unusable(
             IN_TRAINING,
             format!("its outputs cannot be read from the device: {err:?}"),
         )
-    })
+    })?;
+    match numbers.iter().all(|number| number.is_finite()) {
+        true => Ok(numbers),
+        false => Err(unusable(
+            IN_TRAINING,
+            "its outputs are no numbers any more; try a smaller --learning-rate",
+        )),
+    }
 }
 
 impl std::fmt::Display for Curve {

@@ -16,6 +16,10 @@ use super::tiny_vit::TinyVitConfig;
 /// Pixels of the model input that one cell of the image embedding stands for, per axis.
 pub const PATCH_SIZE: usize = 16;
 
+/// A side of what the encoder takes, pixels: published models have 1024.
+const MOST_PIXELS: usize = 16_384;
+/// Of any part of a model: published ones have 32.
+pub(super) const MOST_LAYERS: usize = 1024;
 /// A published model, by its name upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -225,8 +229,14 @@ impl SamConfig {
     /// [`SamError::ModelConfig`] when the sizes do not fit together.
     fn check(&self) -> Result<()> {
         require(
-            self.image_size > 0 && self.image_size.is_multiple_of(PATCH_SIZE),
-            || format!("image_size {} is not a multiple of 16", self.image_size),
+            (1..=MOST_PIXELS).contains(&self.image_size)
+                && self.image_size.is_multiple_of(PATCH_SIZE),
+            || {
+                format!(
+                    "image_size {} is not a multiple of 16 up to {MOST_PIXELS}",
+                    self.image_size
+                )
+            },
         )?;
         let prompt = self.prompt_dim;
         require(prompt > 0 && prompt.is_multiple_of(8), || {
@@ -244,8 +254,16 @@ impl SamConfig {
                 decoder.heads, decoder.attention_downsample
             )
         })?;
-        require(decoder.depth > 0 && decoder.iou_head_depth > 0, || {
-            "the decoder and its iou head need a layer".to_owned()
+        let layers = 1..=MOST_LAYERS;
+        require(
+            layers.contains(&decoder.depth) && layers.contains(&decoder.iou_head_depth),
+            || format!("the decoder and its iou head need 1 to {MOST_LAYERS} layers"),
+        )?;
+        require(decoder.multimask_outputs <= MOST_LAYERS, || {
+            format!(
+                "{} multimask outputs are too many",
+                decoder.multimask_outputs
+            )
         })?;
         match &self.encoder {
             EncoderConfig::Vit(vit) => vit.check(),

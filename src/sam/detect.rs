@@ -78,7 +78,8 @@ impl Shapes<'_> {
             let (number, _) = name.strip_prefix(prefix)?.split_once('.')?;
             Some(number.parse::<usize>().ok()?.saturating_add(1))
         });
-        next.max().unwrap_or(0)
+        // A name may hold any number; layers are no more than tensors.
+        next.max().unwrap_or(0).min(self.0.names().count())
     }
 
     /// The grid of a plain vision transformer, and its sizes.

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::config::require;
+use super::config::{MOST_LAYERS, require};
 use super::error::Result;
 use super::image_encoder::Neck;
 use super::kernels::gelu;
@@ -53,6 +53,10 @@ impl TinyVitConfig {
                 format!("embed_dim {dim} is not a multiple of heads {heads}")
             })?;
         }
+        require(
+            self.depths.iter().all(|&depth| depth <= MOST_LAYERS),
+            || format!("depths {:?} are beyond {MOST_LAYERS}", self.depths),
+        )?;
         require(self.window_sizes.iter().all(|&size| size > 0), || {
             "window_size is 0".to_owned()
         })?;

@@ -255,3 +255,30 @@ async fn review_reports_find_what_they_ask_for() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_new_threshold_reaches_images_whatever_policy_judged_them() {
+    let made = trained().await;
+    let with = |threshold: f64, condition: Option<&str>| AnnotateRequest {
+        condition: condition.map(str::to_owned),
+        ..request(Policy {
+            score_threshold: threshold,
+            ..Policy::default()
+        })
+    };
+    let all = annotate(&made.store, &with(0.7, None), &NoProgress)
+        .await
+        .unwrap();
+    // The newest policy is one of few images: as after a trial, or a run that was cut off.
+    let few = with(0.1, Some("external_id < 5"));
+    let few = rethreshold(&made.store, &few, &NoProgress).await.unwrap();
+    assert_eq!((few.images, all.images), (5, 32));
+    let after = rethreshold(&made.store, &with(0.9, None), &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!((after.images, after.masks), (all.images, all.masks));
+    let again = rethreshold(&made.store, &with(0.9, None), &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!((again.images, again.done), (0, all.images));
+}

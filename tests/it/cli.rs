@@ -219,6 +219,38 @@ fn help_has_examples_and_a_closed_pipe_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(output.stderr.is_empty());
+
+    // Nobody reads at all.
+    let set_file = dir.path().join("set.toml");
+    std::fs::write(&set_file, "[[class]]\nname = \"cat\"\n").unwrap();
+    program.expect(
+        0,
+        &[
+            "classes",
+            "add",
+            "none",
+            "--file",
+            set_file.to_str().unwrap(),
+        ],
+    );
+    for args in [
+        &["query", "--list"][..],
+        &["classes", "list"],
+        &["store", "log"],
+        &["schema", "masks"],
+        &["check"],
+    ] {
+        let command = &mut program.command(args);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{args:?}");
+    }
 }
 
 #[test]
@@ -276,6 +308,11 @@ fn training_on_masks_of_two_extractors_asks_which() {
     let train = ["train", "--name", "h", "--classes", "all", "--epochs", "1"];
     let none = program.fails(&train);
     assert!(none.contains("run 'grainstore extract' first"), "{none}");
+    // A run over no images leaves no trace.
+    let nothing = ["extract", "--checkpoint", checkpoint, "--limit", "0"];
+    program.expect(0, &nothing);
+    let one = program.fails(&train);
+    assert!(one.contains("run 'grainstore extract' first"), "{one}");
     for points in ["1", "2"] {
         program.expect(
             0,

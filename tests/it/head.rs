@@ -369,6 +369,12 @@ async fn heads_are_kept_moved_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("h.safetensors");
     std::fs::write(&file, grainstore::head::head_file(&head).unwrap()).unwrap();
+    let known = import_head(&made.store, &file, Some("other")).await;
+    let known = known.unwrap_err().to_string();
+    assert!(
+        known.contains("in the store already, as head 'h'"),
+        "{known}"
+    );
     rename_head(&made.store, "h", "g").await.unwrap();
     let snapshot = made.store.snapshot().await.unwrap();
     assert!(load_head(&snapshot, "h").await.is_err());
@@ -397,12 +403,27 @@ async fn heads_are_kept_moved_and_removed() {
         .unwrap();
     assert_eq!(imported.head_id, head.row.head_id);
     assert_eq!(made.weights("again").await, head.weights);
+    // Versions of the store it came from mean nothing here.
+    let snapshot = made.store.snapshot().await.unwrap();
+    let status = head_status(&snapshot, &imported).await.unwrap();
+    assert!(status.unknown.unwrap().contains("another store"));
     std::fs::write(&file, "not a head").unwrap();
     let message = import_head(&made.store, &file, None)
         .await
         .unwrap_err()
         .to_string();
     assert!(message.contains("h.safetensors"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn training_that_runs_away_says_so() {
+    let made = made().await;
+    made.add_classes(&["cat", "dog"], 6, 0).await;
+    let set = made.classes("two", &FINE[..2]).await;
+    let mut request = made.request("h", set).await;
+    request.options.learning_rate = 1e30;
+    let message = made.train(request).await.unwrap_err().to_string();
+    assert!(message.contains("--learning-rate"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
