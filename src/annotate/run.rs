@@ -296,6 +296,7 @@ impl Run<'_> {
         progress.start("images", Some(pending.masks.len() as u64));
         let store = self.snapshot.store();
         let mut sink = Sink::new(store, self.operation, self.common, summary);
+        let mut ended = Ok(());
         if !pending.masks.is_empty() {
             let mut wanted = col("extractor_id").eq(lit(head.extractor_id.as_str()));
             if let Some(of_images) = pending.filter() {
@@ -317,16 +318,18 @@ impl Run<'_> {
                 progress.advance(images.len() as u64);
                 sink.push(images).await?;
             }
-            let ended = worker.await.map_err(|source| Error::Worker {
-                task: "judging masks",
-                source,
-            })?;
+            ended = worker.await.unwrap_or_else(|source| {
+                Err(Error::Worker {
+                    task: "judging masks",
+                    source,
+                })
+            });
             reading.abort();
-            ended?;
         }
+        // What was judged is kept, however it ended.
         let summary = sink.finish().await?;
         progress.finish();
-        Ok(summary)
+        ended.map(|()| summary)
     }
 }
 

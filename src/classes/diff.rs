@@ -15,6 +15,8 @@ pub struct ClassSetDiff {
     pub relabelled: Vec<RelabelledClass>,
     /// Classes of both that stand at another index.
     pub moved: Vec<String>,
+    /// Classes with another id or supercategory than before: exports differ, heads do not.
+    pub described: Vec<String>,
 }
 
 /// A class that stands for other labels than before.
@@ -44,6 +46,9 @@ impl ClassSetDiff {
             if was_at != index {
                 diff.moved.push(class.name.clone());
             }
+            if (was.external_id, &was.supercategory) != (class.external_id, &class.supercategory) {
+                diff.described.push(class.name.clone());
+            }
             let (labels_added, labels_removed) = (beyond(class, &was), beyond(&was, class));
             if !labels_added.is_empty() || !labels_removed.is_empty() {
                 diff.relabelled.push(RelabelledClass {
@@ -59,7 +64,7 @@ impl ClassSetDiff {
         diff
     }
 
-    /// Whether nothing that a head would notice changed.
+    /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

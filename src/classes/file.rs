@@ -71,6 +71,7 @@ fn parse_toml(text: &str) -> Result<Vec<Class>, Problem> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CsvRow {
     class: String,
     label: String,
@@ -85,22 +86,42 @@ fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
     let mut classes: Vec<Class> = Vec::new();
-    for row in reader.deserialize::<CsvRow>() {
+    let mut rows = reader.deserialize::<CsvRow>();
+    while let Some(row) = rows.next() {
         let row = row.map_err(|err| {
             let place = err.position().map_or(String::new(), |position| {
                 format!(" line {}", position.line())
             });
             (place, csv_reason(&err))
         })?;
-        match classes.iter_mut().find(|class| class.name == row.class) {
-            Some(class) => class.labels.push(row.label),
-            None => classes.push(Class {
+        let supercategory = row.supercategory.filter(|text| !text.is_empty());
+        let Some(class) = classes.iter_mut().find(|class| class.name == row.class) else {
+            classes.push(Class {
                 name: row.class,
-                supercategory: row.supercategory.filter(|text| !text.is_empty()),
+                supercategory,
                 external_id: row.id,
                 labels: vec![row.label],
-            }),
+            });
+            continue;
+        };
+        class.labels.push(row.label);
+        // Any of its rows may say what the class is; no two may say different things.
+        let differs =
+            (class.external_id.is_some() && row.id.is_some() && class.external_id != row.id)
+                || (class.supercategory.is_some()
+                    && supercategory.is_some()
+                    && class.supercategory != supercategory);
+        if differs {
+            return Err((
+                format!(" line {}", rows.reader().position().line() - 1),
+                format!(
+                    "class '{}' has another id or supercategory above",
+                    row.class
+                ),
+            ));
         }
+        class.external_id = class.external_id.or(row.id);
+        class.supercategory = class.supercategory.take().or(supercategory);
     }
     Ok(classes)
 }
@@ -116,6 +137,18 @@ fn csv_reason(err: &csv::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_row_may_say_what_a_class_is() {
+        let late = "class,label,supercategory,id\npet,cat,,\npet,dog,animal,3\n";
+        let classes = parse_csv(late).unwrap();
+        assert_eq!(classes[0].external_id, Some(3));
+        assert_eq!(classes[0].supercategory.as_deref(), Some("animal"));
+        let (place, reason) = parse_csv("class,label,id\npet,cat,3\npet,dog,4\n").unwrap_err();
+        assert_eq!(place, " line 3");
+        assert!(reason.contains("'pet'"), "{reason}");
+        assert!(parse_csv("class,label,colour\npet,cat,red\n").is_err());
+    }
 
     #[test]
     fn toml_and_csv_say_the_same() {
@@ -138,7 +171,7 @@ mod tests {
         assert_eq!(place, " line 3");
         assert!(reason.contains("unknown field `label`"), "{reason}");
         let (_, reason) = parse_csv("class;label\na;b\n").unwrap_err();
-        assert!(reason.contains("missing field `class`"), "{reason}");
+        assert!(reason.contains("expected one of `class`, `label`"), "{reason}");
         let (place, reason) = parse_csv("class,label,id\na,b,x\n").unwrap_err();
         assert_eq!(place, " line 2");
         assert!(reason.contains("invalid digit"), "{reason}");

@@ -195,5 +195,12 @@ async fn diff(args: &DiffArgs, global: &Global) -> anyhow::Result<()> {
     if !diff.moved.is_empty() {
         writeln!(out, "moved: {}", diff.moved.join(", "))?;
     }
+    if !diff.described.is_empty() {
+        writeln!(
+            out,
+            "another id or supercategory: {}",
+            diff.described.join(", ")
+        )?;
+    }
     Ok(())
 }

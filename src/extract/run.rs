@@ -123,11 +123,14 @@ pub async fn extract(
         }
         progress.advance(1);
     }
-    let ended = model.await.map_err(|source| Error::Worker {
-        task: "running the model",
-        source,
-    })?;
+    let ended = model.await.unwrap_or_else(|source| {
+        Err(Error::Worker {
+            task: "running the model",
+            source,
+        })
+    });
     reading.abort();
+    // What was extracted is kept, however it ended.
     let summary = sink.finish().await?;
     progress.finish();
     ended.map(|()| summary)

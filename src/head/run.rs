@@ -65,7 +65,7 @@ pub struct TrainSummary {
     pub masks: u64,
     /// What was left out.
     pub skipped: Skipped,
-    /// The last epoch, or the best where there is validation.
+    /// The last epoch, or the best where 20 images or more validate.
     pub validation_loss: Option<f64>,
     /// Of the same epoch.
     pub validation_accuracy: Option<f64>,

@@ -1,7 +1,7 @@
 //! Every size of a Segment Anything model, so that small models are possible.
 //!
 //! In: nothing or a published model's name. Out: the sizes; `init` builds the modules. Sizes are read
-//! off a checkpoint's tensors in `weights`.
+//! off a checkpoint's tensors in `detect`.
 
 use std::fmt;
 use std::str::FromStr;
