@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(place, " line 3");
         assert!(reason.contains("unknown field `label`"), "{reason}");
         let (_, reason) = parse_csv("class;label\na;b\n").unwrap_err();
-        assert!(reason.contains("expected one of `class`, `label`"), "{reason}");
+        assert!(
+            reason.contains("expected one of `class`, `label`"),
+            "{reason}"
+        );
         let (place, reason) = parse_csv("class,label,id\na,b,x\n").unwrap_err();
         assert_eq!(place, " line 2");
         assert!(reason.contains("invalid digit"), "{reason}");

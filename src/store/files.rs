@@ -3,8 +3,8 @@
 //! All go through Lance's object-store layer, so a store can live wherever Lance can.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::checksums::{self, Checksum, Checksums};
+use super::disk::{check_seal, create_file, sealed, sync_directory, sync_file};
 use crate::schema::{EmbeddingType, Table};
 use crate::{Error, Result};
 
@@ -452,103 +452,7 @@ impl StoreFiles {
     }
 }
 
-/// Creates a file that must not exist yet, whole and on the disk; false if it does.
-fn create_file(path: &FsPath, content: &[u8]) -> Result<bool> {
-    let directory = path.parent().unwrap_or(path);
-    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{:016x}", fastrand::u64(..)));
-    let part = path.with_file_name(name);
-    let write = || -> std::io::Result<bool> {
-        let mut file = File::create_new(&part)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        match fs::hard_link(&part, path) {
-            Ok(()) => Ok(true),
-            Err(err) if err.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(err) => Err(err),
-        }
-    };
-    let created = write().map_err(Error::file("write", path));
-    let _ = fs::remove_file(&part);
-    if *created.as_ref().unwrap_or(&false) {
-        sync_directory(directory)?;
-    }
-    created
-}
-
-/// Windows has no such thing.
-fn sync_directory(directory: &FsPath) -> Result<()> {
-    match cfg!(unix) {
-        true => sync_file(directory),
-        false => Ok(()),
-    }
-}
-
-fn sync_file(path: &FsPath) -> Result<()> {
-    let file = File::open(path).map_err(Error::file("open", path))?;
-    file.sync_all().map_err(Error::file("write to disk", path))
-}
-
 const HEADER: &str = "grainstore.json";
 const COMMITS: &str = "commits";
 const TAGS: &str = "tags";
 const CHECKSUMS: &str = "checksums";
-
-/// Stands between the last key of a sealed object and the checksum of all before it.
-const SEAL: &[u8] = b",\n  \"xxh3\": \"";
-
-/// A JSON object with its own checksum as its last key.
-fn sealed(mut object: Vec<u8>) -> Vec<u8> {
-    object.truncate(object.len().saturating_sub(2)); // the closing brace
-    let sum = format!("{:016x}\"\n}}", xxh3_64(&object));
-    object.extend(SEAL);
-    object.extend(sum.as_bytes());
-    object
-}
-
-/// Checks an object against its own checksum, if it has one: earlier versions of grainstore wrote none.
-fn check_seal(object: &[u8]) -> std::result::Result<(), &'static str> {
-    let Some(at) = object.windows(SEAL.len()).rposition(|part| part == SEAL) else {
-        return Ok(());
-    };
-    let (content, seal) = object.split_at(at);
-    let sum = format!("{:016x}\"\n}}", xxh3_64(content));
-    match seal.strip_prefix(SEAL) == Some(sum.as_bytes()) {
-        true => Ok(()),
-        false => Err("its content has changed since it was written; restore it from a backup"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sealed_object_shows_every_change_of_what_it_says() {
-        let record = CommitRecord::first();
-        let written = sealed(serde_json::to_vec_pretty(&record).unwrap());
-        assert_eq!(check_seal(&written), Ok(()));
-        assert_eq!(
-            serde_json::from_slice::<CommitRecord>(&written).unwrap(),
-            record
-        );
-        for at in 0..written.len() {
-            for bit in 0..8 {
-                let mut changed = written.clone();
-                changed[at] ^= 1 << bit;
-                let read = check_seal(&changed).and_then(|()| {
-                    serde_json::from_slice::<CommitRecord>(&changed).map_err(|_| "no JSON")
-                });
-                if let Ok(read) = read {
-                    assert_eq!(read, record, "byte {at}, bit {bit}");
-                }
-            }
-        }
-        assert_eq!(
-            check_seal(b"{\n  \"version\": 1\n}"),
-            Ok(()),
-            "of an earlier version"
-        );
-    }
-}

@@ -27,6 +27,7 @@
 
 mod checksums;
 mod commit;
+mod disk;
 mod files;
 mod lock;
 mod maintain;

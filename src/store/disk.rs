@@ -1,0 +1,106 @@
+//! Small files that are whole and on the disk before they are there, and that show when a byte of them has changed.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Error, Result};
+
+/// Creates a file that must not exist yet, whole and on the disk; false if it does.
+pub(super) fn create_file(path: &Path, content: &[u8]) -> Result<bool> {
+    let directory = path.parent().unwrap_or(path);
+    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}", fastrand::u64(..)));
+    let part = path.with_file_name(name);
+    let write = || -> std::io::Result<bool> {
+        let mut file = File::create_new(&part)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        match fs::hard_link(&part, path) {
+            Ok(()) => Ok(true),
+            Err(err) if err.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(err) => Err(err),
+        }
+    };
+    let created = write().map_err(Error::file("write", path));
+    let _ = fs::remove_file(&part);
+    if *created.as_ref().unwrap_or(&false) {
+        sync_directory(directory)?;
+    }
+    created
+}
+
+/// Windows has no such thing.
+pub(super) fn sync_directory(directory: &Path) -> Result<()> {
+    match cfg!(unix) {
+        true => sync_file(directory),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn sync_file(path: &Path) -> Result<()> {
+    let file = File::open(path).map_err(Error::file("open", path))?;
+    file.sync_all().map_err(Error::file("write to disk", path))
+}
+
+/// Stands between the last key of a sealed object and the checksum of all before it.
+const SEAL: &[u8] = b",\n  \"xxh3\": \"";
+
+/// A JSON object with its own checksum as its last key.
+pub(super) fn sealed(mut object: Vec<u8>) -> Vec<u8> {
+    object.truncate(object.len().saturating_sub(2)); // the closing brace
+    let sum = format!("{:016x}\"\n}}", xxh3_64(&object));
+    object.extend(SEAL);
+    object.extend(sum.as_bytes());
+    object
+}
+
+/// Checks an object against its own checksum, if it has one: earlier versions of grainstore wrote none.
+pub(super) fn check_seal(object: &[u8]) -> std::result::Result<(), &'static str> {
+    let Some(at) = object.windows(SEAL.len()).rposition(|part| part == SEAL) else {
+        return Ok(());
+    };
+    let (content, seal) = object.split_at(at);
+    let sum = format!("{:016x}\"\n}}", xxh3_64(content));
+    match seal.strip_prefix(SEAL) == Some(sum.as_bytes()) {
+        true => Ok(()),
+        false => Err("its content has changed since it was written; restore it from a backup"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::CommitRecord;
+
+    #[test]
+    fn a_sealed_object_shows_every_change_of_what_it_says() {
+        let record = CommitRecord::first();
+        let written = sealed(serde_json::to_vec_pretty(&record).unwrap());
+        assert_eq!(check_seal(&written), Ok(()));
+        assert_eq!(
+            serde_json::from_slice::<CommitRecord>(&written).unwrap(),
+            record
+        );
+        for at in 0..written.len() {
+            for bit in 0..8 {
+                let mut changed = written.clone();
+                changed[at] ^= 1 << bit;
+                let read = check_seal(&changed).and_then(|()| {
+                    serde_json::from_slice::<CommitRecord>(&changed).map_err(|_| "no JSON")
+                });
+                if let Ok(read) = read {
+                    assert_eq!(read, record, "byte {at}, bit {bit}");
+                }
+            }
+        }
+        assert_eq!(
+            check_seal(b"{\n  \"version\": 1\n}"),
+            Ok(()),
+            "of an earlier version"
+        );
+    }
+}
