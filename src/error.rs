@@ -66,6 +66,13 @@ pub enum Error {
         uri: String,
     },
 
+    /// A store that was open is not there any more.
+    #[error("the store at '{uri}' was removed while it was in use; what was not committed is lost")]
+    StoreGone {
+        /// Where it was.
+        uri: String,
+    },
+
     /// The place named holds something that is not a store.
     #[error("'{uri}' is not a grainstore store, and not empty; name another place with --store")]
     NotAStore {

@@ -70,7 +70,7 @@ impl Store {
     ///
     /// # Errors
     /// What `plan` returns, [`Error::ColumnMismatch`] for rows that do not fit their table,
-    /// [`Error::CommitContention`] after 20 lost races, or what Lance and the file system say. Nothing
+    /// [`Error::CommitContention`] after 20 lost races, [`Error::StoreGone`], or what Lance and the file system say. Nothing
     /// is written then, as far as any reader can see.
     pub async fn commit<F, Planned>(&self, operation: &str, mut plan: F) -> Result<Commit>
     where
@@ -89,6 +89,25 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`].
     pub async fn commit_with<F, Planned, Told>(
+        &self,
+        operation: &str,
+        plan: F,
+    ) -> Result<(Commit, Told)>
+    where
+        F: FnMut(Snapshot) -> Planned,
+        Planned: Future<Output = Result<(Changes, Told)>>,
+    {
+        let done = self.try_commit(operation, plan).await;
+        if done.is_err() && matches!(self.inner.files.read_header().await, Ok(None)) {
+            // Whatever file was missed first.
+            return Err(Error::StoreGone {
+                uri: self.uri().to_owned(),
+            });
+        }
+        done
+    }
+
+    async fn try_commit<F, Planned, Told>(
         &self,
         operation: &str,
         mut plan: F,

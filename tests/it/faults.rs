@@ -315,6 +315,10 @@ fn a_store_that_is_deleted_under_way_ends_the_run() {
     let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains(program.store.to_str().unwrap()), "{stderr}");
+    assert!(
+        stderr.contains("was removed while it was in use"),
+        "{stderr}"
+    );
     assert!(!stderr.contains("panicked"), "{stderr}");
     // What is left stands in nobody's way.
     let _ = std::fs::remove_dir_all(&program.store);
