@@ -247,10 +247,15 @@ fn report_error(err: &anyhow::Error, json: bool) {
             break;
         }
     }
-    if json {
-        let _ = print_json(&serde_json::json!({ "error": reasons.join(": ") }));
+    let mut text = reasons.join(": ");
+    if text.contains("corrupt file") {
+        // Lance does not say which.
+        text += "; 'grainstore check --deep' says which file of the store it is";
     }
-    eprintln!("error: {}", reasons.join(": "));
+    if json {
+        let _ = print_json(&serde_json::json!({ "error": text }));
+    }
+    eprintln!("error: {text}");
 }
 
 /// Whether an error's own text says all that its causes would.

@@ -76,7 +76,13 @@ pub struct TrainSummary {
 }
 
 /// Tables that a training reads: only from files that are as they were written.
-const READ: [Table; 4] = [Table::Images, Table::Labels, Table::Masks, Table::Heads];
+const READ: [Table; 5] = [
+    Table::Images,
+    Table::Labels,
+    Table::Masks,
+    Table::ClassSets,
+    Table::Heads,
+];
 
 /// Trains a head on a snapshot and commits it, with its teacher if it has one (named `NAME.teacher`).
 ///
