@@ -69,7 +69,8 @@ pub struct PendingImage {
     pub file_name: String,
 }
 
-/// The selected images that the extractor is not done with, in the order they were ingested.
+/// The selected images that the extractor is not done with, in the order they were ingested; those that failed before come
+/// last, so that a limit gets past them.
 ///
 /// # Errors
 /// [`Error::DataFusion`] for a condition that cannot be planned, or what the store says.
@@ -96,12 +97,31 @@ pub async fn pending_images(
                     .shard
                     .is_none_or(|shard| shard.holds(&image.image_id))
         }));
-        if pending.len() >= limit {
-            pending.truncate(limit);
-            break;
-        }
     }
+    let failed = images_failed(snapshot).await?;
+    pending.sort_by_key(|image: &PendingImage| failed.contains(&image.image_id));
+    pending.truncate(limit);
     Ok(pending)
+}
+
+/// Images of which an extraction has failed.
+async fn images_failed(snapshot: &Snapshot) -> Result<HashSet<ContentId>> {
+    #[derive(Deserialize)]
+    struct Failed {
+        image_id: Option<ContentId>,
+    }
+    let of_extraction = col("stage").eq(lit("extract"));
+    let scan = snapshot
+        .scan(Table::Failures)
+        .await?
+        .project(&["image_id"])?;
+    let mut stream = scan.filter(of_extraction).stream().await?;
+    let mut failed = HashSet::new();
+    while let Some(batch) = stream.next().await {
+        let found = rows::decode::<Failed>(Table::Failures, &batch?)?;
+        failed.extend(found.into_iter().filter_map(|row| row.image_id));
+    }
+    Ok(failed)
 }
 
 /// Ids of the images that an extractor is done with: all, or those among some.

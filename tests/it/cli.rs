@@ -337,3 +337,32 @@ fn training_on_masks_of_two_extractors_asks_which() {
         "{unknown}"
     );
 }
+
+#[test]
+fn a_limit_gets_past_photos_that_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, photos) = (program(dir.path()), photos(dir.path(), 3));
+    let checkpoint = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/extract/sharp.safetensors"
+    );
+    program.expect(0, &["init", "--embedding-dim", "128"]);
+    program.expect(0, &["ingest", "images", photos.to_str().unwrap()]);
+    std::fs::remove_file(photos.join("cat/00000.png")).unwrap();
+    let extract = [
+        "extract",
+        "--checkpoint",
+        checkpoint,
+        "--points-per-side",
+        "1",
+        "--limit",
+        "1",
+    ];
+    program.expect(2, &extract);
+    program.expect(0, &extract);
+    program.expect(0, &extract);
+    let count = ["sql", "SELECT count(*) AS n FROM masks", "--format", "csv"];
+    assert_eq!(program.expect(0, &count), "n\n2\n");
+    // It is tried again when nothing else is left.
+    program.expect(2, &extract);
+}
