@@ -194,7 +194,15 @@ impl Store {
         if let Some(version) = version {
             builder = builder.with_version(version);
         }
-        Ok(builder.load().await?)
+        // Lance panics over some of what a damaged manifest may say.
+        let opened = tokio::spawn(async move { builder.load().await }).await;
+        match opened {
+            Ok(opened) => Ok(opened?),
+            Err(_) => Err(Error::StoreDamaged {
+                path: format!("{}.lance", table.name()),
+                reason: "its manifest cannot be read; restore it from a backup".to_owned(),
+            }),
+        }
     }
 
     /// Creates the datasets and the first commit record; safe to repeat and to run twice at once.

@@ -395,6 +395,28 @@ async fn damage(uri: &str) -> Option<String> {
     }
 }
 
+#[tokio::test]
+async fn a_manifest_that_lance_panics_over_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = annotated(dir.path(), 3);
+    let uri = program.store.to_str().unwrap();
+    let snapshot = Store::open(uri).await.unwrap().snapshot().await.unwrap();
+    let version = snapshot.record().tables["images"];
+    let name = format!("images.lance/_versions/{:020}.manifest", u64::MAX - version);
+    let file = program.store.join(name);
+    let whole = std::fs::read(&file).unwrap();
+    // The last 16 bytes say where the content begins, and what the file is.
+    let at = whole.len() - 16;
+    for (byte, bit) in (at..at + 8).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+        let mut flipped = whole.clone();
+        flipped[byte] ^= 1 << bit;
+        std::fs::write(&file, &flipped).unwrap();
+        assert!(damage(uri).await.is_some(), "byte {byte}, bit {bit}");
+    }
+    std::fs::write(&file, &whole).unwrap();
+    assert_eq!(damage(uri).await, None);
+}
+
 #[test]
 fn nothing_is_made_of_damaged_files() {
     let dir = tempfile::tempdir().unwrap();
