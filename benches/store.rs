@@ -171,7 +171,7 @@ async fn read_only(root: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// A store of masks as extraction would write it: 100 a image, 200 images a commit. Made once.
+/// A store of masks as extraction would write it: 100 an image, 100 images a commit. Made once.
 async fn generate(place: &Path, count: usize) -> Outcome<Value> {
     let store =
         Store::open_or_create(place.to_str().ok_or("path")?, StoreOptions::default()).await?;

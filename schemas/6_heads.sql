@@ -11,7 +11,7 @@ CREATE TABLE heads (
     spec               TEXT   NOT NULL, -- JSON object: layer widths, dropout, loss, every training option
     weights            BYTEA  NOT NULL, -- safetensors
     query              TEXT   NOT NULL, -- the SELECT it was trained on
-    store_version      BIGINT NOT NULL, -- version of the store the SELECT was read at
+    store_version      BIGINT NOT NULL, -- version of the store the SELECT was read at; -1: of another store
     seed               BIGINT NOT NULL, -- random seed
     parent_head_id     TEXT,            -- heads.head_id it was trained on from
     teacher_head_id    TEXT,            -- heads.head_id of the frozen teacher (uncertainty distillation)

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 pub use eval::EvalError;
 pub use head::HeadError;
 pub use photo::PhotoError;
+use reason::lance_reason;
 pub(crate) use reason::sql_reason;
-use reason::without_code_places;
 pub use sam::SamError;
 
 use crate::geometry::{Pixel, Size};
@@ -470,7 +470,7 @@ pub enum Error {
     Eval(#[from] EvalError),
 
     /// Lance failed.
-    #[error("lance: {}", without_code_places(&.0.to_string()))]
+    #[error("lance: {}", lance_reason(&.0.to_string()))]
     Lance(#[from] lance::Error),
 
     /// DataFusion failed: bad SQL, or a query that could not run.

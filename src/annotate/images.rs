@@ -60,7 +60,7 @@ impl PendingImages {
         condition: Option<&str>,
     ) -> Result<Self> {
         let others = judged_otherwise(&head.head_id, policy_id);
-        let judged = images_with(snapshot, others).await?;
+        let judged = snapshot.image_ids(Table::Predictions, others, None).await?;
         let is_judged = |image: &ContentId| judged.contains(image);
         Self::counted(snapshot, head, policy_id, condition, is_judged).await
     }
@@ -128,26 +128,8 @@ pub(crate) async fn images_annotated(
     snapshot: &Snapshot,
     head_id: &ContentId,
     policy_id: &ContentId,
-    among: Option<&HashSet<ContentId>>,
+    among: Option<Vec<&ContentId>>,
 ) -> Result<HashSet<ContentId>> {
-    let mut wanted = judged(head_id, policy_id);
-    if let Some(images) = among {
-        if images.is_empty() {
-            return Ok(HashSet::new());
-        }
-        wanted = wanted.and(is_of_images(images));
-    }
-    images_with(snapshot, wanted).await
-}
-
-/// Images with such rows of `predictions`.
-async fn images_with(snapshot: &Snapshot, wanted: Expr) -> Result<HashSet<ContentId>> {
-    let scan = snapshot.scan(Table::Predictions).await?.filter(wanted);
-    let mut rows = scan.project(&["image_id"])?.stream().await?;
-    let mut found = HashSet::new();
-    while let Some(batch) = rows.next().await {
-        let images = decode::<OfImage>(Table::Predictions, &batch?)?;
-        found.extend(images.into_iter().map(|row| row.image_id));
-    }
-    Ok(found)
+    let judged = judged(head_id, policy_id);
+    snapshot.image_ids(Table::Predictions, judged, among).await
 }

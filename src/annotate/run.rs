@@ -185,7 +185,12 @@ pub async fn find_policy(
     asked: Option<&str>,
 ) -> Result<StoredPolicy> {
     let policies = policies_of(snapshot, &head.head_id).await?;
-    if policies.is_empty() && asked.is_none() && head.device == IMPORTED {
+    let Some(newest) = policies.first() else {
+        if asked.is_some() || head.device != IMPORTED {
+            return Err(Error::Eval(EvalError::NoPredictions {
+                head: head.head.clone(),
+            }));
+        }
         // A model that found nothing at all: there is no row to say so.
         return Ok(StoredPolicy {
             policy_id: ContentId::of_bytes(head.query.as_bytes()),
@@ -194,13 +199,9 @@ pub async fn find_policy(
             masks: 0,
             kept: 0,
         });
-    }
-    let Some(asked) = asked.filter(|_| !policies.is_empty()) else {
-        return policies.into_iter().next().ok_or_else(|| {
-            Error::Eval(EvalError::NoPredictions {
-                head: head.head.clone(),
-            })
-        });
+    };
+    let Some(asked) = asked else {
+        return Ok(newest.clone());
     };
     let fits = |it: &&StoredPolicy| it.policy_id.as_str().starts_with(asked);
     let mut fitting = policies.iter().filter(fits);

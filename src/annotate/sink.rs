@@ -1,6 +1,5 @@
 //! Decided images become commits; an image's predictions come all at once or not at all.
 
-use std::collections::HashSet;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -97,11 +96,11 @@ async fn plan(
     common: &Common,
     images: &[DecidedImage],
 ) -> Result<(Changes, AnnotateSummary)> {
-    let ids: HashSet<ContentId> = images.iter().map(|image| image.image_id.clone()).collect();
+    let ids = images.iter().map(|image| &image.image_id).collect();
     let head_id = &common.head.head_id;
     // It may have been removed since the run began.
     find_head(snapshot, head_id.as_str()).await?;
-    let done = images_annotated(snapshot, head_id, &common.policy_id, Some(&ids)).await?;
+    let done = images_annotated(snapshot, head_id, &common.policy_id, Some(ids)).await?;
     let mut counts = AnnotateSummary::default();
     let mut rows = Vec::new();
     let created_at = snapshot.now();

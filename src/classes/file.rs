@@ -86,14 +86,16 @@ fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
     let mut classes: Vec<Class> = Vec::new();
-    let mut rows = reader.deserialize::<CsvRow>();
-    while let Some(row) = rows.next() {
-        let row = row.map_err(|err| {
-            let place = err.position().map_or(String::new(), |position| {
-                format!(" line {}", position.line())
-            });
-            (place, csv_reason(&err))
-        })?;
+    let line = |position: Option<&csv::Position>| {
+        position.map_or(String::new(), |position| {
+            format!(" line {}", position.line())
+        })
+    };
+    let failed = |err: csv::Error| (line(err.position()), csv_reason(&err));
+    let header = reader.headers().map_err(failed)?.clone();
+    for record in reader.records() {
+        let record = record.map_err(failed)?;
+        let row: CsvRow = record.deserialize(Some(&header)).map_err(failed)?;
         let supercategory = row.supercategory.filter(|text| !text.is_empty());
         let Some(class) = classes.iter_mut().find(|class| class.name == row.class) else {
             classes.push(Class {
@@ -106,14 +108,9 @@ fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
         };
         class.labels.push(row.label);
         // Any of its rows may say what the class is; no two may say different things.
-        let differs =
-            (class.external_id.is_some() && row.id.is_some() && class.external_id != row.id)
-                || (class.supercategory.is_some()
-                    && supercategory.is_some()
-                    && class.supercategory != supercategory);
-        if differs {
+        if differ(&class.external_id, &row.id) || differ(&class.supercategory, &supercategory) {
             return Err((
-                format!(" line {}", rows.reader().position().line() - 1),
+                line(record.position()),
                 format!(
                     "class '{}' has another id or supercategory above",
                     row.class
@@ -124,6 +121,11 @@ fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
         class.supercategory = class.supercategory.take().or(supercategory);
     }
     Ok(classes)
+}
+
+/// Whether both are given, and not the same.
+fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+    one.is_some() && other.is_some() && one != other
 }
 
 /// What is wrong, without the crate's words for where.

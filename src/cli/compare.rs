@@ -3,6 +3,7 @@
 use grainstore::eval::{CompareRequest, Comparison, EvalRequest, compare};
 use grainstore::store::Store;
 
+use super::judged::Against;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -19,15 +20,8 @@ pub struct Args {
     /// Name of the other head, or its id.
     #[arg(long, value_name = "HEAD")]
     with: String,
-    /// Data set whose annotations count; needed where several have any.
-    #[arg(long, value_name = "NAME")]
-    dataset: Option<String>,
-    /// Images of this split only.
-    #[arg(long, value_name = "NAME")]
-    split: Option<String>,
-    /// Which images: SQL over the columns of 'images'.
-    #[arg(long = "where", value_name = "SQL")]
-    condition: Option<String>,
+    #[command(flatten)]
+    against: Against,
     /// Judge both in the classes of this set [default: that of the first head].
     #[arg(long, value_name = "NAME")]
     classes: Option<String>,
@@ -47,13 +41,8 @@ pub struct Args {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let request = CompareRequest {
         first: EvalRequest {
-            head: args.head,
-            dataset: args.dataset,
-            split: args.split,
             classes: args.classes,
-            policy: None,
-            condition: args.condition,
-            slice: None,
+            ..args.against.request(args.head)
         },
         other: args.with,
         replicates: args.replicates,

@@ -8,6 +8,19 @@ pub struct Judged {
     /// Name of the head, or its id.
     #[arg(long, value_name = "HEAD")]
     head: String,
+    #[command(flatten)]
+    against: Against,
+    /// Judge in the classes of this set, over the same labels but as coarse or coarser.
+    #[arg(long, value_name = "NAME")]
+    classes: Option<String>,
+    /// First digits of the id of the annotation policy [default: the one annotated with last].
+    #[arg(long, value_name = "ID")]
+    policy: Option<String>,
+}
+
+/// The annotated objects that heads are held against.
+#[derive(Debug, clap::Args)]
+pub struct Against {
     /// Data set whose annotations count; needed where several have any.
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
@@ -17,25 +30,28 @@ pub struct Judged {
     /// Which images: SQL over the columns of 'images'.
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
-    /// Judge in the classes of this set, over the same labels but as coarse or coarser.
-    #[arg(long, value_name = "NAME")]
-    classes: Option<String>,
-    /// First digits of the id of the annotation policy [default: the one annotated with last].
-    #[arg(long, value_name = "ID")]
-    policy: Option<String>,
 }
 
 impl Judged {
     /// The request, over all images together.
     pub fn request(self) -> EvalRequest {
         EvalRequest {
-            head: self.head,
-            dataset: self.dataset,
-            split: self.split,
             classes: self.classes,
             policy: self.policy,
+            ..self.against.request(self.head)
+        }
+    }
+}
+
+impl Against {
+    /// The request for a head, in its own classes and under its newest policy.
+    pub fn request(self, head: String) -> EvalRequest {
+        EvalRequest {
+            head,
+            dataset: self.dataset,
+            split: self.split,
             condition: self.condition,
-            slice: None,
+            ..EvalRequest::default()
         }
     }
 }

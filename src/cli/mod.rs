@@ -247,11 +247,7 @@ fn report_error(err: &anyhow::Error, json: bool) {
             break;
         }
     }
-    let mut text = reasons.join(": ");
-    if text.contains("corrupt file") {
-        // Lance does not say which.
-        text += "; 'grainstore check --deep' says which file of the store it is";
-    }
+    let text = reasons.join(": ");
     if json {
         let _ = print_json(&serde_json::json!({ "error": text }));
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
-use super::request::EvalRequest;
+use super::request::{EvalRequest, PARAMETERS};
 use super::run::{Evaluator, resolve, some_images};
 use crate::Result;
 use crate::names::ContentId;
@@ -107,7 +107,7 @@ pub async fn compare(
     progress.start("reports", Some(samples.len() as u64));
     let mut figures = Vec::new();
     for (name, replicates) in samples {
-        let mut parameters = judged.parameters(&["head", "dataset", "split", "classes", "policy"]);
+        let mut parameters = judged.parameters(&PARAMETERS);
         parameters.extend(others.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
         parameters.insert("replicates".to_owned(), replicates.to_string());
         let report = Report::named(name)?;

@@ -23,6 +23,9 @@ pub struct EvalRequest {
     pub slice: Option<String>,
 }
 
+/// The parameters of reports that a request may give a value to.
+pub(super) const PARAMETERS: [&str; 5] = ["head", "dataset", "split", "classes", "policy"];
+
 impl EvalRequest {
     /// The parameters of reports that it gives a value to.
     pub(super) fn parameters(&self, names: &[&str]) -> HashMap<String, String> {

@@ -4,7 +4,7 @@ use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
 use super::check::{annotated_categories, choose_dataset, judged_classes};
-use super::request::EvalRequest;
+use super::request::{EvalRequest, PARAMETERS};
 use super::session::EvalSession;
 use crate::annotate::{StoredPolicy, find_policy};
 use crate::error::EvalError;
@@ -307,10 +307,9 @@ impl Evaluator<'_> {
             metric: String,
             value: Option<f64>,
         }
-        let names = ["head", "dataset", "split", "classes", "policy"];
         let mut figures = Vec::new();
         for (name, iou) in FIGURES {
-            let mut parameters = self.request.parameters(&names);
+            let mut parameters = self.request.parameters(&PARAMETERS);
             if let Some(iou) = iou {
                 parameters.insert("iou".to_owned(), iou.to_owned());
             }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
+use super::request::PARAMETERS;
 use super::run::Evaluator;
 use crate::Result;
 use crate::schema::Table;
@@ -19,9 +20,8 @@ pub struct EvalSession {
 impl EvalSession {
     /// The images have been chosen.
     pub(super) fn new(evaluator: Evaluator<'_>) -> Self {
-        let names = ["head", "dataset", "split", "classes", "policy"];
         Self {
-            parameters: evaluator.request.parameters(&names),
+            parameters: evaluator.request.parameters(&PARAMETERS),
             sql: evaluator.sql,
         }
     }

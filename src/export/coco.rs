@@ -145,7 +145,7 @@ pub(super) struct CocoDetection {
 /// RLE in any case, as COCO has it.
 ///
 /// # Errors
-/// As [`Source::open_verified`]; [`Error::InvalidOption`] for results of annotated objects; [`Error::File`];
+/// As [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for results of annotated objects; [`Error::File`];
 /// [`Error::ExportInvalid`] if what was written is not what it should be. What lay at `file` then stays.
 pub async fn export_coco(
     snapshot: &Snapshot,
@@ -155,7 +155,7 @@ pub async fn export_coco(
     file: &Path,
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
-    let source = Source::open_verified(snapshot, request, progress).await?;
+    let source = Source::open(snapshot, request).await?;
     let extractor_id = match (&source.origin, format) {
         (Origin::Head { head, .. }, _) => head.extractor_id.to_string(),
         (Origin::GroundTruth { .. }, CocoFormat::Dataset) => String::new(),
@@ -171,6 +171,7 @@ pub async fn export_coco(
     let (images, categories) = (source.images.clone(), source.categories.clone());
     let mut summary = ExportSummary::of(&source, file);
     let new = Unfinished::new(file)?;
+    source.verify(progress).await?;
     let work = move |objects: Objects, progress: &dyn Progress| {
         let mut writer = Writer {
             out: new.create_json()?,

@@ -56,14 +56,14 @@ struct ObjectRow {
 /// Writes the objects that a request asks for to a Parquet file.
 ///
 /// # Errors
-/// As [`Source::open_verified`]; [`Error::File`], [`Error::EncodeParquet`]. What lay at `file` stays until the new file is whole.
+/// As [`Source::open`] and [`Source::verify`]; [`Error::File`], [`Error::EncodeParquet`]. What lay at `file` stays until the new file is whole.
 pub async fn export_parquet(
     snapshot: &Snapshot,
     request: &ExportRequest,
     file: &Path,
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
-    let source = Source::open_verified(snapshot, request, progress).await?;
+    let source = Source::open(snapshot, request).await?;
     let mut summary = ExportSummary::of(&source, file);
     let (images, categories) = (source.images.images.clone(), source.categories.clone());
     let extractor_id = match &source.origin {
@@ -71,6 +71,7 @@ pub async fn export_parquet(
         Origin::GroundTruth { .. } => None,
     };
     let new = Unfinished::new(file)?;
+    source.verify(progress).await?;
     let work = move |objects: Objects, progress: &dyn Progress| {
         progress.start("objects", None);
         let fields =

@@ -98,23 +98,18 @@ impl Source {
         })
     }
 
-    /// The same, and the files that are read are found to be as they were written.
+    /// Finds the files that it reads to be as they were written: all of them, so whatever else may stop an export is
+    /// looked at before.
     ///
     /// # Errors
-    /// As [`Source::open`]; [`Error::StoreDamaged`] if they are not.
-    pub async fn open_verified(
-        snapshot: &Snapshot,
-        request: &ExportRequest,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
+    /// [`Error::StoreDamaged`] if they are not.
+    pub async fn verify(&self, progress: &dyn Progress) -> Result<()> {
         use Table::{ClassSets, GroundTruth, Heads, Images, Masks, Predictions};
-        let tables: &[Table] = match request.annotations {
-            Annotations::Head { .. } => &[Images, ClassSets, Masks, Heads, Predictions],
-            Annotations::GroundTruth => &[Images, ClassSets, GroundTruth],
+        let tables: &[Table] = match self.origin {
+            Origin::Head { .. } => &[Images, ClassSets, Masks, Heads, Predictions],
+            Origin::GroundTruth { .. } => &[Images, ClassSets, GroundTruth],
         };
-        let source = Self::open(snapshot, request).await?;
-        snapshot.verify(tables, progress).await?;
-        Ok(source)
+        self.snapshot.verify(tables, progress).await
     }
 
     /// The state of the store it reads.

@@ -49,7 +49,7 @@ pub enum Photos {
 /// Writes label maps of the objects that a request asks for into a new directory.
 ///
 /// # Errors
-/// As [`Source::open_verified`]; [`Error::InvalidOption`] for more than 254 classes, or a directory that is not empty;
+/// As [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for more than 254 classes, or a directory that is not empty;
 /// [`Error::File`]. An image of which a photo cannot be read, or with too many objects, is counted as failed.
 pub async fn export_voc(
     snapshot: &Snapshot,
@@ -58,7 +58,7 @@ pub async fn export_voc(
     directory: &Path,
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
-    let source = Source::open_verified(snapshot, request, progress).await?;
+    let source = Source::open(snapshot, request).await?;
     if source.categories.len() > MOST {
         return Err(Error::InvalidOption {
             what: "class set of a label map",
@@ -68,6 +68,7 @@ pub async fn export_voc(
     }
     let new = Unfinished::new(directory)?;
     new.create_directory()?;
+    source.verify(progress).await?;
     let mut summary = ExportSummary {
         images: 0, // counted as they are written
         new_image_ids: 0,

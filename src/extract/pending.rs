@@ -4,14 +4,13 @@ use std::collections::HashSet;
 use std::str::FromStr;
 
 use datafusion::prelude::{col, lit};
-use futures::StreamExt;
 use serde::Deserialize;
 
 use crate::names::ContentId;
 use crate::schema::Table;
 use crate::sql::Sql;
+use crate::store::Snapshot;
 use crate::store::rows;
-use crate::store::{Snapshot, is_of_images};
 use crate::{Error, Result};
 
 /// Which images to extract.
@@ -98,30 +97,12 @@ pub async fn pending_images(
                     .is_none_or(|shard| shard.holds(&image.image_id))
         }));
     }
-    let failed = images_failed(snapshot).await?;
+    let of_extraction = col("stage").eq(lit("extract"));
+    let of_image = of_extraction.and(col("image_id").is_not_null());
+    let failed = snapshot.image_ids(Table::Failures, of_image, None).await?;
     pending.sort_by_key(|image: &PendingImage| failed.contains(&image.image_id));
     pending.truncate(limit);
     Ok(pending)
-}
-
-/// Images of which an extraction has failed.
-async fn images_failed(snapshot: &Snapshot) -> Result<HashSet<ContentId>> {
-    #[derive(Deserialize)]
-    struct Failed {
-        image_id: Option<ContentId>,
-    }
-    let of_extraction = col("stage").eq(lit("extract"));
-    let scan = snapshot
-        .scan(Table::Failures)
-        .await?
-        .project(&["image_id"])?;
-    let mut stream = scan.filter(of_extraction).stream().await?;
-    let mut failed = HashSet::new();
-    while let Some(batch) = stream.next().await {
-        let found = rows::decode::<Failed>(Table::Failures, &batch?)?;
-        failed.extend(found.into_iter().filter_map(|row| row.image_id));
-    }
-    Ok(failed)
 }
 
 /// Ids of the images that an extractor is done with: all, or those among some.
@@ -130,28 +111,10 @@ pub(crate) async fn images_done(
     extractor_id: &ContentId,
     among: Option<Vec<&ContentId>>,
 ) -> Result<HashSet<ContentId>> {
-    #[derive(Deserialize)]
-    struct Done {
-        image_id: ContentId,
-    }
-    let scan = snapshot
-        .scan(Table::Extractions)
-        .await?
-        .project(&["image_id"])?;
-    if among.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(HashSet::new());
-    }
-    let mut wanted = col("extractor_id").eq(lit(extractor_id.as_str()));
-    if let Some(images) = among {
-        wanted = wanted.and(is_of_images(images));
-    }
-    let mut stream = scan.filter(wanted).stream().await?;
-    let mut done = HashSet::new();
-    while let Some(batch) = stream.next().await {
-        let images = rows::decode::<Done>(Table::Extractions, &batch?)?;
-        done.extend(images.into_iter().map(|row| row.image_id));
-    }
-    Ok(done)
+    let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
+    snapshot
+        .image_ids(Table::Extractions, of_extractor, among)
+        .await
 }
 
 #[cfg(test)]

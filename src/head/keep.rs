@@ -6,11 +6,10 @@ use std::path::Path;
 use super::artifact::{
     ELSEWHERE, HeadWeights, LoadedHead, find_head, heads_stored, is_head, unusable, whole_row,
 };
-use super::run::commit;
 use crate::names::{ContentId, check_name};
 use crate::schema::Table;
 use crate::store::rows::{HeadRow, Row};
-use crate::store::{Changes, Snapshot, Store};
+use crate::store::{Changes, Store};
 use crate::{Error, Result};
 
 /// Key of a head file's metadata that holds its row, but for the weights, as JSON.
@@ -49,32 +48,35 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
     }
     check_name("head", &row.head)?;
     row.weights = weights.to_safetensors(HashMap::new())?;
-    let mut row = LoadedHead::of_row(row)?.row;
-    let stored = heads_stored(&store.snapshot().await?).await?;
-    let is_here = |name: &str| {
-        unusable(
-            &file,
-            format!("it is in the store already, as head '{name}'"),
-        )
+    let row = HeadRow {
+        // Versions of another store mean nothing here.
+        store_version: ELSEWHERE,
+        ..LoadedHead::of_row(row)?.row
     };
-    if let Some(known) = stored.iter().find(|known| known.head_id == row.head_id) {
-        return Err(is_here(&known.head));
-    }
-    if stored.iter().any(|known| known.head == row.head) {
-        return Err(unusable(
-            &file,
-            format!(
-                "there is another head '{}'; give this one another name with --name",
-                row.head
-            ),
-        ));
-    }
-    // Versions of another store mean nothing here.
-    row.store_version = ELSEWHERE;
-    match commit(store, "heads import", std::slice::from_ref(&row)).await? {
-        true => Ok(row),
-        false => Err(is_here(&row.head)),
-    }
+    let (new, file) = (&row, &file);
+    store
+        .commit("heads import", |snapshot| async move {
+            let stored = heads_stored(&snapshot).await?;
+            if let Some(known) = stored.iter().find(|known| known.head_id == new.head_id) {
+                let reason = format!("it is in the store already, as head '{}'", known.head);
+                return Err(unusable(file, reason));
+            }
+            if stored.iter().any(|known| known.head == new.head) {
+                let reason = format!(
+                    "there is another head '{}'; give this one another name with --name",
+                    new.head
+                );
+                return Err(unusable(file, reason));
+            }
+            let mut changes = Changes::new();
+            changes.append(
+                HeadRow::TABLE,
+                HeadRow::to_batch(std::slice::from_ref(new))?,
+            );
+            Ok(changes)
+        })
+        .await?;
+    Ok(row)
 }
 
 /// Gives the newest head of a name another name; ids stay.
@@ -119,7 +121,11 @@ pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Resul
     let (_, head_id) = store
         .commit_with("heads rm", |snapshot| async move {
             let head_id = find_head(&snapshot, name).await?.head_id;
-            if !even_if_used && has_predictions(&snapshot, &head_id).await? {
+            if !even_if_used
+                && snapshot
+                    .has_value(Table::Predictions, "head_id", head_id.as_str())
+                    .await?
+            {
                 return Err(unusable(
                     name,
                     "there are predictions by it; --force removes them too, and its evaluations",
@@ -133,17 +139,4 @@ pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Resul
         })
         .await?;
     Ok(head_id)
-}
-
-async fn has_predictions(snapshot: &Snapshot, head_id: &ContentId) -> Result<bool> {
-    let scan = snapshot.scan(Table::Predictions).await?;
-    let scan = scan
-        .project(&["head_id"])?
-        .filter(is_head(head_id))
-        .limit(1)?;
-    Ok(scan
-        .collect()
-        .await?
-        .iter()
-        .any(|batch| batch.num_rows() > 0))
 }

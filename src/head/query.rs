@@ -123,7 +123,7 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
                 })
                 .collect();
             Err(Error::Head(HeadError::Extractor {
-                asked: match (word, fitting.is_empty() && stored.len() < 2) {
+                asked: match (word, stored.is_empty()) {
                     (Some(word), _) => format!("'{word}' names no one extractor"),
                     (None, true) => "there are no masks to go by".to_owned(),
                     (None, false) => "masks are of more than one extractor".to_owned(),

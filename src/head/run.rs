@@ -169,7 +169,7 @@ pub async fn train_and_store(
     let (teacher, head) = lineage.rows(&trained)?;
     let head_id = head.head_id.clone();
     let rows: Vec<HeadRow> = teacher.into_iter().chain([head]).collect();
-    commit(store, "train", &rows).await?;
+    commit(store, &rows).await?;
     Ok(TrainSummary {
         head: request.name.clone(),
         head_id,
@@ -268,10 +268,10 @@ impl Lineage<'_> {
     }
 }
 
-/// Commits rows of heads, but for those that are there; false if all are.
-pub(super) async fn commit(store: &Store, operation: &str, rows: &[HeadRow]) -> Result<bool> {
-    let commit = store
-        .commit(operation, |head| async move {
+/// Commits rows of heads, but for those that are there.
+async fn commit(store: &Store, rows: &[HeadRow]) -> Result<()> {
+    store
+        .commit("train", |head| async move {
             let stored = heads_stored(&head).await?;
             let is_new = |row: &&HeadRow| stored.iter().all(|known| known.head_id != row.head_id);
             let new: Vec<HeadRow> = rows.iter().filter(is_new).cloned().collect();
@@ -280,5 +280,5 @@ pub(super) async fn commit(store: &Store, operation: &str, rows: &[HeadRow]) -> 
             Ok(changes)
         })
         .await?;
-    Ok(commit.changed)
+    Ok(())
 }

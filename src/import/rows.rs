@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use chrono::{DateTime, Utc};
-use datafusion::prelude::{col, lit};
 
 use super::coco_results::{ImportRequest, Placed, Plan};
 use crate::Result;
@@ -110,8 +109,12 @@ impl Rows {
 
     /// Images whose predictions are there. Their masks may be without them: of a head that was removed, or of other
     /// classes.
-    pub async fn images_done(&self, snapshot: &Snapshot) -> Result<HashSet<ContentId>> {
-        images_annotated(snapshot, &self.head.head_id, &self.policy_id, None).await
+    pub async fn images_done(
+        &self,
+        snapshot: &Snapshot,
+        among: Option<Vec<&ContentId>>,
+    ) -> Result<HashSet<ContentId>> {
+        images_annotated(snapshot, &self.head.head_id, &self.policy_id, among).await
     }
 
     /// Commits the masks and predictions of some images, but for those that are there; and failures.
@@ -123,20 +126,26 @@ impl Rows {
     ) -> Result<()> {
         store
             .commit("import coco-results", |snapshot| async move {
+                let ids: Vec<&ContentId> = images.iter().map(|(id, _)| *id).collect();
+                let extractor_id = &self.extractor.extractor_id;
                 let masks_there =
-                    images_extracted(&snapshot, &self.extractor.extractor_id, None).await?;
-                let annotated = self.images_done(&snapshot).await?;
+                    images_extracted(&snapshot, extractor_id, Some(ids.clone())).await?;
+                let annotated = self.images_done(&snapshot, Some(ids)).await?;
                 let new: Vec<_> = images
                     .iter()
                     .filter(|(id, _)| !masks_there.contains(*id))
                     .collect();
                 let mut changes = Changes::new();
-                let extractor_id = &self.extractor.extractor_id;
-                if !is_there(&snapshot, Table::Extractors, "extractor_id", extractor_id).await? {
+                let (table, column) = (Table::Extractors, "extractor_id");
+                if !snapshot
+                    .has_value(table, column, extractor_id.as_str())
+                    .await?
+                {
                     let row = std::slice::from_ref(&self.extractor);
                     changes.append(ExtractorRow::TABLE, ExtractorRow::to_batch(row)?);
                 }
-                if !is_there(&snapshot, Table::Heads, "head_id", &self.head.head_id).await? {
+                let head_id = self.head.head_id.as_str();
+                if !snapshot.has_value(Table::Heads, "head_id", head_id).await? {
                     let row = std::slice::from_ref(&self.head);
                     changes.append(HeadRow::TABLE, HeadRow::to_batch(row)?);
                 }
@@ -234,14 +243,4 @@ impl Rows {
             created_at: self.now,
         }
     }
-}
-
-/// Whether a table has a row of an id.
-async fn is_there(snapshot: &Snapshot, table: Table, column: &str, id: &ContentId) -> Result<bool> {
-    let scan = snapshot.scan(table).await?.project(&[column])?;
-    let found = scan
-        .filter(col(column).eq(lit(id.as_str())))
-        .collect()
-        .await?;
-    Ok(found.iter().any(|batch| batch.num_rows() > 0))
 }

@@ -81,7 +81,7 @@ impl Root {
 }
 
 /// The bytes of a file that is one, and not larger than any photo.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+fn read_file(path: &Path) -> Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).map_err(Error::file("read", path))?;
     let not_a_photo = |reason| Error::Content {
         path: path.to_owned(),

@@ -15,8 +15,7 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
 
-use super::Result;
-use super::{PhotoFormat, PhotoInfo, probe};
+use super::{PhotoFormat, PhotoInfo, Result, probe};
 use crate::error::PhotoError;
 
 /// The most that decoding one image may take.

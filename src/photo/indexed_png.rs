@@ -8,9 +8,8 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Transformations};
 
-use super::Result;
 use super::voc::voc_index;
-use super::{DecodeLimits, PhotoFormat, probe};
+use super::{DecodeLimits, PhotoFormat, Result, probe};
 use crate::error::PhotoError;
 
 /// One class index a pixel, as stored in a PNG.

@@ -223,6 +223,17 @@ async fn annotating(
     struct Annotated {
         dataset: String,
     }
+    if let Some(asked) = asked {
+        let annotates = snapshot.has_value(Table::GroundTruth, "dataset", asked);
+        return match annotates.await? {
+            true => Ok(Some(asked.to_owned())),
+            false => Err(Error::InvalidOption {
+                what: "data set with annotations",
+                value: asked.to_owned(),
+                expected: "one that 'grainstore query review/datasets' lists".to_owned(),
+            }),
+        };
+    }
     let scan = snapshot
         .scan(Table::GroundTruth)
         .await?
@@ -233,19 +244,6 @@ async fn annotating(
         for row in decode::<Annotated>(Table::GroundTruth, &batch?)? {
             *counts.entry(row.dataset).or_default() += 1;
         }
-    }
-    if let Some(asked) = asked {
-        let scan = snapshot.scan(Table::GroundTruth).await?.limit(1)?;
-        let scan = scan.project(&["dataset"])?;
-        let any = scan.filter(col("dataset").eq(lit(asked))).collect().await?;
-        return match any.iter().any(|batch| batch.num_rows() > 0) {
-            true => Ok(Some(asked.to_owned())),
-            false => Err(Error::InvalidOption {
-                what: "data set with annotations",
-                value: asked.to_owned(),
-                expected: "one that 'grainstore query review/datasets' lists".to_owned(),
-            }),
-        };
     }
     Ok(counts
         .into_iter()

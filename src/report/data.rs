@@ -162,7 +162,7 @@ async fn uncertain_images(
     let parameters = [
         ("head", head.head_id.as_str()),
         ("policy", policy.policy_id.as_str()),
-        ("count", "9223372036854775807"), // all, since they are chosen from afterwards
+        ("count", &*i64::MAX.to_string()), // all, since they are chosen from afterwards
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let report = Report::named("review/uncertain_images")?;

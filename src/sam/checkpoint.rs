@@ -17,6 +17,7 @@ use super::config::SamConfig;
 use super::error::{Result, SamError};
 use super::hugging_face;
 use super::sam::Sam;
+use super::weights::TensorProblem;
 use super::{detect, weights};
 use crate::device::Precision;
 
@@ -132,9 +133,13 @@ impl Checkpoint {
     /// [`SamError::WeightType`] unless the tensor holds floats; [`SamError::WeightNotFinite`] for NaN and infinity.
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
         let Some(tensor) = self.tensors.get(name) else {
+            let problem = TensorProblem::Missing {
+                tensor: name.to_owned(),
+                expected: None,
+            };
             return Err(SamError::CheckpointTensors {
                 path: self.path.clone(),
-                problems: vec![format!("'{name}': missing")],
+                problems: vec![problem.to_string()],
             });
         };
         if !matches!(

@@ -20,6 +20,7 @@ pub const PATCH_SIZE: usize = 16;
 const MOST_PIXELS: usize = 16_384;
 /// Of any part of a model: published ones have 32.
 pub(super) const MOST_LAYERS: usize = 1024;
+
 /// A published model, by its name upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -197,27 +197,25 @@ impl Store {
         mut record: CommitRecord,
         tables: BTreeMap<Table, Dataset>,
     ) -> Result<Option<Snapshot>> {
-        let (mut live, mut known) = (BTreeSet::new(), BTreeSet::new());
+        let (mut live, mut added) = (BTreeSet::new(), BTreeSet::new());
         for table in Table::ALL {
             let before = match head {
                 Some(head) => files_of(table, head.dataset(table).await?.as_ref()),
                 None => BTreeSet::new(),
             };
-            live.extend(match tables.get(&table) {
-                Some(changed) => files_of(table, changed),
-                None => before.clone(),
-            });
-            known.extend(before);
+            let Some(changed) = tables.get(&table) else {
+                live.extend(before);
+                continue;
+            };
+            let after = files_of(table, changed);
+            added.extend(after.difference(&before).cloned());
+            live.extend(after);
+            let version = changed.version_id();
+            record.tables.insert(table.name().to_owned(), version);
         }
-        for (table, dataset) in &tables {
-            record
-                .tables
-                .insert(table.name().to_owned(), dataset.version_id());
-        }
-        let added = live.difference(&known).cloned().collect();
         let files = &self.inner.files;
         files.put_checksums(&mut record, added, &live).await?;
-        if !self.inner.files.put_commit(&record).await? {
+        if !files.put_commit(&record).await? {
             return Ok(None);
         }
         tracing::debug!(

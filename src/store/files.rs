@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::checksums::{self, Checksum, Checksums};
-use super::disk::{check_seal, create_file, sealed, sync_directory, sync_file};
+use super::disk::{apart, check_seal, create_file, sealed, sync_directory, sync_file};
 use crate::schema::{EmbeddingType, Table};
 use crate::{Error, Result};
 
@@ -289,11 +289,7 @@ impl StoreFiles {
     pub async fn checksum(&self, path: &str) -> Result<Option<Checksum>> {
         if let Some(local) = &self.local {
             let file = local.join(path);
-            let task = tokio::task::spawn_blocking(move || checksums::of_file(&file));
-            return task.await.map_err(|source| Error::Worker {
-                task: "taking checksums",
-                source,
-            })?;
+            return apart("taking checksums", move || checksums::of_file(&file)).await;
         }
         let path = path.split('/').fold(self.base.clone(), Path::join);
         match self.objects.inner.get(&path).await {
@@ -308,7 +304,7 @@ impl StoreFiles {
         let Some(local) = self.local.clone() else {
             return Ok(());
         };
-        let task = tokio::task::spawn_blocking(move || {
+        apart(WRITING, move || {
             let mut directories = BTreeSet::new();
             for path in paths {
                 let path = local.join(path);
@@ -318,11 +314,8 @@ impl StoreFiles {
             directories
                 .iter()
                 .try_for_each(|directory| sync_directory(directory))
-        });
-        task.await.map_err(|source| Error::Worker {
-            task: "writing to the disk",
-            source,
-        })?
+        })
+        .await
     }
 
     pub async fn read_checksums(&self, name: &str) -> Result<Option<Checksums>> {
@@ -429,11 +422,7 @@ impl StoreFiles {
         if let Some(local) = &self.local {
             let within = path.prefix_match(&self.base).into_iter().flatten();
             let file = within.fold(local.clone(), |path, part| path.join(part.as_ref()));
-            let task = tokio::task::spawn_blocking(move || create_file(&file, &content));
-            return task.await.map_err(|source| Error::Worker {
-                task: "writing to the disk",
-                source,
-            })?;
+            return apart(WRITING, move || create_file(&file, &content)).await;
         }
         let payload = PutPayload::from(content);
         let create = PutOptions::from(PutMode::Create);
@@ -456,3 +445,6 @@ const HEADER: &str = "grainstore.json";
 const COMMITS: &str = "commits";
 const TAGS: &str = "tags";
 const CHECKSUMS: &str = "checksums";
+
+/// What a worker does, where it fails.
+const WRITING: &str = "writing to the disk";

@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
+use super::disk::apart;
 use crate::{Error, Result};
 
 pub(super) const FILE_NAME: &str = "lock";
@@ -31,7 +32,7 @@ impl CommitLock {
         let Some(directory) = self.directory.clone() else {
             return Ok(CommitGuard { _file: None });
         };
-        tokio::task::spawn_blocking(move || {
+        apart("waiting for the store's lock", move || {
             std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
             let path = directory.join(FILE_NAME);
             let file = OpenOptions::new()
@@ -44,9 +45,5 @@ impl CommitLock {
             Ok(CommitGuard { _file: Some(file) })
         })
         .await
-        .map_err(|source| Error::Worker {
-            task: "waiting for the store's lock",
-            source,
-        })?
     }
 }

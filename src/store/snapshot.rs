@@ -1,6 +1,6 @@
 //! Reading: tables at versions that belong together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -11,8 +11,10 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use lance::dataset::Dataset;
 use lance::dataset::scanner::Scanner;
+use serde::Deserialize;
 use tokio::sync::{OnceCell, mpsc};
 
+use super::rows::decode;
 use super::{CommitRecord, Store};
 use crate::names::ContentId;
 use crate::schema::Table;
@@ -98,6 +100,47 @@ impl Snapshot {
     /// What Lance says.
     pub async fn count(&self, table: Table) -> Result<u64> {
         Ok(self.dataset(table).await?.count_rows(None).await? as u64)
+    }
+
+    /// Whether a row of a table has a value in a column of text.
+    ///
+    /// # Errors
+    /// If the table has no such column, or what Lance says.
+    pub async fn has_value(&self, table: Table, column: &str, value: &str) -> Result<bool> {
+        let scan = self.scan(table).await?.project(&[column])?;
+        let found = scan.filter(col(column).eq(lit(value))).limit(1)?;
+        let found = found.collect().await?;
+        Ok(found.iter().any(|batch| batch.num_rows() > 0))
+    }
+
+    /// The images that rows of a table are of: rows for which `wanted` holds, of all images or of those among some.
+    ///
+    /// # Errors
+    /// What Lance says.
+    pub async fn image_ids(
+        &self,
+        table: Table,
+        mut wanted: Expr,
+        among: Option<Vec<&ContentId>>,
+    ) -> Result<HashSet<ContentId>> {
+        #[derive(Deserialize)]
+        struct OfImage {
+            image_id: ContentId,
+        }
+        if let Some(images) = among {
+            if images.is_empty() {
+                return Ok(HashSet::new());
+            }
+            wanted = wanted.and(is_of_images(images));
+        }
+        let scan = self.scan(table).await?.project(&["image_id"])?;
+        let mut rows = scan.filter(wanted).stream().await?;
+        let mut found = HashSet::new();
+        while let Some(batch) = rows.next().await {
+            let images = decode::<OfImage>(table, &batch?)?;
+            found.extend(images.into_iter().map(|row| row.image_id));
+        }
+        Ok(found)
     }
 
     /// Starts a scan of a table.

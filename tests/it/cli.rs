@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::harness::{Program, photos};
-use crate::support::Asks;
+use crate::support::{Asks, CHECKPOINT};
 
 fn program(dir: &Path) -> Program {
     Program {
@@ -298,10 +298,6 @@ fn two_processes_ingest_at_once() {
 fn training_on_masks_of_two_extractors_asks_which() {
     let dir = tempfile::tempdir().unwrap();
     let (program, photos) = (program(dir.path()), photos(dir.path(), 3));
-    let checkpoint = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/data/extract/sharp.safetensors"
-    );
     program.expect(0, &["init", "--embedding-dim", "128"]);
     program.expect(0, &["ingest", "images", photos.to_str().unwrap()]);
     program.expect(0, &["classes", "add", "all", "--from", "labels"]);
@@ -309,7 +305,7 @@ fn training_on_masks_of_two_extractors_asks_which() {
     let none = program.fails(&train);
     assert!(none.contains("run 'grainstore extract' first"), "{none}");
     // A run over no images leaves no trace.
-    let nothing = ["extract", "--checkpoint", checkpoint, "--limit", "0"];
+    let nothing = ["extract", "--checkpoint", CHECKPOINT, "--limit", "0"];
     program.expect(0, &nothing);
     let one = program.fails(&train);
     assert!(one.contains("run 'grainstore extract' first"), "{one}");
@@ -319,7 +315,7 @@ fn training_on_masks_of_two_extractors_asks_which() {
             &[
                 "extract",
                 "--checkpoint",
-                checkpoint,
+                CHECKPOINT,
                 "--points-per-side",
                 points,
             ],
@@ -342,17 +338,13 @@ fn training_on_masks_of_two_extractors_asks_which() {
 fn a_limit_gets_past_photos_that_fail() {
     let dir = tempfile::tempdir().unwrap();
     let (program, photos) = (program(dir.path()), photos(dir.path(), 3));
-    let checkpoint = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/data/extract/sharp.safetensors"
-    );
     program.expect(0, &["init", "--embedding-dim", "128"]);
     program.expect(0, &["ingest", "images", photos.to_str().unwrap()]);
     std::fs::remove_file(photos.join("cat/00000.png")).unwrap();
     let extract = [
         "extract",
         "--checkpoint",
-        checkpoint,
+        CHECKPOINT,
         "--points-per-side",
         "1",
         "--limit",

@@ -17,13 +17,9 @@ use grainstore::store::{Snapshot, Store};
 
 use crate::harness::{Program, copy_tree, jobs, photos};
 use crate::made_store::made;
-use crate::support::Asks;
+use crate::support::{Asks, CHECKPOINT};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_grainstore");
-const CHECKPOINT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/tests/data/extract/sharp.safetensors"
-);
 
 fn program(store: PathBuf) -> Program {
     Program {

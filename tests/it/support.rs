@@ -10,6 +10,12 @@ use grainstore::store::{Changes, Snapshot, Store, StoreOptions};
 
 use crate::harness::Program;
 
+/// A checkpoint of a small model whose masks are sharp.
+pub const CHECKPOINT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/data/extract/sharp.safetensors"
+);
+
 /// Where models run in tests: the device named by `GRAINSTORE_TEST_DEVICE`, else the CPU.
 pub fn device() -> Device {
     let name = std::env::var("GRAINSTORE_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
