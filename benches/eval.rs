@@ -1,15 +1,18 @@
-//! Evaluation of COCO-like data, and annotation: seconds of each, for `benches/eval_peer.py` to compare with.
+//! Evaluation of COCO-like data, annotation and export: seconds of each, for `benches/eval_peer.py` to compare with.
 //!
 //! ```text
-//! cargo bench --bench eval -- DIR [--images 1000] [--repeat 3]
+//! cargo bench --bench eval -- coco DIR
+//! cargo bench --bench eval -- annotate IMAGES [DIR]
 //! ```
 //!
-//! DIR holds `truth.json` and `results.json`, which the peer made. One line of JSON on stdout; DIR gets what the peer needs
-//! to annotate the same masks with the same head.
+//! - `coco`: DIR holds `truth.json` and `results.json`, which the peer made.
+//! - `annotate`: so many images of 100 masks; DIR gets what the peer needs to annotate the same masks with the same head.
+//!
+//! One line of JSON on stdout.
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -19,6 +22,7 @@ use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::classes::{Class, ClassSet, add_class_set, classes_of_labels};
 use grainstore::coco::{Annotation, DatasetIndex};
 use grainstore::device::DeviceName;
+use grainstore::export::{Annotations, CocoFormat, ExportRequest, Ids, ImageChoice, export_coco};
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
 use grainstore::head::{CacheOptions, TrainOptions, TrainRequest, TrainingQuery, train_and_store};
 use grainstore::import::{ImportRequest, import_coco_results};
@@ -30,6 +34,7 @@ use grainstore::store::rows::{
     GroundTruthRow, ImageRow, LabelRow, MaskRow, RleRow, Row, masks_to_batch,
 };
 use grainstore::store::{Changes, Store, StoreOptions};
+use serde_json::{Value, json};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,32 +45,34 @@ const SIZE: Size = Size {
 };
 const KINDS: [&str; 5] = ["animal", "furniture", "household", "person", "transport"];
 const MASKS: usize = 100;
+const RUNS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
-    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let dir = PathBuf::from(
-        args.next()
-            .context("usage: eval DIR [--images N] [--repeat N]")?,
-    );
-    let (mut images, mut repeat) = (1000, 3);
-    while let Some(name) = args.next() {
-        let value = args
-            .next()
-            .with_context(|| format!("'{name}' needs a value"))?;
-        match name.as_str() {
-            "--images" => images = value.parse()?,
-            "--repeat" => repeat = value.parse()?,
-            _ => anyhow::bail!("unknown option '{name}'"),
+    // `cargo bench` adds --bench.
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let found = match args[..] {
+        ["coco", dir] => runtime.block_on(evaluate(Path::new(dir)))?,
+        ["annotate", images] => runtime.block_on(judge(images.parse()?, None))?,
+        ["annotate", images, dir] => {
+            runtime.block_on(judge(images.parse()?, Some(Path::new(dir))))?
         }
-    }
-    tokio::runtime::Runtime::new()?.block_on(bench(&dir, images, repeat))
+        _ => anyhow::bail!("usage: eval coco DIR | eval annotate IMAGES [DIR]"),
+    };
+    println!("{found}");
+    Ok(())
 }
 
-async fn bench(dir: &Path, images: usize, repeat: usize) -> anyhow::Result<()> {
+/// Both reports on the detections of DIR, medians of some runs.
+async fn evaluate(dir: &Path) -> anyhow::Result<Value> {
     let place = tempfile::tempdir()?;
-    let path = |name: &str| place.path().join(name).display().to_string();
-    let store = Store::open_or_create(&path("coco"), StoreOptions::default()).await?;
-    fill_coco(&store, dir).await?;
+    let path = place.path().join("coco").display().to_string();
+    let store = Store::open_or_create(&path, StoreOptions::default()).await?;
+    let (images, objects) = fill_coco(&store, dir).await?;
     let request = ImportRequest {
         split: None,
         file: dir.join("results.json"),
@@ -74,11 +81,11 @@ async fn bench(dir: &Path, images: usize, repeat: usize) -> anyhow::Result<()> {
         classes: None,
     };
     let started = Instant::now();
-    import_coco_results(&store, &request, &NoProgress).await?;
+    let imported = import_coco_results(&store, &request, &NoProgress).await?;
     let import_seconds = started.elapsed().as_secs_f64();
     let (mut coco, mut miou) = (Vec::new(), Vec::new());
     let (mut stats, mut mean) = (Vec::new(), Vec::new());
-    for _ in 0..repeat {
+    for _ in 0..RUNS {
         let started = Instant::now();
         stats = figures(&store, "eval/coco").await?;
         coco.push(started.elapsed().as_secs_f64());
@@ -86,27 +93,17 @@ async fn bench(dir: &Path, images: usize, repeat: usize) -> anyhow::Result<()> {
         mean = figures(&store, "eval/miou").await?;
         miou.push(started.elapsed().as_secs_f64());
     }
-    let eval_memory_mb = peak_memory_mb();
-
-    let tenth = judge(&path("tenth"), images / 10, None).await?;
-    let whole = judge(&path("whole"), images, Some(dir)).await?;
-    println!(
-        "{}",
-        serde_json::json!({
-            "import_seconds": import_seconds,
-            "coco_seconds": median(coco),
-            "stats": stats,
-            "miou_seconds": median(miou),
-            "miou": mean.first(),
-            "eval_memory_mb": eval_memory_mb,
-            "annotate_seconds": whole.seconds,
-            "annotate_masks": whole.masks,
-            "annotate_kept": whole.kept,
-            "annotate_tenth_seconds": tenth.seconds,
-            "annotate_memory_mb": peak_memory_mb(),
-        })
-    );
-    Ok(())
+    Ok(json!({
+        "images": images,
+        "objects": objects,
+        "detections": imported.detections,
+        "import_seconds": import_seconds,
+        "coco_seconds": median(coco),
+        "stats": stats,
+        "miou_seconds": median(miou),
+        "miou": mean.first(),
+        "memory_mb": peak_memory_mb(),
+    }))
 }
 
 fn median(mut seconds: Vec<f64>) -> Option<f64> {
@@ -131,7 +128,8 @@ async fn figures(store: &Store, report: &str) -> anyhow::Result<Vec<f64>> {
     Ok(values)
 }
 
-async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<()> {
+/// The annotated data set of DIR in a store; how many images and objects.
+async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<(usize, usize)> {
     let text = std::fs::read_to_string(dir.join("truth.json"))?;
     let index = DatasetIndex::parse(&text)?;
     let image_id = |id: i64| ContentId::of_bytes(&id.to_le_bytes());
@@ -182,7 +180,8 @@ async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<()> {
     }
     add_class_set(store, "bench", &ClassSet::new("coco", classes)?, "coco").await?;
     append(store, &images).await?;
-    append(store, &rows).await
+    append(store, &rows).await?;
+    Ok((images.len(), rows.len()))
 }
 
 async fn append<R: Row>(store: &Store, rows: &[R]) -> anyhow::Result<()> {
@@ -216,15 +215,12 @@ fn image_row(image_id: &ContentId) -> ImageRow {
     }
 }
 
-struct Judged {
-    seconds: f64,
-    masks: u64,
-    kept: u64,
-}
-
-/// Annotates so many images with a head that was trained on some of them; writes them for the peer.
-async fn judge(path: &str, images: usize, dir: Option<&Path>) -> anyhow::Result<Judged> {
-    let store = Store::open_or_create(path, StoreOptions::default()).await?;
+/// Annotates so many images with a head that was trained on some of them, and exports what it kept; what the peer needs
+/// goes to DIR.
+async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
+    let place = tempfile::tempdir()?;
+    let path = place.path().join("store").display().to_string();
+    let store = Store::open_or_create(&path, StoreOptions::default()).await?;
     let extractor = fill_masks(&store, images, dir).await?;
     let snapshot = store.snapshot().await?;
     let classes = ClassSet::new("kinds", classes_of_labels(&snapshot, None).await?)?;
@@ -264,12 +260,34 @@ async fn judge(path: &str, images: usize, dir: Option<&Path>) -> anyhow::Result<
         policy: Policy::default(),
     };
     let started = Instant::now();
-    let summary = annotate(&store, &request, &NoProgress).await?;
-    Ok(Judged {
-        seconds: started.elapsed().as_secs_f64(),
-        masks: summary.masks,
-        kept: summary.kept,
-    })
+    let judged = annotate(&store, &request, &NoProgress).await?;
+    let annotate_seconds = started.elapsed().as_secs_f64();
+
+    let snapshot = store.snapshot().await?;
+    let request = ExportRequest {
+        annotations: Annotations::Head {
+            head: "bench".to_owned(),
+            policy: None,
+        },
+        images: ImageChoice::default(),
+        classes: None,
+        supercategories: None,
+        ids: Ids::Original,
+    };
+    let file = place.path().join("export.json");
+    let started = Instant::now();
+    let format = CocoFormat::Dataset;
+    let exported = export_coco(&snapshot, &request, format, None, &file, &NoProgress).await?;
+    let export_seconds = started.elapsed().as_secs_f64();
+    Ok(json!({
+        "images": images,
+        "masks": judged.masks,
+        "kept": judged.kept,
+        "annotate_seconds": annotate_seconds,
+        "exported": exported.annotations,
+        "export_seconds": export_seconds,
+        "memory_mb": peak_memory_mb(),
+    }))
 }
 
 /// The embedding of a mask: noise, and in four masks of ten something of the image's class.
@@ -336,7 +354,7 @@ async fn fill_masks(store: &Store, images: usize, dir: Option<&Path>) -> anyhow:
                     for value in &embedding {
                         file.write_all(&half::f16::from_f32(*value).to_le_bytes())?;
                     }
-                    shapes.push(serde_json::json!({
+                    shapes.push(json!({
                         "size": [480, 640], "counts": rle.to_counts_string(),
                     }));
                 }

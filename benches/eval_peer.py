@@ -3,9 +3,11 @@
     python eval_peer.py make DIR [--images 5000]      data of COCO's statistics: truth.json, results.json
     python eval_peer.py time DIR [--repeat 3]         times the peers; one line of JSON on stdout
     python eval_peer.py annotate DIR [--repeat 3]     the same for judging and suppressing masks
-    python eval_peer.py compare DIR                   both sides, as a table; they must say the same
+    python eval_peer.py compare DIR 500,5000,50000 100,1000,10000
+                                                      both sides, as tables; they must say the same
 
-DIR also holds what 'cargo bench --bench eval' writes.
+The images of 'compare' are those of DIR/IMAGES, data of 'make' with the figures of both sides, and of
+DIR/annotate-IMAGES.json, which 'cargo bench --bench eval' writes.
 """
 
 import contextlib
@@ -13,10 +15,10 @@ import io
 import json
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from markdown import figure, table, versions
 
 CLASSES = 80
 HEIGHT, WIDTH = 480, 640
@@ -139,14 +141,14 @@ def time_all(directory, repeat):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    times = {"pycocotools": coco_eval(COCO, COCOeval, directory, 1)}
+    times = {versions("pycocotools"): coco_eval(COCO, COCOeval, directory, 1)}
     from faster_coco_eval import COCO as FasterCOCO, COCOeval_faster
 
-    times["faster-coco-eval " + version("faster-coco-eval")] = coco_eval(
+    times[versions("faster-coco-eval")] = coco_eval(
         FasterCOCO, COCOeval_faster, directory, repeat, extra_calc=False)
     import hotcoco
 
-    times["hotcoco " + version("hotcoco")] = coco_eval(hotcoco.COCO, hotcoco.COCOeval, directory, repeat)
+    times[versions("hotcoco")] = coco_eval(hotcoco.COCO, hotcoco.COCOeval, directory, repeat)
     numpy_figures, miou = timed(lambda: confusion(truth, results), 1)
     times["NumPy mIoU"] = numpy_figures | {"miou": miou}
     print(json.dumps(times))
@@ -171,7 +173,7 @@ def annotate(directory, repeat):
     embeddings = torch.from_numpy(embeddings)
 
     def run():
-        kept = 0
+        kept = []
         with torch.no_grad():
             score, label = torch.cat([head(part).softmax(1) for part in embeddings.split(4096)]).max(1)
         score, label = score.numpy(), label.numpy()
@@ -188,33 +190,91 @@ def annotate(directory, repeat):
             for place, at in enumerate(above):
                 if all(labels[above[other]] != labels[at] or iou[other, place] <= 0.5 for other in stays):
                     stays.append(place)
-            kept += min(len(stays), 100)
+            kept.append([(masks[above[at]], scores[above[at]], labels[above[at]]) for at in stays[:100]])
         return kept
 
+    def export():
+        annotations = []
+        for image, masks in enumerate(kept):
+            boxes = rle.toBbox([mask for mask, _, _ in masks]) if masks else []
+            areas = rle.area([mask for mask, _, _ in masks]) if masks else []
+            for (mask, score, label), box, area in zip(masks, boxes, areas):
+                annotations.append({
+                    "id": len(annotations) + 1, "image_id": image + 1, "category_id": int(label) + 1,
+                    "segmentation": mask, "area": float(area), "bbox": box.tolist(), "iscrowd": 0, "score": float(score)})
+        images = [{"id": n + 1, "file_name": f"{n}.jpg", "height": HEIGHT, "width": WIDTH} for n in range(len(kept))]
+        categories = [{"id": n + 1, "name": str(n)} for n in range(len(weights[7]))]
+        with open(directory / "export.json", "w") as file:
+            json.dump({"images": images, "annotations": annotations, "categories": categories}, file)
+
     figures, kept = timed(run, repeat)
-    print(json.dumps(figures | {"masks": len(embeddings), "kept": kept}))
+    exported, _ = timed(export, repeat)
+    print(json.dumps(figures | {
+        "masks": len(embeddings), "kept": sum(map(len, kept)), "export_seconds": exported["seconds"]}))
 
 
-def compare(directory):
+def compare(directory, images, judged):
+    """`images` of the COCO-like data sets and `judged` images to annotate; the peers did the middle one of each."""
     read = lambda name: json.loads((directory / f"{name}.json").read_text())
-    ours, peers = read("ours"), read("peers")
-    print(f"grainstore, 12 mask figures: {ours['coco_seconds']:.2f} s")
+    evaluated = [read(f"{n}/ours") for n in images]
+    ours, peers = evaluated[1], read(f"{images[1]}/peers")
+    print(
+        f"{ours['images']:,} images of 640 x 480 with {ours['objects']:,} objects and {ours['detections']:,} mask detections "
+        f"of {CLASSES} classes, generated to COCO's statistics. grainstore's figures are from the store: reading masks, "
+        "matching and SQL. The peers have everything in memory and are timed over `evaluate` and `accumulate` alone."
+    )
+    rows = [["grainstore, COCO's 12 mask figures", figure(ours["coco_seconds"]), "", ""]]
     for name, peer in peers.items():
         if "stats" in peer:
             worst = max(abs(a - b) for a, b in zip(peer["stats"], ours["stats"]))
-            print(f"  {name:28} {peer['seconds']:8.2f} s   {peer['seconds'] / ours['coco_seconds']:6.1f}x   differs by {worst:.1e}")
-            assert name != "pycocotools" or worst < 1e-9
+            rows.append([name, figure(peer["seconds"]), f"{peer['seconds'] / ours['coco_seconds']:.1f}", f"{worst:.0e}"])
+            assert not name.startswith("pycocotools") or worst < 1e-9
     peer = peers["NumPy mIoU"]
-    print(f"grainstore, mIoU: {ours['miou_seconds']:.2f} s")
-    print(f"  {'NumPy over bitmaps':28} {peer['seconds']:8.2f} s   {peer['seconds'] / ours['miou_seconds']:6.1f}x   "
-          f"differs by {abs(peer['miou'] - ours['miou']):.1e}")
-    assert abs(peer["miou"] - ours["miou"]) < 1e-12
-    peer = read("annotate_peer")
-    print(f"grainstore, annotate {ours['annotate_masks']} masks from the store: {ours['annotate_seconds']:.2f} s, "
-          f"{ours['annotate_kept']} kept, {ours['annotate_memory_mb']:.0f} MB; "
-          f"a tenth of them: {ours['annotate_tenth_seconds']:.2f} s")
-    print(f"  {'PyTorch + pycocotools, RAM':28} {peer['seconds']:8.2f} s   {peer['seconds'] / ours['annotate_seconds']:6.1f}x   "
-          f"{peer['kept']} kept")
+    difference = abs(peer["miou"] - ours["miou"])
+    assert difference < 1e-12
+    rows += [
+        ["grainstore, mIoU with background", figure(ours["miou_seconds"]), "", ""],
+        ["NumPy over decoded bitmaps", figure(peer["seconds"]), f"{peer['seconds'] / ours['miou_seconds']:.1f}",
+         f"{difference:.0e}"],
+    ]
+    table(["", "seconds", "ratio", "largest difference"], rows)
+    print("\ngrainstore at other sizes:")
+    table(
+        ["images", "detections", "import, s", "12 figures, s", "mIoU, s", "peak memory, MB"],
+        [
+            [f"{it['images']:,}", f"{it['detections']:,}",
+             *(figure(it[key]) for key in ("import_seconds", "coco_seconds", "miou_seconds")), f"{it['memory_mb']:,.0f}"]
+            for it in evaluated
+        ],
+    )
+    annotated = [read(f"annotate-{n}") for n in judged]
+    ours, peer = annotated[1], read("annotate_peer")
+    assert abs(peer["kept"] - ours["kept"]) <= ours["kept"] / 1000
+    print(
+        f"\n{ours['images']:,} images of 100 masks with a trained head: judging, greedy suppression, and every row committed, "
+        "after the checksums of what is read; and the kept masks as COCO JSON, which is read back before it takes its place. "
+        "The peer is a PyTorch forward pass over the same embeddings in memory as f32 and greedy suppression over "
+        f"pycocotools' IoU, without writing anything; and `json.dump` of areas and boxes by pycocotools. {ours['kept']:,} "
+        f"masks kept, the peer's {peer['kept']:,}."
+    )
+    table(
+        ["", "grainstore, s", "peer, s", "ratio"],
+        [
+            [name, figure(ours[mine]), figure(peer[theirs]), f"{peer[theirs] / ours[mine]:.2f}"]
+            for name, mine, theirs in [
+                ("annotation", "annotate_seconds", "seconds"), ("export to COCO JSON", "export_seconds", "export_seconds")
+            ]
+        ],
+    )
+    print("\ngrainstore at other sizes (the memory is also that of training the head and making the masks):")
+    table(
+        ["images", "masks", "kept", "annotate, s", "export, s", "peak memory, MB"],
+        [
+            [f"{it['images']:,}", f"{it['masks']:,}", f"{it['kept']:,}", figure(it["annotate_seconds"]),
+             figure(it["export_seconds"]), f"{it['memory_mb']:,.0f}"]
+            for it in annotated
+        ],
+    )
 
 
 def main():
@@ -229,7 +289,7 @@ def main():
         case "annotate":
             annotate(directory, option("--repeat", 3))
         case "compare":
-            compare(directory)
+            compare(directory, *(part.split(",") for part in rest))
 
 
 main()

@@ -16,6 +16,7 @@ from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_ubyte, c_uint, c
 from pathlib import Path
 
 import numpy as np
+from markdown import figure, table, versions
 from pycocotools import _mask
 from pycocotools import mask as coco
 
@@ -174,8 +175,14 @@ for name, intersect in (("99 unions of two", 0), ("99 intersections of two", 1))
 for name in ("encode", "decode"):
     theirs[f"{name} row-major"] = theirs[name]
 
-print(f"{n} masks of {h}x{w}, {sum(rle.m for rle in rles)} runs; medians, single-threaded")
-print(f"{'operation':26} {'ours us':>10} {'pycocotools us':>15} {'ratio':>7}")
-for name, mine in ours.items():
-    mine = mine["us"]
-    print(f"{name:26} {mine:10.1f} {theirs[name]:15.1f} {theirs[name] / mine:6.2f}x")
+print(
+    f"{n} masks of {h} x {w} with {sum(rle.m for rle in rles):,} runs, one thread, medians; {versions('pycocotools')}, "
+    "whose C functions are called without Python in between, but for the rows 'strings'."
+)
+table(
+    ["operation", "grainstore, µs", "pycocotools, µs", "ratio"],
+    [
+        [name, figure(mine["us"]), figure(theirs[name]), f"{theirs[name] / mine['us']:.2f}"]
+        for name, mine in ours.items()
+    ],
+)

@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 import torch
+from markdown import figure, table, versions
 from pycocotools import mask as coco
 
 
@@ -36,12 +37,17 @@ def main(directory):
             sizes[layout] += file.stat().st_size
             file.unlink()
     info = json.loads((directory / "info.json").read_text())
-    table = next(table for table in info["tables"] if table["table"] == "masks")
-    ours = table["bytes"] / table["rows"]
-    print(f"{'layout':34} {'bytes a mask':>13} {'ratio':>7}")
-    print(f"{'grainstore':34} {ours:13.0f} {1:7.1f}")
-    for layout, size in sizes.items():
-        print(f"{'.pt: ' + layout:34} {size / len(rows):13.0f} {size / len(rows) / ours:7.1f}")
+    table_of_masks = next(it for it in info["tables"] if it["table"] == "masks")
+    ours = table_of_masks["bytes"] / table_of_masks["rows"]
+    print(
+        f"{table_of_masks['rows']:,} masks of the demo's scenes, all columns, beside one `.pt` file an image of embeddings "
+        f"and bitmaps over {len(rows):,} of them; {versions('torch')}. Sizes alone, so build and machine do not matter."
+    )
+    table(
+        ["layout", "bytes a mask", "ratio"],
+        [["grainstore (f16 embeddings, run lengths, scores, box, point)", figure(ours), ""]]
+        + [["`.pt`: " + layout, figure(size / len(rows)), f"{size / len(rows) / ours:.1f}"] for layout, size in sizes.items()],
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 //! cargo bench --bench store -- DIR
 //! ```
 //!
-//! - `ingest`: 10,000 small photos, beside the same reading, hashing and probing without a store.
+//! - `ingest`: 1,000, 10,000 and 100,000 small photos, beside the same reading, hashing and probing without a store.
 //! - `sql`: counts and group-bys over 10,000, 100,000 and 1,000,000 masks (2 GB of embeddings, generated once in DIR),
 //!   each in a process of its own, with its peak memory and the bytes Lance read.
 //! - `read`: every column of the largest store, and every file against its checksum, beside reading the same files; from
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const PHOTOS: u32 = 10_000;
+const PHOTOS: [u32; 3] = [1_000, 10_000, 100_000];
 const GROWTH: [usize; 3] = [10_000, 100_000, 1_000_000];
 const MASKS_PER_IMAGE: usize = 100;
 const MASKS_PER_COMMIT: usize = 10_000;
@@ -55,7 +55,10 @@ fn main() -> Outcome<()> {
         [dir] => {
             let dir = Path::new(dir);
             std::fs::create_dir_all(dir)?;
-            let ingest = runtime.block_on(ingest(dir))?;
+            let mut ingested = Vec::new();
+            for photos in PHOTOS {
+                ingested.push(runtime.block_on(ingest(dir, photos))?);
+            }
             let mut sizes = Vec::new();
             for masks in GROWTH {
                 let place = dir.join(format!("masks-{masks}"));
@@ -69,7 +72,7 @@ fn main() -> Outcome<()> {
             let read = runtime.block_on(read(&largest))?;
             println!(
                 "{:#}",
-                json!({"ingest": ingest, "sizes": sizes, "read": read})
+                json!({"ingest": ingested, "sizes": sizes, "read": read})
             );
             Ok(())
         }
@@ -83,12 +86,12 @@ fn main() -> Outcome<()> {
 }
 
 /// Small PNGs of some 2 KB in 20 folders, made once.
-fn photos(dir: &Path) -> Outcome<PathBuf> {
-    let root = dir.join("photos");
+fn make_photos(dir: &Path, count: u32) -> Outcome<PathBuf> {
+    let root = dir.join(format!("photos-{count}"));
     if root.join("ready").exists() {
         return Ok(root);
     }
-    for n in 0..PHOTOS {
+    for n in 0..count {
         let folder = root.join(format!("class{:02}", n % 20));
         std::fs::create_dir_all(&folder)?;
         let mut state = n.wrapping_mul(2_654_435_761) | 1;
@@ -106,8 +109,8 @@ fn photos(dir: &Path) -> Outcome<PathBuf> {
 }
 
 /// Ingest against the same work without a store, five times each in turn; medians.
-async fn ingest(dir: &Path) -> Outcome<Value> {
-    let root = photos(dir)?;
+async fn ingest(dir: &Path, photos: u32) -> Outcome<Value> {
+    let root = make_photos(dir, photos)?;
     let options = IngestOptions {
         dataset: "bench".to_owned(),
         source: Source::Web,
@@ -119,7 +122,7 @@ async fn ingest(dir: &Path) -> Outcome<Value> {
     let mut commits = 0;
     for _ in 0..5 {
         let started = Instant::now();
-        read_only(&root).await?;
+        read_only(&root, photos).await?;
         without.push(started.elapsed().as_secs_f64());
 
         let place = dir.join("ingested");
@@ -130,23 +133,23 @@ async fn ingest(dir: &Path) -> Outcome<Value> {
         let started = Instant::now();
         let summary = ingest_folder(&store, &root, &folders, &options, &NoProgress).await?;
         with_store.push(started.elapsed().as_secs_f64());
-        assert_eq!(summary.images_added, u64::from(PHOTOS));
+        assert_eq!(summary.images_added, u64::from(photos));
         commits = store.log().await?.len() - 1;
 
         let started = Instant::now();
         let summary = ingest_folder(&store, &root, &folders, &options, &NoProgress).await?;
         again.push(started.elapsed().as_secs_f64());
-        assert_eq!(summary.images_known, u64::from(PHOTOS));
+        assert_eq!(summary.images_known, u64::from(photos));
     }
     let (with_store, without, again) = (median(with_store), median(without), median(again));
     Ok(json!({
-        "photos": PHOTOS, "commits": commits, "ingest_s": with_store, "read_hash_probe_s": without,
+        "photos": photos, "commits": commits, "ingest_s": with_store, "read_hash_probe_s": without,
         "again_s": again, "ratio": with_store / without,
     }))
 }
 
 /// Reads, hashes and probes every photo, as ingest does, on as many threads.
-async fn read_only(root: &Path) -> Outcome<()> {
+async fn read_only(root: &Path, photos: u32) -> Outcome<()> {
     use futures::StreamExt;
     let files = walkdir::WalkDir::new(root)
         .sort_by_file_name()
@@ -167,7 +170,7 @@ async fn read_only(root: &Path) -> Outcome<()> {
     while let Some(read) = reads.next().await {
         count += u32::from(read?.is_some());
     }
-    assert_eq!(count, PHOTOS);
+    assert_eq!(count, photos);
     Ok(())
 }
 

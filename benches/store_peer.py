@@ -10,7 +10,7 @@ import sys
 import time
 
 import lance
-import pyarrow.compute as pc
+from markdown import figure, table, versions
 
 
 def timed(run):
@@ -24,12 +24,19 @@ def timed(run):
 
 def main(bench, directory):
     bench = json.loads(pathlib.Path(bench).read_text())
-    ingest = bench["ingest"]
     print(
-        f"ingest {ingest['photos']} photos: {ingest['ingest_s']:.2f} s in {ingest['commits']} commits; "
-        f"read, hash and probe alone: {ingest['read_hash_probe_s']:.2f} s; ratio {ingest['ratio']:.2f}; "
-        f"the same again: {ingest['again_s']:.2f} s"
+        f"{versions('pylance', 'pyarrow')}; files in the page cache, unless it says otherwise.\n\n"
+        "PNG files of 2 KB ingested, beside reading, hashing and probing the same files on as many threads without a store:"
     )
+    table(
+        ["photos", "commits", "ingest, s", "photos/s", "reading, hashing and probing alone, s", "the same again (nothing new), s"],
+        [
+            [f"{it['photos']:,}", it["commits"], figure(it["ingest_s"]), figure(it["photos"] / it["ingest_s"]),
+             figure(it["read_hash_probe_s"]), figure(it["again_s"])]
+            for it in bench["ingest"]
+        ],
+    )
+    rows = {}
     for size in bench["sizes"]:
         generated = size["generate"]
         masks = lance.dataset(str(pathlib.Path(directory) / f"masks-{generated['masks']}" / "masks.lance"))
@@ -44,21 +51,34 @@ def main(bench, directory):
             .group_by("mask_output")
             .aggregate([("predicted_iou", "mean")]),
         }
-        print(f"\n{generated['masks']} masks, {generated['bytes_per_mask']} bytes each on disk")
-        print(f"{'query':18} {'ours s':>8} {'pylance s':>10} {'ratio':>6} {'read MB':>8} {'peak MB':>8}")
         for row in size["sql"]:
             peer = peers.get(row["query"])
             theirs = timed(peer) if peer else None
-            beside = f"{theirs:10.3f} {theirs / row['median_s']:6.2f}" if peer else f"{'-':>10} {'-':>6}"
-            print(
-                f"{row['query']:18} {row['median_s']:8.3f} {beside} "
-                f"{row['bytes_read'] / 1e6:8.1f} {row['peak_memory_mb']:8}"
-            )
+            rows.setdefault(f"`{row['sql']}`", []).append([
+                f"{generated['masks']:,}", figure(row["median_s"] * 1000),
+                figure(theirs * 1000) if peer else "-", f"{theirs / row['median_s']:.2f}" if peer else "-",
+                f"{row['bytes_read'] / 1e6:.1f}", row["peak_memory_mb"],
+            ])
+    print(
+        f"\nSQL over generated masks ({generated['bytes_per_mask']:,} bytes each on disk, 2,048 of them embedding), each "
+        "query in a process of its own; the peer is pylance's scanner with pyarrow's group-by on the same data set:"
+    )
+    table(
+        ["query", "masks", "grainstore, ms", "pylance, ms", "ratio", "read, MB", "peak memory, MB"],
+        [[query if at == 0 else "", *row] for query, sizes in rows.items() for at, row in enumerate(sizes)],
+    )
     gigabytes = bench["read"]["bytes"] / 1e9
-    print(f"\nreading {gigabytes:.2f} GB, GB/s     files    scan  verify")
-    for run in bench["read"]["runs"]:
-        speeds = [gigabytes / run[key] for key in ("files_s", "scan_s", "verify_s")]
-        print(f"{'from the ' + run['from']:24}" + "".join(f"{speed:8.2f}" for speed in speeds))
+    print(
+        f"\nThe whole of {generated['masks']:,} masks ({gigabytes:.2f} GB), beside reading their files one after the other, "
+        "in GB/s:"
+    )
+    table(
+        ["", "files alone", "every column of every row", "checksums of all files"],
+        [
+            ["from the " + run["from"], *(f"{gigabytes / run[key]:.2f}" for key in ("files_s", "scan_s", "verify_s"))]
+            for run in bench["read"]["runs"]
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -73,6 +73,15 @@ pub enum Error {
         uri: String,
     },
 
+    /// An ingested photo is not where it was.
+    #[error(
+        "'{path}' is not there any more; if the photos have moved, 'grainstore store relocate DIR' finds them below DIR"
+    )]
+    PhotoGone {
+        /// Where it was.
+        path: PathBuf,
+    },
+
     /// The place named holds something that is not a store.
     #[error("'{uri}' is not a grainstore store, and not empty; name another place with --store")]
     NotAStore {
@@ -381,13 +390,24 @@ pub enum Error {
 
     /// Not even one point at a time fits into a device's memory.
     #[error(
-        "the device is out of memory with {points} point(s) at once: {reason}; try '--precision bf16', a smaller model, or '--device cpu'"
+        "the device is out of memory {}: {reason}; try '--precision bf16', a smaller model, or '--device cpu'",
+        with_points(*points)
     )]
     DeviceMemory {
         /// Points decoded at once, 0 while the image itself was encoded.
         points: usize,
         /// What the backend says.
         reason: String,
+    },
+
+    /// The model failed on an image, as it would on others.
+    #[error("the model failed on '{item}'")]
+    Extraction {
+        /// The image's file.
+        item: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
     },
 
     /// A model gives numbers that are not finite.
@@ -484,6 +504,15 @@ pub enum Error {
     /// Reading or writing JSON failed.
     #[error("json: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+/// What a device was at.
+fn with_points(points: usize) -> String {
+    match points {
+        0 => "while an image is encoded".to_owned(),
+        1 => "with a single point".to_owned(),
+        many => format!("with {many} points at once"),
+    }
 }
 
 impl Error {

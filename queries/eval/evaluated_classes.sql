@@ -1,16 +1,11 @@
 -- asks:    In which classes is a head judged, and which source labels does each stand for?
 -- params:  head TEXT           -- name of the head, or its id
 --          classes TEXT = NULL -- judge in the classes of this set (NAME, its newest version, or NAME@VERSION), not in the head's own
--- reads:   heads, class_sets
+-- uses:    annotate/chosen_head
+-- reads:   chosen_head, class_sets
 -- grain:   one row per source label
 -- columns: label, class_index, class
-WITH own AS (
-    SELECT class_set, class_set_version AS version
-    FROM heads
-    WHERE head = $head OR head_id = $head
-    ORDER BY created_at DESC
-    LIMIT 1
-), other AS (
+WITH other AS (
     SELECT class_set, max(version) AS version
     FROM class_sets
     WHERE class_set = $classes OR concat(class_set, '@', version) = $classes
@@ -18,7 +13,7 @@ WITH own AS (
 ), judged AS (
     SELECT class_set, version FROM other
     UNION ALL
-    SELECT class_set, version FROM own WHERE $classes IS NULL
+    SELECT class_set, class_set_version FROM chosen_head WHERE $classes IS NULL
 )
 SELECT unnest(c.labels) AS label, c.class_index, c.class
 FROM class_sets c

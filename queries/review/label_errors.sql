@@ -1,24 +1,20 @@
 -- asks:    Which images does a head surely see something on that their labels do not say?
--- params:  head TEXT           -- name of the head
+-- params:  head TEXT           -- name of the head, or its id
+--          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
 --          least DOUBLE = 0.9  -- score from which it is sure
--- reads:   heads, predictions, class_sets, labels, images
+-- uses:    annotate/chosen_head, annotate/chosen_predictions
+-- reads:   chosen_head, chosen_predictions, class_sets, labels, images
 -- grain:   one row per labelled image and class it is not labelled with, the surest first
 -- columns: file_name, image_id, class, score, masks, labels
-WITH the_head AS (
-    SELECT head_id, class_set, class_set_version FROM heads WHERE head = $head ORDER BY created_at DESC LIMIT 1
-), the_policy AS (
-    SELECT p.policy_id FROM predictions p JOIN the_head h ON p.head_id = h.head_id ORDER BY p.created_at DESC LIMIT 1
-), sure AS (
-    SELECT p.image_id, p.class_index, p.class, max(p.score) AS score, count(*) AS masks
-    FROM predictions p
-    JOIN the_head h ON p.head_id = h.head_id
-    JOIN the_policy o ON p.policy_id = o.policy_id
-    WHERE p.kept AND p.score >= $least
-    GROUP BY p.image_id, p.class_index, p.class
+WITH sure AS (
+    SELECT image_id, class_index, class, max(score) AS score, count(*) AS masks
+    FROM chosen_predictions
+    WHERE kept AND score >= $least
+    GROUP BY image_id, class_index, class
 ), stands_for AS (
     SELECT c.class_index, unnest(c.labels) AS label
     FROM class_sets c
-    JOIN the_head h ON c.class_set = h.class_set AND c.version = h.class_set_version
+    JOIN chosen_head h ON c.class_set = h.class_set AND c.version = h.class_set_version
 ), said AS (
     SELECT DISTINCT l.image_id, f.class_index
     FROM labels l

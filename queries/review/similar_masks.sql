@@ -1,13 +1,22 @@
 -- asks:    Which masks are most like one mask, by their embeddings?
--- params:  image TEXT          -- image_id of the mask
---          mask BIGINT         -- its mask_index
---          count BIGINT = 20   -- how many
--- reads:   masks, images
+-- params:  image TEXT            -- image_id of the mask
+--          mask BIGINT           -- its mask_index
+--          extractor TEXT = NULL -- its extractor_id; NULL: the newest that has such a mask
+--          count BIGINT = 20     -- how many
+-- reads:   masks, extractors, images
 -- grain:   one row per mask, the most alike first
 -- columns: file_name, image_id, mask_index, similarity
 -- notes:   file_name, image_id, mask_index, similarity (cosine)
 WITH one AS (
-    SELECT extractor_id, embedding AS wanted FROM masks WHERE image_id = $image AND mask_index = $mask LIMIT 1
+    -- Imported masks have no embedding.
+    SELECT m.extractor_id, m.embedding AS wanted
+    FROM masks m
+    JOIN extractors x ON m.extractor_id = x.extractor_id
+    WHERE m.image_id = $image AND m.mask_index = $mask
+      AND x.model_type NOT LIKE 'imported%'
+      AND ($extractor IS NULL OR m.extractor_id = $extractor)
+    ORDER BY x.created_at DESC, m.extractor_id
+    LIMIT 1
 ), alike AS (
     SELECT m.image_id, m.mask_index, cosine_similarity(m.embedding, o.wanted) AS similarity
     FROM masks m

@@ -12,7 +12,8 @@ use super::{At, Ended, Global, plural, print_json};
 #[command(after_help = "\
 Examples:
   grainstore compare --head fine --with fine2 --split test
-  grainstore compare --head fine --with coarse --classes groups   # of different granularity, in coarse classes")]
+  grainstore compare --head fine --with coarse --classes groups   # of different granularity, in coarse classes
+  grainstore compare --head fine --policy 3f2a --with fine --with-policy 91c0   # one head under two policies")]
 pub struct Args {
     /// Name of the first head, or its id.
     #[arg(long, value_name = "HEAD")]
@@ -22,6 +23,12 @@ pub struct Args {
     with: String,
     #[command(flatten)]
     against: Against,
+    /// First digits of the id of the first head's annotation policy [default: the one annotated with last].
+    #[arg(long, value_name = "ID")]
+    policy: Option<String>,
+    /// The same of the other head.
+    #[arg(long, value_name = "ID")]
+    with_policy: Option<String>,
     /// Judge both in the classes of this set [default: that of the first head].
     #[arg(long, value_name = "NAME")]
     classes: Option<String>,
@@ -42,9 +49,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let request = CompareRequest {
         first: EvalRequest {
             classes: args.classes,
+            policy: args.policy,
             ..args.against.request(args.head)
         },
         other: args.with,
+        other_policy: args.with_policy,
         replicates: args.replicates,
         ap_replicates: args.ap_replicates,
         seed: args.seed,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use grainstore::scenes::{DataSetSize, write_data_set};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Ended, Global, print_json};
 
@@ -85,12 +85,17 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     let scenes = directory.join("scenes");
     write_data_set(&scenes, size)?;
     if args.only_scenes {
-        outln!(
-            "{} photos to train on and {} to test on in '{}'",
-            size.train,
-            size.test,
-            scenes.display()
-        );
+        match global.json {
+            true => print_json(&json!({
+                "train_images": size.train, "test_images": size.test, "directory": scenes,
+            }))?,
+            false => outln!(
+                "{} photos to train on and {} to test on in '{}'",
+                size.train,
+                size.test,
+                scenes.display()
+            ),
+        }
         return Ok(Ended::Done);
     }
     let file = |name: &str| directory.join(name);

@@ -28,7 +28,7 @@ pub enum Args {
     Export(ExportArgs),
     /// Bring a head in from a file that 'export' wrote.
     Import(ImportArgs),
-    /// Remove a head.
+    /// Remove a head, and the teacher that it alone learned from.
     Rm(RmArgs),
     /// Give a head another name.
     Rename(RenameArgs),
@@ -120,10 +120,14 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             told(global, &head.row, "plotted")
         }
         Args::Rm(args) => {
-            let head_id = remove_head(&store, &args.head, args.force).await?;
-            match global.json {
-                true => print_json(&json!({ "removed": head_id }))?,
-                false => outln!("removed head '{}' ({head_id})", args.head),
+            let removed = remove_head(&store, &args.head, args.force).await?;
+            if global.json {
+                let name = |row: &HeadRow| json!({ "head": row.head, "head_id": row.head_id });
+                print_json(&json!({ "removed": removed.iter().map(name).collect::<Vec<_>>() }))?;
+            } else {
+                for row in &removed {
+                    outln!("removed head '{}' ({})", row.head, row.head_id);
+                }
             }
             Ok(Ended::Done)
         }

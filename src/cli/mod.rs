@@ -70,7 +70,8 @@ Examples:
   grainstore query review/datasets
   grainstore check
 
-Exit codes: 0 done, 1 failed, 2 done, but some items could not be used (see 'grainstore query failures').";
+Exit codes: 0 done, 1 failed, 2 done, but some items could not be used; each was told, and those of
+ingest, extract and import stand in 'grainstore query failures'.";
 
 /// Options of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -212,7 +213,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Query(args) => query::run(args, global).await,
         Command::Check(args) => check::run(args, global).await,
         Command::Store(args) => store::run(args, global).await,
-        Command::Schema(args) => schema::run(&args),
+        Command::Schema(args) => schema::run(&args, global),
         Command::Completions(args) => completions::run(&args),
     }
 }

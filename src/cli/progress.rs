@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Global;
 
-/// Notes shown at most; the rest are counted.
+/// Notes shown at most, unless asked for more.
 const NOTES: u64 = 20;
 
 /// Between two statuses in a log.
@@ -21,6 +21,7 @@ pub struct Bar {
     /// When a status was last printed, where stderr is no terminal.
     printed: std::sync::Mutex<Option<Instant>>,
     notes: std::sync::atomic::AtomicU64,
+    all_notes: bool,
 }
 
 /// The progress that the global options ask for.
@@ -33,6 +34,7 @@ pub fn progress(global: &Global) -> Box<dyn Progress> {
         what: std::sync::Mutex::default(),
         printed: std::sync::Mutex::default(),
         notes: 0.into(),
+        all_notes: global.verbose > 0,
     })
 }
 
@@ -75,7 +77,8 @@ impl Progress for Bar {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         match before {
             0..NOTES => self.print(line),
-            NOTES => self.print("... more; the rest stands in table 'failures'"),
+            _ if self.all_notes => self.print(line),
+            NOTES => self.print("... more; '--verbose' tells them all"),
             _ => {}
         }
     }

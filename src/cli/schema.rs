@@ -1,10 +1,11 @@
 //! `grainstore schema`
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use grainstore::schema::Table;
 
-use super::Ended;
+use super::{Ended, Global, print_json};
 
 /// Print how tables are declared: every column with its unit and range.
 #[derive(Debug, clap::Args)]
@@ -14,18 +15,23 @@ pub struct Args {
     table: Option<String>,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<Ended> {
-    let mut out = io::stdout().lock();
-    let Some(name) = &args.table else {
-        for table in Table::ALL {
-            writeln!(out, "{}", table.ddl())?;
-        }
+pub fn run(args: &Args, global: &Global) -> anyhow::Result<Ended> {
+    let tables = match &args.table {
+        None => Table::ALL.to_vec(),
+        Some(name) => match Table::from_name(name) {
+            Some(table) => vec![table],
+            None => {
+                let names = Table::ALL.map(Table::name).join(", ");
+                anyhow::bail!("there is no table '{name}'; the tables are {names}");
+            }
+        },
+    };
+    if global.json {
+        let ddl = tables.iter().map(|it| (it.name(), it.ddl()));
+        print_json(&ddl.collect::<BTreeMap<_, _>>())?;
         return Ok(Ended::Done);
-    };
-    let Some(table) = Table::from_name(name) else {
-        let names = Table::ALL.map(Table::name).join(", ");
-        anyhow::bail!("there is no table '{name}'; the tables are {names}");
-    };
-    write!(out, "{}", table.ddl())?;
+    }
+    let ddl: Vec<&str> = tables.iter().map(|table| table.ddl()).collect();
+    write!(io::stdout().lock(), "{}", ddl.join("\n"))?;
     Ok(Ended::Done)
 }

@@ -1,14 +1,17 @@
 //! `grainstore store`
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Subcommand;
+use grainstore::ingest::{RelocateSummary, Relocation, relocate};
 use grainstore::store::{Store, TableStats};
 
+use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
-/// Look at the store and keep it in shape: sizes, history, tags, compaction, clean-up.
+/// Look at the store and keep it in shape: sizes, history, tags, moved photos, compaction, clean-up.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Info(InfoArgs),
@@ -16,9 +19,13 @@ pub enum Args {
     Tags(TagsArgs),
     Tag(TagArgs),
     Untag(UntagArgs),
+    Relocate(RelocateArgs),
     Compact(CompactArgs),
     Cleanup(CleanupArgs),
 }
+
+/// Photos that were not found of which the names are shown.
+const SHOWN: usize = 10;
 
 /// Rows, files and bytes of every table.
 #[derive(Debug, clap::Args)]
@@ -54,6 +61,23 @@ pub struct TagArgs {
 pub struct UntagArgs {
     /// The name.
     tag: String,
+}
+
+/// Find photos that were moved or renamed, and write down where they are.
+///
+/// Photos are told by their bytes. Nothing else of the store changes; exports name a file as before if the new path ends
+/// in its name.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore store relocate /mnt/photos
+  grainstore store relocate /fast/photos --all      # also photos that are still where they were")]
+pub struct RelocateArgs {
+    /// The directory to look in, with all below it.
+    directory: PathBuf,
+    /// Take the place below DIRECTORY also for photos that are still where the store says.
+    #[arg(long)]
+    all: bool,
 }
 
 /// Merge small data files: many small commits slow reading down.
@@ -139,6 +163,16 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let removed = serde_json::json!({ "removed": args.tag });
             tell(global, &removed, || format!("tag '{}' is gone", args.tag))?;
         }
+        Args::Relocate(args) => {
+            let which = match args.all {
+                true => Relocation::All,
+                false => Relocation::Lost,
+            };
+            let progress = progress(global);
+            let summary = relocate(&store, &args.directory, which, progress.as_ref()).await?;
+            tell(global, &summary, || relocated(&summary))?;
+            return Ok(Ended::with_failures(summary.failed));
+        }
         Args::Compact(_) => {
             let stats = store.compact().await?;
             tell(global, &stats, || match stats.is_empty() {
@@ -184,6 +218,26 @@ fn tell(
     Ok(())
 }
 
+fn relocated(summary: &RelocateSummary) -> String {
+    let mut text = format!("{} got a new place", plural(summary.relocated, "image"));
+    if summary.in_place > 0 {
+        text += &format!(", {} are where they were", summary.in_place);
+    }
+    if !summary.lost.is_empty() {
+        text += &format!(
+            "\n{} found neither there nor where the store says:",
+            plural(summary.lost.len() as u64, "image")
+        );
+        for path in summary.lost.iter().take(SHOWN) {
+            text += &format!("\n  {}", path.display());
+        }
+        if summary.lost.len() > SHOWN {
+            text += "\n  ... ('--json' names them all)";
+        }
+    }
+    text
+}
+
 fn print_stats(stats: &[TableStats], uri: &str, version: u64) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{uri}, version {version}")?;
@@ -206,10 +260,12 @@ fn print_stats(stats: &[TableStats], uri: &str, version: u64) -> anyhow::Result<
 fn print_log(log: &[grainstore::store::CommitRecord]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     for record in log {
-        let rows: Vec<_> = record
-            .rows
-            .iter()
-            .map(|(table, n)| format!("{table} +{n}"))
+        let deleted = record.deleted.iter().map(|(table, n)| (table, '-', n));
+        let added = record.rows.iter().map(|(table, n)| (table, '+', n));
+        let rows: Vec<_> = deleted
+            .chain(added)
+            .filter(|(.., n)| **n > 0)
+            .map(|(table, sign, n)| format!("{table} {sign}{n}"))
             .collect();
         writeln!(
             out,

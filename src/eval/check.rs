@@ -13,6 +13,9 @@ use crate::store::Snapshot;
 use crate::store::rows::{HeadRow, decode};
 use crate::{Error, Result};
 
+/// What reports call pixels of no class.
+const BACKGROUND: &str = "background";
+
 /// Categories of the annotated objects, by data set.
 pub(crate) async fn annotated_categories(
     snapshot: &Snapshot,
@@ -63,7 +66,7 @@ pub(crate) fn choose_dataset(
 /// The classes a head is judged in, and those of them that no annotated object has.
 ///
 /// # Errors
-/// [`EvalError::Classes`] if a class of the head would count as two, none of its classes counts as any, or no
+/// [`EvalError::Classes`] if a class is called as the background is, a class of the head would count as two, none of its classes counts as any, or no
 /// annotated object is of a class; [`crate::error::HeadError::NoSuchClassSet`].
 pub(super) async fn judged_classes(
     snapshot: &Snapshot,
@@ -78,6 +81,13 @@ pub(super) async fn judged_classes(
         Some(name) => ClassSet::load(snapshot, name).await?,
     };
     let fail = |reason: String| Error::Eval(EvalError::Classes { reason });
+    if judged.classes.iter().any(|class| class.name == BACKGROUND) {
+        return Err(fail(format!(
+            "class set '{}' has a class '{BACKGROUND}', which is what pixels of no class are called; judge in a set that calls \
+             it otherwise ('grainstore classes add --file', with its labels)",
+            judged.name
+        )));
+    }
     let mut counts = false;
     for (class, as_classes) in own.classes.iter().zip(own.places_in(&judged)) {
         counts |= !as_classes.is_empty();

@@ -23,6 +23,8 @@ pub struct CompareRequest {
     pub first: EvalRequest,
     /// Name or id of the other head.
     pub other: String,
+    /// Id of its annotation policy; none: the one annotated with last.
+    pub other_policy: Option<String>,
     /// Bootstrap samples for mean IoU.
     pub replicates: u32,
     /// Bootstrap samples for average precision, each of which is a sorting of all detections.
@@ -80,7 +82,7 @@ pub async fn compare(
     // In the classes of the first head, unless others are asked for.
     let of_other = EvalRequest {
         head: request.other.clone(),
-        policy: None,
+        policy: request.other_policy.clone(),
         classes: first.request.classes.clone(),
         ..request.first.clone()
     };

@@ -85,28 +85,26 @@ pub async fn export_voc(
             let (Some(image), Some(name)) = (images.get(at), names.get(at)) else {
                 return Ok(());
             };
-            let maps = LabelMaps::of(image.size(), objects, &mut summary);
+            // Counted only if the image is written.
+            let mut counted = summary.clone();
+            let maps = LabelMaps::of(image.size(), objects, &mut counted);
             let done = maps.and_then(|maps| directories.write(name, image, &maps));
             progress.advance(1);
             match done {
-                Ok(()) => written.insert(at),
-                Err(Error::File {
-                    action: "write",
-                    path,
-                    source,
-                }) => {
-                    return Err(Error::File {
-                        action: "write",
-                        path,
-                        source,
-                    });
+                Ok(()) => {
+                    summary = counted;
+                    written.insert(at);
                 }
+                Err(
+                    err @ Error::File {
+                        action: "write", ..
+                    },
+                ) => return Err(err),
                 Err(err) => {
                     summary.failed += 1;
                     progress.note(&format!("{}: {err}", image.file_name));
-                    false
                 }
-            };
+            }
             Ok(())
         })?;
         summary.images = written.len() as u64;
@@ -130,15 +128,20 @@ pub async fn export_voc(
     done
 }
 
-/// The files' names without extension: of the photo alone where those are all different, else of its whole path.
+/// The files' names without extension: of the photo alone where those are all different, else of its whole path. Blanks
+/// become '_', since lists of names are read word by word.
 fn plan_names(images: &[ExportImage]) -> Vec<String> {
+    let word = |name: &str| {
+        let apart = |c: char| c.is_whitespace() || matches!(c, '/' | '\\');
+        name.replace(apart, "_")
+    };
     let stem = |image: &ExportImage| {
         let name = Path::new(&image.file_name).file_stem();
-        name.unwrap_or_default().to_string_lossy().into_owned()
+        word(&name.unwrap_or_default().to_string_lossy())
     };
     let whole = |image: &ExportImage| {
         let name = Path::new(&image.file_name).with_extension("");
-        name.to_string_lossy().replace(['/', '\\'], "_")
+        word(&name.to_string_lossy())
     };
     let numbered = |image: &ExportImage| format!("{}_{}", whole(image), image.id);
     let kinds: [&dyn Fn(&ExportImage) -> String; 3] = [&stem, &whole, &numbered];
@@ -339,5 +342,7 @@ mod tests {
         assert_eq!(images(&["a/1.jpg", "b/2.png"]), ["1", "2"]);
         assert_eq!(images(&["a/1.jpg", "b/1.jpg"]), ["a_1", "b_1"]);
         assert_eq!(images(&["a/1.jpg", "a/1.png"]), ["a_1_1", "a_1_2"]);
+        assert_eq!(images(&["my cat.jpg", "b/a\t1.png"]), ["my_cat", "a_1"]);
+        assert_eq!(images(&["a b.jpg", "c/a_b.jpg"]), ["a_b", "c_a_b"]);
     }
 }

@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(*tried.borrow(), [3, 2, 1]);
         let message = error.unwrap_err().to_string();
         assert!(
-            message.contains("1 point") && message.contains("2 GiB"),
+            message.contains("a single point") && message.contains("2 GiB"),
             "{message}"
         );
     }

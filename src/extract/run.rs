@@ -1,5 +1,6 @@
 //! The run: images are read ahead on threads, go through the model one by one, and are committed.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
@@ -81,8 +82,8 @@ impl Extractor {
 /// May be stopped at any time and run again; several may run at once on one store.
 ///
 /// # Errors
-/// [`Error::EmbeddingSize`] if the store keeps embeddings of another size; what the model or the store
-/// say. An image that cannot be read is recorded in `failures` instead.
+/// [`Error::EmbeddingSize`] if the store keeps embeddings of another size; [`Error::Extraction`] if the model fails; what
+/// the store says. An image that cannot be read is recorded in `failures` instead.
 pub async fn extract(
     store: &Store,
     extractor: Extractor,
@@ -165,9 +166,14 @@ fn read_photo(image: &PendingImage) -> Result<RgbImage> {
 /// The bytes of an image's file, which have to be those that were ingested.
 ///
 /// # Errors
-/// [`Error::File`]; [`Error::Content`] if the file is another one by now.
+/// [`Error::PhotoGone`], [`Error::File`]; [`Error::Content`] if the file is another one by now.
 pub fn read_ingested(path: &Path, image_id: &ContentId) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let bytes = std::fs::read(path).map_err(|err| match err.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Error::PhotoGone {
+            path: path.to_owned(),
+        },
+        _ => Error::file("read", path)(err),
+    })?;
     if ContentId::of_bytes(&bytes) != *image_id {
         return Err(Error::Content {
             path: path.to_owned(),
@@ -257,7 +263,12 @@ fn run_on(
         Err(err) => return Ok(Err(err)),
     };
     let started = Instant::now();
-    let masks = generator.generate(&photo)?;
+    let masks = generator
+        .generate(&photo)
+        .map_err(|err| Error::Extraction {
+            item: image.file_name.clone(),
+            source: Box::new(err),
+        })?;
     Ok(Ok(Extracted {
         image_id: image.image_id.clone(),
         masks,

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::artifact::{
     ELSEWHERE, HeadWeights, LoadedHead, find_head, heads_stored, is_head, unusable, whole_row,
 };
-use crate::names::{ContentId, check_name};
+use crate::names::check_name;
 use crate::schema::Table;
 use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Store};
@@ -112,31 +112,50 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
 }
 
 /// Removes the newest head of a name, or the one of an id, with its predictions and evaluations; older ones of its
-/// name stay.
+/// name stay. Its teacher goes too, unless another head has it or there are predictions by it. The heads that went.
 ///
 /// # Errors
 /// [`crate::error::HeadError::NoSuchHead`]; [`crate::error::HeadError::Unusable`] if there are predictions by it and `even_if_used` is
 /// false.
-pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<ContentId> {
-    let (_, head_id) = store
+pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<Vec<HeadRow>> {
+    let (_, removed) = store
         .commit_with("heads rm", |snapshot| async move {
-            let head_id = find_head(&snapshot, name).await?.head_id;
-            if !even_if_used
-                && snapshot
-                    .has_value(Table::Predictions, "head_id", head_id.as_str())
-                    .await?
-            {
+            let head = find_head(&snapshot, name).await?;
+            let is_used = async |head: &HeadRow| {
+                let id = head.head_id.as_str();
+                snapshot.has_value(Table::Predictions, "head_id", id).await
+            };
+            if !even_if_used && is_used(&head).await? {
                 return Err(unusable(
                     name,
                     "there are predictions by it; --force removes them too, and its evaluations",
                 ));
             }
-            let mut changes = Changes::new();
-            for table in [HeadRow::TABLE, Table::Predictions, Table::Evaluations] {
-                changes.delete(table, is_head(&head_id));
+            let stored = heads_stored(&snapshot).await?;
+            let is_taught = |by: &HeadRow| {
+                let pupils = stored.iter().filter(|it| it.head_id != head.head_id);
+                pupils
+                    .filter_map(|it| it.teacher_head_id.as_ref())
+                    .any(|id| *id == by.head_id)
+            };
+            let teacher = stored
+                .iter()
+                .find(|it| Some(&it.head_id) == head.teacher_head_id.as_ref())
+                .filter(|teacher| !is_taught(teacher));
+            let mut removed = vec![head.clone()];
+            if let Some(teacher) = teacher
+                && !is_used(teacher).await?
+            {
+                removed.push(teacher.clone());
             }
-            Ok((changes, head_id))
+            let mut changes = Changes::new();
+            for head in &removed {
+                for table in [HeadRow::TABLE, Table::Predictions, Table::Evaluations] {
+                    changes.delete(table, is_head(&head.head_id));
+                }
+            }
+            Ok((changes, removed))
         })
         .await?;
-    Ok(head_id)
+    Ok(removed)
 }

@@ -42,7 +42,7 @@ pub use mil::{
 pub use model::Head;
 pub use plot::plot_curves;
 pub use predict::register_predict;
-pub use query::{DEFAULT_CONDITION, TrainingQuery, find_extractor};
+pub use query::{DEFAULT_CONDITION, TrainingQuery, extractors_stored, find_extractor};
 pub use run::{TrainRequest, TrainSummary, train_and_store};
 pub use spec::{Balance, HeadSpec, Loss, STEPS, TrainOptions};
 pub use split::{Replay, Split};

@@ -96,14 +96,22 @@ impl TrainingQuery {
     }
 }
 
+/// The extractors that ran here: those of imported masks, which have no embeddings, aside.
+///
+/// # Errors
+/// What the store says.
+pub async fn extractors_stored(snapshot: &Snapshot) -> Result<Vec<ExtractorRow>> {
+    let mut stored: Vec<ExtractorRow> = collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
+    stored.retain(|row| !row.model_type.starts_with("imported"));
+    Ok(stored)
+}
+
 /// The extractor that a word names: the beginning of its id, or nothing where there is but one.
 ///
 /// # Errors
 /// [`HeadError::Extractor`] if there is none, or more than one it may be.
 pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<ExtractorRow> {
-    let mut stored: Vec<ExtractorRow> = collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
-    // Imported masks have no embeddings.
-    stored.retain(|row| !row.model_type.starts_with("imported"));
+    let stored = extractors_stored(snapshot).await?;
     let asked = word.unwrap_or_default();
     let mut fitting: Vec<ExtractorRow> = stored
         .iter()

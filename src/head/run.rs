@@ -10,7 +10,7 @@ use super::artifact::{HeadWeights, StoredSpec, heads_stored};
 use super::bags::{Bags, CacheOptions, Skipped};
 use super::lineage::{Parent, carry_over, images_when_trained};
 use super::query::TrainingQuery;
-use super::spec::{HeadSpec, TrainOptions};
+use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::{Replay, Split};
 use super::train::{Curve, Phase, TrainedHead, Training};
 use crate::classes::ClassSet;
@@ -97,6 +97,9 @@ pub async fn train_and_store(
     progress: &dyn Progress,
 ) -> Result<TrainSummary> {
     check_name("head", &request.name)?;
+    if request.options.loss == Loss::MilDistill {
+        check_name("head", &teacher_name(&request.name))?;
+    }
     request.options.validate()?;
     let device = request.device.open()?;
     let started = Instant::now();
@@ -200,12 +203,17 @@ struct Lineage<'a> {
     created_at: DateTime<Utc>,
 }
 
+/// What a student's teacher is called.
+fn teacher_name(student: &str) -> String {
+    format!("{student}.teacher")
+}
+
 impl Lineage<'_> {
     /// The teacher's row, if there is one, and the head's.
     fn rows(&self, trained: &TrainedHead) -> Result<(Option<HeadRow>, HeadRow)> {
         let teacher = match &trained.teacher {
             Some(teacher) => {
-                let name = format!("{}.teacher", self.request.name);
+                let name = teacher_name(&self.request.name);
                 let curves = trained.curves.iter();
                 let curves = curves.filter(|curve| curve.phase == Phase::Teacher);
                 let curves: Vec<_> = curves.cloned().collect();

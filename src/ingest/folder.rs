@@ -141,7 +141,7 @@ impl std::fmt::Display for Found {
 }
 
 /// Every file below a directory, in the order of their names; hidden ones aside.
-fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
+pub(super) fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
     let hidden = |entry: &DirEntry| {
         entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
     };

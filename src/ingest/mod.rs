@@ -5,6 +5,7 @@
 //! Three readers share one pipeline. A reader lists its items in a fixed order; worker threads read,
 //! hash and probe the files and rasterise annotations; a writer drops what the store already holds
 //! and commits in batches. An item that cannot be used becomes a row of `failures` and the run goes on.
+//! Photos that were moved since are found again by their bytes ([`relocate`]).
 
 mod annotation;
 mod coco;
@@ -15,11 +16,13 @@ mod photo_file;
 mod pipeline;
 mod plan;
 mod regions;
+mod relocate;
 mod voc;
 mod writer;
 
 pub use coco::ingest_coco;
 pub use folder::{LabelSource, ingest_folder};
 pub use options::{DEFAULT_COMMIT_ROWS, IngestOptions, Source};
+pub use relocate::{RelocateSummary, Relocation, relocate};
 pub use voc::{VOC_CLASSES, ingest_voc};
 pub use writer::IngestSummary;

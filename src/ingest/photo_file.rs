@@ -42,6 +42,11 @@ impl Root {
         &self.path
     }
 
+    /// The path as rows name it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The name of a file below this directory, with `/` between its parts.
     pub fn file_name(&self, path: &Path) -> Result<String> {
         let relative = path.strip_prefix(&self.path).unwrap_or(path);
@@ -81,7 +86,7 @@ impl Root {
 }
 
 /// The bytes of a file that is one, and not larger than any photo.
-fn read_file(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).map_err(Error::file("read", path))?;
     let not_a_photo = |reason| Error::Content {
         path: path.to_owned(),
@@ -122,7 +127,7 @@ pub(super) fn read_photo(
     let row = ImageRow {
         image_id: ContentId::of_bytes(&bytes),
         file_name: file_name.to_owned(),
-        root: root.name.clone(),
+        root: root.name().to_owned(),
         width: side(info.width)?,
         height: side(info.height)?,
         orientation: i8::try_from(info.orientation).unwrap_or(1),

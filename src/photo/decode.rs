@@ -141,44 +141,50 @@ fn decode_error(format: PhotoFormat, source: ImageError) -> PhotoError {
 /// Brings whatever a decoder gave to RGB, as the module's header says.
 fn to_rgb(image: DynamicImage, format: PhotoFormat) -> Result<RgbImage> {
     let (width, height) = (image.width(), image.height());
+    let low = |sample: u8| sample;
+    let high = |sample: u16| sample.to_be_bytes()[0];
     let pixels = match image {
         DynamicImage::ImageRgb8(image) => return Ok(image),
-        DynamicImage::ImageRgba8(image) => rgb_of_color::<4>(image.as_raw()),
-        DynamicImage::ImageLuma8(image) => rgb_of_gray::<1>(image.as_raw()),
-        DynamicImage::ImageLumaA8(image) => rgb_of_gray::<2>(image.as_raw()),
-        DynamicImage::ImageRgb16(image) => high_bytes(image.as_raw()),
-        DynamicImage::ImageRgba16(image) => rgb_of_color::<4>(&high_bytes(image.as_raw())),
-        DynamicImage::ImageLuma16(image) => rgb_of_gray::<1>(&high_bytes(image.as_raw())),
-        DynamicImage::ImageLumaA16(image) => rgb_of_gray::<2>(&high_bytes(image.as_raw())),
+        DynamicImage::ImageRgba8(image) => rgb_of_color::<4, _>(image.as_raw(), low),
+        DynamicImage::ImageLuma8(image) => rgb_of_gray::<1, _>(image.as_raw(), low),
+        DynamicImage::ImageLumaA8(image) => rgb_of_gray::<2, _>(image.as_raw(), low),
+        DynamicImage::ImageRgb16(image) => rgb_of_color::<3, _>(image.as_raw(), high),
+        DynamicImage::ImageRgba16(image) => rgb_of_color::<4, _>(image.as_raw(), high),
+        DynamicImage::ImageLuma16(image) => rgb_of_gray::<1, _>(image.as_raw(), high),
+        DynamicImage::ImageLumaA16(image) => rgb_of_gray::<2, _>(image.as_raw(), high),
         _ => return Err(unsupported(format, "sample type of the decoded pixels")),
     };
     RgbImage::from_raw(width, height, pixels)
         .ok_or_else(|| unsupported(format, "size of the decoded pixels"))
 }
 
-fn high_bytes(samples: &[u16]) -> Vec<u8> {
-    samples
-        .iter()
-        .map(|sample| sample.to_be_bytes()[0])
-        .collect()
-}
-
-/// Keeps the first three of `CHANNELS` samples.
-fn rgb_of_color<const CHANNELS: usize>(samples: &[u8]) -> Vec<u8> {
+/// The first three of `CHANNELS` samples, a byte each.
+fn rgb_of_color<const CHANNELS: usize, Sample: Copy>(
+    samples: &[Sample],
+    byte: impl Fn(Sample) -> u8,
+) -> Vec<u8> {
     let (pixels, _) = samples.as_chunks::<CHANNELS>();
     let mut rgb = Vec::with_capacity(pixels.len() * 3);
     for pixel in pixels {
-        rgb.extend_from_slice(pixel.first_chunk::<3>().unwrap_or(&[0; 3]));
+        rgb.extend(pixel.iter().take(3).map(|sample| byte(*sample)));
     }
     rgb
 }
 
-/// Repeats the first of `CHANNELS` samples thrice.
-fn rgb_of_gray<const CHANNELS: usize>(samples: &[u8]) -> Vec<u8> {
+/// The first of `CHANNELS` samples thrice, a byte each.
+fn rgb_of_gray<const CHANNELS: usize, Sample: Copy>(
+    samples: &[Sample],
+    byte: impl Fn(Sample) -> u8,
+) -> Vec<u8> {
     let (pixels, _) = samples.as_chunks::<CHANNELS>();
     let mut rgb = Vec::with_capacity(pixels.len() * 3);
     for pixel in pixels {
-        rgb.extend_from_slice(&[pixel.first().copied().unwrap_or(0); 3]);
+        rgb.extend(
+            pixel
+                .first()
+                .into_iter()
+                .flat_map(|sample| [byte(*sample); 3]),
+        );
     }
     rgb
 }

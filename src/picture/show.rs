@@ -17,7 +17,7 @@ use crate::export::{
 };
 use crate::extract::read_ingested;
 use crate::geometry::Rle;
-use crate::head::{find_extractor, find_head};
+use crate::head::{extractors_stored, find_extractor, find_head};
 use crate::names::ContentId;
 use crate::photo::{self, DecodeLimits};
 use crate::progress::{NoProgress, Progress};
@@ -202,7 +202,7 @@ async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]
         let asked = request.extractor.as_deref();
         let extractor = match &head {
             Some(head) if asked.is_none() => Some(head.extractor_id.clone()),
-            None if snapshot.count(Table::Extractors).await? == 0 => None,
+            None if asked.is_none() && extractors_stored(snapshot).await?.is_empty() => None,
             _ => Some(find_extractor(snapshot, asked).await?.extractor_id),
         };
         if let Some(extractor) = extractor {

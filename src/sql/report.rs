@@ -146,6 +146,9 @@ macro_rules! embedded {
 }
 
 const EMBEDDED: &[(&str, &str)] = embedded![
+    "annotate/chosen_head",
+    "annotate/chosen_policy",
+    "annotate/chosen_predictions",
     "annotate/policies",
     "check/class_sets_in_order",
     "check/evaluations_once",

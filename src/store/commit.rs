@@ -158,10 +158,12 @@ impl Store {
                 None => head.dataset(*table).await?.as_ref().clone(),
             };
             let expected = dataset.version_id() + 1;
-            dataset.delete(&sql_of(condition)?).await?;
+            let deleted = dataset.delete(&sql_of(condition)?).await?;
             if dataset.version_id() > expected {
                 return Ok(None);
             }
+            let rows = deleted.num_deleted_rows;
+            record.deleted.insert(table.name().to_owned(), rows);
             tables.insert(*table, dataset);
         }
         for (table, batches) in &changes.appends {

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{Error, Result};
 
 /// Runs work that waits for the disk off the threads that others run on.
-pub(super) async fn apart<T: Send + 'static>(
+pub(crate) async fn apart<T: Send + 'static>(
     task: &'static str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {

@@ -55,6 +55,9 @@ pub struct CommitRecord {
     pub program: String,
     /// Rows appended, by table.
     pub rows: BTreeMap<String, u64>,
+    /// Rows deleted before, by table; unknown in stores of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deleted: BTreeMap<String, u64>,
     /// Lance version of every table.
     pub tables: BTreeMap<String, u64>,
     /// Files in `checksums/` that hold the checksums of the tables' files; none in stores of earlier versions.
@@ -70,6 +73,7 @@ impl CommitRecord {
             committed_at: Utc::now(),
             program: program(),
             rows: BTreeMap::new(),
+            deleted: BTreeMap::new(),
             tables: BTreeMap::new(),
             checksums: Vec::new(),
         }
@@ -83,6 +87,7 @@ impl CommitRecord {
             committed_at: self.after(),
             program: program(),
             rows: BTreeMap::new(),
+            deleted: BTreeMap::new(),
             tables: self.tables.clone(),
             checksums: self.checksums.clone(),
         }

@@ -212,6 +212,7 @@ async fn review_reports_find_what_they_ask_for() {
     let image = crate::support::image(500).image_id.to_string();
     for (name, parameters, least) in [
         ("review/uncertain_masks", vec![("head", "pets")], 1),
+        ("review/uncertain_images", vec![("head", "pets")], 1),
         ("review/unconfident_classes", vec![("head", "pets")], 2),
         (
             "review/similar_masks",
@@ -254,6 +255,64 @@ async fn review_reports_find_what_they_ask_for() {
             );
         }
     }
+}
+
+/// Names and values of a report's parameters.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
+async fn report_rows(made: &Made, name: &str, given: Given<'_>) -> usize {
+    let snapshot = made.store.snapshot().await.unwrap();
+    let sql = grainstore::sql::Sql::new(&snapshot).await.unwrap();
+    let given = given
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let report = grainstore::sql::Report::named(name).unwrap();
+    let rows = sql.report(&report, &given.collect()).await.unwrap();
+    let found = rows.collect().await.unwrap();
+    found.iter().map(|batch| batch.num_rows()).sum()
+}
+
+#[tokio::test]
+async fn reports_tell_of_one_head_and_one_policy() {
+    let made = trained().await;
+    let with = |head: &str, threshold: f64| AnnotateRequest {
+        head: head.to_owned(),
+        condition: None,
+        policy: Policy {
+            score_threshold: threshold,
+            nms_iou: 1.0,
+            ..Policy::default()
+        },
+    };
+    let first = annotate(&made.store, &with("pets", 0.9), &NoProgress)
+        .await
+        .unwrap();
+    let newest = rethreshold(&made.store, &with("pets", 0.0), &NoProgress)
+        .await
+        .unwrap();
+    // Later, another head of the same name's beginning, under the first policy.
+    annotate(&made.store, &with("pets.teacher", 0.9), &NoProgress)
+        .await
+        .unwrap();
+    assert!(first.kept < newest.kept);
+    let all = ("count", "100000");
+    let policy = first.policy_id.unwrap().to_string();
+    let id = first.head_id.unwrap().to_string();
+    let count = async |given: Given<'_>| report_rows(&made, "review/uncertain_masks", given).await;
+    assert_eq!(count(&[("head", "pets"), all]).await as u64, newest.kept);
+    assert_eq!(count(&[("head", &id), all]).await as u64, newest.kept);
+    let under = [("head", "pets"), ("policy", policy.as_str()), all];
+    assert_eq!(count(&under).await as u64, first.kept);
+
+    // A head under one policy and under the other: what the first kept, the other kept too.
+    let differ = [
+        ("head", "pets"),
+        ("policy", policy.as_str()),
+        ("other", "pets"),
+    ];
+    assert!(report_rows(&made, "review/disagreements", &differ).await > 0);
+    let same = [("head", "pets"), ("other", "pets")];
+    assert_eq!(report_rows(&made, "review/disagreements", &same).await, 0);
 }
 
 #[tokio::test]

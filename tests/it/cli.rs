@@ -193,6 +193,14 @@ fn help_has_examples_and_a_closed_pipe_is_no_error() {
             .expect(0, &["schema", "masks"])
             .contains("FLOAT16[1024]")
     );
+    for (args, key) in [
+        (&["schema", "masks", "--json"][..], "masks"),
+        (&["query", "review/labels", "--show", "--json"], "sql"),
+    ] {
+        let printed: serde_json::Value = serde_json::from_str(&program.expect(0, args)).unwrap();
+        let text = printed[key].as_str().unwrap();
+        assert!(text.contains("image_id"), "{args:?}: {text}");
+    }
 
     program.expect(0, &["init"]);
     let query = [

@@ -421,6 +421,7 @@ async fn heads_are_compared_on_the_same_samples() {
     let request = CompareRequest {
         first: head("masks"),
         other: "fewer".to_owned(),
+        other_policy: None,
         replicates: 100,
         ap_replicates: 50,
         seed: 3,

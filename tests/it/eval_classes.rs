@@ -42,6 +42,7 @@ async fn a_version_of_a_class_set_judges_as_it_was() {
     let request = CompareRequest {
         first: head("masks"),
         other: "masks".to_owned(),
+        other_policy: None,
         replicates: 20,
         ap_replicates: 20,
         seed: 3,
@@ -63,6 +64,22 @@ async fn a_version_of_a_class_set_judges_as_it_was() {
     let recorded: Value = serde_json::from_str(&kept[0].policy).unwrap();
     assert_eq!(recorded["other"]["head"], before.head_id.as_str());
     assert_eq!(recorded["first"]["classes"], named);
+}
+
+#[tokio::test]
+async fn a_class_called_as_the_background_is_asks_for_another_name() {
+    let (_dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let snapshot = store.snapshot().await.unwrap();
+    let mut set = ClassSet::load(&snapshot, "shapes").await.unwrap();
+    set.classes[0].name = "background".to_owned();
+    add_class_set(&store, "test", &set, "test").await.unwrap();
+    let in_it = EvalRequest {
+        classes: Some("shapes".to_owned()),
+        ..head("masks")
+    };
+    let refused = eval(&store, in_it).await.unwrap_err().to_string();
+    assert!(refused.contains("a class 'background'"), "{refused}");
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, FixedSizeListArray, Float16Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type};
+use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::head::{
-    Bags, CacheOptions, CreateHead, Loss, Parent, Phase, TrainOptions, TrainingQuery,
+    Bags, CacheOptions, CreateHead, Loss, Parent, Phase, TrainOptions, TrainRequest, TrainingQuery,
     find_extractor, head_status, heads_stored, import_head, load_head, remove_head, rename_head,
 };
 use grainstore::names::ContentId;
@@ -413,6 +414,56 @@ async fn heads_are_kept_moved_and_removed() {
         .unwrap_err()
         .to_string();
     assert!(message.contains("h.safetensors"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_teacher_goes_with_its_last_student() {
+    let made = made().await;
+    made.add_classes(&["cat", "dog"], 6, 0).await;
+    let set = made.classes("two", &FINE[..2]).await;
+    let mut request = made.request("h", set.clone()).await;
+    request.options = TrainOptions {
+        epochs: Some(1),
+        ..request.options
+    };
+    made.train(request.clone()).await.unwrap();
+    made.train(TrainRequest {
+        options: TrainOptions {
+            seed: 1,
+            ..request.options.clone()
+        },
+        ..request.clone()
+    })
+    .await
+    .unwrap();
+    let names = async || {
+        let snapshot = made.store.snapshot().await.unwrap();
+        let stored = heads_stored(&snapshot).await.unwrap().into_iter();
+        stored.map(|row| row.head).collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["h.teacher", "h", "h.teacher", "h"]);
+    let removed = remove_head(&made.store, "h", false).await.unwrap();
+    let removed: Vec<&str> = removed.iter().map(|row| row.head.as_str()).collect();
+    assert_eq!(removed, ["h", "h.teacher"]);
+    assert_eq!(names().await, ["h.teacher", "h"]);
+
+    // One that annotated stays.
+    let teacher = AnnotateRequest {
+        head: "h.teacher".to_owned(),
+        condition: None,
+        policy: Policy::default(),
+    };
+    annotate(&made.store, &teacher, &NoProgress).await.unwrap();
+    remove_head(&made.store, "h", false).await.unwrap();
+    assert_eq!(names().await, ["h.teacher"]);
+
+    // Its name must be one.
+    let long = TrainRequest {
+        name: "x".repeat(95),
+        ..request
+    };
+    let refused = made.train(long).await.unwrap_err().to_string();
+    assert!(refused.contains("xxx.teacher"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

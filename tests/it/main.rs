@@ -27,6 +27,7 @@ mod layers;
 mod made_store;
 mod photo;
 mod picture;
+mod relocate;
 mod sam;
 mod sql;
 mod sql_store;

@@ -248,3 +248,18 @@ async fn what_cannot_be_shown_is_told() {
     let unknown = unknown.unwrap_err().to_string();
     assert!(unknown.contains("'shape'"), "{unknown}");
 }
+
+#[tokio::test]
+async fn without_masks_of_segment_anything_that_part_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    // Its masks are another model's.
+    let (_guard, store) = store_with_two_photos(dir.path()).await;
+    let snapshot = store.snapshot().await.unwrap();
+    let asked = ShowRequest {
+        head: None,
+        ..request(&[Part::Photo, Part::Masks])
+    };
+    let shown = show(&snapshot, &asked, &NoProgress).await.unwrap();
+    let panels = shown.pictures.iter().map(|it| it.panels.len());
+    assert_eq!(panels.collect::<Vec<_>>(), [2, 2]);
+}
