@@ -1,6 +1,6 @@
 //! `embedding_mean(embedding)`: aggregate; the mean of a group's embeddings, number by number.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, ListArray,
@@ -9,86 +9,50 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
-};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
 
+use super::aggregate::Aggregate;
 use super::embedding_column::{EmbeddingColumn, is_embedding};
 use super::rle_column::named;
-use super::rle_function::wrong_arguments;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
 const NAME: &str = "embedding_mean";
 
-static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    Documentation::builder(
+pub(super) fn function() -> AggregateUDF {
+    let documentation = Documentation::builder(
         DocSection::default(),
         "The mean of a group's embeddings, number by number, in 32 bits; null for a group without any.",
         "embedding_mean(embedding)",
     )
     .with_argument("embedding", "masks.embedding.")
-    .build()
-});
-
-pub(super) fn function() -> AggregateUDF {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    EmbeddingMean { signature }.into()
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct EmbeddingMean {
-    signature: Signature,
+    .build();
+    Aggregate {
+        name: NAME,
+        result,
+        accumulator: |result| Box::new(Mean::new(result)),
+        state: |_| {
+            let sums = DataType::List(item(DataType::Float64));
+            vec![
+                Arc::new(Field::new("sums", sums, true)),
+                Arc::new(Field::new("count", DataType::Int64, true)),
+            ]
+        },
+        documentation,
+    }
+    .into()
 }
 
 fn item(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("item", data_type, true))
 }
 
-impl AggregateUDFImpl for EmbeddingMean {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(given.to_vec())
-    }
-
-    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
-        match given {
-            [embedding @ DataType::FixedSizeList(_, dim)] if is_embedding(embedding) => {
-                Ok(DataType::FixedSizeList(item(DataType::Float32), *dim))
-            }
-            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
+fn result(given: &[DataType]) -> Option<DataType> {
+    match given {
+        [embedding @ DataType::FixedSizeList(_, dim)] if is_embedding(embedding) => {
+            Some(DataType::FixedSizeList(item(DataType::Float32), *dim))
         }
-    }
-
-    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let dim = match args.return_field.data_type() {
-            DataType::FixedSizeList(_, dim) => usize::try_from(*dim).unwrap_or(0),
-            _ => 0,
-        };
-        Ok(Box::new(Mean {
-            sums: vec![0.0; dim],
-            count: 0,
-        }))
-    }
-
-    fn state_fields(&self, _args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let sums = DataType::List(item(DataType::Float64));
-        Ok(vec![
-            Arc::new(Field::new("sums", sums, true)),
-            Arc::new(Field::new("count", DataType::Int64, true)),
-        ])
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
+        _ => None,
     }
 }
 
@@ -96,6 +60,19 @@ impl AggregateUDFImpl for EmbeddingMean {
 struct Mean {
     sums: Vec<f64>,
     count: i64,
+}
+
+impl Mean {
+    fn new(result: &DataType) -> Self {
+        let dim = match result {
+            DataType::FixedSizeList(_, dim) => usize::try_from(*dim).unwrap_or(0),
+            _ => 0,
+        };
+        Self {
+            sums: vec![0.0; dim],
+            count: 0,
+        }
+    }
 }
 
 impl Accumulator for Mean {

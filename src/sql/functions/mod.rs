@@ -4,6 +4,7 @@
 //! null mask is null. All work on run lengths, without decoding to pixels, but for
 //! `rle_decode_png`.
 
+mod aggregate;
 mod bootstrap_weight;
 mod cosine_similarity;
 mod embedding_column;

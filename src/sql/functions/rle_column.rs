@@ -28,6 +28,14 @@ fn rle_fields() -> Fields {
     ])
 }
 
+/// The type of a mask, where the only argument is one or nothing but nulls.
+pub(super) fn mask_of(given: &[DataType]) -> Option<DataType> {
+    match given {
+        [mask] if is_rle(mask) || mask == &DataType::Null => Some(rle_type()),
+        _ => None,
+    }
+}
+
 /// Whether a type has the parts of a mask.
 pub(super) fn is_rle(data_type: &DataType) -> bool {
     let DataType::Struct(fields) = data_type else {

@@ -1,76 +1,40 @@
 //! `rle_overlap(mask)`: aggregate; every pixel that more than one mask of the group has, as a mask.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
-};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
 
-use super::rle_column::{RleBuilder, RleColumn, error_in_row, is_rle, named, rle_type};
-use super::rle_function::wrong_arguments;
+use super::aggregate::Aggregate;
+use super::rle_column::{RleBuilder, RleColumn, error_in_row, mask_of, named, rle_type};
 use crate::geometry::Rle;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
 const NAME: &str = "rle_overlap";
 
-static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    Documentation::builder(
+pub(super) fn function() -> AggregateUDF {
+    let documentation = Documentation::builder(
         DocSection::default(),
         "Every pixel that more than one mask of the group has, as a mask; null for a group without masks.",
         "rle_overlap(mask)",
     )
     .with_argument("mask", "A mask; all of a group are of one size.")
-    .build()
-});
-
-pub(super) fn function() -> AggregateUDF {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    RleOverlap { signature }.into()
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct RleOverlap {
-    signature: Signature,
-}
-
-impl AggregateUDFImpl for RleOverlap {
-    fn name(&self) -> &str {
-        NAME
+    .build();
+    Aggregate {
+        name: NAME,
+        result: mask_of,
+        accumulator: |_| Box::new(Overlap::default()),
+        state: |_| {
+            let field = |name| Arc::new(Field::new(name, rle_type(), true));
+            vec![field("once"), field("twice")]
+        },
+        documentation,
     }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(given.to_vec())
-    }
-
-    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
-        match given {
-            [mask] if is_rle(mask) || mask == &DataType::Null => Ok(rle_type()),
-            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
-        }
-    }
-
-    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Overlap::default()))
-    }
-
-    fn state_fields(&self, _args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let field = |name| Arc::new(Field::new(name, rle_type(), true));
-        Ok(vec![field("once"), field("twice")])
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
-    }
+    .into()
 }
 
 /// Pixels that one mask or more have, and those that two or more have; none before the first mask.

@@ -1,72 +1,37 @@
 //! `rle_union(mask)`: aggregate; every pixel that any mask of the group has, as a mask.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::DataType;
+use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::function::AccumulatorArgs;
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
-};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
 
-use super::rle_column::{RleBuilder, RleColumn, error_in_row, is_rle, named, rle_type};
-use super::rle_function::wrong_arguments;
+use super::aggregate::Aggregate;
+use super::rle_column::{RleBuilder, RleColumn, error_in_row, mask_of, named, rle_type};
 use crate::geometry::Rle;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
 const NAME: &str = "rle_union";
 
-static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    Documentation::builder(
+pub(super) fn function() -> AggregateUDF {
+    let documentation = Documentation::builder(
         DocSection::default(),
         "Every pixel that any mask of the group has, as a mask; null for a group without masks.",
         "rle_union(mask)",
     )
     .with_argument("mask", "A mask; all of a group are of one size.")
-    .build()
-});
-
-pub(super) fn function() -> AggregateUDF {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    RleUnion { signature }.into()
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct RleUnion {
-    signature: Signature,
-}
-
-impl AggregateUDFImpl for RleUnion {
-    fn name(&self) -> &str {
-        NAME
+    .build();
+    Aggregate {
+        name: NAME,
+        result: mask_of,
+        accumulator: |_| Box::new(Union::default()),
+        state: |_| vec![Arc::new(Field::new("union", rle_type(), true))],
+        documentation,
     }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    /// Takes the types as they are; `return_type` checks them, where an error keeps its words.
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(given.to_vec())
-    }
-
-    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
-        match given {
-            [mask] if is_rle(mask) || mask == &DataType::Null => Ok(rle_type()),
-            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
-        }
-    }
-
-    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Union::default()))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
-    }
+    .into()
 }
 
 /// The union so far; none before the first mask, and null for a group without any.

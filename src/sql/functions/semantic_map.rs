@@ -1,7 +1,7 @@
 //! `semantic_map(mask, class_index, score, ordinal)`: aggregate; masks painted over each other, so that each
 //! pixel has the class of its best-scoring mask.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Int32Array, ListArray, RecordBatch, StructArray, new_null_array,
@@ -13,21 +13,18 @@ use arrow::datatypes::{
 };
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
-};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
 
-use super::rle_column::{RleBuilder, RleColumn, error_in_row, is_rle, named, rle_type};
-use super::rle_function::wrong_arguments;
+use super::aggregate::Aggregate;
+use super::rle_column::{RleBuilder, RleColumn, error_in_row, mask_of, named, rle_type};
 use crate::geometry::{Rle, paint};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
 const NAME: &str = "semantic_map";
 
-static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    Documentation::builder(
+pub(super) fn function() -> AggregateUDF {
+    let documentation = Documentation::builder(
         DocSection::default(),
         "Paints the masks of an image over each other: each pixel gets the class of its best-scoring mask, of equal \
          scores the one of the least ordinal. A list with a mask per class that is seen, LIST<STRUCT<class_index \
@@ -38,17 +35,28 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .with_argument("class_index", "INT: its class.")
     .with_argument("score", "DOUBLE: its score.")
     .with_argument("ordinal", "BIGINT: settles equal scores; mask_index will do.")
-    .build()
-});
-
-pub(super) fn function() -> AggregateUDF {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    SemanticMap { signature }.into()
+    .build();
+    Aggregate {
+        name: NAME,
+        result,
+        accumulator: |_| Box::new(Masks::default()),
+        state: |_| {
+            let masks = DataType::List(kept_item());
+            vec![Arc::new(Field::new("masks", masks, true))]
+        },
+        documentation,
+    }
+    .into()
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct SemanticMap {
-    signature: Signature,
+fn result(given: &[DataType]) -> Option<DataType> {
+    let [mask, class, score, ordinal] = given else {
+        return None;
+    };
+    let numbers_fit = class.is_integer() && score.is_numeric() && ordinal.is_integer();
+    mask_of(std::slice::from_ref(mask))
+        .filter(|_| numbers_fit)
+        .map(|_| DataType::List(class_item()))
 }
 
 fn class_fields() -> Fields {
@@ -75,50 +83,6 @@ fn kept_schema() -> Schema {
 fn kept_item() -> FieldRef {
     let fields = kept_schema().fields().clone();
     Arc::new(Field::new("item", DataType::Struct(fields), true))
-}
-
-impl AggregateUDFImpl for SemanticMap {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(given.to_vec())
-    }
-
-    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
-        match given {
-            [mask, class, score, ordinal]
-                if (is_rle(mask) || mask == &DataType::Null)
-                    && class.is_integer()
-                    && score.is_numeric()
-                    && ordinal.is_integer() =>
-            {
-                Ok(DataType::List(class_item()))
-            }
-            _ => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
-        }
-    }
-
-    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Masks::default()))
-    }
-
-    fn state_fields(&self, _args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(
-            "masks",
-            DataType::List(kept_item()),
-            true,
-        ))])
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
-    }
 }
 
 /// The masks of a group, as they came.

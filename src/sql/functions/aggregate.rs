@@ -1,0 +1,97 @@
+//! What the aggregate functions share: how they are declared to DataFusion.
+
+use std::hash::{Hash, Hasher};
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Signature, Volatility,
+};
+
+use super::rle_function::wrong_arguments;
+
+type Result<T, E = DataFusionError> = std::result::Result<T, E>;
+
+/// An aggregate function.
+pub(super) struct Aggregate {
+    pub name: &'static str,
+    /// The type of the result for types of arguments; none if they do not fit.
+    pub result: fn(&[DataType]) -> Option<DataType>,
+    /// A new accumulator for a result of a type.
+    pub accumulator: fn(&DataType) -> Box<dyn Accumulator>,
+    /// What an accumulator hands to another, for a result of a type.
+    pub state: fn(&DataType) -> Vec<FieldRef>,
+    pub documentation: Documentation,
+}
+
+impl From<Aggregate> for AggregateUDF {
+    fn from(function: Aggregate) -> Self {
+        Declared {
+            function,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+        .into()
+    }
+}
+
+struct Declared {
+    function: Aggregate,
+    signature: Signature,
+}
+
+impl std::fmt::Debug for Declared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.function.name)
+    }
+}
+
+impl PartialEq for Declared {
+    fn eq(&self, other: &Self) -> bool {
+        self.function.name == other.function.name
+    }
+}
+
+impl Eq for Declared {}
+
+impl Hash for Declared {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.name.hash(state);
+    }
+}
+
+impl AggregateUDFImpl for Declared {
+    fn name(&self) -> &str {
+        self.function.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Takes the types as they are; `return_type` checks them, where an error keeps its words.
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(given.to_vec())
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        let Aggregate {
+            name,
+            documentation,
+            ..
+        } = &self.function;
+        (self.function.result)(given).ok_or_else(|| wrong_arguments(name, documentation, given))
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok((self.function.accumulator)(args.return_field.data_type()))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        Ok((self.function.state)(args.return_field.data_type()))
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.function.documentation)
+    }
+}
