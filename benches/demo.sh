@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times 'grainstore demo' in the release profile. Needs python3 and cargo.
+# Times 'grainstore demo' in the release profile; its store is what layout.sh looks at. Needs python3 and cargo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -8,5 +8,4 @@ cargo bench --quiet --locked --no-run --bench extract
 dir=$target/bench-demo
 rm -rf "$dir"
 "$target/release/grainstore" --quiet demo --where "$dir" --json > "$target/bench-demo.json"
-rm -rf "$dir"
 python3 benches/demo_table.py "$target/bench-demo.json"
