@@ -2,7 +2,7 @@
 
     python benches/extract_peer.py make DIR
     python benches/extract_peer.py time CHECKPOINT PHOTO... > PEER.json
-    python benches/extract_peer.py growth GRAINSTORE DIR > GROWTH.json
+    python benches/extract_peer.py growth GRAINSTORE DIR 26,260,2600 > GROWTH.json
     python benches/extract_peer.py compare OURS.json PEER.json GROWTH.json
 """
 
@@ -73,11 +73,11 @@ def timing(checkpoint, photos):
     )
 
 
-def growth(program, directory):
+def growth(program, directory, sizes):
     """Seconds of whole extractions with the demo's model: from the program's start to its end, masks committed."""
     directory = pathlib.Path(directory)
     found = []
-    for images in (26, 260, 2600):
+    for images in map(int, sizes.split(",")):
         scenes, store = directory / f"scenes-{images}", directory / f"store-{images}"
         made = [program, "demo", "--only-scenes", "--where", scenes, "--train-images", images, "--test-images", 0]
         if not scenes.exists():

@@ -21,12 +21,14 @@ def said(*command):
 
 
 def machine():
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    about = pathlib.Path("/proc/cpuinfo").read_text()
+    cpu = re.search(r"model name\s*: (.*)", about)
+    widest = next((name for name in ("avx512f", "avx2") if re.search(rf"flags.*\b{name}\b", about)), "no AVX2")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0))
     rust = " ".join(said("rustc", "--version").split()[:2])
     return (
-        f"{cores} cores of {cpu[1] if cpu else platform.processor()}, {memory:.0f} GiB, {platform.system()}; {rust}, "
+        f"{cores} cores of {cpu[1] if cpu else platform.processor()} ({widest}), {memory:.0f} GiB, {platform.system()}; {rust}, "
         f"release profile; Python {platform.python_version()}; {datetime.date.today()}"
     )
 
