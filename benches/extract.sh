@@ -11,5 +11,5 @@ dir=$(mkdir -p "$target/bench-extract" && realpath "$target/bench-extract")
 [ -f "$dir/vit_b.pth" ] || "$python" benches/extract_peer.py make "$dir"
 cargo bench --quiet --locked --bench extract -- "$dir/vit_b.pth" "$dir"/*.jpg > "$dir/ours.json"
 "$python" benches/extract_peer.py time "$dir/vit_b.pth" "$dir"/*.jpg > "$dir/peer.json"
-"$python" benches/extract_peer.py growth "$target/release/grainstore" "$dir" "${SCENES:-26,260,2600}" > "$dir/growth.json"
+"$python" benches/extract_peer.py growth "$target/release/grainstore" "$dir" "${SCENES:-13,130,1300}" > "$dir/growth.json"
 "$python" benches/extract_peer.py compare "$dir/ours.json" "$dir/peer.json" "$dir/growth.json"

@@ -2,7 +2,7 @@
 
     python benches/extract_peer.py make DIR
     python benches/extract_peer.py time CHECKPOINT PHOTO... > PEER.json
-    python benches/extract_peer.py growth GRAINSTORE DIR 26,260,2600 > GROWTH.json
+    python benches/extract_peer.py growth GRAINSTORE DIR 13,130,1300 > GROWTH.json
     python benches/extract_peer.py compare OURS.json PEER.json GROWTH.json
 """
 
