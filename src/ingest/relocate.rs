@@ -92,7 +92,7 @@ pub async fn relocate(
     let mut summary = RelocateSummary::default();
 
     progress.start("files", Some(candidates.len() as u64));
-    let mut found: HashMap<ContentId, (Place, PathBuf)> = HashMap::new();
+    let mut found: HashMap<ContentId, PathBuf> = HashMap::new();
     let workers = available_parallelism().map_or(1, |n| n.get());
     let mut read = stream::iter(candidates)
         .map(|path| async move {
@@ -110,11 +110,11 @@ pub async fn relocate(
                 let Some(place) = wanted.get(&id) else {
                     continue;
                 };
-                let is_better = found.get(&id).is_none_or(|(_, other)| {
+                let is_better = found.get(&id).is_none_or(|other| {
                     path.ends_with(&place.file_name) && !other.ends_with(&place.file_name)
                 });
                 if is_better {
-                    found.insert(id, (place.clone(), path));
+                    found.insert(id, path);
                 }
             }
             Err(err) => {
@@ -126,7 +126,10 @@ pub async fn relocate(
     progress.finish();
 
     let mut moved = Vec::new();
-    for (place, path) in found.values() {
+    for (id, path) in &found {
+        let Some(place) = wanted.get(id) else {
+            continue;
+        };
         let to = new_place(&root, place, path)?;
         if (&to.root, &to.file_name) != (&place.root, &place.file_name) {
             moved.push(to);
@@ -199,29 +202,24 @@ async fn places(snapshot: &Snapshot) -> Result<Vec<Place>> {
 
 /// Gives images of the store their new place; how many.
 async fn write(store: &Store, moved: &[Place]) -> Result<u64> {
-    let moved: Arc<HashMap<&ContentId, &Place>> =
-        Arc::new(moved.iter().map(|place| (&place.image_id, place)).collect());
+    let moved: HashMap<&ContentId, &Place> =
+        moved.iter().map(|place| (&place.image_id, place)).collect();
+    let moved = &moved;
     let (_, count) = store
-        .commit_with("relocate", |head| {
-            let moved = moved.clone();
-            async move {
-                let of_moved = is_of_images(moved.keys().copied());
-                let scan = head.scan(ImageRow::TABLE).await?.filter(of_moved.clone());
-                let mut images = Vec::new();
-                for batch in scan.collect().await? {
-                    images.extend(rows::decode::<ImageRow>(ImageRow::TABLE, &batch)?);
+        .commit_with("relocate", |head| async move {
+            let of_moved = is_of_images(moved.keys().copied());
+            let scan = head.scan(ImageRow::TABLE).await?.filter(of_moved.clone());
+            let mut images: Vec<ImageRow> = rows::collect(scan).await?;
+            for image in &mut images {
+                if let Some(to) = moved.get(&image.image_id) {
+                    image.root = to.root.clone();
+                    image.file_name = to.file_name.clone();
                 }
-                for image in &mut images {
-                    if let Some(to) = moved.get(&image.image_id) {
-                        image.root = to.root.clone();
-                        image.file_name = to.file_name.clone();
-                    }
-                }
-                let mut changes = Changes::new();
-                changes.delete(ImageRow::TABLE, of_moved);
-                changes.append(ImageRow::TABLE, ImageRow::to_batch(&images)?);
-                Ok((changes, images.len() as u64))
             }
+            let mut changes = Changes::new();
+            changes.delete(ImageRow::TABLE, of_moved);
+            changes.append(ImageRow::TABLE, ImageRow::to_batch(&images)?);
+            Ok((changes, images.len() as u64))
         })
         .await?;
     Ok(count)

@@ -179,12 +179,9 @@ fn rgb_of_gray<const CHANNELS: usize, Sample: Copy>(
     let (pixels, _) = samples.as_chunks::<CHANNELS>();
     let mut rgb = Vec::with_capacity(pixels.len() * 3);
     for pixel in pixels {
-        rgb.extend(
-            pixel
-                .first()
-                .into_iter()
-                .flat_map(|sample| [byte(*sample); 3]),
-        );
+        if let Some(sample) = pixel.first() {
+            rgb.extend([byte(*sample); 3]);
+        }
     }
     rgb
 }
