@@ -150,12 +150,14 @@ async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ContentId> {
                     image_id: image_id.clone(),
                     mask_index: i32::try_from(mask)?,
                     rle: rle.clone(),
-                    predicted_iou: 0.9,
-                    stability_score: 0.9,
-                    point: [0.0, 0.0],
+                    bbox: None,
+                    predicted_iou: Some(0.9),
+                    stability_score: Some(0.9),
+                    point: Some([0.0, 0.0]),
                     crop_box: [0.0, 0.0, 2.0, 2.0],
-                    mask_output: 1,
-                    embedding: embedding(class, mask, &mut random),
+                    mask_output: Some(1),
+                    embedding: Some(embedding(class, mask, &mut random)),
+                    object_score: None,
                 });
             }
         }

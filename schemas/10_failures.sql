@@ -1,10 +1,10 @@
 -- Grain:  one item (a file, an annotation) that could not be used, and why. Found again, it is not repeated.
 -- Key:    failure_id
--- Writer: ingest, extract, import
+-- Writer: ingest, extract, embed, import, collect
 -- Reader: people (grainstore query failures)
 CREATE TABLE failures (
     failure_id  TEXT NOT NULL, -- first 128 bits of the SHA-256 of stage, data set, item and reason, hex
-    stage       TEXT NOT NULL, -- 'ingest', 'extract', 'import'
+    stage       TEXT NOT NULL, -- 'ingest', 'extract', 'embed', 'import', 'collect'
     dataset     TEXT,          -- data set being read, if one was
     item        TEXT NOT NULL, -- the file, row or annotation, as a person would look it up
     image_id    TEXT,          -- images.image_id, where the image itself is in the store

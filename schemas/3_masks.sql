@@ -7,13 +7,14 @@ CREATE TABLE masks (
     image_id        TEXT         NOT NULL, -- images.image_id
     mask_index      INT          NOT NULL, -- 0, 1, ... in the order the extractor gave them
     rle             STRUCT<height INT, width INT, counts TEXT> NOT NULL, -- COCO RLE at the size of the original image
-    bbox            DOUBLE[4]    NOT NULL, -- x, y, width, height in pixels of the original image (COCO XYWH)
+    bbox            DOUBLE[4]    NOT NULL, -- x, y, width, height in pixels of the original image (COCO XYWH); of an imported detection as given
     area            BIGINT       NOT NULL, -- foreground pixels
-    predicted_iou   FLOAT        NOT NULL, -- SAM's own estimate of the mask's quality, about [0, 1]
-    stability_score FLOAT        NOT NULL, -- IoU of the mask at two thresholds, [0, 1] (segment-anything, amg.py)
-    point           DOUBLE[2]    NOT NULL, -- x, y of the prompt in pixels of the original image
+    predicted_iou   FLOAT,                 -- SAM's own estimate of the mask's quality, about [0, 1]; null: imported
+    stability_score FLOAT,                 -- IoU of the mask at two thresholds, [0, 1] (segment-anything, amg.py); null: imported
+    point           DOUBLE[2],             -- x, y of the prompt in pixels of the original image; null: imported, or several prompts
     crop_box        DOUBLE[4]    NOT NULL, -- x, y, width, height of the crop the mask was made in; the whole image by default
-    mask_output     TINYINT      NOT NULL, -- which of the decoder's masks: 0 single-mask token, 1..3 multimask tokens
-    embedding       FLOAT16[1024] NOT NULL, -- the decoder's four output tokens x 256, flattened (GranSAM, section 3)
+    mask_output     TINYINT,               -- which of the decoder's masks: 0 single-mask token, 1..3 multimask tokens; null: imported
+    embedding       FLOAT16[1024],         -- the decoder's four output tokens x 256, flattened (GranSAM, section 3); null: imported
+    object_score    FLOAT,                 -- SAM 2's score that there is an object, logit; null: a model without it
     PRIMARY KEY (extractor_id, image_id, mask_index)
 );

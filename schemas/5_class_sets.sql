@@ -9,7 +9,7 @@ CREATE TABLE class_sets (
     class         TEXT   NOT NULL, -- name of the class
     supercategory TEXT,            -- coarser word for it (COCO categories.supercategory)
     external_id   BIGINT,          -- the data set's own category id (COCO categories.id)
-    labels        TEXT[] NOT NULL, -- the source labels the class stands for (labels.label, ground_truth.category)
+    labels        TEXT[] NOT NULL, -- the source labels that map to the class (labels.label, ground_truth.category)
     origin        TEXT   NOT NULL, -- 'file', 'labels', 'ground-truth', 'coco', 'voc': what it was made from
     created_at    TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
     PRIMARY KEY (class_set, version, class_index)

@@ -13,7 +13,7 @@ CREATE TABLE ground_truth (
     bbox            DOUBLE[4] NOT NULL, -- x, y, width, height in pixels, as annotated, else from the mask (COCO XYWH)
     area            DOUBLE    NOT NULL, -- as annotated (COCO's polygon area, not the pixel count), else pixels; >= 0
     iscrowd         BOOLEAN   NOT NULL, -- COCO iscrowd: matches any number of detections, never counts as missed
-    is_ignored      BOOLEAN   NOT NULL, -- no object: pixels left out of every figure (VOC's void, 255)
+    is_ignored      BOOLEAN   NOT NULL, -- no object: pixels left out of every metric (VOC's void, 255)
     segmentation    TEXT      NOT NULL, -- how it was annotated: 'polygon', 'rle', 'label_map', 'none'
     attributes      TEXT,               -- JSON object: what else the data set says of the annotation
     ingested_at     TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC

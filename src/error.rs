@@ -4,6 +4,7 @@
 //! was found. The text is lower-case, values stand in quotes, and where a user can do something about
 //! it the text says what.
 
+mod catalogue;
 mod eval;
 mod head;
 mod photo;
@@ -12,6 +13,7 @@ mod sam;
 
 use std::path::PathBuf;
 
+pub use catalogue::{CatalogueError, Named};
 pub use eval::EvalError;
 pub use head::HeadError;
 pub use photo::PhotoError;
@@ -463,6 +465,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// What cannot be, was: a fault of the program, not of the user.
+    #[error("a fault in grainstore: {what}; please report it")]
+    Internal {
+        /// What was found.
+        what: &'static str,
+    },
+
+    /// A column, or a value in it, is not what it should be.
+    #[error(transparent)]
+    Column(#[from] crate::store::columns::ColumnError),
+
     /// Work on a worker thread panicked or was cancelled.
     #[error("a worker thread failed while {task}")]
     Worker {
@@ -485,7 +498,11 @@ pub enum Error {
     #[error(transparent)]
     Head(#[from] HeadError),
 
-    /// An evaluation has nothing to hold against each other.
+    /// A name does not say which thing is meant.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+
+    /// An evaluation has nothing to compare.
     #[error(transparent)]
     Eval(#[from] EvalError),
 

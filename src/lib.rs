@@ -51,7 +51,8 @@
 //! - L0 [`error`], [`names`], [`progress`], [`geometry`], [`photo`], [`coco`],
 //!   [`scenes`]
 //! - L1 [`schema`], [`store`], [`sql`]
-//! - L2 [`classes`], [`device`], [`sam`]
+//! - L2 [`catalogue`], [`device`], [`sam`]
+//! - L2 above these [`query`], then [`classes`]
 //! - L3 [`ingest`]
 //! - L4 [`extract`]
 //! - L5 [`head`]
@@ -64,6 +65,7 @@
 //! The program (`main.rs`, `cli/`) uses only what is public here.
 
 pub mod annotate;
+pub mod catalogue;
 pub mod classes;
 pub mod coco;
 pub mod device;
@@ -79,6 +81,7 @@ pub mod names;
 pub mod photo;
 pub mod picture;
 pub mod progress;
+pub mod query;
 pub mod report;
 pub mod sam;
 pub mod scenes;

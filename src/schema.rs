@@ -11,8 +11,9 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use ddl::item;
-pub use ddl::parse_create_table;
+pub use ddl::{list_item, parse_create_table};
+
+use crate::{Error, Result};
 
 /// A table of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,25 +26,35 @@ pub enum Table {
     Masks,
     /// Image-level labels.
     Labels,
-    /// Classes and the labels they stand for.
+    /// Classes and the labels that map to them.
     ClassSets,
     /// Trained heads.
     Heads,
-    /// Masks as heads judged them.
+    /// The classes that heads predict for masks.
     Predictions,
     /// Annotated objects.
     GroundTruth,
-    /// Figures of evaluations.
+    /// Metrics of evaluations.
     Evaluations,
     /// Items that could not be used.
     Failures,
     /// Images that extractors are done with.
     Extractions,
+    /// What makes a predicted mask part of the annotation.
+    Policies,
+    /// Models that make vectors of masks.
+    Embedders,
+    /// Images that embedders are done with.
+    Embeddings,
+    /// Labels on single masks.
+    MaskLabels,
+    /// Features of SAM's image encoder, where they are kept.
+    ImageFeatures,
 }
 
 impl Table {
     /// Every table, in the order of the flow.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Images,
         Self::Extractors,
         Self::Masks,
@@ -55,6 +66,11 @@ impl Table {
         Self::Evaluations,
         Self::Failures,
         Self::Extractions,
+        Self::Policies,
+        Self::Embedders,
+        Self::Embeddings,
+        Self::MaskLabels,
+        Self::ImageFeatures,
     ];
 
     /// The table's name in SQL and on disk.
@@ -71,6 +87,11 @@ impl Table {
             Self::Evaluations => "evaluations",
             Self::Failures => "failures",
             Self::Extractions => "extractions",
+            Self::Policies => "policies",
+            Self::Embedders => "embedders",
+            Self::Embeddings => "embeddings",
+            Self::MaskLabels => "mask_labels",
+            Self::ImageFeatures => "image_features",
         }
     }
 
@@ -93,6 +114,11 @@ impl Table {
             Self::Evaluations => include_str!("../schemas/9_evaluations.sql"),
             Self::Failures => include_str!("../schemas/10_failures.sql"),
             Self::Extractions => include_str!("../schemas/11_extractions.sql"),
+            Self::Policies => include_str!("../schemas/12_policies.sql"),
+            Self::Embedders => include_str!("../schemas/13_embedders.sql"),
+            Self::Embeddings => include_str!("../schemas/14_embeddings.sql"),
+            Self::MaskLabels => include_str!("../schemas/15_mask_labels.sql"),
+            Self::ImageFeatures => include_str!("../schemas/16_image_features.sql"),
         }
     }
 
@@ -131,6 +157,67 @@ impl Table {
             })
             .collect();
         Arc::new(Schema::new(fields))
+    }
+}
+
+/// A table that every embedder has one of: a Lance dataset of its own, made from a template when the embedder is
+/// registered, so that its vectors scan at full speed, take an index, and go with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VectorTable {
+    /// A vector a mask.
+    Masks,
+    /// A vector an image.
+    Images,
+}
+
+impl VectorTable {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Masks, Self::Images];
+
+    /// The folder of its datasets in a store, and its schema in SQL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Masks => "vectors",
+            Self::Images => "image_vectors",
+        }
+    }
+
+    /// The template, comments and all.
+    pub const fn ddl(self) -> &'static str {
+        match self {
+            Self::Masks => include_str!("../schemas/vectors.sql"),
+            Self::Images => include_str!("../schemas/image_vectors.sql"),
+        }
+    }
+
+    /// The table of an embedder whose vectors have `dim` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] for no numbers, or more than 2^31.
+    pub fn definition(self, dim: u32) -> Result<TableDefinition> {
+        let fail = |reason: String| Error::Schema {
+            table: self.name().to_owned(),
+            reason,
+        };
+        let template = parse_create_table(self.ddl())?;
+        let dim = i32::try_from(dim).ok().filter(|dim| *dim > 0);
+        let dim = dim.ok_or_else(|| fail("vectors have 1 to 2^31 - 1 numbers".to_owned()))?;
+        let fields: Fields = template
+            .schema
+            .fields()
+            .iter()
+            .map(|field| match field.data_type() {
+                DataType::FixedSizeList(item, _) => {
+                    let vector = DataType::FixedSizeList(item.clone(), dim);
+                    Arc::new(field.as_ref().clone().with_data_type(vector))
+                }
+                _ => field.clone(),
+            })
+            .collect();
+        Ok(TableDefinition {
+            schema: Arc::new(Schema::new(fields)),
+            ..template
+        })
     }
 }
 
@@ -181,7 +268,10 @@ impl EmbeddingType {
             EmbeddingFloat::F16 => DataType::Float16,
             EmbeddingFloat::F32 => DataType::Float32,
         };
-        DataType::FixedSizeList(item(float), i32::try_from(self.dim).unwrap_or(i32::MAX))
+        DataType::FixedSizeList(
+            list_item(float),
+            i32::try_from(self.dim).unwrap_or(i32::MAX),
+        )
     }
 }
 
@@ -208,9 +298,9 @@ mod tests {
         let embedding = masks.field_with_name("embedding").unwrap();
         assert_eq!(
             embedding.data_type(),
-            &DataType::FixedSizeList(item(DataType::Float16), 1024)
+            &DataType::FixedSizeList(list_item(DataType::Float16), 1024)
         );
-        assert!(!embedding.is_nullable());
+        assert!(embedding.is_nullable());
         let rle = masks.field_with_name("rle").unwrap();
         let DataType::Struct(parts) = rle.data_type() else {
             panic!("rle is {}", rle.data_type())
@@ -241,7 +331,7 @@ mod tests {
                 .field_with_name("labels")
                 .unwrap()
                 .data_type(),
-            &DataType::List(item(DataType::Utf8))
+            &DataType::List(list_item(DataType::Utf8))
         );
     }
 
@@ -254,13 +344,30 @@ mod tests {
         let schema = Table::Masks.schema_with(f32_small);
         assert_eq!(
             schema.field_with_name("embedding").unwrap().data_type(),
-            &DataType::FixedSizeList(item(DataType::Float32), 64)
+            &DataType::FixedSizeList(list_item(DataType::Float32), 64)
         );
         assert_eq!(
             Table::Masks.schema_with(EmbeddingType::default()),
             Table::Masks.schema()
         );
         assert_eq!(Table::Images.schema_with(f32_small), Table::Images.schema());
+    }
+
+    #[test]
+    fn each_embedder_has_tables_of_its_own_width() {
+        for table in VectorTable::ALL {
+            let definition = table.definition(384).unwrap();
+            assert_eq!(definition.name, table.name());
+            let vector = definition.schema.field_with_name("vector").unwrap();
+            let expected = DataType::FixedSizeList(list_item(DataType::Float16), 384);
+            assert_eq!(
+                (vector.data_type(), vector.is_nullable()),
+                (&expected, false)
+            );
+            assert!(table.definition(0).is_err());
+        }
+        let keys = VectorTable::ALL.map(|table| table.definition(1).unwrap().key.len());
+        assert_eq!(keys, [3, 1]);
     }
 
     #[test]

@@ -1,11 +1,10 @@
--- asks:    What does a head say of each mask?
--- params:  head TEXT          -- name of the head, or its id
---          policy TEXT = NULL -- id of the policy; NULL: the one annotated with last
--- uses:    annotate/chosen_policy
--- reads:   chosen_policy, predictions
+-- asks:    What does a head predict for each mask?
+-- params:  head HEAD                    -- name of the head, or the first digits of its id
+--          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
+-- reads:   predictions
 -- view:    a row a mask
--- grain:   one row per mask it judged
+-- grain:   one row per mask that it was asked about
 -- columns: image_id, extractor_id, mask_index, class_index, class, score, entropy, kept
-SELECT p.image_id, p.extractor_id, p.mask_index, p.class_index, p.class, p.score, p.entropy, p.kept
-FROM predictions p
-JOIN chosen_policy o ON p.head_id = o.head_id AND p.policy_id = o.policy_id
+SELECT image_id, extractor_id, mask_index, class_index, class, score, entropy, kept
+FROM predictions
+WHERE head_id = $head AND policy_id = $policy

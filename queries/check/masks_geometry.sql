@@ -5,7 +5,7 @@
 -- columns: image_id, extractor_id, mask_index, area, readable
 WITH boxes_given AS (
     -- Boxes of imported detections are those that were given.
-    SELECT DISTINCT extractor_id FROM extractors WHERE model_type = 'imported boxes'
+    SELECT DISTINCT extractor_id FROM extractors WHERE kind = 'imported boxes'
 )
 SELECT m.image_id, m.extractor_id, m.mask_index, m.area, rle_is_valid(m.rle) AS readable
 FROM masks AS m

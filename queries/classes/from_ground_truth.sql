@@ -1,5 +1,5 @@
 -- asks:    Which classes do the categories of the ground truth make, one a category?
--- params:  dataset TEXT = NULL -- annotations of this data set only
+-- params:  dataset ANNOTATED = NULL -- annotations of this data set only
 -- reads:   ground_truth
 -- grain:   one row per category
 -- columns: class, external_id

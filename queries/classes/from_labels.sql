@@ -1,5 +1,5 @@
 -- asks:    Which classes do the image-level labels make, one a label?
--- params:  dataset TEXT = NULL -- labels of this data set only
+-- params:  dataset DATASET = NULL -- labels of this data set only
 -- reads:   labels
 -- grain:   one row per label
 -- columns: class, external_id

@@ -1,10 +1,10 @@
 -- asks:    How well do the outlines agree? Boundary IoU of each class, over the pixels near outlines in all
 --          images.
--- params:  head TEXT           -- name of the head, or its id
---          dataset TEXT = NULL -- held against annotations of this data set
---          split TEXT = NULL   -- images of this split only
---          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
---          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+-- params:  head HEAD                     -- name of the head, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compared with annotations of this data set
+--          split SPLIT = NULL            -- images of this split only
+--          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+--          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 -- uses:    eval/evaluated_classes, eval/annotated_regions, eval/predicted_regions, eval/unclear_pixels
 -- reads:   annotated_regions, predicted_regions, unclear_pixels, evaluated_classes
 -- grain:   one row per annotated class, and one for their mean (class null)

@@ -1,14 +1,14 @@
 -- asks:    Is one head's average precision better than another's, or could it be the choice of images?
--- params:  head TEXT           -- name of the head, or its id
---          dataset TEXT = NULL -- held against annotations of this data set
---          split TEXT = NULL   -- images of this split only
---          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
---          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
---          iou TEXT = mask     -- overlap of masks ('mask') or of boxes ('box')
---          other TEXT           -- the head to compare with: name or id
---          other_policy TEXT = NULL -- its policy; NULL: the one annotated with last
---          replicates BIGINT = 200 -- bootstrap samples of the images, the same for both heads
---          seed BIGINT = 0      -- of the samples
+-- params:  head HEAD                           -- name of the head, or the first digits of its id
+--          dataset ANNOTATED = NULL            -- compared with annotations of this data set
+--          split SPLIT = NULL                  -- images of this split only
+--          classes CLASS_SET(head) = own       -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+--          policy POLICY(head) = newest        -- first digits of the policy's id; newest: the one that was used last
+--          iou ONE_OF(mask|box) = mask         -- overlap of masks or of boxes
+--          other HEAD                          -- the head to compare with: name, or the first digits of its id
+--          other_policy POLICY(other) = newest -- its policy; newest: the one that was used last
+--          replicates BIGINT = 200             -- bootstrap samples of the images, the same for both heads
+--          seed BIGINT = 0                     -- of the samples
 -- uses:    eval/matches, eval/matches AS other_matches (head = other; policy = other_policy), eval/objects,
 --          eval/evaluated_images
 -- reads:   evaluated_images, objects, matches, other_matches

@@ -1,18 +1,18 @@
 -- asks:    Which masks does a head's annotation keep, in the classes it is judged in?
--- params:  head TEXT           -- name of the head, or its id
---          dataset TEXT = NULL -- held against annotations of this data set
---          split TEXT = NULL   -- images of this split only
---          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
---          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
--- uses:    annotate/chosen_head, annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_classes
--- reads:   chosen_head, chosen_predictions, class_sets, evaluated_classes, masks, evaluated_images, extractors
+-- params:  head HEAD                     -- name of the head, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compared with annotations of this data set
+--          split SPLIT = NULL            -- images of this split only
+--          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+--          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
+-- uses:    annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_classes
+-- reads:   heads, chosen_predictions, class_sets, evaluated_classes, masks, evaluated_images, extractors
 -- view:    masks are large; they are read as they come
 -- grain:   one row per mask that is kept
 -- columns: image_id, image_order, class_index, class, mask_index, score, area, bbox, rle
 WITH own_labels AS (
     SELECT c.class_index, unnest(c.labels) AS label
     FROM class_sets c
-    JOIN chosen_head h ON c.class_set = h.class_set AND c.version = h.class_set_version
+    JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version AND h.head_id = $head
 ), judged_as AS (
     -- A class of the head counts as the class that holds its labels.
     SELECT DISTINCT o.class_index AS own_index, e.class_index, e.class
@@ -20,7 +20,7 @@ WITH own_labels AS (
     JOIN evaluated_classes e ON o.label = e.label
 )
 SELECT k.image_id, i.image_order, j.class_index, j.class, k.mask_index, k.score,
-       CASE WHEN x.model_type = 'imported boxes' THEN m.bbox[3] * m.bbox[4]
+       CASE WHEN x.kind = 'imported boxes' THEN m.bbox[3] * m.bbox[4]
             ELSE CAST(m.area AS DOUBLE) END AS area,
        m.bbox, m.rle
 FROM masks m

@@ -1,6 +1,6 @@
--- asks:    Which images does an evaluation hold predictions against?
--- params:  dataset TEXT = NULL -- images of this data set; NULL: of every data set that has annotations
---          split TEXT = NULL   -- images of this split only
+-- asks:    Which images does an evaluation compare predictions with?
+-- params:  dataset ANNOTATED = NULL -- images of this data set; NULL: of every data set that has annotations
+--          split SPLIT = NULL       -- images of this split only
 -- reads:   ground_truth, images
 -- grain:   one row per image: those with annotations, and those of an annotated data set that show nothing
 -- columns: image_id, width, height, image_order

@@ -1,8 +1,8 @@
 -- asks:    How many images does an evaluation judge, and how many of them has the head not been asked about?
--- params:  head TEXT           -- name of the head, or its id
---          dataset TEXT = NULL -- images of this data set
---          split TEXT = NULL   -- images of this split only
---          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+-- params:  head HEAD                    -- name of the head, or the first digits of its id
+--          dataset ANNOTATED = NULL     -- images of this data set
+--          split SPLIT = NULL           -- images of this split only
+--          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
 -- uses:    annotate/chosen_predictions, eval/evaluated_images
 -- reads:   chosen_predictions, evaluated_images
 -- grain:   one row

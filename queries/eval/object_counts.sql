@@ -1,8 +1,8 @@
 -- asks:    How many objects are there to find, by class and area range?
--- params:  head TEXT           -- name of the head, or its id
---          dataset TEXT = NULL -- annotations of this data set
---          split TEXT = NULL   -- images of this split only
---          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
+-- params:  head HEAD                     -- name of the head, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- annotations of this data set
+--          split SPLIT = NULL            -- images of this split only
+--          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
 -- uses:    eval/objects
 -- reads:   objects
 -- grain:   one row per class and area range with an object

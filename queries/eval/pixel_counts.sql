@@ -1,9 +1,9 @@
 -- asks:    How many pixels of each class are found, missed and wrongly claimed?
--- params:  head TEXT           -- name of the head, or its id
---          dataset TEXT = NULL -- held against annotations of this data set
---          split TEXT = NULL   -- images of this split only
---          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
---          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
+-- params:  head HEAD                     -- name of the head, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compared with annotations of this data set
+--          split SPLIT = NULL            -- images of this split only
+--          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+--          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 -- uses:    eval/image_pixels, eval/evaluated_classes
 -- reads:   evaluated_classes, image_pixels
 -- grain:   one row per class, the background too, over all images

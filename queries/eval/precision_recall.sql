@@ -1,11 +1,11 @@
 -- asks:    How do precision and recall of each class go with the score?
--- params:  head TEXT           -- name of the head, or its id
---          dataset TEXT = NULL -- held against annotations of this data set
---          split TEXT = NULL   -- images of this split only
---          classes TEXT = NULL -- judge in the classes of this set, not in the head's own
---          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
---          iou TEXT = mask     -- overlap of masks ('mask') or of boxes ('box')
---          at DOUBLE = 0.5     -- IoU from which a detection is right (0.5, 0.55, ..., 0.95)
+-- params:  head HEAD                     -- name of the head, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compared with annotations of this data set
+--          split SPLIT = NULL            -- images of this split only
+--          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+--          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
+--          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
+--          at DOUBLE = 0.5               -- IoU from which a detection is right (0.5, 0.55, ..., 0.95)
 -- uses:    eval/matches, eval/object_counts
 -- reads:   matches, object_counts
 -- grain:   one row per class and detection that counts, best first

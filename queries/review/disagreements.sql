@@ -1,8 +1,8 @@
 -- asks:    On which images do two heads of the same masks disagree?
--- params:  head TEXT                -- name of the one, or its id
---          other TEXT               -- name of the other, or its id
---          policy TEXT = NULL       -- id of the policy of the one; NULL: the one annotated with last
---          other_policy TEXT = NULL -- id of the policy of the other; NULL: the one annotated with last
+-- params:  head HEAD                           -- the one head: name, or the first digits of its id
+--          other HEAD                          -- the head to compare with: name, or the first digits of its id
+--          policy POLICY(head) = newest        -- first digits of the policy's id; newest: the one that was used last
+--          other_policy POLICY(other) = newest -- its policy; newest: the one that was used last
 -- uses:    annotate/chosen_predictions,
 --          annotate/chosen_predictions AS other_predictions (head = other; policy = other_policy)
 -- reads:   chosen_predictions, other_predictions, images

@@ -1,20 +1,20 @@
 -- asks:    Which images does a head surely see something on that their labels do not say?
--- params:  head TEXT           -- name of the head, or its id
---          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
---          least DOUBLE = 0.9  -- score from which it is sure
--- uses:    annotate/chosen_head, annotate/chosen_predictions
--- reads:   chosen_head, chosen_predictions, class_sets, labels, images
+-- params:  head HEAD                    -- name of the head, or the first digits of its id
+--          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
+--          min DOUBLE = 0.9             -- score from which it is sure
+-- uses:    annotate/chosen_predictions
+-- reads:   heads, chosen_predictions, class_sets, labels, images
 -- grain:   one row per labelled image and class it is not labelled with, the surest first
 -- columns: file_name, image_id, class, score, masks, labels
 WITH sure AS (
     SELECT image_id, class_index, class, max(score) AS score, count(*) AS masks
     FROM chosen_predictions
-    WHERE kept AND score >= $least
+    WHERE kept AND score >= $min
     GROUP BY image_id, class_index, class
 ), stands_for AS (
     SELECT c.class_index, unnest(c.labels) AS label
     FROM class_sets c
-    JOIN chosen_head h ON c.class_set = h.class_set AND c.version = h.class_set_version
+    JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version AND h.head_id = $head
 ), said AS (
     SELECT DISTINCT l.image_id, f.class_index
     FROM labels l

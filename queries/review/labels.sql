@@ -1,5 +1,5 @@
 -- asks:    How many images and annotated objects has each label?
--- params:  dataset TEXT = NULL -- only this data set
+-- params:  dataset DATASET = NULL -- only this data set
 -- reads:   labels, ground_truth, images
 -- grain:   one row per data set and label
 -- columns: dataset, label, images, objects, crowds

@@ -1,6 +1,6 @@
 -- asks:    Which images have more labels than one?
--- params:  dataset TEXT = NULL -- only this data set
---          least   BIGINT = 2  -- at least so many labels
+-- params:  dataset DATASET = NULL -- only this data set
+--          min BIGINT = 2         -- at least so many labels
 -- reads:   labels, images
 -- grain:   one row per image
 -- columns: image_id, file_name, labels, names
@@ -9,5 +9,5 @@ FROM labels AS l
 JOIN images AS i ON l.image_id = i.image_id
 WHERE $dataset IS NULL OR l.dataset = $dataset
 GROUP BY i.image_id, i.file_name
-HAVING count(*) >= $least
+HAVING count(*) >= $min
 ORDER BY labels DESC, i.file_name

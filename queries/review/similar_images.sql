@@ -1,6 +1,6 @@
 -- asks:    Which images are nearly the same, by the mean of their masks' embeddings?
--- params:  least DOUBLE = 0.99     -- cosine similarity from which they are
---          dataset TEXT = NULL     -- images of this data set only: every pair is looked at, so some thousands
+-- params:  min DOUBLE = 0.99      -- cosine similarity from which they are
+--          dataset DATASET = NULL -- images of this data set only: every pair is looked at, so some thousands
 -- reads:   masks, images
 -- grain:   one row per pair of images, the most alike first
 -- columns: file_name, other_file_name, image_id, other_image_id, similarity
@@ -20,5 +20,5 @@ SELECT i.file_name, o.file_name AS other_file_name, p.image_id, p.other_image_id
 FROM pairs p
 JOIN images i ON p.image_id = i.image_id
 JOIN images o ON p.other_image_id = o.image_id
-WHERE p.similarity >= $least
+WHERE p.similarity >= $min
 ORDER BY p.similarity DESC, i.file_name, o.file_name

@@ -1,19 +1,18 @@
 -- asks:    Which masks are most like one mask, by their embeddings?
--- params:  image TEXT            -- image_id of the mask
---          mask BIGINT           -- its mask_index
---          extractor TEXT = NULL -- its extractor_id; NULL: the newest that has such a mask
---          count BIGINT = 20     -- how many
+-- params:  image IMAGE                -- the image of the mask: file name, or the first digits of its id
+--          mask BIGINT                -- its mask_index
+--          extractor EXTRACTOR = NULL -- its extractor_id; NULL: the newest that has such a mask
+--          count BIGINT = 20          -- how many
 -- reads:   masks, extractors, images
 -- grain:   one row per mask, the most alike first
 -- columns: file_name, image_id, mask_index, similarity
 -- notes:   file_name, image_id, mask_index, similarity (cosine)
 WITH one AS (
-    -- Imported masks have no embedding.
     SELECT m.extractor_id, m.embedding AS wanted
     FROM masks m
     JOIN extractors x ON m.extractor_id = x.extractor_id
     WHERE m.image_id = $image AND m.mask_index = $mask
-      AND x.model_type NOT LIKE 'imported%'
+      AND m.embedding IS NOT NULL
       AND ($extractor IS NULL OR m.extractor_id = $extractor)
     ORDER BY x.created_at DESC, m.extractor_id
     LIMIT 1

@@ -1,7 +1,7 @@
 -- asks:    Which kept masks is a head least sure of?
--- params:  head TEXT           -- name of the head, or its id
---          policy TEXT = NULL  -- id of the policy; NULL: the one annotated with last
---          count BIGINT = 100  -- how many
+-- params:  head HEAD                    -- name of the head, or the first digits of its id
+--          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
+--          count BIGINT = 100           -- how many
 -- uses:    annotate/chosen_predictions
 -- reads:   chosen_predictions, images
 -- grain:   one row per mask, the least sure first
@@ -9,6 +9,6 @@
 SELECT i.file_name, p.image_id, p.mask_index, p.class, p.score, p.entropy
 FROM chosen_predictions p
 JOIN images i ON p.image_id = i.image_id
-WHERE p.kept
+WHERE p.kept AND p.entropy IS NOT NULL
 ORDER BY p.entropy DESC, p.image_id, p.mask_index
 LIMIT $count

@@ -1,8 +1,8 @@
 -- asks:    For which classes does a head keep few masks, or keep them with low scores?
--- params:  head TEXT          -- name of the head, or its id
---          policy TEXT = NULL -- id of the policy; NULL: the one annotated with last
--- uses:    annotate/chosen_head, annotate/chosen_predictions
--- reads:   chosen_head, chosen_predictions, class_sets
+-- params:  head HEAD                    -- name of the head, or the first digits of its id
+--          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
+-- uses:    annotate/chosen_predictions
+-- reads:   heads, chosen_predictions, class_sets
 -- grain:   one row per class of the head, fewest first
 -- columns: class, kept, images, median_score, judged
 -- notes:   class, kept, images, median_score, judged (masks whose best class it is, kept or not)
@@ -12,7 +12,7 @@ SELECT c.class,
        median(j.score) FILTER (WHERE j.kept) AS median_score,
        count(j.image_id) AS judged
 FROM class_sets c
-JOIN chosen_head h ON c.class_set = h.class_set AND c.version = h.class_set_version
+JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version AND h.head_id = $head
 LEFT JOIN chosen_predictions j ON c.class_index = j.class_index
 GROUP BY c.class_index, c.class
 ORDER BY kept, c.class_index

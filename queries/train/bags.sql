@@ -1,5 +1,5 @@
 -- asks:    Which masks, of which labelled images, is a head trained on?
--- params:  extractor TEXT -- extractors.extractor_id
+-- params:  extractor EXTRACTOR -- first digits of its id
 -- reads:   labels, images, masks
 -- grain:   one row per mask of a labelled image
 -- columns: image_id, extractor_id, mask_index, labels, embedding

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Int32Type};
 use rayon::prelude::*;
@@ -12,6 +12,7 @@ use crate::geometry::Rle;
 use crate::head::MaskJudge;
 use crate::names::ContentId;
 use crate::schema::Table;
+use crate::store::columns::RleColumn;
 use crate::store::rows::RleRow;
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Judgement {
     pub candidate: Candidate,
-    pub entropy: f32,
+    pub entropy: Option<f32>,
 }
 
 /// Where judgements come from.
@@ -86,16 +87,7 @@ impl Annotator {
             column.ok_or_else(|| bad(format!("'{name}' holds no FLOAT")))
         };
         let (predicted, stability) = (quality("predicted_iou")?, quality("stability_score")?);
-        let rles = column("rle")?.as_struct_opt();
-        let rles = rles.ok_or_else(|| bad("'rle' holds no struct".to_owned()))?;
-        let side = |name: &str| {
-            let column = rles.column_by_name(name);
-            let column = column.and_then(|column| column.as_primitive_opt::<Int32Type>());
-            column.ok_or_else(|| bad(format!("'rle.{name}' holds no INT")))
-        };
-        let (heights, widths) = (side("height")?, side("width")?);
-        let counts = rles.column_by_name("counts");
-        let counts = text(counts.ok_or_else(|| bad("'rle' has no counts".to_owned()))?)?;
+        let rles = RleColumn::new(column("rle")?)?;
 
         let found = match &self.judges {
             Judges::Head(judge) => {
@@ -114,15 +106,22 @@ impl Annotator {
             let mask_index = indices.value(row);
             let judgement = match (&self.judges, &found) {
                 (_, Some((best, entropy))) => {
-                    let (class, score) = best.get(row).copied().unwrap_or((0, f32::NAN));
+                    let (Some((class, score)), Some(entropy)) = (best.get(row), entropy.get(row))
+                    else {
+                        return Err(Error::Internal {
+                            what: "a head predicts nothing for a mask",
+                        });
+                    };
                     Some(Judgement {
                         candidate: Candidate {
                             mask_index,
-                            class: u32::try_from(class).unwrap_or(u32::MAX),
-                            score: f64::from(score),
+                            class: u32::try_from(*class).map_err(|_| Error::Internal {
+                                what: "a head has more than 2^32 classes",
+                            })?,
+                            score: f64::from(*score),
                             ..Candidate::default()
                         },
-                        entropy: entropy.get(row).copied().unwrap_or(f32::NAN),
+                        entropy: Some(*entropy),
                     })
                 }
                 (Judges::Stored(stored), None) => {
@@ -134,17 +133,15 @@ impl Annotator {
             let Some(mut judgement) = judgement else {
                 continue;
             };
-            judgement.candidate.predicted_iou = predicted.value(row);
-            judgement.candidate.stability_score = stability.value(row);
+            let value = |column: &Float32Array| column.is_valid(row).then(|| column.value(row));
+            judgement.candidate.predicted_iou = value(predicted);
+            judgement.candidate.stability_score = value(stability);
             // Only masks that are good enough are ever looked at.
             let rle = self
                 .policy
                 .is_candidate(&judgement.candidate)
-                .then(|| RleRow {
-                    height: heights.value(row),
-                    width: widths.value(row),
-                    counts: counts.value(row).to_owned(),
-                });
+                .then(|| rles.row(row))
+                .flatten();
             let masks = self.open.entry(image_id.clone()).or_default();
             masks.push((judgement, rle));
             if masks.len() == expected

@@ -15,6 +15,4 @@ mod sink;
 
 pub(crate) use images::{images_annotated, judged};
 pub use policy::{Candidate, NmsScope, Policy, Verdict};
-pub use run::{
-    AnnotateRequest, AnnotateSummary, StoredPolicy, annotate, find_policy, policies_of, rethreshold,
-};
+pub use run::{AnnotateRequest, AnnotateSummary, annotate, rethreshold};

@@ -78,10 +78,10 @@ pub struct Candidate {
     pub class: u32,
     /// Its score, in [0, 1].
     pub score: f64,
-    /// `masks.predicted_iou`.
-    pub predicted_iou: f32,
-    /// `masks.stability_score`.
-    pub stability_score: f32,
+    /// `masks.predicted_iou`; none: an imported mask, of which nothing is known.
+    pub predicted_iou: Option<f32>,
+    /// `masks.stability_score`; none as above.
+    pub stability_score: Option<f32>,
 }
 
 /// What became of a judged mask.
@@ -184,12 +184,13 @@ impl Policy {
         Ok(ContentId::of_bytes(self.to_json()?.as_bytes()))
     }
 
-    /// Whether a mask's score and quality suffice; NaN never does.
+    /// Whether a mask's score and quality suffice; NaN never does. Quality that is not known always does.
     pub fn is_candidate(&self, candidate: &Candidate) -> bool {
+        let suffices =
+            |min: f32, value: Option<f32>| min == 0.0 || value.is_none_or(|value| value >= min);
         candidate.score >= self.score_threshold
-            && (self.min_predicted_iou == 0.0 || candidate.predicted_iou >= self.min_predicted_iou)
-            && (self.min_stability_score == 0.0
-                || candidate.stability_score >= self.min_stability_score)
+            && suffices(self.min_predicted_iou, candidate.predicted_iou)
+            && suffices(self.min_stability_score, candidate.stability_score)
     }
 
     /// Decides on all masks of one image; one verdict each, in the order given.
@@ -273,8 +274,8 @@ mod tests {
                 mask_index,
                 class: *class,
                 score: *score,
-                predicted_iou: 0.9,
-                stability_score: if *class == 3 { 0.4 } else { 0.8 },
+                predicted_iou: Some(0.9),
+                stability_score: Some(if *class == 3 { 0.4 } else { 0.8 }),
             })
             .collect();
         let mask = |at: usize| Ok(scored[at].2.clone());

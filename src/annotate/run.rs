@@ -12,12 +12,12 @@ use super::images::{PendingImages, judged_otherwise};
 use super::judged::{Annotator, DecidedImage, Judgement, Judges};
 use super::policy::{Candidate, Policy};
 use super::sink::{Common, Sink};
-use crate::error::{EvalError, HeadError};
-use crate::head::{IMPORTED, MaskJudge, StoredSpec, find_head, load_head};
+use crate::catalogue::{find_head, policies_of};
+use crate::error::CatalogueError;
+use crate::head::{MaskJudge, StoredSpec, load_head};
 use crate::names::ContentId;
 use crate::progress::Progress;
 use crate::schema::Table;
-use crate::sql::{Report, Sql};
 use crate::store::rows::{HeadRow, decode};
 use crate::store::{Snapshot, Store, send_batches};
 use crate::{Error, Result};
@@ -76,7 +76,7 @@ pub struct AnnotateSummary {
 /// batches of masks, and of an id and a number per image.
 ///
 /// # Errors
-/// [`HeadError::NoSuchHead`], [`HeadError::Unusable`] for a head without weights, [`Error::InvalidOption`],
+/// [`CatalogueError`] for a head that is not there, [`crate::error::HeadError::Unusable`] for one without weights, [`Error::InvalidOption`],
 /// [`Error::DataFusion`] for a condition that cannot be planned; [`Error::StoreDamaged`] for files that are not as they
 /// were written; what the store says.
 pub async fn annotate(
@@ -109,7 +109,7 @@ pub async fn annotate(
 /// Applies another policy to scores that are stored already, under whichever policy.
 ///
 /// # Errors
-/// As [`annotate`]; [`HeadError::Unusable`] if the head has no predictions.
+/// As [`annotate`]; [`CatalogueError::NoPredictions`].
 pub async fn rethreshold(
     store: &Store,
     request: &AnnotateRequest,
@@ -121,12 +121,8 @@ pub async fn rethreshold(
     let common = common(head, &request.policy)?;
     let policies = policies_of(&snapshot, &common.head.head_id).await?;
     if policies.is_empty() {
-        return Err(Error::Head(HeadError::Unusable {
-            head: request.head.clone(),
-            reason: format!(
-                "it has no predictions yet; run 'grainstore annotate --head {}' first",
-                request.head
-            ),
+        return Err(Error::Catalogue(CatalogueError::NoPredictions {
+            head: common.head.head,
         }));
     }
     let condition = request.condition.as_deref();
@@ -142,80 +138,6 @@ pub async fn rethreshold(
     }
     .run(pending, Judges::Stored(stored), progress)
     .await
-}
-
-/// A policy that a head's masks were annotated with.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct StoredPolicy {
-    /// Its id.
-    pub policy_id: ContentId,
-    /// The policy, as JSON.
-    pub policy: String,
-    /// Images annotated with it.
-    pub images: i64,
-    /// Their masks.
-    pub masks: i64,
-    /// Of those the ones kept.
-    pub kept: i64,
-}
-
-/// The policies that a head's masks were annotated with, newest first.
-///
-/// # Errors
-/// What the store says.
-pub async fn policies_of(snapshot: &Snapshot, head_id: &ContentId) -> Result<Vec<StoredPolicy>> {
-    let sql = Sql::new(snapshot).await?;
-    let report = Report::named("annotate/policies")?;
-    let parameters = HashMap::from([("head_id".to_owned(), head_id.to_string())]);
-    let mut rows = sql.report(&report, &parameters).await?;
-    let mut policies = Vec::new();
-    while let Some(batch) = rows.next().await? {
-        policies.extend(decode::<StoredPolicy>(Table::Predictions, &batch)?);
-    }
-    Ok(policies)
-}
-
-/// The policy of a head whose id begins with `asked`; without that the one annotated with last.
-///
-/// # Errors
-/// [`EvalError::NoPredictions`] if there is none; what the store says.
-pub async fn find_policy(
-    snapshot: &Snapshot,
-    head: &HeadRow,
-    asked: Option<&str>,
-) -> Result<StoredPolicy> {
-    let policies = policies_of(snapshot, &head.head_id).await?;
-    let Some(newest) = policies.first() else {
-        if asked.is_some() || head.device != IMPORTED {
-            return Err(Error::Eval(EvalError::NoPredictions {
-                head: head.head.clone(),
-            }));
-        }
-        // A model that found nothing at all: there is no row to say so.
-        return Ok(StoredPolicy {
-            policy_id: ContentId::of_bytes(head.query.as_bytes()),
-            policy: serde_json::json!({ "imported": head.query }).to_string(),
-            images: 0,
-            masks: 0,
-            kept: 0,
-        });
-    };
-    let Some(asked) = asked else {
-        return Ok(newest.clone());
-    };
-    let fits = |it: &&StoredPolicy| it.policy_id.as_str().starts_with(asked);
-    let mut fitting = policies.iter().filter(fits);
-    match (fitting.next(), fitting.next()) {
-        (Some(found), None) => Ok(found.clone()),
-        _ => {
-            let ids: Vec<&str> = policies.iter().map(|it| it.policy_id.as_str()).collect();
-            Err(Error::Eval(EvalError::Policy {
-                asked: asked.to_owned(),
-                head: head.head.clone(),
-                policies: ids.join(", "),
-            }))
-        }
-    }
 }
 
 fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
@@ -240,7 +162,7 @@ async fn stored(
         mask_index: i32,
         class_index: i32,
         score: f64,
-        entropy: f32,
+        entropy: Option<f32>,
     }
     let columns = ["image_id", "mask_index", "class_index", "score", "entropy"];
     let scan = snapshot.scan(Table::Predictions).await?.project(&columns)?;
@@ -258,7 +180,10 @@ async fn stored(
             let judgement = Judgement {
                 candidate: Candidate {
                     mask_index: row.mask_index,
-                    class: u32::try_from(row.class_index).unwrap_or(u32::MAX),
+                    class: u32::try_from(row.class_index).map_err(|_| Error::StoreDamaged {
+                        path: "predictions".to_owned(),
+                        reason: format!("a class_index is {}", row.class_index),
+                    })?,
                     score: row.score,
                     ..Candidate::default()
                 },

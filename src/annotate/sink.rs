@@ -7,11 +7,11 @@ use super::images::images_annotated;
 use super::judged::DecidedImage;
 use super::policy::Verdict;
 use super::run::AnnotateSummary;
-use crate::Result;
-use crate::head::find_head;
+use crate::catalogue::find_head;
 use crate::names::ContentId;
-use crate::store::rows::{HeadRow, PredictionRow, Row};
+use crate::store::rows::{HeadRow, PolicyRow, PredictionRow, Row};
 use crate::store::{Changes, Snapshot, Store};
+use crate::{Error, Result};
 
 /// Rows that are committed together, unless the oldest are [`BATCH_AGE`] old before.
 const COMMIT_ROWS: usize = 200_000;
@@ -113,26 +113,31 @@ async fn plan(
         for (judgement, verdict) in &image.masks {
             counts.count(*verdict);
             let class = judgement.candidate.class;
-            let name = common.classes.get(class as usize);
+            let name = common.classes.get(class as usize).ok_or(Error::Internal {
+                what: "a head predicts a class that it does not have",
+            })?;
             rows.push(PredictionRow {
                 head_id: head_id.clone(),
                 policy_id: common.policy_id.clone(),
                 image_id: image.image_id.clone(),
                 extractor_id: common.head.extractor_id.clone(),
                 mask_index: judgement.candidate.mask_index,
-                class_index: i32::try_from(class).unwrap_or(i32::MAX),
-                class: name.cloned().unwrap_or_default(),
+                class_index: class.cast_signed(),
+                class: name.clone(),
                 score: judgement.candidate.score,
                 entropy: judgement.entropy,
                 kept: verdict.is_kept(),
                 dropped: verdict.dropped().map(str::to_owned),
                 suppressed_by: verdict.suppressed_by(),
-                policy: common.policy.clone(),
                 created_at,
             });
         }
     }
     let mut changes = Changes::new();
+    if !rows.is_empty() {
+        let policy = PolicyRow::new(common.policy.clone(), created_at);
+        policy.append_if_new(snapshot, &mut changes).await?;
+    }
     changes.append(PredictionRow::TABLE, PredictionRow::to_batch(&rows)?);
     Ok((changes, counts))
 }

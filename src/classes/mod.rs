@@ -13,6 +13,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use datafusion::prelude::{col, lit};
 
+use crate::catalogue::find_class_set;
+
 pub use add::{Added, add_class_set};
 pub use diff::ClassSetDiff;
 pub use file::parse_class_file;
@@ -97,23 +99,12 @@ impl ClassSet {
     /// The newest version of a set, or with `NAME@VERSION` that one.
     ///
     /// # Errors
-    /// [`HeadError::NoSuchClassSet`], or what the store says.
+    /// [`crate::error::CatalogueError`] if there is none; what the store says.
     pub async fn load(snapshot: &Snapshot, name: &str) -> Result<Self> {
-        let (plain, version) = match name.split_once('@') {
-            Some((plain, version)) => (plain, version.parse::<i32>().ok()),
-            None => (name, None),
-        };
-        let stored = stored_rows(snapshot, plain).await?;
-        let wanted = match version {
-            None if name.contains('@') => None,
-            None => stored.iter().map(|row| row.version).max(),
-            Some(version) => Some(version),
-        };
-        let set = wanted.and_then(|version| Self::of_rows(stored, version));
-        set.ok_or_else(|| {
-            Error::Head(HeadError::NoSuchClassSet {
-                name: name.to_owned(),
-            })
+        let found = find_class_set(snapshot, name).await?;
+        let stored = stored_rows(snapshot, &found.class_set).await?;
+        Self::of_rows(stored, found.version).ok_or(Error::Internal {
+            what: "a version of a class set is there without classes",
         })
     }
 

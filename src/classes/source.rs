@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::Class;
 use crate::Result;
+use crate::query::{Query, QuerySession};
 use crate::schema::Table;
-use crate::sql::{Report, Sql};
 use crate::store::{Snapshot, rows};
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct SourceClass {
 /// One class for each image-level label, by name; of one data set, or of all.
 ///
 /// # Errors
-/// What the store says.
+/// [`crate::error::CatalogueError`] for a data set that is not there; what the store says.
 pub async fn classes_of_labels(snapshot: &Snapshot, dataset: Option<&str>) -> Result<Vec<Class>> {
     classes_of(snapshot, "classes/from_labels", Table::Labels, dataset).await
 }
@@ -27,7 +27,7 @@ pub async fn classes_of_labels(snapshot: &Snapshot, dataset: Option<&str>) -> Re
 /// One class for each category of the ground truth, in the order of the data set's own ids.
 ///
 /// # Errors
-/// What the store says.
+/// [`crate::error::CatalogueError`] for a data set that is not there; what the store says.
 pub async fn classes_of_ground_truth(
     snapshot: &Snapshot,
     dataset: Option<&str>,
@@ -43,7 +43,7 @@ pub async fn classes_of_ground_truth(
 
 async fn classes_of(
     snapshot: &Snapshot,
-    report: &str,
+    query: &str,
     table: Table,
     dataset: Option<&str>,
 ) -> Result<Vec<Class>> {
@@ -51,10 +51,8 @@ async fn classes_of(
         .map(|dataset| ("dataset".to_owned(), dataset.to_owned()))
         .into_iter()
         .collect();
-    let rows = Sql::new(snapshot)
-        .await?
-        .report(&Report::named(report)?, &parameters)
-        .await?;
+    let session = QuerySession::new(snapshot).await?;
+    let rows = session.run(&Query::named(query)?, &parameters).await?;
     let mut classes = Vec::new();
     for batch in rows.collect().await? {
         for found in rows::decode::<SourceClass>(table, &batch)? {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
-use grainstore::sql::{Report, Sql};
+use grainstore::query::{Query, QuerySession};
 use grainstore::store::{Store, Verification};
 
 use super::progress::progress;
@@ -41,15 +41,15 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         verified = Some(found);
     }
-    let sql = Sql::new(&snapshot).await?;
+    let session = QuerySession::new(&snapshot).await?;
     let mut findings = Vec::new();
     let mut checks = 0;
-    for report in Report::all()? {
-        if !report.name().starts_with("check/") {
+    for query in Query::all()? {
+        if !query.name().starts_with("check/") {
             continue;
         }
         checks += 1;
-        let mut rows = sql.report(&report, &HashMap::new()).await?;
+        let mut rows = session.run(&query, &HashMap::new()).await?;
         let (mut count, mut shown) = (0, Vec::new());
         while let Some(batch) = rows.next().await? {
             if count < SHOWN && batch.num_rows() > 0 {
@@ -58,7 +58,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             count += batch.num_rows();
         }
         if count > 0 {
-            findings.push((report, count, shown));
+            findings.push((query, count, shown));
         }
     }
     print(&findings, checks, verified, snapshot.version(), global)?;
@@ -68,9 +68,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     })
 }
 
-type Finding = (Report, usize, Vec<RecordBatch>);
+type Finding = (Query, usize, Vec<RecordBatch>);
 
-/// Reports are not run on files that are damaged: what they say could be wrong.
+/// Queries are not run on files that are damaged: what they say could be wrong.
 fn print_damaged(found: &Verification, version: u64, global: &Global) -> anyhow::Result<()> {
     if global.json {
         return print_json(&serde_json::json!({
@@ -100,7 +100,7 @@ fn print(
     if global.json {
         let found: Vec<_> = findings
             .iter()
-            .map(|(report, count, _)| serde_json::json!({ "check": report.name(), "rows": count }))
+            .map(|(query, count, _)| serde_json::json!({ "check": query.name(), "rows": count }))
             .collect();
         return print_json(&serde_json::json!({
             "version": version, "checks": checks, "healthy": findings.is_empty(), "findings": found,
@@ -123,20 +123,20 @@ fn print(
             )?;
         }
     }
-    for (report, count, shown) in findings {
+    for (query, count, shown) in findings {
         writeln!(
             out,
             "{}: {}. {}",
-            report.name(),
+            query.name(),
             plural(*count as u64, "row"),
-            report.asks()
+            query.asks()
         )?;
         writeln!(out, "{}", pretty_format_batches(shown)?)?;
         if *count > SHOWN {
             writeln!(
                 out,
                 "the first {SHOWN} rows; 'grainstore query {}' shows all",
-                report.name()
+                query.name()
             )?;
         }
     }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Subcommand;
+use grainstore::catalogue::{find_head, heads_stored};
 use grainstore::head::{
-    Curve, HeadStatus, IMPORTED, StoredSpec, find_head, head_file, head_status, heads_stored,
-    import_head, load_head, plot_curves, remove_head, rename_head,
+    Curve, HeadStatus, StoredSpec, head_file, head_status, import_head, load_head, plot_curves,
+    remove_head, rename_head,
 };
 use grainstore::store::rows::HeadRow;
 use grainstore::store::{Store, StoreOptions};
@@ -187,7 +188,7 @@ fn list(rows: &[HeadRow], global: &Global) -> anyhow::Result<Ended> {
 /// Everything of a row but its weights.
 fn about(row: &HeadRow) -> anyhow::Result<Value> {
     let row = HeadRow {
-        weights: Vec::new(),
+        weights: None,
         ..row.clone()
     };
     let mut value = serde_json::to_value(&row)?;
@@ -221,13 +222,13 @@ fn show(row: &HeadRow, global: &Global) -> anyhow::Result<Ended> {
         spec.head.dropout
     )?;
     writeln!(out, "extractor {}", row.extractor_id)?;
-    let source = match (row.device == IMPORTED, row.store_version) {
-        (true, _) => "elsewhere; predictions imported".to_owned(),
-        (false, ..0) => format!("{:.1} s on {}, in another store", row.seconds, row.device),
-        (false, version) => {
+    let source = match (&row.device, row.store_version) {
+        (None, _) => "elsewhere; predictions imported".to_owned(),
+        (Some(device), None) => format!("{:.1} s on {device}, in another store", row.seconds),
+        (Some(device), Some(version)) => {
             format!(
-                "{:.1} s on {}, of store version {version}",
-                row.seconds, row.device
+                "{:.1} s on {device}, of store version {version}",
+                row.seconds
             )
         }
     };

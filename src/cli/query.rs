@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use grainstore::head::register_predict;
-use grainstore::sql::{Report, Sql};
+use grainstore::query::{Query, QuerySession};
 use grainstore::store::Store;
 
 use super::output::Output;
 use super::{At, Ended, Global, print_json};
 
-/// Run a named report, or one of your own.
+/// Run a named query, or one of your own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,19 +21,19 @@ Examples:
   grainstore query review/labels --show > mine.sql
   grainstore query --file mine.sql --param dataset=coco")]
 pub struct Args {
-    /// Name of the report; its folder may be left out where the rest is enough.
+    /// Name of the query; its folder may be left out where the rest is enough.
     #[arg(required_unless_present_any = ["list", "file"])]
     name: Option<String>,
     /// Value of a parameter; NULL for none.
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parse_pair)]
     parameters: Vec<(String, String)>,
-    /// List the reports with what they ask.
+    /// List the queries with what they ask.
     #[arg(long, conflicts_with_all = ["name", "file"])]
     list: bool,
-    /// Print the report instead of running it.
+    /// Print the query instead of running it.
     #[arg(long)]
     show: bool,
-    /// Run the report in a file.
+    /// Run the query in a file.
     #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -54,19 +54,19 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         list(global)?;
         return Ok(Ended::Done);
     }
-    let report = match (&args.file, &args.name) {
+    let query = match (&args.file, &args.name) {
         (Some(file), _) => {
             let text = std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read '{}'", file.display()))?;
-            Report::parse(&file.display().to_string(), &text)?
+            Query::parse(&file.display().to_string(), &text)?
         }
-        (None, Some(name)) => Report::named(name)?,
-        (None, None) => anyhow::bail!("name a report; 'grainstore query --list' lists them"),
+        (None, Some(name)) => Query::named(name)?,
+        (None, None) => anyhow::bail!("name a query; 'grainstore query --list' lists them"),
     };
     if args.show {
         match global.json {
-            true => print_json(&serde_json::json!({ "name": report.name(), "sql": report.sql() }))?,
-            false => io::stdout().lock().write_all(report.sql().as_bytes())?,
+            true => print_json(&serde_json::json!({ "name": query.name(), "sql": query.sql() }))?,
+            false => io::stdout().lock().write_all(query.sql().as_bytes())?,
         }
         return Ok(Ended::Done);
     }
@@ -78,23 +78,23 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
-    let sql = Sql::new(&snapshot).await?;
-    register_predict(&sql, &snapshot, report.sql()).await?;
-    let rows = sql.report(&report, &parameters).await?;
+    let session = QuerySession::new(&snapshot).await?;
+    register_predict(session.sql(), &snapshot, query.sql()).await?;
+    let rows = session.run(&query, &parameters).await?;
     args.output.write(rows, global.json).await?;
     Ok(Ended::Done)
 }
 
 fn list(global: &Global) -> anyhow::Result<()> {
-    let reports = Report::all()?;
+    let queries = Query::all()?;
     if global.json {
-        let rows: Vec<_> = reports.iter().map(describe).collect();
+        let rows: Vec<_> = queries.iter().map(describe).collect();
         return print_json(&rows);
     }
     let mut out = io::stdout().lock();
-    for report in &reports {
-        writeln!(out, "{}\n    {}", report.name(), report.asks())?;
-        for parameter in report.parameters() {
+    for query in &queries {
+        writeln!(out, "{}\n    {}", query.name(), query.asks())?;
+        for parameter in query.parameters() {
             let default = match &parameter.default {
                 Some(default) => format!(" = {default}"),
                 None => ", required".to_owned(),
@@ -103,7 +103,7 @@ fn list(global: &Global) -> anyhow::Result<()> {
                 out,
                 "    --param {}: {}{default} {}",
                 parameter.name,
-                parameter.kind.as_str(),
+                parameter.kind.describe(),
                 parameter.about
             )?;
         }
@@ -111,24 +111,24 @@ fn list(global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn describe(report: &Report) -> serde_json::Value {
-    let parameters: Vec<_> = report
+fn describe(query: &Query) -> serde_json::Value {
+    let parameters: Vec<_> = query
         .parameters()
         .iter()
         .map(|parameter| {
             serde_json::json!({
                 "name": parameter.name,
-                "type": parameter.kind.as_str(),
-                "default": parameter.default.as_ref().map(ToString::to_string),
+                "type": parameter.kind.describe(),
+                "default": parameter.default,
                 "about": parameter.about,
             })
         })
         .collect();
     serde_json::json!({
-        "name": report.name(),
-        "asks": report.asks(),
-        "grain": report.grain(),
-        "columns": report.columns(),
+        "name": query.name(),
+        "asks": query.asks(),
+        "grain": query.grain(),
+        "columns": query.columns(),
         "params": parameters,
     })
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use grainstore::catalogue::find_extractor;
 use grainstore::classes::ClassSet;
 use grainstore::device::DeviceName;
 use grainstore::head::{
     Balance, CacheOptions, CreateHead, Loss, Parent, TrainOptions, TrainRequest, TrainSummary,
-    TrainingQuery, find_extractor, train_and_store,
+    TrainingQuery, train_and_store,
 };
 use grainstore::store::{Snapshot, Store};
 

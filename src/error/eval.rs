@@ -17,22 +17,4 @@ pub enum EvalError {
         /// Which, and why.
         reason: String,
     },
-
-    /// A policy is not named by its id alone.
-    #[error("'{asked}' names no one policy of head '{head}'; there are: {policies}")]
-    Policy {
-        /// The beginning of an id.
-        asked: String,
-        /// The head.
-        head: String,
-        /// Ids there are.
-        policies: String,
-    },
-
-    /// There are no predictions.
-    #[error("head '{head}' has no predictions; run 'grainstore annotate --head {head}' first")]
-    NoPredictions {
-        /// The head.
-        head: String,
-    },
 }

@@ -6,14 +6,14 @@ use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
 use super::request::{EvalRequest, PARAMETERS};
-use super::run::{Evaluator, resolve, some_images};
+use super::run::{Evaluator, append, resolve, sha256_of, some_images};
 use crate::Result;
 use crate::names::ContentId;
 use crate::progress::Progress;
+use crate::query::{Query, QuerySession};
 use crate::schema::Table;
-use crate::sql::{Report, Sql};
-use crate::store::rows::{EvaluationRow, Row, decode};
-use crate::store::{Changes, Snapshot, Store};
+use crate::store::rows::{EvaluationRow, decode};
+use crate::store::{Snapshot, Store};
 
 /// Which heads to compare, and how surely.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -89,7 +89,7 @@ pub async fn compare(
     let other = resolve(snapshot, &of_other).await?;
     let judged = first.request;
     let mut evaluator = Evaluator {
-        sql: Sql::new(snapshot).await?,
+        session: QuerySession::new(snapshot).await?,
         request: &judged,
     };
     let counts = evaluator.choose_images(None).await?;
@@ -112,8 +112,8 @@ pub async fn compare(
         let mut parameters = judged.parameters(&PARAMETERS);
         parameters.extend(others.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
         parameters.insert("replicates".to_owned(), replicates.to_string());
-        let report = Report::named(name)?;
-        let mut rows = evaluator.sql.report(&report, &parameters).await?;
+        let query = Query::named(name)?;
+        let mut rows = evaluator.session.run(&query, &parameters).await?;
         while let Some(batch) = rows.next().await? {
             figures.extend(decode::<ComparedFigure>(Table::Evaluations, &batch)?);
         }
@@ -127,11 +127,12 @@ pub async fn compare(
         "ap_replicates": request.ap_replicates, "seed": request.seed,
     }))?;
     let evaluation_id = ContentId::of_parts([policy.as_str(), &now.to_rfc3339()]);
+    let texts = sha256_of(&samples.map(|(name, _)| name))?;
     let rows: Vec<EvaluationRow> = figures
         .iter()
         .map(|figure| EvaluationRow {
             evaluation_id: evaluation_id.clone(),
-            report: "eval/compare".to_owned(),
+            query: "eval/compare".to_owned(),
             head_id: first.head.head_id.clone(),
             policy_id: first.policy.policy_id.clone(),
             dataset: first.dataset.clone(),
@@ -141,19 +142,13 @@ pub async fn compare(
             value: figure.difference,
             ci_low: figure.ci_low,
             ci_high: figure.ci_high,
-            policy: policy.clone(),
+            request: policy.clone(),
             store_version: i64::try_from(snapshot.version()).unwrap_or(i64::MAX),
             created_at: now,
+            query_sha256: Some(texts.clone()),
         })
         .collect();
-    let batch = &EvaluationRow::to_batch(&rows)?;
-    store
-        .commit("compare", |_| async move {
-            let mut changes = Changes::new();
-            changes.append(EvaluationRow::TABLE, batch.clone());
-            Ok(changes)
-        })
-        .await?;
+    append(store, "compare", &rows).await?;
     Ok(Comparison {
         head: first.head.head,
         other: other.head.head,

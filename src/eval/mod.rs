@@ -12,7 +12,6 @@ mod request;
 mod run;
 mod session;
 
-pub(crate) use check::{annotated_categories, choose_dataset};
 pub use compare::{CompareRequest, ComparedFigure, Comparison, compare};
 pub use request::EvalRequest;
 pub use run::{Evaluation, Figure, evaluate, evaluate_in_session, store_evaluation};

@@ -1,18 +1,22 @@
 //! The evaluation: reports run in turn, their figures gathered and stored.
 
+use std::collections::HashMap;
+
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::check::{annotated_categories, choose_dataset, judged_classes};
+use super::check::judged_classes;
 use super::request::{EvalRequest, PARAMETERS};
 use super::session::EvalSession;
-use crate::annotate::{StoredPolicy, find_policy};
+use crate::catalogue::{
+    StoredPolicy, annotated_categories, find_annotated_dataset, find_head, find_policy, find_split,
+};
 use crate::error::EvalError;
-use crate::head::find_head;
-use crate::names::ContentId;
+use crate::names::{ContentId, hex};
 use crate::progress::Progress;
+use crate::query::{Chosen, Query, QuerySession};
 use crate::schema::Table;
-use crate::sql::{Report, Sql};
 use crate::store::rows::{EvaluationRow, HeadRow, Row, decode};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
@@ -76,7 +80,7 @@ const FIGURES: [(&str, Option<&str>); 8] = [
 /// Holds a head's predictions against annotated objects.
 ///
 /// # Errors
-/// [`crate::Error::Eval`] if there is nothing to hold against each other; [`crate::error::HeadError::NoSuchHead`];
+/// [`crate::Error::Eval`] if there is nothing to hold against each other; [`crate::error::CatalogueError`] for names that are not there;
 /// [`crate::Error::DataFusion`] for a condition or slice that cannot be planned.
 pub async fn evaluate(
     snapshot: &Snapshot,
@@ -103,7 +107,7 @@ pub async fn evaluate_in_session(
         request,
     } = resolve(snapshot, request).await?;
     let mut evaluator = Evaluator {
-        sql: Sql::new(snapshot).await?,
+        session: QuerySession::new(snapshot).await?,
         request: &request,
     };
     let slices = evaluator.slices().await?;
@@ -176,11 +180,14 @@ pub(super) struct Resolved {
 pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Result<Resolved> {
     let head = find_head(snapshot, &request.head).await?;
     let annotated = annotated_categories(snapshot).await?;
-    let dataset = choose_dataset(request.dataset.as_deref(), &annotated)?;
+    let dataset = find_annotated_dataset(&annotated, request.dataset.as_deref())?;
     let nothing = Default::default();
     let categories = annotated.get(&dataset).unwrap_or(&nothing);
     let judged = judged_classes(snapshot, &head, request, categories).await?;
     let policy = find_policy(snapshot, &head, request.policy.as_deref()).await?;
+    if let Some(split) = &request.split {
+        find_split(snapshot, split).await?;
+    }
     let classes = format!("{}@{}", judged.name, judged.version);
     Ok(Resolved {
         request: EvalRequest {
@@ -203,12 +210,16 @@ pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Resul
 /// What the store says.
 pub async fn store_evaluation(store: &Store, evaluation: &Evaluation) -> Result<()> {
     let created_at = Utc::now();
+    let mut texts: HashMap<&str, String> = HashMap::new();
+    for (name, _) in FIGURES {
+        texts.insert(name, sha256_of(&[name])?);
+    }
     let rows: Vec<EvaluationRow> = evaluation
         .figures
         .iter()
         .map(|figure| EvaluationRow {
             evaluation_id: evaluation.evaluation_id.clone(),
-            report: figure.report.clone(),
+            query: figure.report.clone(),
             head_id: evaluation.head_id.clone(),
             policy_id: evaluation.policy_id.clone(),
             dataset: evaluation.dataset.clone(),
@@ -218,21 +229,39 @@ pub async fn store_evaluation(store: &Store, evaluation: &Evaluation) -> Result<
             value: figure.value,
             ci_low: None,
             ci_high: None,
-            policy: evaluation.request.clone(),
+            request: evaluation.request.clone(),
             store_version: i64::try_from(evaluation.store_version).unwrap_or(i64::MAX),
             created_at,
+            query_sha256: texts.get(figure.report.as_str()).cloned(),
         })
         .collect();
-    let batch = EvaluationRow::to_batch(&rows)?;
-    let batch = &batch;
+    append(store, "eval", &rows).await
+}
+
+/// Commits metrics, all at the time of the commit.
+pub(super) async fn append(store: &Store, operation: &str, rows: &[EvaluationRow]) -> Result<()> {
     store
-        .commit("eval", |_| async move {
+        .commit(operation, |head| async move {
+            let created_at = head.now();
+            let rows = rows.iter().cloned();
+            let rows: Vec<_> = rows
+                .map(|row| EvaluationRow { created_at, ..row })
+                .collect();
             let mut changes = Changes::new();
-            changes.append(EvaluationRow::TABLE, batch.clone());
+            changes.append(EvaluationRow::TABLE, EvaluationRow::to_batch(&rows)?);
             Ok(changes)
         })
         .await?;
     Ok(())
+}
+
+/// `evaluations.query_sha256` of metrics that some queries yield together.
+pub(super) fn sha256_of(queries: &[&str]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for name in queries {
+        Query::named(name)?.hash_texts(&mut hash)?;
+    }
+    Ok(hex(&hash.finalize()))
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -243,7 +272,7 @@ pub(super) struct ImageCounts {
 
 /// A session in which the images that are judged are known to the reports.
 pub(super) struct Evaluator<'a> {
-    pub sql: Sql,
+    pub session: QuerySession,
     pub request: &'a EvalRequest,
 }
 
@@ -255,38 +284,27 @@ impl Evaluator<'_> {
         };
         self.choose_images(None).await?;
         let values = self
-            .sql
+            .session
             .values(Table::Images, slice, ("evaluated_images", "image_id"));
         Ok(values.await?.into_iter().map(Some).collect())
     }
 
     /// Makes the images that are judged known to the reports.
     pub async fn choose_images(&mut self, slice: Option<&str>) -> Result<ImageCounts> {
-        let report = Report::named("eval/evaluated_images")?;
+        let query = Query::named("eval/evaluated_images")?;
         let parameters = self.request.parameters(&["dataset", "split"]);
-        let sliced = match (&self.request.slice, slice) {
-            (Some(expression), Some(value)) => Some(format!(
-                "coalesce(CAST(({expression}) AS TEXT), 'NULL') = '{}'",
-                value.replace('\'', "''")
-            )),
-            _ => None,
+        let chosen = Chosen {
+            table: Table::Images,
+            key: "image_id",
+            condition: self.request.condition.as_deref(),
+            equals: self.request.slice.as_deref().zip(slice),
         };
-        let conditions: Vec<String> = self
-            .request
-            .condition
-            .iter()
-            .map(|condition| format!("({condition})"))
-            .chain(sliced)
-            .collect();
-        let condition = conditions.join(" AND ");
-        let condition =
-            (!conditions.is_empty()).then_some((Table::Images, "image_id", condition.as_str()));
-        self.sql.fix(&report, &parameters, condition).await?;
+        self.session.pin(&query, &parameters, Some(chosen)).await?;
         let parameters = self
             .request
             .parameters(&["head", "policy", "dataset", "split"]);
-        let report = Report::named("eval/image_counts")?;
-        let mut rows = self.sql.report(&report, &parameters).await?;
+        let query = Query::named("eval/image_counts")?;
+        let mut rows = self.session.run(&query, &parameters).await?;
         let mut counts = ImageCounts::default();
         while let Some(batch) = rows.next().await? {
             if let Some(found) = decode::<ImageCounts>(Table::Images, &batch)?.pop() {
@@ -313,8 +331,8 @@ impl Evaluator<'_> {
             if let Some(iou) = iou {
                 parameters.insert("iou".to_owned(), iou.to_owned());
             }
-            let report = Report::named(name)?;
-            let mut rows = self.sql.report(&report, &parameters).await?;
+            let query = Query::named(name)?;
+            let mut rows = self.session.run(&query, &parameters).await?;
             while let Some(batch) = rows.next().await? {
                 let found = decode::<Found>(Table::Evaluations, &batch)?;
                 figures.extend(found.into_iter().map(|it| Figure {

@@ -7,13 +7,13 @@ use serde::de::DeserializeOwned;
 use super::request::PARAMETERS;
 use super::run::Evaluator;
 use crate::Result;
+use crate::query::{Query, QuerySession};
 use crate::schema::Table;
-use crate::sql::{Report, Sql};
 use crate::store::rows::decode;
 
 /// A session in which reports speak of the head, data set, images and classes of a request.
 pub struct EvalSession {
-    sql: Sql,
+    session: QuerySession,
     parameters: HashMap<String, String>,
 }
 
@@ -22,23 +22,23 @@ impl EvalSession {
     pub(super) fn new(evaluator: Evaluator<'_>) -> Self {
         Self {
             parameters: evaluator.request.parameters(&PARAMETERS),
-            sql: evaluator.sql,
+            session: evaluator.session,
         }
     }
 
-    /// The rows of a report, in memory: for reports whose result has a bound.
+    /// The rows of a query, in memory: for queries whose result has a bound.
     ///
     /// # Errors
-    /// [`crate::Error::Query`] for a report that is none; [`crate::Error::RowCodec`] if its columns are not `T`'s fields;
+    /// [`crate::Error::Query`] for a query that is none; [`crate::Error::RowCodec`] if its columns are not `T`'s fields;
     /// what goes wrong while it runs.
-    pub async fn rows<T: DeserializeOwned>(&self, report: &str) -> Result<Vec<T>> {
-        let report = Report::named(report)?;
-        let takes = |name: &String| report.parameters().iter().any(|it| it.name == *name);
+    pub async fn rows<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>> {
+        let query = Query::named(query)?;
+        let takes = |name: &String| query.parameters().iter().any(|it| it.name == *name);
         let given = self.parameters.iter().filter(|(name, _)| takes(name));
         let given = given
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let mut rows = self.sql.report(&report, &given).await?;
+        let mut rows = self.session.run(&query, &given).await?;
         let mut found = Vec::new();
         while let Some(batch) = rows.next().await? {
             found.extend(decode::<T>(Table::Evaluations, &batch)?);

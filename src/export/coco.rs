@@ -120,9 +120,12 @@ pub(super) enum Extra {
     /// Of a mask that a head keeps.
     Predicted {
         score: f64,
-        entropy: f32,
-        predicted_iou: f32,
-        stability_score: f32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entropy: Option<f32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        predicted_iou: Option<f32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stability_score: Option<f32>,
         mask_index: i32,
         extractor_id: String,
     },

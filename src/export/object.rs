@@ -55,12 +55,12 @@ pub struct Predicted {
     pub mask_index: i32,
     /// Probability of the class.
     pub score: f64,
-    /// Of all classes' probabilities, nats.
-    pub entropy: f32,
-    /// SAM's estimate of the mask's quality.
-    pub predicted_iou: f32,
-    /// IoU of the mask at two thresholds.
-    pub stability_score: f32,
+    /// Of all classes' probabilities, nats; none: an imported prediction.
+    pub entropy: Option<f32>,
+    /// SAM's estimate of the mask's quality; none: an imported mask.
+    pub predicted_iou: Option<f32>,
+    /// IoU of the mask at two thresholds; none: an imported mask.
+    pub stability_score: Option<f32>,
 }
 
 /// What a data set says of an annotated object.
@@ -84,7 +84,7 @@ pub(super) struct Kept {
     pub mask_index: i32,
     pub class_index: i32,
     pub score: f64,
-    pub entropy: f32,
+    pub entropy: Option<f32>,
 }
 
 /// Turns rows into objects.
@@ -118,8 +118,9 @@ struct MaskPart {
     image_id: String,
     mask_index: i32,
     rle: RleRow,
-    predicted_iou: f32,
-    stability_score: f32,
+    bbox: [f64; 4],
+    predicted_iou: Option<f32>,
+    stability_score: Option<f32>,
 }
 
 #[derive(Deserialize)]
@@ -183,6 +184,7 @@ impl Decoder {
                 "image_id",
                 "mask_index",
                 "rle",
+                "bbox",
                 "predicted_iou",
                 "stability_score",
             ],
@@ -230,8 +232,10 @@ impl Decoder {
             of_image.get(at)
         };
         // Most masks are not kept; those are not decoded.
-        let images = batch.column(0).as_string_opt::<i32>();
-        let indices = batch.column(1).as_primitive_opt::<Int32Type>();
+        let images = batch.column_by_name("image_id");
+        let images = images.and_then(|column| column.as_string_opt::<i32>());
+        let indices = batch.column_by_name("mask_index");
+        let indices = indices.and_then(|column| column.as_primitive_opt::<Int32Type>());
         let (Some(images), Some(indices)) = (images, indices) else {
             return Err(Error::RowCodec {
                 table: Table::Masks.name(),
@@ -257,7 +261,7 @@ impl Decoder {
             objects.push(Object {
                 image: *image,
                 class: class.and_then(|class| places.get(class).copied().flatten()),
-                bbox: rle.bbox().to_xywh(),
+                bbox: row.bbox,
                 area: rle.area() as f64,
                 mask: Some(rle),
                 kind: ObjectKind::Predicted(Predicted {

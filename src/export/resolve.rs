@@ -10,11 +10,12 @@ use super::images::{ExportImage, find_images};
 use super::object::{Kept, Rows};
 use super::request::{ExportRequest, ImageChoice};
 use super::source::Origin;
-use crate::annotate::{StoredPolicy, find_policy, judged};
+use crate::annotate::judged;
+use crate::catalogue::{
+    StoredPolicy, annotated_categories, find_annotated_dataset, find_head, find_policy,
+};
 use crate::classes::ClassSet;
 use crate::error::HeadError;
-use crate::eval::{annotated_categories, choose_dataset};
-use crate::head::find_head;
 use crate::names::ContentId;
 use crate::schema::Table;
 use crate::store::Snapshot;
@@ -110,7 +111,7 @@ async fn kept_masks(
         mask_index: i32,
         class_index: i32,
         score: f64,
-        entropy: f32,
+        entropy: Option<f32>,
         kept: bool,
     }
     let scan = snapshot.scan(Table::Predictions).await?;
@@ -154,7 +155,7 @@ pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest
         external_id: Option<i64>,
     }
     let annotated = annotated_categories(snapshot).await?;
-    let dataset = choose_dataset(request.images.dataset.as_deref(), &annotated)?;
+    let dataset = find_annotated_dataset(&annotated, request.images.dataset.as_deref())?;
     let classes = request.classes.as_deref().unwrap_or(&dataset);
     let classes = ClassSet::load(snapshot, classes).await?;
     let scan = snapshot.scan(Table::GroundTruth).await?;

@@ -13,7 +13,7 @@ use super::images::{ImageList, plan_images};
 use super::object::{Decoder, Object};
 use super::request::{Annotations, ExportRequest};
 use super::resolve::{of_ground_truth, of_head};
-use crate::annotate::StoredPolicy;
+use crate::catalogue::StoredPolicy;
 use crate::classes::ClassSet;
 use crate::progress::{Progress, ProgressSender, progress_channel};
 use crate::schema::Table;
@@ -64,7 +64,7 @@ impl Source {
     /// Resolves a request.
     ///
     /// # Errors
-    /// [`crate::error::HeadError::NoSuchHead`], [`crate::error::EvalError::NoPredictions`], [`crate::error::HeadError::NoSuchClassSet`],
+    /// [`crate::error::CatalogueError`] for names that are not there,
     /// [`crate::error::HeadError::ClassSet`] if class sets do not fit together, [`Error::Ids`], [`Error::DataFusion`] for a condition
     /// that cannot be planned, [`Error::NothingToExport`] if no image is chosen; what the store says.
     pub async fn open(snapshot: &Snapshot, request: &ExportRequest) -> Result<Self> {

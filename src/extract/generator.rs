@@ -219,7 +219,9 @@ impl MaskGenerator {
                     mask_output: chosen,
                     embedding: tokens
                         .get(row * width..(row + 1) * width)
-                        .unwrap_or_default()
+                        .ok_or(Error::ModelOutput {
+                            what: "tokens, one set a point,",
+                        })?
                         .to_vec(),
                 };
                 if !is_cut_off(&mask, image) {

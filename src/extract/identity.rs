@@ -10,7 +10,7 @@ use super::options::MaskOptions;
 use crate::device::Precision;
 use crate::names::{ContentId, hex};
 use crate::sam::SamConfig;
-use crate::store::rows::ExtractorRow;
+use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
 
 /// The row of `extractors` for a checkpoint, its model, the options and the precision it computes in.
@@ -33,16 +33,21 @@ pub fn extractor_row(
     options["precision"] = serde_json::to_value(precision)?;
     let options = options.to_string();
     let embedding_dim = config.decoder.mask_tokens() * config.prompt_dim;
+    let embedding_dim = i32::try_from(embedding_dim).map_err(|_| Error::ModelOutput {
+        what: "embedding's length",
+    })?;
     Ok(ExtractorRow {
         extractor_id: ContentId::of_parts([model_type, &sha256, &options]),
-        model_type: model_type.to_owned(),
+        kind: ExtractorKind::Sam,
+        model_type: Some(model_type.to_owned()),
         checkpoint: checkpoint
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned(),
+        embedding_dim: Some(embedding_dim),
+        embedding_space: Some(embedding_space(&sha256, &options, embedding_dim)),
         checkpoint_sha256: sha256,
-        embedding_dim: i32::try_from(embedding_dim).unwrap_or(i32::MAX),
         options,
         grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: Utc::now(),

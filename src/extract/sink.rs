@@ -79,12 +79,14 @@ impl<'a> Sink<'a> {
                 image_id: image.image_id.clone(),
                 mask_index,
                 rle: mask.rle,
-                predicted_iou: mask.predicted_iou,
-                stability_score: mask.stability_score,
-                point: mask.point,
+                bbox: None,
+                predicted_iou: Some(mask.predicted_iou),
+                stability_score: Some(mask.stability_score),
+                point: Some(mask.point),
                 crop_box: mask.crop.to_xywh(),
-                mask_output: i8::try_from(mask.mask_output).unwrap_or(i8::MAX),
-                embedding: mask.embedding,
+                mask_output: i8::try_from(mask.mask_output).ok(),
+                embedding: Some(mask.embedding),
+                object_score: None,
             });
         self.batch.masks.extend(rows);
         self.flush_if_due().await

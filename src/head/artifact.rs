@@ -8,8 +8,6 @@ use std::collections::HashMap;
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
-use datafusion::logical_expr::Expr;
-use datafusion::prelude::{col, lit};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -17,16 +15,12 @@ use serde::{Deserialize, Serialize};
 use super::bags::Skipped;
 use super::model::Head;
 use super::spec::{HeadSpec, TrainOptions};
+use crate::catalogue::whole_head;
 use crate::error::HeadError;
-use crate::names::ContentId;
 use crate::store::Snapshot;
-use crate::store::rows::{HeadRow, Row, collect};
+use crate::store::rows::HeadRow;
 use crate::{Error, Result};
 
-/// `heads.device` of a head whose predictions were imported.
-pub const IMPORTED: &str = "none";
-/// `heads.store_version` of a head that was trained in another store.
-pub(super) const ELSEWHERE: i64 = -1;
 /// How errors name a head that has no name yet.
 pub(super) const IN_TRAINING: &str = "in training";
 
@@ -259,13 +253,13 @@ impl LoadedHead {
     /// [`HeadError::Unusable`] if the row's weights or spec cannot be read, or there are none.
     pub fn of_row(row: HeadRow) -> Result<Self> {
         let spec = StoredSpec::of_row(&row)?;
-        if row.weights.is_empty() {
-            return Err(unusable(
+        let weights = row.weights.as_ref().ok_or_else(|| {
+            unusable(
                 &row.head,
-                "it has no weights: it stands for predictions that were imported",
-            ));
-        }
-        let (weights, _) = HeadWeights::of_safetensors(&row.head, &row.weights)?;
+                "it has no weights: it only names predictions that were imported",
+            )
+        })?;
+        let (weights, _) = HeadWeights::of_safetensors(&row.head, weights)?;
         if weights.widths().contains(&0) {
             return Err(unusable(&row.head, "it has a layer without outputs"));
         }
@@ -300,71 +294,12 @@ impl LoadedHead {
     }
 }
 
-/// Every head, oldest first, without its weights.
-///
-/// # Errors
-/// What the store says.
-pub async fn heads_stored(snapshot: &Snapshot) -> Result<Vec<HeadRow>> {
-    let schema = HeadRow::TABLE.schema();
-    let names = schema.fields().iter().map(|field| field.name().as_str());
-    let columns: Vec<&str> = names.filter(|name| *name != "weights").collect();
-    let scan = snapshot.scan(HeadRow::TABLE).await?.project(&columns)?;
-    let mut rows: Vec<HeadRow> = collect(scan).await?;
-    rows.sort_by_key(|row| row.created_at);
-    Ok(rows)
-}
-
-/// The newest head of a name, or the one whose id begins so; without its weights.
-///
-/// # Errors
-/// [`HeadError::NoSuchHead`], [`HeadError::AmbiguousHead`], or what the store says.
-pub async fn find_head(snapshot: &Snapshot, name: &str) -> Result<HeadRow> {
-    let rows = heads_stored(snapshot).await?;
-    let by_name = rows.iter().rfind(|row| row.head == name);
-    if let Some(row) = by_name {
-        return Ok(row.clone());
-    }
-    let fits = |row: &&HeadRow| name.len() >= 4 && row.head_id.as_str().starts_with(name);
-    let fitting: Vec<&HeadRow> = rows.iter().filter(fits).collect();
-    match fitting[..] {
-        [row] => Ok(row.clone()),
-        [] => Err(Error::Head(HeadError::NoSuchHead {
-            name: name.to_owned(),
-        })),
-        _ => Err(Error::Head(HeadError::AmbiguousHead {
-            word: name.to_owned(),
-            heads: fitting
-                .iter()
-                .map(|row| format!("{} ({})", row.head_id, row.head))
-                .collect::<Vec<_>>()
-                .join(", "),
-        })),
-    }
-}
-
 /// The newest head of a name, or the one whose id begins so.
 ///
 /// # Errors
-/// [`HeadError::NoSuchHead`], or [`HeadError::Unusable`] if it cannot be read.
+/// As [`find_head`](crate::catalogue::find_head); [`HeadError::Unusable`] if it cannot be read.
 pub async fn load_head(snapshot: &Snapshot, name: &str) -> Result<LoadedHead> {
-    LoadedHead::of_row(whole_row(snapshot, name).await?)
-}
-
-/// The row of the same head, with its weights.
-pub(super) async fn whole_row(snapshot: &Snapshot, name: &str) -> Result<HeadRow> {
-    let head_id = find_head(snapshot, name).await?.head_id;
-    let scan = snapshot.scan(HeadRow::TABLE).await?;
-    let whole: Option<HeadRow> = collect(scan.filter(is_head(&head_id))).await?.pop();
-    whole.ok_or_else(|| {
-        Error::Head(HeadError::NoSuchHead {
-            name: name.to_owned(),
-        })
-    })
-}
-
-/// The rows of a head, in every table that has `head_id`.
-pub(super) fn is_head(head_id: &ContentId) -> Expr {
-    col("head_id").eq(lit(head_id.as_str()))
+    LoadedHead::of_row(whole_head(snapshot, name).await?)
 }
 
 #[cfg(test)]

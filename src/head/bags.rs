@@ -7,12 +7,14 @@ use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArra
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
 
-use super::embeddings::{EmbeddingColumn, Embeddings};
+use super::embeddings::Embeddings;
 use crate::classes::ClassSet;
 use crate::error::HeadError;
 use crate::names::ContentId;
 use crate::progress::Progress;
+use crate::schema::list_item;
 use crate::sql::Rows;
+use crate::store::columns::EmbeddingColumn;
 use crate::{Error, Result};
 
 /// Columns a training query must yield, beside `label` or `labels`.
@@ -166,7 +168,9 @@ impl Builder {
         let column = batch
             .column_by_name("embedding")
             .ok_or_else(|| missing("embedding"))?;
-        let (values, dim) = EmbeddingColumn::of(column).ok_or_else(|| {
+        let values = EmbeddingColumn::new(column).ok();
+        let values = values.filter(|values| values.nulls().is_none());
+        let values = values.ok_or_else(|| {
             wrong(
                 "embedding",
                 "a list of fixed size of FLOAT16 or FLOAT numbers, without nulls",
@@ -174,9 +178,9 @@ impl Builder {
             )
         })?;
         if self.embeddings.is_none() {
-            self.dim = dim;
+            self.dim = values.dim();
             let budget = cache.budget_bytes;
-            self.embeddings = Some(Embeddings::new(dim, budget, &cache.spool_dir));
+            self.embeddings = Some(Embeddings::new(self.dim, budget, &cache.spool_dir));
         }
         for row in 0..batch.num_rows() {
             let extractor = extractor_ids.value(row);
@@ -211,7 +215,17 @@ impl Builder {
                     reason: "it yields more than 4294967295 masks".to_owned(),
                 })
             })?;
-            let stored = embeddings.push(&values, row)?;
+            let embedding = values.get(row).filter(|_| values.dim() == self.dim);
+            let embedding = embedding.ok_or_else(|| {
+                Error::Head(HeadError::TrainingQuery {
+                    reason: format!(
+                        "it yields embeddings of {} and of {} numbers",
+                        self.dim,
+                        values.dim()
+                    ),
+                })
+            })?;
+            let stored = embeddings.push(embedding)?;
             self.skipped.masks_not_finite += u64::from(!stored);
             image.masks.insert(at, (mask, stored.then_some(kept)));
         }
@@ -362,9 +376,7 @@ enum Labels {
 impl Labels {
     fn of(batch: &RecordBatch) -> Result<Self> {
         if let Some(column) = batch.column_by_name("labels") {
-            let item =
-                std::sync::Arc::new(arrow::datatypes::Field::new("item", DataType::Utf8, true));
-            let list = cast(column, &DataType::List(item)).ok();
+            let list = cast(column, &DataType::List(list_item(DataType::Utf8))).ok();
             let list = list.as_ref().and_then(|list| list.as_list_opt::<i32>());
             return match list {
                 Some(list) => Ok(Self::List(list.clone())),

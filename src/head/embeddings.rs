@@ -6,11 +6,10 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray};
-use arrow::datatypes::{DataType, Float16Type, Float32Type};
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
+use crate::store::columns::EmbeddingRow;
 use crate::{Error, Result};
 
 /// Rows of a part that is allocated at once.
@@ -66,29 +65,16 @@ impl Embeddings {
         self.spool.is_some()
     }
 
-    /// Adds row `row` of a column of embeddings; false if it holds a number that is not finite.
+    /// Adds an embedding; false if it holds a number that is not finite.
     ///
     /// # Errors
     /// [`Error::File`] if the temporary file cannot be written.
-    pub fn push(&mut self, column: &EmbeddingColumn, row: usize) -> Result<bool> {
-        let range = row * self.dim..(row + 1) * self.dim;
-        let (row, finite): (&[u16], bool) = match column {
-            EmbeddingColumn::Half(all) => {
-                let values = all.get(range).unwrap_or(&[]);
-                (
-                    values.reinterpret_cast(),
-                    values.iter().all(|x| x.is_finite()),
-                )
-            }
-            EmbeddingColumn::Single(all) => {
-                let values = all.get(range).unwrap_or(&[]);
-                (
-                    bytemuck::cast_slice(values),
-                    values.iter().all(|x| x.is_finite()),
-                )
-            }
+    pub fn push(&mut self, embedding: EmbeddingRow) -> Result<bool> {
+        let row: &[u16] = match embedding {
+            EmbeddingRow::Half(values) => values.reinterpret_cast(),
+            EmbeddingRow::Single(values) => bytemuck::cast_slice(values),
         };
-        if !finite {
+        if !embedding.is_finite() {
             return Ok(false);
         }
         if self.rows == 0 {
@@ -178,63 +164,6 @@ impl Embeddings {
     }
 }
 
-/// A batch's embeddings as plain numbers, row after row.
-pub(super) enum EmbeddingColumn<'a> {
-    /// 16-bit.
-    Half(&'a [f16]),
-    /// 32-bit.
-    Single(&'a [f32]),
-}
-
-impl<'a> EmbeddingColumn<'a> {
-    /// The numbers of a column of lists, and how many a row has; `None` if it is no such column, or holds
-    /// nulls.
-    pub fn of(column: &'a ArrayRef) -> Option<(Self, usize)> {
-        let list: &FixedSizeListArray = column.as_fixed_size_list_opt()?;
-        let dim = usize::try_from(list.value_length()).ok()?;
-        if list.null_count() > 0 || list.values().null_count() > 0 {
-            return None;
-        }
-        // Slicing an array leaves its values whole.
-        let (from, count) = (list.offset() * dim, list.len() * dim);
-        let found = match list.values().data_type() {
-            DataType::Float16 => {
-                let values: &[f16] = list.values().as_primitive::<Float16Type>().values();
-                Self::Half(in_range(values, from, count)?)
-            }
-            DataType::Float32 => {
-                let values: &[f32] = list.values().as_primitive::<Float32Type>().values();
-                Self::Single(in_range(values, from, count)?)
-            }
-            _ => return None,
-        };
-        Some((found, dim))
-    }
-}
-
-impl EmbeddingColumn<'_> {
-    /// Some of the numbers, in 32 bits.
-    pub fn to_f32(&self, from: usize, count: usize) -> Vec<f32> {
-        let mut values = vec![0.0; count];
-        match self {
-            Self::Half(all) => all
-                .get(from..from + count)
-                .unwrap_or(&[])
-                .convert_to_f32_slice(&mut values),
-            Self::Single(all) => values.copy_from_slice(all.get(from..from + count).unwrap_or(&[])),
-        }
-        values
-    }
-}
-
-/// Values of a sliced list: arrow keeps either all of them or, after slicing the values too, its own.
-fn in_range<T>(values: &[T], from: usize, count: usize) -> Option<&[T]> {
-    match values.len() == count {
-        true => Some(values),
-        false => values.get(from..from + count),
-    }
-}
-
 struct Run {
     first: usize,
     count: usize,
@@ -316,27 +245,17 @@ impl Drop for Spool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Float16Array, Float32Array};
-    use arrow::datatypes::Field;
-
     use super::*;
 
-    fn halves(rows: usize) -> ArrayRef {
-        let values = (0..rows * 4).map(|n| f16::from_f32(n as f32));
-        let values: ArrayRef = Arc::new(Float16Array::from_iter_values(values));
-        let item = Arc::new(Field::new("item", DataType::Float16, true));
-        Arc::new(FixedSizeListArray::new(item, 4, values, None))
+    fn half(row: i16) -> [f16; 4] {
+        [0, 1, 2, 3].map(|k| f16::from_f32(f32::from(row * 4 + k)))
     }
 
-    fn filled(budget: usize, column: &ArrayRef) -> Embeddings {
-        let dir = std::env::temp_dir();
-        let mut embeddings = Embeddings::new(4, budget, &dir);
-        let (values, dim) = EmbeddingColumn::of(column).unwrap();
-        assert_eq!(dim, 4);
-        for row in 0..column.len() {
-            assert!(embeddings.push(&values, row).unwrap());
+    fn filled(budget: usize, rows: i16) -> Embeddings {
+        let mut embeddings = Embeddings::new(4, budget, &std::env::temp_dir());
+        for row in 0..rows {
+            let pushed = embeddings.push(EmbeddingRow::Half(&half(row)));
+            assert!(pushed.unwrap());
         }
         embeddings.finish().unwrap();
         embeddings
@@ -344,9 +263,8 @@ mod tests {
 
     #[test]
     fn memory_and_file_give_the_same_rows() {
-        let column = halves(10);
         for budget in [0, 20, 1 << 20] {
-            let embeddings = filled(budget, &column);
+            let embeddings = filled(budget, 10);
             assert_eq!(
                 (embeddings.rows(), embeddings.is_spooled()),
                 (10, budget < 80)
@@ -362,29 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn sliced_and_single_columns_are_read() {
-        let sliced = halves(10).slice(3, 4);
-        let mut read = Vec::new();
-        filled(1 << 20, &sliced).read(&[0], &mut read).unwrap();
-        assert_eq!(read, [12.0, 13.0, 14.0, 15.0]);
-
-        let values: ArrayRef = Arc::new(Float32Array::from(vec![
-            0.1,
-            0.2,
-            0.3,
-            0.4,
-            1.0,
-            2.0,
-            f32::NAN,
-            4.0,
-        ]));
-        let item = Arc::new(Field::new("item", DataType::Float32, true));
-        let column: ArrayRef = Arc::new(FixedSizeListArray::new(item, 4, values, None));
+    fn single_numbers_are_kept_whole_and_others_refused() {
         for budget in [0, 1 << 20] {
             let mut embeddings = Embeddings::new(4, budget, &std::env::temp_dir());
-            let (values, _) = EmbeddingColumn::of(&column).unwrap();
-            assert!(embeddings.push(&values, 0).unwrap());
-            assert!(!embeddings.push(&values, 1).unwrap(), "NaN is refused");
+            let mut push = |row: [f32; 4]| embeddings.push(EmbeddingRow::Single(&row)).unwrap();
+            assert!(push([0.1, 0.2, 0.3, 0.4]));
+            assert!(!push([1.0, 2.0, f32::NAN, 4.0]), "NaN is refused");
             embeddings.finish().unwrap();
             let mut read = Vec::new();
             embeddings.read(&[0], &mut read).unwrap();
@@ -395,9 +296,8 @@ mod tests {
     #[test]
     fn a_place_that_cannot_be_written_is_named() {
         let mut embeddings = Embeddings::new(4, 0, Path::new("/nowhere/at/all"));
-        let column = halves(1);
-        let (values, _) = EmbeddingColumn::of(&column).unwrap();
-        let message = embeddings.push(&values, 0).unwrap_err().to_string();
+        let message = embeddings.push(EmbeddingRow::Half(&half(0))).unwrap_err();
+        let message = message.to_string();
         assert!(message.contains("/nowhere/at/all"), "{message}");
     }
 }

@@ -1,16 +1,13 @@
 //! A head at work: embeddings in, probabilities of the classes out.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray};
+use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::artifact::LoadedHead;
-use super::embeddings::EmbeddingColumn;
 use super::mil::{entropy, most_probable, softmax};
 use super::model::Head;
+use crate::store::columns::EmbeddingColumn;
 
 /// Masks judged at once: enough to keep the arithmetic busy.
 const CHUNK: usize = 4096;
@@ -55,35 +52,23 @@ impl MaskJudge {
         let spec = &self.loaded.spec.head;
         let (none, classes) = (spec.has_none_class(), spec.classes.len());
         let expected = format!("an embedding of {} numbers", spec.embedding_dim);
-        let list: Option<&FixedSizeListArray> = column.as_fixed_size_list_opt();
-        let nulls = list.and_then(|list| list.nulls().cloned());
-        // A null list has values all the same; what they say is hidden again below.
-        let list = list.map(|list| {
-            let values = list.values().clone();
-            let item = match list.data_type() {
-                DataType::FixedSizeList(item, _) => item.clone(),
-                _ => Arc::new(Field::new("item", values.data_type().clone(), true)),
-            };
-            FixedSizeListArray::new(item, list.value_length(), values, None)
-        });
-        let list: ArrayRef = Arc::new(
-            list.ok_or_else(|| format!("expected {expected}, found {}", column.data_type()))?,
-        );
-        let (values, dim) = EmbeddingColumn::of(&list)
-            .ok_or_else(|| format!("expected {expected}, found {}", list.data_type()))?;
+        let embeddings = EmbeddingColumn::new(column)
+            .map_err(|_| format!("expected {expected}, found {}", column.data_type()))?;
+        let (dim, rows) = (embeddings.dim(), embeddings.rows());
         if dim != spec.embedding_dim {
             return Err(format!("expected {expected}, found one of {dim}"));
         }
         let mut judged = Judged {
-            scores: Vec::with_capacity(list.len() * classes),
-            entropy: Vec::with_capacity(list.len()),
+            scores: Vec::with_capacity(rows * classes),
+            entropy: Vec::with_capacity(rows),
             classes,
-            nulls,
+            nulls: embeddings.nulls().cloned(),
         };
         let device = Device::flex();
-        for first in (0..list.len()).step_by(CHUNK) {
-            let count = CHUNK.min(list.len() - first);
-            let data = TensorData::new(values.to_f32(first * dim, count * dim), [count, dim]);
+        for first in (0..rows).step_by(CHUNK) {
+            let count = CHUNK.min(rows - first);
+            // Null rows are predicted too; what comes of them is hidden again by `nulls`.
+            let data = TensorData::new(embeddings.to_f32(first..first + count), [count, dim]);
             let logits = self.head.forward(Tensor::<2>::from_data(data, &device));
             let logits = logits
                 .into_data()

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::artifact::{
-    ELSEWHERE, HeadWeights, LoadedHead, find_head, heads_stored, is_head, unusable, whole_row,
-};
+use super::artifact::{HeadWeights, LoadedHead, unusable};
+use crate::catalogue::{find_head, heads_stored, is_head, whole_head};
 use crate::names::check_name;
 use crate::schema::Table;
 use crate::store::rows::{HeadRow, Row};
@@ -21,7 +20,7 @@ const ROW_KEY: &str = "grainstore.head";
 /// [`crate::error::HeadError::Unusable`] if it cannot be read.
 pub fn head_file(head: &LoadedHead) -> Result<Vec<u8>> {
     let row = HeadRow {
-        weights: Vec::new(),
+        weights: None,
         ..head.row.clone()
     };
     let row = serde_json::to_string(&row)?;
@@ -47,10 +46,10 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
         row.head = name.to_owned();
     }
     check_name("head", &row.head)?;
-    row.weights = weights.to_safetensors(HashMap::new())?;
+    row.weights = Some(weights.to_safetensors(HashMap::new())?);
     let row = HeadRow {
         // Versions of another store mean nothing here.
-        store_version: ELSEWHERE,
+        store_version: None,
         ..LoadedHead::of_row(row)?.row
     };
     let (new, file) = (&row, &file);
@@ -82,12 +81,12 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
 /// Gives the newest head of a name another name; ids stay.
 ///
 /// # Errors
-/// [`crate::error::HeadError::NoSuchHead`]; [`crate::error::HeadError::Unusable`] if the other name is taken.
+/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::Unusable`] if the other name is taken.
 pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<HeadRow> {
     check_name("head", new_name)?;
     let commit = store
         .commit("heads rename", |snapshot| async move {
-            let row = whole_row(&snapshot, name).await?;
+            let row = whole_head(&snapshot, name).await?;
             if heads_stored(&snapshot)
                 .await?
                 .iter()
@@ -108,14 +107,14 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
             Ok(changes)
         })
         .await?;
-    whole_row(&commit.snapshot, new_name).await
+    whole_head(&commit.snapshot, new_name).await
 }
 
 /// Removes the newest head of a name, or the one of an id, with its predictions and evaluations; older ones of its
 /// name stay. Its teacher goes too, unless another head has it or there are predictions by it. The heads that went.
 ///
 /// # Errors
-/// [`crate::error::HeadError::NoSuchHead`]; [`crate::error::HeadError::Unusable`] if there are predictions by it and `even_if_used` is
+/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::Unusable`] if there are predictions by it and `even_if_used` is
 /// false.
 pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<Vec<HeadRow>> {
     let (_, removed) = store

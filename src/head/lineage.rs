@@ -38,7 +38,8 @@ pub(super) async fn images_when_trained(
     store: &Store,
     head: &HeadRow,
 ) -> Result<(HashSet<ContentId>, u64)> {
-    let version = u64::try_from(head.store_version).map_err(|_| {
+    let version = head.store_version.and_then(|it| u64::try_from(it).ok());
+    let version = version.ok_or_else(|| {
         unusable(
             &head.head,
             "it was trained in another store, so nothing tells which images are new to it",

@@ -27,9 +27,7 @@ mod split;
 mod status;
 mod train;
 
-pub use artifact::{
-    HeadWeights, IMPORTED, LoadedHead, StoredSpec, find_head, heads_stored, load_head,
-};
+pub use artifact::{HeadWeights, LoadedHead, StoredSpec, load_head};
 pub use bags::{Bags, CacheOptions, ImageBag, Skipped};
 pub use create::CreateHead;
 pub use judge::{Judged, MaskJudge};
@@ -42,7 +40,7 @@ pub use mil::{
 pub use model::Head;
 pub use plot::plot_curves;
 pub use predict::register_predict;
-pub use query::{DEFAULT_CONDITION, TrainingQuery, extractors_stored, find_extractor};
+pub use query::{DEFAULT_CONDITION, TrainingQuery};
 pub use run::{TrainRequest, TrainSummary, train_and_store};
 pub use spec::{Balance, HeadSpec, Loss, STEPS, TrainOptions};
 pub use split::{Replay, Split};

@@ -21,13 +21,14 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use super::artifact::load_head;
 use super::judge::{Judged, MaskJudge};
 use crate::Result;
+use crate::schema::list_item;
 use crate::sql::Sql;
 use crate::store::Snapshot;
 
 /// Makes `predict` and `predict_scores` known to a session, with the heads that a text of SQL names.
 ///
 /// # Errors
-/// [`crate::error::HeadError::NoSuchHead`] for a head that is not in the store.
+/// [`crate::error::CatalogueError`] for a head that is not in the store.
 pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Result<()> {
     let mut heads = HashMap::new();
     for name in heads_named(text) {
@@ -125,7 +126,7 @@ fn best_fields() -> Fields {
 }
 
 fn score_item() -> Arc<Field> {
-    Arc::new(Field::new("item", DataType::Float32, true))
+    list_item(DataType::Float32)
 }
 
 #[derive(Debug)]

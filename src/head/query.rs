@@ -1,15 +1,23 @@
 //! The SELECT a head is trained on.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
+use datafusion::functions_aggregate::expr_fn::count_distinct;
+use datafusion::prelude::col;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query as Select, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use serde::Deserialize;
 
-use crate::error::HeadError;
 use crate::names::ContentId;
+use crate::query::Query;
 use crate::schema::Table;
-use crate::sql::{Report, Rows, Sql};
+use crate::sql::{Rows, Sql};
 use crate::store::Snapshot;
-use crate::store::rows::{ExtractorRow, Row, collect, decode};
+use crate::store::rows::decode;
 use crate::{Error, Result};
 
 /// Images that heads are trained on unless told otherwise: SQL over `images`.
@@ -39,20 +47,17 @@ impl TrainingQuery {
         extractor_id: &ContentId,
         condition: Option<&str>,
     ) -> Result<Self> {
-        let report = Report::named("train/bags")?;
-        let select = report.sql().lines().filter(|line| !line.starts_with("--"));
-        let select = select.collect::<Vec<_>>().join("\n");
-        let text = select.replace("$extractor", &format!("'{extractor_id}'"));
-        let text = match condition {
-            None => text,
+        let condition = match condition {
+            None => None,
             Some(condition) => {
                 // Planned on its own first: what is no expression cannot be smuggled into the query.
                 let sql = Sql::new(snapshot).await?;
                 sql.select(Table::Images, &["image_id"], Some(condition))
                     .await?;
-                text.replace(DEFAULT_CONDITION, &format!("({condition}\n)"))
+                Some(condition)
             }
         };
+        let text = filled(Query::named("train/bags")?.sql(), extractor_id, condition)?;
         Ok(Self::new(&text))
     }
 
@@ -80,11 +85,9 @@ impl TrainingQuery {
             masks: i64,
         }
         let sql = Sql::new(snapshot).await?;
-        let text = format!(
-            "SELECT image_id, count(DISTINCT mask_index) AS masks FROM ({}\n) GROUP BY image_id",
-            self.text
-        );
-        let mut rows = sql.query(&text).await?;
+        let masks = count_distinct(col("mask_index")).alias("masks");
+        let frame = sql.frame(&self.text).await?;
+        let mut rows = Rows::of(frame.aggregate(vec![col("image_id")], vec![masks])?).await?;
         let (mut images, mut masks) = (HashSet::new(), 0);
         while let Some(batch) = rows.next().await? {
             for found in decode::<Found>(Table::Masks, &batch)? {
@@ -96,51 +99,96 @@ impl TrainingQuery {
     }
 }
 
-/// The extractors that ran here: those of imported masks, which have no embeddings, aside.
-///
-/// # Errors
-/// What the store says.
-pub async fn extractors_stored(snapshot: &Snapshot) -> Result<Vec<ExtractorRow>> {
-    let mut stored: Vec<ExtractorRow> = collect(snapshot.scan(ExtractorRow::TABLE).await?).await?;
-    stored.retain(|row| !row.model_type.starts_with("imported"));
-    Ok(stored)
+/// The query of `train/bags` in words that can be run again: with the extractor's id in the place of its parameter, and
+/// with another condition on the images, if one is given.
+fn filled(template: &str, extractor_id: &ContentId, condition: Option<&str>) -> Result<String> {
+    let parsed = |err: ParserError| Error::Query {
+        query: "train/bags".to_owned(),
+        reason: err.to_string(),
+    };
+    let dialect = GenericDialect {};
+    let mut statements = Parser::parse_sql(&dialect, template).map_err(parsed)?;
+    let condition = condition.map(|text| {
+        let parser = Parser::new(&dialect).try_with_sql(text);
+        parser.and_then(|mut parser| parser.parse_expr())
+    });
+    let mut filling = Filling {
+        extractor_id: extractor_id.as_str(),
+        condition: condition.transpose().map_err(parsed)?,
+        extractors: 0,
+        conditions: 0,
+    };
+    let Some(statement @ Statement::Query(_)) = statements.first_mut() else {
+        return Err(Error::Internal {
+            what: "train/bags is no SELECT",
+        });
+    };
+    let _ = statement.visit(&mut filling);
+    match (filling.extractors, filling.conditions) {
+        (1, 1) => Ok(format!("{statement:#}")),
+        _ => Err(Error::Internal {
+            what: "train/bags has not one place for the extractor, and one for the condition on images",
+        }),
+    }
 }
 
-/// The extractor that a word names: the beginning of its id, or nothing where there is but one.
-///
-/// # Errors
-/// [`HeadError::Extractor`] if there is none, or more than one it may be.
-pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<ExtractorRow> {
-    let stored = extractors_stored(snapshot).await?;
-    let asked = word.unwrap_or_default();
-    let mut fitting: Vec<ExtractorRow> = stored
-        .iter()
-        .filter(|row| row.extractor_id.as_str().starts_with(asked))
-        .cloned()
-        .collect();
-    match (fitting.pop(), fitting.is_empty()) {
-        (Some(found), true) => Ok(found),
-        _ => {
-            let list: Vec<String> = stored
-                .iter()
-                .map(|row| {
-                    format!(
-                        "{} ({}, {})",
-                        row.extractor_id, row.model_type, row.checkpoint
-                    )
-                })
-                .collect();
-            Err(Error::Head(HeadError::Extractor {
-                asked: match (word, stored.is_empty()) {
-                    (Some(word), _) => format!("'{word}' names no one extractor"),
-                    (None, true) => "there are no masks to go by".to_owned(),
-                    (None, false) => "masks are of more than one extractor".to_owned(),
-                },
-                stored: match list.is_empty() {
-                    true => "none; run 'grainstore extract' first".to_owned(),
-                    false => list.join(", "),
-                },
-            }))
+struct Filling<'a> {
+    extractor_id: &'a str,
+    condition: Option<Expr>,
+    extractors: u32,
+    conditions: u32,
+}
+
+impl VisitorMut for Filling<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Select) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && let [from] = &select.from[..]
+            && let TableFactor::Table { name, .. } = &from.relation
+            && name.to_string() == Table::Images.name()
+        {
+            self.conditions += 1;
+            if let Some(condition) = &self.condition {
+                select.selection = Some(condition.clone());
+            }
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Value(value) = expr
+            && matches!(&value.value, Value::Placeholder(name) if name == "$extractor")
+        {
+            self.extractors += 1;
+            value.value = Value::SingleQuotedString(self.extractor_id.to_owned());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_condition_on_images_is_replaced_however_it_is_spelt() {
+        let id = ContentId::of_bytes(b"extractor");
+        let template = Query::named("train/bags").unwrap().sql().to_owned();
+        for template in [
+            template.clone(),
+            template.replace("source IN", "source   IN\n"),
+        ] {
+            let plain = filled(&template, &id, None).unwrap();
+            assert!(
+                plain.contains(id.as_str()) && !plain.contains('$'),
+                "{plain}"
+            );
+            assert!(plain.contains("source IN"), "{plain}");
+            let other = filled(&template, &id, Some("split = 'train' -- mine")).unwrap();
+            assert!(other.contains("split = 'train'"), "{other}");
+            assert!(!other.contains("source IN"), "{other}");
+        }
+        assert!(filled("SELECT 1", &id, None).is_err());
     }
 }

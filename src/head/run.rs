@@ -6,20 +6,21 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::artifact::{HeadWeights, StoredSpec, heads_stored};
+use super::artifact::{HeadWeights, StoredSpec};
 use super::bags::{Bags, CacheOptions, Skipped};
 use super::lineage::{Parent, carry_over, images_when_trained};
 use super::query::TrainingQuery;
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::{Replay, Split};
 use super::train::{Curve, Phase, TrainedHead, Training};
+use crate::catalogue::heads_stored;
 use crate::classes::ClassSet;
 use crate::device::DeviceName;
 use crate::error::HeadError;
 use crate::names::{ContentId, check_name};
 use crate::progress::{Progress, progress_channel};
 use crate::schema::Table;
-use crate::store::rows::{HeadRow, Row};
+use crate::store::rows::{AS_IT_IS, HeadRow, Row, TOKEN_INPUTS};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
@@ -167,7 +168,7 @@ pub async fn train_and_store(
         images: images as u64,
         masks,
         seconds: reading_seconds + training_seconds,
-        created_at: store.snapshot().await?.now(),
+        created_at: snapshot.now(),
     };
     let (teacher, head) = lineage.rows(&trained)?;
     let head_id = head.head_id.clone();
@@ -259,17 +260,19 @@ impl Lineage<'_> {
             class_set: class_set.name.clone(),
             class_set_version: class_set.version,
             spec,
-            weights,
+            inputs: TOKEN_INPUTS.to_owned(),
+            normalise: AS_IT_IS.to_owned(),
+            weights: Some(weights),
             query: self.request.query.text().to_owned(),
-            store_version: i64::try_from(self.store_version).unwrap_or(i64::MAX),
-            seed: i64::try_from(self.spec.options.seed).unwrap_or(i64::MAX),
+            store_version: i64::try_from(self.store_version).ok(),
+            seed: i64::try_from(self.spec.options.seed).ok(),
             parent_head_id,
             teacher_head_id,
             curves: serde_json::to_string(curves)?,
-            images_read: i64::try_from(self.images).unwrap_or(i64::MAX),
-            rows_read: i64::try_from(self.masks).unwrap_or(i64::MAX),
+            images_read: self.images as i64,
+            rows_read: self.masks as i64,
             seconds: self.seconds,
-            device: self.request.device.to_string(),
+            device: Some(self.request.device.to_string()),
             grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
             created_at: self.created_at,
         })
@@ -282,7 +285,9 @@ async fn commit(store: &Store, rows: &[HeadRow]) -> Result<()> {
         .commit("train", |head| async move {
             let stored = heads_stored(&head).await?;
             let is_new = |row: &&HeadRow| stored.iter().all(|known| known.head_id != row.head_id);
-            let new: Vec<HeadRow> = rows.iter().filter(is_new).cloned().collect();
+            let created_at = head.now();
+            let new = rows.iter().filter(is_new).cloned();
+            let new: Vec<HeadRow> = new.map(|row| HeadRow { created_at, ..row }).collect();
             let mut changes = Changes::new();
             changes.append(HeadRow::TABLE, HeadRow::to_batch(&new)?);
             Ok(changes)

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::artifact::{ELSEWHERE, IMPORTED};
 use super::lineage::images_when_trained;
 use super::query::TrainingQuery;
 use crate::classes::ClassSet;
@@ -24,8 +23,8 @@ pub struct HeadStatus {
     pub class_set_version: i32,
     /// The newest version there is.
     pub newest_class_set_version: Option<i32>,
-    /// Version of the store it was trained on.
-    pub store_version: i64,
+    /// Version of the store it was trained on; none: of another store.
+    pub store_version: Option<i64>,
     /// Images its query yields now and did not then; none if that version of the store is gone.
     pub images_added: Option<u64>,
     /// Masks its query yields now beyond those it yielded then.
@@ -43,7 +42,7 @@ pub struct HeadStatus {
 pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStatus> {
     let newest = match ClassSet::load(snapshot, &head.class_set).await {
         Ok(set) => Some(set.version),
-        Err(Error::Head(_)) => None,
+        Err(Error::Catalogue(_)) => None,
         Err(err) => return Err(err),
     };
     let mut status = HeadStatus {
@@ -58,11 +57,11 @@ pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStat
         stale: newest.is_some_and(|newest| newest > head.class_set_version),
         unknown: None,
     };
-    if head.device == IMPORTED {
+    if head.is_imported() {
         status.unknown = Some("its predictions were imported; it was trained elsewhere".to_owned());
         return Ok(status);
     }
-    if head.store_version == ELSEWHERE {
+    if head.store_version.is_none() {
         status.unknown = Some("it was trained in another store".to_owned());
         return Ok(status);
     }

@@ -88,7 +88,7 @@ pub(super) struct Plan {
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Content`] if the file is no list of detections; or if images of the
-/// data set share an id; [`crate::error::HeadError::NoSuchClassSet`];
+/// data set share an id; [`crate::error::CatalogueError`];
 /// what the store says. A bad detection is recorded in `failures` instead.
 pub async fn import_coco_results(
     store: &Store,

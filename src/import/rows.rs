@@ -1,34 +1,31 @@
 //! The rows that imported detections become, and their commits.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
 use super::coco_results::{ImportRequest, Placed, Plan};
-use crate::Result;
 use crate::annotate::images_annotated;
+use crate::catalogue::imported_policy;
 use crate::classes::ClassSet;
 use crate::extract::images_done as images_extracted;
-use crate::head::{HeadSpec, IMPORTED, StoredSpec, TrainOptions};
+use crate::head::{HeadSpec, StoredSpec, TrainOptions};
 use crate::names::ContentId;
 use crate::schema::Table;
 use crate::store::rows::{
-    ExtractionRow, ExtractorRow, FailureRow, HeadRow, MaskRow, PredictionRow, Row, masks_to_batch,
-    unrecorded_failures,
+    ExtractionRow, ExtractorKind, ExtractorRow, FailureRow, HeadRow, MaskRow, PolicyRow,
+    PredictionRow, Row, masks_to_batch, unrecorded_failures,
 };
 use crate::store::{Changes, Snapshot, Store};
+use crate::{Error, Result};
 
 /// The rows that an import adds.
 pub(super) struct Rows {
     pub extractor: ExtractorRow,
     pub head: HeadRow,
-    policy: String,
-    policy_id: ContentId,
+    policy: PolicyRow,
     classes: Vec<String>,
-    now: DateTime<Utc>,
 }
 
 impl Rows {
@@ -41,22 +38,23 @@ impl Rows {
     ) -> Result<Self> {
         let name = request.file.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
-        let model_type = match plan.boxes {
-            true => "imported boxes",
-            false => "imported masks",
+        let kind = match plan.boxes {
+            true => ExtractorKind::ImportedBoxes,
+            false => ExtractorKind::ImportedMasks,
         };
         let options = serde_json::json!({
             "dataset": request.dataset, "format": "coco-results", "head": request.head,
         })
         .to_string();
         let (now, version) = (snapshot.now(), env!("CARGO_PKG_VERSION").to_owned());
-        let dim = snapshot.store().options().embedding.dim;
         let extractor = ExtractorRow {
-            extractor_id: ContentId::of_parts([model_type, &sha256, &options]),
-            model_type: model_type.to_owned(),
+            extractor_id: ContentId::of_parts([kind.as_str(), &sha256, &options]),
+            kind,
+            model_type: None,
             checkpoint: name.clone(),
             checkpoint_sha256: sha256,
-            embedding_dim: i32::try_from(dim).unwrap_or(i32::MAX),
+            embedding_dim: None,
+            embedding_space: None,
             options,
             grainstore_version: version.clone(),
             created_at: now,
@@ -82,28 +80,27 @@ impl Rows {
             class_set: set.name.clone(),
             class_set_version: set.version,
             spec,
-            weights: Vec::new(),
-            query: format!("imported from '{name}'"),
-            store_version: i64::try_from(snapshot.version()).unwrap_or(i64::MAX),
-            seed: 0,
+            inputs: "[]".to_owned(),
+            normalise: "[]".to_owned(),
+            weights: None,
+            query: name.clone(),
+            store_version: i64::try_from(snapshot.version()).ok(),
+            seed: None,
             parent_head_id: None,
             teacher_head_id: None,
             curves: "[]".to_owned(),
-            images_read: i64::try_from(plan.images.len()).unwrap_or(i64::MAX),
-            rows_read: i64::try_from(detections).unwrap_or(i64::MAX),
+            images_read: plan.images.len() as i64,
+            rows_read: detections as i64,
             seconds: 0.0,
-            device: IMPORTED.to_owned(),
+            device: None,
             grainstore_version: version,
             created_at: now,
         };
-        let policy = serde_json::json!({ "imported": name }).to_string();
         Ok(Self {
+            policy: imported_policy(&head),
             extractor,
             head,
-            policy_id: ContentId::of_bytes(policy.as_bytes()),
-            policy,
             classes: set.class_names(),
-            now,
         })
     }
 
@@ -114,7 +111,7 @@ impl Rows {
         snapshot: &Snapshot,
         among: Option<Vec<&ContentId>>,
     ) -> Result<HashSet<ContentId>> {
-        images_annotated(snapshot, &self.head.head_id, &self.policy_id, among).await
+        images_annotated(snapshot, &self.head.head_id, &self.policy.policy_id, among).await
     }
 
     /// Commits the masks and predictions of some images, but for those that are there; and failures.
@@ -135,40 +132,52 @@ impl Rows {
                     .iter()
                     .filter(|(id, _)| !masks_there.contains(*id))
                     .collect();
+                let now = snapshot.now();
                 let mut changes = Changes::new();
+                let policy = PolicyRow {
+                    created_at: now,
+                    ..self.policy.clone()
+                };
+                policy.append_if_new(&snapshot, &mut changes).await?;
                 let (table, column) = (Table::Extractors, "extractor_id");
                 if !snapshot
                     .has_value(table, column, extractor_id.as_str())
                     .await?
                 {
-                    let row = std::slice::from_ref(&self.extractor);
-                    changes.append(ExtractorRow::TABLE, ExtractorRow::to_batch(row)?);
+                    let row = ExtractorRow {
+                        created_at: now,
+                        ..self.extractor.clone()
+                    };
+                    changes.append(ExtractorRow::TABLE, ExtractorRow::to_batch(&[row])?);
                 }
                 let head_id = self.head.head_id.as_str();
                 if !snapshot.has_value(Table::Heads, "head_id", head_id).await? {
-                    let row = std::slice::from_ref(&self.head);
-                    changes.append(HeadRow::TABLE, HeadRow::to_batch(row)?);
+                    let row = HeadRow {
+                        created_at: now,
+                        ..self.head.clone()
+                    };
+                    changes.append(HeadRow::TABLE, HeadRow::to_batch(&[row])?);
                 }
                 let extractions: Vec<ExtractionRow> = new
                     .iter()
                     .map(|(image, detections)| ExtractionRow {
                         extractor_id: extractor_id.clone(),
                         image_id: (*image).clone(),
-                        masks: i32::try_from(detections.len()).unwrap_or(i32::MAX),
+                        masks: detections.len() as i32,
                         seconds: 0.0,
-                        extracted_at: self.now,
+                        extracted_at: now,
                     })
                     .collect();
                 let mut predictions = Vec::new();
                 for (image, detections) in images {
                     if !annotated.contains(*image) {
-                        let placed = detections.iter().zip(0..);
-                        predictions.extend(placed.map(|(it, at)| self.prediction(image, it, at)));
+                        for (it, at) in detections.iter().zip(0..) {
+                            predictions.push(self.prediction(image, it, at, now)?);
+                        }
                     }
                 }
-                let dim = store.options().embedding.dim as usize;
                 for part in new.chunks(256) {
-                    changes.append(Table::Masks, self.masks(store, part, dim)?);
+                    changes.append(Table::Masks, self.masks(store, part)?);
                 }
                 changes.append(ExtractionRow::TABLE, ExtractionRow::to_batch(&extractions)?);
                 changes.append(PredictionRow::TABLE, PredictionRow::to_batch(&predictions)?);
@@ -180,67 +189,54 @@ impl Rows {
         Ok(())
     }
 
-    fn masks(
-        &self,
-        store: &Store,
-        images: &[&(&ContentId, &Vec<Placed>)],
-        dim: usize,
-    ) -> Result<RecordBatch> {
-        let (mut rows, mut boxes) = (Vec::new(), Vec::new());
+    fn masks(&self, store: &Store, images: &[&(&ContentId, &Vec<Placed>)]) -> Result<RecordBatch> {
+        let mut rows = Vec::new();
         for (image, detections) in images {
             for (it, mask_index) in detections.iter().zip(0..) {
-                let [x, y, width, height] = it.bbox;
                 let size = it.rle.size();
-                boxes.push(it.bbox);
                 rows.push(MaskRow {
                     extractor_id: self.extractor.extractor_id.clone(),
                     image_id: (*image).clone(),
                     mask_index,
                     rle: it.rle.clone(),
-                    predicted_iou: 0.0,
-                    stability_score: 0.0,
-                    point: [x + width / 2.0, y + height / 2.0],
+                    bbox: Some(it.bbox),
+                    predicted_iou: None,
+                    stability_score: None,
+                    point: None,
                     crop_box: [0.0, 0.0, f64::from(size.width), f64::from(size.height)],
-                    mask_output: 0,
-                    embedding: vec![0.0; dim],
+                    mask_output: None,
+                    embedding: None,
+                    object_score: None,
                 });
             }
         }
-        let batch = masks_to_batch(&rows, store.options().embedding)?;
-        // The boxes are those given, not those of the masks.
-        let values: Float64Array = boxes.into_iter().flatten().map(Some).collect();
-        let item = Arc::new(Field::new("item", DataType::Float64, true));
-        let boxes: ArrayRef = Arc::new(FixedSizeListArray::try_new(
-            item,
-            4,
-            Arc::new(values),
-            None,
-        )?);
-        let schema = batch.schema();
-        let columns = schema.fields().iter().zip(batch.columns());
-        let columns = columns.map(|(field, column)| match field.name().as_str() {
-            "bbox" => boxes.clone(),
-            _ => column.clone(),
-        });
-        Ok(RecordBatch::try_new(schema.clone(), columns.collect())?)
+        masks_to_batch(&rows, store.options().embedding)
     }
 
-    fn prediction(&self, image: &ContentId, it: &Placed, mask_index: i32) -> PredictionRow {
-        PredictionRow {
+    fn prediction(
+        &self,
+        image: &ContentId,
+        it: &Placed,
+        mask_index: i32,
+        created_at: DateTime<Utc>,
+    ) -> Result<PredictionRow> {
+        let class = self.classes.get(it.class).ok_or(Error::Internal {
+            what: "a detection is of a class that its set does not have",
+        })?;
+        Ok(PredictionRow {
             head_id: self.head.head_id.clone(),
-            policy_id: self.policy_id.clone(),
+            policy_id: self.policy.policy_id.clone(),
             image_id: image.clone(),
             extractor_id: self.extractor.extractor_id.clone(),
             mask_index,
-            class_index: i32::try_from(it.class).unwrap_or(i32::MAX),
-            class: self.classes.get(it.class).cloned().unwrap_or_default(),
+            class_index: it.class as i32,
+            class: class.clone(),
             score: it.score,
-            entropy: 0.0,
+            entropy: None,
             kept: true,
             dropped: None,
             suppressed_by: None,
-            policy: self.policy.clone(),
-            created_at: self.now,
-        }
+            created_at,
+        })
     }
 }

@@ -11,13 +11,13 @@ use serde::Deserialize;
 use super::color::{OTHER, any_color, class_color};
 use super::overlay::{Layer, draw, scaled};
 use super::panels::Panel;
+use crate::catalogue::{extractors_stored, find_extractor, find_head};
 use crate::export::{
     Annotations, ExportImage, ExportRequest, Ids, ImageChoice, Object, ObjectKind, Source,
     find_images,
 };
 use crate::extract::read_ingested;
 use crate::geometry::Rle;
-use crate::head::{extractors_stored, find_extractor, find_head};
 use crate::names::ContentId;
 use crate::photo::{self, DecodeLimits};
 use crate::progress::{NoProgress, Progress};
@@ -202,7 +202,7 @@ async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]
         let asked = request.extractor.as_deref();
         let extractor = match &head {
             Some(head) if asked.is_none() => Some(head.extractor_id.clone()),
-            None if asked.is_none() && extractors_stored(snapshot).await?.is_empty() => None,
+            None if asked.is_none() && !has_model(snapshot).await? => None,
             _ => Some(find_extractor(snapshot, asked).await?.extractor_id),
         };
         if let Some(extractor) = extractor {
@@ -210,6 +210,12 @@ async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]
         }
     }
     Ok(Drawn { truth, masks, kept })
+}
+
+/// Whether any extractor is that of a model: masks that were imported belong to a head.
+async fn has_model(snapshot: &Snapshot) -> Result<bool> {
+    let stored = extractors_stored(snapshot).await?;
+    Ok(stored.iter().any(|row| !row.kind.is_imported()))
 }
 
 /// The data set whose annotations of some images are shown: the one asked for, else the one that annotates most objects

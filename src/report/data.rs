@@ -6,15 +6,15 @@ use serde::Deserialize;
 
 use super::ReportRequest;
 use crate::Result;
-use crate::annotate::{StoredPolicy, find_policy};
+use crate::catalogue::{StoredPolicy, find_head, find_policy, heads_stored};
 use crate::classes::ClassSet;
 use crate::eval::{EvalRequest, Evaluation, evaluate_in_session};
 use crate::export::{ImageChoice, find_images};
-use crate::head::{Curve, StoredSpec, find_head, heads_stored};
+use crate::head::{Curve, StoredSpec};
 use crate::names::ContentId;
 use crate::progress::Progress;
+use crate::query::{Query, QuerySession};
 use crate::schema::Table;
-use crate::sql::{Report, Sql};
 use crate::store::Snapshot;
 use crate::store::rows::{ExtractorRow, HeadRow, Row, collect, decode};
 
@@ -158,15 +158,15 @@ async fn uncertain_images(
     head: &HeadRow,
     policy: &StoredPolicy,
 ) -> Result<Vec<UncertainImage>> {
-    let sql = Sql::new(snapshot).await?;
+    let session = QuerySession::new(snapshot).await?;
     let parameters = [
         ("head", head.head_id.as_str()),
         ("policy", policy.policy_id.as_str()),
         ("count", &*i64::MAX.to_string()), // all, since they are chosen from afterwards
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let report = Report::named("review/uncertain_images")?;
-    let mut rows = sql.report(&report, &parameters.into()).await?;
+    let query = Query::named("review/uncertain_images")?;
+    let mut rows = session.run(&query, &parameters.into()).await?;
     let mut found = Vec::new();
     while let Some(batch) = rows.next().await? {
         found.extend(decode::<UncertainImage>(Table::Predictions, &batch)?);

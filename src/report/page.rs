@@ -290,17 +290,20 @@ fn images(gallery: &Gallery) -> Markup {
 
 fn lineage(data: &ReportData) -> Markup {
     let head = &data.head;
+    let created = head.created_at.format("%Y-%m-%d %H:%M UTC");
+    let trained_at = match head.store_version {
+        Some(version) => version.to_string(),
+        None => "that of another store".to_owned(),
+    };
     let mut rows: Vec<(&str, String)> = vec![
         ("head", format!("{} ({})", head.head, head.head_id)),
         ("class set", head.class_set_at_version()),
         (
             "made",
-            format!(
-                "{}, in {:.1} s on {}",
-                head.created_at.format("%Y-%m-%d %H:%M UTC"),
-                head.seconds,
-                head.device
-            ),
+            match &head.device {
+                Some(device) => format!("{created}, in {:.1} s on {device}", head.seconds),
+                None => format!("{created}, imported from '{}'", head.query),
+            },
         ),
         (
             "trained on",
@@ -308,12 +311,12 @@ fn lineage(data: &ReportData) -> Markup {
         ),
         (
             "store version",
-            format!(
-                "{} when trained, {} here",
-                head.store_version, data.store_version
-            ),
+            format!("{} when trained, {} here", trained_at, data.store_version),
         ),
-        ("seed", head.seed.to_string()),
+        (
+            "seed",
+            head.seed.map_or("none".to_owned(), |seed| seed.to_string()),
+        ),
         (
             "layers",
             format!(
@@ -328,7 +331,7 @@ fn lineage(data: &ReportData) -> Markup {
     if let Some(extractor) = &data.extractor {
         rows.push((
             "extractor",
-            format!("{}, {}", extractor.model_type, extractor.checkpoint),
+            format!("{}, {}", extractor.model(), extractor.checkpoint),
         ));
         rows.push(("checkpoint SHA-256", extractor.checkpoint_sha256.clone()));
         rows.push(("mask options", extractor.options.clone()));

@@ -85,6 +85,8 @@ pub(super) async fn galleries(
         unsure.collect(),
     ));
 
+    chosen.retain(|(.., images)| !images.is_empty());
+
     let ids: Vec<ContentId> = chosen
         .iter()
         .flat_map(|(.., images)| images.iter().map(|it| it.0.clone()))

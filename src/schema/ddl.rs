@@ -17,8 +17,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::TableDefinition;
 use crate::{Error, Result};
 
-/// The field that every list type of the schemas holds.
-pub(super) fn item(data_type: DataType) -> FieldRef {
+/// The field that every list type of the schemas holds: nullable, named `item`.
+pub fn list_item(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("item", data_type, true))
 }
 
@@ -120,9 +120,9 @@ impl TypePlanner for DdlTypes {
                         let size = i32::try_from(*size).map_err(|_| {
                             DataFusionError::Plan(format!("list size {size} is above 2^31"))
                         })?;
-                        DataType::FixedSizeList(item(inner), size)
+                        DataType::FixedSizeList(list_item(inner), size)
                     }
-                    None => DataType::List(item(inner)),
+                    None => DataType::List(list_item(inner)),
                 }
             }
             ast::DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone) => {

@@ -244,7 +244,9 @@ impl Snapshot {
         }
         let mut files = BTreeSet::new();
         for table in tables {
-            files.extend(files_of(*table, self.dataset(*table).await?.as_ref()));
+            if self.record().tables.contains_key(table.name()) {
+                files.extend(files_of(*table, self.stored(*table).await?.as_ref()));
+            }
         }
         let mut found = Verification::default();
         let unread = self.verify_files(files, &mut found, progress).await?;
@@ -265,8 +267,8 @@ impl Snapshot {
         let mut verification = Verification::default();
         let mut files = BTreeSet::new();
         let mut open = Vec::new();
-        for table in Table::ALL {
-            match self.dataset(table).await {
+        for table in self.stored_tables() {
+            match self.stored(table).await {
                 Ok(dataset) => {
                     files.extend(files_of(table, &dataset));
                     open.push(table);
@@ -326,7 +328,7 @@ impl Snapshot {
     }
 
     async fn read_all(&self, table: Table) -> Result<()> {
-        let mut rows = self.scan(table).await?.stream().await?;
+        let mut rows = self.stored(table).await?.scan().try_into_stream().await?;
         while let Some(batch) = rows.next().await {
             batch?;
         }

@@ -119,6 +119,15 @@ impl Store {
         for attempt in 0..MAX_ATTEMPTS {
             let guard = self.inner.lock.acquire().await?;
             let snapshot = self.snapshot().await?;
+            let raised = match snapshot.is_current_format() {
+                true => Some(snapshot),
+                false => unless_race_lost(Box::pin(self.raise(&snapshot)).await)?.flatten(),
+            };
+            let Some(snapshot) = raised else {
+                drop(guard);
+                back_off(attempt).await;
+                continue;
+            };
             let (changes, told) = plan(snapshot.clone()).await?;
             if changes.is_empty() {
                 let changed = false;
@@ -202,8 +211,10 @@ impl Store {
         let (mut live, mut added) = (BTreeSet::new(), BTreeSet::new());
         for table in Table::ALL {
             let before = match head {
-                Some(head) => files_of(table, head.dataset(table).await?.as_ref()),
-                None => BTreeSet::new(),
+                Some(head) if head.record().tables.contains_key(table.name()) => {
+                    files_of(table, head.stored(table).await?.as_ref())
+                }
+                _ => BTreeSet::new(),
             };
             let Some(changed) = tables.get(&table) else {
                 live.extend(before);
@@ -233,8 +244,8 @@ impl Store {
     /// Returns the tables that had to be restored, at their new versions.
     pub(super) async fn recover(&self, head: &Snapshot) -> Result<BTreeMap<Table, Dataset>> {
         let mut restored = BTreeMap::new();
-        for table in Table::ALL {
-            let dataset = head.dataset(table).await?;
+        for table in head.stored_tables() {
+            let dataset = head.stored(table).await?;
             if dataset.latest_version_id().await? == dataset.version_id() {
                 continue;
             }
@@ -306,7 +317,7 @@ impl Store {
 }
 
 /// A condition as Lance takes it.
-fn sql_of(condition: &Expr) -> Result<String> {
+pub(super) fn sql_of(condition: &Expr) -> Result<String> {
     Ok(datafusion::sql::unparser::expr_to_sql(condition)?.to_string())
 }
 

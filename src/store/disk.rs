@@ -42,6 +42,25 @@ pub(super) fn create_file(path: &Path, content: &[u8]) -> Result<bool> {
     created
 }
 
+/// Puts a file in the place of another, whole and on the disk.
+pub(super) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}", fastrand::u64(..)));
+    let part = path.with_file_name(name);
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create_new(&part)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    if let Err(err) = write() {
+        let _ = fs::remove_file(&part);
+        return Err(Error::file("write", path)(err));
+    }
+    sync_directory(directory)
+}
+
 /// Windows has no such thing.
 pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     match cfg!(unix) {

@@ -17,13 +17,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::checksums::{self, Checksum, Checksums};
-use super::disk::{apart, check_seal, create_file, sealed, sync_directory, sync_file};
+use super::disk::{
+    apart, check_seal, create_file, replace_file, sealed, sync_directory, sync_file,
+};
 use crate::schema::{EmbeddingType, Table};
 use crate::{Error, Result};
 
 /// Version of the layout described in [`crate::store`]. Raised when older programs could no longer
 /// read a store rightly.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// What is chosen when a store is created, and never changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -47,6 +49,9 @@ pub(super) struct StoreHeader {
 pub struct CommitRecord {
     /// 1, 2, ...: the store's version.
     pub version: u64,
+    /// Format of the tables it names; records of format 1 do not say it.
+    #[serde(default = "first_format")]
+    pub format: u32,
     /// What was done: `ingest images`, `compact`, ...
     pub operation: String,
     /// When, by the writer's clock; later than every commit before it, also where that clock was set back.
@@ -69,6 +74,7 @@ impl CommitRecord {
     pub(super) fn first() -> Self {
         Self {
             version: 1,
+            format: FORMAT_VERSION,
             operation: "create".to_owned(),
             committed_at: Utc::now(),
             program: program(),
@@ -83,6 +89,7 @@ impl CommitRecord {
     pub(super) fn next(&self, operation: &str) -> Self {
         Self {
             version: self.version + 1,
+            format: self.format,
             operation: operation.to_owned(),
             committed_at: self.after(),
             program: program(),
@@ -97,6 +104,10 @@ impl CommitRecord {
     pub(super) fn after(&self) -> DateTime<Utc> {
         Utc::now().max(self.committed_at + TimeDelta::microseconds(1))
     }
+}
+
+fn first_format() -> u32 {
+    1
 }
 
 /// A commit with a name. Tagged commits are never cleaned up.
@@ -214,6 +225,29 @@ impl StoreFiles {
                 path: HEADER.to_owned(),
                 reason: "it appeared and vanished".to_owned(),
             })
+    }
+
+    /// Makes the header say today's format, so that programs of before leave the store alone.
+    pub async fn raise_header(&self) -> Result<()> {
+        let Some(mut header) = self.read_header().await? else {
+            return Ok(());
+        };
+        if header.format_version == FORMAT_VERSION {
+            return Ok(());
+        }
+        header.format_version = FORMAT_VERSION;
+        let content = sealed(serde_json::to_vec_pretty(&header)?);
+        if let Some(local) = &self.local {
+            let file = local.join(HEADER);
+            return apart(WRITING, move || replace_file(&file, &content)).await;
+        }
+        let replaced = self
+            .objects
+            .inner
+            .put(&self.path(HEADER), PutPayload::from(content))
+            .await;
+        replaced.map_err(lance::Error::from)?;
+        Ok(())
     }
 
     /// Numbers of the commit records there are, in order.

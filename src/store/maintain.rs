@@ -77,8 +77,8 @@ impl Store {
                 version: found.version,
             });
         }
-        for table in Table::ALL {
-            let dataset = snapshot.dataset(table).await?;
+        for table in snapshot.stored_tables() {
+            let dataset = snapshot.stored(table).await?;
             let tags = dataset.tags();
             // Without a record of the tag, a Lance tag of that name is left from a creation that died.
             match tags.create(tag, dataset.version_id()).await {
@@ -115,8 +115,8 @@ impl Store {
             });
         }
         let snapshot = self.snapshot().await?;
-        for table in Table::ALL {
-            match snapshot.dataset(table).await?.tags().delete(tag).await {
+        for table in snapshot.stored_tables() {
+            match snapshot.stored(table).await?.tags().delete(tag).await {
                 Err(lance::Error::RefNotFound { .. }) => {}
                 deleted => deleted?,
             }
@@ -191,6 +191,9 @@ impl Store {
     /// The same, under the lock; `None` if another writer interfered.
     async fn settle(&self) -> Result<Option<Snapshot>> {
         let head = self.snapshot().await?;
+        if !head.is_current_format() {
+            return Box::pin(self.raise(&head)).await;
+        }
         let restored = self.recover(&head).await?;
         if restored.is_empty() {
             return Ok(Some(head));
@@ -295,8 +298,8 @@ impl Snapshot {
     /// What Lance says.
     pub async fn stats(&self) -> Result<Vec<TableStats>> {
         let mut stats = Vec::new();
-        for table in Table::ALL {
-            let dataset = self.dataset(table).await?;
+        for table in self.stored_tables() {
+            let dataset = self.stored(table).await?;
             let fields = dataset.calculate_data_stats().await?.fields;
             stats.push(TableStats {
                 table: table.name(),

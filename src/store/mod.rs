@@ -26,9 +26,11 @@
 //! only spares writers the retries, and the kernel frees it when its holder dies.
 
 mod checksums;
+pub mod columns;
 mod commit;
 mod disk;
 mod files;
+mod format_1;
 mod lock;
 mod maintain;
 pub mod rows;
@@ -104,19 +106,12 @@ impl Store {
     }
 
     async fn with_header(uri: String, files: StoreFiles, header: StoreHeader) -> Result<Self> {
-        if header.format_version != FORMAT_VERSION {
-            let advice = match header.format_version > FORMAT_VERSION {
-                true => "update grainstore".to_owned(),
-                false => format!(
-                    "{} wrote it and still reads it; or ingest and extract into a new store with --store",
-                    header.created_by
-                ),
-            };
+        if !(1..=FORMAT_VERSION).contains(&header.format_version) {
             return Err(Error::StoreFormat {
                 uri,
                 found: header.format_version,
                 expected: FORMAT_VERSION,
-                advice,
+                advice: "update grainstore".to_owned(),
             });
         }
         let registry = files.registry();

@@ -14,6 +14,8 @@ use lance::dataset::scanner::Scanner;
 use serde::Deserialize;
 use tokio::sync::{OnceCell, mpsc};
 
+use super::files::FORMAT_VERSION;
+use super::format_1::View;
 use super::rows::decode;
 use super::{CommitRecord, Store};
 use crate::names::ContentId;
@@ -26,6 +28,8 @@ pub struct Snapshot {
     store: Store,
     record: Arc<CommitRecord>,
     tables: Arc<[OnceCell<Arc<Dataset>>; Table::ALL.len()]>,
+    /// What the tables look like in today's format, where the record is of an earlier one.
+    view: Arc<OnceCell<View>>,
 }
 
 impl Snapshot {
@@ -43,6 +47,7 @@ impl Snapshot {
             store,
             record: Arc::new(record),
             tables: Arc::new(tables),
+            view: Arc::default(),
         }
     }
 
@@ -67,12 +72,39 @@ impl Snapshot {
         &self.store
     }
 
-    /// A table's Lance dataset, at its version in this snapshot.
+    /// A table's Lance dataset, at its version in this snapshot. Of a snapshot of an earlier format it is as this format
+    /// has it.
     ///
     /// # Errors
     /// [`Error::NoSuchVersion`] if it was cleaned up, [`Error::StoreDamaged`] if the record does not
     /// name the table, or what Lance says.
     pub async fn dataset(&self, table: Table) -> Result<Arc<Dataset>> {
+        if !self.is_current_format() {
+            let view = self
+                .view
+                .get_or_try_init(|| Box::pin(View::of(self)))
+                .await?;
+            return view.dataset(table);
+        }
+        self.stored(table).await
+    }
+
+    /// Whether the tables have today's format.
+    pub(super) fn is_current_format(&self) -> bool {
+        self.record.format == FORMAT_VERSION
+    }
+
+    /// Tables that the record names.
+    pub(super) fn stored_tables(&self) -> impl Iterator<Item = Table> {
+        let is_stored = |table: &Table| self.record.tables.contains_key(table.name());
+        Table::ALL.into_iter().filter(is_stored)
+    }
+
+    /// A table's Lance dataset as it is stored, whatever its format.
+    ///
+    /// # Errors
+    /// As [`Snapshot::dataset`].
+    pub(super) async fn stored(&self, table: Table) -> Result<Arc<Dataset>> {
         let open = || async {
             let version = self.record.tables.get(table.name()).copied();
             let version = version.ok_or_else(|| Error::StoreDamaged {

@@ -170,9 +170,9 @@ async fn an_evaluation_is_kept() {
     assert_eq!(miou.value, figure(&evaluation, None, "miou"));
     assert_eq!(miou.head_id, evaluation.head_id);
     assert!(
-        miou.policy.contains("\"dataset\":\"shapes\""),
+        miou.request.contains("\"dataset\":\"shapes\""),
         "{}",
-        miou.policy
+        miou.request
     );
 }
 

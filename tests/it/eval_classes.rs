@@ -61,7 +61,7 @@ async fn a_version_of_a_class_set_judges_as_it_was() {
         );
     }
     let kept: Vec<EvaluationRow> = rows(&store.snapshot().await.unwrap()).await;
-    let recorded: Value = serde_json::from_str(&kept[0].policy).unwrap();
+    let recorded: Value = serde_json::from_str(&kept[0].request).unwrap();
     assert_eq!(recorded["other"]["head"], before.head_id.as_str());
     assert_eq!(recorded["first"]["classes"], named);
 }

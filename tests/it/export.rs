@@ -13,7 +13,9 @@ use grainstore::geometry::{Rle, Size, rle_from_polygons};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::ingest::{IngestOptions, Source, ingest_coco};
 use grainstore::progress::NoProgress;
-use grainstore::store::rows::{ClassRow, GroundTruthRow, ImageRow, LabelRow, PredictionRow, Row};
+use grainstore::store::rows::{
+    ClassRow, GroundTruthRow, ImageRow, LabelRow, PolicyRow, PredictionRow, Row,
+};
 use grainstore::store::{Snapshot, Store};
 use serde_json::{Value, json};
 
@@ -260,11 +262,12 @@ async fn results_come_back_as_they_went() {
         std::fs::read(&again).unwrap()
     );
     let predictions: Vec<PredictionRow> = rows(&store.snapshot().await.unwrap()).await;
-    let of = |head: &str| {
-        predictions
-            .iter()
-            .filter(|row| row.policy.contains(head))
-            .count()
+    let policies: Vec<PolicyRow> = rows(&store.snapshot().await.unwrap()).await;
+    let of = |file: &str| {
+        let policy = policies.iter().find(|row| row.policy.contains(file));
+        let policy = &policy.unwrap().policy_id;
+        let under = predictions.iter().filter(|row| row.policy_id == *policy);
+        under.count()
     };
     assert_eq!(of("results.json") as u64, summary.annotations);
 

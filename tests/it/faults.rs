@@ -552,7 +552,7 @@ fn a_store_of_another_format_says_what_to_do() {
     let program = earlier_store(dir.path());
     let header = program.store.join("grainstore.json");
     let text = std::fs::read_to_string(&header).unwrap();
-    for (version, advice) in [(0, "grainstore 0.1.0"), (2, "update grainstore")] {
+    for (version, advice) in [(0, "update grainstore"), (3, "update grainstore")] {
         let other = text.replace(
             "\"format_version\": 1",
             &format!("\"format_version\": {version}"),

@@ -13,7 +13,9 @@ use grainstore::names::ContentId;
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
 use grainstore::sql::Sql;
-use grainstore::store::rows::{ExtractorRow, ImageRow, LabelRow, MaskRow, Row, masks_to_batch};
+use grainstore::store::rows::{
+    ExtractorKind, ExtractorRow, ImageRow, LabelRow, MaskRow, Row, masks_to_batch,
+};
 use grainstore::store::{Changes, Store};
 
 use crate::support::{image, instant, label, new_store};
@@ -30,10 +32,12 @@ pub async fn made() -> Made {
     let extractor = ContentId::of_bytes(b"extractor");
     let row = ExtractorRow {
         extractor_id: extractor.clone(),
-        model_type: "custom".to_owned(),
+        kind: ExtractorKind::Sam,
+        model_type: Some("custom".to_owned()),
         checkpoint: "made.safetensors".to_owned(),
         checkpoint_sha256: "0".repeat(64),
-        embedding_dim: 1024,
+        embedding_dim: Some(1024),
+        embedding_space: Some(ContentId::of_bytes(b"space")),
         options: "{}".to_owned(),
         grainstore_version: "0".to_owned(),
         created_at: instant(0),
@@ -91,12 +95,14 @@ impl Made {
                     image_id: row.image_id.clone(),
                     mask_index: i32::try_from(mask_index).unwrap(),
                     rle: Rle::from_bitmap(size, &[1, 0, 0, 0]).unwrap(),
-                    predicted_iou: 0.9,
-                    stability_score: 0.9,
-                    point: [0.0, 0.0],
+                    bbox: None,
+                    predicted_iou: Some(0.9),
+                    stability_score: Some(0.9),
+                    point: Some([0.0, 0.0]),
                     crop_box: [0.0, 0.0, 2.0, 2.0],
-                    mask_output: 1,
-                    embedding: embedding(of, &mut random),
+                    mask_output: Some(1),
+                    embedding: Some(embedding(of, &mut random)),
+                    object_score: None,
                 });
             }
             labels.extend(it.labels.iter().map(|text| label(it.n, text)));

@@ -14,6 +14,7 @@ mod export;
 mod export_files;
 mod extract;
 mod faults;
+mod format;
 mod geometry;
 #[path = "../../examples/soak/harness.rs"]
 mod harness;

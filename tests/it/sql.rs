@@ -364,26 +364,34 @@ mod checks {
         let (_dir, sql) = sql_over(&[healthy, broken]).await;
         let expected = [
             ("class_sets_in_order", 4),
+            ("embedders_once", 1),
+            ("embeddings_once", 1),
             ("evaluations_once", 1),
             ("extractions_masks", 4),
             ("extractions_once", 1),
             ("extractors_once", 1),
+            ("extractors_values", 1),
             ("failures_once", 1),
             ("ground_truth_geometry", 6),
             ("ground_truth_once", 1),
             ("ground_truth_without_image", 1),
             ("heads_once", 1),
+            ("image_features_once", 1),
             ("images_once", 1),
             ("images_values", 7),
             ("labels_once", 1),
             ("labels_without_image", 1),
+            ("mask_labels_once", 1),
+            ("mask_labels_without_mask", 2),
             ("masks_geometry", 4),
             ("masks_once", 1),
             ("masks_without_extractor", 1),
             ("masks_without_image", 1),
+            ("policies_once", 1),
             ("predictions_once", 1),
             ("predictions_without_head", 1),
             ("predictions_without_mask", 1),
+            ("predictions_without_policy", 1),
         ];
         let expected = expected.map(|(check, rows)| (check.to_owned(), rows));
         assert_eq!(found(&sql).await, expected);
@@ -441,11 +449,15 @@ mod push_down {
     async fn no_report_reads_embeddings() {
         let (_dir, sql) = sql_over(&[healthy]).await;
         let scan = physical_plan(&sql, "SELECT * FROM masks").await;
-        assert!(scan.contains("embedding"), "{scan}"); // so the word would be seen
+        let reads = |plan: &str| {
+            let mut words = plan.split(|c: char| !c.is_alphanumeric() && c != '_');
+            words.any(|word| word == "embedding")
+        };
+        assert!(reads(&scan), "{scan}"); // so the word would be seen
         for report in Report::all().unwrap() {
             if report.parameters().is_empty() {
                 let plan = physical_plan(&sql, report.sql()).await;
-                assert!(!plan.contains("embedding"), "{}: {plan}", report.name());
+                assert!(!reads(&plan), "{}: {plan}", report.name());
             }
         }
     }

@@ -13,15 +13,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, FixedSizeListBuilder, Float16Builder, Float32Array, Float64Builder, Int8Array,
-    Int32Array, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, FixedSizeListBuilder, Float16Builder, Float32Array, Float64Array, Float64Builder,
+    Int8Array, Int32Array, Int64Array, ListBuilder, RecordBatch, StringArray, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type};
 use grainstore::names::ContentId;
 use grainstore::schema::Table;
 use grainstore::store::rows::{
     ClassRow, EvaluationRow, ExtractionRow, FailureRow, GroundTruthRow, HeadRow, ImageRow,
-    LabelRow, PredictionRow, RleRow, Row,
+    LabelRow, PolicyRow, PredictionRow, RleRow, Row,
 };
 use grainstore::store::{Changes, Store};
 
@@ -163,6 +164,7 @@ pub fn masks_batch(rows: &[MaskRow]) -> RecordBatch {
         lists(&|_| vec![0.0, 0.0, 4.0, 3.0], 4),
         Arc::new(Int8Array::from(vec![1; rows.len()])),
         Arc::new(embeddings.finish()),
+        Arc::new(Float32Array::from(vec![None; rows.len()])),
     ];
     RecordBatch::try_new(Table::Masks.schema(), columns).unwrap()
 }
@@ -193,10 +195,12 @@ pub fn extractors_batch(ids: &[u32]) -> RecordBatch {
     let created = TimestampMicrosecondArray::from(vec![0; ids.len()]).with_timezone("UTC");
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(keys)),
+        text("sam"),
         text("vit_b"),
         text("sam_vit_b_01ec64.pth"),
         text(&"ec".repeat(32)),
         Arc::new(Int32Array::from(vec![1024; ids.len()])),
+        text(&"5a".repeat(16)),
         text(r#"{"points_per_side":32}"#),
         text("0.1.0"),
         Arc::new(created),
@@ -321,14 +325,72 @@ pub fn broken() -> Changes {
     ];
     add(&mut changes, &classes);
     add(&mut changes, &[failure(1, Some("tiny"), "empty.jpg")]); // failures_once
-    // predictions_once, predictions_without_mask, and of all three predictions_without_head
+    // predictions_once, predictions_without_mask, and of all three predictions_without_head and _without_policy
     add(
         &mut changes,
         &[prediction(0), prediction(0), prediction(77)],
     );
     add(&mut changes, &[head(9), head(9)]); // heads_once
     add(&mut changes, &[figure("miou"), figure("miou")]); // evaluations_once
+    add(&mut changes, &[policy(), policy()]); // policies_once
+    changes.append(Table::Extractors, half_imported()); // extractors_values
+    for (table, twice) in broken_others() {
+        changes.append(table, twice); // embedders_once, embeddings_once, mask_labels_once, image_features_once
+    }
     changes
+}
+
+fn policy() -> PolicyRow {
+    PolicyRow {
+        policy_id: id(6),
+        policy: "{}".to_owned(),
+        created_at: instant(0),
+    }
+}
+
+/// An extractor that says it is imported and claims a model.
+fn half_imported() -> RecordBatch {
+    let batch = extractors_batch(&[4]);
+    let (at, _) = batch.schema().column_with_name("kind").unwrap();
+    let mut columns = batch.columns().to_vec();
+    columns[at] = Arc::new(StringArray::from(vec!["imported masks"]));
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
+/// The same row twice in tables that nothing writes yet: zeros, and texts that are '7' (mask 7 of nothing, so
+/// mask_labels_without_mask too).
+fn broken_others() -> Vec<(Table, RecordBatch)> {
+    let tables = [
+        Table::Embedders,
+        Table::Embeddings,
+        Table::MaskLabels,
+        Table::ImageFeatures,
+    ];
+    tables
+        .into_iter()
+        .map(|table| {
+            let columns = table.schema();
+            let columns = columns.fields().iter().map(|field| -> ArrayRef {
+                match field.data_type() {
+                    DataType::Utf8 => Arc::new(StringArray::from(vec!["7"; 2])),
+                    DataType::Int32 => Arc::new(Int32Array::from(vec![7; 2])),
+                    DataType::Float64 => Arc::new(Float64Array::from(vec![0.0; 2])),
+                    DataType::Timestamp(..) => {
+                        Arc::new(TimestampMicrosecondArray::from(vec![0; 2]).with_timezone("UTC"))
+                    }
+                    DataType::List(_) => {
+                        let mut lists = ListBuilder::new(Float16Builder::new());
+                        lists.append(true);
+                        lists.append(true);
+                        Arc::new(lists.finish())
+                    }
+                    other => unreachable!("{other}"),
+                }
+            });
+            let batch = RecordBatch::try_new(table.schema(), columns.collect()).unwrap();
+            (table, batch)
+        })
+        .collect()
 }
 
 /// A head, of which nothing matters but the id.
@@ -340,17 +402,19 @@ fn head(n: u32) -> HeadRow {
         class_set: "tiny".to_owned(),
         class_set_version: 1,
         spec: "{}".to_owned(),
-        weights: Vec::new(),
+        inputs: "[]".to_owned(),
+        normalise: "[]".to_owned(),
+        weights: None,
         query: String::new(),
-        store_version: 1,
-        seed: 0,
+        store_version: Some(1),
+        seed: Some(0),
         parent_head_id: None,
         teacher_head_id: None,
         curves: "[]".to_owned(),
         images_read: 0,
         rows_read: 0,
         seconds: 0.0,
-        device: "cpu".to_owned(),
+        device: Some("cpu".to_owned()),
         grainstore_version: "0".to_owned(),
         created_at: instant(0),
     }
@@ -360,7 +424,7 @@ fn head(n: u32) -> HeadRow {
 fn figure(metric: &str) -> EvaluationRow {
     EvaluationRow {
         evaluation_id: id(3),
-        report: "eval/miou".to_owned(),
+        query: "eval/miou".to_owned(),
         head_id: id(9),
         policy_id: id(8),
         dataset: "tiny".to_owned(),
@@ -370,9 +434,10 @@ fn figure(metric: &str) -> EvaluationRow {
         value: Some(0.5),
         ci_low: None,
         ci_high: None,
-        policy: "{}".to_owned(),
+        request: "{}".to_owned(),
         store_version: 1,
         created_at: instant(0),
+        query_sha256: None,
     }
 }
 
@@ -387,11 +452,10 @@ fn prediction(mask_index: i32) -> PredictionRow {
         class_index: 0,
         class: "cat".to_owned(),
         score: 0.5,
-        entropy: 0.5,
+        entropy: Some(0.5),
         kept: true,
         dropped: None,
         suppressed_by: None,
-        policy: "{}".to_owned(),
         created_at: instant(0),
     }
 }

@@ -431,14 +431,14 @@ async fn other_format_versions_and_damage_are_named() {
     let unsealed = text.replace("xxh3", "no_xxh3");
     std::fs::write(
         &header,
-        unsealed.replace("\"format_version\": 1", "\"format_version\": 2"),
+        unsealed.replace("\"format_version\": 2", "\"format_version\": 3"),
     )
     .unwrap();
     let newer = Store::open(store.uri()).await.unwrap_err();
     assert!(
         newer
             .to_string()
-            .contains("version 2, this program reads version 1"),
+            .contains("version 3, this program reads version 2"),
         "{newer}"
     );
     assert!(newer.to_string().contains("update grainstore"), "{newer}");

@@ -10,9 +10,9 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 
-use super::embedding_column::{EmbeddingColumn, is_embedding};
-use super::rle_column::named;
+use super::arguments::named;
 use super::rle_function::wrong_arguments;
+use crate::store::columns::{EmbeddingColumn, WideEmbeddings, is_embedding};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
@@ -61,11 +61,11 @@ impl ScalarUDFImpl for CosineSimilarity {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
-        let column = |at: usize| -> Result<EmbeddingColumn> {
+        let column = |at: usize| -> Result<WideEmbeddings> {
             let value = args.args.get(at);
             let value =
                 value.ok_or_else(|| DataFusionError::Execution("expected two".to_owned()))?;
-            EmbeddingColumn::new(&value.to_array(rows)?)
+            Ok(EmbeddingColumn::new(&value.to_array(rows)?)?.widen())
         };
         let run = || -> Result<Float32Array> {
             let (first, second) = (column(0)?, column(1)?);

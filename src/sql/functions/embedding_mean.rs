@@ -6,14 +6,15 @@ use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, ListArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::embedding_column::{EmbeddingColumn, is_embedding};
-use super::rle_column::named;
+use super::arguments::named;
+use crate::schema::list_item;
+use crate::store::columns::{EmbeddingColumn, is_embedding};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
@@ -32,7 +33,7 @@ pub(super) fn function() -> AggregateUDF {
         result,
         accumulator: |result| Box::new(Mean::new(result)),
         state: |_| {
-            let sums = DataType::List(item(DataType::Float64));
+            let sums = DataType::List(list_item(DataType::Float64));
             vec![
                 Arc::new(Field::new("sums", sums, true)),
                 Arc::new(Field::new("count", DataType::Int64, true)),
@@ -43,14 +44,10 @@ pub(super) fn function() -> AggregateUDF {
     .into()
 }
 
-fn item(data_type: DataType) -> FieldRef {
-    Arc::new(Field::new("item", data_type, true))
-}
-
 fn result(given: &[DataType]) -> Option<DataType> {
     match given {
         [embedding @ DataType::FixedSizeList(_, dim)] if is_embedding(embedding) => {
-            Some(DataType::FixedSizeList(item(DataType::Float32), *dim))
+            Some(DataType::FixedSizeList(list_item(DataType::Float32), *dim))
         }
         _ => None,
     }
@@ -80,7 +77,8 @@ impl Accumulator for Mean {
         let Some(values) = values.first() else {
             return Ok(());
         };
-        let column = EmbeddingColumn::new(values).map_err(|err| named(NAME, err))?;
+        let column = EmbeddingColumn::new(values).map_err(|err| named(NAME, err.into()))?;
+        let column = column.widen();
         for embedding in (0..values.len()).filter_map(|row| column.get(row)) {
             for (sum, number) in self.sums.iter_mut().zip(embedding) {
                 *sum += f64::from(*number);
@@ -111,7 +109,7 @@ impl Accumulator for Mean {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let sums = Arc::new(Float64Array::from(self.sums.clone()));
         let offsets = OffsetBuffer::from_lengths([self.sums.len()]);
-        let list = ListArray::try_new(item(DataType::Float64), offsets, sums, None)?;
+        let list = ListArray::try_new(list_item(DataType::Float64), offsets, sums, None)?;
         Ok(vec![
             ScalarValue::List(Arc::new(list)),
             ScalarValue::Int64(Some(self.count)),
@@ -120,7 +118,7 @@ impl Accumulator for Mean {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let dim = i32::try_from(self.sums.len()).unwrap_or(0);
-        let item = item(DataType::Float32);
+        let item = list_item(DataType::Float32);
         if self.count == 0 {
             let none = FixedSizeListArray::new_null(item, dim, 1);
             return Ok(ScalarValue::FixedSizeList(Arc::new(none)));

@@ -16,12 +16,14 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 
-use super::rle_column::{RleColumn, error_in_row, named};
+use super::arguments::{error_in_row, named};
 use super::rle_function::wrong_arguments;
 use crate::geometry::{
     AREA_RANGES, BBox, Detection, IouMatrix, Match, Rle, Truth, match_detections, pairwise_box_iou,
     pairwise_iou,
 };
+use crate::schema::list_item;
+use crate::store::columns::RleColumn;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
@@ -72,7 +74,7 @@ fn match_fields() -> Fields {
 }
 
 fn match_item() -> Arc<Field> {
-    Arc::new(Field::new("item", DataType::Struct(match_fields()), true))
+    list_item(DataType::Struct(match_fields()))
 }
 
 impl ScalarUDFImpl for MatchDetections {
@@ -253,7 +255,7 @@ impl Shapes {
 fn box_numbers(items: &StructArray) -> Result<Float64Array> {
     let boxes = items.column_by_name("bbox");
     let boxes = boxes.ok_or_else(|| bad("field 'bbox' is missing"))?;
-    let four = Arc::new(Field::new("item", DataType::Float64, true));
+    let four = list_item(DataType::Float64);
     let boxes = cast(boxes, &DataType::FixedSizeList(four, 4))?;
     let boxes: &FixedSizeListArray = boxes.as_fixed_size_list();
     if boxes.null_count() > 0 {

@@ -5,15 +5,14 @@
 //! `rle_decode_png`.
 
 mod aggregate;
+mod arguments;
 mod bootstrap_weight;
 mod cosine_similarity;
-mod embedding_column;
 mod embedding_mean;
 mod match_detections;
 mod rle_area;
 mod rle_bbox;
 mod rle_boundary;
-mod rle_column;
 mod rle_decode_png;
 mod rle_difference;
 mod rle_function;

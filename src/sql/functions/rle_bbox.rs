@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::array::{FixedSizeListBuilder, Float64Builder};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{DocSection, Documentation, ScalarUDF};
 
 use super::rle_function::{MaskArguments, RleFunction};
+use crate::schema::list_item;
 
 pub(super) fn function() -> ScalarUDF {
     let documentation = Documentation::builder(
@@ -31,7 +32,7 @@ pub(super) fn function() -> ScalarUDF {
 }
 
 fn bbox_type() -> DataType {
-    DataType::FixedSizeList(Arc::new(Field::new("item", DataType::Float64, true)), 4)
+    DataType::FixedSizeList(list_item(DataType::Float64), 4)
 }
 
 fn kernel(arguments: &MaskArguments) -> Result<ArrayRef, DataFusionError> {

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{DocSection, Documentation, ScalarUDF};
 
-use super::rle_column::error_in_row;
+use super::arguments::error_in_row;
 use super::rle_function::{MaskArguments, RleFunction};
 use crate::geometry::Rle;
 

@@ -6,8 +6,8 @@ use arrow::array::ArrayRef;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{DocSection, Documentation, ScalarUDF};
 
-use super::rle_column::{RleBuilder, rle_type};
 use super::rle_function::{MaskArguments, RleFunction};
+use crate::store::columns::{RleBuilder, rle_type};
 
 pub(super) fn function() -> ScalarUDF {
     let documentation = Documentation::builder(

@@ -10,8 +10,9 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::rle_column::{RleColumn, error_in_row, is_rle, named};
+use super::arguments::{error_in_row, named};
 use crate::geometry::Rle;
+use crate::store::columns::{RleColumn, is_rle};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 

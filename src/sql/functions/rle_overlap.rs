@@ -9,8 +9,9 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::rle_column::{RleBuilder, RleColumn, error_in_row, mask_of, named, rle_type};
+use super::arguments::{error_in_row, mask_of, named};
 use crate::geometry::Rle;
+use crate::store::columns::{RleBuilder, RleColumn, rle_type};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 

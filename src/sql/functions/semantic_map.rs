@@ -16,8 +16,10 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::rle_column::{RleBuilder, RleColumn, error_in_row, mask_of, named, rle_type};
+use super::arguments::{error_in_row, mask_of, named};
 use crate::geometry::{Rle, paint};
+use crate::schema::list_item;
+use crate::store::columns::{RleBuilder, RleColumn, rle_type};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
@@ -67,7 +69,7 @@ fn class_fields() -> Fields {
 }
 
 fn class_item() -> FieldRef {
-    Arc::new(Field::new("item", DataType::Struct(class_fields()), true))
+    list_item(DataType::Struct(class_fields()))
 }
 
 /// What the accumulator keeps of each mask.
@@ -82,7 +84,7 @@ fn kept_schema() -> Schema {
 
 fn kept_item() -> FieldRef {
     let fields = kept_schema().fields().clone();
-    Arc::new(Field::new("item", DataType::Struct(fields), true))
+    list_item(DataType::Struct(fields))
 }
 
 /// The masks of a group, as they came.

@@ -7,12 +7,12 @@ use super::Row;
 use crate::names::ContentId;
 use crate::schema::Table;
 
-/// One figure of an evaluation; see `schemas/9_evaluations.sql`.
+/// One metric of an evaluation; see `schemas/9_evaluations.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct EvaluationRow {
     pub evaluation_id: ContentId,
-    pub report: String,
+    pub query: String,
     pub head_id: ContentId,
     pub policy_id: ContentId,
     pub dataset: String,
@@ -22,9 +22,10 @@ pub struct EvaluationRow {
     pub value: Option<f64>,
     pub ci_low: Option<f64>,
     pub ci_high: Option<f64>,
-    pub policy: String,
+    pub request: String,
     pub store_version: i64,
     pub created_at: DateTime<Utc>,
+    pub query_sha256: Option<String>,
 }
 
 impl Row for EvaluationRow {

@@ -12,13 +12,73 @@ use crate::schema::Table;
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct ExtractorRow {
     pub extractor_id: ContentId,
-    pub model_type: String,
+    pub kind: ExtractorKind,
+    pub model_type: Option<String>,
     pub checkpoint: String,
     pub checkpoint_sha256: String,
-    pub embedding_dim: i32,
+    pub embedding_dim: Option<i32>,
+    pub embedding_space: Option<ContentId>,
     pub options: String,
     pub grainstore_version: String,
     pub created_at: DateTime<Utc>,
+}
+
+/// What made the masks of an extractor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExtractorKind {
+    /// Segment Anything over a grid of points.
+    #[serde(rename = "sam")]
+    Sam,
+    /// Segment Anything 2 over a grid of points.
+    #[serde(rename = "sam2")]
+    Sam2,
+    /// Points and boxes that people gave.
+    #[serde(rename = "prompted")]
+    Prompted,
+    /// Another program, which gave masks.
+    #[serde(rename = "imported masks")]
+    ImportedMasks,
+    /// Another program, which gave boxes.
+    #[serde(rename = "imported boxes")]
+    ImportedBoxes,
+}
+
+impl ExtractorKind {
+    /// The word in `extractors.kind`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sam => "sam",
+            Self::Sam2 => "sam2",
+            Self::Prompted => "prompted",
+            Self::ImportedMasks => "imported masks",
+            Self::ImportedBoxes => "imported boxes",
+        }
+    }
+
+    /// Whether another program made the masks, so that they have no embeddings.
+    pub const fn is_imported(self) -> bool {
+        matches!(self, Self::ImportedMasks | Self::ImportedBoxes)
+    }
+}
+
+/// `extractors.embedding_space`: what embeds masks, whatever the grid, the crops and the filters. `options` is
+/// `extractors.options`, of which the precision alone counts.
+pub fn embedding_space(checkpoint_sha256: &str, options: &str, embedding_dim: i32) -> ContentId {
+    #[derive(Deserialize)]
+    struct Options {
+        precision: Option<String>,
+    }
+    let options: Option<Options> = serde_json::from_str(options).ok();
+    let precision = options.and_then(|options| options.precision);
+    let precision = precision.as_deref().unwrap_or("f32");
+    ContentId::of_parts([checkpoint_sha256, precision, &embedding_dim.to_string()])
+}
+
+impl ExtractorRow {
+    /// Its model, or for imported masks the word for these.
+    pub fn model(&self) -> &str {
+        self.model_type.as_deref().unwrap_or(self.kind.as_str())
+    }
 }
 
 impl Row for ExtractorRow {

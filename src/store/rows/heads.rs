@@ -7,7 +7,7 @@ use super::Row;
 use crate::names::ContentId;
 use crate::schema::Table;
 
-/// One trained head; see `schemas/6_heads.sql`.
+/// One trained head, or the name of imported predictions; see `schemas/6_heads.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct HeadRow {
@@ -17,24 +17,36 @@ pub struct HeadRow {
     pub class_set: String,
     pub class_set_version: i32,
     pub spec: String,
-    /// Empty where a row was read without them.
+    pub inputs: String,
+    pub normalise: String,
+    /// None, too, where a row was read without them.
     #[serde(default, with = "serde_bytes")]
-    pub weights: Vec<u8>,
+    pub weights: Option<Vec<u8>>,
     pub query: String,
-    pub store_version: i64,
-    pub seed: i64,
+    pub store_version: Option<i64>,
+    pub seed: Option<i64>,
     pub parent_head_id: Option<ContentId>,
     pub teacher_head_id: Option<ContentId>,
     pub curves: String,
     pub images_read: i64,
     pub rows_read: i64,
     pub seconds: f64,
-    pub device: String,
+    pub device: Option<String>,
     pub grainstore_version: String,
     pub created_at: DateTime<Utc>,
 }
 
+/// `heads.inputs` of a head that reads `masks.embedding` alone.
+pub const TOKEN_INPUTS: &str = r#"["tokens"]"#;
+/// `heads.normalise` of a head that reads one input as it is.
+pub const AS_IT_IS: &str = r#"["none"]"#;
+
 impl HeadRow {
+    /// Whether it only names predictions of another program, which were imported.
+    pub fn is_imported(&self) -> bool {
+        self.device.is_none()
+    }
+
     /// Its class set with the version, `NAME@VERSION`.
     pub fn class_set_at_version(&self) -> String {
         format!("{}@{}", self.class_set, self.class_set_version)

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Float64Array, Int8Array, Int32Array,
-    Int64Array, RecordBatch, StringArray, StructArray,
+    ArrayRef, Float32Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float16Type, SchemaRef};
 
-use super::RleRow;
 use crate::geometry::Rle;
 use crate::names::ContentId;
-use crate::schema::{EmbeddingFloat, EmbeddingType, Table};
+use crate::schema::{EmbeddingType, Table};
+use crate::store::columns::{ColumnError, RleBuilder, doubles_to_array, embeddings_to_array};
 use crate::{Error, Result};
 
 /// One mask of an image; see `schemas/3_masks.sql` for units and ranges.
@@ -22,15 +20,18 @@ pub struct MaskRow {
     pub image_id: ContentId,
     pub mask_index: i32,
     pub rle: Rle,
-    pub predicted_iou: f32,
-    pub stability_score: f32,
-    pub point: [f64; 2],
+    /// None: that of the mask.
+    pub bbox: Option<[f64; 4]>,
+    pub predicted_iou: Option<f32>,
+    pub stability_score: Option<f32>,
+    pub point: Option<[f64; 2]>,
     pub crop_box: [f64; 4],
-    pub mask_output: i8,
-    pub embedding: Vec<f32>,
+    pub mask_output: Option<i8>,
+    pub embedding: Option<Vec<f32>>,
+    pub object_score: Option<f32>,
 }
 
-/// Mask rows as one record batch; box and area are those of the mask.
+/// Mask rows as one record batch; the area is that of the mask.
 ///
 /// # Errors
 /// [`Error::RowCodec`] if an embedding has another length than the store's, or holds a number that is
@@ -41,100 +42,67 @@ pub fn masks_to_batch(rows: &[MaskRow], embedding: EmbeddingType) -> Result<Reco
             rows.iter().map(|row| text(row).as_str()),
         ))
     };
-    let floats = |value: fn(&MaskRow) -> f32| -> ArrayRef {
-        Arc::new(Float32Array::from_iter_values(rows.iter().map(value)))
+    let floats = |value: fn(&MaskRow) -> Option<f32>| -> ArrayRef {
+        Arc::new(rows.iter().map(value).collect::<Float32Array>())
     };
+    let mut rles = RleBuilder::with_capacity(rows.len());
+    for row in rows {
+        rles.append(Some(&row.rle));
+    }
+    let boxes = rows
+        .iter()
+        .map(|row| Some(row.bbox.unwrap_or_else(|| row.rle.bbox().to_xywh())));
+    let areas: Result<Vec<i64>> = rows.iter().map(area).collect();
+    let embeddings = rows.iter().map(|row| row.embedding.as_deref());
+    let column = |made: Result<ArrayRef, ColumnError>| made.map_err(|err| in_mask(rows, &err));
     let columns: Vec<ArrayRef> = vec![
         texts(|row| &row.extractor_id),
         texts(|row| &row.image_id),
         Arc::new(Int32Array::from_iter_values(
             rows.iter().map(|row| row.mask_index),
         )),
-        rle_column(rows)?,
-        doubles::<4>(rows.iter().map(|row| row.rle.bbox().to_xywh()))?,
-        Arc::new(Int64Array::from_iter_values(
-            rows.iter()
-                .map(|row| i64::try_from(row.rle.area()).unwrap_or(i64::MAX)),
-        )),
+        Arc::new(rles.finish()),
+        column(doubles_to_array::<4>(boxes))?,
+        Arc::new(Int64Array::from(areas?)),
         floats(|row| row.predicted_iou),
         floats(|row| row.stability_score),
-        doubles::<2>(rows.iter().map(|row| row.point))?,
-        doubles::<4>(rows.iter().map(|row| row.crop_box))?,
-        Arc::new(Int8Array::from_iter_values(
-            rows.iter().map(|row| row.mask_output),
-        )),
-        embedding_column(rows, embedding)?,
+        column(doubles_to_array::<2>(rows.iter().map(|row| row.point)))?,
+        column(doubles_to_array::<4>(
+            rows.iter().map(|row| Some(row.crop_box)),
+        ))?,
+        Arc::new(
+            rows.iter()
+                .map(|row| row.mask_output)
+                .collect::<Int8Array>(),
+        ),
+        column(embeddings_to_array(embeddings, embedding))?,
+        floats(|row| row.object_score),
     ];
-    let schema: SchemaRef = Table::Masks.schema_with(embedding);
-    Ok(RecordBatch::try_new(schema, columns)?)
+    Ok(RecordBatch::try_new(
+        Table::Masks.schema_with(embedding),
+        columns,
+    )?)
 }
 
-fn rle_column(rows: &[MaskRow]) -> Result<ArrayRef> {
-    let schema = Table::Masks.schema();
-    let DataType::Struct(fields) = schema.field_with_name("rle")?.data_type().clone() else {
-        return Err(bad("its column 'rle' is no struct".to_owned()));
+fn area(row: &MaskRow) -> Result<i64> {
+    i64::try_from(row.rle.area()).map_err(|_| bad(format!("{}: area beyond 2^63", name(row))))
+}
+
+/// The error of a column, with the mask that its row is of.
+fn in_mask(rows: &[MaskRow], err: &ColumnError) -> Error {
+    let row = match err {
+        ColumnError::Length { row, .. } | ColumnError::NotFinite { row, .. } => rows.get(*row),
+        _ => None,
     };
-    let rles: Vec<RleRow> = rows.iter().map(|row| RleRow::from(&row.rle)).collect();
-    let sides = |side: fn(&RleRow) -> i32| -> ArrayRef {
-        Arc::new(Int32Array::from_iter_values(rles.iter().map(side)))
-    };
-    let counts = StringArray::from_iter_values(rles.iter().map(|rle| &rle.counts));
-    let parts = vec![
-        sides(|rle| rle.height),
-        sides(|rle| rle.width),
-        Arc::new(counts) as ArrayRef,
-    ];
-    Ok(Arc::new(StructArray::try_new_with_length(
-        fields,
-        parts,
-        None,
-        rows.len(),
-    )?))
+    let reason = err.to_string();
+    bad(match (row, reason.split_once(": ")) {
+        (Some(row), Some((_, what))) => format!("{}: {what}", name(row)),
+        _ => reason,
+    })
 }
 
-fn doubles<const N: usize>(values: impl Iterator<Item = [f64; N]>) -> Result<ArrayRef> {
-    let flat: Float64Array = values.flatten().map(Some).collect();
-    list(Arc::new(flat), N)
-}
-
-fn list(values: ArrayRef, size: usize) -> Result<ArrayRef> {
-    let item = Arc::new(Field::new("item", values.data_type().clone(), true));
-    let size = i32::try_from(size).unwrap_or(i32::MAX);
-    Ok(Arc::new(FixedSizeListArray::try_new(
-        item, size, values, None,
-    )?))
-}
-
-fn embedding_column(rows: &[MaskRow], embedding: EmbeddingType) -> Result<ArrayRef> {
-    type F16 = <Float16Type as ArrowPrimitiveType>::Native;
-    let dim = embedding.dim as usize;
-    for row in rows {
-        let place = || format!("mask {} of image '{}'", row.mask_index, row.image_id);
-        if row.embedding.len() != dim {
-            let found = row.embedding.len();
-            return Err(bad(format!(
-                "{}: embedding of {found} numbers, expected {dim}",
-                place()
-            )));
-        }
-        let fits = |x: &f32| match embedding.float {
-            EmbeddingFloat::F16 => F16::from_f32(*x).is_finite(),
-            EmbeddingFloat::F32 => x.is_finite(),
-        };
-        if let Some(at) = row.embedding.iter().position(|x| !fits(x)) {
-            let value = row.embedding[at];
-            return Err(bad(format!(
-                "{}: embedding[{at}] is {value}, which the store cannot hold as a finite number",
-                place()
-            )));
-        }
-    }
-    let flat = rows.iter().flat_map(|row| row.embedding.iter().copied());
-    let values: ArrayRef = match embedding.float {
-        EmbeddingFloat::F16 => Arc::new(Float16Array::from_iter_values(flat.map(F16::from_f32))),
-        EmbeddingFloat::F32 => Arc::new(Float32Array::from_iter_values(flat)),
-    };
-    list(values, dim)
+fn name(row: &MaskRow) -> String {
+    format!("mask {} of image '{}'", row.mask_index, row.image_id)
 }
 
 fn bad(reason: String) -> Error {
@@ -151,6 +119,7 @@ mod tests {
 
     use super::*;
     use crate::geometry::Size;
+    use crate::schema::EmbeddingFloat;
 
     fn row(embedding: Vec<f32>) -> MaskRow {
         let size = Size {
@@ -162,12 +131,14 @@ mod tests {
             image_id: ContentId::of_bytes(b"photo"),
             mask_index: 7,
             rle: Rle::from_runs(size, vec![4, 1, 2, 1, 4]).unwrap(),
-            predicted_iou: 0.5,
-            stability_score: 0.25,
-            point: [1.5, 2.5],
+            bbox: None,
+            predicted_iou: Some(0.5),
+            stability_score: Some(0.25),
+            point: Some([1.5, 2.5]),
             crop_box: [0.0, 0.0, 4.0, 3.0],
-            mask_output: 2,
-            embedding,
+            mask_output: Some(2),
+            embedding: Some(embedding),
+            object_score: None,
         }
     }
 

@@ -14,6 +14,7 @@ mod heads;
 mod images;
 mod labels;
 mod masks;
+mod policies;
 mod predictions;
 
 use arrow::array::RecordBatch;
@@ -22,13 +23,14 @@ use serde::de::DeserializeOwned;
 
 pub use class_sets::ClassRow;
 pub use evaluations::EvaluationRow;
-pub use extractions::{ExtractionRow, ExtractorRow};
+pub use extractions::{ExtractionRow, ExtractorKind, ExtractorRow, embedding_space};
 pub use failures::{FailureRow, unrecorded_failures};
 pub use ground_truth::{GroundTruthRow, RleRow};
-pub use heads::HeadRow;
+pub use heads::{AS_IT_IS, HeadRow, TOKEN_INPUTS};
 pub use images::ImageRow;
 pub use labels::LabelRow;
 pub use masks::{MaskRow, masks_to_batch};
+pub use policies::PolicyRow;
 pub use predictions::PredictionRow;
 
 use super::Scan;

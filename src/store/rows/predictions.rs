@@ -7,7 +7,7 @@ use super::Row;
 use crate::names::ContentId;
 use crate::schema::Table;
 
-/// One mask as a head judged it; see `schemas/7_predictions.sql`.
+/// One mask with the class that a head predicts; see `schemas/7_predictions.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct PredictionRow {
@@ -19,11 +19,10 @@ pub struct PredictionRow {
     pub class_index: i32,
     pub class: String,
     pub score: f64,
-    pub entropy: f32,
+    pub entropy: Option<f32>,
     pub kept: bool,
     pub dropped: Option<String>,
     pub suppressed_by: Option<i32>,
-    pub policy: String,
     pub created_at: DateTime<Utc>,
 }
 

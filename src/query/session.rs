@@ -1,0 +1,312 @@
+//! Queries over one snapshot, with what they build on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::{JoinType, ScalarValue};
+use datafusion::datasource::{MemTable, TableProvider};
+use datafusion::functions::expr_fn::coalesce;
+use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::physical_plan::collect_partitioned;
+use datafusion::prelude::{DataFrame, SessionContext};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::header::{Query, Used};
+use super::parameter::Bound;
+use crate::schema::Table;
+use crate::sql::{Rows, Sql, plan};
+use crate::store::Snapshot;
+use crate::{Error, Result};
+
+/// A session in which named queries run. May be shared: each run has tables of its own, and those that queries build on
+/// are kept for the next run with the same parameters.
+pub struct QuerySession {
+    snapshot: Snapshot,
+    sql: Sql,
+    /// Tables that replace a query, whatever its parameters, by the query's short name.
+    pinned: HashMap<String, Arc<dyn TableProvider>>,
+    /// By the name they have where they are used.
+    made: Mutex<HashMap<String, Made>>,
+    resolved: Mutex<HashMap<Word, ScalarValue>>,
+}
+
+/// The rows of a query that others build on.
+#[derive(Clone)]
+struct Made {
+    query: String,
+    bound: Bound,
+    table: Arc<dyn TableProvider>,
+}
+
+/// What a word was resolved for: the type of the parameter, the value that it depends on, the word.
+type Word = (String, Option<String>, String);
+
+/// Rows of a table, by conditions on its columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen<'a> {
+    /// The table.
+    pub table: Table,
+    /// The column that tells which rows of a query are chosen with a row of the table.
+    pub key: &'a str,
+    /// A condition in SQL.
+    pub condition: Option<&'a str>,
+    /// An expression in SQL, and the text that it must be; `NULL` for null.
+    pub equals: Option<(&'a str, &'a str)>,
+}
+
+impl QuerySession {
+    /// A session over a snapshot.
+    ///
+    /// # Errors
+    /// If a table cannot be opened.
+    pub async fn new(snapshot: &Snapshot) -> Result<Self> {
+        Ok(Self {
+            snapshot: snapshot.clone(),
+            sql: Sql::new(snapshot).await?,
+            pinned: HashMap::new(),
+            made: Mutex::default(),
+            resolved: Mutex::default(),
+        })
+    }
+
+    /// The tables and functions that queries see.
+    pub fn sql(&self) -> &Sql {
+        &self.sql
+    }
+
+    /// Runs a query with words for its parameters; those left out take their defaults.
+    ///
+    /// # Errors
+    /// [`Error::Query`] for parameters it does not take or words of another type; [`Error::Catalogue`] for names that are
+    /// not there; as [`Sql::query`].
+    pub async fn run(&self, query: &Query, words: &HashMap<String, String>) -> Result<Rows> {
+        let bound = self.bind(query, words).await?;
+        let context = self.prepare(query, &bound).await?;
+        Rows::of(plan(&context, query.sql(), bound).await?).await
+    }
+
+    /// Values for every parameter of a query.
+    ///
+    /// # Errors
+    /// As [`QuerySession::run`].
+    pub async fn bind(&self, query: &Query, words: &HashMap<String, String>) -> Result<Bound> {
+        let fail = |reason: String| Error::Query {
+            query: query.name().to_owned(),
+            reason,
+        };
+        let parameters = query.parameters();
+        if let Some(unknown) = words
+            .keys()
+            .find(|key| parameters.iter().all(|p| p.name != **key))
+        {
+            let takes: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+            let takes = match takes.is_empty() {
+                true => "none".to_owned(),
+                false => takes.join(", "),
+            };
+            return Err(fail(format!(
+                "there is no parameter '{unknown}'; it takes {takes}"
+            )));
+        }
+        // Those that others depend on come first.
+        let (first, then): (Vec<_>, Vec<_>) = parameters
+            .iter()
+            .partition(|parameter| parameter.kind.depends_on().is_none());
+        let mut bound = Bound::new();
+        for parameter in first.into_iter().chain(then) {
+            let name = &parameter.name;
+            let word = words.get(name).or(parameter.default.as_ref());
+            let word = word.ok_or_else(|| fail(format!("parameter '{name}' is missing")))?;
+            let dependency = parameter.kind.depends_on().and_then(|it| bound.get(it));
+            let key = (
+                parameter.kind.describe(),
+                dependency.map(ToString::to_string),
+                word.clone(),
+            );
+            let known = self.resolved().get(&key).cloned();
+            let value = match known {
+                Some(value) => value,
+                None => {
+                    let found = parameter.kind.value(&self.snapshot, word, &bound).await?;
+                    let found = found.ok_or_else(|| {
+                        let expected = parameter.kind.describe();
+                        fail(format!(
+                            "parameter '{name}': expected {expected}, found '{word}'"
+                        ))
+                    })?;
+                    self.resolved().insert(key, found.clone());
+                    found
+                }
+            };
+            bound.insert(name.clone(), value);
+        }
+        Ok(bound)
+    }
+
+    /// Makes the rows of a query, of which some may be chosen, the table that queries read from then on in its place,
+    /// whatever their parameters.
+    ///
+    /// # Errors
+    /// As [`QuerySession::run`]; [`Error::DataFusion`] for conditions that are no expressions over their table.
+    pub async fn pin(
+        &mut self,
+        query: &Query,
+        words: &HashMap<String, String>,
+        chosen: Option<Chosen<'_>>,
+    ) -> Result<()> {
+        self.pinned.remove(query.short_name());
+        self.made().clear();
+        let bound = self.bind(query, words).await?;
+        let context = self.prepare(query, &bound).await?;
+        let mut rows = plan(&context, query.sql(), bound).await?;
+        if let Some(chosen) = chosen {
+            let keys = [chosen.key];
+            let of_table = chosen.rows(&context).await?.select_columns(&keys)?;
+            rows = rows.join(of_table, JoinType::LeftSemi, &keys, &keys, None)?;
+        }
+        let table = in_memory(rows).await?;
+        self.pinned.insert(query.short_name().to_owned(), table);
+        Ok(())
+    }
+
+    /// The different values, as text and in order, that an expression over the columns of a table has in the rows whose
+    /// key is also in a pinned query; `NULL` for null.
+    ///
+    /// # Errors
+    /// [`Error::DataFusion`] for what is no expression over that table; [`Error::Internal`] if the query is not pinned.
+    pub async fn values(
+        &self,
+        table: Table,
+        expression: &str,
+        (pinned, key): (&str, &str),
+    ) -> Result<Vec<String>> {
+        let context = self.sql.fork()?;
+        let rows = context.table(table.name()).await?;
+        let value = as_text(context.parse_sql_expr(expression, rows.schema())?).alias("value");
+        let pinned = self.pinned.get(pinned).ok_or(Error::Internal {
+            what: "values are asked for of a query that is not pinned",
+        })?;
+        let pinned = context.read_table(pinned.clone())?;
+        let rows = rows.join(pinned, JoinType::LeftSemi, &[key], &[key], None)?;
+        let rows = rows.select(vec![value])?.distinct()?;
+        let mut values = Vec::new();
+        for batch in rows.collect().await? {
+            let column = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
+            let texts = column.as_string::<i32>().iter().flatten();
+            values.extend(texts.map(str::to_owned));
+        }
+        values.sort();
+        Ok(values)
+    }
+
+    /// A context in which the queries that a query builds on are tables.
+    fn prepare<'a>(
+        &'a self,
+        query: &'a Query,
+        bound: &'a Bound,
+    ) -> BoxFuture<'a, Result<SessionContext>> {
+        async move {
+            let context = self.sql.fork()?;
+            for used in query.uses() {
+                let table = self.table_of(query, used, bound).await?;
+                context.register_table(used.table.as_str(), table)?;
+            }
+            Ok(context)
+        }
+        .boxed()
+    }
+
+    /// The rows of a query that another builds on. What was made with the same parameters before is not made again: the
+    /// snapshot does not change.
+    async fn table_of(
+        &self,
+        query: &Query,
+        used: &Used,
+        bound: &Bound,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let base = Query::named(&used.query)?;
+        if let Some(pinned) = self.pinned.get(base.short_name()) {
+            return Ok(pinned.clone());
+        }
+        let mut own = Bound::new();
+        for parameter in base.parameters() {
+            let renamed = used.renamed.iter().find(|(own, _)| *own == parameter.name);
+            let name = renamed.map_or(&parameter.name, |(_, other)| other);
+            let value = bound.get(name).ok_or_else(|| Error::Query {
+                query: query.name().to_owned(),
+                reason: format!(
+                    "it uses '{}', which takes '{name}'; declare it",
+                    base.name()
+                ),
+            })?;
+            own.insert(parameter.name.clone(), value.clone());
+        }
+        let known = self.made().get(&used.table).cloned();
+        if let Some(made) = known
+            && made.query == base.name()
+            && made.bound == own
+        {
+            return Ok(made.table);
+        }
+        let context = self.prepare(&base, &own).await?;
+        let rows = plan(&context, base.sql(), own.clone()).await?;
+        let table = match base.is_view() {
+            true => rows.into_view(),
+            false => in_memory(rows).await?,
+        };
+        let made = Made {
+            query: base.name().to_owned(),
+            bound: own,
+            table: table.clone(),
+        };
+        self.made().insert(used.table.clone(), made);
+        Ok(table)
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<String, Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resolved(&self) -> MutexGuard<'_, HashMap<Word, ScalarValue>> {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Chosen<'_> {
+    async fn rows(&self, context: &SessionContext) -> Result<DataFrame> {
+        let mut rows = context.table(self.table.name()).await?;
+        if let Some(condition) = self.condition {
+            let condition = context.parse_sql_expr(condition, rows.schema())?;
+            rows = rows.filter(condition)?;
+        }
+        if let Some((expression, value)) = self.equals {
+            let expression = context.parse_sql_expr(expression, rows.schema())?;
+            rows = rows.filter(as_text(expression).eq(lit(value)))?;
+        }
+        Ok(rows)
+    }
+}
+
+/// A value as text; `NULL` for null.
+fn as_text(value: Expr) -> Expr {
+    coalesce(vec![cast(value, DataType::Utf8), lit("NULL")])
+}
+
+async fn in_memory(rows: DataFrame) -> Result<Arc<dyn TableProvider>> {
+    let task = Arc::new(rows.task_ctx());
+    let plan = rows.create_physical_plan().await?;
+    // What the planner knows of nulls differs between the stages of a plan.
+    let fields = plan.schema().fields().clone();
+    let fields = fields
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let mut partitions = collect_partitioned(plan, task).await?;
+    for batch in partitions.iter_mut().flatten() {
+        *batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?;
+    }
+    Ok(Arc::new(MemTable::try_new(schema, partitions)?))
+}
