@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::{Ended, Global, print_json};
 
 /// The model: it knows nothing but generated scenes.
-const MODEL: &[u8] = include_bytes!("../../examples/demo/sam_demo.safetensors");
+const MODEL: &[u8] = include_bytes!("../../assets/demo/sam_demo.safetensors");
 /// The class set of the coarse head.
-const GROUPS: &str = include_str!("../../examples/demo/groups.toml");
+const GROUPS: &str = include_str!("../../assets/demo/groups.toml");
 
 /// Show the whole way on generated photos: ingest, extract once, train twice, annotate, evaluate, export.
 ///

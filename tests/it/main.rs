@@ -9,14 +9,11 @@ mod demo_model;
 mod device;
 mod eval;
 mod eval_classes;
-mod eval_store;
 mod export;
 mod export_files;
 mod extract;
 mod faults;
 mod geometry;
-#[path = "../../examples/soak/harness.rs"]
-mod harness;
 mod head;
 mod head_parity;
 mod hostile;
@@ -24,12 +21,13 @@ mod import;
 mod ingest;
 mod ingest_voc;
 mod layers;
-mod made_store;
 mod photo;
 mod picture;
 mod relocate;
 mod sam;
 mod sql;
-mod sql_store;
 mod store;
+#[path = "../support/mod.rs"]
 mod support;
+
+use support::{eval_store, harness, made_store, sql_store};

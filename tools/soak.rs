@@ -5,6 +5,7 @@
 //! ./run soak 10
 //! ```
 
+#[path = "../tests/support/harness.rs"]
 mod harness;
 
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! Trains the small Segment Anything that the demo uses, on generated scenes.
 //!
 //! ```text
-//! cargo run --release --example pretrain_demo_sam -- examples/demo/sam_demo.safetensors
-//! cargo run --release --example pretrain_demo_sam -- examples/demo/sam_demo.safetensors --only-measure
+//! cargo run --release --example pretrain_demo_sam -- assets/demo/sam_demo.safetensors
+//! cargo run --release --example pretrain_demo_sam -- assets/demo/sam_demo.safetensors --only-measure
 //! ```
 //!
 //! The model is SAM's in a small configuration. A step takes some scenes, clicks on objects and on the
