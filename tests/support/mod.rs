@@ -2,6 +2,7 @@
 
 pub mod eval_store;
 pub mod harness;
+pub mod imports;
 pub mod made_store;
 pub mod sql_store;
 
