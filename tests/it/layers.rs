@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_children};
+use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_children, words};
 
 /// Modules of the library from the ground up; those of one row may use each other.
 const LAYERS: [&[&str]; 12] = [
@@ -98,6 +98,36 @@ fn a_climb_would_be_found() {
         "// use crate::extract::Extractor;",
     ] {
         assert!(climbs("ingest/voc.rs", text).is_empty(), "{text}");
+    }
+}
+
+/// Only the program may use the crates of feature `cli`: without it, the library is built without them. (Building that
+/// here would build nearly every dependency again, with fewer features.)
+#[test]
+fn the_library_does_without_the_crates_of_the_program() {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let crates: Vec<String> = manifest["features"]["cli"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|it| it.as_str().unwrap().strip_prefix("dep:"))
+        .map(|name| name.replace('-', "_"))
+        .collect();
+    assert!(crates.contains(&"clap".to_owned()), "{crates:?}");
+    let words: Vec<_> = sources()
+        .into_iter()
+        .map(|(file, text)| (file, words(&text)))
+        .collect();
+    for name in &crates {
+        let users = words.iter().filter(|(_, words)| words.contains(name));
+        let users: Vec<_> = users.map(|(file, _)| file).collect();
+        assert!(!users.is_empty(), "nothing uses {name}");
+        for file in users {
+            assert!(
+                file == "main.rs" || file.starts_with("cli/"),
+                "src/{file} uses {name}"
+            );
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Comments and strings name nothing; macros are read as all else is. Paths that begin with a child's name are read
 //! by [`uses_of_children`] alone.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
@@ -49,6 +50,21 @@ pub fn uses_of_children(module: &[String], text: &str) -> Vec<Named> {
             start.read(&mut &tokens[at + 1..], &mut found);
         }
     }
+    found
+}
+
+/// Every name in a text, of crates among them.
+pub fn words(text: &str) -> BTreeSet<String> {
+    fn collect(tokens: &[TokenTree], found: &mut BTreeSet<String>) {
+        for token in tokens {
+            if let TokenTree::Group(group) = token {
+                collect(&group.stream().into_iter().collect::<Vec<_>>(), found);
+            }
+            found.extend(word(Some(token)));
+        }
+    }
+    let mut found = BTreeSet::new();
+    collect(&tokens(text), &mut found);
     found
 }
 
@@ -241,6 +257,7 @@ mod tests {
             pub(crate) fn f(&self) -> &'static str { let _ = '"'; r#"crate::g "quoted" "# }
         "##;
         assert!(paths("a.rs", text).is_empty());
+        assert!(words(text).contains("f") && !words(text).contains("g"));
     }
 
     #[test]
