@@ -64,9 +64,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         (None, None) => anyhow::bail!("name a report; 'grainstore query --list' lists them"),
     };
     if args.show {
-        match global.json {
-            true => print_json(&serde_json::json!({ "name": report.name(), "sql": report.sql() }))?,
-            false => io::stdout().lock().write_all(report.sql().as_bytes())?,
+        if global.json {
+            print_json(&serde_json::json!({ "name": report.name(), "sql": report.sql() }))?
+        } else {
+            io::stdout().lock().write_all(report.sql().as_bytes())?
         }
         return Ok(Ended::Done);
     }

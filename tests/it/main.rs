@@ -1,5 +1,14 @@
 //! The one integration-test binary: linking Lance and DataFusion takes long, so it is done once.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what goes wrong in a test, its helpers included, ends the test"
+)]
 #![allow(missing_docs)]
 
 mod annotate;

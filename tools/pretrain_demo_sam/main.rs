@@ -20,6 +20,12 @@
 //! At the end, and with `--only-measure`, the model is measured on scenes it never saw: one click on the
 //! innermost pixel of each object.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a training run on generated scenes, for the eyes of who started it"
+)]
+
 mod init;
 mod looks;
 mod loss;
