@@ -10,6 +10,15 @@
 //!
 //! One line of JSON on stdout.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints what it measured, and ends where something is not as it must be"
+)]
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;

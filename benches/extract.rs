@@ -8,6 +8,15 @@
 //! what the official generator makes, and with the best one, which is grainstore's default. Beside it
 //! the encoder and the decoder alone, and how fast the machine multiplies matrices.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints what it measured, and ends where something is not as it must be"
+)]
+
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -120,9 +129,10 @@ fn encoder_gflop(config: &SamConfig) -> f64 {
     let windows = (grid / window).ceil().powi(2);
     let mut sum = tokens * 3.0 * 256.0 * dim + tokens * (dim * out + 9.0 * out * out);
     for block in 0..vit.depth {
-        let (groups, length) = match vit.global_attention_blocks.contains(&block) {
-            true => (1.0, tokens),
-            false => (windows, window * window),
+        let (groups, length) = if vit.global_attention_blocks.contains(&block) {
+            (1.0, tokens)
+        } else {
+            (windows, window * window)
         };
         let attended = groups * length;
         sum += attended * 4.0 * dim * dim + 2.0 * attended * length * dim;

@@ -87,7 +87,7 @@ def growth(program, directory, sizes):
         run("init")
         run("ingest", "images", scenes / "scenes" / "train", "--source", "synthetic", "--dataset", "scenes")
         started = time.perf_counter()
-        run("extract", "--checkpoint", "examples/demo/sam_demo.safetensors", "--points-per-side", "8")
+        run("extract", "--checkpoint", "assets/demo/sam_demo.safetensors", "--points-per-side", "8")
         found.append({"images": images, "masks": 64 * images, "seconds": time.perf_counter() - started})
         shutil.rmtree(store)
     json.dump(found, sys.stdout)

@@ -10,6 +10,15 @@
 //! - `read`: every column of the largest store, and every file against its checksum, beside reading the same files; from
 //!   the page cache and, where it may be emptied (as root), from the disk.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints what it measured, and ends where something is not as it must be"
+)]
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

@@ -7,6 +7,15 @@
 //! One line of JSON on stdout. `--write DIR` writes the same embeddings and labels for the peer
 //! (`benches/train_peer.py`) and ends.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints what it measured, and ends where something is not as it must be"
+)]
+
 use std::io::Write;
 use std::time::Instant;
 

@@ -4,6 +4,8 @@
 //! ./run demo && cargo run --release --example library -- target/demo/store fine.json
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example shows what it found")]
+
 use std::path::Path;
 
 use grainstore::annotate::{AnnotateRequest, Policy, rethreshold};

@@ -74,7 +74,8 @@ impl ClassSet {
             if class.name.trim().is_empty() {
                 return Err(fail(format!("class {} has no name", at + 1)));
             }
-            if classes[..at].iter().any(|other| other.name == class.name) {
+            let mut before = classes.iter().take(at);
+            if before.any(|other| other.name == class.name) {
                 return Err(fail(format!("class '{}' is there twice", class.name)));
             }
             if class.labels.is_empty() {

@@ -62,9 +62,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
     }
     print(&findings, checks, verified, snapshot.version(), global)?;
-    Ok(match findings.is_empty() {
-        true => Ended::Done,
-        false => Ended::Unhealthy,
+    Ok(if findings.is_empty() {
+        Ended::Done
+    } else {
+        Ended::Unhealthy
     })
 }
 

@@ -110,13 +110,14 @@ async fn add(args: AddArgs, global: &Global) -> anyhow::Result<()> {
         1 => "1 class".to_owned(),
         n => format!("{n} classes"),
     };
-    match added.new {
-        true => outln!("{}@{}: {count}", set.name, added.version),
-        false => outln!(
+    if added.new {
+        outln!("{}@{}: {count}", set.name, added.version)
+    } else {
+        outln!(
             "{}@{} says the same already: {count}",
             set.name,
             added.version
-        ),
+        )
     }
     Ok(())
 }

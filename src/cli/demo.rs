@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::{Ended, Global, print_json};
 
 /// The model: it knows nothing but generated scenes.
-const MODEL: &[u8] = include_bytes!("../../examples/demo/sam_demo.safetensors");
+const MODEL: &[u8] = include_bytes!("../../assets/demo/sam_demo.safetensors");
 /// The class set of the coarse head.
-const GROUPS: &str = include_str!("../../examples/demo/groups.toml");
+const GROUPS: &str = include_str!("../../assets/demo/groups.toml");
 
 /// Show the whole way on generated photos: ingest, extract once, train twice, annotate, evaluate, export.
 ///
@@ -85,16 +85,17 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     let scenes = directory.join("scenes");
     write_data_set(&scenes, size)?;
     if args.only_scenes {
-        match global.json {
-            true => print_json(&json!({
+        if global.json {
+            print_json(&json!({
                 "train_images": size.train, "test_images": size.test, "directory": scenes,
-            }))?,
-            false => outln!(
+            }))?
+        } else {
+            outln!(
                 "{} photos to train on and {} to test on in '{}'",
                 size.train,
                 size.test,
                 scenes.display()
-            ),
+            )
         }
         return Ok(Ended::Done);
     }
@@ -186,9 +187,10 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
         heads,
         directory: directory.clone(),
     };
-    match global.json {
-        true => print_json(&summary)?,
-        false => print(&summary)?,
+    if global.json {
+        print_json(&summary)?
+    } else {
+        print(&summary)?
     }
     Ok(Ended::Done)
 }
@@ -244,9 +246,10 @@ impl Demo<'_> {
             show("eval/miou", "miou"),
             show("eval/coco", "ap50")
         );
-        match self.global.json {
-            true => eprintln!("{line}"),
-            false => outln!("{line}"),
+        if self.global.json {
+            errln!("{line}")
+        } else {
+            outln!("{line}")
         }
         Ok(figures)
     }
@@ -259,7 +262,7 @@ impl Demo<'_> {
     ) -> anyhow::Result<()> {
         if !self.global.quiet {
             let shown: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
-            eprintln!("\n$ grainstore {}", shown.join(" "));
+            errln!("\n$ grainstore {}", shown.join(" "));
         }
         let started = Instant::now();
         let mut command = Command::new(&self.program);
@@ -275,30 +278,35 @@ impl Demo<'_> {
             Some((_, sum)) => *sum += seconds,
             None => self.steps.push((name, seconds)),
         }
-        match status.success() {
-            true => Ok(()),
-            false => bail!(
+        if status.success() {
+            Ok(())
+        } else {
+            bail!(
                 "'grainstore {}' failed; what it said stands above",
                 args.join(" ")
-            ),
+            )
         }
     }
 }
 
 fn figure(evaluation: &Value, report: &str, metric: &str) -> Option<f64> {
-    let figures = evaluation["figures"].as_array()?;
-    let found = figures
-        .iter()
-        .find(|it| it["report"] == report && it["metric"] == metric && it["class"].is_null());
-    found?["value"].as_f64()
+    let figures = evaluation.get("figures")?.as_array()?;
+    let is = |it: &Value, key, word: &str| it.get(key).and_then(Value::as_str) == Some(word);
+    let found = figures.iter().find(|it| {
+        is(it, "report", report)
+            && is(it, "metric", metric)
+            && it.get("class").is_some_and(Value::is_null)
+    });
+    found?.get("value")?.as_f64()
 }
 
 /// An argument as one would type it.
 fn quoted(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=".contains(c);
-    match argument.chars().all(plain) {
-        true => argument.to_owned(),
-        false => format!("\"{argument}\""),
+    if argument.chars().all(plain) {
+        argument.to_owned()
+    } else {
+        format!("\"{argument}\"")
     }
 }
 

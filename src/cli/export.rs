@@ -244,7 +244,7 @@ fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Res
             ("box", 2..) => format!("{count} boxes"),
             _ => plural(count, what),
         };
-        eprintln!("{what} {note}");
+        errln!("{what} {note}");
     }
     Ok(())
 }

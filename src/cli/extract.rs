@@ -193,20 +193,20 @@ fn report(summary: &ExtractSummary, seconds: f64, global: &Global) -> anyhow::Re
     if global.quiet {
         return Ok(());
     }
-    eprintln!(
+    errln!(
         "added {} of {} in {seconds:.1} s ({:.2} images/s)",
         plural(summary.masks, "mask"),
         plural(summary.images, "image"),
         summary.images as f64 / seconds.max(1e-9),
     );
     if summary.done_elsewhere > 0 {
-        eprintln!(
+        errln!(
             "{} done by another process in the meantime",
             plural(summary.done_elsewhere, "image")
         );
     }
     if summary.failed > 0 {
-        eprintln!(
+        errln!(
             "{} could not be extracted; 'grainstore query failures' says which and why",
             plural(summary.failed, "image")
         );

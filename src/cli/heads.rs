@@ -145,9 +145,10 @@ fn write(path: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 fn told(global: &Global, row: &HeadRow, done: &str) -> anyhow::Result<Ended> {
-    match global.json {
-        true => print_json(&json!({ "head": row.head, "head_id": row.head_id, "done": done }))?,
-        false => outln!("{done} head '{}' ({})", row.head, row.head_id),
+    if global.json {
+        print_json(&json!({ "head": row.head, "head_id": row.head_id, "done": done }))?
+    } else {
+        outln!("{done} head '{}' ({})", row.head, row.head_id)
     }
     Ok(Ended::Done)
 }
@@ -171,8 +172,8 @@ fn list(rows: &[HeadRow], global: &Global) -> anyhow::Result<Ended> {
     for row in rows {
         writeln!(
             out,
-            "{}  {}  {}@{}, {} images, {} masks, {:.1} s, {}",
-            &row.head_id.as_str()[..8],
+            "{:.8}  {}  {}@{}, {} images, {} masks, {:.1} s, {}",
+            row.head_id.as_str(),
             row.head,
             row.class_set,
             row.class_set_version,
@@ -191,13 +192,13 @@ fn about(row: &HeadRow) -> anyhow::Result<Value> {
         weights: None,
         ..row.clone()
     };
-    let mut value = serde_json::to_value(&row)?;
-    value["spec"] = serde_json::from_str(&row.spec)?;
-    value["curves"] = serde_json::from_str(&row.curves)?;
-    if let Some(map) = value.as_object_mut() {
-        map.remove("weights");
-    }
-    Ok(value)
+    let Value::Object(mut map) = serde_json::to_value(&row)? else {
+        anyhow::bail!("the row of head '{}' is no JSON object", row.head);
+    };
+    map.insert("spec".to_owned(), serde_json::from_str(&row.spec)?);
+    map.insert("curves".to_owned(), serde_json::from_str(&row.curves)?);
+    map.remove("weights");
+    Ok(Value::Object(map))
 }
 
 fn show(row: &HeadRow, global: &Global) -> anyhow::Result<Ended> {

@@ -71,7 +71,7 @@ fn report(summary: &ImportSummary, seconds: f64, global: &Global) -> anyhow::Res
         outln!("{} imported before", plural(summary.done, "image"));
     }
     if summary.failed > 0 && !global.quiet {
-        eprintln!(
+        errln!(
             "{} could not be used; 'grainstore query failures' says which and why",
             plural(summary.failed, "detection")
         );

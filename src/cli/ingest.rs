@@ -211,26 +211,26 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
     if global.quiet {
         return Ok(());
     }
-    eprintln!(
+    errln!(
         "added {}, {} and {} in {seconds:.1} s",
         plural(summary.images_added, "image"),
         plural(summary.labels_added, "label"),
         plural(summary.ground_truth_added, "annotation"),
     );
     if summary.images_known > 0 {
-        eprintln!(
+        errln!(
             "{} already in the store, by content",
             plural(summary.images_known, "image file")
         );
     }
     if summary.other_files > 0 {
-        eprintln!(
+        errln!(
             "{} passed over: not named like an image",
             plural(summary.other_files, "file")
         );
     }
     if summary.failed > 0 {
-        eprintln!(
+        errln!(
             "{} could not be used, or not as asked; 'grainstore query failures' says which and why",
             plural(summary.failed, "item")
         );
@@ -282,8 +282,9 @@ fn class_names(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
     );
     let mut sorted = names.clone();
     sorted.sort_unstable();
-    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        anyhow::bail!("'{}' names class '{}' twice", file.display(), twice[0]);
+    let mut neighbours = sorted.iter().zip(sorted.iter().skip(1));
+    if let Some((twice, _)) = neighbours.find(|(a, b)| a == b) {
+        anyhow::bail!("'{}' names class '{twice}' twice", file.display());
     }
     Ok(names)
 }

@@ -45,7 +45,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     if global.json {
         print_json(&serde_json::json!({ "store": store.uri(), "options": options }))?;
     } else if !global.quiet {
-        eprintln!("store '{}' is ready", store.uri());
+        errln!("store '{}' is ready", store.uri());
     }
     Ok(Ended::Done)
 }

@@ -3,13 +3,19 @@
 //! Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 failed, 2 done with bad
 //! items. A closed pipe is success.
 
-#![deny(clippy::print_stdout)]
-
 /// Prints a line to stdout. A closed pipe is an error here, where `println!` panics.
 macro_rules! outln {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
         writeln!(std::io::stdout().lock(), $($arg)*)?
+    }};
+}
+
+/// Prints a line to stderr. Where stderr is closed nobody reads it, and `eprintln!` panics.
+macro_rules! errln {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($arg)*);
     }};
 }
 
@@ -176,7 +182,7 @@ pub fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(err) => {
-            eprintln!("error: cannot start worker threads: {err}");
+            errln!("error: cannot start worker threads: {err}");
             return ExitCode::from(1);
         }
     };
@@ -252,7 +258,7 @@ fn report_error(err: &anyhow::Error, json: bool) {
     if json {
         let _ = print_json(&serde_json::json!({ "error": text }));
     }
-    eprintln!("error: {text}");
+    errln!("error: {text}");
 }
 
 /// Whether an error's own text says all that its causes would.
@@ -288,9 +294,14 @@ fn plural(n: u64, one: &str) -> String {
 
 /// A run's summary as JSON, with the seconds it took.
 fn print_json_summary(summary: &impl Serialize, seconds: f64) -> anyhow::Result<()> {
-    let mut value = serde_json::to_value(summary)?;
-    value["seconds"] = seconds.into();
-    print_json(&value)
+    #[derive(Serialize)]
+    struct Timed<'a, T> {
+        #[serde(flatten)]
+        summary: &'a T,
+        seconds: f64,
+    }
+    // Through a JSON value: its keys are sorted.
+    print_json(&serde_json::to_value(Timed { summary, seconds })?)
 }
 
 /// Which state of the store to read.

@@ -199,12 +199,13 @@ async fn write_table(mut rows: Rows, out: &mut impl Write) -> anyhow::Result<()>
         }
     }
     writeln!(out, "{}", pretty_format_batches(&shown)?)?;
-    match more {
-        true => writeln!(
+    if more {
+        writeln!(
             out,
             "the first {TABLE_ROWS} rows; all of them go to a file with -o FILE"
-        )?,
-        false => writeln!(out, "{count} row{}", if count == 1 { "" } else { "s" })?,
+        )?
+    } else {
+        writeln!(out, "{count} row{}", if count == 1 { "" } else { "s" })?
     }
     Ok(())
 }
@@ -274,7 +275,7 @@ fn as_text(column: &ArrayRef, most: Option<usize>) -> anyhow::Result<ArrayRef> {
 
 fn cut(line: &str, most: usize) -> String {
     match line.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &line[..end]),
+        Some((end, _)) => format!("{}…", line.split_at(end).0),
         None => line.to_owned(),
     }
 }

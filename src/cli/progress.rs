@@ -41,7 +41,7 @@ pub fn progress(global: &Global) -> Box<dyn Progress> {
 impl Bar {
     fn print(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            errln!("{line}");
         } else {
             self.bar.println(line);
         }
@@ -88,7 +88,7 @@ impl Progress for Bar {
             let mut printed = self.printed.lock().unwrap_or_else(|err| err.into_inner());
             if printed.is_none_or(|at| at.elapsed() >= STATUS_PAUSE) {
                 *printed = Some(Instant::now());
-                eprintln!("{line}");
+                errln!("{line}");
             }
             return;
         }

@@ -64,9 +64,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         (None, None) => anyhow::bail!("name a query; 'grainstore query --list' lists them"),
     };
     if args.show {
-        match global.json {
-            true => print_json(&serde_json::json!({ "name": query.name(), "sql": query.sql() }))?,
-            false => io::stdout().lock().write_all(query.sql().as_bytes())?,
+        if global.json {
+            print_json(&serde_json::json!({ "name": query.name(), "sql": query.sql() }))?
+        } else {
+            io::stdout().lock().write_all(query.sql().as_bytes())?
         }
         return Ok(Ended::Done);
     }

@@ -120,13 +120,14 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             &serde_json::json!({ "images": shown, "failed": failed, "left_out": left_out, "files": files }),
         )?;
     } else {
-        match &files[..] {
+        match files.as_slice() {
+            [] => bail!("no file was written"),
             [file] => outln!("'{}': {}", file.display(), plural(shown, "image")),
-            files => outln!("{} files, '{}' the first", files.len(), files[0].display()),
+            [first, ..] => outln!("{} files, '{}' the first", files.len(), first.display()),
         }
     }
     if left_out > 0 && !global.quiet {
-        eprintln!("{} more fit; --limit shows more", plural(left_out, "image"));
+        errln!("{} more fit; --limit shows more", plural(left_out, "image"));
     }
     Ok(Ended::with_failures(failed))
 }
@@ -163,9 +164,9 @@ fn write(output: &Path, pictures: Vec<Picture>) -> anyhow::Result<Vec<PathBuf>> 
         .is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     if is_file {
         let single = pictures.iter().all(|picture| picture.panels.len() == 1);
-        let rows = match single {
+        let rows = if single {
             // The one part needs no caption of its own.
-            true => in_grid(
+            in_grid(
                 pictures
                     .into_iter()
                     .flat_map(|picture| {
@@ -176,11 +177,12 @@ fn write(output: &Path, pictures: Vec<Picture>) -> anyhow::Result<Vec<PathBuf>> 
                         })
                     })
                     .collect(),
-            ),
-            false => pictures
+            )
+        } else {
+            pictures
                 .into_iter()
                 .map(|it| (Some(it.image.file_name), it.panels))
-                .collect(),
+                .collect()
         };
         save(&sheet(&rows)?, output)?;
         return Ok(vec![output.to_owned()]);
@@ -194,9 +196,9 @@ fn write(output: &Path, pictures: Vec<Picture>) -> anyhow::Result<Vec<PathBuf>> 
             .unwrap_or_default();
         // The id keeps photos of one name apart.
         let name = format!(
-            "{}-{}.png",
+            "{}-{:.8}.png",
             stem.to_string_lossy(),
-            &picture.image.image_id.as_str()[..8]
+            picture.image.image_id.as_str()
         );
         let file = output.join(name);
         save(

@@ -97,9 +97,8 @@ fn parse_age(text: &str) -> Result<TimeDelta, String> {
     let wrong =
         || format!("'{text}' is not an age: expected a number with s, m, h, d or w, like 7d");
     let unit = text.chars().last().ok_or_else(wrong)?;
-    let number: i64 = text[..text.len() - unit.len_utf8()]
-        .parse()
-        .map_err(|_| wrong())?;
+    let number = text.strip_suffix(unit).ok_or_else(wrong)?;
+    let number: i64 = number.parse().map_err(|_| wrong())?;
     let age = match unit {
         's' => TimeDelta::try_seconds(number),
         'm' => TimeDelta::try_minutes(number),
@@ -164,9 +163,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             tell(global, &removed, || format!("tag '{}' is gone", args.tag))?;
         }
         Args::Relocate(args) => {
-            let which = match args.all {
-                true => Relocation::All,
-                false => Relocation::Lost,
+            let which = if args.all {
+                Relocation::All
+            } else {
+                Relocation::Lost
             };
             let progress = progress(global);
             let summary = relocate(&store, &args.directory, which, progress.as_ref()).await?;
@@ -175,18 +175,21 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         Args::Compact(_) => {
             let stats = store.compact().await?;
-            tell(global, &stats, || match stats.is_empty() {
-                true => "nothing to compact".to_owned(),
-                false => stats
-                    .iter()
-                    .map(|s| {
-                        format!(
-                            "{}: {} files became {}",
-                            s.table, s.files_before, s.files_after
-                        )
-                    })
-                    .collect::<Vec<_>>()
-                    .join("\n"),
+            tell(global, &stats, || {
+                if stats.is_empty() {
+                    "nothing to compact".to_owned()
+                } else {
+                    stats
+                        .iter()
+                        .map(|s| {
+                            format!(
+                                "{}: {} files became {}",
+                                s.table, s.files_before, s.files_after
+                            )
+                        })
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                }
             })?;
         }
         Args::Cleanup(args) => {
@@ -213,7 +216,7 @@ fn tell(
         return print_json(value);
     }
     if !global.quiet {
-        eprintln!("{}", text());
+        errln!("{}", text());
     }
     Ok(())
 }

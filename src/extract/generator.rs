@@ -45,13 +45,14 @@ impl GeneratedMask {
     /// First and last column and row as upstream has boxes: XYXY, last ones included; 0 if empty.
     fn inclusive_box(&self) -> BBox {
         let bbox = self.rle.bbox();
-        match self.rle.is_empty() {
-            true => BBox::from_xyxy([0.0; 4]),
-            false => BBox {
+        if self.rle.is_empty() {
+            BBox::from_xyxy([0.0; 4])
+        } else {
+            BBox {
                 width: bbox.width - 1.0,
                 height: bbox.height - 1.0,
                 ..bbox
-            },
+            }
         }
     }
 }
@@ -130,12 +131,11 @@ impl MaskGenerator {
             height: crop.height(),
             width: crop.width(),
         };
-        let pixels = match crop.is_whole(photo.width(), photo.height()) {
-            true => PreparedImage::new(photo.as_raw(), size, self.sam.config().image_size)?,
-            false => {
-                let part = crop_imm(photo, crop.left, crop.top, size.width, size.height).to_image();
-                PreparedImage::new(part.as_raw(), size, self.sam.config().image_size)?
-            }
+        let pixels = if crop.is_whole(photo.width(), photo.height()) {
+            PreparedImage::new(photo.as_raw(), size, self.sam.config().image_size)?
+        } else {
+            let part = crop_imm(photo, crop.left, crop.top, size.width, size.height).to_image();
+            PreparedImage::new(part.as_raw(), size, self.sam.config().image_size)?
         };
         let frame = pixels.frame;
         let embedding = within_memory(0, || {
@@ -322,8 +322,9 @@ fn suppress_by<T>(
 /// Tensor data as finite f32 numbers.
 fn numbers(data: burn::tensor::TensorData, what: &'static str) -> Result<Vec<f32>> {
     let numbers: Vec<f32> = data.iter::<f32>().collect();
-    match numbers.iter().all(|x| x.is_finite()) {
-        true => Ok(numbers),
-        false => Err(Error::ModelOutput { what }),
+    if numbers.iter().all(|x| x.is_finite()) {
+        Ok(numbers)
+    } else {
+        Err(Error::ModelOutput { what })
     }
 }

@@ -86,9 +86,12 @@ pub fn point_grid(per_side: u32) -> Vec<[f64; 2]> {
     let offset = 1.0 / (2.0 * n);
     // numpy.linspace(offset, 1 - offset, n)
     let step = (1.0 - 2.0 * offset) / (n - 1.0).max(1.0);
-    let at = |i: u32| match i + 1 == per_side && per_side > 1 {
-        true => 1.0 - offset,
-        false => offset + f64::from(i) * step,
+    let at = |i: u32| {
+        if i + 1 == per_side && per_side > 1 {
+            1.0 - offset
+        } else {
+            offset + f64::from(i) * step
+        }
     };
     (0..per_side)
         .flat_map(|row| (0..per_side).map(move |column| [at(column), at(row)]))

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use chrono::Utc;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::options::MaskOptions;
@@ -12,6 +13,14 @@ use crate::names::{ContentId, hex};
 use crate::sam::SamConfig;
 use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
+
+/// What changes the masks, beside the checkpoint.
+#[derive(Serialize)]
+struct Identity<'a> {
+    #[serde(flatten)]
+    options: &'a MaskOptions,
+    precision: Precision,
+}
 
 /// The row of `extractors` for a checkpoint, its model, the options and the precision it computes in.
 ///
@@ -29,9 +38,7 @@ pub fn extractor_row(
     let sha256 = sha256_of(checkpoint)?;
     let model_type = config.model_type().map_or("custom", |model| model.name());
     // Through a JSON value: its keys are sorted.
-    let mut options = serde_json::to_value(options)?;
-    options["precision"] = serde_json::to_value(precision)?;
-    let options = options.to_string();
+    let options = serde_json::to_value(Identity { options, precision })?.to_string();
     let embedding_dim = config.decoder.mask_tokens() * config.prompt_dim;
     let embedding_dim = i32::try_from(embedding_dim).map_err(|_| Error::ModelOutput {
         what: "embedding's length",
@@ -60,4 +67,23 @@ fn sha256_of(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).map_err(Error::file("read", path))?;
     Ok(hex(&hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extractors_keep_their_ids() {
+        // What stores hold: the keys of the options and the precision, sorted, in one object.
+        let (options, precision) = (&MaskOptions::default(), Precision::F32);
+        let found = serde_json::to_value(Identity { options, precision }).unwrap();
+        let mut expected = serde_json::to_value(options).unwrap();
+        expected["precision"] = "f32".into();
+        assert_eq!(found.to_string(), expected.to_string());
+        assert!(
+            found.to_string().starts_with("{\"box_nms_thresh\":"),
+            "{found}"
+        );
+    }
 }

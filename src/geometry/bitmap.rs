@@ -4,6 +4,11 @@
 //! differs from the one above it (or, in the top row, from the bottom of the column to the left),
 //! so both directions work on those changes and touch the bitmap in memory order only.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "pixels and columns of a bitmap that was made, or checked, for the size"
+)]
+
 use super::bbox::Size;
 use super::spans::spans;
 

@@ -1,5 +1,10 @@
 //! Connected parts of a mask, and the removal of small ones; on runs, nothing is decoded.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "numbers that connected_parts gave, of parts it counted"
+)]
+
 use super::rle::Rle;
 use super::segments::{Connectivity, Segment, connected_parts, mask_from_segments, segments};
 use super::spans::RunBuilder;

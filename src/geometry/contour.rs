@@ -5,6 +5,11 @@
 //! two ends of a horizontal line. Only vertical edges are therefore collected (column against next
 //! column), paired, and chained.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "edges name each other by the indices that this module gave them"
+)]
+
 use std::collections::{HashMap, HashSet};
 
 use super::polygon::Ring;

@@ -19,6 +19,10 @@ pub const AREA_RANGES: [(&str, f64, f64); 4] = [
 /// Detections of a class in an image that count; those of lower scores do not (`maxDets[-1]`).
 pub const MAX_DETECTIONS: usize = 100;
 
+#[allow(
+    clippy::indexing_slicing,
+    reason = "computed while compiling, where `at` is below 9"
+)]
 const fn iou_thresholds() -> [f64; 10] {
     let step = (0.95 - 0.5) / 9.0;
     let mut thresholds = [0.95; 10];

@@ -1,5 +1,10 @@
 //! Greedy non-maximum suppression of masks and boxes: scores in, one outcome for each out.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "an order is a permutation of the candidates it was made of"
+)]
+
 use super::bbox::BBox;
 use super::merge::check_same_size;
 use super::overlap::PreparedMask;

@@ -248,9 +248,10 @@ mod tests {
             assert_eq!(matrix.values().len(), 20);
             for (d, detection) in detections.iter().enumerate() {
                 for (g, truth) in truth.iter().enumerate() {
-                    let expected = match iscrowd[g] {
-                        true => detection.crowd_iou(truth),
-                        false => detection.iou(truth),
+                    let expected = if iscrowd[g] {
+                        detection.crowd_iou(truth)
+                    } else {
+                        detection.iou(truth)
                     };
                     assert_eq!(matrix.row(d)[g], expected.unwrap());
                 }

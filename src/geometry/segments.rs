@@ -1,5 +1,10 @@
 //! Column segments: a mask's spans cut at the ends of columns, and how they hang together.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a forest over the segments: every entry is the index of a segment"
+)]
+
 use super::bbox::Size;
 use super::rle::Rle;
 use super::spans::{RunBuilder, spans};

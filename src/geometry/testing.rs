@@ -29,9 +29,12 @@ impl Random {
     pub(super) fn bitmap(&mut self, size: Size) -> Vec<u8> {
         let density = [0, 5, 30, 50, 70, 95, 100][self.below(7) as usize];
         (0..size.height * size.width)
-            .map(|_| match self.below(100) < density {
-                true => 1 + self.below(255) as u8,
-                false => 0,
+            .map(|_| {
+                if self.below(100) < density {
+                    1 + self.below(255) as u8
+                } else {
+                    0
+                }
             })
             .collect()
     }

@@ -39,9 +39,10 @@ pub fn any_color(n: usize) -> Rgb<u8> {
 pub fn text_on(background: Rgb<u8>) -> Rgb<u8> {
     // Relative luminance (ITU-R BT.601).
     let [red, green, blue] = background.0.map(f32::from);
-    match 0.299 * red + 0.587 * green + 0.114 * blue > 140.0 {
-        true => Rgb([0; 3]),
-        false => Rgb([255; 3]),
+    if 0.299 * red + 0.587 * green + 0.114 * blue > 140.0 {
+        Rgb([0; 3])
+    } else {
+        Rgb([255; 3])
     }
 }
 

@@ -231,13 +231,14 @@ async fn annotating(
     }
     if let Some(asked) = asked {
         let annotates = snapshot.has_value(Table::GroundTruth, "dataset", asked);
-        return match annotates.await? {
-            true => Ok(Some(asked.to_owned())),
-            false => Err(Error::InvalidOption {
+        return if annotates.await? {
+            Ok(Some(asked.to_owned()))
+        } else {
+            Err(Error::InvalidOption {
                 what: "data set with annotations",
                 value: asked.to_owned(),
                 expected: "one that 'grainstore query review/datasets' lists".to_owned(),
-            }),
+            })
         };
     }
     let scan = snapshot

@@ -1,5 +1,10 @@
 //! A model's sizes, read off the shapes of its weights.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the stages are four, and each size is an array of four"
+)]
+
 use super::checkpoint::Checkpoint;
 use super::config::{DecoderConfig, EncoderConfig, PATCH_SIZE, SamConfig, VitConfig};
 use super::error::{Result, SamError};

@@ -112,6 +112,10 @@ fn check_length(rgb: &[u8], size: Size) -> Result<()> {
     })
 }
 
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a table of 256 has an entry for every byte"
+)]
 fn normalise(rgb: &[u8], frame: &ImageFrame) -> Vec<f32> {
     let side = frame.image_size as usize;
     let width = frame.resized.width as usize;

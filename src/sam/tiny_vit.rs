@@ -3,6 +3,11 @@
 //! In: normalised, padded pixels. Out: the image embedding. Convolutions first, then windowed attention
 //! with a learned bias per offset; the grid halves twice and ends at 16 pixels a cell.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the model has four stages, and each size is an array of four"
+)]
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};

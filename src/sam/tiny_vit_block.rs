@@ -1,5 +1,10 @@
 //! The attention block of MobileSAM's image encoder.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the stage is one of four, and each size is an array of four"
+)]
+
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};

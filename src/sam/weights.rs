@@ -289,9 +289,10 @@ impl ModuleMapper for Loader<'_> {
 impl Loader<'_> {
     /// Frequencies of positions stay in f32: their angles go through many turns.
     fn dtype_of(&self, name: &str) -> DType {
-        match name == POSITION_FREQUENCIES {
-            true => DType::F32,
-            false => self.precision.dtype(),
+        if name == POSITION_FREQUENCIES {
+            DType::F32
+        } else {
+            self.precision.dtype()
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Textured backgrounds: two colours mixed by smooth noise of several sizes, waves and a fine grain.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "cells of a lattice that reaches a cell beyond the canvas"
+)]
+
 use super::Color;
 use crate::geometry::Size;
 

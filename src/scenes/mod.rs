@@ -4,6 +4,11 @@
 //! colour (each kind has a hue it has more often than others), size and rotation that may hide one another, and the exact pixels each object shows. The same
 //! seed gives the same photos.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "pixels of canvases and masks of the size that is drawn"
+)]
+
 mod background;
 mod data_set;
 mod kind;

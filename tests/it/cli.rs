@@ -168,6 +168,18 @@ fn errors_say_what_to_do() {
 }
 
 #[test]
+fn a_closed_stderr_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path());
+    for (args, code) in [(&["init"][..], 0), (&["sql", "SELECT no"], 1)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = program.command(args).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
 fn help_has_examples_and_a_closed_pipe_is_no_error() {
     let dir = tempfile::tempdir().unwrap();
     let program = program(dir.path());

@@ -3,12 +3,12 @@
 use burn::tensor::Device;
 use grainstore::sam::Checkpoint;
 
-#[path = "../../examples/pretrain_demo_sam/measure.rs"]
+#[path = "../../tools/pretrain_demo_sam/measure.rs"]
 mod measure;
 
 const FILE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/examples/demo/sam_demo.safetensors"
+    "/assets/demo/sam_demo.safetensors"
 );
 
 #[test]
@@ -24,7 +24,7 @@ fn one_click_finds_an_object_of_an_unseen_scene() {
     let measures = measure::over_unseen_scenes(&model, 20).unwrap();
     assert!(measures.objects >= 40, "{measures}");
     println!("{measures}");
-    // What the file measured when it was made (examples/demo/README.md), less what 20 scenes may stray.
+    // What the file measured when it was made (assets/demo/README.md), less what 20 scenes may stray.
     assert!(
         measures.best >= 0.85 && measures.chosen >= 0.84,
         "{measures}"

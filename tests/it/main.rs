@@ -1,5 +1,14 @@
 //! The one integration-test binary: linking Lance and DataFusion takes long, so it is done once.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what goes wrong in a test, its helpers included, ends the test"
+)]
 #![allow(missing_docs)]
 
 mod annotate;
@@ -9,15 +18,12 @@ mod demo_model;
 mod device;
 mod eval;
 mod eval_classes;
-mod eval_store;
 mod export;
 mod export_files;
 mod extract;
 mod faults;
 mod format;
 mod geometry;
-#[path = "../../examples/soak/harness.rs"]
-mod harness;
 mod head;
 mod head_parity;
 mod hostile;
@@ -25,12 +31,13 @@ mod import;
 mod ingest;
 mod ingest_voc;
 mod layers;
-mod made_store;
 mod photo;
 mod picture;
 mod relocate;
 mod sam;
 mod sql;
-mod sql_store;
 mod store;
+#[path = "../support/mod.rs"]
 mod support;
+
+use support::{eval_store, harness, made_store, sql_store};

@@ -170,9 +170,10 @@ pub fn copy_tree(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.unwrap();
         let to = to.join(entry.path().strip_prefix(from).unwrap());
-        match entry.file_type().is_dir() {
-            true => std::fs::create_dir_all(to).unwrap(),
-            false => std::fs::copy(entry.path(), to).map(|_| ()).unwrap(),
+        if entry.file_type().is_dir() {
+            std::fs::create_dir_all(to).unwrap()
+        } else {
+            std::fs::copy(entry.path(), to).map(|_| ()).unwrap()
         }
     }
 }

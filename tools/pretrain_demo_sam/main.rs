@@ -1,8 +1,8 @@
 //! Trains the small Segment Anything that the demo uses, on generated scenes.
 //!
 //! ```text
-//! cargo run --release --example pretrain_demo_sam -- examples/demo/sam_demo.safetensors
-//! cargo run --release --example pretrain_demo_sam -- examples/demo/sam_demo.safetensors --only-measure
+//! cargo run --release --example pretrain_demo_sam -- assets/demo/sam_demo.safetensors
+//! cargo run --release --example pretrain_demo_sam -- assets/demo/sam_demo.safetensors --only-measure
 //! ```
 //!
 //! The model is SAM's in a small configuration. A step takes some scenes, clicks on objects and on the
@@ -19,6 +19,12 @@
 //!
 //! At the end, and with `--only-measure`, the model is measured on scenes it never saw: one click on the
 //! innermost pixel of each object.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a training run on generated scenes, for the eyes of who started it"
+)]
 
 mod init;
 mod looks;

@@ -1,4 +1,10 @@
-//! What several test modules need.
+//! What several test modules need: stores that are made for tests, runs of the program, rows.
+
+pub mod eval_store;
+pub mod harness;
+pub mod imports;
+pub mod made_store;
+pub mod sql_store;
 
 use burn::tensor::Device;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,7 +14,7 @@ use grainstore::schema::Table;
 use grainstore::store::rows::{ImageRow, LabelRow, Row};
 use grainstore::store::{Changes, Snapshot, Store, StoreOptions};
 
-use crate::harness::Program;
+use harness::Program;
 
 /// A checkpoint of a small model whose masks are sharp.
 pub const CHECKPOINT: &str = concat!(

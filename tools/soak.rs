@@ -5,6 +5,16 @@
 //! ./run soak 10
 //! ```
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a soak prints its table, and ends where something is not as it must be"
+)]
+
+#[path = "../tests/support/harness.rs"]
 mod harness;
 
 use std::path::{Path, PathBuf};
