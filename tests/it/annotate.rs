@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float32Type, Int32Type};
-use grainstore::annotate::{AnnotateRequest, NmsScope, Policy, annotate, policies_of, rethreshold};
-use grainstore::head::find_head;
+use grainstore::annotate::{AnnotateRequest, NmsScope, Policy, annotate, rethreshold};
+use grainstore::catalogue::{find_head, policies_of};
 use grainstore::progress::NoProgress;
+use grainstore::query::{Query, QuerySession};
 use grainstore::store::rows::PredictionRow;
 
 use crate::made_store::{Made, made};
@@ -194,7 +195,7 @@ async fn what_cannot_be_annotated_says_why() {
 }
 
 #[tokio::test]
-async fn review_reports_find_what_they_ask_for() {
+async fn review_queries_find_what_they_ask_for() {
     let made = trained().await;
     // An image that shows a dog, labelled as a cat.
     made.add_images(&[crate::made_store::Shown {
@@ -208,7 +209,7 @@ async fn review_reports_find_what_they_ask_for() {
         .await
         .unwrap();
     let snapshot = made.store.snapshot().await.unwrap();
-    let sql = grainstore::sql::Sql::new(&snapshot).await.unwrap();
+    let session = QuerySession::new(&snapshot).await.unwrap();
     let image = crate::support::image(500).image_id.to_string();
     for (name, parameters, least) in [
         ("review/uncertain_masks", vec![("head", "pets")], 1),
@@ -219,7 +220,7 @@ async fn review_reports_find_what_they_ask_for() {
             vec![("image", image.as_str()), ("mask", "0")],
             20,
         ),
-        ("review/similar_images", vec![("least", "0.5")], 1),
+        ("review/similar_images", vec![("min", "0.5")], 1),
         (
             "review/disagreements",
             vec![("head", "pets"), ("other", "pets.teacher")],
@@ -227,7 +228,7 @@ async fn review_reports_find_what_they_ask_for() {
         ),
         (
             "review/label_errors",
-            vec![("head", "pets"), ("least", "0.5")],
+            vec![("head", "pets"), ("min", "0.5")],
             0,
         ),
         ("annotate/policies", vec![], 1),
@@ -237,12 +238,12 @@ async fn review_reports_find_what_they_ask_for() {
             2,
         ),
     ] {
-        let report = grainstore::sql::Report::named(name).unwrap();
+        let query = Query::named(name).unwrap();
         let given = parameters
             .into_iter()
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect();
-        let found = sql.report(&report, &given).await.unwrap().collect().await;
+        let found = session.run(&query, &given).await.unwrap().collect().await;
         let found = found.unwrap_or_else(|err| panic!("{name}: {err}"));
         let count: usize = found.iter().map(|batch| batch.num_rows()).sum();
         assert!(count >= least, "{name}: {count} rows");
@@ -257,23 +258,23 @@ async fn review_reports_find_what_they_ask_for() {
     }
 }
 
-/// Names and values of a report's parameters.
+/// Names and values of a query's parameters.
 type Given<'a> = &'a [(&'a str, &'a str)];
 
-async fn report_rows(made: &Made, name: &str, given: Given<'_>) -> usize {
+async fn query_rows(made: &Made, name: &str, given: Given<'_>) -> usize {
     let snapshot = made.store.snapshot().await.unwrap();
-    let sql = grainstore::sql::Sql::new(&snapshot).await.unwrap();
+    let session = QuerySession::new(&snapshot).await.unwrap();
     let given = given
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-    let report = grainstore::sql::Report::named(name).unwrap();
-    let rows = sql.report(&report, &given.collect()).await.unwrap();
+    let query = Query::named(name).unwrap();
+    let rows = session.run(&query, &given.collect()).await.unwrap();
     let found = rows.collect().await.unwrap();
     found.iter().map(|batch| batch.num_rows()).sum()
 }
 
 #[tokio::test]
-async fn reports_tell_of_one_head_and_one_policy() {
+async fn queries_tell_of_one_head_and_one_policy() {
     let made = trained().await;
     let with = |head: &str, threshold: f64| AnnotateRequest {
         head: head.to_owned(),
@@ -298,7 +299,7 @@ async fn reports_tell_of_one_head_and_one_policy() {
     let all = ("count", "100000");
     let policy = first.policy_id.unwrap().to_string();
     let id = first.head_id.unwrap().to_string();
-    let count = async |given: Given<'_>| report_rows(&made, "review/uncertain_masks", given).await;
+    let count = async |given: Given<'_>| query_rows(&made, "review/uncertain_masks", given).await;
     assert_eq!(count(&[("head", "pets"), all]).await as u64, newest.kept);
     assert_eq!(count(&[("head", &id), all]).await as u64, newest.kept);
     let under = [("head", "pets"), ("policy", policy.as_str()), all];
@@ -310,9 +311,9 @@ async fn reports_tell_of_one_head_and_one_policy() {
         ("policy", policy.as_str()),
         ("other", "pets"),
     ];
-    assert!(report_rows(&made, "review/disagreements", &differ).await > 0);
+    assert!(query_rows(&made, "review/disagreements", &differ).await > 0);
     let same = [("head", "pets"), ("other", "pets")];
-    assert_eq!(report_rows(&made, "review/disagreements", &same).await, 0);
+    assert_eq!(query_rows(&made, "review/disagreements", &same).await, 0);
 }
 
 #[tokio::test]

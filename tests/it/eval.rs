@@ -11,8 +11,8 @@ use grainstore::eval::{
 use grainstore::head::{remove_head, rename_head};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
+use grainstore::query::{Query, QuerySession};
 use grainstore::schema::Table;
-use grainstore::sql::{Report, Sql};
 use grainstore::store::Store;
 use grainstore::store::rows::{EvaluationRow, FailureRow, PredictionRow};
 use serde_json::Value;
@@ -468,26 +468,26 @@ async fn heads_are_compared_on_the_same_samples() {
 }
 
 #[tokio::test]
-async fn reports_run_by_themselves() {
+async fn queries_run_by_themselves() {
     let (_dir, store) = annotated_store().await;
     import(&store, "masks").await;
     let snapshot = store.snapshot().await.unwrap();
-    let sql = Sql::new(&snapshot).await.unwrap();
+    let session = QuerySession::new(&snapshot).await.unwrap();
     let mut ran = 0;
-    for report in Report::all().unwrap() {
+    for query in Query::all().unwrap() {
         // Tells of two heads of the same masks: tests/it/annotate.rs.
-        if !report.name().starts_with("eval/") || report.name() == "eval/consistency" {
+        if !query.name().starts_with("eval/") || query.name() == "eval/consistency" {
             continue;
         }
-        let takes = |name: &str| report.parameters().iter().any(|it| it.name == name);
+        let takes = |name: &str| query.parameters().iter().any(|it| it.name == name);
         let mut parameters = HashMap::new();
         for (name, value) in [("head", "masks"), ("dataset", "shapes"), ("other", "masks")] {
             if takes(name) {
                 parameters.insert(name.to_owned(), value.to_owned());
             }
         }
-        let rows = sql.report(&report, &parameters).await;
-        let rows = rows.unwrap_or_else(|err| panic!("{}: {err}", report.name()));
+        let rows = session.run(&query, &parameters).await;
+        let rows = rows.unwrap_or_else(|err| panic!("{}: {err}", query.name()));
         let columns: Vec<String> = rows
             .schema()
             .fields()
@@ -495,18 +495,18 @@ async fn reports_run_by_themselves() {
             .map(|f| f.name().clone())
             .collect();
         let batches = rows.collect().await;
-        let batches = batches.unwrap_or_else(|err| panic!("{}: {err}", report.name()));
+        let batches = batches.unwrap_or_else(|err| panic!("{}: {err}", query.name()));
         assert!(
             batches.iter().any(|batch| batch.num_rows() > 0),
             "{}",
-            report.name()
+            query.name()
         );
-        let said = report.columns();
+        let said = query.columns();
         for column in columns {
             assert!(
                 said.contains(&column),
                 "{}: column '{column}' is not told of",
-                report.name()
+                query.name()
             );
         }
         ran += 1;
@@ -515,10 +515,10 @@ async fn reports_run_by_themselves() {
 
     // The whole confusion matrix.
     let expected = json("expected.json");
-    let report = Report::named("eval/confusion").unwrap();
+    let query = Query::named("eval/confusion").unwrap();
     let parameters = HashMap::from([("head".to_owned(), "masks".to_owned())]);
-    let rows = sql
-        .report(&report, &parameters)
+    let rows = session
+        .run(&query, &parameters)
         .await
         .unwrap()
         .collect()

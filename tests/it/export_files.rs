@@ -7,7 +7,7 @@ use grainstore::geometry::Rle;
 use grainstore::ingest::{IngestOptions, Source, ingest_voc};
 use grainstore::photo::decode_indexed_png;
 use grainstore::progress::NoProgress;
-use grainstore::sql::{Report, Sql};
+use grainstore::query::{Query, QuerySession};
 use grainstore::store::rows::{GroundTruthRow, ImageRow, RleRow};
 use serde::Deserialize;
 
@@ -41,11 +41,11 @@ async fn label_maps_hold_the_semantic_map() {
         class_index: i32,
         rle: RleRow,
     }
-    let sql = Sql::new(&snapshot).await.unwrap();
+    let session = QuerySession::new(&snapshot).await.unwrap();
     let parameters = HashMap::from([("head".to_owned(), "masks".to_owned())]);
-    let report = Report::named("eval/predicted_regions").unwrap();
+    let query = Query::named("eval/predicted_regions").unwrap();
     let mut regions: HashMap<String, Vec<Region>> = HashMap::new();
-    let mut found = sql.report(&report, &parameters).await.unwrap();
+    let mut found = session.run(&query, &parameters).await.unwrap();
     while let Some(batch) = found.next().await.unwrap() {
         let decoded =
             grainstore::store::rows::decode::<Region>(grainstore::schema::Table::Masks, &batch)

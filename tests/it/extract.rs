@@ -9,9 +9,9 @@ use grainstore::extract::{
 use grainstore::geometry::{Rle, Size};
 use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
 use grainstore::progress::NoProgress;
+use grainstore::query::{Query, QuerySession};
 use grainstore::sam::{Checkpoint, Sam};
 use grainstore::schema::{EmbeddingFloat, EmbeddingType, Table};
-use grainstore::sql::{Report, Sql};
 use grainstore::store::rows::{ExtractorRow, FailureRow};
 use grainstore::store::{Store, StoreOptions};
 use serde_json::Value;
@@ -254,11 +254,11 @@ async fn extraction_goes_on_where_it_stopped_and_repeats_nothing() {
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(snapshot.version(), version);
 
-    let sql = Sql::new(&snapshot).await.unwrap();
-    for report in Report::all().unwrap() {
-        if report.name().starts_with("check/") {
-            let rows = sql
-                .report(&report, &Default::default())
+    let session = QuerySession::new(&snapshot).await.unwrap();
+    for query in Query::all().unwrap() {
+        if query.name().starts_with("check/") {
+            let rows = session
+                .run(&query, &Default::default())
                 .await
                 .unwrap()
                 .collect()
@@ -268,7 +268,7 @@ async fn extraction_goes_on_where_it_stopped_and_repeats_nothing() {
                 rows.iter().map(|rows| rows.num_rows()).sum::<usize>(),
                 0,
                 "{}",
-                report.name()
+                query.name()
             );
         }
     }

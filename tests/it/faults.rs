@@ -10,7 +10,7 @@ use arrow::util::display::array_value_to_string;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use grainstore::Error;
-use grainstore::head::find_head;
+use grainstore::catalogue::find_head;
 use grainstore::progress::NoProgress;
 use grainstore::schema::Table;
 use grainstore::store::{Snapshot, Store};

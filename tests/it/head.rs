@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{AsArray, FixedSizeListArray, Float16Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type};
 use grainstore::annotate::{AnnotateRequest, Policy, annotate};
+use grainstore::catalogue::{find_extractor, heads_stored};
 use grainstore::head::{
     Bags, CacheOptions, CreateHead, Loss, Parent, Phase, TrainOptions, TrainRequest, TrainingQuery,
-    find_extractor, head_status, heads_stored, import_head, load_head, remove_head, rename_head,
+    head_status, import_head, load_head, remove_head, rename_head,
 };
 use grainstore::names::ContentId;
 use grainstore::progress::NoProgress;

@@ -7,8 +7,8 @@ use grainstore::eval::{EvalRequest, evaluate};
 use grainstore::head::remove_head;
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
+use grainstore::query::{Query, QuerySession};
 use grainstore::schema::Table;
-use grainstore::sql::{Report, Sql};
 use grainstore::store::Store;
 use grainstore::store::rows::ImageRow;
 
@@ -17,13 +17,14 @@ use crate::support::{append, image, new_store};
 
 /// Rows that the checks of a store find.
 async fn findings(store: &Store) -> Vec<String> {
-    let sql = Sql::new(&store.snapshot().await.unwrap()).await.unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    let session = QuerySession::new(&snapshot).await.unwrap();
     let mut found = Vec::new();
-    for report in Report::all().unwrap() {
-        if report.name().starts_with("check/") {
-            let mut rows = sql.report(&report, &HashMap::new()).await.unwrap();
+    for query in Query::all().unwrap() {
+        if query.name().starts_with("check/") {
+            let mut rows = session.run(&query, &HashMap::new()).await.unwrap();
             while let Some(batch) = rows.next().await.unwrap() {
-                found.extend((0..batch.num_rows()).map(|_| report.name().to_owned()));
+                found.extend((0..batch.num_rows()).map(|_| query.name().to_owned()));
             }
         }
     }

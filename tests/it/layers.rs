@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_children, words};
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 15] = [
     &[
         "error", "names", "progress", "geometry", "photo", "coco", "scenes",
     ],
     &["schema", "store", "sql"],
-    &["classes", "device", "sam"],
+    &["catalogue", "device", "sam"],
+    &["query"],
+    &["classes"],
     &["ingest"],
     &["extract"],
     &["head"],

@@ -1,5 +1,6 @@
 //! SQL over a store: `tests/slt`, what may not be run, reports, checks and push-down.
 
+use std::collections::BTreeMap;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,11 +11,14 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::sql::parser::DFParser;
 use datafusion::sql::resolve::resolve_table_references;
 use grainstore::Error;
-use grainstore::sql::{Report, Sql};
+use grainstore::error::CatalogueError;
+use grainstore::query::ParameterType;
+use grainstore::query::{Query, QuerySession};
+use grainstore::sql::Sql;
 use grainstore::store::Changes;
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner, strict_column_validator};
 
-use crate::sql_store::{broken, healthy, store_with};
+use crate::sql_store::{broken, healthy, id, predicted, store_with};
 
 /// A query engine over a store with these rows; the directory lives as long as the guard.
 async fn sql_over(changes: &[fn() -> Changes]) -> (tempfile::TempDir, Sql) {
@@ -49,9 +53,16 @@ fn given(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     pairs.iter().map(owned).collect()
 }
 
-async fn rows_of(sql: &Sql, report: &str, parameters: &[(&str, &str)]) -> Vec<Vec<String>> {
-    let report = Report::named(report).unwrap();
-    let rows = sql.report(&report, &given(parameters)).await.unwrap();
+/// A session of queries over a store with these rows.
+async fn session_over(changes: &[fn() -> Changes]) -> (tempfile::TempDir, QuerySession) {
+    let (dir, store) = store_with(changes).await;
+    let snapshot = store.snapshot().await.unwrap();
+    (dir, QuerySession::new(&snapshot).await.unwrap())
+}
+
+async fn rows_of(session: &QuerySession, query: &str, words: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let query = Query::named(query).unwrap();
+    let rows = session.run(&query, &given(words)).await.unwrap();
     cells(&rows.collect().await.unwrap()).unwrap()
 }
 
@@ -233,84 +244,197 @@ mod reports {
 
     #[tokio::test]
     async fn numbers_are_bound_as_numbers() {
-        let (_dir, sql) = sql_over(&[healthy]).await;
-        let least = async |least| {
-            let parameters = [("least", least), ("dataset", "tiny")];
-            rows_of(&sql, "multi_label_images", &parameters).await.len()
+        let (_dir, session) = session_over(&[healthy]).await;
+        let with = async |min| {
+            let parameters = [("min", min), ("dataset", "tiny")];
+            let found = rows_of(&session, "multi_label_images", &parameters).await;
+            found.len()
         };
-        assert_eq!(least("1").await, 2);
-        assert_eq!(least("2").await, 1);
-        assert_eq!(least("3").await, 0);
-        let report = Report::named("multi_label_images").unwrap();
-        let err = sql.report(&report, &given(&[("least", "1 OR true")])).await;
-        let text = err.err().unwrap().to_string();
-        assert!(
-            text.contains("expected BIGINT, found '1 OR true'"),
-            "{text}"
-        );
+        assert_eq!(with("1").await, 2);
+        assert_eq!(with("2").await, 1);
+        assert_eq!(with("3").await, 0);
+        let query = Query::named("multi_label_images").unwrap();
+        let fails = async |words: &[(&str, &str)]| {
+            let failed = session.run(&query, &given(words)).await;
+            failed.err().unwrap().to_string()
+        };
+        for (words, part) in [
+            (
+                ("min", "1 OR true"),
+                "parameter 'min': expected a whole number, found '1 OR true'",
+            ),
+            (
+                ("least", "1"),
+                "there is no parameter 'least'; it takes dataset, min",
+            ),
+        ] {
+            let text = fails(&[words]).await;
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[tokio::test]
     async fn every_type_of_parameter_reaches_the_query() {
-        let (_dir, sql) = sql_over(&[]).await;
+        let (_dir, session) = session_over(&[]).await;
         let text = "-- asks: x\n-- params: t TEXT = 'a; b' -- text\n--  n BIGINT -- whole\n\
-            --  x DOUBLE = 0.5 -- number\n--  b BOOLEAN = NULL -- flag\n-- reads: images\n\
-            -- grain: one row\n-- columns: t, n, x, b\nSELECT $t AS t, $n AS n, $x AS x, $b AS b";
-        let report = Report::parse("mine", text).unwrap();
-        for (parameters, expected) in [
-            (given(&[("n", "7")]), ["a; b", "7", "0.5", "NULL"]),
+            --  x DOUBLE = 0.5 -- number\n--  b BOOLEAN = NULL -- flag\n--  o ONE_OF(u|v) = u -- word\n\
+            -- reads: images\n-- grain: one row\n-- columns: t, n, x, b, o\n\
+            SELECT $t AS t, $n AS n, $x AS x, $b AS b, $o AS o";
+        let query = Query::parse("mine", text).unwrap();
+        for (words, expected) in [
+            (given(&[("n", "7")]), ["a; b", "7", "0.5", "NULL", "u"]),
             (
-                given(&[("n", "-1"), ("t", "NULL"), ("x", "2"), ("b", "true")]),
-                ["NULL", "-1", "2.0", "true"],
+                given(&[
+                    ("n", "-1"),
+                    ("t", "NULL"),
+                    ("x", "2"),
+                    ("b", "true"),
+                    ("o", "v"),
+                ]),
+                ["NULL", "-1", "2.0", "true", "v"],
             ),
         ] {
-            let rows = sql.report(&report, &parameters).await.unwrap();
+            let rows = session.run(&query, &words).await.unwrap();
             assert_eq!(cells(&rows.collect().await.unwrap()).unwrap(), [expected]);
         }
-        assert!(sql.report(&report, &given(&[])).await.is_err());
+        for (words, part) in [
+            (&[][..], "parameter 'n' is missing"),
+            (&[("n", "1"), ("o", "w")], "expected u or v, found 'w'"),
+        ] {
+            let failed = session.run(&query, &given(words)).await;
+            let message = failed.err().unwrap().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    /// Words for all parameters that must be given, of things that the store has.
+    fn words_for(query: &Query) -> HashMap<String, String> {
+        let required = query.parameters().iter().filter(|it| it.default.is_none());
+        let word = |kind: &ParameterType| match kind {
+            ParameterType::Head => "head 7".to_owned(),
+            ParameterType::Image => "a.jpg".to_owned(),
+            ParameterType::Extractor => id(1).to_string(),
+            ParameterType::Bigint => "1".to_owned(),
+            other => panic!("{}: no word for {other:?}", query.name()),
+        };
+        required
+            .map(|it| (it.name.clone(), word(&it.kind)))
+            .collect()
     }
 
     #[tokio::test]
     async fn columns_are_those_of_the_header() {
-        let (_dir, sql) = sql_over(&[healthy]).await;
-        for report in Report::all().unwrap() {
-            let mut parameters = HashMap::new();
-            for parameter in report.parameters() {
-                if parameter.default.is_none() {
-                    parameters.insert(parameter.name.clone(), "1".to_owned());
-                }
-            }
-            let rows = sql.report(&report, &parameters).await;
-            let rows = rows.unwrap_or_else(|err| panic!("{}: {err}", report.name()));
+        let (_dir, session) = session_over(&[healthy, predicted]).await;
+        for query in Query::all().unwrap() {
+            let rows = session.run(&query, &words_for(&query)).await;
+            let rows = rows.unwrap_or_else(|err| panic!("{}: {err}", query.name()));
             let schema = rows.schema();
             let columns: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-            let declared: Vec<_> = report.columns().split(", ").collect();
-            assert_eq!(columns, declared, "{}", report.name());
+            let declared: Vec<_> = query.columns().split(", ").collect();
+            assert_eq!(columns, declared, "{}", query.name());
             rows.collect().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_not_there_is_an_error_in_every_query() {
+        let (_dir, session) = session_over(&[healthy, predicted]).await;
+        let mut tried = BTreeMap::new();
+        for query in Query::all().unwrap() {
+            for parameter in query.parameters() {
+                if matches!(
+                    parameter.kind,
+                    ParameterType::Text
+                        | ParameterType::Bigint
+                        | ParameterType::Double
+                        | ParameterType::Boolean
+                        | ParameterType::OneOf(_)
+                ) {
+                    continue;
+                }
+                let mut words = words_for(&query);
+                words.insert(parameter.name.clone(), "typo".to_owned());
+                let failed = session.run(&query, &words).await.err();
+                let place = format!("{} --param {}=typo", query.name(), parameter.name);
+                let Some(Error::Catalogue(CatalogueError::NoSuch {
+                    name,
+                    nearest,
+                    kind,
+                })) = failed
+                else {
+                    panic!("{place}: {failed:?}")
+                };
+                assert_eq!(
+                    (name.as_str(), nearest.is_empty()),
+                    ("typo", false),
+                    "{place}"
+                );
+                *tried.entry(kind.as_str()).or_insert(0) += 1;
+            }
+        }
+        for (kind, least) in [
+            ("head", 30),
+            ("policy", 20),
+            ("class set", 15),
+            ("data set with annotations", 15),
+            ("data set", 4),
+            ("split", 15),
+            ("extractor", 2),
+            ("image", 1),
+        ] {
+            assert!(
+                tried.get(kind).is_some_and(|n| *n >= least),
+                "{kind}: {tried:?}"
+            );
+        }
+        // No parameter of these queries is a name that goes in as mere text.
+        for query in Query::all().unwrap() {
+            let texts = query
+                .parameters()
+                .iter()
+                .filter(|it| it.kind == ParameterType::Text);
+            assert_eq!(texts.count(), 0, "{}", query.name());
+        }
+    }
+
+    #[tokio::test]
+    async fn queries_at_once_do_not_mix() {
+        let (_dir, session) = session_over(&[healthy, predicted]).await;
+        let query = Query::named("eval/object_counts").unwrap();
+        let alone = async |dataset: &str| {
+            let words = given(&[("head", "head 7"), ("dataset", dataset)]);
+            let rows = session.run(&query, &words).await.unwrap();
+            cells(&rows.collect().await.unwrap()).unwrap()
+        };
+        let (tiny, web) = (alone("tiny").await, alone("web").await);
+        assert_ne!(tiny, web);
+        for _ in 0..8 {
+            let (one, other) = tokio::join!(alone("tiny"), alone("web"));
+            assert_eq!((one, other), (tiny.clone(), web.clone()));
         }
     }
 
     #[test]
     fn tables_are_those_of_the_header() {
-        for report in Report::all().unwrap() {
+        for query in Query::all().unwrap() {
             let reads = |line: &str| {
                 line.strip_prefix("-- reads:")
                     .map(str::trim)
                     .map(str::to_owned)
             };
-            let declared = report.sql().lines().find_map(reads).unwrap();
+            let declared = query.sql().lines().find_map(reads).unwrap();
             let declared: BTreeSet<_> = declared.split(", ").map(str::to_owned).collect();
-            let statements = DFParser::parse_sql(report.sql()).unwrap();
-            assert_eq!(statements.len(), 1, "{}", report.name());
+            let statements = DFParser::parse_sql(query.sql()).unwrap();
+            assert_eq!(statements.len(), 1, "{}", query.name());
             let (tables, _ctes) = resolve_table_references(&statements[0], true).unwrap();
             let used: BTreeSet<_> = tables.iter().map(ToString::to_string).collect();
-            assert_eq!(used, declared, "{}", report.name());
+            assert_eq!(used, declared, "{}", query.name());
         }
     }
 
     #[tokio::test]
     async fn reviews_count_what_is_there() {
-        let (_dir, sql) = sql_over(&[healthy]).await;
+        let (_dir, sql) = session_over(&[healthy]).await;
         assert_eq!(
             rows_of(&sql, "review/datasets", &[]).await,
             [
@@ -338,11 +462,11 @@ mod reports {
 mod checks {
     use super::*;
 
-    async fn found(sql: &Sql) -> Vec<(String, usize)> {
+    async fn found(session: &QuerySession) -> Vec<(String, usize)> {
         let mut found = Vec::new();
-        for report in Report::all().unwrap() {
-            if let Some(name) = report.name().strip_prefix("check/") {
-                let rows = rows_of(sql, report.name(), &[]).await;
+        for query in Query::all().unwrap() {
+            if let Some(name) = query.name().strip_prefix("check/") {
+                let rows = rows_of(session, query.name(), &[]).await;
                 found.push((name.to_owned(), rows.len()));
             }
         }
@@ -352,7 +476,7 @@ mod checks {
     #[tokio::test]
     async fn a_healthy_store_has_no_findings() {
         for rows in [&[][..], &[healthy as fn() -> Changes]] {
-            let (_dir, sql) = sql_over(rows).await;
+            let (_dir, sql) = session_over(rows).await;
             for (check, rows) in found(&sql).await {
                 assert_eq!(rows, 0, "{check}");
             }
@@ -361,7 +485,7 @@ mod checks {
 
     #[tokio::test]
     async fn every_check_finds_the_rows_made_for_it() {
-        let (_dir, sql) = sql_over(&[healthy, broken]).await;
+        let (_dir, sql) = session_over(&[healthy, broken]).await;
         let expected = [
             ("class_sets_in_order", 4),
             ("embedders_once", 1),
@@ -446,7 +570,7 @@ mod push_down {
     }
 
     #[tokio::test]
-    async fn no_report_reads_embeddings() {
+    async fn no_query_reads_embeddings() {
         let (_dir, sql) = sql_over(&[healthy]).await;
         let scan = physical_plan(&sql, "SELECT * FROM masks").await;
         let reads = |plan: &str| {
@@ -454,10 +578,10 @@ mod push_down {
             words.any(|word| word == "embedding")
         };
         assert!(reads(&scan), "{scan}"); // so the word would be seen
-        for report in Report::all().unwrap() {
-            if report.parameters().is_empty() {
-                let plan = physical_plan(&sql, report.sql()).await;
-                assert!(!reads(&plan), "{}: {plan}", report.name());
+        for query in Query::all().unwrap() {
+            if query.parameters().is_empty() {
+                let plan = physical_plan(&sql, query.sql()).await;
+                assert!(!reads(&plan), "{}: {plan}", query.name());
             }
         }
     }

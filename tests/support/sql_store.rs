@@ -393,6 +393,23 @@ fn broken_others() -> Vec<(Table, RecordBatch)> {
         .collect()
 }
 
+/// A head of the class set 'pets' with one prediction, on top of the healthy rows.
+pub fn predicted() -> Changes {
+    let mut changes = Changes::new();
+    let head = HeadRow {
+        class_set: "pets".to_owned(),
+        ..head(7)
+    };
+    add(&mut changes, &[head]);
+    add(&mut changes, &[prediction(0)]);
+    let policy = PolicyRow {
+        policy_id: id(8),
+        ..policy()
+    };
+    add(&mut changes, &[policy]);
+    changes
+}
+
 /// A head, of which nothing matters but the id.
 fn head(n: u32) -> HeadRow {
     HeadRow {
