@@ -4,6 +4,7 @@
 //! was found. The text is lower-case, values stand in quotes, and where a user can do something about
 //! it the text says what.
 
+mod coco;
 mod eval;
 mod head;
 mod photo;
@@ -12,6 +13,7 @@ mod sam;
 
 use std::path::PathBuf;
 
+pub use coco::CocoError;
 pub use eval::EvalError;
 pub use head::HeadError;
 pub use photo::PhotoError;
@@ -476,6 +478,10 @@ pub enum Error {
     /// The bytes of an image file cannot be used.
     #[error(transparent)]
     Photo(#[from] PhotoError),
+
+    /// A COCO file, or an item of one, cannot be used.
+    #[error(transparent)]
+    Coco(#[from] CocoError),
 
     /// A model, its weights or its input cannot be used.
     #[error(transparent)]
