@@ -148,25 +148,33 @@ impl<'de> Visitor<'de> for AnySpelling {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Segmentation, E> {
         Err(E::custom(format!(
-            "is {}, expected {SPELLINGS}",
+            "segmentation is {}, expected {SPELLINGS}",
             describe_text(text)
         )))
     }
 
     fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<Segmentation, E> {
-        Err(E::custom(format!("is {flag}, expected {SPELLINGS}")))
+        Err(E::custom(format!(
+            "segmentation is {flag}, expected {SPELLINGS}"
+        )))
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Segmentation, E> {
-        Err(E::custom(format!("is {number}, expected {SPELLINGS}")))
+        Err(E::custom(format!(
+            "segmentation is {number}, expected {SPELLINGS}"
+        )))
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Segmentation, E> {
-        Err(E::custom(format!("is {number}, expected {SPELLINGS}")))
+        Err(E::custom(format!(
+            "segmentation is {number}, expected {SPELLINGS}"
+        )))
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Segmentation, E> {
-        Err(E::custom(format!("is {number}, expected {SPELLINGS}")))
+        Err(E::custom(format!(
+            "segmentation is {number}, expected {SPELLINGS}"
+        )))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Segmentation, A::Error> {
@@ -192,8 +200,12 @@ impl<'de> Visitor<'de> for AnySpelling {
         }
         match (size, counts) {
             (None, None) => Ok(Segmentation::None),
-            (None, Some(_)) => Err(A::Error::custom("has no size, expected height and width")),
-            (Some(_), None) => Err(A::Error::custom("has no counts, expected run lengths")),
+            (None, Some(_)) => Err(A::Error::custom(
+                "segmentation has no size, expected height and width",
+            )),
+            (Some(_), None) => Err(A::Error::custom(
+                "segmentation has no counts, expected run lengths",
+            )),
             (Some(size), Some(counts)) => Ok(Segmentation::Rle {
                 size: image_size(&size).map_err(A::Error::custom)?,
                 counts: run_lengths(counts).map_err(A::Error::custom)?,
@@ -210,7 +222,7 @@ fn image_size(value: &Value) -> Result<[u32; 2], String> {
     let sides = sides.and_then(|sides| <[u32; 2]>::try_from(sides).ok());
     sides.ok_or_else(|| {
         let found = describe(value);
-        format!("has size {found}, expected height and width, two whole numbers")
+        format!("segmentation has size {found}, expected height and width, two whole numbers")
     })
 }
 
@@ -221,7 +233,7 @@ fn run_lengths(value: Value) -> Result<Counts, String> {
         other => {
             let found = describe(&other);
             return Err(format!(
-                "has counts {found}, expected a text or a list of whole numbers"
+                "segmentation has counts {found}, expected a text or a list of whole numbers"
             ));
         }
     };
@@ -230,7 +242,7 @@ fn run_lengths(value: Value) -> Result<Counts, String> {
         let run = whole(item).and_then(|run| u32::try_from(run).ok());
         runs.push(run.ok_or_else(|| {
             format!(
-                "has counts[{at}] {}, expected a whole number from 0 on",
+                "segmentation has counts[{at}] {}, expected a whole number from 0 on",
                 describe(item)
             )
         })?);
@@ -249,7 +261,8 @@ impl<'de> Deserialize<'de> for Ring {
 
 struct OneRing;
 
-const FLAT: &str = "is one list of numbers, expected a list of such lists, one for each polygon";
+const FLAT: &str =
+    "segmentation is one list of numbers, expected a list of such lists, one for each polygon";
 
 impl<'de> Visitor<'de> for OneRing {
     type Value = Ring;
@@ -275,17 +288,21 @@ impl<'de> Visitor<'de> for OneRing {
     }
 
     fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<Ring, E> {
-        Err(E::custom(format!("holds {flag}, expected {SPELLINGS}")))
+        Err(E::custom(format!(
+            "segmentation holds {flag}, expected {SPELLINGS}"
+        )))
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Ring, E> {
         let found = describe_text(text);
-        Err(E::custom(format!("holds {found}, expected {SPELLINGS}")))
+        Err(E::custom(format!(
+            "segmentation holds {found}, expected {SPELLINGS}"
+        )))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Ring, A::Error> {
         Err(A::Error::custom(format!(
-            "is a list of objects, expected {SPELLINGS}"
+            "segmentation is a list of objects, expected {SPELLINGS}"
         )))
     }
 
@@ -329,31 +346,33 @@ impl<'de> Visitor<'de> for OneNumber {
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<Coordinate, E> {
-        Err(E::custom("has a coordinate null, expected a number"))
+        Err(E::custom(
+            "segmentation has a coordinate null, expected a number",
+        ))
     }
 
     fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<Coordinate, E> {
         Err(E::custom(format!(
-            "has a coordinate {flag}, expected a number"
+            "segmentation has a coordinate {flag}, expected a number"
         )))
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Coordinate, E> {
         let found = describe_text(text);
         Err(E::custom(format!(
-            "has a coordinate {found}, expected a number"
+            "segmentation has a coordinate {found}, expected a number"
         )))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Coordinate, A::Error> {
         Err(A::Error::custom(
-            "has polygons of lists, expected a flat list x, y, x, y, ... for each polygon",
+            "segmentation has polygons of lists, expected a flat list x, y, x, y, ... for each polygon",
         ))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Coordinate, A::Error> {
         Err(A::Error::custom(
-            "has polygons of objects, expected a flat list x, y, x, y, ... for each polygon",
+            "segmentation has polygons of objects, expected a flat list x, y, x, y, ... for each polygon",
         ))
     }
 }
@@ -428,6 +447,7 @@ mod tests {
             let message = serde_json::from_str::<Segmentation>(text)
                 .unwrap_err()
                 .to_string();
+            assert!(message.starts_with("segmentation "), "{text}: {message}");
             assert!(message.contains(part), "{text}: {message}");
             assert!(!message.contains("invalid type"), "{text}: {message}");
         }

@@ -259,7 +259,7 @@ mod tests {
             (b"PK\x03\x04...".to_vec(), "this is a ZIP archive"),
             (utf16.clone(), "text in UTF-16"),
             ([b"\xff\xfe".to_vec(), utf16].concat(), "text in UTF-16"),
-            (latin1, "line 1, column 36 holds byte 0xE9, as Latin-1"),
+            (latin1, "line 1, column 37 holds byte 0xE9, as Latin-1"),
             (b"\n <!DOCTYPE html><html>".to_vec(), "this is an HTML page"),
             (b"<?xml version=\"1.0\"?>".to_vec(), "an XML file"),
             (

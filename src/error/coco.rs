@@ -100,9 +100,9 @@ pub enum CocoError {
     },
 
     /// A mask is spelt in a way that COCO has not.
-    #[error("segmentation {reason}")]
+    #[error("{reason}")]
     Segmentation {
-        /// What it is or has, and what was expected.
+        /// What the segmentation is or has, and what was expected.
         reason: String,
     },
 

@@ -98,12 +98,14 @@ async fn imported_of(snapshot: &Snapshot, head: &HeadRow) -> Result<Option<Strin
     let scan = snapshot.scan(Table::Extractors).await?;
     let scan = scan.project(&["options"])?;
     let wanted = col("extractor_id").eq(lit(head.extractor_id.as_str()));
+    let mut found = Vec::new();
     for batch in scan.filter(wanted).collect().await? {
-        for row in decode::<Extractor>(Table::Extractors, &batch)? {
-            return Ok(serde_json::from_str::<Options>(&row.options)?.dataset);
-        }
+        found.extend(decode::<Extractor>(Table::Extractors, &batch)?);
     }
-    Ok(None)
+    let Some(extractor) = found.first() else {
+        return Ok(None);
+    };
+    Ok(serde_json::from_str::<Options>(&extractor.options)?.dataset)
 }
 
 /// For each class of a head the class it counts as.

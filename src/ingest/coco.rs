@@ -14,6 +14,7 @@ use super::pipeline;
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::coco::{self, Annotation, AnnotationIndex, Category, DatasetIndex, Image};
+use crate::error::CocoError;
 use crate::photo::PhotoInfo;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -102,7 +103,7 @@ impl std::fmt::Display for Item {
     }
 }
 
-fn content_error(file: &Path, reason: impl ToString) -> Error {
+fn content_error(file: &Path, reason: &CocoError) -> Error {
     Error::Content {
         path: file.to_owned(),
         place: String::new(),
@@ -112,7 +113,7 @@ fn content_error(file: &Path, reason: impl ToString) -> Error {
 
 fn read_index(file: &Path) -> Result<(String, DatasetIndex)> {
     let bytes = std::fs::read(file).map_err(Error::file("read", file))?;
-    coco::open(bytes).map_err(|err| content_error(file, err))
+    coco::open(bytes).map_err(|err| content_error(file, &err))
 }
 
 fn plan(
@@ -128,7 +129,7 @@ fn plan(
         categories,
         licenses,
         failures,
-    } = plan_items(&text, index, &name, options).map_err(|err| content_error(file, err))?;
+    } = plan_items(&text, index, &name, options).map_err(|err| content_error(file, &err))?;
     let places = categories.iter().enumerate();
     let context = Context {
         by_id: places.map(|(place, it)| (it.id, place)).collect(),

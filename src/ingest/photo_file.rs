@@ -83,7 +83,7 @@ impl Root {
         Err(Error::InvalidOption {
             what: "file name",
             value: file_name.to_owned(),
-            expected: "a path below the image directory".to_owned(),
+            expected: "a path below the image directory, none that leads out of it".to_owned(),
         })
     }
 }

@@ -160,7 +160,7 @@ async fn names_of_windows_are_paths_and_do_not_lead_out() {
     let images: Vec<ImageRow> = rows(&store.snapshot().await.unwrap()).await;
     assert_eq!(images[0].file_name, "images/a.png");
     assert!(dir.path().join("photos/images/a.png").exists());
-    let out = "expected a path below the image directory";
+    let out = "expected a path below the image directory, none that leads out of it";
     assert_told(
         &told(&store).await,
         &[("../label/b.png", out), ("C:/data/c.png", out)],
