@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use grainstore::classes::{ClassSet, parse_class_file};
-use grainstore::coco::{Annotation, DatasetIndex, Detection};
+use grainstore::coco::{self, Annotation, Detection};
 use grainstore::geometry::{Rle, Size, polygons_from_rle, rle_from_polygons};
 use grainstore::head::HeadWeights;
 use grainstore::photo::{DecodeLimits, decode, decode_indexed_png, probe};
@@ -110,17 +110,15 @@ pub fn polygon(data: &[u8]) {
 
 /// A data set.
 pub fn coco_json(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else {
-        return;
-    };
-    let Ok(index) = DatasetIndex::parse(text) else {
+    let Ok((text, index)) = coco::open(data.to_vec()) else {
         return;
     };
     for found in &index.annotations {
         let text = text.get(found.text.clone()).expect("within the file");
-        let Ok(annotation) = serde_json::from_str::<Annotation>(text) else {
+        let Ok(mut annotation) = Annotation::parse(text) else {
             continue;
         };
+        annotation.segmentation.take_stray_rings();
         let image = index.images.iter().find(|image| image.id == found.image_id);
         let Some((Some(height), Some(width))) = image.map(|image| (image.height, image.width))
         else {

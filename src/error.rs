@@ -5,6 +5,7 @@
 //! it the text says what.
 
 mod catalogue;
+mod coco;
 mod eval;
 mod head;
 mod photo;
@@ -14,6 +15,7 @@ mod sam;
 use std::path::PathBuf;
 
 pub use catalogue::{CatalogueError, Named};
+pub use coco::CocoError;
 pub use eval::EvalError;
 pub use head::HeadError;
 pub use photo::PhotoError;
@@ -489,6 +491,10 @@ pub enum Error {
     /// The bytes of an image file cannot be used.
     #[error(transparent)]
     Photo(#[from] PhotoError),
+
+    /// A COCO file, or an item of one, cannot be used.
+    #[error(transparent)]
+    Coco(#[from] CocoError),
 
     /// A model, its weights or its input cannot be used.
     #[error(transparent)]

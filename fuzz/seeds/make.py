@@ -50,6 +50,18 @@ write("coco_json", "all.json", json.dumps({
     "info": {}, "licenses": [{"id": 1, "name": "CC"}], "images": [image],
     "categories": [{"id": 3, "name": "cat", "supercategory": "animal"}], "annotations": objects,
 }))
+# As exporters write it: flags, floats, boxes of every spelling, stray points, ids that are shared, numbers that are none.
+nan = float("nan")
+write("coco_json", "exporters.json", json.dumps({
+    "licenses": None, "images": [image | {"id": 1.0, "height": nan}, image | {"id": 2, "file_name": "..\\b.jpg", "width": 0},
+                                 {"id": 3, "coco_url": "http://x/train/c.jpg", "neg_category_ids": [3]}, {"id": 4}],
+    "categories": [{"id": 3.0, "name": "cat", "supercategory": None}, {"id": 4, "name": "cat"}],
+    "annotations": [
+        {"id": 1, "image_id": 1.0, "category_id": 3.0, "segmentation": [[9, 9], [2, 2, 20.5, 4, 11, 19], []], "iscrowd": False},
+        {"id": 1, "image_id": 2, "category_id": 3, "segmentation": {}, "bbox": [1, 1, 2, 2], "area": nan},
+        {"image_id": 3, "category_id": 3, "segmentation": [[]], "bbox": [], "iscrowd": True, "note": -float("inf")},
+        {"image_id": nan}, {"image_id": 1, "category_id": 3, "segmentation": {"size": [24.0, 32.0], "counts": [3.0, 5]}}],
+}))
 write("coco_results", "all.json", json.dumps([
     {"image_id": 1, "category_id": 3, "score": 0.5, "bbox": [1, 2, 3, 4]},
     {"image_id": 1, "category_id": 3, "score": 1e-9, "segmentation": {"size": [480, 640], "counts": "0oh9"}},

@@ -26,7 +26,7 @@ WITH drawn AS (
     SELECT o.class_index, d.replicate, sum(d.weight) AS objects
     FROM objects o
     JOIN drawn d ON o.image_id = d.image_id
-    WHERE NOT o.iscrowd AND d.weight > 0
+    WHERE NOT o.iscrowd AND d.weight > 0 AND ($iou = 'box' OR o.rle IS NOT NULL)
     GROUP BY o.class_index, d.replicate
 ), counted AS (
     SELECT 1 AS which, class_index, image_id, image_order, rank, score, matched & 1 AS correct

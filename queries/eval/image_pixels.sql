@@ -4,10 +4,12 @@
 --          split SPLIT = NULL            -- images of this split only
 --          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
--- uses:    eval/evaluated_images, eval/unclear_pixels, eval/annotated_regions, eval/predicted_regions
--- reads:   annotated_regions, predicted_regions, evaluated_images, unclear_pixels
+-- uses:    eval/evaluated_images, eval/unclear_pixels, eval/annotated_regions, eval/predicted_regions,
+--          eval/objects
+-- reads:   annotated_regions, predicted_regions, evaluated_images, unclear_pixels, objects
 -- grain:   one row per image and class on it, annotated or predicted, and one for the background (class_index
---          -1). Objects of classes that are not judged are background.
+--          -1). Objects of classes that are not evaluated are background. No rows where all objects are boxes without a
+--          mask: nothing then says which pixels are theirs.
 -- columns: image_id, class_index, found, missed, claimed
 WITH overlaps AS (
     SELECT a.image_id, a.class_index AS truth_index, p.class_index AS predicted_index,
@@ -42,9 +44,15 @@ WITH overlaps AS (
     LEFT JOIN unclear_pixels u ON i.image_id = u.image_id
     LEFT JOIN sums s ON i.image_id = s.image_id
     LEFT JOIN shared o ON i.image_id = o.image_id
+), known AS (
+    SELECT count(rle) > 0 OR count(*) = 0 AS masks FROM objects
 )
 SELECT image_id, class_index, found, annotated - found AS missed, predicted - found AS claimed
 FROM of_classes
+CROSS JOIN known
+WHERE known.masks
 UNION ALL
 SELECT image_id, -1, judged - annotated - predicted + shared, predicted - shared, annotated - shared
 FROM backgrounds
+CROSS JOIN known
+WHERE known.masks

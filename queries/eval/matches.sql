@@ -5,8 +5,8 @@
 --          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 --          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
--- uses:    eval/detections, eval/objects
--- reads:   detections, objects
+-- uses:    eval/detections, eval/objects, eval/evaluated_images
+-- reads:   detections, objects, evaluated_images
 -- grain:   one row per detection and area range it counts in
 -- columns: class_index, class, area, image_id, image_order, mask_index, score, rank, matched, ignored, truth
 -- notes:   class_index, class, area, image_id, image_order, mask_index, score, rank (from 0), matched and
@@ -17,12 +17,18 @@ WITH found AS (
                                   'rle', CASE WHEN $iou = 'mask' THEN rle END)) AS detections
     FROM detections
     GROUP BY image_id, image_order, class_index, class
+), shapes AS (
+    -- An object without a mask is nothing to find by its mask: what lies in its box is ignored, as in a crowd.
+    SELECT o.image_id, o.class_index, o.ordinal, o.area, o.bbox,
+           o.iscrowd OR ($iou = 'mask' AND o.rle IS NULL) AS iscrowd,
+           CASE WHEN $iou = 'mask' THEN coalesce(o.rle, rle_from_bbox(o.bbox, i.height, i.width)) END AS rle
+    FROM objects o
+    JOIN evaluated_images i ON o.image_id = i.image_id
 ), wanted AS (
     SELECT image_id, class_index,
            array_agg(named_struct('ordinal', ordinal, 'area', area, 'iscrowd', iscrowd, 'bbox', bbox,
-                                  'rle', CASE WHEN $iou = 'mask' THEN rle END)) AS truths
-    FROM objects
-    WHERE $iou = 'box' OR rle IS NOT NULL
+                                  'rle', rle)) AS truths
+    FROM shapes
     GROUP BY image_id, class_index
 ), matched AS (
     SELECT f.image_id, f.image_order, f.class_index, f.class,

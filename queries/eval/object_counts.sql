@@ -3,6 +3,7 @@
 --          dataset ANNOTATED = NULL      -- annotations of this data set
 --          split SPLIT = NULL            -- images of this split only
 --          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+--          iou ONE_OF(mask|box) = mask   -- objects with a mask, or with a box: all
 -- uses:    eval/objects
 -- reads:   objects
 -- grain:   one row per class and area range with an object
@@ -10,7 +11,7 @@
 SELECT o.class_index, o.class, a.area, count(*) AS objects
 FROM objects o
 JOIN (VALUES ('all', 0.0, 1e10), ('small', 0.0, 1024.0), ('medium', 1024.0, 9216.0), ('large', 9216.0, 1e10))
-     AS a (area, least, greatest)
-  ON o.area >= a.least AND o.area <= a.greatest
-WHERE NOT o.iscrowd
+     AS a (area, min, max)
+  ON o.area >= a.min AND o.area <= a.max
+WHERE NOT o.iscrowd AND ($iou = 'box' OR o.rle IS NOT NULL)
 GROUP BY o.class_index, o.class, a.area

@@ -1,4 +1,5 @@
--- asks:    Which pixels are not judged, because they are void, of a crowd, or of objects of two classes?
+-- asks:    Which pixels do not count, because they are void, of a crowd, of objects of two classes, or in the box of an
+--          object without a mask?
 -- params:  head HEAD                     -- name of the head, or the first digits of its id
 --          dataset ANNOTATED = NULL      -- annotations of this data set
 --          split SPLIT = NULL            -- images of this split only
@@ -19,6 +20,11 @@ WITH regions AS (
     WHERE (g.is_ignored OR g.iscrowd) AND g.rle IS NOT NULL AND ($dataset IS NULL OR g.dataset = $dataset)
     UNION ALL
     SELECT image_id, rle_overlap(rle) AS rle FROM regions GROUP BY image_id
+    UNION ALL
+    SELECT o.image_id, rle_from_bbox(o.bbox, i.height, i.width)
+    FROM objects o
+    JOIN evaluated_images i ON o.image_id = i.image_id
+    WHERE o.rle IS NULL
 )
 SELECT image_id, rle_union(rle) AS rle
 FROM parts

@@ -131,6 +131,16 @@ enum IdsChoice {
     New,
 }
 
+impl Args {
+    fn which(&self) -> &Which {
+        match self {
+            Self::Coco(args) => &args.which,
+            Self::Voc(args) => &args.which,
+            Self::Parquet(args) => &args.which,
+        }
+    }
+}
+
 impl Which {
     fn request(self) -> (ExportRequest, At) {
         let annotations = match self.head {
@@ -164,6 +174,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let started = Instant::now();
     let progress = progress(global);
     let progress = progress.as_ref();
+    let ids = args.which().ids;
     let summary = match args {
         Args::Coco(args) => {
             let (request, at) = args.which.request();
@@ -194,11 +205,16 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             export_parquet(&snapshot, &request, &args.output, progress).await?
         }
     };
-    report(&summary, started.elapsed().as_secs_f64(), global)?;
+    report(&summary, ids, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))
 }
 
-fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Result<()> {
+fn report(
+    summary: &ExportSummary,
+    ids: IdsChoice,
+    seconds: f64,
+    global: &Global,
+) -> anyhow::Result<()> {
     if global.json {
         return print_json_summary(summary, seconds);
     }
@@ -219,8 +235,16 @@ fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Res
     let notes = [
         (
             summary.new_image_ids,
+            "new image id",
+            match ids {
+                IdsChoice::New => "as --ids new asks for",
+                IdsChoice::Original => "for images whose data set gives none",
+            },
+        ),
+        (
+            summary.images_without_predictions,
             "image",
-            "have new ids, since their data set gives none",
+            "left out: the head has no predictions there (never annotated, or no mask was found)",
         ),
         (
             summary.of_other_classes,
@@ -236,6 +260,9 @@ fn report(summary: &ExportSummary, seconds: f64, global: &Global) -> anyhow::Res
         (summary.without_mask, "box", "left out: without a mask"),
         (summary.failed, "image", "could not be written"),
     ];
+    if summary.annotations == 0 && !global.quiet {
+        eprintln!("there are no objects on these images; the file is valid, and holds none");
+    }
     let told = notes
         .into_iter()
         .filter(|(count, ..)| *count > 0 && !global.quiet);

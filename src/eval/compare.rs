@@ -154,7 +154,7 @@ pub async fn compare(
         other: other.head.head,
         dataset: first.dataset,
         classes: other.classes,
-        images: u64::try_from(counts.images).unwrap_or(0),
+        images: counts.images.unsigned_abs(),
         figures,
     })
 }

@@ -57,6 +57,11 @@ pub struct Evaluation {
     pub images: u64,
     /// Of those the ones without a prediction, kept or not: what is on them counts as missed.
     pub images_without_predictions: u64,
+    /// Annotated objects.
+    pub objects: u64,
+    /// Of those the ones with a box and no mask: they count in the metrics of boxes alone. If all are such, metrics of
+    /// masks and pixels are undefined.
+    pub objects_without_mask: u64,
     /// Version of the store it was read at.
     pub store_version: u64,
     /// The figures, report by report.
@@ -114,11 +119,15 @@ pub async fn evaluate_in_session(
     progress.start("reports", Some((slices.len() * FIGURES.len()) as u64));
     let mut figures = Vec::new();
     let mut counts = ImageCounts::default();
+    let mut objects = ObjectCounts::default();
     for slice in &slices {
         let found = evaluator.choose_images(slice.as_deref()).await?;
         if slice.is_none() || request.slice.is_some() {
             counts.images += found.images;
             counts.without_predictions += found.without_predictions;
+            let found = evaluator.object_counts().await?;
+            objects.objects += found.objects;
+            objects.without_mask += found.without_mask;
         }
         figures.extend(evaluator.figures(slice.as_deref(), progress).await?);
     }
@@ -143,8 +152,10 @@ pub async fn evaluate_in_session(
         policy: policy.policy,
         dataset,
         classes,
-        images: u64::try_from(counts.images).unwrap_or(0),
-        images_without_predictions: u64::try_from(counts.without_predictions).unwrap_or(0),
+        images: counts.images.unsigned_abs(),
+        images_without_predictions: counts.without_predictions.unsigned_abs(),
+        objects: objects.objects.unsigned_abs(),
+        objects_without_mask: objects.without_mask.unsigned_abs(),
         store_version: snapshot.version(),
         figures,
         request,
@@ -270,6 +281,12 @@ pub(super) struct ImageCounts {
     pub without_predictions: i64,
 }
 
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+struct ObjectCounts {
+    objects: i64,
+    without_mask: i64,
+}
+
 /// A session in which the images that are judged are known to the reports.
 pub(super) struct Evaluator<'a> {
     pub session: QuerySession,
@@ -308,6 +325,20 @@ impl Evaluator<'_> {
         let mut counts = ImageCounts::default();
         while let Some(batch) = rows.next().await? {
             if let Some(found) = decode::<ImageCounts>(Table::Images, &batch)?.pop() {
+                counts = found;
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn object_counts(&self) -> Result<ObjectCounts> {
+        let names = ["head", "dataset", "split", "classes"];
+        let query = Query::named("eval/objects_without_mask")?;
+        let words = self.request.parameters(&names);
+        let rows = self.session.run(&query, &words).await?;
+        let mut counts = ObjectCounts::default();
+        for batch in rows.collect().await? {
+            if let Some(found) = decode::<ObjectCounts>(Table::GroundTruth, &batch)?.pop() {
                 counts = found;
             }
         }

@@ -42,8 +42,10 @@ pub struct ExportSummary {
     pub images_root: PathBuf,
     /// Images.
     pub images: u64,
-    /// Of those the ones that have a new id, since their data set gave none.
+    /// Of those the ones that have a new id: their data set gave none, or new ones were asked for.
     pub new_image_ids: u64,
+    /// Left out: images that fit what was asked for, and that the head has no predictions of.
+    pub images_without_predictions: u64,
     /// Categories.
     pub categories: u64,
     /// Annotations or detections.
@@ -70,6 +72,7 @@ impl ExportSummary {
             images_root: source.images.root.clone(),
             images: source.images.images.len() as u64,
             new_image_ids: source.images.new_ids,
+            images_without_predictions: source.images_left_out,
             categories: source.categories.len() as u64,
             ..Self::default()
         }

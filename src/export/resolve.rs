@@ -1,6 +1,7 @@
 //! What a request speaks of: whose objects, of which images, in which classes, and how many of each image.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
@@ -29,6 +30,8 @@ pub(super) struct Found {
     pub origin: Origin,
     pub rows: Rows,
     pub counts: HashMap<ContentId, usize>,
+    /// Images that fit the request, and that the head has no predictions of.
+    pub images_left_out: u64,
 }
 
 /// Masks that a head keeps.
@@ -46,8 +49,17 @@ pub(super) async fn of_head(
         None => own.clone(),
     };
     let mut kept = kept_masks(snapshot, &head, &policy).await?;
+    let left_out = AtomicU64::new(0);
+    // A model that found nothing at all was asked about the whole data set.
+    let asked_about = match kept.is_empty() && head.is_imported() {
+        true => imported_of(snapshot, &head).await?,
+        false => None,
+    };
     let images = find_images(snapshot, &request.images, |image| {
-        kept.contains_key(&image.image_id)
+        let is_of_head =
+            kept.contains_key(&image.image_id) || asked_about.as_ref() == Some(&image.dataset);
+        left_out.fetch_add(u64::from(!is_of_head), Ordering::Relaxed);
+        is_of_head
     })
     .await?;
     let chosen: HashMap<String, Vec<Kept>> = images
@@ -70,7 +82,31 @@ pub(super) async fn of_head(
         origin: Origin::Head { head, policy },
         rows,
         counts,
+        images_left_out: left_out.into_inner(),
     })
+}
+
+/// The data set that imported detections are of.
+async fn imported_of(snapshot: &Snapshot, head: &HeadRow) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Extractor {
+        options: String,
+    }
+    #[derive(Deserialize)]
+    struct Options {
+        dataset: Option<String>,
+    }
+    let scan = snapshot.scan(Table::Extractors).await?;
+    let scan = scan.project(&["options"])?;
+    let wanted = col("extractor_id").eq(lit(head.extractor_id.as_str()));
+    let mut found = Vec::new();
+    for batch in scan.filter(wanted).collect().await? {
+        found.extend(decode::<Extractor>(Table::Extractors, &batch)?);
+    }
+    let Some(extractor) = found.first() else {
+        return Ok(None);
+    };
+    Ok(serde_json::from_str::<Options>(&extractor.options)?.dataset)
 }
 
 /// For each class of a head the class it counts as.
@@ -190,5 +226,6 @@ pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest
         origin: Origin::GroundTruth { dataset },
         rows,
         counts,
+        images_left_out: 0,
     })
 }

@@ -39,6 +39,8 @@ pub struct Source {
     pub classes: ClassSet,
     /// Whose annotations.
     pub origin: Origin,
+    /// Images that fit the request, and that the head has no predictions of.
+    pub images_left_out: u64,
     snapshot: Snapshot,
     decoder: Arc<Decoder>,
 }
@@ -93,6 +95,7 @@ impl Source {
             images,
             classes: found.classes,
             origin: found.origin,
+            images_left_out: found.images_left_out,
             snapshot: snapshot.clone(),
             decoder: Arc::new(decoder),
         })

@@ -12,7 +12,7 @@ use super::object::{Object, ObjectKind};
 use super::request::MaskStyle;
 use super::source::Objects;
 use crate::Result;
-use crate::coco::{Counts, Segmentation};
+use crate::coco::{Counts, OUTLINE, Segmentation};
 use crate::geometry::{Size, polygons_from_rle};
 use crate::progress::Progress;
 
@@ -56,7 +56,12 @@ impl Writer<'_> {
         progress.start("annotations written", None);
         let mut next = 1;
         self.each(objects, progress, |this, object, category_id| {
-            let segmentation = spell(&object, this.style);
+            let mut own_keys = match &object.kind {
+                ObjectKind::Annotated(it) => parse_attributes(it.attributes.as_deref())?,
+                ObjectKind::Predicted(_) => Map::new(),
+            };
+            let outline = own_keys.remove(OUTLINE);
+            let segmentation = spell(&object, this.style, outline);
             let (id, iscrowd, extra) = match object.kind {
                 ObjectKind::Predicted(mask) => (
                     None,
@@ -70,10 +75,7 @@ impl Writer<'_> {
                         extractor_id: this.extractor_id.clone(),
                     },
                 ),
-                ObjectKind::Annotated(it) => {
-                    let attributes = parse_attributes(it.attributes.as_deref())?;
-                    (it.id, it.iscrowd, Extra::Attributes(attributes))
-                }
+                ObjectKind::Annotated(it) => (it.id, it.iscrowd, Extra::Attributes(own_keys)),
             };
             let annotation = CocoAnnotation {
                 id: id.unwrap_or(next),
@@ -103,7 +105,7 @@ impl Writer<'_> {
             let detection = CocoDetection {
                 image_id: this.images.get(object.image).map_or(0, |image| image.id),
                 category_id,
-                segmentation: spell(&object, this.style),
+                segmentation: spell(&object, this.style, None),
                 score: judged.score,
             };
             this.out.json(&detection)
@@ -131,8 +133,8 @@ impl Writer<'_> {
     }
 }
 
-/// A mask in COCO's words.
-fn spell(object: &Object, style: Option<MaskStyle>) -> Segmentation {
+/// A mask in COCO's words; `outline` are the polygons that it was annotated as, where they show no pixel.
+fn spell(object: &Object, style: Option<MaskStyle>, outline: Option<Value>) -> Segmentation {
     // A box alone: COCO has an empty list of polygons for it.
     let Some(mask) = &object.mask else {
         return Segmentation::Polygons(Vec::new());
@@ -144,7 +146,6 @@ fn spell(object: &Object, style: Option<MaskStyle>) -> Segmentation {
         (ObjectKind::Annotated(it), None) => it.spelling == "polygon",
         (ObjectKind::Predicted(_), None) => false,
     };
-    // No outline would be no mask.
     if as_polygon && !mask.is_empty() {
         return Segmentation::Polygons(
             polygons_from_rle(mask)
@@ -152,6 +153,11 @@ fn spell(object: &Object, style: Option<MaskStyle>) -> Segmentation {
                 .map(|part| part.to_coco())
                 .collect(),
         );
+    }
+    // Pixels have an outline, these polygons have no pixel.
+    let outline = outline.filter(|_| as_polygon);
+    if let Some(polygons) = outline.and_then(|outline| serde_json::from_value(outline).ok()) {
+        return Segmentation::Polygons(polygons);
     }
     let Size { height, width } = mask.size();
     Segmentation::Rle {

@@ -2,7 +2,9 @@
 
 use chrono::Utc;
 
-use crate::coco::Annotation;
+use serde_json::{Map, Value};
+
+use crate::coco::{Annotation, OUTLINE, Segmentation};
 use crate::geometry::Size;
 use crate::names::ContentId;
 use crate::store::rows::{GroundTruthRow, ImageRow, RleRow};
@@ -42,26 +44,7 @@ pub(super) fn ground_truth_row(
         (None, Some(mask)) => mask.area() as f64,
         (None, None) => bbox[2] * bbox[3],
     };
-    if area < 0.0 {
-        return Err(Error::Annotation {
-            reason: format!("area {area} is negative"),
-        });
-    }
-    let iscrowd = match annotation.iscrowd {
-        0 => false,
-        1 => true,
-        other => {
-            return Err(Error::Annotation {
-                reason: format!("iscrowd is {other}, expected 0 or 1"),
-            });
-        }
-    };
     let mut extra = annotation.extra;
-    extra.remove("image_id");
-    let attributes = match extra.is_empty() {
-        true => None,
-        false => Some(serde_json::to_string(&extra)?),
-    };
     let mut row = GroundTruthRow {
         ground_truth_id: ContentId::of_bytes(&[]),
         image_id: image.image_id.clone(),
@@ -72,14 +55,30 @@ pub(super) fn ground_truth_row(
         rle: mask.as_ref().map(RleRow::from),
         bbox,
         area,
-        iscrowd,
+        iscrowd: annotation.iscrowd,
         is_ignored: false,
         segmentation: segmentation.to_owned(),
-        attributes,
+        attributes: text_of(&extra)?,
         ingested_at: Utc::now(),
     };
     row.ground_truth_id = content_id(&row, position);
+    // Run lengths cannot say what an outline without a pixel was; exports spell it as it was annotated.
+    let without_pixels = mask.is_some_and(|mask| mask.is_empty());
+    if let Segmentation::Polygons(rings) = annotation.segmentation
+        && without_pixels
+        && !row.iscrowd
+    {
+        extra.insert(OUTLINE.to_owned(), rings.into());
+        row.attributes = text_of(&extra)?;
+    }
     Ok(row)
+}
+
+fn text_of(extra: &Map<String, Value>) -> Result<Option<String>> {
+    match extra.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(serde_json::to_string(extra)?)),
+    }
 }
 
 /// The id of a row's content, the time of its ingest aside.

@@ -1,22 +1,24 @@
 //! `ingest coco`: a COCO data-set file and its image directory.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::stream;
 
 use super::annotation::ground_truth_row;
+use super::coco_items::{ImageItem, Items, annotation_name, plan_items};
 use super::options::IngestOptions;
 use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::classes::{Class, ClassSet, add_class_set};
-use crate::coco::{Annotation, AnnotationIndex, DatasetIndex, Image};
+use crate::coco::{self, Annotation, AnnotationIndex, Category, DatasetIndex, Image};
+use crate::error::CocoError;
 use crate::photo::PhotoInfo;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::store::rows::{FailureRow, ImageRow, LabelRow};
+use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow};
 use crate::{Error, Result};
 
 /// Ingests the images of a COCO data-set file with their annotations.
@@ -44,19 +46,19 @@ pub async fn ingest_coco(
             task: "reading the annotation file",
             source,
         })??;
-    let (items, context, misplaced) = plan_items(text, index, root, annotations, options)?;
+    let (context, images, failures) = plan(text, index, root, annotations, options)?;
     let classes = class_set(&context, options);
     // A list of images may have no categories.
     if !classes.classes.is_empty() {
         add_class_set(store, "ingest coco", &classes, "coco").await?;
     }
 
-    progress.start("images", Some(items.len() as u64));
-    // Annotations that belong to no image ride along as items that fail at once.
-    let items = misplaced
+    progress.start("images", Some(images.len() as u64));
+    // What is told of the file rides along as items that fail at once.
+    let items = failures
         .into_iter()
         .map(Item::Misplaced)
-        .chain(items.into_iter().map(Item::Image));
+        .chain(images.into_iter().map(Item::Image));
     let context = Arc::new(context);
     let read = move |item| match item {
         Item::Misplaced(row) => Ok(Outcome::failed(row)),
@@ -80,7 +82,7 @@ struct Context {
     text: String,
     file: PathBuf,
     root: Root,
-    categories: Vec<crate::coco::Category>,
+    categories: Vec<Category>,
     /// Position in `categories`, by id.
     by_id: HashMap<i64, usize>,
     licenses: HashMap<i64, serde_json::Value>,
@@ -92,11 +94,6 @@ enum Item {
     Misplaced(FailureRow),
 }
 
-struct ImageItem {
-    image: Image,
-    annotations: Vec<AnnotationIndex>,
-}
-
 impl std::fmt::Display for Item {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -106,122 +103,48 @@ impl std::fmt::Display for Item {
     }
 }
 
-fn read_index(file: &Path) -> Result<(String, DatasetIndex)> {
-    let bad = |reason: String| Error::Content {
+fn content_error(file: &Path, reason: &CocoError) -> Error {
+    Error::Content {
         path: file.to_owned(),
         place: String::new(),
-        reason,
-    };
-    let bytes = std::fs::read(file).map_err(Error::file("read", file))?;
-    let mut text = String::from_utf8(bytes).map_err(|err| bad(err.to_string()))?;
-    if text.starts_with('\u{feff}') {
-        text.drain(..'\u{feff}'.len_utf8());
+        reason: reason.to_string(),
     }
-    let index = DatasetIndex::parse(&text).map_err(|err| {
-        bad(format!(
-            "not a COCO data set (images, annotations, categories): {err}"
-        ))
-    })?;
-    Ok((text, index))
 }
 
-/// Groups annotations by image, and finds what belongs nowhere.
-fn plan_items(
+fn read_index(file: &Path) -> Result<(String, DatasetIndex)> {
+    let bytes = std::fs::read(file).map_err(Error::file("read", file))?;
+    coco::open(bytes).map_err(|err| content_error(file, &err))
+}
+
+fn plan(
     text: String,
     index: DatasetIndex,
     root: Root,
     file: &Path,
     options: &IngestOptions,
-) -> Result<(Vec<ImageItem>, Context, Vec<FailureRow>)> {
-    let bad_file = |reason: String| Error::Content {
-        path: file.to_owned(),
-        place: String::new(),
-        reason,
-    };
-    let mut by_id = HashMap::new();
-    let mut names = HashSet::new();
-    for (position, category) in index.categories.iter().enumerate() {
-        if by_id.insert(category.id, position).is_some() {
-            return Err(bad_file(format!("two categories have id {}", category.id)));
-        }
-        if !names.insert(category.name.as_str()) {
-            return Err(bad_file(format!(
-                "two categories are named '{}'",
-                category.name
-            )));
-        }
-    }
-
-    let fail = |item: String, reason: &str| {
-        FailureRow::new("ingest", Some(&options.dataset), &item, reason)
-    };
-    let file_name = file
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let mut misplaced = Vec::new();
-    let mut items: Vec<ImageItem> = Vec::with_capacity(index.images.len());
-    let mut places = HashMap::with_capacity(index.images.len());
-    for image in index.images {
-        if places.contains_key(&image.id) {
-            let item = format!("{file_name}: image '{}'", image.file_name);
-            misplaced.push(fail(
-                item,
-                &format!("another image has id {} too", image.id),
-            ));
-            continue;
-        }
-        places.insert(image.id, items.len());
-        items.push(ImageItem {
-            image,
-            annotations: Vec::new(),
-        });
-    }
-    let mut ids = HashSet::with_capacity(index.annotations.len());
-    for (position, annotation) in index.annotations.into_iter().enumerate() {
-        let name = match annotation.id {
-            Some(id) => format!("{file_name}: annotation {id}"),
-            None => format!("{file_name}: annotations[{position}]"),
-        };
-        if annotation.id.is_some_and(|id| !ids.insert(id)) {
-            misplaced.push(fail(name, "another annotation has that id too"));
-            continue;
-        }
-        match places
-            .get(&annotation.image_id)
-            .and_then(|place| items.get_mut(*place))
-        {
-            Some(item) => item.annotations.push(annotation),
-            None => {
-                let reason = format!("no image has its image_id, {}", annotation.image_id);
-                misplaced.push(fail(name, &reason));
-            }
-        }
-    }
-    let licenses = index
-        .licenses
-        .into_iter()
-        .map(|license| {
-            let mut whole = license.extra;
-            whole.insert("id".to_owned(), license.id.into());
-            (license.id, whole.into())
-        })
-        .collect();
+) -> Result<(Context, Vec<ImageItem>, Vec<FailureRow>)> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let Items {
+        images,
+        categories,
+        licenses,
+        failures,
+    } = plan_items(&text, index, &name, options).map_err(|err| content_error(file, &err))?;
+    let places = categories.iter().enumerate();
     let context = Context {
+        by_id: places.map(|(place, it)| (it.id, place)).collect(),
         text,
         file: file.to_owned(),
         root,
-        categories: index.categories,
-        by_id,
+        categories,
         licenses,
         options: options.clone(),
     };
-    Ok((items, context, misplaced))
+    Ok((context, images, failures))
 }
 
 fn class_set(context: &Context, options: &IngestOptions) -> ClassSet {
-    let class = |category: &crate::coco::Category| Class {
+    let class = |category: &Category| Class {
         name: category.name.clone(),
         supercategory: category.supercategory.clone(),
         external_id: Some(category.id),
@@ -236,7 +159,8 @@ fn class_set(context: &Context, options: &IngestOptions) -> ClassSet {
 
 fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
     let ImageItem { image, annotations } = item;
-    let (mut row, info) = read_photo(&context.root, &image.file_name, &context.options)?;
+    let file_name = name_of_photo(&context.root, &image)?;
+    let (mut row, info) = read_photo(&context.root, file_name, &context.options)?;
     check_size(&image, &info)?;
     row.external_id = Some(image.id);
     row.attributes = attributes(context, &image)?;
@@ -250,21 +174,21 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
     let mut failures: Vec<FailureRow> = taken_otherwise(&record.image, &info).into_iter().collect();
     let mut shown = BTreeSet::new();
     for (position, found) in annotations.into_iter().enumerate() {
+        let dataset = Some(context.options.dataset.as_str());
+        let name = format!("{file_name}: {}", annotation_name(&found));
+        let mut tell = |mut row: FailureRow| {
+            row.image_id = Some(record.image.image_id.clone());
+            failures.push(row);
+        };
         match read_annotation(context, &record.image, &found, position) {
-            Ok((category, ground_truth)) => {
-                shown.insert(category);
-                rows.push(ground_truth);
+            Ok(read) => {
+                shown.insert(read.category);
+                rows.push(read.row);
+                if let Some(reason) = read.taken_otherwise {
+                    tell(FailureRow::new("ingest", dataset, &name, &reason));
+                }
             }
-            Err(err) => {
-                let id = found
-                    .id
-                    .map_or_else(|| format!("#{position}"), |id| id.to_string());
-                let name = format!("{}: annotation {id}", image.file_name);
-                let dataset = Some(context.options.dataset.as_str());
-                let mut row = FailureRow::of_error("ingest", dataset, &name, &err);
-                row.image_id = Some(record.image.image_id.clone());
-                failures.push(row);
-            }
+            Err(err) => tell(FailureRow::of_error("ingest", dataset, &name, &err)),
         }
     }
     record.labels = shown
@@ -273,6 +197,16 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
         .collect();
     record.ground_truth = Some(rows);
     Ok(Outcome::read(record, failures))
+}
+
+/// The name in the split's directory stands for one with the split before it, where only it is there.
+fn name_of_photo<'a>(root: &Root, image: &'a Image) -> Result<&'a str> {
+    match &image.other_name {
+        Some(other) if !root.join(&image.file_name)?.exists() && root.join(other)?.exists() => {
+            Ok(other)
+        }
+        _ => Ok(&image.file_name),
+    }
 }
 
 fn label(context: &Context, image: &ImageRow, category: usize) -> LabelRow {
@@ -285,33 +219,50 @@ fn label(context: &Context, image: &ImageRow, category: usize) -> LabelRow {
     }
 }
 
+/// An annotation that is one.
+struct ReadAnnotation {
+    /// Its place among the categories.
+    category: usize,
+    row: GroundTruthRow,
+    /// What of it was left out.
+    taken_otherwise: Option<String>,
+}
+
 fn read_annotation(
     context: &Context,
     image: &ImageRow,
     found: &AnnotationIndex,
     position: usize,
-) -> Result<(usize, crate::store::rows::GroundTruthRow)> {
+) -> Result<ReadAnnotation> {
     let text = context.text.get(found.text.clone()).unwrap_or_default();
-    let annotation: Annotation = serde_json::from_str(text).map_err(|err| Error::Annotation {
-        reason: format!("not as COCO has it: {err}"),
+    let mut annotation = Annotation::parse(text)?;
+    // Of annotations that share an id, one has it.
+    annotation.id = found.id;
+    let place = context.by_id.get(&annotation.category_id).copied();
+    let category = place.and_then(|place| Some((place, context.categories.get(place)?)));
+    let (place, category) = category.ok_or_else(|| Error::Annotation {
+        reason: format!(
+            "no category has its category_id, {}",
+            annotation.category_id
+        ),
     })?;
-    let category =
-        *context
-            .by_id
-            .get(&annotation.category_id)
-            .ok_or_else(|| Error::Annotation {
-                reason: format!(
-                    "no category has its category_id, {}",
-                    annotation.category_id
-                ),
-            })?;
-    let row = ground_truth_row(
-        image,
-        annotation,
-        &context.categories[category].name,
-        position,
-    )?;
-    Ok((category, row))
+    let stray = annotation.segmentation.take_stray_rings();
+    let stray: Vec<String> = stray
+        .iter()
+        .filter(|ring| ring.numbers > 0)
+        .map(|it| format!("segmentation[{}] has {} numbers", it.ring, it.numbers))
+        .collect();
+    let taken_otherwise = (!stray.is_empty()).then(|| {
+        format!(
+            "{}, expected at least 6 (three points); the object is kept without that",
+            stray.join(", ")
+        )
+    });
+    Ok(ReadAnnotation {
+        category: place,
+        row: ground_truth_row(image, annotation, &category.name, position)?,
+        taken_otherwise,
+    })
 }
 
 /// Annotations are drawn in the frame of the width and height they stand beside; the store's frame is
@@ -341,9 +292,7 @@ fn check_size(image: &Image, info: &PhotoInfo) -> Result<()> {
 /// What the file says of the image beyond the table's columns, its licence written out.
 fn attributes(context: &Context, image: &Image) -> Result<Option<String>> {
     let mut extra = image.extra.clone();
-    let license = extra
-        .get("license")
-        .and_then(|id| context.licenses.get(&id.as_i64()?));
+    let license = image.license().and_then(|id| context.licenses.get(&id));
     if let Some(license) = license.cloned() {
         extra.insert("license".to_owned(), license);
     }

@@ -9,6 +9,7 @@
 
 mod annotation;
 mod coco;
+mod coco_items;
 mod folder;
 mod labels;
 mod options;

@@ -71,16 +71,19 @@ impl Root {
     /// [`Error::InvalidOption`] for names that lead out of the directory.
     pub fn join(&self, file_name: &str) -> Result<PathBuf> {
         let relative = Path::new(file_name);
-        let stays = relative
-            .components()
-            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        // A drive of Windows leads out, too.
+        let has_drive = matches!(file_name.as_bytes(), [letter, b':', b'/', ..] if letter.is_ascii_alphabetic());
+        let stays = !has_drive
+            && relative
+                .components()
+                .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if stays && !file_name.is_empty() {
             return Ok(self.path.join(relative));
         }
         Err(Error::InvalidOption {
             what: "file name",
             value: file_name.to_owned(),
-            expected: "a path below the image directory".to_owned(),
+            expected: "a path below the image directory, none that leads out of it".to_owned(),
         })
     }
 }
@@ -165,7 +168,7 @@ mod tests {
     fn names_cannot_lead_out_of_the_directory() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
-        for bad in ["", "/etc/passwd", "../x.jpg", "a/../../x.jpg"] {
+        for bad in ["", "/etc/passwd", "../x.jpg", "a/../../x.jpg", "C:/x.jpg"] {
             assert!(root.join(bad).is_err(), "{bad}");
         }
         let path = root.join("./cats/1.jpg").unwrap();

@@ -64,6 +64,7 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "eval/miou",
     "eval/object_counts",
     "eval/objects",
+    "eval/objects_without_mask",
     "eval/pixel_counts",
     "eval/precision_recall",
     "eval/predicted_regions",

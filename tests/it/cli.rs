@@ -378,3 +378,83 @@ fn a_limit_gets_past_photos_that_fail() {
     // It is tried again when nothing else is left.
     program.expect(2, &extract);
 }
+
+#[test]
+fn exports_tell_of_new_ids_of_images_left_out_and_of_heads_that_find_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path());
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path(name)).unwrap()).unwrap()
+    };
+    let export = |args: &[&str], name: &str| {
+        let output = program.run(&[&["export", "coco", "-o", &path(name)], args].concat());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
+        (stderr, read(name))
+    };
+    for (name, n) in [("a.png", 1), ("b.png", 2)] {
+        crate::ingest::write_photo(&dir.path().join("photos").join(name), n, (8, 6));
+    }
+    let truth = r#"{"images": [{"id": 77, "file_name": "a.png"}, {"id": 78, "file_name": "b.png"}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [{"id": 55, "image_id": 77, "category_id": 3, "bbox": [1, 1, 4, 3]}]}"#;
+    std::fs::write(path("truth.json"), truth).unwrap();
+    let (truth, photos) = (path("truth.json"), path("photos"));
+    program.expect(
+        0,
+        &[
+            "ingest",
+            "coco",
+            "--annotations",
+            &truth,
+            "--images",
+            &photos,
+        ],
+    );
+
+    let (told, new) = export(&["--ground-truth", "--ids", "new"], "new.json");
+    assert!(
+        told.contains("2 new image ids as --ids new asks for"),
+        "{told}"
+    );
+    assert_eq!(
+        (&new["images"][0]["id"], &new["images"][1]["id"]),
+        (&1.into(), &2.into())
+    );
+    let (told, _) = export(&["--ground-truth"], "own.json");
+    assert!(!told.contains("image id"), "{told}");
+
+    let found = r#"[{"image_id": 77, "category_id": 3, "score": 0.5, "bbox": [1, 1, 4, 3]}]"#;
+    for (head, results) in [("blind", "[]"), ("seeing", found)] {
+        std::fs::write(path("results.json"), results).unwrap();
+        let (file, dataset) = (path("results.json"), "coco");
+        program.expect(
+            0,
+            &[
+                "import",
+                "coco-results",
+                &file,
+                "--head",
+                head,
+                "--dataset",
+                dataset,
+            ],
+        );
+    }
+    let (told, one) = export(&["--head", "seeing"], "seeing.json");
+    assert!(
+        told.contains("1 image left out: the head has no predictions there"),
+        "{told}"
+    );
+    assert_eq!(one["images"].as_array().map(Vec::len), Some(1));
+    let (told, none) = export(&["--head", "blind"], "blind.json");
+    assert!(told.contains("there are no objects"), "{told}");
+    assert_eq!(none["images"].as_array().map(Vec::len), Some(2));
+    assert_eq!(none["categories"][0]["name"], "cat");
+    assert_eq!(none["annotations"], serde_json::json!([]));
+    let results = ["--head", "blind", "--format", "results"];
+    let (told, none) = export(&results, "blind_results.json");
+    assert!(told.contains("there are no objects"), "{told}");
+    assert_eq!(none, serde_json::json!([]));
+}

@@ -309,7 +309,7 @@ async fn coco_keeps_ids_categories_and_every_kind_of_mask() {
     let (dir, store) = new_store().await;
     coco_files(dir.path());
     let summary = ingest_instances(&store, dir.path(), "val").await;
-    assert_eq!((summary.images_added, summary.ground_truth_added), (2, 4));
+    assert_eq!((summary.images_added, summary.ground_truth_added), (2, 5));
     assert_eq!((summary.labels_added, summary.failed), (3, 10));
 
     let snapshot = store.snapshot().await.unwrap();
@@ -369,8 +369,8 @@ async fn coco_keeps_ids_categories_and_every_kind_of_mask() {
     assert_eq!(truth[1].category.as_deref(), Some("person"));
     assert_eq!(truth[2].area, 4.0); // not given: pixels
     let kinds: Vec<_> = truth.iter().map(|t| t.segmentation.as_str()).collect();
-    assert_eq!(kinds, ["polygon", "rle", "rle", "none"]);
-    assert_eq!((truth[3].rle.as_ref(), truth[3].area), (None, 9.0));
+    assert_eq!(kinds, ["polygon", "rle", "rle", "none", "none"]);
+    assert_eq!((truth[4].rle.as_ref(), truth[4].area), (None, 9.0));
 
     let found: BTreeMap<_, _> = failures(&store).await.into_iter().collect();
     for (item, part) in [
@@ -384,9 +384,15 @@ async fn coco_keeps_ids_categories_and_every_kind_of_mask() {
         ("sub/a.png: annotation 16", "4 numbers"),
         ("sub/a.png: annotation 17", "expected 6x8, found 4x4"),
         ("instances.json: annotation 18", "image_id, 404"),
-        ("instances.json: annotation 14", "has that id too"),
+        (
+            "instances.json: annotations[8] of 'b.png'",
+            "its id, 14, is that of annotations[3] of 'sub/a.png', too",
+        ),
         ("sub/a.png: annotation 19", "negative width"),
-        ("sub/a.png: annotation 20", "expected an array of length 4"),
+        (
+            "sub/a.png: annotation 20",
+            "bbox is the text 'all of it', expected 4 numbers",
+        ),
     ] {
         let reason = found
             .get(item)
@@ -419,7 +425,7 @@ async fn changed_annotations_and_splits_are_told_not_taken() {
         .map(|(_, reason)| reason)
         .collect();
     assert!(
-        reasons.iter().any(|r| r.contains("1 of its 3 annotations")),
+        reasons.iter().any(|r| r.contains("1 of its 4 annotations")),
         "{reasons:?}"
     );
     assert!(
@@ -468,7 +474,10 @@ async fn a_broken_annotation_file_is_an_error_with_its_place() {
     let (dir, store) = new_store().await;
     coco_files(dir.path());
     for (text, part) in [
-        (INSTANCES[..400].to_owned(), "EOF while parsing"),
+        (
+            INSTANCES[..400].to_owned(),
+            "the JSON ends in the middle, at line",
+        ),
         (
             INSTANCES.replace("\"categories\"", "\"kinds\""),
             "categories",
@@ -478,6 +487,7 @@ async fn a_broken_annotation_file_is_an_error_with_its_place() {
             "two categories have id 18",
         ),
         ("[]".to_owned(), "not a COCO data set"),
+        ("{}".to_owned(), "it has no 'images'"),
     ] {
         std::fs::write(dir.path().join("instances.json"), text).unwrap();
         let (json, images) = (dir.path().join("instances.json"), dir.path().join("images"));

@@ -29,6 +29,7 @@ mod head_parity;
 mod hostile;
 mod import;
 mod ingest;
+mod ingest_coco;
 mod ingest_voc;
 mod layers;
 mod photo;

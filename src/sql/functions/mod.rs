@@ -15,6 +15,7 @@ mod rle_bbox;
 mod rle_boundary;
 mod rle_decode_png;
 mod rle_difference;
+mod rle_from_bbox;
 mod rle_function;
 mod rle_intersection;
 mod rle_intersection_area;
@@ -37,6 +38,7 @@ pub fn register(context: &SessionContext) {
         rle_boundary::function(),
         rle_decode_png::function(),
         rle_difference::function(),
+        rle_from_bbox::function(),
         rle_intersection::function(),
         rle_intersection_area::function(),
         rle_iou::function(),

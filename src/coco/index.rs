@@ -1,0 +1,480 @@
+//! A COCO data set whose annotations are not parsed yet: its text comes in, where everything stands goes out.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde::{Deserialize, de};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::items::{Category, Image, License};
+use super::text::{not_json, reason_of};
+use super::value::{describe_text, optional_whole, required_whole, unfit, whole};
+use crate::error::CocoError;
+
+/// Keys of a foreign file that an error lists.
+const KEYS_SHOWN: usize = 6;
+
+/// A COCO data set whose annotations are not parsed yet.
+#[derive(Debug, Default)]
+pub struct DatasetIndex {
+    /// `images`, in file order.
+    pub images: Vec<Image>,
+    /// `categories`, in file order.
+    pub categories: Vec<Category>,
+    /// `licenses` that have an id.
+    pub licenses: Vec<License>,
+    /// Where each annotation stands in the text, and what it must say to be placed.
+    pub annotations: Vec<AnnotationIndex>,
+    /// Images and annotations that cannot be placed.
+    pub unusable: Vec<Unusable>,
+}
+
+/// An annotation that was found, not parsed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnnotationIndex {
+    /// Its place in `annotations`, from 0.
+    pub position: usize,
+    /// `id`, if it has one.
+    pub id: Option<i64>,
+    /// `image_id`.
+    pub image_id: i64,
+    /// `category_id`, if that is a whole number.
+    pub category_id: Option<i64>,
+    /// Its bytes in the file.
+    pub text: Range<usize>,
+}
+
+/// An image or annotation that cannot be placed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unusable {
+    /// `images[3]`, `annotations[7]`.
+    pub item: String,
+    /// What is wrong with it.
+    pub reason: CocoError,
+    /// Of an image, its id, if that is known.
+    pub image_id: Option<i64>,
+}
+
+/// The lists of a file, their items as text.
+#[derive(Default)]
+struct Lists<'a> {
+    images: Option<Vec<&'a RawValue>>,
+    categories: Option<Vec<&'a RawValue>>,
+    licenses: Option<Vec<&'a RawValue>>,
+    annotations: Option<Vec<&'a RawValue>>,
+    /// All keys of the file.
+    keys: Vec<String>,
+}
+
+/// What an annotation must say to be placed.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    image_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    category_id: Option<&'a RawValue>,
+    /// Only annotations of captions have one.
+    caption: Option<IgnoredAny>,
+    /// Only panoptic annotations have some.
+    segments_info: Option<IgnoredAny>,
+}
+
+impl DatasetIndex {
+    /// Finds everything in the text of a data-set file.
+    ///
+    /// # Errors
+    /// [`CocoError`]: broken JSON, with line and column; another kind of file; a category that is none; or if none of
+    /// the images, or of the annotations, is usable.
+    pub fn parse(text: &str) -> Result<Self, CocoError> {
+        if text.trim_start().starts_with('[') {
+            return Err(foreign(
+                "it is a list; of detections, 'grainstore import coco-results' reads one",
+            ));
+        }
+        if !text.trim_start().starts_with('{') {
+            return Err(foreign("the text does not begin with '{'"));
+        }
+        let lists: Lists<'_> = serde_json::from_str(text).map_err(|err| not_json(&err, text))?;
+        let annotations = lists.annotations.unwrap_or_default();
+        if let Some(first) = annotations.first() {
+            check_kind(first)?;
+        }
+        let Some(images) = lists.images else {
+            return Err(foreign(&without("images", &lists.keys)));
+        };
+        // A list of images may have no categories.
+        if lists.categories.is_none() && !annotations.is_empty() {
+            return Err(foreign(&without("categories", &lists.keys)));
+        }
+        let mut index = Self::default();
+        index.add_images(&images)?;
+        for (position, raw) in lists.categories.unwrap_or_default().iter().enumerate() {
+            let found = object(raw).and_then(Category::of_object);
+            let place = || format!("categories[{position}], {}", line_of(text, raw));
+            index
+                .categories
+                .push(found.map_err(|err| err.at(&place()))?);
+        }
+        for (position, raw) in lists.licenses.unwrap_or_default().iter().enumerate() {
+            let found = object(raw).and_then(License::of_object);
+            let place = || format!("licenses[{position}], {}", line_of(text, raw));
+            index
+                .licenses
+                .extend(found.map_err(|err| err.at(&place()))?);
+        }
+        index.add_annotations(&annotations, text)?;
+        Ok(index)
+    }
+
+    /// Ids of the categories that annotations have.
+    pub fn used_categories(&self) -> HashSet<i64> {
+        self.annotations
+            .iter()
+            .filter_map(|it| it.category_id)
+            .collect()
+    }
+
+    fn add_images(&mut self, images: &[&RawValue]) -> Result<(), CocoError> {
+        for (position, raw) in images.iter().enumerate() {
+            let map = object(raw);
+            let id = map.as_ref().ok().and_then(|map| map.get("id"));
+            let id = id.and_then(whole);
+            match map.and_then(Image::of_object) {
+                Ok(image) => self.images.push(image),
+                Err(reason) => self.unusable.push(Unusable {
+                    item: format!("images[{position}]"),
+                    reason,
+                    image_id: id,
+                }),
+            }
+        }
+        self.refuse_if_all_are_unusable(self.images.is_empty())
+    }
+
+    fn add_annotations(&mut self, annotations: &[&RawValue], text: &str) -> Result<(), CocoError> {
+        let before = self.unusable.len();
+        self.annotations.reserve(annotations.len());
+        for (position, raw) in annotations.iter().enumerate() {
+            match head(raw) {
+                Ok((id, image_id, category_id)) => {
+                    let start = offset(text, raw);
+                    self.annotations.push(AnnotationIndex {
+                        position,
+                        id,
+                        image_id,
+                        category_id,
+                        text: start..start + raw.get().len(),
+                    });
+                }
+                Err(reason) => self.unusable.push(Unusable {
+                    item: format!("annotations[{position}]"),
+                    reason,
+                    image_id: None,
+                }),
+            }
+        }
+        let none = self.annotations.is_empty() && self.unusable.len() > before;
+        self.refuse_if_all_are_unusable(none)
+    }
+
+    /// Then it is the file that is at fault, not an item.
+    fn refuse_if_all_are_unusable(&self, none: bool) -> Result<(), CocoError> {
+        match self.unusable.last() {
+            Some(last) if none => Err(last.reason.clone().at(&last.item)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn foreign(reason: &str) -> CocoError {
+    CocoError::NotADataset {
+        reason: reason.to_owned(),
+    }
+}
+
+fn without(key: &str, keys: &[String]) -> String {
+    if keys.is_empty() {
+        return format!("it has no '{key}', and no other keys");
+    }
+    let mut shown: Vec<String> = keys.iter().map(|key| format!("'{key}'")).collect();
+    if shown.len() > KEYS_SHOWN {
+        shown.truncate(KEYS_SHOWN);
+        shown.push("...".to_owned());
+    }
+    format!("it has no '{key}', but {}", shown.join(", "))
+}
+
+/// Refuses COCO's files of other tasks.
+fn check_kind(first: &RawValue) -> Result<(), CocoError> {
+    let Ok(head) = serde_json::from_str::<Head<'_>>(first.get()) else {
+        return Ok(());
+    };
+    if head.segments_info.is_some() {
+        return Err(CocoError::OtherKind {
+            kind: "panoptic",
+            lack: "its segmentations are PNG files beside it, which are not read",
+        });
+    }
+    if head.caption.is_some() && head.category_id.is_none() {
+        return Err(CocoError::OtherKind {
+            kind: "captions",
+            lack: "it has no segmentations",
+        });
+    }
+    Ok(())
+}
+
+/// The keys of an item.
+fn object(raw: &RawValue) -> Result<Map<String, Value>, CocoError> {
+    let unreadable = |err: serde_json::Error| CocoError::Unreadable {
+        reason: reason_of(&err),
+    };
+    match serde_json::from_str(raw.get()).map_err(unreadable)? {
+        Value::Object(map) => Ok(map),
+        other => Err(unfit("it", &other, "an object with keys")),
+    }
+}
+
+type Placed = (Option<i64>, i64, Option<i64>);
+
+fn head(raw: &RawValue) -> Result<Placed, CocoError> {
+    if !raw.get().starts_with('{') {
+        object(raw)?;
+    }
+    let unreadable = |err: serde_json::Error| CocoError::Unreadable {
+        reason: reason_of(&err),
+    };
+    let head: Head<'_> = serde_json::from_str(raw.get()).map_err(unreadable)?;
+    let value = |raw: Option<&RawValue>| -> Result<Option<Value>, CocoError> {
+        let value = raw.map(|raw| serde_json::from_str(raw.get()));
+        value.transpose().map_err(unreadable)
+    };
+    let category = value(head.category_id)?;
+    Ok((
+        optional_whole("id", value(head.id)?.as_ref())?,
+        required_whole("image_id", value(head.image_id)?.as_ref())?,
+        category.as_ref().and_then(whole),
+    ))
+}
+
+/// Where a piece of the text begins.
+fn offset(text: &str, piece: &RawValue) -> usize {
+    piece.get().as_ptr().addr() - text.as_ptr().addr()
+}
+
+fn line_of(text: &str, piece: &RawValue) -> String {
+    let before = text.get(..offset(text, piece)).unwrap_or_default();
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
+    format!("line {line}, column {column}")
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lists<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(TopLevel)
+    }
+}
+
+struct TopLevel;
+
+impl<'de> Visitor<'de> for TopLevel {
+    type Value = Lists<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with images, annotations and categories")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Lists<'de>, A::Error> {
+        let mut lists = Lists::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "images" => lists.images = map.next_value_seed(Items { key: "images" })?,
+                "categories" => {
+                    lists.categories = map.next_value_seed(Items { key: "categories" })?;
+                }
+                "licenses" => lists.licenses = map.next_value_seed(Items { key: "licenses" })?,
+                "annotations" => {
+                    lists.annotations = map.next_value_seed(Items { key: "annotations" })?;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+            lists.keys.push(key);
+        }
+        Ok(lists)
+    }
+}
+
+/// The items of one of the lists; none for null.
+struct Items {
+    key: &'static str,
+}
+
+impl<'de> DeserializeSeed<'de> for Items {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Items {
+    fn unfit<T, E: de::Error>(&self, found: &str) -> Result<T, E> {
+        Err(E::custom(format!(
+            "{} is {found}, expected a list",
+            self.key
+        )))
+    }
+}
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list, {}", self.key)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Self::Value, E> {
+        self.unfit(&flag.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+        self.unfit(&number.to_string())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        self.unfit(&number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
+        self.unfit(&number.to_string())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        self.unfit(&describe_text(text))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(A::Error::custom(format!(
+            "{} is an object, expected a list",
+            self.key
+        )))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut found = Vec::new();
+        while let Some(item) = items.next_element()? {
+            found.push(item);
+        }
+        Ok(Some(found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coco::Annotation;
+
+    #[test]
+    fn annotations_are_found_where_they_stand() {
+        let text = r#"{"annotations": [ {"image_id": 7, "category_id": 1, "note": "é"} ,
+            {"id": 3.0, "image_id": 8.0, "category_id": 2}], "licenses": null,
+            "images": [], "categories": [{"id": 1, "name": "cat", "keypoints": []}]}"#;
+        let index = DatasetIndex::parse(text).unwrap();
+        assert_eq!(index.annotations.len(), 2);
+        let second = &index.annotations[1];
+        assert_eq!(
+            (second.id, second.image_id, second.category_id),
+            (Some(3), 8, Some(2))
+        );
+        let annotation = Annotation::parse(&text[second.text.clone()]).unwrap();
+        assert_eq!(annotation.category_id, 2);
+        let first = Annotation::parse(&text[index.annotations[0].text.clone()]).unwrap();
+        assert_eq!(first.extra["note"], "é");
+        assert_eq!(index.used_categories(), HashSet::from([1, 2]));
+    }
+
+    #[test]
+    fn an_unusable_item_leaves_the_rest() {
+        let text = r#"{"images": [{"id": 1, "file_name": "a"}, {"id": 2}, 7], "categories": [],
+            "annotations": [{"image_id": 1}, {"image_id": "NaN"}, {}, null]}"#;
+        let index = DatasetIndex::parse(text).unwrap();
+        assert_eq!((index.images.len(), index.annotations.len()), (1, 1));
+        let found: Vec<_> = index
+            .unusable
+            .iter()
+            .map(|it| format!("{}: {}", it.item, it.reason))
+            .collect();
+        for (line, part) in found.iter().zip([
+            "images[1]: file_name is missing",
+            "images[2]: it is 7, expected an object",
+            "annotations[1]: image_id is NaN, expected a whole number",
+            "annotations[2]: image_id is missing, expected a whole number",
+            "annotations[3]: it is null, expected an object",
+        ]) {
+            assert!(line.starts_with(part), "{line}");
+        }
+        assert_eq!(found.len(), 5);
+        assert_eq!(index.unusable[0].image_id, Some(2));
+    }
+
+    #[test]
+    fn broken_files_say_where() {
+        let with = |images: &str, categories: &str, annotations: &str| {
+            format!(
+                r#"{{"images": {images}, "categories": {categories}, "annotations": {annotations}}}"#
+            )
+        };
+        let category = "\n [{\"id\": 1, \"name\": \"cat\"},\n  {\"id\": 2}]";
+        for (text, part) in [
+            ("{".to_owned(), "ends in the middle, at line 1, column 1"),
+            (
+                r#"{"shapes": [], "imagePath": ""}"#.to_owned(),
+                "no 'images', but 'shapes', 'imagePath'",
+            ),
+            (
+                r#"{"images": [], "annotations": [{"image_id": 1}]}"#.to_owned(),
+                "no 'categories', but 'images', 'annotations'",
+            ),
+            (
+                with("[]", "[]", "[{}]"),
+                "annotations[0]: image_id is missing, expected a whole number",
+            ),
+            (
+                with(r#"[{"id": "a"}]"#, "[]", "[]"),
+                "images[0]: id is the text 'a', expected a whole number",
+            ),
+            (
+                with("[]", category, "[]"),
+                "categories[1], line 3, column 3: name is missing, expected a text",
+            ),
+            (
+                with("{}", "[]", "[]"),
+                "images is an object, expected a list at line 1",
+            ),
+            (
+                with("[]", "[]", r#"[{"image_id": 1, "caption": "a cat"}]"#),
+                "this is a COCO captions file: it has no segmentations",
+            ),
+            (
+                with("[]", "[]", r#"[{"image_id": 1, "segments_info": []}]"#),
+                "this is a COCO panoptic file",
+            ),
+            ("[]".to_owned(), "it is a list; of detections"),
+            ("a,b\n".to_owned(), "the text does not begin with '{'"),
+        ] {
+            let message = DatasetIndex::parse(&text).unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The bytes of a COCO file as JSON text: unpacked, without a byte-order mark, with Python's `NaN` in quotes; or what
+//! the bytes are instead.
+
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+
+use super::index::DatasetIndex;
+use super::value::NO_NUMBERS;
+use crate::error::CocoError;
+
+/// Text that a gzip file may hold; COCO's largest has half a gigabyte.
+const MAX_UNPACKED: u64 = 16 << 30;
+/// Bytes of text that an error shows.
+const NEAR: usize = 30;
+
+const UNPACK: &str = "unpack it, and give the JSON file in it";
+const SAVE: &str = "save the file as UTF-8";
+const OTHER: &str = "give the annotation file itself";
+
+/// How files of other formats begin, what they are, and what to do.
+const SIGNATURES: [(&[u8], &str, &str); 12] = [
+    (b"PK\x03\x04", "a ZIP archive", UNPACK),
+    (b"PK\x05\x06", "an empty ZIP archive", OTHER),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
+    (b"\xfd7zXZ\0", "an xz file", UNPACK),
+    (b"BZh", "a bzip2 file", UNPACK),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file", UNPACK),
+    (b"\x89PNG", "a PNG image", OTHER),
+    (b"\xff\xd8\xff", "a JPEG image", OTHER),
+    (b"%PDF", "a PDF file", OTHER),
+    (b"PAR1", "a Parquet file", OTHER),
+    (
+        b"version https://git-lfs",
+        "a pointer of Git LFS",
+        "fetch the file itself with 'git lfs pull'",
+    ),
+    (b"\0\0\xfe\xff", "text in UTF-32", SAVE),
+];
+
+/// Reads a whole data-set file: its text, and what stands where in it.
+///
+/// `gzip` files are unpacked. `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, become
+/// texts, so that only the items that need a number there are unusable.
+///
+/// # Errors
+/// [`CocoError`]: what the file is instead, or what is wrong where.
+pub fn open(bytes: Vec<u8>) -> Result<(String, DatasetIndex), CocoError> {
+    let text = text_of(bytes)?;
+    match DatasetIndex::parse(&text) {
+        Ok(index) => Ok((text, index)),
+        Err(err) => match quote_no_numbers(&text) {
+            Some(quoted) => {
+                let index = DatasetIndex::parse(&quoted)?;
+                Ok((quoted, index))
+            }
+            None => Err(err),
+        },
+    }
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, CocoError> {
+    let bytes = match bytes.starts_with(b"\x1f\x8b") {
+        true => unpack(&bytes)?,
+        false => bytes,
+    };
+    if let Some((kind, advice)) = other_format(&bytes) {
+        return Err(CocoError::OtherFormat { kind, advice });
+    }
+    let mut text =
+        String::from_utf8(bytes).map_err(|err| not_utf8(err.as_bytes(), &err.utf8_error()))?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    match text.trim_start().is_empty() {
+        true => Err(CocoError::Empty),
+        false => Ok(text),
+    }
+}
+
+fn unpack(bytes: &[u8]) -> Result<Vec<u8>, CocoError> {
+    let mut unpacked = Vec::new();
+    let mut reader = MultiGzDecoder::new(bytes).take(MAX_UNPACKED + 1);
+    let read = reader.read_to_end(&mut unpacked);
+    let reason = match read {
+        Ok(length) if length as u64 <= MAX_UNPACKED => return Ok(unpacked),
+        Ok(_) => format!("it holds more than {MAX_UNPACKED} bytes"),
+        Err(err) => err.to_string(),
+    };
+    Err(CocoError::Gzip { reason })
+}
+
+/// What a file is that is not text in UTF-8.
+fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    if bytes.starts_with(b"\xff\xfe\0\0") {
+        return Some(("text in UTF-32", SAVE));
+    }
+    // With a byte-order mark, or an opening brace of two bytes.
+    let utf16: [&[u8]; 4] = [b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{"];
+    if utf16.iter().any(|start| bytes.starts_with(start)) {
+        return Some(("text in UTF-16", SAVE));
+    }
+    let signed = SIGNATURES
+        .iter()
+        .find(|(start, ..)| bytes.starts_with(start));
+    if let Some((_, kind, advice)) = signed {
+        return Some((kind, advice));
+    }
+    let start = bytes
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(bytes)
+        .trim_ascii_start();
+    if start.starts_with(b"<?xml") {
+        return Some(("an XML file", OTHER));
+    }
+    let html = "log in and download the file again, this may be a page of the web site that has it";
+    start.starts_with(b"<").then_some(("an HTML page", html))
+}
+
+fn not_utf8(bytes: &[u8], err: &std::str::Utf8Error) -> CocoError {
+    let (before, rest) = bytes
+        .split_at_checked(err.valid_up_to())
+        .unwrap_or((bytes, &[]));
+    let line = before.iter().filter(|byte| **byte == b'\n').count();
+    let start = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let in_line = before.get(start..).unwrap_or_default();
+    CocoError::NotUtf8 {
+        line: line + 1,
+        column: String::from_utf8_lossy(in_line).chars().count() + 1,
+        byte: rest.first().copied().unwrap_or_default(),
+    }
+}
+
+/// The text with every [`NO_NUMBERS`] outside quotes put into quotes; none if there is none.
+fn quote_no_numbers(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut quoted = String::new();
+    let (mut done, mut at, mut in_quotes) = (0, 0, false);
+    while let Some(byte) = bytes.get(at) {
+        let found = match byte {
+            b'"' => {
+                in_quotes = !in_quotes;
+                None
+            }
+            b'\\' if in_quotes => {
+                at += 2;
+                continue;
+            }
+            b'N' | b'I' | b'-' if !in_quotes => {
+                let rest = bytes.get(at..).unwrap_or_default();
+                NO_NUMBERS
+                    .iter()
+                    .find(|word| rest.starts_with(word.as_bytes()))
+            }
+            _ => None,
+        };
+        match found {
+            Some(word) => {
+                quoted.push_str(text.get(done..at)?);
+                quoted.push('"');
+                quoted.push_str(word);
+                quoted.push('"');
+                at += word.len();
+                done = at;
+            }
+            None => at += 1,
+        }
+    }
+    if done == 0 {
+        return None;
+    }
+    quoted.push_str(text.get(done..)?);
+    Some(quoted)
+}
+
+/// What a parser says of a whole file.
+pub(super) fn not_json(err: &serde_json::Error, text: &str) -> CocoError {
+    let (line, column) = (err.line(), err.column());
+    if err.is_eof() {
+        return CocoError::CutOff { line, column };
+    }
+    if err.is_data() {
+        return CocoError::NotADataset {
+            reason: err.to_string(),
+        };
+    }
+    let of_line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let mut start = column.saturating_sub(NEAR).min(of_line.len());
+    let mut end = (column + NEAR).min(of_line.len());
+    while !of_line.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !of_line.is_char_boundary(end) {
+        end += 1;
+    }
+    CocoError::NotJson {
+        reason: reason_of(err),
+        line,
+        column,
+        near: of_line
+            .get(start..end)
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+    }
+}
+
+/// What a parser says, without the place: of a piece of a file, it would mislead.
+pub(super) fn reason_of(err: &serde_json::Error) -> String {
+    let text = err.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text.get(..end).unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    const WHOLE: &str = r#"{"images": [{"id": 1, "file_name": "é.jpg"}], "categories": []}"#;
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_and_byte_order_marks_are_read() {
+        let marked = format!("\u{feff}{WHOLE}");
+        for bytes in [
+            WHOLE.as_bytes().to_vec(),
+            marked.as_bytes().to_vec(),
+            gzip(WHOLE),
+            gzip(&marked),
+            [gzip(&WHOLE[..20]), gzip(&WHOLE[20..])].concat(),
+        ] {
+            let (text, index) = open(bytes).unwrap();
+            assert_eq!(text, WHOLE);
+            assert_eq!(index.images[0].file_name, "é.jpg");
+        }
+    }
+
+    #[test]
+    fn other_files_are_named_as_what_they_are() {
+        let utf16: Vec<u8> = WHOLE.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let latin1: Vec<u8> = WHOLE.chars().map(|c| u8::try_from(c).unwrap()).collect();
+        let packed = gzip(WHOLE);
+        for (bytes, part) in [
+            (Vec::new(), "the file is empty"),
+            (b" \n".to_vec(), "the file is empty"),
+            (b"PK\x03\x04...".to_vec(), "this is a ZIP archive"),
+            (utf16.clone(), "text in UTF-16"),
+            ([b"\xff\xfe".to_vec(), utf16].concat(), "text in UTF-16"),
+            (latin1, "line 1, column 37 holds byte 0xE9, as Latin-1"),
+            (b"\n <!DOCTYPE html><html>".to_vec(), "this is an HTML page"),
+            (b"<?xml version=\"1.0\"?>".to_vec(), "an XML file"),
+            (
+                packed[..packed.len() / 2].to_vec(),
+                "the gzip file cannot be unpacked",
+            ),
+            (
+                b"version https://git-lfs.github.com/spec/v1\n".to_vec(),
+                "git lfs pull",
+            ),
+        ] {
+            let message = open(bytes).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn no_numbers_are_quoted_where_they_stand() {
+        let text = r#"{"a\"NaN": NaN, "b": [-Infinity, Infinity,-1], "c": "\\", "d": "NaN"}"#;
+        let expected =
+            r#"{"a\"NaN": "NaN", "b": ["-Infinity", "Infinity",-1], "c": "\\", "d": "NaN"}"#;
+        assert_eq!(quote_no_numbers(text).as_deref(), Some(expected));
+        assert_eq!(quote_no_numbers(r#"{"NaN": "Infinity"}"#), None);
+    }
+
+    #[test]
+    fn broken_json_says_where_and_shows_it() {
+        let message = open(b"{\"images\": [],\n \"categories\": [nan]}".to_vec())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("at line 2") && message.contains("[nan]"),
+            "{message}"
+        );
+        let cut = open(WHOLE.as_bytes()[..30].to_vec())
+            .unwrap_err()
+            .to_string();
+        assert!(cut.contains("ends in the middle, at line 1"), "{cut}");
+    }
+}
