@@ -6,6 +6,7 @@
 
 mod eval;
 mod head;
+mod not_weights;
 mod photo;
 mod reason;
 mod sam;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use eval::EvalError;
 pub use head::HeadError;
+pub use not_weights::NotWeights;
 pub use photo::PhotoError;
 use reason::lance_reason;
 pub(crate) use reason::sql_reason;
