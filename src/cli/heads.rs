@@ -1,10 +1,11 @@
 //! `grainstore heads`
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
+use grainstore::export::Unfinished;
 use grainstore::head::{
     Curve, HeadStatus, IMPORTED, StoredSpec, find_head, head_file, head_status, heads_stored,
     import_head, load_head, plot_curves, remove_head, rename_head,
@@ -139,8 +140,13 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
 }
 
-fn write(path: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("cannot write '{}'", path.display()))
+/// Writes a file that is whole when it is there; what lay at its place stays until then.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let new = Unfinished::new(path)?;
+    let written = new.create()?.write_all(bytes);
+    written.with_context(|| format!("cannot write '{}'", path.display()))?;
+    new.finish()?;
+    Ok(())
 }
 
 fn told(global: &Global, row: &HeadRow, done: &str) -> anyhow::Result<Ended> {
