@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::checksums::{self, Checksum, Checksums};
-use super::disk::{apart, check_seal, create_file, sealed, sync_directory, sync_file};
+use super::disk::{apart, check_seal, create_file, sealed, sync_directory, sync_file, up_to};
 use crate::schema::{EmbeddingType, Table};
 use crate::{Error, Result};
 
@@ -304,7 +304,7 @@ impl StoreFiles {
         }
     }
 
-    /// Has files on this machine, and the directories they lie in, written to the disk.
+    /// Has files on this machine, and the directories they lie in up to the store's own, written to the disk.
     pub async fn sync(&self, paths: Vec<String>) -> Result<()> {
         let Some(local) = self.local.clone() else {
             return Ok(());
@@ -314,7 +314,8 @@ impl StoreFiles {
             for path in paths {
                 let path = local.join(path);
                 sync_file(&path)?;
-                directories.extend(path.parent().map(FsPath::to_owned));
+                let parent = path.parent().unwrap_or(&path);
+                directories.extend(up_to(&local, parent).map(FsPath::to_owned));
             }
             directories
                 .iter()
@@ -427,7 +428,8 @@ impl StoreFiles {
         if let Some(local) = &self.local {
             let within = path.prefix_match(&self.base).into_iter().flatten();
             let file = within.fold(local.clone(), |path, part| path.join(part.as_ref()));
-            return apart(WRITING, move || create_file(&file, &content)).await;
+            let store = local.clone();
+            return apart(WRITING, move || create_file(&store, &file, &content)).await;
         }
         let payload = PutPayload::from(content);
         let create = PutOptions::from(PutMode::Create);
