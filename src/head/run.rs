@@ -262,7 +262,7 @@ impl Lineage<'_> {
             weights,
             query: self.request.query.text().to_owned(),
             store_version: i64::try_from(self.store_version).unwrap_or(i64::MAX),
-            seed: i64::try_from(self.spec.options.seed).unwrap_or(i64::MAX),
+            seed: self.spec.options.stored_seed()?,
             parent_head_id,
             teacher_head_id,
             curves: serde_json::to_string(curves)?,
