@@ -1,6 +1,6 @@
 -- Grain:  one photo, whatever its name: two files with the same bytes are one image.
 -- Key:    image_id
--- Writer: grainstore ingest
+-- Writer: grainstore ingest; store relocate, which changes file_name and root
 -- Reader: everything
 CREATE TABLE images (
     image_id    TEXT      NOT NULL, -- first 128 bits of the file's SHA-256, 32 lower-case hex digits

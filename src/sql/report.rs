@@ -13,8 +13,8 @@
 //! A parameter without `=` must be given. Its value goes in as a typed value, never as text.
 //!
 //! A report may build on others: `-- uses: eval/matches, eval/objects` makes their rows tables named `matches` and
-//! `objects`, with the parameters of the same names; `eval/matches AS others (head = other)` makes them the table
-//! `others`, with the parameter `other` in the place of `head`.
+//! `objects`, with the parameters of the same names; `eval/matches AS others (head = other; policy = other_policy)` makes
+//! them the table `others`, with the parameters `other` and `other_policy` in the places of `head` and `policy`.
 //! Such rows are held in memory while the session lasts, unless the report has a line `-- view: why`.
 
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ pub struct Used {
 }
 
 impl Used {
-    /// Reads `name`, `name AS table` or `name AS table (parameter = other, ...)`.
+    /// Reads `name`, `name AS table` or `name AS table (parameter = other; ...)`.
     fn parse(text: &str) -> Option<Self> {
         let (text, renamed) = match text.split_once('(') {
             Some((text, renamed)) => (text, renamed.strip_suffix(')')?),
