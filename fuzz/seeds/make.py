@@ -79,6 +79,8 @@ tensors = {
 (HERE / "checkpoint").mkdir(exist_ok=True)
 torch.save(tensors, HERE / "checkpoint" / "zip.pth")
 torch.save({"model": tensors}, HERE / "checkpoint" / "nested.pth")
+wrapped = {"module._orig_mod." + name: tensor for name, tensor in tensors.items()}
+torch.save({"state_dict": wrapped, "epoch": 3}, HERE / "checkpoint" / "wrapped.pth", _use_new_zipfile_serialization=False)
 torch.save(tensors, HERE / "checkpoint" / "legacy.pth", _use_new_zipfile_serialization=False)
 save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, HERE / "checkpoint" / "a.safetensors")
 

@@ -149,7 +149,7 @@ fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
     })
 }
 
-/// Judgements of a head that are stored under other policies, by image and mask.
+/// Judgements of a head that are stored under other policies, by image and mask: all of them, in memory.
 async fn stored(
     snapshot: &Snapshot,
     head: &HeadRow,

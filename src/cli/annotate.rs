@@ -25,7 +25,7 @@ pub struct Args {
     which: Which,
 }
 
-/// Apply another policy to the scores of the head's newest annotation; no mask is judged again.
+/// Apply another policy to a head's stored scores, whichever policy they were stored under; no head runs again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -27,7 +27,7 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
       --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as upstream's generator")]
 pub struct Args {
-    /// Weights: segment-anything's or MobileSAM's .pth, or safetensors.
+    /// Weights: segment-anything's or MobileSAM's .pth, safetensors, or a Hugging Face folder.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
     /// vit_b, vit_l, vit_h or vit_t; told from the weights if left out.
@@ -140,7 +140,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             args.checkpoint.display()
         );
     }
-    let row = extractor_row(&args.checkpoint, &config, &options, args.precision)?;
+    let row = extractor_row(&checkpoint, &config, &options, args.precision)?;
     let selection = ImageSelection {
         condition: args.condition,
         limit: args.limit,

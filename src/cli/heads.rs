@@ -1,11 +1,12 @@
 //! `grainstore heads`
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
 use grainstore::catalogue::{find_head, heads_stored};
+use grainstore::export::Unfinished;
 use grainstore::head::{
     Curve, HeadStatus, StoredSpec, head_file, head_status, import_head, load_head, plot_curves,
     remove_head, rename_head,
@@ -140,8 +141,13 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
 }
 
-fn write(path: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("cannot write '{}'", path.display()))
+/// Writes a file that is whole when it is there; what lay at its place stays until then.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let new = Unfinished::new(path)?;
+    let written = new.create()?.write_all(bytes);
+    written.with_context(|| format!("cannot write '{}'", path.display()))?;
+    new.finish()?;
+    Ok(())
 }
 
 fn told(global: &Global, row: &HeadRow, done: &str) -> anyhow::Result<Ended> {

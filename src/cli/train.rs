@@ -102,7 +102,7 @@ struct How {
     /// [default: weights].
     #[arg(long, value_name = "HOW")]
     balance: Option<Balance>,
-    /// Seed of everything random: the same one gives the same head [default: 0].
+    /// Seed of everything random: the same one gives the same head; a whole number below 2^63 [default: 0].
     #[arg(long)]
     seed: Option<u64>,
 }

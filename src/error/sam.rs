@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::NotWeights;
 use crate::geometry::Size;
 
 /// Everything that can go wrong in `sam`.
@@ -79,20 +80,110 @@ pub enum SamError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// A file that was named as a checkpoint is something else, or is not whole.
+    #[error("checkpoint '{path}' {kind}")]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: NotWeights,
+    },
+
+    /// A folder that was named as a checkpoint does not say which of its files is meant.
+    #[error("folder '{path}' {}", in_folder(found))]
+    CheckpointFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Files in it that may be weights, by name.
+        found: Vec<String>,
+    },
+
+    /// One of several files of a checkpoint was named in the place of all.
+    #[error(
+        "checkpoint '{path}' is one file of several; name their folder, or the '.index.json' that lists them"
+    )]
+    CheckpointShard {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The list of a checkpoint's files does not fit the files.
+    #[error("checkpoint index '{path}': {reason}")]
+    CheckpointIndex {
+        /// The `.index.json`.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A `config.json` beside weights is of another model, or says what cannot be.
+    #[error("model config '{path}': {reason}")]
+    CheckpointConfig {
+        /// The `config.json`.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+
     /// A checkpoint holds weights of something else.
     #[error(
-        "checkpoint '{path}' holds {tensors} tensors, but no Segment Anything model: \
-         'mask_decoder.iou_token.weight' is not among them"
+        "checkpoint '{path}' holds {tensors} tensors, but no Segment Anything model: no name is or ends in \
+         '.mask_decoder.iou_token.weight'; {}",
+        listed("there are", keys)
     )]
     NotSamCheckpoint {
         /// The file.
         path: PathBuf,
         /// Tensors found in it.
         tensors: usize,
+        /// The first parts of their names, each with the number of tensors below it.
+        keys: Vec<String>,
+    },
+
+    /// A checkpoint holds weights of a model that is known but not run.
+    #[error(
+        "checkpoint '{path}' holds {family} ('{tensor}'); expected Segment Anything or MobileSAM"
+    )]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// The kind of model.
+        family: &'static str,
+        /// The tensor that tells.
+        tensor: String,
+    },
+
+    /// A checkpoint holds a tensor more than once, under names that mean the same.
+    #[error(
+        "checkpoint '{path}' holds more than one model: {}; keep the one that you mean: \
+         python -c \"import torch; torch.save(torch.load('IN.pth', map_location='cpu')['KEY'], 'OUT.pth')\"",
+        listed("there are", keys)
+    )]
+    AmbiguousCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// The names, as the file has them.
+        keys: Vec<String>,
+    },
+
+    /// A checkpoint was trained on pixels that were normalised in another way.
+    #[error(
+        "checkpoint '{path}': '{tensor}' is {found:?}, and this program normalises pixels with {expected:?}: its masks \
+         would be wrong"
+    )]
+    PixelStatistics {
+        /// The file.
+        path: PathBuf,
+        /// `pixel_mean` or `pixel_std`.
+        tensor: String,
+        /// What it holds.
+        found: Vec<f32>,
+        /// What it should hold, a value a channel.
+        expected: [f32; 3],
     },
 
     /// A checkpoint's tensors are not those of the model.
-    #[error("checkpoint '{path}' does not fit the model:\n  {}", problems.join("\n  "))]
+    #[error("checkpoint '{path}' does not fit the model:\n  {}", lines(problems))]
     CheckpointTensors {
         /// The file.
         path: PathBuf,
@@ -121,4 +212,40 @@ pub enum SamError {
         /// Type found.
         found: String,
     },
+}
+
+/// Problems that a message shows.
+const MAX_LINES: usize = 20;
+/// Names that a message shows.
+const MAX_NAMES: usize = 8;
+
+fn lines(problems: &[String]) -> String {
+    let shown = problems.get(..MAX_LINES).unwrap_or(problems).join("\n  ");
+    match problems.len().saturating_sub(MAX_LINES) {
+        0 => shown,
+        more => format!("{shown}\n  and {more} more"),
+    }
+}
+
+fn listed(verb: &str, names: &[String]) -> String {
+    if names.is_empty() {
+        return format!("{verb} none");
+    }
+    let shown = names.get(..MAX_NAMES).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => format!("{verb} {shown}"),
+        more => format!("{verb} {shown} and {more} more"),
+    }
+}
+
+fn in_folder(found: &[String]) -> String {
+    if found.is_empty() {
+        return "holds no checkpoint: expected 'model.safetensors', 'model.safetensors.index.json' \
+                or one .pth, .pt, .bin, .ckpt or .safetensors file"
+            .to_owned();
+    }
+    format!(
+        "holds several files of weights; name one: {}",
+        found.join(", ")
+    )
 }

@@ -19,9 +19,11 @@ use crate::{Error, Result};
 pub struct ExportImage {
     /// `images.image_id`.
     pub image_id: ContentId,
-    /// Its id in the export: the data set's own, else a new one.
-    #[serde(rename = "external_id", default, deserialize_with = "zero_for_none")]
+    /// Its id in the export, which [`plan_images`] gives it: the data set's own, else a new one.
+    #[serde(skip)]
     pub id: i64,
+    /// The data set's own id, if it gives any.
+    pub external_id: Option<i64>,
     /// Path below the export's root, `/` between parts.
     pub file_name: String,
     /// Directory the file lies below.
@@ -40,11 +42,6 @@ pub struct ExportImage {
     pub split: Option<String>,
     /// What else the data set says of it, a JSON object.
     pub attributes: Option<String>,
-}
-
-/// COCO ids are positive or 0; an image without one sorts last by name.
-fn zero_for_none<'de, D: serde::Deserializer<'de>>(value: D) -> Result<i64, D::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or(i64::MIN))
 }
 
 const COLUMNS: [&str; 11] = [
@@ -76,7 +73,7 @@ impl ExportImage {
     }
 }
 
-/// The images of a store that are chosen and for which `belongs` holds, by file name; ids are as stored.
+/// The images of a store that are chosen and for which `belongs` holds, by file name; they have no ids for an export yet.
 ///
 /// # Errors
 /// [`Error::DataFusion`] for a condition that cannot be planned; what the store says.
@@ -136,33 +133,27 @@ impl ImageList {
 /// # Errors
 /// [`Error::Ids`] if two images of the data sets have one id, and original ids are asked for.
 pub fn plan_images(mut images: Vec<ExportImage>, ids: Ids) -> Result<ImageList> {
-    let has_id = |image: &ExportImage| image.id != i64::MIN;
+    let own_id = |image: &ExportImage| image.external_id.filter(|_| ids == Ids::Original);
     let mut taken: HashMap<i64, usize> = HashMap::new();
-    if ids == Ids::Original {
-        for (at, image) in images.iter().enumerate().filter(|(_, image)| has_id(image)) {
-            if let Some(other) = taken
-                .insert(image.id, at)
-                .and_then(|other| images.get(other))
-            {
-                return Err(Error::Ids {
-                    id: image.id,
-                    one: format!("'{}' of {}", other.file_name, other.dataset),
-                    other: format!("'{}' of {}", image.file_name, image.dataset),
-                });
-            }
+    for (at, image) in images.iter().enumerate() {
+        let Some(id) = own_id(image) else { continue };
+        if let Some(other) = taken.insert(id, at).and_then(|other| images.get(other)) {
+            return Err(Error::Ids {
+                id,
+                one: format!("'{}' of {}", other.file_name, other.dataset),
+                other: format!("'{}' of {}", image.file_name, image.dataset),
+            });
         }
     }
-    let mut next = taken
-        .keys()
-        .max()
-        .map_or(1, |greatest| greatest.max(&0) + 1);
+    let greatest = taken.keys().max().map_or(0, |greatest| *greatest.max(&0));
+    let mut free = free_ids(greatest, |id| taken.contains_key(&id));
     let mut new_ids = 0;
     for image in &mut images {
-        if ids == Ids::New || !has_id(image) {
-            image.id = next;
-            next += 1;
+        let id = own_id(image).or_else(|| {
             new_ids += 1;
-        }
+            free.next()
+        });
+        image.id = id.unwrap_or_default();
     }
     images.sort_by_key(|image| image.id);
     let root = common_root(&images);
@@ -177,6 +168,12 @@ pub fn plan_images(mut images: Vec<ExportImage>, ids: Ids) -> Result<ImageList> 
         root,
         new_ids,
     })
+}
+
+/// Ids that are not taken: on from the greatest, then, where there are none above it, from 1.
+pub(super) fn free_ids(greatest: i64, is_taken: impl Fn(i64) -> bool) -> impl Iterator<Item = i64> {
+    let above = (greatest..=i64::MAX).skip(1);
+    above.chain(1..=greatest).filter(move |id| !is_taken(*id))
 }
 
 /// The deepest directory above all roots.
@@ -211,7 +208,8 @@ mod tests {
     fn image(n: u32, id: Option<i64>, root: &str) -> ExportImage {
         ExportImage {
             image_id: ContentId::of_bytes(&n.to_le_bytes()),
-            id: id.unwrap_or(i64::MIN),
+            id: 0,
+            external_id: id,
             file_name: format!("{n}.jpg"),
             root: root.to_owned(),
             width: 4,
@@ -250,6 +248,31 @@ mod tests {
             "{message}"
         );
         assert_eq!(plan_images(twice, Ids::New).unwrap().new_ids, 2);
+    }
+
+    #[test]
+    fn ids_at_the_ends_of_what_there_is_are_kept_and_new_ones_are_found() {
+        let images = vec![
+            image(1, None, "/a"),
+            image(2, Some(i64::MAX), "/a"),
+            image(3, Some(i64::MIN), "/a"),
+            image(4, Some(1), "/a"),
+            image(5, None, "/a"),
+        ];
+        let list = plan_images(images, Ids::Original).unwrap();
+        let ids: Vec<(i64, &str)> = list
+            .images
+            .iter()
+            .map(|it| (it.id, it.file_name.as_str()))
+            .collect();
+        let expected = [
+            (i64::MIN, "3.jpg"),
+            (1, "4.jpg"),
+            (2, "1.jpg"),
+            (3, "5.jpg"),
+            (i64::MAX, "2.jpg"),
+        ];
+        assert_eq!((ids.as_slice(), list.new_ids), (&expected[..], 2));
     }
 
     #[test]

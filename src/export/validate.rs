@@ -315,6 +315,7 @@ mod tests {
         let image = ExportImage {
             image_id: ContentId::of_bytes(b"x"),
             id: 5,
+            external_id: Some(5),
             file_name: "a/b.jpg".to_owned(),
             root: "/".to_owned(),
             width: 3,

@@ -324,6 +324,7 @@ mod tests {
         let image = |(name, n): (&&str, i64)| ExportImage {
             image_id: crate::names::ContentId::of_bytes(name.as_bytes()),
             id: n,
+            external_id: Some(n),
             file_name: (*name).to_owned(),
             root: "/".to_owned(),
             width: 1,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::categories::Category;
 use super::coco::{CocoAnnotation, CocoDetection, ExportSummary, Extra};
 use super::file::JsonFile;
-use super::images::ExportImage;
+use super::images::{ExportImage, free_ids};
 use super::object::{Object, ObjectKind};
 use super::request::MaskStyle;
 use super::source::Objects;
@@ -198,7 +198,11 @@ impl Licenses {
         let id = match (same, own) {
             (Some((id, _)), _) => *id,
             (None, Some(own)) if !self.0.contains_key(&own) => own,
-            _ => self.0.keys().max().map_or(1, |greatest| greatest + 1),
+            _ => {
+                let greatest = self.0.keys().max().map_or(0, |greatest| *greatest);
+                let mut free = free_ids(greatest, |id| self.0.contains_key(&id));
+                free.next().unwrap_or_default()
+            }
         };
         let stored = self.0.entry(id).or_insert(whole);
         stored["id"] = id.into();
@@ -240,5 +244,17 @@ mod tests {
         );
         assert_eq!(licenses.0.len(), 2);
         assert_eq!(licenses.0[&5], json!({"id": 5, "name": "SA"}));
+    }
+
+    #[test]
+    fn a_licence_gets_a_free_id_after_the_last_that_there_is() {
+        let mut licenses = Licenses::default();
+        let mut number = |id: i64, name: &str| {
+            let license = json!({"id": id, "name": name});
+            licenses.number(Map::from_iter([("license".to_owned(), license)]))["license"].clone()
+        };
+        assert_eq!(number(i64::MAX, "BY"), i64::MAX);
+        assert_eq!(number(1, "SA"), 1);
+        assert_eq!(number(1, "ND"), 2);
     }
 }

@@ -1,7 +1,7 @@
 //! What makes two extractions the same: the weights, the model type, and every option.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::options::MaskOptions;
 use crate::device::Precision;
 use crate::names::{ContentId, hex};
-use crate::sam::SamConfig;
+use crate::sam::{Checkpoint, SamConfig};
 use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
 
@@ -24,18 +24,29 @@ struct Identity<'a> {
 
 /// The row of `extractors` for a checkpoint, its model, the options and the precision it computes in.
 ///
-/// Its id is made of the file's SHA-256, the model type and all that changes the masks, so the
-/// same ones give the same id everywhere.
+/// Its id is made of the checkpoint's SHA-256, the model type and all that changes the masks, so the same ones give the
+/// same id everywhere. The SHA-256 of a checkpoint of several files is that of their own, in order, a line each.
 ///
 /// # Errors
-/// [`Error::File`] if the checkpoint cannot be read.
+/// [`Error::File`] if a file of the checkpoint cannot be read.
 pub fn extractor_row(
-    checkpoint: &Path,
+    checkpoint: &Checkpoint,
     config: &SamConfig,
     options: &MaskOptions,
     precision: Precision,
 ) -> Result<ExtractorRow> {
-    let sha256 = sha256_of(checkpoint)?;
+    let sha256 = sha256_of_files(checkpoint.files())?;
+    let name = file_name(checkpoint.path());
+    row(name, sha256, config, options, precision)
+}
+
+fn row(
+    checkpoint: String,
+    sha256: String,
+    config: &SamConfig,
+    options: &MaskOptions,
+    precision: Precision,
+) -> Result<ExtractorRow> {
     let model_type = config.model_type().map_or("custom", |model| model.name());
     // Through a JSON value: its keys are sorted.
     let options = serde_json::to_value(Identity { options, precision })?.to_string();
@@ -47,11 +58,7 @@ pub fn extractor_row(
         extractor_id: ContentId::of_parts([model_type, &sha256, &options]),
         kind: ExtractorKind::Sam,
         model_type: Some(model_type.to_owned()),
-        checkpoint: checkpoint
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
+        checkpoint,
         embedding_dim: Some(embedding_dim),
         embedding_space: Some(embedding_space(&sha256, &options, embedding_dim)),
         checkpoint_sha256: sha256,
@@ -59,6 +66,32 @@ pub fn extractor_row(
         grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: Utc::now(),
     })
+}
+
+/// The last part of a path, also of one that ends in `.` or `..`.
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_os_string());
+    let name = name.or_else(|| Some(path.canonicalize().ok()?.file_name()?.to_os_string()));
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// SHA-256 of a file; of several, of a text that has the SHA-256 of each on a line, sorted.
+///
+/// Names do not count, so that a checkpoint is the same under other ones. In a shell:
+/// `sha256sum FILE... | cut -c1-64 | LC_ALL=C sort | sha256sum`.
+fn sha256_of_files(files: &[PathBuf]) -> Result<String> {
+    if let [file] = files {
+        return sha256_of(file);
+    }
+    let sums = files.iter().map(|file| sha256_of(file));
+    let mut sums = sums.collect::<Result<Vec<String>>>()?;
+    sums.sort_unstable();
+    let mut hash = Sha256::new();
+    for sum in sums {
+        hash.update(sum);
+        hash.update("\n");
+    }
+    Ok(hex(&hash.finalize()))
 }
 
 /// SHA-256 of a file, 64 lower-case hex digits.
@@ -72,18 +105,81 @@ fn sha256_of(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sam::ModelType;
+
+    const SHA256: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    fn id(config: &SamConfig, precision: Precision) -> String {
+        let (name, sha256) = ("a.pth".to_owned(), SHA256.to_owned());
+        let row = row(name, sha256, config, &MaskOptions::default(), precision).unwrap();
+        row.extractor_id.as_str().to_owned()
+    }
+
+    /// Another id would have every store of that model extracted anew: an option that is added must not change those of
+    /// its default.
+    #[test]
+    fn extractors_of_published_models_keep_their_ids() {
+        let ids = [
+            id(&SamConfig::vit_b(), Precision::F32),
+            id(&SamConfig::vit_l(), Precision::F32),
+            id(&SamConfig::vit_h(), Precision::F32),
+            id(&SamConfig::published(ModelType::VitT), Precision::F32),
+            id(&SamConfig::vit_b(), Precision::Bf16),
+            id(&SamConfig::vit_b(), Precision::F16),
+        ];
+        assert_eq!(
+            ids,
+            [
+                "48b17fd69bf0c9a0aa37ac9670297425",
+                "88b72e82b04be8a434d86a82d3b170a2",
+                "f6ab07dc4d7799b50352acc9b0fffb55",
+                "5977d559211012e7b22a3ee9d458717d",
+                "09e631f2bb2eca4e81148d63b07d65c4",
+                "80386ece6513cb313ddfd44e6c8d86b0",
+            ]
+        );
+    }
 
     #[test]
-    fn extractors_keep_their_ids() {
-        // What stores hold: the keys of the options and the precision, sorted, in one object.
-        let (options, precision) = (&MaskOptions::default(), Precision::F32);
-        let found = serde_json::to_value(Identity { options, precision }).unwrap();
-        let mut expected = serde_json::to_value(options).unwrap();
-        expected["precision"] = "f32".into();
-        assert_eq!(found.to_string(), expected.to_string());
-        assert!(
-            found.to_string().starts_with("{\"box_nms_thresh\":"),
-            "{found}"
+    fn the_demos_extractor_keeps_its_id() {
+        let demo = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/assets/demo/sam_demo.safetensors"
+        );
+        let checkpoint = Checkpoint::open(demo).unwrap();
+        let config = checkpoint.config().unwrap();
+        let options = MaskOptions::default();
+        let row = extractor_row(&checkpoint, &config, &options, Precision::F32).unwrap();
+        assert_eq!(
+            row.extractor_id.as_str(),
+            "a55b47a1915186b8d91e06b87914cdb7"
+        );
+        assert_eq!(
+            row.checkpoint_sha256,
+            "8900c27437ace587239d1fac70c4f3ef1ba4c6c218facf6c1867eb1f2d33d5d6"
+        );
+    }
+
+    #[test]
+    fn files_count_by_content_in_no_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["b", "a"].map(|name| folder.path().join(name));
+        std::fs::create_dir(folder.path().join("c")).unwrap();
+        for (file, content) in files.iter().zip(["one", "two"]) {
+            std::fs::write(file, content).unwrap();
+        }
+        // (printf one | sha256sum; printf two | sha256sum) | cut -c1-64 | LC_ALL=C sort | sha256sum
+        let expected = "8367c97dc67a22797234f0ddf8ef870f9ce2a814c54b0146d56c6bea6d68dd2f";
+        assert_eq!(sha256_of_files(&files).unwrap(), expected);
+        let [first, second] = files;
+        assert_eq!(sha256_of_files(&[second, first.clone()]).unwrap(), expected);
+        assert_eq!(
+            sha256_of_files(std::slice::from_ref(&first)).unwrap(),
+            sha256_of(&first).unwrap()
+        );
+        assert_eq!(
+            file_name(&folder.path().join("c/..")),
+            file_name(folder.path())
         );
     }
 }

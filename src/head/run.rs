@@ -265,7 +265,7 @@ impl Lineage<'_> {
             weights: Some(weights),
             query: self.request.query.text().to_owned(),
             store_version: i64::try_from(self.store_version).ok(),
-            seed: i64::try_from(self.spec.options.seed).ok(),
+            seed: Some(self.spec.options.stored_seed()?),
             parent_head_id,
             teacher_head_id,
             curves: serde_json::to_string(curves)?,

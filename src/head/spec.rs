@@ -129,7 +129,7 @@ pub struct TrainOptions {
     pub validation: f64,
     /// What is done about classes of unequal size.
     pub balance: Balance,
-    /// Seed of weights, order, dropout and the choice of validation images.
+    /// Seed of weights, order, dropout and the choice of validation images; below 2^63, as the store keeps it.
     pub seed: u64,
 }
 
@@ -158,6 +158,7 @@ impl TrainOptions {
     /// # Errors
     /// [`Error::InvalidOption`] naming the first that cannot be.
     pub fn validate(&self) -> Result<()> {
+        self.stored_seed()?;
         let finite = |x: f64| x.is_finite();
         let checks = [
             ("divisor a", self.a, self.a >= 1.0, "a number of at least 1"),
@@ -215,6 +216,18 @@ impl TrainOptions {
                 expected: (*expected).to_owned(),
             }),
         }
+    }
+
+    /// The seed as the store keeps it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] if it is 2^63 or more, which a column of numbers cannot hold.
+    pub fn stored_seed(&self) -> Result<i64> {
+        i64::try_from(self.seed).map_err(|_| Error::InvalidOption {
+            what: "seed",
+            value: self.seed.to_string(),
+            expected: format!("a whole number from 0 to {}", i64::MAX),
+        })
     }
 
     /// The options with nothing left open, for so many images an epoch.
@@ -301,6 +314,16 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("validation share")
+        );
+        let seeded = |seed| TrainOptions {
+            seed,
+            ..TrainOptions::default()
+        };
+        seeded(i64::MAX as u64).validate().unwrap();
+        let message = seeded(1 << 63).validate().unwrap_err().to_string();
+        assert!(
+            message.contains("'9223372036854775808' is not a seed: expected a whole number from 0 to 9223372036854775807"),
+            "{message}"
         );
         assert_eq!("mil+distill".parse::<Loss>().unwrap(), Loss::MilDistill);
         let message = "x".parse::<Balance>().unwrap_err().to_string();

@@ -61,7 +61,7 @@ impl PhotoFormat {
     /// # Errors
     /// [`PhotoError::EmptyFile`], [`PhotoError::UnsupportedFormat`] for kinds that are recognised but
     /// never decoded, and [`PhotoError::NotAnImage`] for the rest.
-    pub(super) fn guess(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn guess(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() {
             return Err(PhotoError::EmptyFile);
         }

@@ -10,9 +10,9 @@ use super::pillow::resize_bilinear;
 use crate::geometry::Size;
 
 /// Mean of R, G and B over upstream's training images, in [0, 255].
-const PIXEL_MEAN: [f32; 3] = [123.675, 116.28, 103.53];
+pub(super) const PIXEL_MEAN: [f32; 3] = [123.675, 116.28, 103.53];
 /// Their standard deviation.
-const PIXEL_STD: [f32; 3] = [58.395, 57.12, 57.375];
+pub(super) const PIXEL_STD: [f32; 3] = [58.395, 57.12, 57.375];
 
 /// How an image lies in the model's square input: its size, and the size it is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -17,10 +17,10 @@ pub(crate) async fn apart<T: Send + 'static>(
     done.map_err(|source| Error::Worker { task, source })?
 }
 
-/// Creates a file that must not exist yet, whole and on the disk; false if it does.
-pub(super) fn create_file(path: &Path, content: &[u8]) -> Result<bool> {
+/// Creates a file in a store that must not exist yet, whole and on the disk; false if it does.
+pub(super) fn create_file(store: &Path, path: &Path, content: &[u8]) -> Result<bool> {
     let directory = path.parent().unwrap_or(path);
-    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    create_directory(directory)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{:016x}", fastrand::u64(..)));
     let part = path.with_file_name(name);
@@ -37,7 +37,7 @@ pub(super) fn create_file(path: &Path, content: &[u8]) -> Result<bool> {
     let created = write().map_err(Error::file("write", path));
     let _ = fs::remove_file(&part);
     if *created.as_ref().unwrap_or(&false) {
-        sync_directory(directory)?;
+        up_to(store, directory).try_for_each(sync_directory)?;
     }
     created
 }
@@ -59,6 +59,26 @@ pub(super) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
         return Err(Error::file("write", path)(err));
     }
     sync_directory(directory)
+}
+
+/// Creates a directory, and those above it that are not there; that they are there is on the disk.
+pub(super) fn create_directory(directory: &Path) -> Result<()> {
+    let changed = directories_changed(directory);
+    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    changed.into_iter().try_for_each(sync_directory)
+}
+
+/// The directories that get an entry when a directory and those above it are created, from below.
+fn directories_changed(directory: &Path) -> Vec<&Path> {
+    let new = directory.ancestors().take_while(|path| !path.exists());
+    new.filter_map(Path::parent).collect()
+}
+
+/// A directory and those above it, up to a store's own. A file is found again when each of them has its entry on the
+/// disk, whoever created them.
+pub(super) fn up_to<'a>(store: &'a Path, directory: &'a Path) -> impl Iterator<Item = &'a Path> {
+    let above = directory.ancestors();
+    above.take_while(move |path| path.starts_with(store))
 }
 
 /// Windows has no such thing.
@@ -103,6 +123,24 @@ pub(super) fn check_seal(object: &[u8]) -> std::result::Result<(), &'static str>
 mod tests {
     use super::*;
     use crate::store::CommitRecord;
+
+    #[test]
+    fn every_directory_that_gets_an_entry_is_written_to_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("new/store");
+        let data = store.join("images.lance/data");
+        let (table, above) = (store.join("images.lance"), dir.path().join("new"));
+        let expected = [table.as_path(), &store, &above, dir.path()];
+        assert_eq!(directories_changed(&data), expected);
+        create_directory(&data).unwrap();
+        assert!(data.is_dir());
+        assert!(directories_changed(&data).is_empty());
+        create_directory(&data).unwrap();
+        let found: Vec<&Path> = up_to(&store, &data).collect();
+        assert_eq!(found, [data.as_path(), &table, &store]);
+        assert!(create_file(&store, &store.join("tags/a.json"), b"{}").unwrap());
+        assert!(!create_file(&store, &store.join("tags/a.json"), b"{}").unwrap());
+    }
 
     #[test]
     fn a_sealed_object_shows_every_change_of_what_it_says() {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checksums::{self, Checksum, Checksums};
 use super::disk::{
-    apart, check_seal, create_file, replace_file, sealed, sync_directory, sync_file,
+    apart, check_seal, create_file, replace_file, sealed, sync_directory, sync_file, up_to,
 };
 use crate::schema::{EmbeddingType, Table};
 use crate::{Error, Result};
@@ -338,7 +338,7 @@ impl StoreFiles {
         }
     }
 
-    /// Has files on this machine, and the directories they lie in, written to the disk.
+    /// Has files on this machine, and the directories they lie in up to the store's own, written to the disk.
     pub async fn sync(&self, paths: Vec<String>) -> Result<()> {
         let Some(local) = self.local.clone() else {
             return Ok(());
@@ -348,7 +348,8 @@ impl StoreFiles {
             for path in paths {
                 let path = local.join(path);
                 sync_file(&path)?;
-                directories.extend(path.parent().map(FsPath::to_owned));
+                let parent = path.parent().unwrap_or(&path);
+                directories.extend(up_to(&local, parent).map(FsPath::to_owned));
             }
             directories
                 .iter()
@@ -461,7 +462,8 @@ impl StoreFiles {
         if let Some(local) = &self.local {
             let within = path.prefix_match(&self.base).into_iter().flatten();
             let file = within.fold(local.clone(), |path, part| path.join(part.as_ref()));
-            return apart(WRITING, move || create_file(&file, &content)).await;
+            let store = local.clone();
+            return apart(WRITING, move || create_file(&store, &file, &content)).await;
         }
         let payload = PutPayload::from(content);
         let create = PutOptions::from(PutMode::Create);

@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
-use super::disk::apart;
+use super::disk::{apart, create_directory};
 use crate::{Error, Result};
 
 pub(super) const FILE_NAME: &str = "lock";
@@ -33,7 +33,7 @@ impl CommitLock {
             return Ok(CommitGuard { _file: None });
         };
         apart("waiting for the store's lock", move || {
-            std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
+            create_directory(&directory)?;
             let path = directory.join(FILE_NAME);
             let file = OpenOptions::new()
                 .create(true)

@@ -210,9 +210,14 @@ impl Scan {
     /// Reads at most this many rows.
     ///
     /// # Errors
-    /// If the number is above 2^63.
+    /// [`Error::InvalidOption`] if the number is 2^63 or more.
     pub fn limit(mut self, rows: u64) -> Result<Self> {
-        self.scanner.limit(i64::try_from(rows).ok(), None)?;
+        let rows = i64::try_from(rows).map_err(|_| Error::InvalidOption {
+            what: "limit of rows",
+            value: rows.to_string(),
+            expected: format!("a number up to {}", i64::MAX),
+        })?;
+        self.scanner.limit(Some(rows), None)?;
         Ok(self)
     }
 

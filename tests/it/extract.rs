@@ -215,9 +215,9 @@ async fn store_of_photos(count: u32) -> (tempfile::TempDir, Store) {
 }
 
 fn extractor(options: &MaskOptions) -> Extractor {
-    let path = test_data("extract/sharp.safetensors");
+    let checkpoint = Checkpoint::open(test_data("extract/sharp.safetensors")).unwrap();
     let sam = sharp_model();
-    let row = extractor_row(&path, sam.config(), options, Precision::F32).unwrap();
+    let row = extractor_row(&checkpoint, sam.config(), options, Precision::F32).unwrap();
     let generator = MaskGenerator::new(sam, device(), options.clone(), 16).unwrap();
     Extractor::new(generator, row)
 }

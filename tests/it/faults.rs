@@ -191,6 +191,8 @@ fn a_write_that_fails_is_told_and_leaves_the_store_as_it_was() {
     for args in [
         "train --name other --classes all --epochs 1".to_owned(),
         format!("export coco --head h -o {}", file.display()),
+        format!("heads export h -o {}", file.display()),
+        format!("heads plot h -o {}", file.display()),
     ] {
         let output = limited(1, &args);
         let stderr = stderr(&output);
@@ -199,6 +201,11 @@ fn a_write_that_fails_is_told_and_leaves_the_store_as_it_was() {
         assert!(!stderr.contains("panicked"), "{stderr}");
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+    let left = std::fs::read_dir(dir.path()).unwrap();
+    let part = left
+        .flatten()
+        .find(|it| it.path().extension().is_some_and(|end| end == "part"));
+    assert!(part.is_none(), "{part:?}");
     assert_eq!(program.expect(0, &["store", "info", "--json"]), before);
     program.expect(0, &["check", "--deep"]);
     program.expect(

@@ -12,6 +12,7 @@
 #![allow(missing_docs)]
 
 mod annotate;
+mod checkpoint;
 mod cli;
 mod demo;
 mod demo_model;

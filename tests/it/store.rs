@@ -98,6 +98,12 @@ async fn a_scan_reads_chosen_columns_and_rows() {
         .unwrap();
     let first = first.collect().await.unwrap();
     assert_eq!(ImageRow::from_batch(&first[0]).unwrap(), written[..5]);
+    let too_many = snapshot.scan(Table::Images).await.unwrap();
+    let message = too_many.limit(1 << 63).err().unwrap().to_string();
+    assert!(
+        message.contains("'9223372036854775808' is not a limit of rows"),
+        "{message}"
+    );
 }
 
 #[tokio::test]

@@ -60,7 +60,10 @@ impl ScalarUDFImpl for RleFromBbox {
         let is_list = |t: &DataType| {
             matches!(
                 t,
-                DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_) | DataType::Null
+                DataType::FixedSizeList(..)
+                    | DataType::List(_)
+                    | DataType::LargeList(_)
+                    | DataType::Null
             )
         };
         let is_side = |t: &DataType| t.is_integer() || t == &DataType::Null;

@@ -1,0 +1,223 @@
+//! Which files a checkpoint consists of.
+//!
+//! In: the path that the user names: a file, a folder, or the index of several files. Out: the files of weights and the
+//! config beside them. Nothing here reads weights.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::NotWeights;
+use crate::sam::error::{Result, SamError};
+
+/// What Hugging Face's programs call weights, in the order in which they look for them.
+const NAMES: [&str; 4] = [
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+];
+
+/// Endings of files that may be weights.
+const EXTENSIONS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "ckpt"];
+
+const INDEX: &str = ".index.json";
+
+/// An index names each tensor once: those of published models take some 20 KB.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// The files of one checkpoint.
+#[derive(Debug, PartialEq)]
+pub(super) struct CheckpointFiles {
+    /// Files of weights; at least one.
+    pub weights: Vec<PathBuf>,
+    /// By name of a tensor, the file that it is in; empty for a single file.
+    pub index: BTreeMap<String, PathBuf>,
+    /// `config.json`, if a folder was named that has one.
+    pub config: Option<PathBuf>,
+}
+
+/// Finds the files of the checkpoint at a path.
+///
+/// # Errors
+/// [`SamError::OpenCheckpoint`], [`SamError::NotWeights`] for a pipe, [`SamError::CheckpointFolder`],
+/// [`SamError::CheckpointShard`], [`SamError::CheckpointIndex`].
+pub(super) fn find(path: &Path) -> Result<CheckpointFiles> {
+    let found = fs::metadata(path).map_err(cannot_open(path))?;
+    if found.is_dir() {
+        return in_folder(path);
+    }
+    if !found.is_file() {
+        return Err(SamError::NotWeights {
+            path: path.to_owned(),
+            kind: NotWeights::NotAFile,
+        });
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.ends_with(INDEX) {
+        return indexed(path);
+    }
+    if is_shard(&name) {
+        return Err(SamError::CheckpointShard {
+            path: path.to_owned(),
+        });
+    }
+    Ok(CheckpointFiles {
+        weights: vec![path.to_owned()],
+        index: BTreeMap::new(),
+        config: None,
+    })
+}
+
+pub(super) fn cannot_open(path: &Path) -> impl FnOnce(std::io::Error) -> SamError + '_ {
+    |source| SamError::OpenCheckpoint {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn in_folder(folder: &Path) -> Result<CheckpointFiles> {
+    let known = NAMES.iter().map(|name| folder.join(name));
+    let weights = match known.into_iter().find(|path| path.is_file()) {
+        Some(path) => path,
+        None => only_file(folder)?,
+    };
+    let config = folder.join("config.json");
+    Ok(CheckpointFiles {
+        config: config.is_file().then_some(config),
+        ..find(&weights)?
+    })
+}
+
+/// The one file of a folder that may be weights.
+fn only_file(folder: &Path) -> Result<PathBuf> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).map_err(cannot_open(folder))? {
+        let path = entry.map_err(cannot_open(folder))?.path();
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        if EXTENSIONS.contains(&extension.as_ref()) && path.is_file() {
+            found.insert(path);
+        }
+    }
+    let mut paths = found.iter();
+    match (paths.next(), paths.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => Err(SamError::CheckpointFolder {
+            path: folder.to_owned(),
+            found: found.iter().map(|path| quoted_name(path)).collect(),
+        }),
+    }
+}
+
+fn quoted_name(path: &Path) -> String {
+    format!(
+        "'{}'",
+        path.file_name().unwrap_or_default().to_string_lossy()
+    )
+}
+
+/// Whether a name is that of one file of several: `model-00001-of-00002.safetensors`.
+fn is_shard(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    let Some((before, of)) = stem.rsplit_once("-of-") else {
+        return false;
+    };
+    let number = |text: &str| text.parse::<u32>().ok();
+    let part = before.rsplit_once('-').and_then(|(_, part)| number(part));
+    part.is_some() && number(of).is_some_and(|of| of > 1)
+}
+
+/// What Hugging Face's `save_pretrained` writes beside several files of weights.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+fn indexed(path: &Path) -> Result<CheckpointFiles> {
+    let wrong = |reason: String| SamError::CheckpointIndex {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(cannot_open(path))?;
+    let read = file.take(MAX_INDEX_BYTES).read_to_string(&mut text);
+    read.map_err(cannot_open(path))?;
+    let index: Index = serde_json::from_str(&text)
+        .map_err(|err| wrong(format!("expected JSON with a 'weight_map': {err}")))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut files = BTreeMap::new();
+    for (tensor, name) in index.weight_map {
+        if !is_plain_name(&name) {
+            return Err(wrong(format!(
+                "tensor '{tensor}' is said to be in '{name}'; expected the name of a file in its folder"
+            )));
+        }
+        files.insert(tensor, folder.join(name));
+    }
+    let weights: BTreeSet<PathBuf> = files.values().cloned().collect();
+    let gone: Vec<String> = weights
+        .iter()
+        .filter(|file| !file.is_file())
+        .map(|file| quoted_name(file))
+        .collect();
+    if !gone.is_empty() {
+        return Err(wrong(format!(
+            "it lists {} files, and these are not there: {}; fetch them into its folder",
+            weights.len(),
+            gone.join(", ")
+        )));
+    }
+    if weights.is_empty() {
+        return Err(wrong("its 'weight_map' lists no file".to_owned()));
+    }
+    Ok(CheckpointFiles {
+        weights: weights.into_iter().collect(),
+        index: files,
+        config: None,
+    })
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!(
+        (parts.next(), parts.next()),
+        (Some(Component::Normal(part)), None) if part == name
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_told_from_whole_files() {
+        for (name, expected) in [
+            ("model-00001-of-00002.safetensors", true),
+            ("pytorch_model-2-of-3.bin", true),
+            ("model-00001-of-00001.safetensors", false),
+            ("best-of-three.pth", false),
+            ("run-1-of-many.pth", false),
+            ("sam_vit_b_01ec64.pth", false),
+        ] {
+            assert_eq!(is_shard(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_index_names_files_of_its_own_folder_only() {
+        for (name, expected) in [
+            ("a.safetensors", true),
+            ("../a.safetensors", false),
+            ("/etc/passwd", false),
+            ("b/a.safetensors", false),
+            ("a.safetensors/", false),
+            ("..", false),
+            ("", false),
+        ] {
+            assert_eq!(is_plain_name(name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a `config.json` beside weights says that their shapes do not.
+//!
+//! In: the file that Hugging Face's `save_pretrained` writes. Out: the decoder's attention heads. Every other size is
+//! read off the weights.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::files::cannot_open;
+use crate::sam::config::MOST_LAYERS;
+use crate::sam::error::{Result, SamError};
+
+/// Those of published models take 1 KB.
+const MAX_BYTES: u64 = 1 << 20;
+
+#[derive(Deserialize)]
+struct ModelConfig {
+    model_type: Option<String>,
+    mask_decoder_config: Option<DecoderConfig>,
+}
+
+#[derive(Deserialize)]
+struct DecoderConfig {
+    num_attention_heads: Option<usize>,
+}
+
+/// The attention heads of the mask decoder, if the file says how many there are.
+///
+/// # Errors
+/// [`SamError::OpenCheckpoint`]; [`SamError::CheckpointConfig`] if it is of another model, or no such file.
+pub(super) fn decoder_heads(path: &Path) -> Result<Option<usize>> {
+    let wrong = |reason: String| SamError::CheckpointConfig {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(cannot_open(path))?;
+    let read = file.take(MAX_BYTES).read_to_string(&mut text);
+    read.map_err(cannot_open(path))?;
+    let config: ModelConfig =
+        serde_json::from_str(&text).map_err(|err| wrong(format!("expected JSON: {err}")))?;
+    match config.model_type.as_deref() {
+        None | Some("sam") => {}
+        Some(other) => {
+            return Err(wrong(format!(
+                "its 'model_type' is '{other}'; expected 'sam'"
+            )));
+        }
+    }
+    let heads = config
+        .mask_decoder_config
+        .and_then(|it| it.num_attention_heads);
+    match heads {
+        Some(heads) if !(1..=MOST_LAYERS).contains(&heads) => Err(wrong(format!(
+            "'mask_decoder_config.num_attention_heads' is {heads}; expected 1 to {MOST_LAYERS}"
+        ))),
+        heads => Ok(heads),
+    }
+}
