@@ -117,7 +117,7 @@ impl DeviceName {
 #[cfg(not(all(feature = "cuda", feature = "wgpu", feature = "tch")))]
 fn not_built(feature: &str) -> String {
     format!(
-        "this program was built without it; build with 'cargo build --release --features {feature}'"
+        "this build of grainstore is without it; build with the feature '{feature}'"
     )
 }
 
@@ -154,7 +154,7 @@ impl Precision {
         }
         Err(Error::Device {
             device: name.to_string(),
-            reason: format!("it does not compute in {self}; leave --precision out"),
+            reason: format!("it does not compute in {self}; leave the precision out"),
         })
     }
 }

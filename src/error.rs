@@ -21,8 +21,8 @@ pub use eval::EvalError;
 pub use head::HeadError;
 pub use not_weights::NotWeights;
 pub use photo::PhotoError;
-use reason::lance_reason;
 pub(crate) use reason::sql_reason;
+use reason::without_code_places;
 pub use sam::SamError;
 
 use crate::geometry::{Pixel, Size};
@@ -66,7 +66,7 @@ pub enum Error {
     },
 
     /// There is no store at the place named.
-    #[error("no store at '{uri}'; create one with 'grainstore init' or by ingesting into it")]
+    #[error("no store at '{uri}'")]
     StoreNotFound {
         /// Where a store was looked for.
         uri: String,
@@ -81,7 +81,7 @@ pub enum Error {
 
     /// An ingested photo is not where it was.
     #[error(
-        "'{path}' is not there any more; if the photos have moved, 'grainstore store relocate DIR' finds them below DIR"
+        "'{path}' is not there any more"
     )]
     PhotoGone {
         /// Where it was.
@@ -89,7 +89,7 @@ pub enum Error {
     },
 
     /// The place named holds something that is not a store.
-    #[error("'{uri}' is not a grainstore store, and not empty; name another place with --store")]
+    #[error("'{uri}' is not a grainstore store, and not empty")]
     NotAStore {
         /// The place.
         uri: String,
@@ -120,14 +120,14 @@ pub enum Error {
     },
 
     /// The store has no such version, or it was cleaned up.
-    #[error("the store has no version {version}; 'grainstore store log' lists those it has")]
+    #[error("the store has no version {version}")]
     NoSuchVersion {
         /// The version asked for.
         version: u64,
     },
 
     /// The store has no such tag.
-    #[error("the store has no tag '{tag}'; 'grainstore store tags' lists those it has")]
+    #[error("the store has no tag '{tag}'")]
     NoSuchTag {
         /// The tag asked for.
         tag: String,
@@ -183,9 +183,9 @@ pub enum Error {
     },
 
     /// An option that must be given was not.
-    #[error("option '{option}' is missing: expected {expected}")]
+    #[error("no {option} is given: expected {expected}")]
     MissingOption {
-        /// The option, as it is spelt on the command line.
+        /// What was not given, in words.
         option: &'static str,
         /// Values it takes.
         expected: String,
@@ -216,7 +216,7 @@ pub enum Error {
 
     /// Two images of different data sets have one id.
     #[error(
-        "{one} and {other} both have id {id}; choose one data set with --dataset, or number images anew with --ids new"
+        "{one} and {other} both have id {id}; choose one data set, or number images anew"
     )]
     Ids {
         /// The id.
@@ -228,7 +228,7 @@ pub enum Error {
     },
 
     /// No image fits what is to be exported.
-    #[error("no image that is {of} fits --dataset, --split and --where")]
+    #[error("no image that is {of} fits what was asked for")]
     NothingToExport {
         /// `annotated by head '...'`.
         of: String,
@@ -396,7 +396,7 @@ pub enum Error {
 
     /// Not even one point at a time fits into a device's memory.
     #[error(
-        "the device is out of memory {}: {reason}; try '--precision bf16', a smaller model, or '--device cpu'",
+        "the device is out of memory {}: {reason}",
         with_points(*points)
     )]
     DeviceMemory {
@@ -425,7 +425,7 @@ pub enum Error {
 
     /// A store keeps embeddings of another size than the model gives.
     #[error(
-        "the store keeps embeddings of {expected} numbers, the model gives {found}; create a store with 'grainstore init --embedding-dim {found}'"
+        "the store keeps embeddings of {expected} numbers, the model gives {found}"
     )]
     EmbeddingSize {
         /// Numbers in an embedding of the store.
@@ -515,7 +515,7 @@ pub enum Error {
     Eval(#[from] EvalError),
 
     /// Lance failed.
-    #[error("lance: {}", lance_reason(&.0.to_string()))]
+    #[error("lance: {}", without_code_places(&.0.to_string()))]
     Lance(#[from] lance::Error),
 
     /// DataFusion failed: bad SQL, or a query that could not run.

@@ -90,3 +90,8 @@ pub mod sql;
 pub mod store;
 
 pub use error::{Error, Result};
+
+// The crates whose types appear in this one's functions, so that a user need not name their versions.
+pub use arrow;
+pub use burn;
+pub use datafusion;

@@ -274,7 +274,7 @@ fn work(
         None => Ok(()),
         Some(image) => Err(Error::StoreDamaged {
             path: "masks".to_owned(),
-            reason: format!("image '{image}' lost masks while it was read; run 'grainstore check'"),
+            reason: format!("image '{image}' lost masks while it was read"),
         }),
     }
 }

@@ -29,6 +29,7 @@ mod eval;
 mod export;
 mod extract;
 mod heads;
+mod hints;
 mod import;
 mod ingest;
 mod init;
@@ -255,10 +256,20 @@ fn report_error(err: &anyhow::Error, json: bool) {
         }
     }
     let text = reasons.join(": ");
+    let hint = err
+        .chain()
+        .find_map(|cause| hints::hint(cause.downcast_ref()?));
     if json {
-        let _ = print_json(&serde_json::json!({ "error": text }));
+        let mut object = serde_json::json!({ "error": text });
+        if let Some(hint) = &hint {
+            object["hint"] = hint.as_str().into();
+        }
+        let _ = print_json(&object);
     }
     errln!("error: {text}");
+    if let Some(hint) = hint {
+        errln!("hint: {hint}");
+    }
 }
 
 /// Whether an error's own text says all that its causes would.

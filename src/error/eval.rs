@@ -4,12 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// There is nothing to hold predictions against, or it is not clear what.
-    #[error("cannot evaluate: {reason}")]
-    GroundTruth {
-        /// What is there, and what to do.
-        reason: String,
-    },
+    /// No image is left to evaluate: metrics over no images say nothing.
+    #[error("cannot evaluate: no image of the data set fits what was asked for")]
+    NoImages,
 
     /// Head, class set and annotations do not speak of the same classes.
     #[error("the classes do not fit: {reason}")]

@@ -20,6 +20,44 @@ pub enum HeadError {
         reason: String,
     },
 
+    /// The training query yields no rows.
+    #[error("there is nothing to train on: no labelled image has masks")]
+    NothingToTrainOn,
+
+    /// Every image was there when the parent head was trained.
+    #[error("no image came after the parent head")]
+    NoNewImages,
+
+    /// Classes that no image of the training set shows.
+    #[error("class set '{class_set}': no image to train on for {classes}")]
+    ClassesWithoutImages {
+        /// The class set.
+        class_set: String,
+        /// Which classes.
+        classes: String,
+    },
+
+    /// Training ran away.
+    #[error("the head's {what} are not finite numbers any more")]
+    Diverged {
+        /// What is not finite.
+        what: &'static str,
+    },
+
+    /// Another head has the name.
+    #[error("there is a head '{name}' already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+
+    /// A head has predictions.
+    #[error("head '{head}': there are predictions by it")]
+    InUse {
+        /// The head.
+        head: String,
+    },
+
     /// A head cannot be used as it was asked to be.
     #[error("head '{head}': {reason}")]
     Unusable {

@@ -64,7 +64,7 @@ pub enum NotWeights {
     },
 
     /// A photo.
-    #[error("is a photo ({format}), not weights; photos are added with 'grainstore ingest'")]
+    #[error("is a photo ({format}), not weights")]
     Photo {
         /// Its format.
         format: PhotoFormat,

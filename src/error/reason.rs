@@ -14,21 +14,12 @@ pub(crate) fn sql_reason(err: &datafusion::error::DataFusionError) -> String {
         },
         DataFusionError::Diagnostic(_, err) | DataFusionError::Context(_, err) => sql_reason(err),
         DataFusionError::Shared(err) => sql_reason(err),
-        err => lance_reason(&err.message()),
+        err => without_code_places(&err.message()),
     }
-}
-
-/// What Lance says, and how to find the file where it does not say which.
-pub(super) fn lance_reason(text: &str) -> String {
-    let mut reason = without_code_places(text);
-    if reason.contains("corrupt file") {
-        reason += "; 'grainstore check --deep' says which file of the store it is";
-    }
-    reason
 }
 
 /// A text of Lance's without the places in its source code: `, /.../local.rs:273:40`.
-fn without_code_places(text: &str) -> String {
+pub(super) fn without_code_places(text: &str) -> String {
     let is_place = |part: &str| {
         let mut ends = part.rsplitn(3, ':');
         let number = |end: Option<&str>| end.is_some_and(|end| end.parse::<u32>().is_ok());

@@ -41,6 +41,32 @@ pub enum SamError {
         found: usize,
     },
 
+    /// A prompt asks for nothing.
+    #[error("the prompt has neither a point nor a box")]
+    EmptyPrompt,
+
+    /// A prompt has a coordinate that is no place.
+    #[error("the prompt has coordinate {value}, expected a finite number of pixels")]
+    PromptCoordinate {
+        /// The coordinate.
+        value: f64,
+    },
+
+    /// A model gives numbers that are not finite.
+    #[error("the model's {what} are not all finite numbers; are its weights sound?")]
+    Output {
+        /// Which of its outputs.
+        what: &'static str,
+    },
+
+    /// A mask cannot be encoded.
+    #[error("a mask that the model gave cannot be encoded")]
+    Mask {
+        /// Why.
+        #[source]
+        source: Box<crate::Error>,
+    },
+
     /// A mask of the decoder does not have the size its upscaler is for.
     #[error("mask has {found} logits, expected {expected}")]
     MaskLength {

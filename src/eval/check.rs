@@ -32,8 +32,8 @@ pub(super) async fn judged_classes(
     let fail = |reason: String| Error::Eval(EvalError::Classes { reason });
     if judged.classes.iter().any(|class| class.name == BACKGROUND) {
         return Err(fail(format!(
-            "class set '{}' has a class '{BACKGROUND}', which is what pixels of no class are called; judge in a set that calls \
-             it otherwise ('grainstore classes add --file', with its labels)",
+            "class set '{}' has a class '{BACKGROUND}', which is what pixels of no class are called; evaluate in a set that calls \
+             it otherwise",
             judged.name
         )));
     }

@@ -164,14 +164,12 @@ pub async fn evaluate_in_session(
 }
 
 /// # Errors
-/// [`EvalError::GroundTruth`] if there are none: figures over no images say nothing.
+/// [`EvalError::NoImages`] if there are none.
 pub(super) fn some_images(counts: ImageCounts) -> Result<()> {
     if counts.images > 0 {
         return Ok(());
     }
-    Err(Error::Eval(EvalError::GroundTruth {
-        reason: "no image of the data set fits --split and --where".to_owned(),
-    }))
+    Err(Error::Eval(EvalError::NoImages))
 }
 
 /// A request of which nothing is left to be looked up by name.

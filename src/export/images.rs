@@ -13,6 +13,7 @@ use crate::sql::Sql;
 use crate::store::Snapshot;
 use crate::store::rows::decode;
 use crate::{Error, Result};
+use crate::catalogue::{find_dataset, find_split};
 
 /// An image as exports and pictures know it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -76,12 +77,19 @@ impl ExportImage {
 /// The images of a store that are chosen and for which `belongs` holds, by file name; they have no ids for an export yet.
 ///
 /// # Errors
-/// [`Error::DataFusion`] for a condition that cannot be planned; what the store says.
+/// [`crate::error::CatalogueError`] for a data set or a split that is not there; [`Error::DataFusion`] for a condition that
+/// cannot be planned; what the store says.
 pub async fn find_images(
     snapshot: &Snapshot,
     choice: &ImageChoice,
     belongs: impl Fn(&ExportImage) -> bool,
 ) -> Result<Vec<ExportImage>> {
+    if let Some(dataset) = &choice.dataset {
+        find_dataset(snapshot, dataset).await?;
+    }
+    if let Some(split) = &choice.split {
+        find_split(snapshot, split).await?;
+    }
     let sql = Sql::new(snapshot).await?;
     let mut rows = sql
         .select(Table::Images, &COLUMNS, choice.condition.as_deref())

@@ -245,6 +245,6 @@ impl Objects {
 fn missing(expected: usize, found: usize) -> Error {
     Error::StoreDamaged {
         path: "masks".to_owned(),
-        reason: format!("{found} of {expected} objects are there; run 'grainstore check'"),
+        reason: format!("{found} of {expected} objects are there"),
     }
 }

@@ -202,7 +202,7 @@ impl LabelMaps {
             return Err(Error::InvalidOption {
                 what: "number of objects in a label map",
                 value: shown.len().to_string(),
-                expected: format!("at most {MOST}; annotate with a lower --max-per-image"),
+                expected: format!("at most {MOST}; annotate with a lower maximum per image"),
             });
         }
         // What is painted first covers the rest; the void shows only where no object does.

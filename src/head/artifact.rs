@@ -85,10 +85,7 @@ impl HeadWeights {
                 return Err(unusable(IN_TRAINING, "its weights are no 32-bit numbers"));
             };
             if !weight.iter().chain(&bias).all(|x| x.is_finite()) {
-                return Err(unusable(
-                    IN_TRAINING,
-                    "its weights are not finite any more; try a smaller --learning-rate",
-                ));
+                return Err(Error::Head(HeadError::Diverged { what: "weights" }));
             }
             layers.push((weight, bias));
         }

@@ -235,11 +235,7 @@ impl Builder {
     fn finish(self, set: &ClassSet) -> Result<Bags> {
         let (Some(mut embeddings), Some(extractor_id)) = (self.embeddings, self.extractor_id)
         else {
-            return Err(Error::Head(HeadError::TrainingQuery {
-                reason: "it yields no rows: are there labelled images of which masks were extracted? \
-                    'grainstore query review/labels' lists the labels, 'grainstore query review/extractors' the masks"
-                    .to_owned(),
-            }));
+            return Err(Error::Head(HeadError::NothingToTrainOn));
         };
         embeddings.finish()?;
         let mut skipped = self.skipped;
@@ -302,10 +298,10 @@ fn check_classes(images: &[ImageBag], set: &ClassSet) -> Result<()> {
         .map(|(_, class)| class.name.as_str())
         .collect();
     if !empty.is_empty() {
-        return Err(fail(format!(
-            "no image to train on for {}; leave the class out, ingest and extract images with its labels, or choose others with --where",
-            quoted(&empty)
-        )));
+        return Err(Error::Head(HeadError::ClassesWithoutImages {
+            class_set: set.name.clone(),
+            classes: quoted(&empty),
+        }));
     }
     if set.classes.len() == 1 && images.iter().all(|image| !image.classes.is_empty()) {
         return Err(fail(
@@ -325,7 +321,7 @@ fn missing(column: &str) -> Error {
     Error::Head(HeadError::TrainingQuery {
         reason: format!(
             "it yields no column '{column}'; it must yield image_id, extractor_id, mask_index, embedding and label or labels, \
-             as 'grainstore query train/bags --show' does"
+             as the query train/bags does"
         ),
     })
 }

@@ -220,7 +220,7 @@ impl Spool {
     fn flush(&mut self) -> Result<()> {
         let file = self.file.get_mut().unwrap_or_else(|err| err.into_inner());
         file.write_all(&self.pending).map_err(Error::file(
-            "write embeddings to the temporary file (another place: --spool-dir)",
+            "write embeddings to the temporary file",
             &self.path,
         ))?;
         self.pending.clear();

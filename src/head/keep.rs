@@ -10,6 +10,7 @@ use crate::schema::Table;
 use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Store};
 use crate::{Error, Result};
+use crate::error::HeadError;
 
 /// Key of a head file's metadata that holds its row, but for the weights, as JSON.
 const ROW_KEY: &str = "grainstore.head";
@@ -38,7 +39,7 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
     let file = path.display().to_string();
     let (weights, metadata) = HeadWeights::of_safetensors(&file, &bytes)?;
     let row = metadata.get(ROW_KEY).ok_or_else(|| {
-        unusable(&file, "it does not say what it was trained on; expected a file made by 'grainstore heads export'")
+        unusable(&file, "it does not say what it was trained on; expected a file that a store's head was exported to")
     })?;
     let mut row: HeadRow =
         serde_json::from_str(row).map_err(|err| unusable(&file, err.to_string()))?;
@@ -61,11 +62,9 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
                 return Err(unusable(file, reason));
             }
             if stored.iter().any(|known| known.head == new.head) {
-                let reason = format!(
-                    "there is another head '{}'; give this one another name with --name",
-                    new.head
-                );
-                return Err(unusable(file, reason));
+                return Err(Error::Head(HeadError::NameTaken {
+                    name: new.head.clone(),
+                }));
             }
             let mut changes = Changes::new();
             changes.append(
@@ -81,7 +80,7 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
 /// Gives the newest head of a name another name; ids stay.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::Unusable`] if the other name is taken.
+/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::NameTaken`].
 pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<HeadRow> {
     check_name("head", new_name)?;
     let commit = store
@@ -92,10 +91,9 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
                 .iter()
                 .any(|row| row.head == new_name)
             {
-                return Err(unusable(
-                    name,
-                    format!("there is a head '{new_name}' already"),
-                ));
+                return Err(Error::Head(HeadError::NameTaken {
+                    name: new_name.to_owned(),
+                }));
             }
             let mut changes = Changes::new();
             changes.delete(HeadRow::TABLE, is_head(&row.head_id));
@@ -114,8 +112,7 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
 /// name stay. Its teacher goes too, unless another head has it or there are predictions by it. The heads that went.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::Unusable`] if there are predictions by it and `even_if_used` is
-/// false.
+/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::InUse`] if there are predictions by it and `even_if_used` is false.
 pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<Vec<HeadRow>> {
     let (_, removed) = store
         .commit_with("heads rm", |snapshot| async move {
@@ -125,10 +122,7 @@ pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Resul
                 snapshot.has_value(Table::Predictions, "head_id", id).await
             };
             if !even_if_used && is_used(&head).await? {
-                return Err(unusable(
-                    name,
-                    "there are predictions by it; --force removes them too, and its evaluations",
-                ));
+                return Err(Error::Head(HeadError::InUse { head: head.head }));
             }
             let stored = heads_stored(&snapshot).await?;
             let is_taught = |by: &HeadRow| {

@@ -126,10 +126,7 @@ pub async fn train_and_store(
     let split = Split::new(&bags, &spec, &options, replay);
     options = options.resolved(split.images_per_epoch(), request.parent.is_some());
     if split.images_per_epoch() == 0 {
-        return Err(Error::Head(HeadError::TrainingQuery {
-            reason: "no image came after the parent head; leave --since out to train on all"
-                .to_owned(),
-        }));
+        return Err(Error::Head(HeadError::NoNewImages));
     }
     let (images, masks, skipped) = (bags.images.len(), bags.masks(), bags.skipped);
     let (extractor_id, validation_images) = (bags.extractor_id.clone(), split.validation.len());

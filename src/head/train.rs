@@ -370,10 +370,7 @@ fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {
     })?;
     match numbers.iter().all(|number| number.is_finite()) {
         true => Ok(numbers),
-        false => Err(unusable(
-            IN_TRAINING,
-            "its outputs are no numbers any more; try a smaller --learning-rate",
-        )),
+        false => Err(Error::Head(HeadError::Diverged { what: "outputs" })),
     }
 }
 

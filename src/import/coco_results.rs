@@ -22,6 +22,7 @@ use crate::schema::Table;
 use crate::store::rows::{FailureRow, decode};
 use crate::store::{Snapshot, Store};
 use crate::{Error, Result};
+use crate::catalogue::{find_dataset, find_split};
 
 /// Masks that are committed together.
 const COMMIT_MASKS: usize = 8192;
@@ -97,6 +98,10 @@ pub async fn import_coco_results(
 ) -> Result<ImportSummary> {
     check_name("head", &request.head)?;
     let snapshot = store.snapshot().await?;
+    find_dataset(&snapshot, &request.dataset).await?;
+    if let Some(split) = &request.split {
+        find_split(&snapshot, split).await?;
+    }
     let set_name = request.classes.as_ref().unwrap_or(&request.dataset);
     let class_set = ClassSet::load(&snapshot, set_name).await?;
     let images = images_of(&snapshot, request).await?;
@@ -163,7 +168,7 @@ async fn images_of(snapshot: &Snapshot, request: &ImportRequest) -> Result<HashM
                     path: request.file.clone(),
                     place: String::new(),
                     reason: format!(
-                        "image id {id} is that of two images of data set '{}'; choose one split with --split",
+                        "image id {id} is that of two images of data set '{}'; choose one split",
                         request.dataset
                     ),
                 });
@@ -195,7 +200,7 @@ fn plan(
         .collect();
     if classes.is_empty() {
         return Err(bad(format!(
-            "class set '{}' has no category ids to read it by; name another with --classes",
+            "class set '{}' has no category ids to read it by; name another class set",
             set.name
         )));
     }

@@ -234,7 +234,7 @@ fn plan_ground_truth(
     if changed > 0 {
         let reason = format!(
             "{changed} of its {} annotations in the store are not in the file as they were; \
-             nothing was changed: ingest the new annotations under another --dataset name",
+             nothing was changed: ingest the new annotations as another data set",
             stored.len()
         );
         plan.contradict(image, &reason);

@@ -69,7 +69,7 @@ pub async fn ingest_voc(
         .split
         .as_deref()
         .ok_or_else(|| Error::MissingOption {
-            option: "--split",
+            option: "split",
             expected: format!(
                 "an image set of '{}'",
                 directory.join("ImageSets").display()
@@ -302,7 +302,7 @@ fn class_name(context: &Context, class: u8) -> Result<String> {
     let name = context.classes.get(usize::from(class).wrapping_sub(1));
     name.cloned().ok_or_else(|| Error::Annotation {
         reason: format!(
-            "its label map holds class {class}, but there are {} class names; name them with --class-names",
+            "its label map holds class {class}, but there are {} class names",
             context.classes.len()
         ),
     })

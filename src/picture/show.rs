@@ -11,7 +11,9 @@ use serde::Deserialize;
 use super::color::{OTHER, any_color, class_color};
 use super::overlay::{Layer, draw, scaled};
 use super::panels::Panel;
-use crate::catalogue::{extractors_stored, find_extractor, find_head};
+use crate::catalogue::{
+    annotated_categories, extractors_stored, find_annotated_dataset, find_extractor, find_head,
+};
 use crate::export::{
     Annotations, ExportImage, ExportRequest, Ids, ImageChoice, Object, ObjectKind, Source,
     find_images,
@@ -145,7 +147,7 @@ pub async fn show(
     progress.finish();
     if failed == 0 && pictures.iter().all(|it| it.panels.is_empty()) {
         return Err(Error::NothingToExport {
-            of: "annotated as --parts asks for".to_owned(),
+            of: "annotated".to_owned(),
         });
     }
     Ok(Shown {
@@ -162,7 +164,7 @@ async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]
         Some(name) => Some(find_head(snapshot, name).await?),
         None if wants(Part::Head) => {
             return Err(Error::MissingOption {
-                option: "--head",
+                option: "head",
                 expected: "the head whose masks are shown".to_owned(),
             });
         }
@@ -230,16 +232,8 @@ async fn annotating(
         dataset: String,
     }
     if let Some(asked) = asked {
-        let annotates = snapshot.has_value(Table::GroundTruth, "dataset", asked);
-        return if annotates.await? {
-            Ok(Some(asked.to_owned()))
-        } else {
-            Err(Error::InvalidOption {
-                what: "data set with annotations",
-                value: asked.to_owned(),
-                expected: "one that 'grainstore query review/datasets' lists".to_owned(),
-            })
-        };
+        let annotated = annotated_categories(snapshot).await?;
+        return find_annotated_dataset(&annotated, Some(asked)).map(Some);
     }
     let scan = snapshot
         .scan(Table::GroundTruth)

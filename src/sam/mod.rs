@@ -8,6 +8,8 @@
 //! PreparedImage --Sam::encode_image--> embedding --Sam::decode(prompts)--> DecoderOutput
 //! DecoderOutput.masks --MaskUpscaler--> logits at the original size
 //! ```
+//!
+//! [`SamPredictor`] does all of it in one call: the mask of a click or of a box.
 
 mod attention;
 mod checkpoint;
@@ -21,6 +23,7 @@ mod kernels;
 mod mask_decoder;
 mod pillow;
 mod postprocess;
+mod predictor;
 mod preprocess;
 mod prompt_encoder;
 mod relative_position;
@@ -39,6 +42,7 @@ pub use config::{DecoderConfig, EncoderConfig, ModelType, PATCH_SIZE, SamConfig,
 pub use image_encoder::{Attention, Block, ImageEncoderVit, Neck, PatchEmbed};
 pub use mask_decoder::{DecoderOutput, MaskDecoder, Mlp, OutputUpscaling};
 pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
+pub use predictor::{PredictedMask, Prompt, SamPredictor};
 pub use preprocess::{ImageFrame, PreparedImage};
 pub use prompt_encoder::{
     MaskDownscaling, PointPrompts, PositionEmbeddingRandom, PromptEmbeddings, PromptEncoder,

@@ -189,7 +189,7 @@ async fn what_cannot_be_annotated_says_why() {
         .unwrap_err();
     assert!(
         err.to_string()
-            .contains("run 'grainstore annotate --head pets' first"),
+            .contains("head 'pets' has no predictions yet"),
         "{err}"
     );
 }

@@ -342,14 +342,14 @@ fn training_on_masks_of_two_extractors_asks_which() {
         );
     }
     let two = program.fails(&train);
-    assert!(two.contains("more than one extractor"), "{two}");
+    assert!(two.contains("there are several extractors; choose one"), "{two}");
     assert!(
         two.contains("--extractor") && two.contains("sharp.safetensors"),
         "{two}"
     );
     let unknown = program.fails(&[&train[..], &["--extractor", "0123"]].concat());
     assert!(
-        unknown.contains("'0123' names no one extractor"),
+        unknown.contains("there is no extractor '0123'"),
         "{unknown}"
     );
 }
@@ -457,4 +457,53 @@ fn exports_tell_of_new_ids_of_images_left_out_and_of_heads_that_find_nothing() {
     let (told, none) = export(&results, "blind_results.json");
     assert!(told.contains("there are no objects"), "{told}");
     assert_eq!(none, serde_json::json!([]));
+}
+
+#[test]
+fn a_name_that_is_not_there_is_an_error_in_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, photos) = (program(dir.path()), photos(dir.path(), 3));
+    program.expect(0, &["init", "--embedding-dim", "128"]);
+    program.expect(0, &["ingest", "images", photos.to_str().unwrap()]);
+    program.expect(0, &["classes", "add", "all", "--from", "labels"]);
+    let results = dir.path().join("results.json");
+    std::fs::write(&results, "[]").unwrap();
+    let (results, out) = (results.to_str().unwrap(), dir.path().join("out"));
+    let out = out.to_str().unwrap();
+    let commands: &[(&str, &[&str])] = &[
+        ("head", &["annotate", "--head", "typo"]),
+        ("head", &["rethreshold", "--head", "typo"]),
+        ("head", &["eval", "--head", "typo"]),
+        ("head", &["compare", "typo", "typo"]),
+        ("head", &["report", "--head", "typo", "-o", out]),
+        ("head", &["export", "coco", "--head", "typo", "-o", out]),
+        ("head", &["export", "voc", "--head", "typo", "-o", out]),
+        ("head", &["export", "parquet", "--head", "typo", "-o", out]),
+        ("head", &["show", "--where", "true", "--head", "typo", "-o", out]),
+        ("head", &["heads", "show", "typo"]),
+        ("head", &["heads", "status", "typo"]),
+        ("head", &["heads", "export", "typo", "-o", out]),
+        ("head", &["heads", "rm", "typo"]),
+        ("head", &["heads", "rename", "typo", "other"]),
+        ("head", &["query", "eval/miou", "--param", "head=typo"]),
+        ("head", &["sql", "SELECT predict('typo', embedding) FROM masks"]),
+        ("class set", &["train", "--name", "h", "--classes", "typo"]),
+        ("class set", &["classes", "show", "typo"]),
+        ("class set", &["classes", "diff", "all", "typo"]),
+        ("data set", &["classes", "add", "x", "--from", "labels", "--dataset", "typo"]),
+        ("data set", &["import", "coco-results", results, "--head", "h", "--dataset", "typo"]),
+        ("data set", &["query", "review/labels", "--param", "dataset=typo"]),
+        ("split", &["import", "coco-results", results, "--head", "h", "--dataset", "photos", "--split", "typo"]),
+        ("query", &["query", "typo"]),
+    ];
+    for (kind, args) in commands {
+        let stderr = program.fails(args);
+        let expected = format!("error: there is no {kind} 'typo'");
+        assert!(stderr.contains(&expected), "{args:?}: {stderr}");
+    }
+    assert!(!std::path::Path::new(out).exists());
+    let error = program.run(&["--json", "eval", "--head", "typo"]).stdout;
+    let error: serde_json::Value = serde_json::from_slice(&error).unwrap();
+    assert_eq!(error["error"], "there is no head 'typo'; there are no heads yet");
+    assert_eq!(error["hint"], "'grainstore train' trains one");
 }

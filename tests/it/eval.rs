@@ -329,14 +329,14 @@ async fn what_cannot_be_judged_says_why() {
                 dataset: Some("voc".to_owned()),
                 ..head("masks")
             },
-            "data set 'voc' has no annotations; these have: shapes",
+            "there is no data set with annotations 'voc'; there are 'shapes'",
         ),
         (
             EvalRequest {
                 policy: Some("ffff".to_owned()),
                 ..head("masks")
             },
-            "'ffff' names no one policy",
+            "there is no policy 'ffff'",
         ),
         (
             EvalRequest {

@@ -91,11 +91,11 @@ async fn figures_over_no_images_are_an_error() {
         ..head("masks")
     };
     let missing = eval(&store, nowhere).await.unwrap_err().to_string();
-    assert!(missing.contains("--split"), "{missing}");
+    assert!(missing.contains("there is no split 'nowhere'; there are 'odd', 'even'"), "{missing}");
     let policy = EvalRequest {
         policy: Some("0123".to_owned()),
         ..head("masks")
     };
     let missing = eval(&store, policy).await.unwrap_err().to_string();
-    assert!(missing.contains("'0123' names no one policy"), "{missing}");
+    assert!(missing.contains("there is no policy '0123'"), "{missing}");
 }

@@ -101,7 +101,7 @@ async fn an_image_id_of_two_splits_asks_which() {
     let both = import_coco_results(&store, &request, &NoProgress).await;
     let both = both.unwrap_err().to_string();
     assert!(
-        both.contains("image id 1") && both.contains("--split"),
+        both.contains("image id 1") && both.contains("choose one split"),
         "{both}"
     );
     request.split = Some("val".to_owned());

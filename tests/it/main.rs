@@ -18,6 +18,7 @@ mod demo;
 mod demo_model;
 mod device;
 mod eval;
+mod eval_boxes;
 mod eval_classes;
 mod export;
 mod export_files;

@@ -167,7 +167,7 @@ async fn panels_show_classes_in_their_colours() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(message.contains("--head"), "{message}");
+    assert!(message.contains("no head is given"), "{message}");
 }
 
 #[tokio::test]

@@ -1,0 +1,93 @@
+//! What a user can do about an error, in the words of the command line. The library's errors are facts and know no flags.
+
+use grainstore::Error;
+use grainstore::error::{CatalogueError, EvalError, HeadError, Named};
+
+/// Advice on an error, if there is any.
+pub fn hint(err: &Error) -> Option<String> {
+    let fixed = |text: &str| Some(text.to_owned());
+    match err {
+        Error::Catalogue(err) => catalogue(err),
+        Error::Head(err) => head(err),
+        Error::Eval(EvalError::NoImages) => {
+            fixed("fewer images are left out with other values of --split and --where")
+        }
+        Error::StoreNotFound { .. } => {
+            fixed("create one with 'grainstore init', or by ingesting into it")
+        }
+        Error::NotAStore { .. } => fixed("name another place with --store"),
+        Error::NoSuchVersion { .. } => fixed("'grainstore store log' lists the versions there are"),
+        Error::NoSuchTag { .. } => fixed("'grainstore store tags' lists the tags there are"),
+        Error::PhotoGone { .. } => fixed(
+            "if the photos have moved, 'grainstore store relocate DIR' finds them below DIR",
+        ),
+        Error::StoreDamaged { .. } => fixed("'grainstore check --deep' reads every file of the store"),
+        Error::Lance(err) if err.to_string().contains("corrupt file") => {
+            fixed("'grainstore check --deep' says which file of the store it is")
+        }
+        Error::Ids { .. } => fixed("--dataset NAME takes one data set, --ids new numbers images anew"),
+        Error::NothingToExport { .. } => {
+            fixed("more images are taken with other values of --dataset, --split and --where")
+        }
+        Error::MissingOption { option, .. } => Some(format!("give it with --{option}")),
+        Error::DeviceMemory { .. } => {
+            fixed("try --precision bf16, a smaller model, or --device cpu")
+        }
+        Error::EmbeddingSize { found, .. } => Some(format!(
+            "'grainstore init --embedding-dim {found}' creates a store for this model; name its place with --store"
+        )),
+        Error::Device { reason, .. } if reason.contains("feature") => {
+            fixed("'cargo install --path . --locked --features NAME' builds the program with it")
+        }
+        _ => None,
+    }
+}
+
+fn catalogue(err: &CatalogueError) -> Option<String> {
+    let text = match err {
+        CatalogueError::NoPredictions { head } => {
+            return Some(format!("run 'grainstore annotate --head {head}' first"));
+        }
+        CatalogueError::Empty { kind } => match kind {
+            Named::Extractor => "run 'grainstore extract' first",
+            Named::AnnotatedDataset => "'grainstore ingest coco' or 'ingest voc' brings annotations in",
+            _ => return None,
+        },
+        CatalogueError::Choose { kind, .. } => match kind {
+            Named::Extractor => "name it by the first digits of its id with --extractor",
+            Named::AnnotatedDataset => "name it with --dataset",
+            _ => return None,
+        },
+        CatalogueError::NoSuch { kind, nearest, .. } => match kind {
+            Named::Head if nearest.is_empty() => "'grainstore train' trains one",
+            Named::Head => "'grainstore heads list' lists them",
+            Named::ClassSet if nearest.is_empty() => "'grainstore classes add' adds one",
+            Named::ClassSet => "'grainstore classes list' lists them",
+            Named::Extractor if nearest.is_empty() => "run 'grainstore extract' first",
+            Named::Extractor => "'grainstore query review/extractors' lists them",
+            Named::Dataset | Named::AnnotatedDataset => "'grainstore query review/datasets' lists them",
+            Named::Query => "'grainstore query --list' lists them",
+            Named::Policy => "'grainstore query annotate/policies' lists them",
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn head(err: &HeadError) -> Option<String> {
+    let text = match err {
+        HeadError::NothingToTrainOn => {
+            "'grainstore query review/labels' lists the labels, 'grainstore query review/extractors' the masks"
+        }
+        HeadError::NoNewImages => "without --since the head is trained on all images",
+        HeadError::ClassesWithoutImages { .. } => {
+            "leave the classes out, ingest and extract images with their labels, or choose others with --where"
+        }
+        HeadError::Diverged { .. } => "try a smaller --learning-rate",
+        HeadError::NameTaken { .. } => "give another name",
+        HeadError::InUse { .. } => "--force removes them too, and its evaluations",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
