@@ -229,6 +229,12 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
             plural(summary.other_files, "file")
         );
     }
+    if summary.system_files > 0 {
+        eprintln!(
+            "skipped {}, such as '.DS_Store', 'Thumbs.db' and '@eaDir'",
+            plural(summary.system_files, "system file")
+        );
+    }
     if summary.failed > 0 {
         eprintln!(
             "{} could not be used, or not as asked; 'grainstore query failures' says which and why",

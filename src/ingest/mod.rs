@@ -18,6 +18,7 @@ mod plan;
 mod regions;
 mod relocate;
 mod voc;
+mod walk;
 mod writer;
 
 pub use coco::ingest_coco;

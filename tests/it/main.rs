@@ -22,6 +22,7 @@ mod head_parity;
 mod hostile;
 mod import;
 mod ingest;
+mod ingest_folder;
 mod ingest_voc;
 mod layers;
 mod made_store;
