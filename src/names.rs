@@ -48,6 +48,16 @@ pub fn one_of<T: Copy>(what: &'static str, text: &str, words: &[(&str, T)]) -> R
     })
 }
 
+/// Bytes that the name of a file or directory may have on the file systems in use (Linux: NAME_MAX; APFS and NTFS count
+/// characters, of which there are never more than bytes).
+pub const MAX_FILE_NAME: usize = 255;
+
+/// The start of a file's name, cut at a character, that leaves room for an ending of so many bytes.
+pub fn cut_file_name(name: &str, ending: usize) -> &str {
+    let end = name.floor_char_boundary(MAX_FILE_NAME.saturating_sub(ending));
+    name.get(..end).unwrap_or(name)
+}
+
 /// Bytes as lower-case hex digits, two each.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -127,6 +137,16 @@ mod tests {
         for bad in ["", "a b", "../x", "a/b", ".hidden", "-x", &"x".repeat(101)] {
             assert!(check_name("tag", bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_are_cut_at_a_character() {
+        let cats = |n: usize| "\u{732b}".repeat(n); // three bytes each
+        assert_eq!(cut_file_name("cat", 4), "cat");
+        assert_eq!(cut_file_name(&"x".repeat(300), 4), "x".repeat(251));
+        assert_eq!(cut_file_name(&cats(85), 0), cats(85));
+        assert_eq!(cut_file_name(&cats(85), 4), cats(83));
+        assert_eq!(cut_file_name("cat", 300), "");
     }
 
     #[test]

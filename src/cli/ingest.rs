@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use grainstore::ingest::{
     DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES,
-    ingest_coco, ingest_folder, ingest_voc,
+    ingest_coco, ingest_folder, ingest_voc, read_class_names,
 };
 use grainstore::store::{Store, StoreOptions};
 
@@ -187,7 +187,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             .await
         }
         Args::Voc(args) => {
-            let classes = class_names(args.class_names.as_deref())?;
+            let classes = match &args.class_names {
+                Some(file) => read_class_names(file)?,
+                None => VOC_CLASSES.map(str::to_owned).to_vec(),
+            };
             let options = args.common.options(args.dataset, args.source);
             ingest_voc(
                 &store,
@@ -229,6 +232,12 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
             plural(summary.other_files, "file")
         );
     }
+    if summary.system_files > 0 {
+        errln!(
+            "skipped {}, such as '.DS_Store', 'Thumbs.db' and '@eaDir'",
+            plural(summary.system_files, "system file")
+        );
+    }
     if summary.failed > 0 {
         errln!(
             "{} could not be used, or not as asked; 'grainstore query failures' says which and why",
@@ -254,37 +263,4 @@ fn directory_name(directory: &Path) -> anyhow::Result<String> {
     } else {
         name.to_owned()
     })
-}
-
-fn class_names(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
-    let Some(file) = file else {
-        return Ok(VOC_CLASSES.map(str::to_owned).to_vec());
-    };
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read '{}'", file.display()))?;
-    let names: Vec<String> = text
-        .trim_end()
-        .lines()
-        .map(|line| line.trim().to_owned())
-        .collect();
-    if let Some(line) = names.iter().position(String::is_empty) {
-        anyhow::bail!(
-            "'{}' line {} is empty: every index needs a name",
-            file.display(),
-            line + 1
-        );
-    }
-    anyhow::ensure!(
-        (1..=254).contains(&names.len()),
-        "'{}' holds {} class names, expected 1 to 254, one per line",
-        file.display(),
-        names.len()
-    );
-    let mut sorted = names.clone();
-    sorted.sort_unstable();
-    let mut neighbours = sorted.iter().zip(sorted.iter().skip(1));
-    if let Some((twice, _)) = neighbours.find(|(a, b)| a == b) {
-        anyhow::bail!("'{}' names class '{twice}' twice", file.display());
-    }
-    Ok(names)
 }

@@ -191,16 +191,7 @@ fn write(output: &Path, pictures: Vec<Picture>) -> anyhow::Result<Vec<PathBuf>> 
         .with_context(|| format!("cannot create '{}'", output.display()))?;
     let mut files = Vec::new();
     for picture in pictures {
-        let stem = Path::new(&picture.image.file_name)
-            .file_stem()
-            .unwrap_or_default();
-        // The id keeps photos of one name apart.
-        let name = format!(
-            "{}-{:.8}.png",
-            stem.to_string_lossy(),
-            picture.image.image_id.as_str()
-        );
-        let file = output.join(name);
+        let file = output.join(picture.file_name());
         save(
             &sheet(&[(Some(picture.image.file_name), picture.panels)])?,
             &file,

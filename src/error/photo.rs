@@ -106,7 +106,7 @@ pub enum PhotoError {
 
     /// The image is of a kind that holds no class indices.
     #[error(
-        "not a label map: expected a palette, gray (8 bits or less) or rgb8 png, found {found}"
+        "not a label map: expected a palette, gray (8 bits or less) or rgb8 png, found {found}; save it as one of those, without transparency"
     )]
     NotALabelMap {
         /// Format and colour of the image.
@@ -114,7 +114,9 @@ pub enum PhotoError {
     },
 
     /// A pixel of an RGB label map has a colour outside PASCAL VOC's map.
-    #[error("pixel ({x}, {y}) has colour {color:?}, which is not in the PASCAL VOC colour map")]
+    #[error(
+        "pixel ({x}, {y}) has colour {color:?}, which is not in the PASCAL VOC colour map; save class indices as a palette or gray png, or paint in VOC's colours"
+    )]
     NotAVocColor {
         /// Column of the pixel, from 0.
         x: u32,

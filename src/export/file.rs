@@ -4,12 +4,17 @@
 //! lay there before stays until then, whatever fails.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::names::cut_file_name;
 use crate::{Error, Result};
+
+/// How many results this process has begun to write: part of their temporary names.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// A file or directory that is being written, under another name; dropped, it goes.
 #[derive(Debug)]
@@ -22,16 +27,21 @@ impl Unfinished {
     /// For a result that is to lie at `place`.
     ///
     /// # Errors
-    /// [`Error::File`] if the directory it is to lie in is not there; [`Error::InvalidOption`] if a device or a pipe lies at
-    /// the place. Where a link does, what it leads to is replaced.
+    /// [`Error::File`] if the directory it is to lie in is not there, or its name is too long; [`Error::InvalidOption`] if a
+    /// device or a pipe lies at the place. Where a link does, what it leads to is replaced.
     pub fn new(place: &Path) -> Result<Self> {
-        let there = fs::metadata(place).ok();
-        if there.is_some_and(|it| !it.is_file() && !it.is_dir()) {
-            return Err(Error::InvalidOption {
-                what: "place to write to",
-                value: place.display().to_string(),
-                expected: "a file, or a place where there is nothing".to_owned(),
-            });
+        match fs::metadata(place) {
+            Ok(there) if !there.is_file() && !there.is_dir() => {
+                return Err(Error::InvalidOption {
+                    what: "place to write to",
+                    value: place.display().to_string(),
+                    expected: "a file, or a place where there is nothing".to_owned(),
+                });
+            }
+            Err(err) if err.kind() == ErrorKind::InvalidFilename => {
+                return Err(Error::file("write", place)(err));
+            }
+            _ => {}
         }
         let place = &fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
         let parent = match place.parent() {
@@ -40,11 +50,14 @@ impl Unfinished {
         };
         let found = fs::metadata(parent);
         found.map_err(Error::file("write into directory", parent))?;
-        let mut name = place.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
+        // Two results for one place must not meet, be it in one process or in two.
+        let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let ending = format!(".{}-{begun}.part", std::process::id());
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let name = cut_file_name(&name, ending.len());
         Ok(Self {
             place: place.to_owned(),
-            part: place.with_file_name(name),
+            part: place.with_file_name(format!("{name}{ending}")),
         })
     }
 
@@ -188,6 +201,36 @@ mod tests {
                 .to_string()
                 .contains("that is a directory")
         );
+    }
+
+    #[test]
+    fn two_results_for_one_place_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("a.json");
+        let one = Unfinished::new(&place).unwrap();
+        let other = Unfinished::new(&place).unwrap();
+        fs::write(one.path(), "one").unwrap();
+        fs::write(other.path(), "other").unwrap();
+        assert_eq!(one.finish().unwrap(), 3);
+        assert_eq!(fs::read_to_string(&place).unwrap(), "one");
+        assert_eq!(other.finish().unwrap(), 5);
+        assert_eq!(fs::read_to_string(&place).unwrap(), "other");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_name_as_long_as_file_systems_allow_can_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["x".repeat(255), "\u{732b}".repeat(85)] {
+            let place = dir.path().join(name);
+            let new = Unfinished::new(&place).unwrap();
+            fs::write(new.path(), "new").unwrap();
+            new.finish().unwrap();
+            assert_eq!(fs::read_to_string(&place).unwrap(), "new");
+        }
+        let too_long = Unfinished::new(&dir.path().join("x".repeat(256)));
+        let message = too_long.unwrap_err().to_string();
+        assert!(message.contains("cannot write"), "{message}");
     }
 
     #[cfg(unix)]

@@ -24,6 +24,8 @@ use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use crate::extract::read_ingested;
 use crate::geometry::{Rle, Size, paint};
+use crate::ingest::parse_class_names;
+use crate::names::cut_file_name;
 use crate::photo::{self, DecodeLimits, voc_colormap};
 use crate::progress::Progress;
 use crate::store::Snapshot;
@@ -33,6 +35,10 @@ use crate::{Error, Result};
 const MOST: usize = 254;
 /// The void's index.
 const VOID: u8 = 255;
+/// The names of the classes, in order.
+const CLASSES_FILE: &str = "classes.txt";
+/// Bytes kept free behind a name, for a number that tells it from others and for the extension.
+const NAME_ENDING: usize = "_-9223372036854775808.png".len();
 /// Of photos that have to be encoded anew.
 const JPEG_QUALITY: u8 = 95;
 
@@ -49,8 +55,8 @@ pub enum Photos {
 /// Writes label maps of the objects that a request asks for into a new directory.
 ///
 /// # Errors
-/// As [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for more than 254 classes, or a directory that is not empty;
-/// [`Error::File`]. An image of which a photo cannot be read, or with too many objects, is counted as failed.
+/// As [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for more than 254 classes, a class name that
+/// [`crate::ingest::read_class_names`] would read as another, or a directory that is not empty; [`Error::File`]. An image of which a photo cannot be read, or with too many objects, is counted as failed.
 pub async fn export_voc(
     snapshot: &Snapshot,
     request: &ExportRequest,
@@ -66,6 +72,8 @@ pub async fn export_voc(
             expected: format!("at most {MOST}"),
         });
     }
+    let classes: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
+    check_class_names(&classes)?;
     let new = Unfinished::new(directory)?;
     new.create_directory()?;
     source.verify(progress).await?;
@@ -75,7 +83,6 @@ pub async fn export_voc(
         ..ExportSummary::of(&source, directory)
     };
     let images = source.images.images.clone();
-    let classes: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
     let work = move |objects: Objects, progress: &dyn Progress| {
         progress.start("images", Some(images.len() as u64));
         let directories = Directories::create(new.path(), photos)?;
@@ -109,7 +116,7 @@ pub async fn export_voc(
         })?;
         summary.images = written.len() as u64;
         let of_split = plan_image_sets(&images, &names, &written);
-        let mut lines = vec![(PathBuf::from("classes.txt"), classes)];
+        let mut lines = vec![(PathBuf::from(CLASSES_FILE), classes)];
         for (split, names) in of_split {
             lines.push((
                 Path::new("ImageSets/Segmentation").join(format!("{split}.txt")),
@@ -128,12 +135,31 @@ pub async fn export_voc(
     done
 }
 
+/// Finds every class name to be one line of `classes.txt` that is read back as it is.
+fn check_class_names(classes: &[String]) -> Result<()> {
+    for name in classes {
+        let read = parse_class_names(&format!("{name}\n"), Path::new(CLASSES_FILE));
+        if !read.is_ok_and(|read| read == [name.as_str()]) {
+            return Err(Error::InvalidOption {
+                what: "class name that a line of classes.txt can hold",
+                value: name.escape_debug().to_string(),
+                expected:
+                    "a name that is not empty and has no line break, and no blank at its ends; \
+                           choose a class set of such names with --classes"
+                        .to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// The files' names without extension: of the photo alone where those are all different, else of its whole path. Blanks
-/// become '_', since lists of names are read word by word.
+/// become '_', since lists of names are read word by word; names too long for a file are cut.
 fn plan_names(images: &[ExportImage]) -> Vec<String> {
     let word = |name: &str| {
         let apart = |c: char| c.is_whitespace() || matches!(c, '/' | '\\');
-        name.replace(apart, "_")
+        let name = name.replace(apart, "_");
+        cut_file_name(&name, NAME_ENDING).to_owned()
     };
     let stem = |image: &ExportImage| {
         let name = Path::new(&image.file_name).file_stem();
@@ -339,11 +365,39 @@ mod tests {
     }
 
     #[test]
+    fn class_names_are_those_that_are_read_back() {
+        let check = |name: &str| check_class_names(&["dog".to_owned(), name.to_owned()]);
+        for name in ["cat", "traffic light", "\u{732b}", "a\u{a0}b", "-1"] {
+            check(name).unwrap();
+        }
+        for name in [
+            "",
+            " ",
+            "cat ",
+            "\tcat",
+            "new\nline",
+            "cat\r",
+            "\u{feff}cat",
+        ] {
+            assert!(check(name).is_err(), "{name:?}");
+        }
+        let message = check("new\nline").unwrap_err().to_string();
+        assert!(
+            message.starts_with("'new\\nline' is not a class name"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn names_of_label_maps_are_distinct() {
         assert_eq!(images(&["a/1.jpg", "b/2.png"]), ["1", "2"]);
         assert_eq!(images(&["a/1.jpg", "b/1.jpg"]), ["a_1", "b_1"]);
         assert_eq!(images(&["a/1.jpg", "a/1.png"]), ["a_1_1", "a_1_2"]);
         assert_eq!(images(&["my cat.jpg", "b/a\t1.png"]), ["my_cat", "a_1"]);
         assert_eq!(images(&["a b.jpg", "c/a_b.jpg"]), ["a_b", "c_a_b"]);
+        let long = "x".repeat(240);
+        let cut = &long[..230];
+        let names = images(&[&format!("{long}1.jpg"), &format!("{long}2.jpg")]);
+        assert_eq!(names, [format!("{cut}_1"), format!("{cut}_2")]);
     }
 }

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
-use walkdir::{DirEntry, WalkDir};
+use walkdir::DirEntry;
 
 use super::labels::LabelFile;
 use super::options::IngestOptions;
 use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
+use super::walk::{is_system, walk};
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -55,19 +55,14 @@ pub async fn ingest_folder(
         LabelSource::Unlabelled => Labels::None,
     });
 
-    let (count, counted_root) = (Arc::new(AtomicU64::new(0)), root.clone());
-    let other_files = count.clone();
-    let total = tokio::task::spawn_blocking(move || {
-        let found = walk(counted_root.path());
-        let photos = found.filter(|found| is_photo_or_error(found, &count));
-        photos.count() as u64
-    })
-    .await
-    .map_err(|source| Error::Worker {
-        task: "listing the directory",
-        source,
-    })?;
-    progress.start("images", Some(total));
+    let listed_root = root.clone();
+    let listed = tokio::task::spawn_blocking(move || Listed::of(&listed_root))
+        .await
+        .map_err(|source| Error::Worker {
+            task: "listing the directory",
+            source,
+        })?;
+    progress.start("images", Some(listed.photos));
 
     let (read_root, read_labels, read_options) = (root.clone(), labels.clone(), options.clone());
     let read = move |found: Found| match found {
@@ -104,7 +99,8 @@ pub async fn ingest_folder(
         summary.failed += recorded?.failed;
     }
     progress.finish();
-    summary.other_files = other_files.load(Ordering::Relaxed);
+    summary.other_files = listed.other_files;
+    summary.system_files = listed.system_files;
     Ok(summary)
 }
 
@@ -140,44 +136,62 @@ impl std::fmt::Display for Found {
     }
 }
 
-/// Every file below a directory, in the order of their names; hidden ones aside.
-pub(super) fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
-    let hidden = |entry: &DirEntry| {
-        entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
-    };
-    WalkDir::new(root)
-        .follow_links(true)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(move |entry| !hidden(entry))
-        .filter(|found| {
-            found
-                .as_ref()
-                .map_or(true, |entry| entry.file_type().is_file())
-        })
+/// What a file below the directory is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A photo, or what cannot be listed and is told as if it were one.
+    Photo,
+    /// Something else.
+    Other,
+    /// Left by an operating system, a file server or a notebook.
+    System,
 }
 
-fn is_photo_or_error(found: &walkdir::Result<DirEntry>, others: &AtomicU64) -> bool {
-    let Ok(entry) = found else {
-        return true;
-    };
-    let extension = entry
-        .path()
-        .extension()
-        .and_then(|extension| extension.to_str());
-    let is_photo = extension.is_some_and(|e| EXTENSIONS.contains(&e.to_lowercase().as_str()));
-    if !is_photo {
-        others.fetch_add(1, Ordering::Relaxed);
+impl Kind {
+    fn of(root: &Root, found: &walkdir::Result<DirEntry>) -> Self {
+        let Ok(entry) = found else {
+            return Self::Photo;
+        };
+        if is_system(root.path(), entry.path()) {
+            return Self::System;
+        }
+        let extension = entry.path().extension().and_then(|it| it.to_str());
+        match extension.map(str::to_lowercase) {
+            Some(extension) if EXTENSIONS.contains(&extension.as_str()) => Self::Photo,
+            _ => Self::Other,
+        }
     }
-    is_photo
+}
+
+/// How many files of each kind lie below a directory.
+#[derive(Debug, Default)]
+struct Listed {
+    photos: u64,
+    other_files: u64,
+    system_files: u64,
+}
+
+impl Listed {
+    fn of(root: &Root) -> Self {
+        let mut listed = Self::default();
+        for found in walk(root.path()) {
+            let count = match Kind::of(root, &found) {
+                Kind::Photo => &mut listed.photos,
+                Kind::Other => &mut listed.other_files,
+                Kind::System => &mut listed.system_files,
+            };
+            *count += 1;
+        }
+        listed
+    }
 }
 
 /// Walks on a thread of its own, a bounded distance ahead of the readers.
 fn found_files(root: Arc<Root>) -> impl Stream<Item = Found> {
     let (sender, receiver) = mpsc::channel(1024);
     tokio::task::spawn_blocking(move || {
-        let others = AtomicU64::new(0);
-        for found in walk(root.path()).filter(|found| is_photo_or_error(found, &others)) {
+        let photos = walk(root.path()).filter(|found| Kind::of(&root, found) == Kind::Photo);
+        for found in photos {
             let found = match found {
                 Ok(entry) => Found::Photo(relative(&root, entry.path())),
                 Err(err) => walk_failure(&root, err),

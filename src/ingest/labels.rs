@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::walk::is_system;
 use crate::{Error, Result};
 
 /// Column names a label file may use for the image,
@@ -98,13 +99,14 @@ impl LabelFile {
         labels.iter().map(|(_, label)| label.clone()).collect()
     }
 
-    /// Files it names that were never asked for: name as a person would look it up, and reason.
+    /// Files it names that were never asked for, but for those that a system left, which a list of all files names too:
+    /// name as a person would look it up, and reason.
     pub fn missing(&self) -> Vec<(String, String)> {
         let seen = self.seen.lock().unwrap_or_else(|err| err.into_inner());
         let mut missing: Vec<_> = self
             .labels
             .iter()
-            .filter(|(file, _)| !seen.contains(*file))
+            .filter(|(file, _)| !seen.contains(*file) && !is_system(Path::new(""), Path::new(file)))
             .map(|(file, labels)| (labels.first().map_or(0, |(line, _)| *line), file))
             .collect();
         missing.sort_unstable();

@@ -8,6 +8,7 @@
 //! Photos that were moved since are found again by their bytes ([`relocate`]).
 
 mod annotation;
+mod class_names;
 mod coco;
 mod coco_items;
 mod folder;
@@ -19,8 +20,10 @@ mod plan;
 mod regions;
 mod relocate;
 mod voc;
+mod walk;
 mod writer;
 
+pub use class_names::{parse_class_names, read_class_names};
 pub use coco::ingest_coco;
 pub use folder::{LabelSource, ingest_folder};
 pub use options::{DEFAULT_COMMIT_ROWS, IngestOptions, Source};

@@ -1,5 +1,6 @@
 //! One photo on disk: its path goes in, its row of `images` comes out.
 
+use std::fs::FileType;
 use std::path::{Component, Path, PathBuf};
 
 use chrono::Utc;
@@ -88,7 +89,7 @@ impl Root {
     }
 }
 
-/// The bytes of a file that is one, and not larger than any photo.
+/// The bytes of a file that is one, and not larger than any photo. A pipe would be waited for without end.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).map_err(Error::file("read", path))?;
     let not_a_photo = |reason| Error::Content {
@@ -97,7 +98,8 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
         reason,
     };
     if !metadata.is_file() {
-        return Err(not_a_photo("not a file".to_owned()));
+        let kind = kind_of(metadata.file_type());
+        return Err(not_a_photo(format!("{kind}, not a file")));
     }
     if metadata.len() > MAX_FILE_BYTES {
         return Err(not_a_photo(format!(
@@ -106,6 +108,27 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
         )));
     }
     std::fs::read(path).map_err(Error::file("read", path))
+}
+
+/// What is there in a file's place.
+#[cfg(unix)]
+fn kind_of(file_type: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    match file_type {
+        it if it.is_dir() => "a directory",
+        it if it.is_fifo() => "a pipe",
+        it if it.is_socket() => "a socket",
+        it if it.is_block_device() || it.is_char_device() => "a device",
+        _ => "something else",
+    }
+}
+
+#[cfg(not(unix))]
+fn kind_of(file_type: FileType) -> &'static str {
+    match file_type.is_dir() {
+        true => "a directory",
+        false => "something else",
+    }
 }
 
 /// Reads, hashes and probes one photo.
@@ -117,6 +140,7 @@ pub(super) fn read_photo(
     let path = root.join(file_name)?;
     let bytes = read_file(&path)?;
     let info = photo::probe(&bytes)?;
+    info.check_decodable()?;
     if options.verify_pixels {
         photo::decode(&bytes, &DecodeLimits::default())?;
     }

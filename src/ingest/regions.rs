@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::{Error, Result};
 
-/// Index of pixels that no figure counts.
-const VOID: u8 = 255;
+/// Index of pixels that no metric counts.
+pub(super) const VOID: u8 = 255;
 
 /// One row to be: a region of a label map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

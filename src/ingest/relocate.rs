@@ -9,8 +9,8 @@ use std::thread::available_parallelism;
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::folder::walk;
 use super::photo_file::{Root, read_file};
+use super::walk::{is_system, walk};
 use crate::Result;
 use crate::names::ContentId;
 use crate::progress::Progress;
@@ -166,7 +166,9 @@ fn candidates(root: &Root, wanted: &HashMap<ContentId, Place>) -> Vec<PathBuf> {
         .filter_map(|place| u64::try_from(place.file_bytes).ok())
         .collect();
     // What cannot be listed cannot hold what is looked for; the images are then reported as lost.
-    let files = walk(root.path()).filter_map(|found| found.ok());
+    let found = walk(root.path()).filter_map(|found| found.ok());
+    let files =
+        found.filter(|entry| entry.file_type().is_file() && !is_system(root.path(), entry.path()));
     let as_large = files.filter(|file| file.metadata().is_ok_and(|it| sizes.contains(&it.len())));
     as_large.map(|file| file.into_path()).collect()
 }

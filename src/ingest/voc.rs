@@ -8,17 +8,17 @@ use futures::stream;
 
 use super::annotation::content_id;
 use super::options::IngestOptions;
-use super::photo_file::{Root, read_photo, taken_otherwise};
+use super::photo_file::{Root, read_file, read_photo, taken_otherwise};
 use super::pipeline;
-use super::regions::{Region, plan_regions};
+use super::regions::{Region, VOID, plan_regions};
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::geometry::{Rle, Size};
 use crate::names::ContentId;
-use crate::photo::{IndexedImage, decode_indexed_png};
+use crate::photo::{IndexedImage, decode_indexed_png, voc_colormap};
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::store::rows::{GroundTruthRow, ImageRow, LabelRow, RleRow};
+use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, RleRow};
 use crate::{Error, Result};
 
 /// The 20 classes of PASCAL VOC, in the order of their indices 1..=20.
@@ -125,6 +125,7 @@ fn read_image_set(directory: &Path, split: &str) -> Result<Vec<String>> {
     };
     let text = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
     let names: Vec<_> = text
+        .trim_start_matches('\u{feff}') // which Windows editors put there
         .lines()
         .filter_map(image_of_line)
         .map(str::to_owned)
@@ -230,15 +231,33 @@ fn read_item(context: &Context, name: &str) -> Result<Outcome> {
         });
     }
     record.ground_truth = Some(rows);
-    let failures = taken_otherwise(&record.image, &info).into_iter().collect();
+    let mut failures: Vec<FailureRow> = taken_otherwise(&record.image, &info).into_iter().collect();
+    if looks_binary(&class_map) {
+        let reason = "its label map holds nothing but 0 and 255, so all of it is background or void: it looks like a \
+                      0/255 mask; write class indices, 1 for the first class";
+        let item = &record.image.file_name;
+        let mut row = FailureRow::new("ingest", Some(&record.image.dataset), item, reason);
+        row.image_id = Some(record.image.image_id.clone());
+        failures.push(row);
+    }
     Ok(Outcome::read(record, failures))
 }
 
+/// Whether a label map is more likely a mask of 0 and 255 than a map whose only object is void: VOC's own void has a
+/// colour of its own.
+fn looks_binary(map: &IndexedImage) -> bool {
+    let is_binary =
+        map.indices.contains(&VOID) && map.indices.iter().all(|it| matches!(*it, 0 | VOID));
+    let void_color = |colors: &[[u8; 3]]| colors.get(usize::from(VOID)).copied();
+    let is_foreign = |palette: &Vec<[u8; 3]>| void_color(palette) != void_color(&voc_colormap());
+    is_binary && (map.is_gray || map.palette.as_ref().is_some_and(is_foreign))
+}
+
 fn photo_name(context: &Context, name: &str) -> Result<String> {
-    const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+    const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "JPG", "JPEG", "PNG"];
     for extension in EXTENSIONS {
         let file_name = format!("{name}.{extension}");
-        if context.root.join(&file_name)?.is_file() {
+        if context.root.join(&file_name)?.exists() {
             return Ok(file_name);
         }
     }
@@ -251,13 +270,14 @@ fn missing(path: PathBuf) -> Error {
 }
 
 fn read_map(context: &Context, folder: &str, name: &str) -> Result<Option<IndexedImage>> {
-    let path = context.directory.join(folder).join(format!("{name}.png"));
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(Error::file("read", path)(err)),
+    let paths = ["png", "PNG"].map(|extension| {
+        let folder = context.directory.join(folder);
+        folder.join(format!("{name}.{extension}"))
+    });
+    let Some(path) = paths.into_iter().find(|path| path.exists()) else {
+        return Ok(None);
     };
-    let map = decode_indexed_png(&bytes);
+    let map = decode_indexed_png(&read_file(&path)?);
     Ok(Some(
         map.map_err(|source| Error::LabelMap { path, source })?,
     ))

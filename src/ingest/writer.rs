@@ -63,6 +63,8 @@ pub struct IngestSummary {
     pub failed: u64,
     /// Files passed over because their names are not those of images.
     pub other_files: u64,
+    /// Files passed over because a system left them there, such as thumbnails and notes on files.
+    pub system_files: u64,
 }
 
 impl IngestSummary {
@@ -73,6 +75,7 @@ impl IngestSummary {
         self.ground_truth_added += other.ground_truth_added;
         self.failed += other.failed;
         self.other_files += other.other_files;
+        self.system_files += other.system_files;
     }
 }
 

@@ -13,7 +13,7 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
 
 use super::{PhotoFormat, PhotoInfo, Result, probe};
 use crate::error::PhotoError;
@@ -82,11 +82,11 @@ impl DecodeLimits {
 /// Those of [`probe`], and:
 /// - [`PhotoError::ImageTooLarge`], [`PhotoError::ImageTakesTooMuchMemory`]: over `limits`; nothing was
 ///   allocated.
-/// - [`PhotoError::UnsupportedImage`]: such as floating-point or palette TIFF, or arithmetic-coded or
-///   12-bit JPEG.
+/// - [`PhotoError::UnsupportedImage`]: such as TIFF of signed, floating-point or palette samples.
 /// - [`PhotoError::DecodeImage`]: the pixel data is damaged.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
     let info = probe(bytes)?;
+    info.check_decodable()?;
     limits.check_pixels(&info)?;
     let format = info.format;
     let decoding = |source| decode_error(format, source);
@@ -96,9 +96,6 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
     inner_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(inner_limits);
     let decoder = reader.into_decoder().map_err(decoding)?;
-    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
-        return Err(unsupported(format, "floating-point samples"));
-    }
     limits.check_bytes(&info, decoder.total_bytes())?;
 
     let image = DynamicImage::from_decoder(decoder).map_err(decoding)?;

@@ -24,6 +24,8 @@ pub struct IndexedImage {
     /// Colours of the indices in the file's palette, as RGB; `None` for gray and RGB files. An
     /// index may lie past its end.
     pub palette: Option<Vec<[u8; 3]>>,
+    /// Whether the indices are gray levels, not those of a palette or of PASCAL VOC's colours.
+    pub is_gray: bool,
 }
 
 /// Decodes a PNG label map to the indices that it stores.
@@ -87,6 +89,7 @@ pub fn decode_indexed_png(bytes: &[u8]) -> Result<IndexedImage> {
         height: frame.height,
         indices,
         palette,
+        is_gray: color_type == ColorType::Grayscale,
     })
 }
 

@@ -40,4 +40,23 @@ pub struct PhotoInfo {
     /// Stored samples, such as `rgb8`, `gray16`, `cmyk8` or `palette4` (bits per channel or
     /// per index); `None` where the header does not tell.
     pub color: Option<String>,
+    /// Why [`decode`] refuses the pixels, such as `signed 16-bit samples`, where the header tells;
+    /// `None` for photos that can be decoded.
+    pub undecodable: Option<String>,
+}
+
+impl PhotoInfo {
+    /// Checks that the pixels are of a kind that is decoded.
+    ///
+    /// # Errors
+    /// [`PhotoError::UnsupportedImage`].
+    pub fn check_decodable(&self) -> Result<()> {
+        match &self.undecodable {
+            None => Ok(()),
+            Some(reason) => Err(PhotoError::UnsupportedImage {
+                format: self.format.as_str(),
+                reason: reason.clone(),
+            }),
+        }
+    }
 }

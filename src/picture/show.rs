@@ -1,6 +1,7 @@
 //! Pictures of images of a store: photo, annotated objects, every mask, and what a head keeps.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
@@ -20,7 +21,7 @@ use crate::export::{
 };
 use crate::extract::read_ingested;
 use crate::geometry::Rle;
-use crate::names::ContentId;
+use crate::names::{ContentId, cut_file_name};
 use crate::photo::{self, DecodeLimits};
 use crate::progress::{NoProgress, Progress};
 use crate::schema::Table;
@@ -71,6 +72,18 @@ pub struct Picture {
     pub image: ExportImage,
     /// One for each part that there is something to show of.
     pub panels: Vec<Panel>,
+}
+
+impl Picture {
+    /// The name of its own PNG file: of the photo, as much of it as fits, and the first digits of the image's id, which
+    /// keep photos of one name apart.
+    pub fn file_name(&self) -> String {
+        let stem = Path::new(&self.image.file_name).file_stem();
+        let stem = stem.unwrap_or_default().to_string_lossy();
+        let id = self.image.image_id.as_str();
+        let ending = format!("-{}.png", id.get(..8).unwrap_or(id));
+        format!("{}{ending}", cut_file_name(&stem, ending.len()))
+    }
 }
 
 /// What was drawn.

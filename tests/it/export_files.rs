@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use grainstore::export::{Photos, export_parquet, export_voc};
 use grainstore::geometry::Rle;
-use grainstore::ingest::{IngestOptions, Source, ingest_voc};
+use grainstore::ingest::{IngestOptions, Source, ingest_coco, ingest_voc, read_class_names};
 use grainstore::photo::decode_indexed_png;
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
 use grainstore::store::rows::{GroundTruthRow, ImageRow, RleRow};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::eval_store::{annotated_store, import, json as fixture};
 use crate::export::{ingest, photos_and_annotations, request, rle_of};
@@ -108,6 +109,16 @@ async fn label_maps_hold_the_semantic_map() {
     );
 }
 
+fn options(dataset: &str) -> IngestOptions {
+    IngestOptions {
+        dataset: dataset.to_owned(),
+        source: Source::Target,
+        split: Some("val".to_owned()),
+        verify_pixels: true,
+        commit_rows: 1000,
+    }
+}
+
 #[tokio::test]
 async fn a_voc_directory_can_be_ingested() {
     let dir = tempfile::tempdir().unwrap();
@@ -129,14 +140,7 @@ async fn a_voc_directory_can_be_ingested() {
         .lines()
         .map(str::to_owned)
         .collect();
-    let options = IngestOptions {
-        dataset: "voc".to_owned(),
-        source: Source::Target,
-        split: Some("val".to_owned()),
-        verify_pixels: true,
-        commit_rows: 1000,
-    };
-    let done = ingest_voc(&other, &voc, &classes, &options, &NoProgress)
+    let done = ingest_voc(&other, &voc, &classes, &options("voc"), &NoProgress)
         .await
         .unwrap();
     assert_eq!((done.images_added, done.failed), (3, 0));
@@ -159,6 +163,72 @@ async fn a_voc_directory_can_be_ingested() {
         (1, shown),
         "a crowd is void where no object is"
     );
+}
+
+/// Exports two objects of classes of such names as VOC's label maps, and reads them back: the classes and areas of the
+/// objects before and after.
+async fn there_and_back(names: [&str; 2]) -> grainstore::Result<[Vec<(String, f64)>; 2]> {
+    let dir = tempfile::tempdir().unwrap();
+    let photo = image::RgbImage::from_pixel(40, 30, image::Rgb([1, 2, 3]));
+    photo.save(dir.path().join("a.png")).unwrap();
+    let square = |id: i64, x: i64, y: i64| {
+        json!({"id": id, "image_id": 1, "category_id": id, "iscrowd": 0, "area": 100, "bbox": [x, y, 10, 10],
+               "segmentation": [[x, y, x + 10, y, x + 10, y + 10, x, y + 10]]})
+    };
+    let file = dir.path().join("in.json");
+    let data_set = json!({
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [square(1, 2, 3), square(2, 20, 15)],
+        "categories": [{"id": 1, "name": names[0]}, {"id": 2, "name": names[1]}],
+    });
+    std::fs::write(&file, data_set.to_string()).unwrap();
+    let (_first, store) = new_store().await;
+    ingest_coco(&store, &file, dir.path(), &options("mini"), &NoProgress).await?;
+    let snapshot = store.snapshot().await?;
+    let voc = dir.path().join("voc");
+    let exported = export_voc(&snapshot, &request(None), Photos::Copy, &voc, &NoProgress).await;
+    if exported.is_err() {
+        assert!(!voc.exists(), "a refused export leaves nothing");
+    }
+    exported?;
+    let (_second, other) = new_store().await;
+    let classes = read_class_names(&voc.join("classes.txt"))?;
+    ingest_voc(&other, &voc, &classes, &options("voc"), &NoProgress).await?;
+    let objects = |rows: Vec<GroundTruthRow>| {
+        let object = |row: GroundTruthRow| (row.category.unwrap(), row.area);
+        let mut objects: Vec<_> = rows.into_iter().map(object).collect();
+        objects.sort_by(|a, b| a.0.cmp(&b.0));
+        objects
+    };
+    Ok([
+        objects(rows(&snapshot).await),
+        objects(rows(&other.snapshot().await?).await),
+    ])
+}
+
+#[tokio::test]
+async fn class_names_come_back_from_voc_or_are_refused() {
+    for names in [
+        ["cat", "traffic light"],
+        ["\u{732b}", "a, \"b\""],
+        ["0", "-1"],
+        ["#cat", "caf\u{e9}"],
+    ] {
+        let [before, after] = there_and_back(names).await.unwrap();
+        assert_eq!(before, after);
+        assert_eq!(after.len(), 2, "{names:?}");
+    }
+    for (name, shown) in [
+        ("cat ", "'cat '"),
+        ("new\nline", "'new\\nline'"),
+        ("new\r\nline", "'new\\r\\nline'"),
+        ("", "''"),
+        ("\u{feff}cat", "'\\u{feff}cat'"),
+    ] {
+        let refused = there_and_back([name, "cat"]).await.unwrap_err().to_string();
+        let said = format!("{shown} is not a class name that a line of classes.txt can hold");
+        assert!(refused.starts_with(&said), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ mod hostile;
 mod import;
 mod ingest;
 mod ingest_coco;
+mod ingest_folder;
 mod ingest_voc;
 mod layers;
 mod photo;

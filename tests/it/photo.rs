@@ -14,7 +14,9 @@ use grainstore::photo::{
 };
 
 /// Files that no decoder should take, or only within limits; each is asserted on below.
-const BAD: [&str; 19] = [
+const BAD: [&str; 31] = [
+    "arithmetic.jpg",
+    "arithmetic_progressive.jpg",
     "claims_30000.png",
     "claims_70000.png",
     "cut.bmp",
@@ -27,12 +29,22 @@ const BAD: [&str; 19] = [
     "cut_thumbnail.jpg",
     "empty.jpg",
     "float.tif",
+    "float_gray.tif",
+    "half.tif",
     "header_only.jpg",
+    "hierarchical.jpg",
+    "int16.tif",
+    "jpeg_ls.jpg",
+    "lossless.jpg",
     "palette.tif",
     "photo.heic",
     "preview.tif",
     "text.jpg",
+    "twelve_bits.jpg",
+    "uint32.tif",
+    "unknown_compression.tif",
     "white.ppm",
+    "ycbcr.tif",
     "zero_width.png",
 ];
 
@@ -294,6 +306,50 @@ fn kinds_that_are_not_decoded_say_so() {
     }
     let error = probe(&read("preview.tif")).unwrap_err();
     assert!(error.to_string().contains("preview"), "{error}");
+}
+
+#[test]
+fn samples_that_are_never_decoded_are_named_by_the_header() {
+    for (name, said) in [
+        ("float.tif", "floating-point samples of 32 bits"),
+        ("float_gray.tif", "floating-point samples of 32 bits"),
+        ("half.tif", "floating-point samples of 16 bits"),
+        ("int16.tif", "signed 16-bit samples"),
+        ("palette.tif", "palette colours"),
+        ("uint32.tif", "32-bit samples"),
+        ("unknown_compression.tif", "compression 34661"),
+        ("ycbcr.tif", "YCbCr colours"),
+    ] {
+        let bytes = read(name);
+        let error = probe(&bytes).unwrap().check_decodable().unwrap_err();
+        let expected =
+            format!("unsupported tiff image: {said}; convert the file to 8-bit gray or rgb");
+        assert_eq!(error.to_string(), expected, "{name}");
+        let error = decode(&bytes, &DecodeLimits::default()).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{name}");
+    }
+    for one in expected() {
+        let info = probe(&read(&one.name)).unwrap();
+        assert!(info.check_decodable().is_ok(), "{}", one.name);
+    }
+}
+
+#[test]
+fn jpeg_codings_that_are_never_decoded_are_named() {
+    for (name, said) in [
+        ("arithmetic.jpg", "arithmetic coding"),
+        ("arithmetic_progressive.jpg", "arithmetic coding"),
+        ("hierarchical.jpg", "hierarchical coding"),
+        ("jpeg_ls.jpg", "jpeg-ls coding"),
+        ("lossless.jpg", "lossless coding"),
+        ("twelve_bits.jpg", "12-bit samples"),
+    ] {
+        let error = probe(&read(name)).unwrap_err().to_string();
+        let expected = format!(
+            "unsupported jpeg image: {said}; convert the file to a baseline jpeg of 8 bits"
+        );
+        assert_eq!(error, expected, "{name}");
+    }
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! The header of a GIF file (GIF89a), and whether its blocks reach the trailer.
+//!
+//! The decoder reads the header. It gives up at stray bytes between blocks, which some writers leave
+//! and other decoders skip, so the walk to the trailer is done here.
 
+use std::io::Cursor;
+
+use image::ImageDecoder;
+use image::codecs::gif::GifDecoder;
 use image::metadata::Orientation;
 
-use super::bytes::{array, le_u16};
-use super::{Header, cut_header};
+use super::bytes::array;
+use super::{Header, cut_header, refusal, truncated};
 use crate::photo::PhotoFormat::Gif;
 use crate::photo::Result;
 
@@ -14,17 +21,21 @@ const TRAILER: u8 = 0x3b;
 const SCREEN_LEN: usize = 13;
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
-    let cut = || cut_header(Gif, bytes);
-    let [flags, _background, _aspect] = array(bytes, 10).ok_or_else(cut)?;
-    let missing = reach_trailer(bytes, SCREEN_LEN + color_table_len(flags))
-        .is_none()
-        .then(|| format!("no trailer in its {} bytes", bytes.len()));
+    let [flags, _background, _aspect] = array(bytes, 10).ok_or_else(|| cut_header(Gif, bytes))?;
+    if reach_trailer(bytes, SCREEN_LEN + color_table_len(flags)).is_none() {
+        let reason = format!("no trailer in its {} bytes", bytes.len());
+        return Err(truncated(Gif, reason));
+    }
+    let refused = |err| refusal(Gif, bytes, err);
+    let decoder = GifDecoder::new(Cursor::new(bytes)).map_err(refused)?;
+    let (width, height) = decoder.dimensions();
     Ok(Header {
-        width: le_u16(bytes, 6).ok_or_else(cut)?.into(),
-        height: le_u16(bytes, 8).ok_or_else(cut)?.into(),
+        width,
+        height,
         orientation: Orientation::NoTransforms,
         color: Some("palette8".to_owned()),
-        missing,
+        undecodable: None,
+        missing: None,
     })
 }
 
@@ -48,7 +59,6 @@ fn reach_trailer(bytes: &[u8], mut at: usize) -> Option<()> {
                 let code_size_at = at + 10 + table;
                 at = skip_sub_blocks(bytes, code_size_at + 1)?;
             }
-            // Some writers leave stray bytes between blocks; decoders skip them too.
             _ => at += 1,
         }
     }

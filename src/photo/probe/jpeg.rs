@@ -1,93 +1,128 @@
 //! The header of a JPEG file (ITU-T T.81, annex B), and whether its image ends.
 //!
-//! A whole image ends with an EOI marker after its first scan. Segments before that scan are
-//! skipped by their length, so the EOI of an embedded EXIF thumbnail is never taken for it.
+//! `zune-jpeg`, which decodes the image later, reads the header. It does not say whether the image
+//! is whole: a whole one ends with an EOI marker after its first scan. That is looked for here, and
+//! so is the name of a coding that the decoder refuses.
 
 use image::metadata::Orientation;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::bytes::be_u16;
-use super::{Header, corrupt, cut_header};
+use super::{Header, corrupt, cut_header, exif, unsupported, without_pixels};
+use crate::error::PhotoError;
 use crate::photo::PhotoFormat::Jpeg;
 use crate::photo::Result;
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
-const APP1: u8 = 0xe1;
+/// Frame header of JPEG-LS (ITU-T T.87).
+const SOF55: u8 = 0xf7;
 /// Temporary marker for arithmetic coding: like RST, it has no length.
 const TEM: u8 = 0x01;
-const EXIF: &[u8] = b"Exif\0\0";
-
-/// Frame header (SOF): the size and kind of the image.
-struct Frame {
-    width: u16,
-    height: u16,
-    color: Option<String>,
-}
+/// Where the first marker after SOI stands.
+const SEGMENTS_AT: usize = 2;
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
-    let mut frame = None;
-    let mut orientation = None;
-    let mut at = 2; // past SOI, which the format's signature has checked
-    let scan_at = loop {
-        let (marker, body_at) = next_marker(bytes, at).ok_or_else(|| cut_header(Jpeg, bytes))?;
-        if marker == EOI {
-            return Err(corrupt(Jpeg, "the image ends before its first scan"));
-        }
-        if !has_length(marker) {
-            at = body_at;
-            continue;
-        }
-        let length = be_u16(bytes, body_at).ok_or_else(|| cut_header(Jpeg, bytes))?;
-        if length < 2 {
-            return Err(corrupt(
-                Jpeg,
-                format!("segment 0x{marker:02x} has length {length}"),
-            ));
-        }
-        at = body_at + usize::from(length);
-        let body = bytes
-            .get(body_at + 2..at)
-            .ok_or_else(|| cut_header(Jpeg, bytes))?;
-        match marker {
-            SOS => break at,
-            APP1 if orientation.is_none() => {
-                orientation = body
-                    .strip_prefix(EXIF)
-                    .and_then(Orientation::from_exif_chunk);
-            }
-            // SOF0 to SOF15, less DHT (c4), JPG (c8) and DAC (cc), which share the range.
-            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) && frame.is_none() => {
-                frame = parse_frame(body);
-            }
-            _ => {}
-        }
+    let options = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder
+        .decode_headers()
+        .map_err(|err| refusal(bytes, &err))?;
+    let info = decoder
+        .info()
+        .ok_or_else(|| corrupt(Jpeg, "no frame header before the first scan"))?;
+    let (color, undecodable) = match (info.components, decoder.input_colorspace()) {
+        (1, _) => ("gray8", None),
+        (4, Some(ColorSpace::CMYK | ColorSpace::YCCK)) => ("cmyk8", None),
+        (3, _) => ("rgb8", None),
+        (components, _) => ("", Some(format!("{components} colour components"))),
     };
-    let frame = frame.ok_or_else(|| corrupt(Jpeg, "no frame header before the first scan"))?;
-    let missing = (!ends(bytes, scan_at))
+    let missing = (!ends(bytes, SEGMENTS_AT))
         .then(|| format!("no end-of-image marker in its {} bytes", bytes.len()));
     Ok(Header {
-        width: frame.width.into(),
-        height: frame.height.into(),
-        orientation: orientation.unwrap_or(Orientation::NoTransforms),
-        color: frame.color,
+        width: info.width.into(),
+        height: info.height.into(),
+        orientation: decoder
+            .exif()
+            .map_or(Orientation::NoTransforms, |block| exif::orientation(block)),
+        color: (!color.is_empty()).then(|| color.to_owned()),
+        undecodable,
         missing,
     })
 }
 
-fn parse_frame(body: &[u8]) -> Option<Frame> {
-    let bits = *body.first()?;
-    let color = match *body.get(5)? {
-        1 => Some(format!("gray{bits}")),
-        3 => Some(format!("rgb{bits}")),
-        4 => Some(format!("cmyk{bits}")),
-        _ => None,
-    };
-    Some(Frame {
-        height: be_u16(body, 1)?,
-        width: be_u16(body, 3)?,
-        color,
-    })
+/// Why the decoder does not take the header.
+fn refusal(bytes: &[u8], err: &DecodeErrors) -> PhotoError {
+    if matches!(err, DecodeErrors::IoErrors(_) | DecodeErrors::ExhaustedData) {
+        return cut_header(Jpeg, bytes);
+    }
+    let frame = Frame::find(bytes);
+    if let Some(coding) = frame.as_ref().and_then(Frame::coding) {
+        let advice = "convert the file to a baseline jpeg of 8 bits";
+        return unsupported(Jpeg, format!("{coding}; {advice}"));
+    }
+    match frame {
+        Some(Frame { width, height, .. }) if width == 0 || height == 0 => {
+            without_pixels(Jpeg, width.into(), height.into())
+        }
+        // Some of its texts are in quotes.
+        _ => corrupt(Jpeg, err.to_string().trim_matches('"')),
+    }
+}
+
+/// A frame header (SOF), for errors.
+struct Frame {
+    marker: u8,
+    bits: u8,
+    width: u16,
+    height: u16,
+}
+
+impl Frame {
+    /// The first one before any scan.
+    fn find(bytes: &[u8]) -> Option<Self> {
+        let mut at = SEGMENTS_AT;
+        loop {
+            let (marker, body_at) = next_marker(bytes, at)?;
+            match marker {
+                SOS | EOI => return None,
+                // SOF0 to SOF15, less DHT (c4), JPG (c8) and DAC (cc), which share the range.
+                0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | SOF55 => {
+                    return Some(Self {
+                        marker,
+                        bits: *bytes.get(body_at + 2)?,
+                        height: be_u16(bytes, body_at + 3)?,
+                        width: be_u16(bytes, body_at + 5)?,
+                    });
+                }
+                TEM | 0xd0..=SOI => at = body_at,
+                _ => at = body_at + usize::from(be_u16(bytes, body_at)?),
+            }
+        }
+    }
+
+    /// Its coding in words, if the decoder takes none such (T.81, table B.1).
+    fn coding(&self) -> Option<String> {
+        let words = match self.marker {
+            SOF55 => "jpeg-ls coding",
+            0xc3 => "lossless coding",
+            0xcb => "lossless arithmetic coding",
+            0xc5..=0xc7 => "hierarchical coding",
+            0xcd..=0xcf => "hierarchical arithmetic coding",
+            0xc9 | 0xca => "arithmetic coding",
+            _ if self.bits != 8 => return Some(format!("{}-bit samples", self.bits)),
+            _ => return None,
+        };
+        Some(words.to_owned())
+    }
 }
 
 /// Finds the next marker at or after `at`: its code, and where its body starts.
@@ -106,27 +141,24 @@ fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     }
 }
 
-fn has_length(marker: u8) -> bool {
-    matches!(marker, 0xc0..=0xcf | 0xda..=0xfe)
-}
-
-/// Whether an EOI marker follows the scan data that starts at `scan_at`.
-fn ends(bytes: &[u8], scan_at: usize) -> bool {
-    // The usual case, without reading the scan: inside it 0xff is followed by 0 or by RST only.
+/// Whether an EOI marker follows the segments and scans that start at `at`.
+///
+/// Segments are skipped by their length, so the EOI of an embedded EXIF thumbnail is never taken
+/// for it.
+fn ends(bytes: &[u8], mut at: usize) -> bool {
+    // The usual case, without reading on: inside a scan 0xff is followed by 0 or by RST only.
     if bytes
-        .get(scan_at..)
-        .is_some_and(|scan| scan.ends_with(&[0xff, EOI]))
+        .get(at..)
+        .is_some_and(|rest| rest.ends_with(&[0xff, EOI]))
     {
         return true;
     }
-    let mut at = scan_at;
     while let Some((marker, body_at)) = next_marker(bytes, at) {
         match marker {
             EOI => return true,
             // Another image starts here, so this one was cut before.
             SOI => return false,
             TEM | 0x02..=0xbf | 0xd0..=0xd7 => at = body_at,
-            // Tables and headers between the scans of a progressive image.
             _ => match be_u16(bytes, body_at) {
                 Some(length) => at = body_at + usize::from(length),
                 None => return false,

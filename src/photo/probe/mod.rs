@@ -1,14 +1,17 @@
 //! Reads an image file's header and tells whether the file is whole.
 //!
-//! In: the bytes of a file. Out: a [`PhotoInfo`]. Walks markers, chunks and tables only: no
-//! pixel is decoded and nothing is allocated by the size that a header claims.
+//! In: the bytes of a file. Out: a [`PhotoInfo`]. No pixel is decoded, and nothing is allocated by
+//! the size that a header claims.
 //!
-//! A file is called truncated only where its own structure says so: no end marker, or a chunk
-//! or strip past the end. Of a TIFF only the first page must be whole. Damage inside the pixel
-//! data is left for `decode` to find.
+//! Headers are read by the libraries that decode the pixels later, so a header that they refuse is
+//! refused here; EXIF is read by `kamadak-exif`. By hand is what no library tells: whether the file
+//! is whole, before its pixels are decoded. A file is called truncated only where its own structure
+//! says so: no end marker, or a chunk or strip past the end. Of a TIFF only the first page must be
+//! whole. Damage inside the pixel data is left for `decode` to find.
 
 mod bmp;
 mod bytes;
+mod exif;
 mod gif;
 mod jpeg;
 mod png;
@@ -16,6 +19,10 @@ mod pnm;
 mod tiff;
 mod webp;
 
+use std::error::Error as _;
+use std::io::ErrorKind;
+
+use image::ImageError;
 use image::metadata::Orientation;
 
 use super::{PhotoFormat, PhotoInfo};
@@ -33,6 +40,8 @@ struct Header {
     height: u32,
     orientation: Orientation,
     color: Option<String>,
+    /// Why the pixels cannot be decoded, if they cannot.
+    undecodable: Option<String>,
     /// What is missing at the end of the file, if anything.
     missing: Option<String>,
 }
@@ -62,11 +71,7 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
     }?;
     let Header { width, height, .. } = header;
     if width == 0 || height == 0 {
-        return Err(PhotoError::ImageWithoutPixels {
-            format: format.as_str(),
-            width,
-            height,
-        });
+        return Err(without_pixels(format, width, height));
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(PhotoError::ImageTooLarge {
@@ -76,10 +81,7 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
         });
     }
     if let Some(reason) = header.missing {
-        return Err(PhotoError::TruncatedImage {
-            format: format.as_str(),
-            reason,
-        });
+        return Err(truncated(format, reason));
     }
     let (width, height) = match header.orientation {
         Orientation::Rotate90
@@ -97,7 +99,40 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
         height,
         orientation: header.orientation.to_exif(),
         color: header.color,
+        undecodable: header.undecodable,
     })
+}
+
+/// Why a decoder of the `image` crate does not take a header.
+fn refusal(format: PhotoFormat, bytes: &[u8], err: ImageError) -> PhotoError {
+    match err {
+        ImageError::IoError(err) if err.kind() == ErrorKind::UnexpectedEof => {
+            cut_header(format, bytes)
+        }
+        ImageError::Unsupported(err) => unsupported(format, err.to_string()),
+        // Its own text repeats the format's name.
+        err => match err.source() {
+            Some(source) => corrupt(format, source.to_string()),
+            None => corrupt(format, err.to_string()),
+        },
+    }
+}
+
+/// The header gives no width or no height.
+fn without_pixels(format: PhotoFormat, width: u32, height: u32) -> PhotoError {
+    PhotoError::ImageWithoutPixels {
+        format: format.as_str(),
+        width,
+        height,
+    }
+}
+
+/// The file ends before its image does.
+fn truncated(format: PhotoFormat, reason: String) -> PhotoError {
+    PhotoError::TruncatedImage {
+        format: format.as_str(),
+        reason,
+    }
 }
 
 /// The file ends inside its header.
@@ -106,10 +141,7 @@ fn cut_header(format: PhotoFormat, bytes: &[u8]) -> PhotoError {
         "the file ends inside the header, after {} bytes",
         bytes.len()
     );
-    PhotoError::TruncatedImage {
-        format: format.as_str(),
-        reason,
-    }
+    truncated(format, reason)
 }
 
 /// The header is wrong.

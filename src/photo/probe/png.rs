@@ -1,36 +1,39 @@
 //! The header of a PNG file (W3C PNG, section 5), and whether its chunks reach IEND.
+//!
+//! The `png` crate reads IHDR. It does not tell of a missing end before all pixels are decoded, nor
+//! does it find EXIF behind them; the walk over the chunks is done here.
+
+use std::io::{Cursor, ErrorKind};
 
 use image::metadata::Orientation;
+use png::{BitDepth, ColorType, Decoder, DecodingError};
 
 use super::bytes::{array, be_u32};
-use super::{Header, corrupt, cut_header};
+use super::{Header, corrupt, cut_header, exif, without_pixels};
+use crate::error::PhotoError;
 use crate::photo::PhotoFormat::Png;
 use crate::photo::Result;
 
 const SIGNATURE_LEN: usize = 8;
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
-    let cut = || cut_header(Png, bytes);
-    let first: [u8; 4] = array(bytes, SIGNATURE_LEN + 4).ok_or_else(cut)?;
-    if &first != b"IHDR" {
-        return Err(corrupt(Png, "the first chunk is not IHDR"));
-    }
-    let body_at = SIGNATURE_LEN + 8;
-    let width = be_u32(bytes, body_at).ok_or_else(cut)?;
-    let height = be_u32(bytes, body_at + 4).ok_or_else(cut)?;
-    let [bits, color_type] = array(bytes, body_at + 8).ok_or_else(cut)?;
-    let name = match color_type {
-        0 => "gray",
-        2 => "rgb",
-        3 => "palette",
-        4 => "graya",
-        6 => "rgba",
-        _ => {
-            return Err(corrupt(
-                Png,
-                format!("colour type {color_type} does not exist"),
-            ));
-        }
+    let mut decoder = Decoder::new(Cursor::new(bytes));
+    let info = decoder
+        .read_header_info()
+        .map_err(|err| refusal(bytes, err))?;
+    let name = match info.color_type {
+        ColorType::Grayscale => "gray",
+        ColorType::Rgb => "rgb",
+        ColorType::Indexed => "palette",
+        ColorType::GrayscaleAlpha => "graya",
+        ColorType::Rgba => "rgba",
+    };
+    let bits = match info.bit_depth {
+        BitDepth::One => 1,
+        BitDepth::Two => 2,
+        BitDepth::Four => 4,
+        BitDepth::Eight => 8,
+        BitDepth::Sixteen => 16,
     };
     let chunks = walk(bytes);
     let missing = if !chunks.ended {
@@ -41,12 +44,28 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         None
     };
     Ok(Header {
-        width,
-        height,
+        width: info.width,
+        height: info.height,
         orientation: chunks.orientation.unwrap_or(Orientation::NoTransforms),
         color: Some(format!("{name}{bits}")),
+        undecodable: None,
         missing,
     })
+}
+
+/// Why the decoder does not take the header.
+fn refusal(bytes: &[u8], err: DecodingError) -> PhotoError {
+    let body_at = SIGNATURE_LEN + 8;
+    let size = be_u32(bytes, body_at).zip(be_u32(bytes, body_at + 4));
+    match (err, size) {
+        (DecodingError::IoError(err), _) if err.kind() == ErrorKind::UnexpectedEof => {
+            cut_header(Png, bytes)
+        }
+        (_, Some((width, height))) if width == 0 || height == 0 => {
+            without_pixels(Png, width, height)
+        }
+        (err, _) => corrupt(Png, err.to_string()),
+    }
 }
 
 /// What the chunks of a file say.
@@ -64,7 +83,7 @@ fn walk(bytes: &[u8]) -> Chunks {
     while let Some((kind, body)) = chunk(bytes, at) {
         match &kind {
             b"IDAT" => found.has_pixels = true,
-            b"eXIf" => found.orientation = Orientation::from_exif_chunk(body),
+            b"eXIf" => found.orientation = Some(exif::orientation(body)),
             b"IEND" => {
                 found.ended = true;
                 break;

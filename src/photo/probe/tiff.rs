@@ -1,194 +1,173 @@
 //! The first page of a TIFF or BigTIFF file (TIFF 6.0), and whether its strips or tiles lie
 //! within the file.
+//!
+//! The `tiff` crate, which decodes the page later, reads the directory. Whether the strips lie
+//! within the file is looked up here, as is what of TIFF's many kinds of samples is decoded: 8 or 16
+//! bits without sign of gray, RGB or CMYK, and gray of 1 bit.
 
+use std::io::{Cursor, ErrorKind};
+
+use image::ImageError;
+use image::codecs::tiff::TiffDecoder;
 use image::metadata::Orientation;
+use tiff::decoder::Decoder;
+use tiff::tags::{CompressionMethod, SampleFormat, Tag};
+use tiff::{TiffError, TiffFormatError, TiffResult};
 
-use super::bytes::Endian;
-use super::{Header, corrupt, cut_header, unsupported};
+use super::{Header, corrupt, cut_header, unsupported, without_pixels};
+use crate::error::PhotoError;
 use crate::photo::PhotoFormat::Tiff;
 use crate::photo::Result;
 
-/// Tags that are read here.
-mod tag {
-    pub const NEW_SUBFILE_TYPE: u16 = 254;
-    pub const IMAGE_WIDTH: u16 = 256;
-    pub const IMAGE_LENGTH: u16 = 257;
-    pub const BITS_PER_SAMPLE: u16 = 258;
-    pub const PHOTOMETRIC: u16 = 262;
-    pub const STRIP_OFFSETS: u16 = 273;
-    pub const ORIENTATION: u16 = 274;
-    pub const SAMPLES_PER_PIXEL: u16 = 277;
-    pub const STRIP_BYTE_COUNTS: u16 = 279;
-    pub const TILE_OFFSETS: u16 = 324;
-    pub const TILE_BYTE_COUNTS: u16 = 325;
-}
+type File<'a> = Decoder<Cursor<&'a [u8]>>;
 
-/// A TIFF file, classic or big.
-struct File<'a> {
-    bytes: &'a [u8],
-    endian: Endian,
-    big: bool,
-}
-
-/// One entry of a directory: an array of unsigned integers.
-#[derive(Clone, Copy)]
-struct Entry {
-    tag: u16,
-    /// Bytes of one value: 1, 2, 4 or 8.
-    size: usize,
-    count: usize,
-    values_at: usize,
-}
+/// What users can do about samples that are not decoded.
+const ADVICE: &str = "convert the file to 8-bit gray or rgb";
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
-    let little = bytes.first() == Some(&b'I');
-    let file = File {
-        bytes,
-        endian: if little { Endian::Little } else { Endian::Big },
-        big: matches!(bytes, [_, _, 43, _, ..] | [_, _, _, 43, ..]),
-    };
-    let entries = file
-        .first_directory()
-        .ok_or_else(|| cut_header(Tiff, bytes))?;
-    let first = |tag: u16| {
-        let entry = entries.iter().find(|entry| entry.tag == tag)?;
-        file.value(entry, 0)
-    };
-    let size = |tag: u16, name: &str| {
-        let value =
-            first(tag).ok_or_else(|| corrupt(Tiff, format!("the first page has no {name}")))?;
-        u32::try_from(value).map_err(|_| corrupt(Tiff, format!("{name} of {value}")))
-    };
-    if first(tag::NEW_SUBFILE_TYPE).is_some_and(|kind| kind & 1 == 1) {
+    let refused = |err| refusal(bytes, err);
+    let mut file = Decoder::new(Cursor::new(bytes)).map_err(refused)?;
+    let (width, height) = file.dimensions().map_err(refused)?;
+    let number = |file: &mut File, tag| file.find_tag_unsigned::<u32>(tag).map_err(refused);
+    if number(&mut file, Tag::NewSubfileType)?.is_some_and(|kind| kind & 1 == 1) {
         return Err(unsupported(
             Tiff,
             "its first page is a preview, as in camera raw files",
         ));
     }
-    let orientation =
-        first(tag::ORIENTATION).and_then(|value| Orientation::from_exif(u8::try_from(value).ok()?));
+    let orientation = number(&mut file, Tag::Orientation)?
+        .and_then(|value| Orientation::from_exif(u8::try_from(value).ok()?));
+    let samples = Samples::read(&mut file).map_err(refused)?;
+    let undecodable = samples
+        .undecodable()
+        .or_else(|| unknown_to_decoder(bytes))
+        .map(|reason| format!("{reason}; {ADVICE}"));
     Ok(Header {
-        width: size(tag::IMAGE_WIDTH, "width")?,
-        height: size(tag::IMAGE_LENGTH, "height")?,
+        width,
+        height,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
-        color: color(
-            first(tag::PHOTOMETRIC),
-            first(tag::SAMPLES_PER_PIXEL).unwrap_or(1),
-            first(tag::BITS_PER_SAMPLE).unwrap_or(1),
-        ),
-        missing: file.missing(&entries),
+        color: samples.name().map(|name| format!("{name}{}", samples.bits)),
+        undecodable,
+        missing: missing(&mut file, bytes).map_err(refused)?,
     })
 }
 
-/// Names the samples from the page's photometric interpretation.
-fn color(photometric: Option<u64>, samples: u64, bits: u64) -> Option<String> {
-    let name = match (photometric?, samples) {
-        (0 | 1, 1) => "gray",
-        (0 | 1, 2) => "graya",
-        (2, 3) => "rgb",
-        (2, 4) => "rgba",
-        (3, 1) => "palette",
-        (5, 4) => "cmyk",
-        (6, 3) => "ycbcr",
-        _ => return None,
-    };
-    Some(format!("{name}{bits}"))
+/// Why the decoder does not take the directory.
+fn refusal(bytes: &[u8], err: TiffError) -> PhotoError {
+    match err {
+        TiffError::IoError(err) if err.kind() == ErrorKind::UnexpectedEof => {
+            cut_header(Tiff, bytes)
+        }
+        TiffError::FormatError(TiffFormatError::InvalidDimensions(width, height)) => {
+            without_pixels(Tiff, width, height)
+        }
+        TiffError::UnsupportedError(err) => unsupported(Tiff, err.to_string()),
+        err => corrupt(Tiff, err.to_string()),
+    }
 }
 
-impl File<'_> {
-    /// Entries of the first page; `None` when they do not lie within the file.
-    fn first_directory(&self) -> Option<Vec<Entry>> {
-        let directory_at = self.offset(if self.big { 8 } else { 4 })?;
-        let (count, mut at) = if self.big {
-            (
-                self.endian.u64(self.bytes, directory_at)?,
-                directory_at.checked_add(8)?,
-            )
-        } else {
-            (
-                self.endian.u16(self.bytes, directory_at)?.into(),
-                directory_at.checked_add(2)?,
-            )
-        };
-        let entry_len = if self.big { 20 } else { 12 };
-        let mut entries = Vec::new();
-        for _ in 0..count {
-            let end = at.checked_add(entry_len)?;
-            self.bytes.get(at..end)?;
-            // Values of other types (text, fractions) are not needed here.
-            if let Some(entry) = self.entry(at) {
-                entries.push(entry);
-            }
-            at = end;
-        }
-        self.offset(at)?; // of the next page: the directory's last field
-        Some(entries)
-    }
+/// How a page stores its pixels.
+struct Samples {
+    /// Photometric interpretation.
+    photometric: Option<u16>,
+    /// Samples a pixel.
+    count: u16,
+    /// Bits of the first sample.
+    bits: u16,
+    format: SampleFormat,
+    compression: CompressionMethod,
+}
 
-    fn entry(&self, at: usize) -> Option<Entry> {
-        let size = match self.endian.u16(self.bytes, at + 2)? {
-            1 => 1,
-            3 => 2,
-            4 | 13 => 4,
-            16 | 18 => 8,
-            _ => return None,
+impl Samples {
+    fn read(file: &mut File) -> TiffResult<Self> {
+        let mut first = |tag| {
+            let values = file.find_tag_unsigned_vec::<u16>(tag)?;
+            Ok::<_, TiffError>(values.and_then(|values| values.first().copied()))
         };
-        let count = self.offset(at + 4)?;
-        let (value_at, inline_len) = if self.big { (at + 12, 8) } else { (at + 8, 4) };
-        let fits = count.checked_mul(size)? <= inline_len;
-        let values_at = if fits {
-            value_at
-        } else {
-            self.offset(value_at)?
-        };
-        Some(Entry {
-            tag: self.endian.u16(self.bytes, at)?,
-            size,
-            count,
-            values_at,
+        Ok(Self {
+            photometric: first(Tag::PhotometricInterpretation)?,
+            count: first(Tag::SamplesPerPixel)?.unwrap_or(1),
+            bits: first(Tag::BitsPerSample)?.unwrap_or(1),
+            format: first(Tag::SampleFormat)?
+                .map_or(SampleFormat::Uint, SampleFormat::from_u16_exhaustive),
+            compression: first(Tag::Compression)?.map_or(
+                CompressionMethod::None,
+                CompressionMethod::from_u16_exhaustive,
+            ),
         })
     }
 
-    /// Reads a number of the file's offset size: 4 bytes, or 8 in BigTIFF.
-    fn offset(&self, at: usize) -> Option<usize> {
-        if self.big {
-            usize::try_from(self.endian.u64(self.bytes, at)?).ok()
-        } else {
-            usize::try_from(self.endian.u32(self.bytes, at)?).ok()
-        }
-    }
-
-    fn value(&self, entry: &Entry, index: usize) -> Option<u64> {
-        let at = entry
-            .values_at
-            .checked_add(index.checked_mul(entry.size)?)?;
-        match entry.size {
-            1 => self.bytes.get(at).copied().map(u64::from),
-            2 => self.endian.u16(self.bytes, at).map(u64::from),
-            4 => self.endian.u32(self.bytes, at).map(u64::from),
-            _ => self.endian.u64(self.bytes, at),
-        }
-    }
-
-    /// Compares the end of the last strip or tile with the end of the file.
-    fn missing(&self, entries: &[Entry]) -> Option<String> {
-        let find = |tag: u16| entries.iter().find(|entry| entry.tag == tag);
-        let tiled = find(tag::TILE_OFFSETS).zip(find(tag::TILE_BYTE_COUNTS));
-        let striped = find(tag::STRIP_OFFSETS).zip(find(tag::STRIP_BYTE_COUNTS));
-        let Some((offsets, lengths)) = tiled.or(striped) else {
-            return Some("the first page has no strips or tiles".to_owned());
+    /// Names the samples.
+    fn name(&self) -> Option<&'static str> {
+        let name = match (self.photometric?, self.count) {
+            (0 | 1, 1) => "gray",
+            (0 | 1, 2) => "graya",
+            (2, 3) => "rgb",
+            (2, 4) => "rgba",
+            (3, 1) => "palette",
+            (5, 4) => "cmyk",
+            (6, 3) => "ycbcr",
+            _ => return None,
         };
-        let len = self.bytes.len() as u64;
-        let mut end = 0;
-        for index in 0..offsets.count {
-            let Some(offset) = self.value(offsets, index) else {
-                return Some(format!(
-                    "the table of strips or tiles runs past its {len} bytes"
-                ));
-            };
-            let length = self.value(lengths, index).unwrap_or(0);
-            end = end.max(offset.saturating_add(length));
-        }
-        (len < end).then(|| format!("expected {end} bytes, found {len}"))
+        Some(name)
     }
+
+    /// Names what keeps them from being decoded, if anything does.
+    fn undecodable(&self) -> Option<String> {
+        let bits = self.bits;
+        match self.format {
+            SampleFormat::Uint => {}
+            SampleFormat::Int => return Some(format!("signed {bits}-bit samples")),
+            SampleFormat::IEEEFP => return Some(format!("floating-point samples of {bits} bits")),
+            other => return Some(format!("samples of format {}", other.to_u16())),
+        }
+        match (self.name(), bits) {
+            (Some("gray"), 1 | 8 | 16) | (Some("rgb" | "rgba" | "cmyk"), 8 | 16) => {}
+            (Some("gray" | "rgb" | "rgba" | "cmyk"), _) => {
+                return Some(format!("{bits}-bit samples"));
+            }
+            (Some("palette"), _) => return Some("palette colours".to_owned()),
+            (Some("graya"), _) => return Some("gray with alpha".to_owned()),
+            (Some("ycbcr"), _) => return Some("YCbCr colours".to_owned()),
+            _ => {}
+        }
+        let is_known = matches!(
+            self.compression,
+            CompressionMethod::None
+                | CompressionMethod::Fax4
+                | CompressionMethod::LZW
+                | CompressionMethod::ModernJPEG
+                | CompressionMethod::Deflate
+                | CompressionMethod::OldDeflate
+                | CompressionMethod::PackBits
+        );
+        (!is_known).then(|| format!("compression {}", self.compression.to_u16()))
+    }
+}
+
+/// What else the decoder says that it does not know.
+fn unknown_to_decoder(bytes: &[u8]) -> Option<String> {
+    match TiffDecoder::new(Cursor::new(bytes)) {
+        Err(ImageError::Unsupported(err)) => Some(err.to_string()),
+        _ => None,
+    }
+}
+
+/// Compares the end of the last strip or tile with the end of the file.
+fn missing(file: &mut File, bytes: &[u8]) -> TiffResult<Option<String>> {
+    let mut table = |tag| file.find_tag_unsigned_vec::<u64>(tag);
+    let (offsets, lengths) = match table(Tag::TileOffsets)? {
+        Some(offsets) => (Some(offsets), table(Tag::TileByteCounts)?),
+        None => (table(Tag::StripOffsets)?, table(Tag::StripByteCounts)?),
+    };
+    let Some((offsets, lengths)) = offsets.zip(lengths) else {
+        return Ok(Some("the first page has no strips or tiles".to_owned()));
+    };
+    let strips = offsets.iter().zip(lengths);
+    let end = strips
+        .map(|(offset, length)| offset.saturating_add(length))
+        .max()
+        .unwrap_or(0);
+    let len = bytes.len() as u64;
+    Ok((len < end).then(|| format!("expected {end} bytes, found {len}")))
 }

@@ -102,9 +102,10 @@ def png(width, height, depth, color_type, raw_rows, extra=b""):
     )
 
 
-def exif_of(orientation, thumbnail=None):
+def exif_of(orientation, thumbnail=None, is_long=False):
     """A little-endian EXIF block; the thumbnail, a whole JPEG, goes into IFD1."""
-    ifd0 = struct.pack("<HHHIHH", 1, 0x0112, 3, 1, orientation, 0)
+    kind = 4 if is_long else 3  # LONG or SHORT, of the same bytes in this order
+    ifd0 = struct.pack("<HHHIHH", 1, 0x0112, kind, 1, orientation, 0)
     if thumbnail is None:
         return b"II*\0" + struct.pack("<I", 8) + ifd0 + struct.pack("<I", 0)
     at = 8 + len(ifd0) + 4
@@ -153,6 +154,15 @@ def make_jpegs():
     for orientation in range(1, 9):
         good(f"orientation_{orientation}.jpg", with_app1(small, exif_of(orientation)), "rgb8",
              orientation=orientation, **near)
+    # In the other byte order the bytes of LONG and SHORT differ.
+    big = b"MM\0*" + struct.pack(">IHHHIII", 8, 1, 0x0112, 4, 1, 8, 0)
+    long = exif_of(6, is_long=True)
+    good("orientation_long.jpg", with_app1(small, long), "rgb8", orientation=6, **near)
+    good("orientation_long_big.jpg", with_app1(small, big), "rgb8", orientation=8, **near)
+    # The maker's note lies outside of the block.
+    note = struct.pack("<HHHIIHHIHHI", 2, 0x927C, 7, 5000, 9999, 0x0112, 3, 1, 3, 0, 0)
+    broken = b"II*\0" + struct.pack("<I", 8) + note
+    good("orientation_broken.jpg", with_app1(small, broken), "rgb8", orientation=3, **near)
     thumbnail = saved(scene(16, 12), "JPEG", quality=50)
     thumbnailed = good("thumbnail.jpg", with_app1(baseline, exif_of(6, thumbnail)), "rgb8",
                        orientation=6, **near)
@@ -166,6 +176,20 @@ def make_jpegs():
     write("cut_thumbnail.jpg", thumbnailed[: (start_of_scan + len(thumbnailed)) // 2])
     write("cut_progressive.jpg", (HERE / "progressive.jpg").read_bytes()[:-300])
     write("cut.jpg", baseline[: len(baseline) * 6 // 10 + 200])
+
+    # Only their frame headers are of these codings, which is where a reader turns away.
+    frame = baseline.index(b"\xff\xc0")
+    for name, marker, bits in [
+        ("arithmetic", 0xC9, 8),
+        ("arithmetic_progressive", 0xCA, 8),
+        ("lossless", 0xC3, 8),
+        ("hierarchical", 0xC5, 8),
+        ("jpeg_ls", 0xF7, 8),
+        ("twelve_bits", 0xC1, 12),
+    ]:
+        coded = bytearray(baseline)
+        coded[frame + 1], coded[frame + 4] = marker, bits
+        write(f"{name}.jpg", bytes(coded))
 
 
 def make_pngs():
@@ -257,6 +281,16 @@ def make_tiffs():
          "rgb8")
     write("palette.tif", saved(PALETTED, "TIFF"))
     write("float.tif", tiff16((RGB / 255).astype(np.float32)[:8, :8], photometric="rgb"))
+    signed = GRAY16.astype(np.int32) - 32768
+    write("int16.tif", tiff16(signed.astype(np.int16)[:8, :8], photometric="minisblack"))
+    write("uint32.tif", tiff16(GRAY16.astype(np.uint32)[:8, :8], photometric="minisblack"))
+    write("float_gray.tif", tiff16((GRAY / 255).astype(np.float32)[:8, :8],
+                                   photometric="minisblack"))
+    write("half.tif", tiff16((RGB / 255).astype(np.float16)[:8, :8], photometric="rgb"))
+    write("ycbcr.tif", saved(Image.fromarray(RGB[:8, :8]).convert("YCbCr"), "TIFF"))
+    preview = tiff16(RGB[:4, :4], photometric="rgb")
+    at = preview.index(struct.pack("<HHI", 259, 3, 1)) + 8  # the compression's number
+    write("unknown_compression.tif", preview[:at] + struct.pack("<H", 34661) + preview[at + 2 :])
     write("preview.tif", tiff16(RGB[:4, :4], photometric="rgb", subfiletype=1))
     write("cut.tif", tiff[: len(tiff) * 6 // 10])
 
