@@ -31,13 +31,15 @@ use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::classes::{Class, ClassSet, add_class_set, classes_of_labels};
 use grainstore::coco::{Annotation, DatasetIndex};
 use grainstore::device::DeviceName;
-use grainstore::export::{Annotations, CocoFormat, ExportRequest, Ids, ImageChoice, export_coco};
+use grainstore::export::CocoExport;
+use grainstore::export::{Annotations, CocoFormat, ExportRequest, Ids, export_coco};
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
-use grainstore::head::{CacheOptions, TrainOptions, TrainRequest, TrainingQuery, train_and_store};
+use grainstore::head::{CacheOptions, TrainOptions, TrainRequest, TrainingQuery, train};
+use grainstore::ids::ContentId;
 use grainstore::import::{ImportRequest, import_coco_results};
-use grainstore::names::ContentId;
 use grainstore::progress::NoProgress;
 use grainstore::schema::EmbeddingType;
+use grainstore::selection::ImageFilter;
 use grainstore::sql::{Report, Sql};
 use grainstore::store::rows::{
     GroundTruthRow, ImageRow, LabelRow, MaskRow, RleRow, Row, masks_to_batch,
@@ -96,10 +98,10 @@ async fn evaluate(dir: &Path) -> anyhow::Result<Value> {
     let (mut stats, mut mean) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let started = Instant::now();
-        stats = figures(&store, "eval/coco").await?;
+        stats = metrics(&store, "eval/coco").await?;
         coco.push(started.elapsed().as_secs_f64());
         let started = Instant::now();
-        mean = figures(&store, "eval/miou").await?;
+        mean = metrics(&store, "eval/miou").await?;
         miou.push(started.elapsed().as_secs_f64());
     }
     Ok(json!({
@@ -121,7 +123,7 @@ fn median(mut seconds: Vec<f64>) -> Option<f64> {
 }
 
 /// Values of a report's figures; -1 where undefined.
-async fn figures(store: &Store, report: &str) -> anyhow::Result<Vec<f64>> {
+async fn metrics(store: &Store, report: &str) -> anyhow::Result<Vec<f64>> {
     let sql = Sql::new(&store.snapshot().await?).await?;
     let parameters = HashMap::from([
         ("head".to_owned(), "results".to_owned()),
@@ -237,18 +239,19 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
     let snapshot = store.snapshot().await?;
     let request = TrainRequest {
         name: "bench".to_owned(),
-        class_set: ClassSet::load(&snapshot, "kinds").await?,
-        query: TrainingQuery::of_images(&snapshot, &extractor, Some("external_id < 100")).await?,
+        classes: "kinds".to_owned(),
+        masks: TrainingMasks::OfImages {
+            images: Some(ImageFilter::matching("external_id < 100")),
+            extractor: None,
+        },
         options: TrainOptions {
             epochs: Some(20),
             validation: 0.0,
             ..TrainOptions::default()
         },
-        parent: None,
-        cache: CacheOptions::default(),
-        device: DeviceName::Cpu,
+        ..TrainRequest::default()
     };
-    train_and_store(&store, &snapshot, request, &NoProgress).await?;
+    train(&store, &request, &NoProgress).await?;
     if let Some(dir) = dir {
         let head = grainstore::head::load_head(&store.snapshot().await?, "bench").await?;
         let file = head.weights.to_safetensors(HashMap::new())?;
@@ -265,7 +268,7 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
     }
     let request = AnnotateRequest {
         head: "bench".to_owned(),
-        condition: None,
+        images: ImageFilter::all(),
         policy: Policy::default(),
     };
     let started = Instant::now();
@@ -278,7 +281,7 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
             head: "bench".to_owned(),
             policy: None,
         },
-        images: ImageChoice::default(),
+        images: ImageFilter::default(),
         classes: None,
         supercategories: None,
         ids: Ids::Original,
@@ -286,7 +289,17 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
     let file = place.path().join("export.json");
     let started = Instant::now();
     let format = CocoFormat::Dataset;
-    let exported = export_coco(&snapshot, &request, format, None, &file, &NoProgress).await?;
+    let exported = export_coco(
+        &snapshot,
+        &CocoExport {
+            export: request.clone(),
+            format: format,
+            style: None,
+            file: (&file).into(),
+        },
+        &NoProgress,
+    )
+    .await?;
     let export_seconds = started.elapsed().as_secs_f64();
     Ok(json!({
         "images": images,

@@ -24,8 +24,9 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use grainstore::geometry::{Rle, Size};
+use grainstore::ids::ContentId;
+use grainstore::ingest::FolderIngest;
 use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
-use grainstore::names::ContentId;
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
 use grainstore::sql::Sql;
@@ -140,13 +141,31 @@ async fn ingest(dir: &Path, photos: u32) -> Outcome<Value> {
             Store::open_or_create(place.to_str().ok_or("path")?, StoreOptions::default()).await?;
         let folders = LabelSource::Folders;
         let started = Instant::now();
-        let summary = ingest_folder(&store, &root, &folders, &options, &NoProgress).await?;
+        let summary = ingest_folder(
+            &store,
+            &FolderIngest {
+                directory: (&root).into(),
+                labels: folders.clone(),
+                options: options.clone(),
+            },
+            &NoProgress,
+        )
+        .await?;
         with_store.push(started.elapsed().as_secs_f64());
         assert_eq!(summary.images_added, u64::from(photos));
         commits = store.log().await?.len() - 1;
 
         let started = Instant::now();
-        let summary = ingest_folder(&store, &root, &folders, &options, &NoProgress).await?;
+        let summary = ingest_folder(
+            &store,
+            &FolderIngest {
+                directory: (&root).into(),
+                labels: folders.clone(),
+                options: options.clone(),
+            },
+            &NoProgress,
+        )
+        .await?;
         again.push(started.elapsed().as_secs_f64());
         assert_eq!(summary.images_known, u64::from(photos));
     }

@@ -24,9 +24,9 @@ use grainstore::classes::{ClassSet, add_class_set, classes_of_labels};
 use grainstore::device::DeviceName;
 use grainstore::geometry::{Rle, Size};
 use grainstore::head::{
-    CacheOptions, Curve, TrainOptions, TrainRequest, TrainingQuery, load_head, train_and_store,
+    CacheOptions, Curve, TrainOptions, TrainRequest, TrainingQuery, load_head, train,
 };
-use grainstore::names::ContentId;
+use grainstore::ids::ContentId;
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
 use grainstore::store::rows::{ImageRow, LabelRow, MaskRow, Row, masks_to_batch};
@@ -90,15 +90,13 @@ async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyh
     let snapshot = store.snapshot().await?;
     let request = TrainRequest {
         name: "bench".to_owned(),
-        class_set: ClassSet::load(&snapshot, "five").await?,
-        query: TrainingQuery::of_images(&snapshot, &extractor, None).await?,
+        classes: "five".to_owned(),
         options: options.clone(),
-        parent: None,
         cache,
-        device: DeviceName::Cpu,
+        ..TrainRequest::default()
     };
     let started = Instant::now();
-    let summary = train_and_store(&store, &snapshot, request, &NoProgress).await?;
+    let summary = train(&store, &request, &NoProgress).await?;
     let seconds = started.elapsed().as_secs_f64();
     let head = load_head(&store.snapshot().await?, "bench").await?;
     let curves: Vec<Curve> = serde_json::from_str(&head.row.curves)?;

@@ -1,4 +1,4 @@
--- Grain:  one item (a file, an annotation) that could not be used, and why. Found again, it is not repeated.
+-- Grain:  one item (a file, an annotation) that could not be used, and why. An item found again is not recorded again.
 -- Key:    failure_id
 -- Writer: ingest, extract, embed, import, collect
 -- Reader: people (grainstore query failures)

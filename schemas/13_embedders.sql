@@ -8,7 +8,7 @@ CREATE TABLE embedders (
     model_type         TEXT   NOT NULL, -- 'dinov2_vits14_reg', 'clip_vit_b_32', 'efficientnet_lite0', 'sam_neck', 'sam_token', ...
     checkpoint         TEXT   NOT NULL, -- file name of the checkpoint, for people
     checkpoint_sha256  TEXT   NOT NULL, -- 64 lower-case hex digits
-    dim                INT    NOT NULL, -- numbers of a vector
+    dim                INT    NOT NULL, -- numbers per vector
     options            TEXT   NOT NULL, -- JSON object, keys sorted: pool, fit, background, context, image_size, precision, ...
     grainstore_version TEXT   NOT NULL, -- version of the program that registered it
     created_at         TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC

@@ -1,4 +1,4 @@
--- Grain:  one statement about one mask, by a person or copied from one. The newest of a mask and reviewer counts.
+-- Grain:  one statement about one mask, by a person or derived from one. The newest per mask and reviewer counts.
 -- Key:    mask_label_id
 -- Writer: grainstore review, import
 -- Reader: train, eval, review queues
@@ -14,7 +14,7 @@ CREATE TABLE mask_labels (
     reviewer      TEXT,            -- who said so; null: nobody in person
     queue         TEXT,            -- the review queue that showed the mask
     head_id       TEXT,            -- heads.head_id whose prediction was shown
-    seconds       DOUBLE,          -- from shown to answered
+    seconds       DOUBLE,          -- time from showing the mask to the answer
     created_at    TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
     PRIMARY KEY (mask_label_id)
 );

@@ -1,11 +1,11 @@
--- Grain:  the features of one image under a SAM image encoder, kept so that further prompts cost the decoder alone.
+-- Grain:  the features of one image under a SAM image encoder, kept so that further prompts run only the decoder.
 -- Key:    extractor_id, image_id
 -- Writer: grainstore extract --keep-features
 -- Reader: review (prompts), extract (another grid)
 CREATE TABLE image_features (
     extractor_id TEXT      NOT NULL, -- extractors.extractor_id
     image_id     TEXT      NOT NULL, -- images.image_id
-    channels     INT       NOT NULL, -- 256 of every official model
+    channels     INT       NOT NULL, -- 256 for every official model
     height       INT       NOT NULL, -- cells, 64 at 1024 pixels
     width        INT       NOT NULL, -- cells, 64 at 1024 pixels
     features     FLOAT16[] NOT NULL, -- channels x height x width numbers, row-major

@@ -13,9 +13,9 @@ CREATE TABLE images (
     file_bytes  BIGINT    NOT NULL, -- size of the file, bytes
     source      TEXT      NOT NULL, -- 'web' or 'synthetic' (images to train heads on), 'target' (images to annotate)
     split       TEXT,               -- 'train', 'val', ... as given at ingest
-    dataset     TEXT      NOT NULL, -- name of the data set that first brought the image
-    external_id BIGINT,             -- the data set's own image id (COCO images.id), used again by exports
-    attributes  TEXT,               -- JSON object: what else the data set says of the image (license, urls, date)
+    dataset     TEXT      NOT NULL, -- name of the data set that brought the image first
+    external_id BIGINT,             -- the data set's own image id (COCO images.id), reused by exports
+    attributes  TEXT,               -- JSON object: what else the data set says about the image (license, urls, date)
     ingested_at TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
     PRIMARY KEY (image_id)
 );

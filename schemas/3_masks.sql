@@ -7,7 +7,7 @@ CREATE TABLE masks (
     image_id        TEXT         NOT NULL, -- images.image_id
     mask_index      INT          NOT NULL, -- 0, 1, ... in the order the extractor gave them
     rle             STRUCT<height INT, width INT, counts TEXT> NOT NULL, -- COCO RLE at the size of the original image
-    bbox            DOUBLE[4]    NOT NULL, -- x, y, width, height in pixels of the original image (COCO XYWH); of an imported detection as given
+    bbox            DOUBLE[4]    NOT NULL, -- x, y, width, height in pixels of the original image (COCO XYWH); for an imported detection, as given
     area            BIGINT       NOT NULL, -- foreground pixels
     predicted_iou   FLOAT,                 -- SAM's own estimate of the mask's quality, about [0, 1]; null: imported
     stability_score FLOAT,                 -- IoU of the mask at two thresholds, [0, 1] (segment-anything, amg.py); null: imported

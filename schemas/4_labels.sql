@@ -4,7 +4,7 @@
 -- Reader: class sets, train
 CREATE TABLE labels (
     image_id    TEXT NOT NULL, -- images.image_id
-    dataset     TEXT NOT NULL, -- name of the data set that says so
+    dataset     TEXT NOT NULL, -- name of the data set that the label comes from
     label       TEXT NOT NULL, -- the data set's own word; class sets map words to classes
     origin      TEXT NOT NULL, -- 'folder', 'csv', 'coco', 'voc': where the label was read
     ingested_at TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC

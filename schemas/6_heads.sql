@@ -12,11 +12,11 @@ CREATE TABLE heads (
     inputs             TEXT   NOT NULL, -- JSON array of the vectors it reads, in order: 'tokens' (masks.embedding), 'shape', an embedders.embedder_id
     normalise          TEXT   NOT NULL, -- JSON array beside inputs: 'none' or 'l2' (each vector divided by its length)
     weights            BYTEA,           -- safetensors; null: imported predictions
-    query              TEXT   NOT NULL, -- the SELECT it was trained on; of imported predictions the file
+    query              TEXT   NOT NULL, -- the SELECT it was trained on; for imported predictions, the file
     store_version      BIGINT,          -- version of the store the SELECT was read at; null: trained in another store
     seed               BIGINT,          -- random seed; null: imported predictions
-    parent_head_id     TEXT,            -- heads.head_id it was trained on from
-    teacher_head_id    TEXT,            -- heads.head_id of the frozen teacher (uncertainty distillation)
+    parent_head_id     TEXT,            -- heads.head_id that its training started from
+    teacher_head_id    TEXT,            -- heads.head_id of its frozen teacher (uncertainty distillation)
     curves             TEXT   NOT NULL, -- JSON array, one object per epoch: loss, validation metrics, seconds
     images_read        BIGINT NOT NULL, -- bags in the training set
     rows_read          BIGINT NOT NULL, -- masks in the training set

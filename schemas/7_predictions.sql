@@ -1,4 +1,4 @@
--- Grain:  one mask with the class that a head predicts, and what a policy (score threshold, NMS) made of it.
+-- Grain:  one mask with the class that a head predicts, and what a policy (score threshold, NMS) decided about it.
 -- Key:    head_id, policy_id, image_id, mask_index
 -- Writer: grainstore annotate, rethreshold, import
 -- Reader: eval, export, review queries
@@ -10,7 +10,7 @@ CREATE TABLE predictions (
     mask_index    INT     NOT NULL, -- masks.mask_index
     class_index   INT     NOT NULL, -- class_sets.class_index of the best class
     class         TEXT    NOT NULL, -- class_sets.class
-    score         DOUBLE  NOT NULL, -- softmax probability of the class, [0, 1]; as given for imported predictions
+    score         DOUBLE  NOT NULL, -- softmax probability of the class, [0, 1]; for imported predictions, as given
     entropy       FLOAT,            -- of the softmax over the classes, nats, [0, ln C]; null: imported predictions
     kept          BOOLEAN NOT NULL, -- true: part of the annotation
     dropped       TEXT,             -- why not kept: 'score', 'quality', 'suppressed', 'max_per_image'

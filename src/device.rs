@@ -11,7 +11,7 @@ use std::str::FromStr;
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::names::one_of;
+use crate::options::one_of;
 use crate::{Error, Result};
 
 /// A device by its name on the command line.
@@ -116,9 +116,7 @@ impl DeviceName {
 
 #[cfg(not(all(feature = "cuda", feature = "wgpu", feature = "tch")))]
 fn not_built(feature: &str) -> String {
-    format!(
-        "this build of grainstore is without it; build with the feature '{feature}'"
-    )
+    format!("this build of grainstore is without it; build with the feature '{feature}'")
 }
 
 /// Precision that a model computes in.

@@ -80,9 +80,7 @@ pub enum Error {
     },
 
     /// An ingested photo is not where it was.
-    #[error(
-        "'{path}' is not there any more"
-    )]
+    #[error("'{path}' is not there any more")]
     PhotoGone {
         /// Where it was.
         path: PathBuf,
@@ -215,9 +213,7 @@ pub enum Error {
     },
 
     /// Two images of different data sets have one id.
-    #[error(
-        "{one} and {other} both have id {id}; choose one data set, or number images anew"
-    )]
+    #[error("{one} and {other} both have id {id}; choose one data set, or number images anew")]
     Ids {
         /// The id.
         id: i64,
@@ -424,9 +420,7 @@ pub enum Error {
     },
 
     /// A store keeps embeddings of another size than the model gives.
-    #[error(
-        "the store keeps embeddings of {expected} numbers, the model gives {found}"
-    )]
+    #[error("the store keeps embeddings of {expected} numbers, the model gives {found}")]
     EmbeddingSize {
         /// Numbers in an embedding of the store.
         expected: u32,

@@ -48,11 +48,11 @@
 //!
 //! Imports go down this list, never up; a test holds them to it.
 //!
-//! - L0 [`error`], [`names`], [`progress`], [`geometry`], [`photo`], [`coco`],
+//! - L0 [`error`], [`ids`], [`progress`], [`geometry`], [`photo`], [`coco`],
 //!   [`scenes`]
 //! - L1 [`schema`], [`store`], [`sql`]
 //! - L2 [`catalogue`], [`device`], [`sam`]
-//! - L2 above these [`query`], then [`classes`]
+//! - L2 above these [`query`] and [`selection`], then [`classes`]
 //! - L3 [`ingest`]
 //! - L4 [`extract`]
 //! - L5 [`head`]
@@ -75,9 +75,10 @@ pub mod export;
 pub mod extract;
 pub mod geometry;
 pub mod head;
+pub mod ids;
 pub mod import;
 pub mod ingest;
-pub mod names;
+mod options;
 pub mod photo;
 pub mod picture;
 pub mod progress;
@@ -86,8 +87,10 @@ pub mod report;
 pub mod sam;
 pub mod scenes;
 pub mod schema;
+pub mod selection;
 pub mod sql;
 pub mod store;
+mod task;
 
 pub use error::{Error, Result};
 

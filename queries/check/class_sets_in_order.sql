@@ -1,4 +1,4 @@
--- asks:    Which versions of class sets do not count their classes 0, 1, 2, ... or name a class twice?
+-- asks:    Which versions of class sets do not number their classes 0, 1, 2, ..., or name a class twice?
 -- params:  none
 -- reads:   class_sets
 -- grain:   one row per version

@@ -1,4 +1,4 @@
--- asks:    Which keys of embedders stand in more than one row?
+-- asks:    Which keys of embedders are in more than one row?
 -- params:  none
 -- reads:   embedders
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which keys of embeddings stand in more than one row?
+-- asks:    Which keys of embeddings are in more than one row?
 -- params:  none
 -- reads:   embeddings
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which metrics of an evaluation stand in more than one row?
+-- asks:    Which metrics of an evaluation are in more than one row?
 -- params:  none
 -- reads:   evaluations
 -- grain:   one row per repeated metric

@@ -1,4 +1,4 @@
--- asks:    Which images have more or fewer masks of an extractor than it gave, or masks of one that is not done?
+-- asks:    Which images have more or fewer masks than their extractor recorded, or masks of one not done with them?
 -- params:  none
 -- reads:   extractions, masks
 -- grain:   one row per extractor and image

@@ -1,4 +1,4 @@
--- asks:    Which images was an extractor done with more than once?
+-- asks:    Which images are recorded as done more than once for one extractor?
 -- params:  none
 -- reads:   extractions
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which keys of extractors stand in more than one row?
+-- asks:    Which keys of extractors are in more than one row?
 -- params:  none
 -- reads:   extractors
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which extractors claim embeddings that imports do not have, or lack those of a model?
+-- asks:    Which imported extractors have a model or embeddings, and which others have neither?
 -- params:  none
 -- reads:   extractors
 -- grain:   one row per extractor

@@ -1,4 +1,4 @@
--- asks:    Which keys of failures stand in more than one row?
+-- asks:    Which keys of failures are in more than one row?
 -- params:  none
 -- reads:   failures
 -- grain:   one row per repeated key

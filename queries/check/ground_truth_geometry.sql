@@ -1,4 +1,4 @@
--- asks:    Which annotations have masks that cannot be read or are of another size than their image, or a box or area out of range?
+-- asks:    Which annotations have a mask that cannot be read or has another size than the image, or a box or area out of range?
 -- params:  none
 -- reads:   ground_truth, images
 -- grain:   one row per annotation

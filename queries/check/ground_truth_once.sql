@@ -1,4 +1,4 @@
--- asks:    Which keys of ground_truth stand in more than one row?
+-- asks:    Which keys of ground_truth are in more than one row?
 -- params:  none
 -- reads:   ground_truth
 -- grain:   one row per repeated key

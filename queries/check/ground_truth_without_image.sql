@@ -1,4 +1,4 @@
--- asks:    Which rows of ground_truth speak of an image the store does not have?
+-- asks:    Which rows of ground_truth are about an image that the store does not have?
 -- params:  none
 -- reads:   ground_truth, images
 -- grain:   one row per row of ground_truth

@@ -1,4 +1,4 @@
--- asks:    Which keys of heads stand in more than one row?
+-- asks:    Which keys of heads are in more than one row?
 -- params:  none
 -- reads:   heads
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which keys of image_features stand in more than one row?
+-- asks:    Which keys of image_features are in more than one row?
 -- params:  none
 -- reads:   image_features
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which keys of images stand in more than one row?
+-- asks:    Which keys of images are in more than one row?
 -- params:  none
 -- reads:   images
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which keys of labels stand in more than one row?
+-- asks:    Which keys of labels are in more than one row?
 -- params:  none
 -- reads:   labels
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which rows of labels speak of an image the store does not have?
+-- asks:    Which rows of labels are about an image that the store does not have?
 -- params:  none
 -- reads:   labels, images
 -- grain:   one row per row of labels

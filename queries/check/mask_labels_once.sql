@@ -1,4 +1,4 @@
--- asks:    Which keys of mask_labels stand in more than one row?
+-- asks:    Which keys of mask_labels are in more than one row?
 -- params:  none
 -- reads:   mask_labels
 -- grain:   one row per repeated key

@@ -1,10 +1,10 @@
--- asks:    Which masks cannot be read, have another size than their image, or a box or area that is not theirs?
+-- asks:    Which masks cannot be read, have another size than their image, or have a box or area that does not fit them?
 -- params:  none
 -- reads:   masks, images, extractors
 -- grain:   one row per mask
 -- columns: image_id, extractor_id, mask_index, area, readable
 WITH boxes_given AS (
-    -- Boxes of imported detections are those that were given.
+    -- Boxes of imported detections are kept as they were given.
     SELECT DISTINCT extractor_id FROM extractors WHERE kind = 'imported boxes'
 )
 SELECT m.image_id, m.extractor_id, m.mask_index, m.area, rle_is_valid(m.rle) AS readable

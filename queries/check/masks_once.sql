@@ -1,4 +1,4 @@
--- asks:    Which keys of masks stand in more than one row?
+-- asks:    Which keys of masks are in more than one row?
 -- params:  none
 -- reads:   masks
 -- grain:   one row per repeated key

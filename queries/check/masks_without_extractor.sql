@@ -1,4 +1,4 @@
--- asks:    Which extractors have masks but no row that says what they are?
+-- asks:    Which extractors have masks but no row in extractors?
 -- params:  none
 -- reads:   masks, extractors
 -- grain:   one row per extractor

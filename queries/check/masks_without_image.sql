@@ -1,4 +1,4 @@
--- asks:    Which rows of masks speak of an image the store does not have?
+-- asks:    Which rows of masks are about an image that the store does not have?
 -- params:  none
 -- reads:   masks, images
 -- grain:   one row per row of masks

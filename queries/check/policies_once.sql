@@ -1,4 +1,4 @@
--- asks:    Which keys of policies stand in more than one row?
+-- asks:    Which keys of policies are in more than one row?
 -- params:  none
 -- reads:   policies
 -- grain:   one row per repeated key

@@ -1,4 +1,4 @@
--- asks:    Which keys of predictions stand in more than one row?
+-- asks:    Which keys of predictions are in more than one row?
 -- params:  none
 -- reads:   predictions
 -- grain:   one row per repeated key

@@ -1,7 +1,7 @@
--- asks:    Which rows of predictions are of a head the store does not have? ('heads rm' takes a head's predictions along.)
+-- asks:    Which rows of predictions are of a head that the store does not have? ('heads rm' removes them, too.)
 -- params:  none
 -- reads:   predictions, heads
--- grain:   one row per head that is not there
+-- grain:   one row per missing head
 -- columns: head_id, rows
 SELECT p.head_id, count(*) AS rows
 FROM predictions AS p

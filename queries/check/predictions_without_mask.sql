@@ -1,4 +1,4 @@
--- asks:    Which rows of predictions judge a mask the store does not have?
+-- asks:    Which rows of predictions are about a mask that the store does not have?
 -- params:  none
 -- reads:   predictions, masks
 -- grain:   one row per row of predictions

@@ -1,7 +1,7 @@
 -- asks:    Which rows of predictions are under a policy that the store does not have?
 -- params:  none
 -- reads:   predictions, policies
--- grain:   one row per policy that is not there
+-- grain:   one row per missing policy
 -- columns: policy_id, rows
 SELECT p.policy_id, count(*) AS rows
 FROM predictions AS p

@@ -1,5 +1,5 @@
--- asks:    Which classes do the categories of the ground truth make, one a category?
--- params:  dataset ANNOTATED = NULL -- annotations of this data set only
+-- asks:    Which classes do the categories of the ground truth make, one class per category?
+-- params:  dataset ANNOTATED = NULL -- only annotations of this data set
 -- reads:   ground_truth
 -- grain:   one row per category
 -- columns: class, external_id

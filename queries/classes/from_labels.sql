@@ -1,5 +1,5 @@
--- asks:    Which classes do the image-level labels make, one a label?
--- params:  dataset DATASET = NULL -- labels of this data set only
+-- asks:    Which classes do the image-level labels make, one class per label?
+-- params:  dataset DATASET = NULL -- only labels of this data set
 -- reads:   labels
 -- grain:   one row per label
 -- columns: class, external_id

@@ -1,13 +1,13 @@
 -- asks:    Which pixels are annotated with each class?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- only annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 -- uses:    eval/objects, eval/unclear_pixels
 -- reads:   objects, unclear_pixels
 -- grain:   one row per image and class
 -- columns: image_id, class_index, rle, clear
--- notes:   image_id, class_index, rle, clear (rle without the pixels that are not judged)
+-- notes:   image_id, class_index, rle, clear (rle without the pixels that are ignored)
 WITH regions AS (
     SELECT image_id, class_index, rle_union(rle) AS rle
     FROM objects

@@ -1,16 +1,16 @@
 -- asks:    What is the average precision of each class, at each IoU and in each area range?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
---          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
+--          iou ONE_OF(mask|box) = mask   -- IoU of masks or of boxes
 -- uses:    eval/matches, eval/object_counts
 -- reads:   matches, object_counts
 -- grain:   one row per class with objects, area range and IoU
 -- columns: class_index, class, area, iou, objects, ap, recall_1, recall_10, recall_100
 -- notes:   class_index, class, area, iou (0.5 + 0.05 t), objects, ap (101 points), recall_1, recall_10,
---          recall_100 (greatest recall with so many detections an image)
+--          recall_100 (maximum recall with at most 1, 10 or 100 detections per image)
 WITH thresholds AS (
     SELECT t, CAST(50 + 5 * t AS DOUBLE) / 100 AS iou
     FROM (SELECT unnest(range(0, 10)) AS t)
@@ -27,7 +27,7 @@ WITH thresholds AS (
     WINDOW surest AS (PARTITION BY class_index, area, t ORDER BY score DESC, image_order, rank
                       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 ), steps AS (
-    -- Recall rises with each right detection, and precision is greatest there.
+    -- Recall rises with each right detection, and precision is highest there.
     SELECT r.class_index, r.area, r.t, r.found,
            CAST(r.found AS DOUBLE) / r.detections AS precision,
            CAST(r.found AS DOUBLE) / c.objects AS recall,
@@ -37,7 +37,7 @@ WITH thresholds AS (
     WHERE r.correct = 1
 ), envelope AS (
     SELECT class_index, area, t,
-           -- The best precision at this recall or a greater one.
+           -- The best precision at this recall or a higher one.
            max(precision) OVER (PARTITION BY class_index, area, t ORDER BY found DESC
                                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS precision,
            -- How many of the recalls 0, 0.01, ..., 1 are not above this one, and the one before.

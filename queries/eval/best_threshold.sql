@@ -1,11 +1,11 @@
--- asks:    At which score threshold is each class's F1 greatest?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- asks:    At which score threshold is each class's F1 highest?
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
---          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
---          at DOUBLE = 0.5               -- IoU from which a detection is right (0.5, 0.55, ..., 0.95)
+--          iou ONE_OF(mask|box) = mask   -- IoU of masks or of boxes
+--          at DOUBLE = 0.5               -- IoU at which a detection is right (0.5, 0.55, ..., 0.95)
 -- uses:    eval/precision_recall
 -- reads:   precision_recall
 -- grain:   one row per class with objects and detections

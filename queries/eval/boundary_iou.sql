@@ -1,9 +1,9 @@
 -- asks:    How well do the outlines agree? Boundary IoU of each class, over the pixels near outlines in all
 --          images.
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 -- uses:    eval/evaluated_classes, eval/annotated_regions, eval/predicted_regions, eval/unclear_pixels
 -- reads:   annotated_regions, predicted_regions, unclear_pixels, evaluated_classes

@@ -1,11 +1,11 @@
 -- asks:    How far are scores from the share of detections that are right? The expected calibration error over
 --          ten bins.
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
---          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
+--          iou ONE_OF(mask|box) = mask   -- IoU of masks or of boxes
 -- uses:    eval/calibration
 -- reads:   calibration
 -- grain:   one row

@@ -1,16 +1,16 @@
--- asks:    What are COCO's 12 figures?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- asks:    What are COCO's 12 metrics?
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
---          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
+--          iou ONE_OF(mask|box) = mask   -- IoU of masks or of boxes
 -- uses:    eval/average_precision
 -- reads:   average_precision
--- grain:   one row per figure, as COCO prints them
+-- grain:   one row per metric, in COCO's order
 -- columns: class, metric, value
--- notes:   class (null), metric (ap, ap50, ap75, ap_small, ..., ar_1, ar_10, ar_100, ar_small, ...; with boxes
---          'box_' before them), value (null where there is no object to find: COCO's -1)
+-- notes:   class (null), metric (ap, ap50, ap75, ap_small, ..., ar_1, ar_10, ar_100, ar_small, ...; for boxes
+--          prefixed with 'box_'), value (null where there is no object to find, for which COCO says -1)
 WITH summary AS (
     SELECT avg(ap) FILTER (WHERE area = 'all') AS ap,
            avg(ap) FILTER (WHERE area = 'all' AND iou = 0.5) AS ap50,

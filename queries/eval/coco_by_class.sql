@@ -1,16 +1,16 @@
--- asks:    What are COCO's figures class by class?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- asks:    What are COCO's metrics class by class?
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
---          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
+--          iou ONE_OF(mask|box) = mask   -- IoU of masks or of boxes
 -- uses:    eval/average_precision
 -- reads:   average_precision
--- grain:   one row per class with objects, and figure
+-- grain:   one row per metric of each class with objects
 -- columns: class, metric, value
--- notes:   class, metric (ap, ap50, ap75, ap_small, ap_medium, ap_large, ar_100; with boxes 'box_' before
---          them), value
+-- notes:   class, metric (ap, ap50, ap75, ap_small, ap_medium, ap_large, ar_100; for boxes prefixed with
+--          'box_'), value
 WITH summary AS (
     SELECT class_index, class,
            avg(ap) FILTER (WHERE area = 'all') AS ap,

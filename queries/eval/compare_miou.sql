@@ -1,22 +1,22 @@
--- asks:    Is one head's mean IoU better than another's, or could it be the choice of images?
--- params:  head HEAD                           -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL            -- compared with annotations of this data set
---          split SPLIT = NULL                  -- images of this split only
---          classes CLASS_SET(head) = own       -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- asks:    Is one head's mean IoU higher than another's, or could the choice of images explain it?
+-- params:  head HEAD                           -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL            -- compare with annotations of this data set
+--          split SPLIT = NULL                  -- only images of this split
+--          classes CLASS_SET(head) = own       -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest        -- first digits of the policy's id; newest: the one that was used last
---          other HEAD                          -- the head to compare with: name, or the first digits of its id
---          other_policy POLICY(other) = newest -- its policy; newest: the one that was used last
+--          other HEAD                          -- the head to compare with: its name, or the first digits of its id
+--          other_policy POLICY(other) = newest -- the other head's policy; newest: the one that was used last
 --          replicates BIGINT = 1000            -- bootstrap samples of the images, the same for both heads
---          seed BIGINT = 0                     -- of the samples
+--          seed BIGINT = 0                     -- seed of the samples
 -- uses:    eval/image_pixels, eval/image_pixels AS other_pixels (head = other; policy = other_policy),
 --          eval/evaluated_images
 -- reads:   evaluated_images, image_pixels, other_pixels
--- grain:   one row per figure
+-- grain:   one row per metric
 -- columns: metric, value, other_value, difference, ci_low, ci_high
 -- notes:   metric (miou, miou_classes), value, other_value, difference, ci_low, ci_high (of the difference, 95
 --          %)
 WITH drawn AS (
-    -- Replicate 0 is the images as they are.
+    -- Replicate 0 takes each image once.
     SELECT i.image_id, r.replicate,
            CASE WHEN r.replicate = 0 THEN 1 ELSE bootstrap_weight($seed, r.replicate, i.image_order) END AS weight
     FROM evaluated_images i

@@ -1,13 +1,13 @@
--- asks:    Does one head's class imply another's? Of the masks both keep, how often does a class of the first
+-- asks:    Does one head's class imply another's? Of the masks that both keep, how often does a class of the first
 --          agree with that of the other, as their labels say it should?
--- params:  head HEAD                           -- the finer head: name, or the first digits of its id
+-- params:  head HEAD                           -- the finer head: its name, or the first digits of its id
 --          other HEAD                          -- the coarser head
 --          policy POLICY(head) = newest        -- first digits of the policy's id; newest: the one that was used last
---          other_policy POLICY(other) = newest -- that of the coarser head
+--          other_policy POLICY(other) = newest -- the same, for the coarser head
 -- uses:    annotate/chosen_predictions,
 --          annotate/chosen_predictions AS other_predictions (head = other; policy = other_policy)
 -- reads:   heads, chosen_predictions, other_predictions, class_sets
--- grain:   one row per class of the first head and class the other gives the same masks
+-- grain:   one row per class of the first head and class that the other predicts for the same masks
 -- columns: class, other_class, masks, implied
 -- notes:   class, other_class, masks, implied (whether all labels of the class are labels of the other class)
 WITH chosen AS (

@@ -1,13 +1,13 @@
--- asks:    Which masks does a head's annotation keep, in the classes it is judged in?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- asks:    Which masks does a head's annotation keep, in the classes it is evaluated in?
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 -- uses:    annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_classes
 -- reads:   heads, chosen_predictions, class_sets, evaluated_classes, masks, evaluated_images, extractors
 -- view:    masks are large; they are read as they come
--- grain:   one row per mask that is kept
+-- grain:   one row per kept mask
 -- columns: image_id, image_order, class_index, class, mask_index, score, area, bbox, rle
 WITH own_labels AS (
     SELECT c.class_index, unnest(c.labels) AS label

@@ -1,10 +1,10 @@
--- asks:    Which images does an evaluation compare predictions with?
--- params:  dataset ANNOTATED = NULL -- images of this data set; NULL: of every data set that has annotations
---          split SPLIT = NULL       -- images of this split only
+-- asks:    Which images does an evaluation cover?
+-- params:  dataset ANNOTATED = NULL -- only images of this data set; NULL: of every data set that has annotations
+--          split SPLIT = NULL       -- only images of this split
 -- reads:   ground_truth, images
 -- grain:   one row per image: those with annotations, and those of an annotated data set that show nothing
 -- columns: image_id, width, height, image_order
--- notes:   image_id, width, height, image_order (by the data set's own ids, as pycocotools goes through them)
+-- notes:   image_id, width, height, image_order (by the data set's own ids, as in pycocotools)
 WITH annotated AS (
     SELECT DISTINCT image_id, dataset
     FROM ground_truth

@@ -1,7 +1,7 @@
--- asks:    How many images does an evaluation judge, and how many of them has the head not been asked about?
--- params:  head HEAD                    -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL     -- images of this data set
---          split SPLIT = NULL           -- images of this split only
+-- asks:    How many images does an evaluation cover, and for how many of them does the head have no predictions?
+-- params:  head HEAD                    -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL     -- only images of this data set
+--          split SPLIT = NULL           -- only images of this split
 --          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
 -- uses:    annotate/chosen_predictions, eval/evaluated_images
 -- reads:   chosen_predictions, evaluated_images

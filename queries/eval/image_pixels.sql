@@ -1,15 +1,15 @@
 -- asks:    How many pixels of each class are found, missed and wrongly claimed in each image?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 -- uses:    eval/evaluated_images, eval/unclear_pixels, eval/annotated_regions, eval/predicted_regions,
 --          eval/objects
 -- reads:   annotated_regions, predicted_regions, evaluated_images, unclear_pixels, objects
 -- grain:   one row per image and class on it, annotated or predicted, and one for the background (class_index
---          -1). Objects of classes that are not evaluated are background. No rows where all objects are boxes without a
---          mask: nothing then says which pixels are theirs.
+--          -1). Objects of classes that are not evaluated are background. There are no rows if all objects are boxes
+--          without a mask, because nothing then says which pixels are theirs.
 -- columns: image_id, class_index, found, missed, claimed
 WITH overlaps AS (
     SELECT a.image_id, a.class_index AS truth_index, p.class_index AS predicted_index,

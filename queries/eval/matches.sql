@@ -1,16 +1,16 @@
 -- asks:    Which detections found which objects, as COCO matches them?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
---          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
+--          iou ONE_OF(mask|box) = mask   -- IoU of masks or of boxes
 -- uses:    eval/detections, eval/objects, eval/evaluated_images
 -- reads:   detections, objects, evaluated_images
 -- grain:   one row per detection and area range it counts in
 -- columns: class_index, class, area, image_id, image_order, mask_index, score, rank, matched, ignored, truth
 -- notes:   class_index, class, area, image_id, image_order, mask_index, score, rank (from 0), matched and
---          ignored (bit t stands for IoU 0.5 + 0.05 t), truth (the object found at IoU 0.5)
+--          ignored (bit t is for IoU 0.5 + 0.05 t), truth (the object found at IoU 0.5)
 WITH found AS (
     SELECT image_id, image_order, class_index, class,
            array_agg(named_struct('ordinal', mask_index, 'score', score, 'area', area, 'bbox', bbox,
@@ -18,7 +18,7 @@ WITH found AS (
     FROM detections
     GROUP BY image_id, image_order, class_index, class
 ), shapes AS (
-    -- An object without a mask is nothing to find by its mask: what lies in its box is ignored, as in a crowd.
+    -- An object without a mask cannot be found by its mask: detections in its box are ignored, as in a crowd.
     SELECT o.image_id, o.class_index, o.ordinal, o.area, o.bbox,
            o.iscrowd OR ($iou = 'mask' AND o.rle IS NULL) AS iscrowd,
            CASE WHEN $iou = 'mask' THEN coalesce(o.rle, rle_from_bbox(o.bbox, i.height, i.width)) END AS rle

@@ -1,12 +1,12 @@
 -- asks:    How well do the annotated pixels agree with the predicted ones, over all classes?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 -- uses:    eval/pixel_counts
 -- reads:   pixel_counts
--- grain:   one row per figure
+-- grain:   one row per metric
 -- columns: class, metric, value
 -- notes:   class (null), metric (miou: mean IoU of the classes and the background; miou_classes: of the classes
 --          alone; pixel_accuracy; mean_accuracy: mean recall; fw_iou: IoU weighted by annotated pixels; dice:

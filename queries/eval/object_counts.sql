@@ -1,9 +1,9 @@
 -- asks:    How many objects are there to find, by class and area range?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
---          iou ONE_OF(mask|box) = mask   -- objects with a mask, or with a box: all
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- only annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
+--          iou ONE_OF(mask|box) = mask   -- mask: only objects with a mask; box: all objects
 -- uses:    eval/objects
 -- reads:   objects
 -- grain:   one row per class and area range with an object

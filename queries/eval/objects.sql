@@ -1,12 +1,12 @@
--- asks:    Which annotated objects is a head to find?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- asks:    Which annotated objects should a head find?
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- only annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 -- uses:    eval/evaluated_images, eval/evaluated_classes
 -- reads:   ground_truth, evaluated_images, evaluated_classes
 -- view:    masks are large; they are read as they come
--- grain:   one row per object or crowd region of a class that is judged
+-- grain:   one row per object or crowd region of a class that is evaluated
 -- columns: image_id, class_index, class, ordinal, iscrowd, area, bbox, rle
 SELECT g.image_id, c.class_index, c.class, coalesce(g.external_id, 0) AS ordinal, g.iscrowd, g.area, g.bbox, g.rle
 FROM ground_truth g

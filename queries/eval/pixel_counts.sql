@@ -1,12 +1,12 @@
 -- asks:    How many pixels of each class are found, missed and wrongly claimed?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 -- uses:    eval/image_pixels, eval/evaluated_classes
 -- reads:   evaluated_classes, image_pixels
--- grain:   one row per class, the background too, over all images
+-- grain:   one row per class and one for the background, over all images
 -- columns: class_index, class, found, missed, claimed, iou
 -- notes:   class_index (-1 for the background), class, found, missed, claimed, iou (null for a class that is
 --          not annotated)

@@ -1,16 +1,16 @@
--- asks:    How do precision and recall of each class go with the score?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- compared with annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- asks:    How do precision and recall of each class change with the score?
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
---          iou ONE_OF(mask|box) = mask   -- overlap of masks or of boxes
---          at DOUBLE = 0.5               -- IoU from which a detection is right (0.5, 0.55, ..., 0.95)
+--          iou ONE_OF(mask|box) = mask   -- IoU of masks or of boxes
+--          at DOUBLE = 0.5               -- IoU at which a detection is right (0.5, 0.55, ..., 0.95)
 -- uses:    eval/matches, eval/object_counts
 -- reads:   matches, object_counts
 -- grain:   one row per class and detection that counts, best first
 -- columns: class, score, correct, precision, recall, f1
--- notes:   class, score, correct, precision, recall, f1 (of all detections with this score or a greater one)
+-- notes:   class, score, correct, precision, recall, f1 (of all detections with this score or a higher one)
 WITH counted AS (
     SELECT class_index, class, score, image_order, rank,
            (matched >> CAST(round(($at - 0.5) * 20) AS INT)) & 1 AS correct

@@ -1,9 +1,9 @@
--- asks:    Which pixels do not count, because they are void, of a crowd, of objects of two classes, or in the box of an
+-- asks:    Which pixels are ignored because they are void, of a crowd, of objects of two classes, or in the box of an
 --          object without a mask?
--- params:  head HEAD                     -- name of the head, or the first digits of its id
---          dataset ANNOTATED = NULL      -- annotations of this data set
---          split SPLIT = NULL            -- images of this split only
---          classes CLASS_SET(head) = own -- evaluate in the classes of this set: NAME, its newest version, or NAME@VERSION; own: the head's
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- only annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 -- uses:    eval/evaluated_images, eval/objects
 -- reads:   objects, ground_truth, evaluated_images
 -- grain:   one row per image that has any

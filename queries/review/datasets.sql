@@ -1,7 +1,7 @@
 -- asks:    What does the store hold of each data set?
 -- params:  none
 -- reads:   images, labels, ground_truth
--- grain:   one row per data set, source and split; an image that two data sets speak of counts in both
+-- grain:   one row per data set, source and split; an image of two data sets counts in both
 -- columns: dataset, source, split, images, labelled, annotated, annotations
 WITH labelled AS (
     SELECT DISTINCT image_id, dataset FROM labels

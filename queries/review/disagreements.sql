@@ -1,13 +1,12 @@
--- asks:    On which images do two heads of the same masks disagree?
--- params:  head HEAD                           -- the one head: name, or the first digits of its id
---          other HEAD                          -- the head to compare with: name, or the first digits of its id
+-- asks:    On which images do two heads disagree about the same masks?
+-- params:  head HEAD                           -- the first head: its name, or the first digits of its id
+--          other HEAD                          -- the head to compare with: its name, or the first digits of its id
 --          policy POLICY(head) = newest        -- first digits of the policy's id; newest: the one that was used last
---          other_policy POLICY(other) = newest -- its policy; newest: the one that was used last
+--          other_policy POLICY(other) = newest -- the same, for the other head
 -- uses:    annotate/chosen_predictions,
 --          annotate/chosen_predictions AS other_predictions (head = other; policy = other_policy)
 -- reads:   chosen_predictions, other_predictions, images
--- grain:   one row per image with a mask that one of them keeps and the other does not, or that they call
---          differently
+-- grain:   one row per image with a mask that only one of them keeps, or for which they predict different classes
 -- columns: file_name, image_id, masks, only_head, only_other, called_differently
 -- notes:   file_name, image_id, masks (that either keeps), only_head, only_other, called_differently
 WITH pairs AS (

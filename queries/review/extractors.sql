@@ -1,4 +1,4 @@
--- asks:    What has each extractor done, and what is left?
+-- asks:    What has each extractor done, and what is left to do?
 -- params:  none
 -- reads:   extractors, extractions, images
 -- grain:   one row per extractor

@@ -1,5 +1,5 @@
 -- asks:    What could not be used, and why?
--- params:  dataset DATASET = NULL -- only of this data set
+-- params:  dataset DATASET = NULL -- only items of this data set
 -- reads:   failures
 -- grain:   one row per item
 -- columns: stage, dataset, item, reason, failed_at

@@ -1,10 +1,10 @@
--- asks:    Which images does a head surely see something on that their labels do not say?
--- params:  head HEAD                    -- name of the head, or the first digits of its id
+-- asks:    In which images is a head sure of a class that their labels do not name?
+-- params:  head HEAD                    -- the head's name, or the first digits of its id
 --          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
---          min DOUBLE = 0.9             -- score from which it is sure
+--          min DOUBLE = 0.9             -- minimum score at which the head counts as sure
 -- uses:    annotate/chosen_predictions
 -- reads:   heads, chosen_predictions, class_sets, labels, images
--- grain:   one row per labelled image and class it is not labelled with, the surest first
+-- grain:   one row per labelled image and class that it is not labelled with, highest score first
 -- columns: file_name, image_id, class, score, masks, labels
 WITH sure AS (
     SELECT image_id, class_index, class, max(score) AS score, count(*) AS masks

@@ -1,4 +1,4 @@
--- asks:    How many images and annotated objects has each label?
+-- asks:    How many images and annotated objects does each label have?
 -- params:  dataset DATASET = NULL -- only this data set
 -- reads:   labels, ground_truth, images
 -- grain:   one row per data set and label

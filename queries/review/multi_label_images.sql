@@ -1,6 +1,6 @@
--- asks:    Which images have more labels than one?
+-- asks:    Which images have more than one label?
 -- params:  dataset DATASET = NULL -- only this data set
---          min BIGINT = 2         -- at least so many labels
+--          min BIGINT = 2         -- minimum number of labels
 -- reads:   labels, images
 -- grain:   one row per image
 -- columns: image_id, file_name, labels, names

@@ -1,8 +1,8 @@
 -- asks:    Which images are nearly the same, by the mean of their masks' embeddings?
--- params:  min DOUBLE = 0.99      -- cosine similarity from which they are
---          dataset DATASET = NULL -- images of this data set only: every pair is looked at, so some thousands
+-- params:  min DOUBLE = 0.99      -- minimum cosine similarity of two images
+--          dataset DATASET = NULL -- only images of this data set; every pair is compared, so keep it to some thousands
 -- reads:   masks, images
--- grain:   one row per pair of images, the most alike first
+-- grain:   one row per pair of images, the most similar first
 -- columns: file_name, other_file_name, image_id, other_image_id, similarity
 WITH means AS (
     SELECT m.image_id, m.extractor_id, embedding_mean(m.embedding) AS mean

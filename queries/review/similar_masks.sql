@@ -1,10 +1,10 @@
--- asks:    Which masks are most like one mask, by their embeddings?
--- params:  image IMAGE                -- the image of the mask: file name, or the first digits of its id
+-- asks:    Which masks are most similar to a given mask, by their embeddings?
+-- params:  image IMAGE                -- the image of the mask: its file name, or the first digits of its id
 --          mask BIGINT                -- its mask_index
---          extractor EXTRACTOR = NULL -- its extractor_id; NULL: the newest that has such a mask
---          count BIGINT = 20          -- how many
+--          extractor EXTRACTOR = NULL -- first digits of its extractor's id; NULL: the newest one with such a mask
+--          count BIGINT = 20          -- maximum number of masks
 -- reads:   masks, extractors, images
--- grain:   one row per mask, the most alike first
+-- grain:   one row per mask, the most similar first
 -- columns: file_name, image_id, mask_index, similarity
 -- notes:   file_name, image_id, mask_index, similarity (cosine)
 WITH one AS (

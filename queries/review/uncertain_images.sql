@@ -1,7 +1,7 @@
 -- asks:    On which images is a head least sure of the masks it keeps?
--- params:  head HEAD                    -- name of the head, or the first digits of its id
+-- params:  head HEAD                    -- the head's name, or the first digits of its id
 --          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
---          count BIGINT = 1000          -- how many
+--          count BIGINT = 1000          -- maximum number of images
 -- uses:    annotate/chosen_predictions
 -- reads:   chosen_predictions, images
 -- grain:   one row per image with a kept mask, the least sure first

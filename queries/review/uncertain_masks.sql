@@ -1,7 +1,7 @@
 -- asks:    Which kept masks is a head least sure of?
--- params:  head HEAD                    -- name of the head, or the first digits of its id
+-- params:  head HEAD                    -- the head's name, or the first digits of its id
 --          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
---          count BIGINT = 100           -- how many
+--          count BIGINT = 100           -- maximum number of masks
 -- uses:    annotate/chosen_predictions
 -- reads:   chosen_predictions, images
 -- grain:   one row per mask, the least sure first

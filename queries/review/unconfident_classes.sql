@@ -1,11 +1,11 @@
 -- asks:    For which classes does a head keep few masks, or keep them with low scores?
--- params:  head HEAD                    -- name of the head, or the first digits of its id
+-- params:  head HEAD                    -- the head's name, or the first digits of its id
 --          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
 -- uses:    annotate/chosen_predictions
 -- reads:   heads, chosen_predictions, class_sets
--- grain:   one row per class of the head, fewest first
+-- grain:   one row per class of the head, the one with the fewest kept masks first
 -- columns: class, kept, images, median_score, judged
--- notes:   class, kept, images, median_score, judged (masks whose best class it is, kept or not)
+-- notes:   class, kept, images, median_score, judged (masks predicted to be of the class, kept or not)
 SELECT c.class,
        count(*) FILTER (WHERE j.kept) AS kept,
        count(DISTINCT j.image_id) FILTER (WHERE j.kept) AS images,

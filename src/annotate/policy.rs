@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{NmsConfig, NmsOutcome, Rle, mask_nms};
-use crate::names::{ContentId, one_of};
+use crate::ids::ContentId;
+use crate::options::one_of;
 use crate::{Error, Result};
 
 /// Which masks suppress which.

@@ -8,16 +8,17 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::images::{PendingImages, judged_otherwise};
-use super::judged::{Annotator, DecidedImage, Judgement, Judges};
+use super::annotator::{Annotator, DecidedImage, MaskPrediction, Predictors};
+use super::pending::{PendingImages, predictions_of_other_policies};
 use super::policy::{Candidate, Policy};
 use super::sink::{Common, Sink};
 use crate::catalogue::{find_head, policies_of};
 use crate::error::CatalogueError;
-use crate::head::{MaskJudge, StoredSpec, load_head};
-use crate::names::ContentId;
+use crate::head::{MaskPredictor, StoredSpec, load_head};
+use crate::ids::ContentId;
 use crate::progress::Progress;
 use crate::schema::Table;
+use crate::selection::ImageFilter;
 use crate::store::rows::{HeadRow, decode};
 use crate::store::{Snapshot, Store, send_batches};
 use crate::{Error, Result};
@@ -30,15 +31,15 @@ const READ: [Table; 4] = [
     Table::Predictions,
 ];
 /// Batches that wait for the worker, and for the writer.
-const AHEAD: usize = 2;
+const QUEUED: usize = 2;
 
 /// What to annotate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct AnnotateRequest {
     /// Name or id of the head.
     pub head: String,
-    /// Which images: SQL over the columns of `images`; none: all that have masks of the head's extractor.
-    pub condition: Option<String>,
+    /// Which of the images that have masks of the head's extractor.
+    pub images: ImageFilter,
     /// Which masks stay.
     pub policy: Policy,
 }
@@ -70,7 +71,7 @@ pub struct AnnotateSummary {
     pub beyond_max: u64,
 }
 
-/// Judges the masks of images that have no predictions of the head under the policy yet.
+/// Predictors the masks of images that have no predictions of the head under the policy yet.
 ///
 /// May be stopped at any time and run again; several may run at once on one store. Memory is that of a few
 /// batches of masks, and of an id and a number per image.
@@ -88,9 +89,9 @@ pub async fn annotate(
     let snapshot = store.snapshot().await?;
     let loaded = load_head(&snapshot, &request.head).await?;
     let common = common(loaded.row.clone(), &request.policy)?;
-    let condition = request.condition.as_deref();
+    let images = &request.images;
     let pending =
-        PendingImages::of_masks(&snapshot, &common.head, &common.policy_id, condition).await?;
+        PendingImages::of_masks(&snapshot, &common.head, &common.policy_id, images).await?;
     snapshot.verify(&READ, progress).await?;
     Run {
         snapshot: &snapshot,
@@ -100,7 +101,7 @@ pub async fn annotate(
     }
     .run(
         pending,
-        Judges::Head(Box::new(MaskJudge::new(loaded))),
+        Predictors::Head(Box::new(MaskPredictor::new(loaded))),
         progress,
     )
     .await
@@ -125,9 +126,9 @@ pub async fn rethreshold(
             head: common.head.head,
         }));
     }
-    let condition = request.condition.as_deref();
+    let images = &request.images;
     let (of_head, policy_id) = (&common.head, &common.policy_id);
-    let pending = PendingImages::of_predictions(&snapshot, of_head, policy_id, condition).await?;
+    let pending = PendingImages::of_predictions(&snapshot, of_head, policy_id, images).await?;
     snapshot.verify(&READ, progress).await?;
     let stored = stored(&snapshot, of_head, policy_id, &pending).await?;
     Run {
@@ -136,7 +137,7 @@ pub async fn rethreshold(
         policy: &request.policy,
         common: &common,
     }
-    .run(pending, Judges::Stored(stored), progress)
+    .run(pending, Predictors::Stored(stored), progress)
     .await
 }
 
@@ -149,13 +150,13 @@ fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
     })
 }
 
-/// Judgements of a head that are stored under other policies, by image and mask: all of them, in memory.
+/// Predictions of a head that are stored under other policies, by image and mask: all of them, in memory.
 async fn stored(
     snapshot: &Snapshot,
     head: &HeadRow,
     policy_id: &ContentId,
     pending: &PendingImages,
-) -> Result<HashMap<ContentId, HashMap<i32, Judgement>>> {
+) -> Result<HashMap<ContentId, HashMap<i32, MaskPrediction>>> {
     #[derive(Deserialize)]
     struct Stored {
         image_id: ContentId,
@@ -166,18 +167,18 @@ async fn stored(
     }
     let columns = ["image_id", "mask_index", "class_index", "score", "entropy"];
     let scan = snapshot.scan(Table::Predictions).await?.project(&columns)?;
-    let mut wanted = judged_otherwise(&head.head_id, policy_id);
+    let mut wanted = predictions_of_other_policies(&head.head_id, policy_id);
     if let Some(of_images) = pending.filter() {
         wanted = wanted.and(of_images);
     }
     let mut rows = scan.filter(wanted).stream().await?;
-    let mut found: HashMap<ContentId, HashMap<i32, Judgement>> = HashMap::new();
+    let mut found: HashMap<ContentId, HashMap<i32, MaskPrediction>> = HashMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<Stored>(Table::Predictions, &batch?)? {
             if !pending.masks.contains_key(&row.image_id) {
                 continue;
             }
-            let judgement = Judgement {
+            let prediction = MaskPrediction {
                 candidate: Candidate {
                     mask_index: row.mask_index,
                     class: u32::try_from(row.class_index).map_err(|_| Error::StoreDamaged {
@@ -190,7 +191,7 @@ async fn stored(
                 entropy: row.entropy,
             };
             let of_image = found.entry(row.image_id).or_default();
-            of_image.insert(row.mask_index, judgement);
+            of_image.insert(row.mask_index, prediction);
         }
     }
     Ok(found)
@@ -208,7 +209,7 @@ impl Run<'_> {
     async fn run(
         &self,
         pending: PendingImages,
-        judges: Judges,
+        predictors: Predictors,
         progress: &dyn Progress,
     ) -> Result<AnnotateSummary> {
         let head = &self.common.head;
@@ -229,15 +230,15 @@ impl Run<'_> {
                 wanted = wanted.and(of_images);
             }
             let annotator = Annotator {
-                judges,
+                predictors,
                 policy: self.policy.clone(),
                 expected: pending.masks,
                 open: HashMap::new(),
             };
             let scan = self.snapshot.scan(Table::Masks).await?;
             let masks = scan.project(annotator.columns())?.filter(wanted);
-            let (to_worker, batches) = mpsc::channel(AHEAD);
-            let (results, mut from_worker) = mpsc::channel(AHEAD);
+            let (to_worker, batches) = mpsc::channel(QUEUED);
+            let (results, mut from_worker) = mpsc::channel(QUEUED);
             let reading = tokio::spawn(send_batches(masks.stream().await?, to_worker));
             let worker = tokio::task::spawn_blocking(move || work(annotator, batches, &results));
             while let Some(images) = from_worker.recv().await {
@@ -246,7 +247,7 @@ impl Run<'_> {
             }
             ended = worker.await.unwrap_or_else(|source| {
                 Err(Error::Worker {
-                    task: "judging masks",
+                    task: "predicting masks",
                     source,
                 })
             });

@@ -3,12 +3,12 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::images::images_annotated;
-use super::judged::DecidedImage;
+use super::annotator::DecidedImage;
+use super::pending::images_annotated;
 use super::policy::Verdict;
 use super::run::AnnotateSummary;
 use crate::catalogue::find_head;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::store::rows::{HeadRow, PolicyRow, PredictionRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
@@ -110,9 +110,9 @@ async fn plan(
             continue;
         }
         counts.images += 1;
-        for (judgement, verdict) in &image.masks {
+        for (prediction, verdict) in &image.masks {
             counts.count(*verdict);
-            let class = judgement.candidate.class;
+            let class = prediction.candidate.class;
             let name = common.classes.get(class as usize).ok_or(Error::Internal {
                 what: "a head predicts a class that it does not have",
             })?;
@@ -121,11 +121,11 @@ async fn plan(
                 policy_id: common.policy_id.clone(),
                 image_id: image.image_id.clone(),
                 extractor_id: common.head.extractor_id.clone(),
-                mask_index: judgement.candidate.mask_index,
+                mask_index: prediction.candidate.mask_index,
                 class_index: class.cast_signed(),
                 class: name.clone(),
-                score: judgement.candidate.score,
-                entropy: judgement.entropy,
+                score: prediction.candidate.score,
+                entropy: prediction.entropy,
                 kept: verdict.is_kept(),
                 dropped: verdict.dropped().map(str::to_owned),
                 suppressed_by: verdict.suppressed_by(),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::by_id;
 use crate::error::{CatalogueError, Named};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::store::rows::{ExtractorRow, Row, collect, decode};

@@ -5,7 +5,7 @@ use datafusion::prelude::{col, lit};
 
 use super::by_id;
 use crate::error::Named;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::store::Snapshot;
 use crate::store::rows::{HeadRow, Row, collect};
 use crate::{Error, Result};

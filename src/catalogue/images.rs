@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::no_such;
 use crate::error::{CatalogueError, Named};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::store::rows::decode;

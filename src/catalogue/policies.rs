@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::by_id;
 use crate::error::{CatalogueError, Named};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::sql::Sql;
 use crate::store::Snapshot;

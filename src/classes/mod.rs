@@ -21,7 +21,7 @@ pub use file::parse_class_file;
 pub use source::{classes_of_ground_truth, classes_of_labels};
 
 use crate::error::HeadError;
-use crate::names::check_name;
+use crate::ids::check_name;
 use crate::store::Snapshot;
 use crate::store::rows::{ClassRow, Row, collect};
 use crate::{Error, Result};

@@ -68,7 +68,7 @@ impl Which {
     fn request(self) -> AnnotateRequest {
         AnnotateRequest {
             head: self.head,
-            condition: self.condition,
+            images: images_where(self.condition),
             policy: Policy {
                 max_per_image: self.max_per_image,
                 min_predicted_iou: self.min_predicted_iou,

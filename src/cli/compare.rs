@@ -3,7 +3,7 @@
 use grainstore::eval::{CompareRequest, Comparison, EvalRequest, compare};
 use grainstore::store::Store;
 
-use super::judged::Against;
+use super::eval_args::Against;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -61,7 +61,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let progress = progress(global);
-    let comparison = compare(&store, &snapshot, &request, progress.as_ref()).await?;
+    let comparison = compare(&snapshot, &request, progress.as_ref()).await?;
+    comparison.save(&store).await?;
     if global.json {
         print_json(&comparison)?;
     } else {
@@ -86,15 +87,15 @@ fn print(comparison: &Comparison) -> anyhow::Result<()> {
         "difference"
     );
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
-    for figure in &comparison.figures {
+    for metric in &comparison.metrics {
         outln!(
             "{:<14}{:>width$}{:>width$}{:>12}   {} to {}",
-            figure.metric,
-            number(figure.value),
-            number(figure.other_value),
-            number(figure.difference),
-            number(figure.ci_low),
-            number(figure.ci_high)
+            metric.metric,
+            number(metric.value),
+            number(metric.other_value),
+            number(metric.difference),
+            number(metric.ci_low),
+            number(metric.ci_high)
         );
     }
     Ok(())

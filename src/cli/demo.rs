@@ -50,12 +50,12 @@ pub struct Args {
 struct Summary {
     /// Seconds of each step.
     steps: Vec<(&'static str, f64)>,
-    heads: Vec<HeadFigures>,
+    heads: Vec<HeadMetrics>,
     directory: PathBuf,
 }
 
 #[derive(Debug, Serialize)]
-struct HeadFigures {
+struct HeadMetrics {
     head: &'static str,
     classes: u64,
     miou: Option<f64>,
@@ -160,12 +160,12 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     for (head, classes) in [("fine", 6), ("coarse", 3)] {
         let which = [("--head", head), test];
         demo.step("annotating", "annotate", &which, "--min-predicted-iou 0.75")?;
-        let figures = demo.evaluate(head)?;
-        heads.push(HeadFigures {
+        let metrics = demo.evaluate(head)?;
+        heads.push(HeadMetrics {
             head,
             classes,
-            miou: figure(&figures, "eval/miou", "miou"),
-            ap50: figure(&figures, "eval/coco", "ap50"),
+            miou: metric(&metrics, "eval/miou", "miou"),
+            ap50: metric(&metrics, "eval/coco", "ap50"),
         });
     }
     for (head, file) in [("fine", "fine.json"), ("coarse", "coarse.json")] {
@@ -237,9 +237,9 @@ impl Demo<'_> {
             found = output.stdout;
             Ok(output.status)
         })?;
-        let figures: Value = serde_json::from_slice(&found)?;
+        let metrics: Value = serde_json::from_slice(&found)?;
         let show = |report, metric| {
-            figure(&figures, report, metric).map_or("-".to_owned(), |it| format!("{it:.3}"))
+            metric(&metrics, report, metric).map_or("-".to_owned(), |it| format!("{it:.3}"))
         };
         let line = format!(
             "mIoU {}, mask AP50 {}",
@@ -251,7 +251,7 @@ impl Demo<'_> {
         } else {
             outln!("{line}")
         }
-        Ok(figures)
+        Ok(metrics)
     }
 
     fn timed(
@@ -289,10 +289,10 @@ impl Demo<'_> {
     }
 }
 
-fn figure(evaluation: &Value, report: &str, metric: &str) -> Option<f64> {
-    let figures = evaluation.get("figures")?.as_array()?;
+fn metric(evaluation: &Value, report: &str, metric: &str) -> Option<f64> {
+    let metrics = evaluation.get("metrics")?.as_array()?;
     let is = |it: &Value, key, word: &str| it.get(key).and_then(Value::as_str) == Some(word);
-    let found = figures.iter().find(|it| {
+    let found = metrics.iter().find(|it| {
         is(it, "report", report)
             && is(it, "metric", metric)
             && it.get("class").is_some_and(Value::is_null)

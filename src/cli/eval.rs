@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use grainstore::eval::{EvalRequest, Evaluation, Figure, evaluate, store_evaluation};
+use grainstore::eval::{EvalRequest, Evaluation, Metric, evaluate};
 use grainstore::store::Store;
 
-use super::judged::Judged;
+use super::eval_args::Judged;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -54,7 +54,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let progress = progress(global);
     let evaluation = evaluate(&snapshot, &request, progress.as_ref()).await?;
     if !args.dry_run {
-        store_evaluation(&store, &evaluation).await?;
+        evaluation.save(&store).await?;
     }
     if global.json {
         print_json(&evaluation)?;
@@ -87,22 +87,22 @@ fn print(evaluation: &Evaluation) -> anyhow::Result<()> {
         )?;
     }
     let mut slices: Vec<Option<&str>> = Vec::new();
-    for figure in &evaluation.figures {
-        if !slices.contains(&figure.slice.as_deref()) {
-            slices.push(figure.slice.as_deref());
+    for metric in &evaluation.metrics {
+        if !slices.contains(&metric.slice.as_deref()) {
+            slices.push(metric.slice.as_deref());
         }
     }
     for slice in slices {
         if let Some(slice) = slice {
             writeln!(out, "\n== {slice}")?;
         }
-        let figures: Vec<&Figure> = evaluation
-            .figures
+        let metrics: Vec<&Metric> = evaluation
+            .metrics
             .iter()
-            .filter(|figure| figure.slice.as_deref() == slice)
+            .filter(|metric| metric.slice.as_deref() == slice)
             .collect();
-        print_overall(&mut out, &figures)?;
-        print_classes(&mut out, &figures)?;
+        print_overall(&mut out, &metrics)?;
+        print_classes(&mut out, &metrics)?;
     }
     Ok(())
 }
@@ -112,9 +112,9 @@ fn number(value: Option<f64>) -> String {
 }
 
 /// Figures over all classes, one a line.
-fn print_overall(out: &mut impl Write, figures: &[&Figure]) -> io::Result<()> {
-    let heading = |figure: &Figure| match figure.report.as_str() {
-        "eval/coco" | "eval/calibration_error" if figure.metric.starts_with("box_") => "boxes",
+fn print_overall(out: &mut impl Write, metrics: &[&Metric]) -> io::Result<()> {
+    let heading = |metric: &Metric| match metric.query.as_str() {
+        "eval/coco" | "eval/calibration_error" if metric.metric.starts_with("box_") => "boxes",
         "eval/coco" | "eval/calibration_error" => "masks",
         _ => "pixels",
     };
@@ -124,19 +124,19 @@ fn print_overall(out: &mut impl Write, figures: &[&Figure]) -> io::Result<()> {
         ("boxes", "boxes (as COCO)"),
     ] {
         writeln!(out, "\n{title}")?;
-        let of_part = figures
+        let of_part = metrics
             .iter()
             .filter(|it| it.class.is_none() && heading(it) == part);
-        for figure in of_part {
-            let metric = figure.metric.trim_start_matches("box_");
-            writeln!(out, "  {metric:<16}{:>8}", number(figure.value))?;
+        for metric in of_part {
+            let metric = metric.metric.trim_start_matches("box_");
+            writeln!(out, "  {metric:<16}{:>8}", number(metric.value))?;
         }
     }
     Ok(())
 }
 
 /// Figures of classes, a class a line.
-fn print_classes(out: &mut impl Write, figures: &[&Figure]) -> io::Result<()> {
+fn print_classes(out: &mut impl Write, metrics: &[&Metric]) -> io::Result<()> {
     const COLUMNS: [(&str, &str); 5] = [
         ("iou", "IoU"),
         ("ap", "AP"),
@@ -146,14 +146,14 @@ fn print_classes(out: &mut impl Write, figures: &[&Figure]) -> io::Result<()> {
     ];
     let mut classes: Vec<&str> = Vec::new();
     let mut values: BTreeMap<(&str, &str), Option<f64>> = BTreeMap::new();
-    for figure in figures {
-        let Some(class) = &figure.class else {
+    for metric in metrics {
+        let Some(class) = &metric.class else {
             continue;
         };
         if !classes.contains(&class.as_str()) {
             classes.push(class);
         }
-        values.insert((class, &figure.metric), figure.value);
+        values.insert((class, &metric.metric), metric.value);
     }
     let longest = classes.iter().map(|class| class.chars().count()).max();
     let width = longest.unwrap_or(0).max("class".len()) + 2;

@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use grainstore::export::CocoExport;
+use grainstore::export::ParquetExport;
+use grainstore::export::VocExport;
 use grainstore::export::{
-    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, ImageChoice, MaskStyle, Photos,
-    export_coco, export_parquet, export_voc,
+    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, MaskStyle, Photos, export_coco,
+    export_parquet, export_voc,
 };
+use grainstore::selection::ImageFilter;
 use grainstore::store::Store;
 
 use super::progress::progress;
@@ -152,7 +156,7 @@ impl Which {
         };
         let request = ExportRequest {
             annotations,
-            images: ImageChoice {
+            images: ImageFilter {
                 dataset: self.dataset,
                 split: self.split,
                 condition: self.condition,
@@ -187,7 +191,17 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 Style::Polygon => MaskStyle::Polygon,
             });
             let snapshot = at.snapshot(&store).await?;
-            export_coco(&snapshot, &request, format, style, &args.output, progress).await?
+            export_coco(
+                &snapshot,
+                &CocoExport {
+                    export: request.clone(),
+                    format: format,
+                    style: style,
+                    file: (&args.output).into(),
+                },
+                progress,
+            )
+            .await?
         }
         Args::Voc(args) => {
             let (request, at) = args.which.request();
@@ -197,12 +211,29 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 Photos::Leave
             };
             let snapshot = at.snapshot(&store).await?;
-            export_voc(&snapshot, &request, photos, &args.output, progress).await?
+            export_voc(
+                &snapshot,
+                &VocExport {
+                    export: request.clone(),
+                    photos: photos,
+                    directory: (&args.output).into(),
+                },
+                progress,
+            )
+            .await?
         }
         Args::Parquet(args) => {
             let (request, at) = args.which.request();
             let snapshot = at.snapshot(&store).await?;
-            export_parquet(&snapshot, &request, &args.output, progress).await?
+            export_parquet(
+                &snapshot,
+                &ParquetExport {
+                    export: request.clone(),
+                    file: (&args.output).into(),
+                },
+                progress,
+            )
+            .await?
         }
     };
     report(&summary, ids, started.elapsed().as_secs_f64(), global)?;

@@ -62,9 +62,6 @@ pub struct Args {
     masks: Masks,
 }
 
-/// Up to this input size, in pixels, an image takes little memory, and a model's kernels give threads little to share.
-const SMALL_MODEL: usize = 512;
-
 /// Options of segment-anything's automatic mask generator, under its names.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Masks (names as in segment-anything)")]
@@ -140,36 +137,29 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             args.checkpoint.display()
         );
     }
-    let row = extractor_row(&checkpoint, &config, &options, args.precision)?;
-    let selection = ImageSelection {
-        condition: args.condition,
-        limit: args.limit,
-        shard: args.shard,
+    let request = ExtractRequest {
+        checkpoint: args.checkpoint,
+        options,
+        precision: args.precision,
+        device: args.device,
+        points_per_batch: args.masks.points_per_batch as usize,
+        selection: ImageSelection {
+            images: images_where(args.condition),
+            limit: args.limit,
+            shard: args.shard,
+        },
+        commit_masks: args.commit_masks,
+        images_at_once: args.images_at_once,
     };
     if args.dry_run {
+        let row = extractor_row(&checkpoint, &config, &request.options, request.precision)?;
         let snapshot = store.snapshot().await?;
-        let pending = pending_images(&snapshot, &row.extractor_id, &selection).await?;
+        let pending = pending_images(&snapshot, &row.extractor_id, &request.selection).await?;
         return dry_run(pending.len() as u64, row.extractor_id.as_str(), global);
     }
-    let device = args.device.open()?;
-    args.precision.check(args.device, &device)?;
-    let sam = checkpoint.load_in(args.precision, &device)?;
-    let batch = args.masks.points_per_batch as usize;
-    let generator = MaskGenerator::new(sam, device, options, batch)?;
     let started = Instant::now();
     let progress = progress(global);
-    let images_at_once =
-        args.images_at_once
-            .unwrap_or_else(|| match (args.device, config.image_size) {
-                (DeviceName::Cpu, ..=SMALL_MODEL) => {
-                    std::thread::available_parallelism().map_or(1, usize::from)
-                }
-                _ => 1,
-            });
-    let extractor = Extractor::new(generator, row)
-        .with_commit_masks(args.commit_masks)
-        .with_images_at_once(images_at_once);
-    let summary = extract(&store, extractor, &selection, progress.as_ref()).await?;
+    let summary = extract(&store, &request, progress.as_ref()).await?;
     report(&summary, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))
 }

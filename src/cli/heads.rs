@@ -8,7 +8,7 @@ use clap::Subcommand;
 use grainstore::catalogue::{find_head, heads_stored};
 use grainstore::export::Unfinished;
 use grainstore::head::{
-    Curve, HeadStatus, StoredSpec, head_file, head_status, import_head, load_head, plot_curves,
+    Curve, HeadStatus, StoredSpec, export_head, head_status, import_head, load_head, plot_curves,
     remove_head, rename_head,
 };
 use grainstore::store::rows::HeadRow;
@@ -109,7 +109,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         Args::Export(args) => {
             let head = load_head(&snapshot, &args.head).await?;
-            write(&args.output, &head_file(&head)?)?;
+            write(&args.output, &export_head(&head)?)?;
             told(global, &head.row, "exported")
         }
         Args::Plot(args) => {

@@ -18,14 +18,18 @@ pub fn hint(err: &Error) -> Option<String> {
         Error::NotAStore { .. } => fixed("name another place with --store"),
         Error::NoSuchVersion { .. } => fixed("'grainstore store log' lists the versions there are"),
         Error::NoSuchTag { .. } => fixed("'grainstore store tags' lists the tags there are"),
-        Error::PhotoGone { .. } => fixed(
-            "if the photos have moved, 'grainstore store relocate DIR' finds them below DIR",
-        ),
-        Error::StoreDamaged { .. } => fixed("'grainstore check --deep' reads every file of the store"),
+        Error::PhotoGone { .. } => {
+            fixed("if the photos have moved, 'grainstore store relocate DIR' finds them below DIR")
+        }
+        Error::StoreDamaged { .. } => {
+            fixed("'grainstore check --deep' reads every file of the store")
+        }
         Error::Lance(err) if err.to_string().contains("corrupt file") => {
             fixed("'grainstore check --deep' says which file of the store it is")
         }
-        Error::Ids { .. } => fixed("--dataset NAME takes one data set, --ids new numbers images anew"),
+        Error::Ids { .. } => {
+            fixed("--dataset NAME takes one data set, --ids new numbers images anew")
+        }
         Error::NothingToExport { .. } => {
             fixed("more images are taken with other values of --dataset, --split and --where")
         }
@@ -50,7 +54,9 @@ fn catalogue(err: &CatalogueError) -> Option<String> {
         }
         CatalogueError::Empty { kind } => match kind {
             Named::Extractor => "run 'grainstore extract' first",
-            Named::AnnotatedDataset => "'grainstore ingest coco' or 'ingest voc' brings annotations in",
+            Named::AnnotatedDataset => {
+                "'grainstore ingest coco' or 'ingest voc' brings annotations in"
+            }
             _ => return None,
         },
         CatalogueError::Choose { kind, .. } => match kind {
@@ -65,7 +71,9 @@ fn catalogue(err: &CatalogueError) -> Option<String> {
             Named::ClassSet => "'grainstore classes list' lists them",
             Named::Extractor if nearest.is_empty() => "run 'grainstore extract' first",
             Named::Extractor => "'grainstore query review/extractors' lists them",
-            Named::Dataset | Named::AnnotatedDataset => "'grainstore query review/datasets' lists them",
+            Named::Dataset | Named::AnnotatedDataset => {
+                "'grainstore query review/datasets' lists them"
+            }
             Named::Query => "'grainstore query --list' lists them",
             Named::Policy => "'grainstore query annotate/policies' lists them",
             _ => return None,

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Subcommand;
+use grainstore::ingest::CocoIngest;
+use grainstore::ingest::FolderIngest;
+use grainstore::ingest::VocIngest;
 use grainstore::ingest::{
     DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES,
     ingest_coco, ingest_folder, ingest_voc, read_class_names,
@@ -168,9 +171,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let options = args.common.options(dataset, source);
             ingest_folder(
                 &store,
-                &args.directory,
-                &labels,
-                &options,
+                &FolderIngest {
+                    directory: (&args.directory).into(),
+                    labels: labels.clone(),
+                    options: options.clone(),
+                },
                 progress.as_ref(),
             )
             .await
@@ -179,9 +184,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let options = args.common.options(args.dataset, args.source);
             ingest_coco(
                 &store,
-                &args.annotations,
-                &args.images,
-                &options,
+                &CocoIngest {
+                    annotations: (&args.annotations).into(),
+                    images: (&args.images).into(),
+                    options: options.clone(),
+                },
                 progress.as_ref(),
             )
             .await
@@ -194,9 +201,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let options = args.common.options(args.dataset, args.source);
             ingest_voc(
                 &store,
-                &args.directory,
-                &classes,
-                &options,
+                &VocIngest {
+                    directory: (&args.directory).into(),
+                    class_names: (&classes).to_vec(),
+                    options: options.clone(),
+                },
                 progress.as_ref(),
             )
             .await

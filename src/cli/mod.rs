@@ -26,6 +26,7 @@ mod compare;
 mod completions;
 mod demo;
 mod eval;
+mod eval_args;
 mod export;
 mod extract;
 mod heads;
@@ -33,7 +34,6 @@ mod hints;
 mod import;
 mod ingest;
 mod init;
-mod judged;
 mod output;
 mod progress;
 mod query;
@@ -49,6 +49,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use grainstore::Error;
+use grainstore::selection::ImageFilter;
 use grainstore::store::{Snapshot, Store};
 use serde::Serialize;
 
@@ -313,6 +314,14 @@ fn print_json_summary(summary: &impl Serialize, seconds: f64) -> anyhow::Result<
     }
     // Through a JSON value: its keys are sorted.
     print_json(&serde_json::to_value(Timed { summary, seconds })?)
+}
+
+/// The images for which a condition holds, if one is given.
+fn images_where(condition: Option<String>) -> ImageFilter {
+    ImageFilter {
+        condition,
+        ..ImageFilter::default()
+    }
 }
 
 /// Which state of the store to read.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use grainstore::report::{ReportRequest, write_report};
 use grainstore::store::Store;
 
-use super::judged::Judged;
+use super::eval_args::Judged;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -36,9 +36,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let request = ReportRequest {
         evaluation: args.judged.request(),
         images: args.images,
+        file: args.output.clone(),
     };
     let progress = progress(global);
-    let summary = write_report(&snapshot, &request, &args.output, progress.as_ref()).await?;
+    let summary = write_report(&snapshot, &request, progress.as_ref()).await?;
     if global.json {
         print_json(&summary)?;
     } else {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use grainstore::export::{ImageChoice, Unfinished, find_images};
-use grainstore::names::ContentId;
+use grainstore::export::Unfinished;
+use grainstore::ids::ContentId;
 use grainstore::picture::{Part, Picture, ShowRequest, Shown, in_grid, sheet, show};
+use grainstore::selection::{ImageFilter, find_images};
 use grainstore::store::{Snapshot, Store};
 
 use super::progress::progress;
@@ -92,7 +93,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         parts.extend(args.head.as_ref().map(|_| Part::Head));
     }
     let request = ShowRequest {
-        images: ImageChoice {
+        images: ImageFilter {
             dataset: None,
             split: None,
             condition: args.condition,
@@ -135,7 +136,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 /// The one image that a word means.
 async fn find_image(snapshot: &Snapshot, word: &str) -> anyhow::Result<ContentId> {
     let fits = |id: &ContentId, name: &str| id.as_str().starts_with(word) || name == word;
-    let all = ImageChoice::default();
+    let all = ImageFilter::default();
     let mut found = find_images(snapshot, &all, |image| {
         fits(&image.image_id, &image.file_name)
     })

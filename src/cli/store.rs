@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Subcommand;
+use grainstore::ingest::RelocateRequest;
 use grainstore::ingest::{RelocateSummary, Relocation, relocate};
 use grainstore::store::{Store, TableStats};
 
@@ -169,7 +170,15 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 Relocation::Lost
             };
             let progress = progress(global);
-            let summary = relocate(&store, &args.directory, which, progress.as_ref()).await?;
+            let summary = relocate(
+                &store,
+                &RelocateRequest {
+                    directory: (&args.directory).into(),
+                    which: which,
+                },
+                progress.as_ref(),
+            )
+            .await?;
             tell(global, &summary, || relocated(&summary))?;
             return Ok(Ended::with_failures(summary.failed));
         }

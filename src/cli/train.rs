@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use grainstore::catalogue::find_extractor;
-use grainstore::classes::ClassSet;
 use grainstore::device::DeviceName;
 use grainstore::head::{
     Balance, CacheOptions, CreateHead, Loss, Parent, TrainOptions, TrainRequest, TrainSummary,
-    TrainingQuery, train_and_store,
+    TrainingMasks, TrainingQuery, train,
 };
+use grainstore::selection::ImageFilter;
 use grainstore::store::{Snapshot, Store};
 
 use super::progress::progress;
@@ -158,33 +157,28 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let options = args.how.options();
     options.validate()?;
     let store = Store::open(&global.store).await?;
-    let snapshot = store.snapshot().await?;
-    let query = match &args.query {
-        Some(file) => TrainingQuery::new(
+    let masks = match &args.query {
+        Some(file) => TrainingMasks::Query(TrainingQuery::new(
             &std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read '{}'", file.display()))?,
-        ),
-        None => {
-            let extractor = find_extractor(&snapshot, args.extractor.as_deref()).await?;
-            let condition = args.condition.as_deref();
-            TrainingQuery::of_images(&snapshot, &extractor.extractor_id, condition).await?
-        }
+        )),
+        None => TrainingMasks::OfImages {
+            images: args.condition.map(ImageFilter::matching),
+            extractor: args.extractor,
+        },
     };
     let replay = args.since.map(|Since::Parent| args.replay);
-    let parent = match &args.from {
-        Some(name) => Some(Parent::load(&snapshot, name, replay).await?),
-        None => None,
-    };
     let request = TrainRequest {
         name: args.name,
-        class_set: ClassSet::load(&snapshot, &args.classes).await?,
-        query,
+        classes: args.classes,
+        masks,
         options,
-        parent,
+        parent: args.from.map(|head| Parent { head, replay }),
+        at: None,
         cache: args.cache.options(),
         device: args.device,
     };
-    train(&store, &snapshot, request, global).await
+    run_training(&store, &request, global).await
 }
 
 /// Runs a `CREATE HEAD` statement.
@@ -196,24 +190,22 @@ pub async fn create(
 ) -> anyhow::Result<Ended> {
     let request = TrainRequest {
         name: statement.name,
-        class_set: ClassSet::load(snapshot, &statement.class_set).await?,
-        query: TrainingQuery::new(&statement.query),
+        classes: statement.class_set,
+        masks: TrainingMasks::Query(TrainingQuery::new(&statement.query)),
         options: statement.options,
-        parent: None,
-        cache: CacheOptions::default(),
-        device: DeviceName::Cpu,
+        at: Some(snapshot.version()),
+        ..TrainRequest::default()
     };
-    train(store, snapshot, request, global).await
+    run_training(store, &request, global).await
 }
 
-async fn train(
+async fn run_training(
     store: &Store,
-    snapshot: &Snapshot,
-    request: TrainRequest,
+    request: &TrainRequest,
     global: &Global,
 ) -> anyhow::Result<Ended> {
     let progress = progress(global);
-    let summary = train_and_store(store, snapshot, request, progress.as_ref()).await?;
+    let summary = train(store, request, progress.as_ref()).await?;
     if global.json {
         print_json(&summary)?;
     } else {

@@ -17,7 +17,7 @@ const BACKGROUND: &str = "background";
 /// # Errors
 /// [`EvalError::Classes`] if a class is called as the background is, a class of the head would count as two, none of its classes counts as any, or no
 /// annotated object is of a class; [`crate::error::CatalogueError`].
-pub(super) async fn judged_classes(
+pub(super) async fn evaluated_classes(
     snapshot: &Snapshot,
     head: &HeadRow,
     request: &EvalRequest,

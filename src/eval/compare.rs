@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::request::{EvalRequest, PARAMETERS};
 use super::run::{Evaluator, append, resolve, sha256_of, some_images};
 use crate::Result;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::progress::Progress;
 use crate::query::{Query, QuerySession};
 use crate::schema::Table;
@@ -35,7 +35,7 @@ pub struct CompareRequest {
 
 /// One figure of both heads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ComparedFigure {
+pub struct ComparedMetric {
     /// Its name.
     pub metric: String,
     /// Of the first head.
@@ -55,25 +55,33 @@ pub struct ComparedFigure {
 pub struct Comparison {
     /// Name of the first head.
     pub head: String,
+    /// Its id.
+    pub head_id: ContentId,
+    /// Its policy.
+    pub policy_id: ContentId,
     /// Name of the other.
     pub other: String,
     /// Data set they were held against.
     pub dataset: String,
     /// Class set they were judged in, with its version.
     pub classes: String,
-    /// Images that were judged.
+    /// Version of the store it was read at.
+    pub store_version: u64,
+    /// What was compared and how, as JSON.
+    pub request: String,
+    /// SHA-256 of the queries' texts.
+    pub query_sha256: String,
+    /// Images that were evaluated.
     pub images: u64,
     /// The figures.
-    pub figures: Vec<ComparedFigure>,
+    pub metrics: Vec<ComparedMetric>,
 }
 
-/// Compares two heads on the same images, with paired bootstrap intervals over images, and stores the differences in
-/// `evaluations`.
+/// Compares two heads on the same images, with paired bootstrap intervals over images.
 ///
 /// # Errors
 /// As [`super::evaluate`], for either head.
 pub async fn compare(
-    store: &Store,
     snapshot: &Snapshot,
     request: &CompareRequest,
     progress: &dyn Progress,
@@ -107,7 +115,7 @@ pub async fn compare(
         ("eval/compare_ap", request.ap_replicates),
     ];
     progress.start("reports", Some(samples.len() as u64));
-    let mut figures = Vec::new();
+    let mut metrics = Vec::new();
     for (name, replicates) in samples {
         let mut parameters = judged.parameters(&PARAMETERS);
         parameters.extend(others.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
@@ -115,46 +123,60 @@ pub async fn compare(
         let query = Query::named(name)?;
         let mut rows = evaluator.session.run(&query, &parameters).await?;
         while let Some(batch) = rows.next().await? {
-            figures.extend(decode::<ComparedFigure>(Table::Evaluations, &batch)?);
+            metrics.extend(decode::<ComparedMetric>(Table::Evaluations, &batch)?);
         }
         progress.advance(1);
     }
     progress.finish();
 
-    let now = Utc::now();
-    let policy = serde_json::to_string(&serde_json::json!({
+    let request = serde_json::to_string(&serde_json::json!({
         "first": judged, "other": other.request, "replicates": request.replicates,
         "ap_replicates": request.ap_replicates, "seed": request.seed,
     }))?;
-    let evaluation_id = ContentId::of_parts([policy.as_str(), &now.to_rfc3339()]);
-    let texts = sha256_of(&samples.map(|(name, _)| name))?;
-    let rows: Vec<EvaluationRow> = figures
-        .iter()
-        .map(|figure| EvaluationRow {
-            evaluation_id: evaluation_id.clone(),
-            query: "eval/compare".to_owned(),
-            head_id: first.head.head_id.clone(),
-            policy_id: first.policy.policy_id.clone(),
-            dataset: first.dataset.clone(),
-            slice: None,
-            class: None,
-            metric: format!("{}_difference", figure.metric),
-            value: figure.difference,
-            ci_low: figure.ci_low,
-            ci_high: figure.ci_high,
-            request: policy.clone(),
-            store_version: i64::try_from(snapshot.version()).unwrap_or(i64::MAX),
-            created_at: now,
-            query_sha256: Some(texts.clone()),
-        })
-        .collect();
-    append(store, "compare", &rows).await?;
     Ok(Comparison {
         head: first.head.head,
+        head_id: first.head.head_id,
+        policy_id: first.policy.policy_id,
         other: other.head.head,
         dataset: first.dataset,
+        store_version: snapshot.version(),
+        request,
+        query_sha256: sha256_of(&samples.map(|(name, _)| name))?,
         classes: other.classes,
         images: counts.images.unsigned_abs(),
-        figures,
+        metrics,
     })
+}
+
+impl Comparison {
+    /// Adds the differences to the table `evaluations`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn save(&self, store: &Store) -> Result<()> {
+        let now = Utc::now();
+        let evaluation_id = ContentId::of_parts([self.request.as_str(), &now.to_rfc3339()]);
+        let rows: Vec<EvaluationRow> = self
+            .metrics
+            .iter()
+            .map(|metric| EvaluationRow {
+                evaluation_id: evaluation_id.clone(),
+                query: "eval/compare".to_owned(),
+                head_id: self.head_id.clone(),
+                policy_id: self.policy_id.clone(),
+                dataset: self.dataset.clone(),
+                slice: None,
+                class: None,
+                metric: format!("{}_difference", metric.metric),
+                value: metric.difference,
+                ci_low: metric.ci_low,
+                ci_high: metric.ci_high,
+                request: self.request.clone(),
+                store_version: self.store_version as i64,
+                created_at: now,
+                query_sha256: Some(self.query_sha256.clone()),
+            })
+            .collect();
+        append(store, "compare", &rows).await
+    }
 }

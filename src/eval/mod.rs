@@ -12,7 +12,7 @@ mod request;
 mod run;
 mod session;
 
-pub use compare::{CompareRequest, ComparedFigure, Comparison, compare};
+pub use compare::{CompareRequest, ComparedMetric, Comparison, compare};
 pub use request::EvalRequest;
-pub use run::{Evaluation, Figure, evaluate, evaluate_in_session, store_evaluation};
+pub use run::{Evaluation, Metric, evaluate, evaluate_in_session};
 pub use session::EvalSession;

@@ -4,21 +4,19 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-/// Whose predictions are held against what.
+use crate::selection::ImageFilter;
+
+/// Whose predictions are compared with what.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct EvalRequest {
     /// Name or id of the head.
     pub head: String,
-    /// Data set whose annotations count; none: the only one that has any.
-    pub dataset: Option<String>,
-    /// Images of this split only.
-    pub split: Option<String>,
-    /// Class set to judge in, where it is not the head's own: a coarser one, or one over the same labels.
+    /// Which images. The data set is the one whose annotations count; none: the only one that has any.
+    pub images: ImageFilter,
+    /// Class set to evaluate in, where it is not the head's own: a coarser one, or one over the same labels.
     pub classes: Option<String>,
     /// Id of the annotation policy; none: the one annotated with last.
     pub policy: Option<String>,
-    /// Which images: SQL over the columns of `images`.
-    pub condition: Option<String>,
     /// An expression over the columns of `images`: figures for each of its values.
     pub slice: Option<String>,
 }
@@ -31,8 +29,8 @@ impl EvalRequest {
     pub(super) fn parameters(&self, names: &[&str]) -> HashMap<String, String> {
         let given = [
             ("head", Some(&self.head)),
-            ("dataset", self.dataset.as_ref()),
-            ("split", self.split.as_ref()),
+            ("dataset", self.images.dataset.as_ref()),
+            ("split", self.images.split.as_ref()),
             ("classes", self.classes.as_ref()),
             ("policy", self.policy.as_ref()),
         ];

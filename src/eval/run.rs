@@ -6,26 +6,27 @@ use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::check::judged_classes;
+use super::check::evaluated_classes;
 use super::request::{EvalRequest, PARAMETERS};
 use super::session::EvalSession;
 use crate::catalogue::{
     StoredPolicy, annotated_categories, find_annotated_dataset, find_head, find_policy, find_split,
 };
 use crate::error::EvalError;
-use crate::names::{ContentId, hex};
+use crate::ids::{ContentId, hex};
 use crate::progress::Progress;
 use crate::query::{Chosen, Query, QuerySession};
 use crate::schema::Table;
+use crate::selection::ImageFilter;
 use crate::store::rows::{EvaluationRow, HeadRow, Row, decode};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
 /// One number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Figure {
-    /// Report it comes from: `eval/coco`.
-    pub report: String,
+pub struct Metric {
+    /// Query it comes from: `eval/coco`.
+    pub query: String,
     /// Value of the slicing expression; none: all images.
     pub slice: Option<String>,
     /// Class it is of; none: over all classes.
@@ -65,13 +66,13 @@ pub struct Evaluation {
     /// Version of the store it was read at.
     pub store_version: u64,
     /// The figures, report by report.
-    pub figures: Vec<Figure>,
+    pub metrics: Vec<Metric>,
     /// How the reports were asked, as JSON.
     pub request: String,
 }
 
 /// A report that yields figures, and whether masks or boxes overlap in it.
-const FIGURES: [(&str, Option<&str>); 8] = [
+const METRICS: [(&str, Option<&str>); 8] = [
     ("eval/miou", None),
     ("eval/iou_by_class", None),
     ("eval/boundary_iou", None),
@@ -116,8 +117,8 @@ pub async fn evaluate_in_session(
         request: &request,
     };
     let slices = evaluator.slices().await?;
-    progress.start("reports", Some((slices.len() * FIGURES.len()) as u64));
-    let mut figures = Vec::new();
+    progress.start("reports", Some((slices.len() * METRICS.len()) as u64));
+    let mut metrics = Vec::new();
     let mut counts = ImageCounts::default();
     let mut objects = ObjectCounts::default();
     for slice in &slices {
@@ -129,7 +130,7 @@ pub async fn evaluate_in_session(
             objects.objects += found.objects;
             objects.without_mask += found.without_mask;
         }
-        figures.extend(evaluator.figures(slice.as_deref(), progress).await?);
+        metrics.extend(evaluator.metrics(slice.as_deref(), progress).await?);
     }
     progress.finish();
     some_images(counts)?;
@@ -157,7 +158,7 @@ pub async fn evaluate_in_session(
         objects: objects.objects.unsigned_abs(),
         objects_without_mask: objects.without_mask.unsigned_abs(),
         store_version: snapshot.version(),
-        figures,
+        metrics,
         request,
     };
     Ok((evaluation, session))
@@ -189,19 +190,22 @@ pub(super) struct Resolved {
 pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Result<Resolved> {
     let head = find_head(snapshot, &request.head).await?;
     let annotated = annotated_categories(snapshot).await?;
-    let dataset = find_annotated_dataset(&annotated, request.dataset.as_deref())?;
+    let dataset = find_annotated_dataset(&annotated, request.images.dataset.as_deref())?;
     let nothing = Default::default();
     let categories = annotated.get(&dataset).unwrap_or(&nothing);
-    let judged = judged_classes(snapshot, &head, request, categories).await?;
+    let judged = evaluated_classes(snapshot, &head, request, categories).await?;
     let policy = find_policy(snapshot, &head, request.policy.as_deref()).await?;
-    if let Some(split) = &request.split {
+    if let Some(split) = &request.images.split {
         find_split(snapshot, split).await?;
     }
     let classes = format!("{}@{}", judged.name, judged.version);
     Ok(Resolved {
         request: EvalRequest {
             head: head.head_id.to_string(),
-            dataset: Some(dataset.clone()),
+            images: ImageFilter {
+                dataset: Some(dataset.clone()),
+                ..request.images.clone()
+            },
             policy: Some(policy.policy_id.to_string()),
             classes: Some(classes.clone()),
             ..request.clone()
@@ -213,38 +217,49 @@ pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Resul
     })
 }
 
-/// Adds the figures of an evaluation to the table `evaluations`.
-///
-/// # Errors
-/// What the store says.
-pub async fn store_evaluation(store: &Store, evaluation: &Evaluation) -> Result<()> {
-    let created_at = Utc::now();
-    let mut texts: HashMap<&str, String> = HashMap::new();
-    for (name, _) in FIGURES {
-        texts.insert(name, sha256_of(&[name])?);
+impl Evaluation {
+    /// A metric over all images and classes by its name: `miou`, `ap50`, `box_ap`, ...; none if it is undefined or there is
+    /// none of that name.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let overall = |it: &&Metric| it.slice.is_none() && it.class.is_none();
+        let mut metrics = self.metrics.iter().filter(overall);
+        metrics.find(|it| it.metric == name)?.value
     }
-    let rows: Vec<EvaluationRow> = evaluation
-        .figures
-        .iter()
-        .map(|figure| EvaluationRow {
-            evaluation_id: evaluation.evaluation_id.clone(),
-            query: figure.report.clone(),
-            head_id: evaluation.head_id.clone(),
-            policy_id: evaluation.policy_id.clone(),
-            dataset: evaluation.dataset.clone(),
-            slice: figure.slice.clone(),
-            class: figure.class.clone(),
-            metric: figure.metric.clone(),
-            value: figure.value,
-            ci_low: None,
-            ci_high: None,
-            request: evaluation.request.clone(),
-            store_version: i64::try_from(evaluation.store_version).unwrap_or(i64::MAX),
-            created_at,
-            query_sha256: texts.get(figure.report.as_str()).cloned(),
-        })
-        .collect();
-    append(store, "eval", &rows).await
+
+    /// Adds the metrics to the table `evaluations`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn save(&self, store: &Store) -> Result<()> {
+        let evaluation = self;
+        let created_at = Utc::now();
+        let mut texts: HashMap<&str, String> = HashMap::new();
+        for (name, _) in METRICS {
+            texts.insert(name, sha256_of(&[name])?);
+        }
+        let rows: Vec<EvaluationRow> = evaluation
+            .metrics
+            .iter()
+            .map(|metric| EvaluationRow {
+                evaluation_id: evaluation.evaluation_id.clone(),
+                query: metric.query.clone(),
+                head_id: evaluation.head_id.clone(),
+                policy_id: evaluation.policy_id.clone(),
+                dataset: evaluation.dataset.clone(),
+                slice: metric.slice.clone(),
+                class: metric.class.clone(),
+                metric: metric.metric.clone(),
+                value: metric.value,
+                ci_low: None,
+                ci_high: None,
+                request: evaluation.request.clone(),
+                store_version: i64::try_from(evaluation.store_version).unwrap_or(i64::MAX),
+                created_at,
+                query_sha256: texts.get(metric.query.as_str()).cloned(),
+            })
+            .collect();
+        append(store, "eval", &rows).await
+    }
 }
 
 /// Commits metrics, all at the time of the commit.
@@ -311,7 +326,7 @@ impl Evaluator<'_> {
         let chosen = Chosen {
             table: Table::Images,
             key: "image_id",
-            condition: self.request.condition.as_deref(),
+            condition: self.request.images.condition.as_deref(),
             equals: self.request.slice.as_deref().zip(slice),
         };
         self.session.pin(&query, &parameters, Some(chosen)).await?;
@@ -343,19 +358,19 @@ impl Evaluator<'_> {
         Ok(counts)
     }
 
-    async fn figures(
+    async fn metrics(
         &mut self,
         slice: Option<&str>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Figure>> {
+    ) -> Result<Vec<Metric>> {
         #[derive(Deserialize)]
         struct Found {
             class: Option<String>,
             metric: String,
             value: Option<f64>,
         }
-        let mut figures = Vec::new();
-        for (name, iou) in FIGURES {
+        let mut metrics = Vec::new();
+        for (name, iou) in METRICS {
             let mut parameters = self.request.parameters(&PARAMETERS);
             if let Some(iou) = iou {
                 parameters.insert("iou".to_owned(), iou.to_owned());
@@ -364,8 +379,8 @@ impl Evaluator<'_> {
             let mut rows = self.session.run(&query, &parameters).await?;
             while let Some(batch) = rows.next().await? {
                 let found = decode::<Found>(Table::Evaluations, &batch)?;
-                figures.extend(found.into_iter().map(|it| Figure {
-                    report: name.to_owned(),
+                metrics.extend(found.into_iter().map(|it| Metric {
+                    query: name.to_owned(),
                     slice: slice.map(str::to_owned),
                     class: it.class,
                     metric: it.metric,
@@ -374,6 +389,6 @@ impl Evaluator<'_> {
             }
             progress.advance(1);
         }
-        Ok(figures)
+        Ok(metrics)
     }
 }

@@ -145,23 +145,32 @@ pub(super) struct CocoDetection {
     pub score: f64,
 }
 
-/// Writes the objects that a request asks for to a file.
-///
-/// Masks are spelt in `style`; by default masks of a head as RLE, annotated objects as they were annotated. Crowds are
-/// RLE in any case, as COCO has it.
+/// What to export as COCO JSON.
+#[derive(Debug, Clone, Default)]
+pub struct CocoExport {
+    /// Whose annotations of which images.
+    pub export: ExportRequest,
+    /// A data set, or a list of results.
+    pub format: CocoFormat,
+    /// How masks are spelt; none: masks of a head as RLE, annotated objects as they were annotated. Crowds are RLE in any
+    /// case, as COCO has it.
+    pub style: Option<MaskStyle>,
+    /// The file to write.
+    pub file: PathBuf,
+}
+
+/// Writes the objects that a request asks for to a COCO file.
 ///
 /// # Errors
 /// As [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for results of annotated objects; [`Error::File`];
 /// [`Error::ExportInvalid`] if what was written is not what it should be. What lay at `file` then stays.
 pub async fn export_coco(
     snapshot: &Snapshot,
-    request: &ExportRequest,
-    format: CocoFormat,
-    style: Option<MaskStyle>,
-    file: &Path,
+    request: &CocoExport,
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
-    let source = Source::open(snapshot, request).await?;
+    let (format, style, file) = (request.format, request.style, &request.file);
+    let source = Source::open(snapshot, &request.export).await?;
     let extractor_id = match (&source.origin, format) {
         (Origin::Head { head, .. }, _) => head.extractor_id.to_string(),
         (Origin::GroundTruth { .. }, CocoFormat::Dataset) => String::new(),

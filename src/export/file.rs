@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::names::cut_file_name;
+use crate::ids::cut_file_name;
 use crate::{Error, Result};
 
 /// How many results this process has begun to write: part of their temporary names.

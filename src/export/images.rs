@@ -5,121 +5,16 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::request::{Ids, ImageChoice};
-use crate::geometry::Size;
-use crate::names::ContentId;
-use crate::schema::Table;
-use crate::sql::Sql;
-use crate::store::Snapshot;
-use crate::store::rows::decode;
+use super::request::Ids;
+use crate::ids::ContentId;
+use crate::selection::SelectedImage;
 use crate::{Error, Result};
-use crate::catalogue::{find_dataset, find_split};
-
-/// An image as exports and pictures know it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct ExportImage {
-    /// `images.image_id`.
-    pub image_id: ContentId,
-    /// Its id in the export, which [`plan_images`] gives it: the data set's own, else a new one.
-    #[serde(skip)]
-    pub id: i64,
-    /// The data set's own id, if it gives any.
-    pub external_id: Option<i64>,
-    /// Path below the export's root, `/` between parts.
-    pub file_name: String,
-    /// Directory the file lies below.
-    pub root: String,
-    /// Pixels, upright.
-    pub width: i32,
-    /// Pixels, upright.
-    pub height: i32,
-    /// EXIF orientation of the file's pixels; 1: upright.
-    pub orientation: i8,
-    /// Format of the file by its content: 'jpeg', 'png', ...
-    pub format: String,
-    /// Data set that brought it.
-    pub dataset: String,
-    /// Its split, if any.
-    pub split: Option<String>,
-    /// What else the data set says of it, a JSON object.
-    pub attributes: Option<String>,
-}
-
-const COLUMNS: [&str; 11] = [
-    "image_id",
-    "external_id",
-    "file_name",
-    "root",
-    "width",
-    "height",
-    "orientation",
-    "format",
-    "dataset",
-    "split",
-    "attributes",
-];
-
-impl ExportImage {
-    /// Height and width in pixels.
-    pub fn size(&self) -> Size {
-        Size {
-            height: self.height.unsigned_abs(),
-            width: self.width.unsigned_abs(),
-        }
-    }
-
-    /// Where its file lies.
-    pub fn path(&self) -> PathBuf {
-        Path::new(&self.root).join(&self.file_name)
-    }
-}
-
-/// The images of a store that are chosen and for which `belongs` holds, by file name; they have no ids for an export yet.
-///
-/// # Errors
-/// [`crate::error::CatalogueError`] for a data set or a split that is not there; [`Error::DataFusion`] for a condition that
-/// cannot be planned; what the store says.
-pub async fn find_images(
-    snapshot: &Snapshot,
-    choice: &ImageChoice,
-    belongs: impl Fn(&ExportImage) -> bool,
-) -> Result<Vec<ExportImage>> {
-    if let Some(dataset) = &choice.dataset {
-        find_dataset(snapshot, dataset).await?;
-    }
-    if let Some(split) = &choice.split {
-        find_split(snapshot, split).await?;
-    }
-    let sql = Sql::new(snapshot).await?;
-    let mut rows = sql
-        .select(Table::Images, &COLUMNS, choice.condition.as_deref())
-        .await?;
-    let mut images: Vec<ExportImage> = Vec::new();
-    let fits = |wanted: &Option<String>, found: Option<&str>| match wanted {
-        Some(wanted) => found == Some(wanted.as_str()),
-        None => true,
-    };
-    let ids: Option<HashSet<&ContentId>> = choice.ids.as_ref().map(|ids| ids.iter().collect());
-    while let Some(batch) = rows.next().await? {
-        let found = decode::<ExportImage>(Table::Images, &batch)?.into_iter();
-        images.extend(found.filter(|image| {
-            fits(&choice.dataset, Some(&image.dataset))
-                && fits(&choice.split, image.split.as_deref())
-                && ids.as_ref().is_none_or(|ids| ids.contains(&image.image_id))
-                && belongs(image)
-        }));
-    }
-    images.sort_by(|a, b| {
-        (&a.dataset, &a.file_name, &a.image_id).cmp(&(&b.dataset, &b.file_name, &b.image_id))
-    });
-    Ok(images)
-}
 
 /// The chosen images by id, and the directory their file names are below.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageList {
     /// In the order of their ids.
-    pub images: Vec<ExportImage>,
+    pub images: Vec<SelectedImage>,
     /// Where file names start: the images' own root, or the deepest directory above all of theirs.
     pub root: PathBuf,
     /// Images whose id is a new one.
@@ -140,8 +35,8 @@ impl ImageList {
 ///
 /// # Errors
 /// [`Error::Ids`] if two images of the data sets have one id, and original ids are asked for.
-pub fn plan_images(mut images: Vec<ExportImage>, ids: Ids) -> Result<ImageList> {
-    let own_id = |image: &ExportImage| image.external_id.filter(|_| ids == Ids::Original);
+pub fn plan_images(mut images: Vec<SelectedImage>, ids: Ids) -> Result<ImageList> {
+    let own_id = |image: &SelectedImage| image.external_id.filter(|_| ids == Ids::Original);
     let mut taken: HashMap<i64, usize> = HashMap::new();
     for (at, image) in images.iter().enumerate() {
         let Some(id) = own_id(image) else { continue };
@@ -185,7 +80,7 @@ pub(super) fn free_ids(greatest: i64, is_taken: impl Fn(i64) -> bool) -> impl It
 }
 
 /// The deepest directory above all roots.
-fn common_root(images: &[ExportImage]) -> PathBuf {
+fn common_root(images: &[SelectedImage]) -> PathBuf {
     let roots: HashSet<&str> = images.iter().map(|image| image.root.as_str()).collect();
     let mut roots = roots.into_iter();
     let mut common = PathBuf::from(roots.next().unwrap_or_default());
@@ -213,8 +108,8 @@ fn below(root: &Path, path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn image(n: u32, id: Option<i64>, root: &str) -> ExportImage {
-        ExportImage {
+    fn image(n: u32, id: Option<i64>, root: &str) -> SelectedImage {
+        SelectedImage {
             image_id: ContentId::of_bytes(&n.to_le_bytes()),
             id: 0,
             external_id: id,

@@ -21,11 +21,11 @@ mod voc;
 mod writer;
 
 pub use categories::{Category, plan_categories};
-pub use coco::{CocoFormat, ExportSummary, export_coco};
+pub use coco::{CocoExport, CocoFormat, ExportSummary, export_coco};
 pub use file::Unfinished;
-pub use images::{ExportImage, ImageList, find_images, plan_images};
+pub use images::{ImageList, plan_images};
 pub use object::{Annotated, Object, ObjectKind, Predicted};
-pub use parquet::export_parquet;
-pub use request::{Annotations, ExportRequest, Ids, ImageChoice, MaskStyle};
+pub use parquet::{ParquetExport, export_parquet};
+pub use request::{Annotations, ExportRequest, Ids, MaskStyle};
 pub use source::{Objects, Origin, Source};
-pub use voc::{Photos, export_voc};
+pub use voc::{Photos, VocExport, export_voc};

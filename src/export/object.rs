@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::request::Ids;
 use crate::classes::ClassSet;
 use crate::geometry::Rle;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::store::rows::{RleRow, decode};
 use crate::{Error, Result};

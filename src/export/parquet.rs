@@ -1,6 +1,7 @@
 //! `export parquet`: one row an object, with its image's and class's columns beside it, for pandas, polars or DuckDB.
 
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
@@ -11,11 +12,11 @@ use serde_arrow::schema::{SchemaLike, TracingOptions};
 use super::categories::Category;
 use super::coco::ExportSummary;
 use super::file::Unfinished;
-use super::images::ExportImage;
 use super::object::{Object, ObjectKind};
 use super::request::ExportRequest;
 use super::source::{Objects, Origin, Source};
 use crate::progress::Progress;
+use crate::selection::SelectedImage;
 use crate::store::Snapshot;
 use crate::store::rows::RleRow;
 use crate::{Error, Result};
@@ -53,17 +54,26 @@ struct ObjectRow {
     rle: Option<RleRow>,
 }
 
+/// What to export as Parquet.
+#[derive(Debug, Clone, Default)]
+pub struct ParquetExport {
+    /// Whose annotations of which images.
+    pub export: ExportRequest,
+    /// The file to write.
+    pub file: PathBuf,
+}
+
 /// Writes the objects that a request asks for to a Parquet file.
 ///
 /// # Errors
 /// As [`Source::open`] and [`Source::verify`]; [`Error::File`], [`Error::EncodeParquet`]. What lay at `file` stays until the new file is whole.
 pub async fn export_parquet(
     snapshot: &Snapshot,
-    request: &ExportRequest,
-    file: &Path,
+    request: &ParquetExport,
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
-    let source = Source::open(snapshot, request).await?;
+    let file = &request.file;
+    let source = Source::open(snapshot, &request.export).await?;
     let mut summary = ExportSummary::of(&source, file);
     let (images, categories) = (source.images.images.clone(), source.categories.clone());
     let extractor_id = match &source.origin {
@@ -129,7 +139,7 @@ fn encoding(file: &Path, err: &datafusion::parquet::errors::ParquetError) -> Err
 
 fn row(
     object: Object,
-    images: &[ExportImage],
+    images: &[SelectedImage],
     categories: &[Category],
     extractor_id: Option<&String>,
     summary: &mut ExportSummary,

@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::ContentId;
+use crate::selection::ImageFilter;
 
 /// Whose annotations of which images, in which classes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ExportRequest {
     /// Whose annotations.
     pub annotations: Annotations,
     /// Of which images.
-    pub images: ImageChoice,
+    pub images: ImageFilter,
     /// Class set whose classes are the categories: NAME or NAME@VERSION; none: the head's own, or for annotated objects
     /// the one named like the data set.
     pub classes: Option<String>,
@@ -21,7 +21,7 @@ pub struct ExportRequest {
 }
 
 /// Whose annotations are exported or drawn.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Annotations {
     /// The masks that a head's annotation keeps.
@@ -32,20 +32,8 @@ pub enum Annotations {
         policy: Option<String>,
     },
     /// The objects that a data set annotates.
+    #[default]
     GroundTruth,
-}
-
-/// Which images; all that fit every part given.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ImageChoice {
-    /// Images of this data set; of annotated objects also the one that annotates.
-    pub dataset: Option<String>,
-    /// Images of this split.
-    pub split: Option<String>,
-    /// SQL over the columns of `images`.
-    pub condition: Option<String>,
-    /// Only these.
-    pub ids: Option<Vec<ContentId>>,
 }
 
 /// Where the ids of images and annotated objects come from.

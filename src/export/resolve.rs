@@ -7,25 +7,25 @@ use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::Deserialize;
 
-use super::images::{ExportImage, find_images};
 use super::object::{Kept, Rows};
-use super::request::{ExportRequest, ImageChoice};
+use super::request::ExportRequest;
 use super::source::Origin;
-use crate::annotate::judged;
+use crate::annotate::predictions_of;
 use crate::catalogue::{
     StoredPolicy, annotated_categories, find_annotated_dataset, find_head, find_policy,
 };
 use crate::classes::ClassSet;
 use crate::error::HeadError;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
+use crate::selection::{ImageFilter, SelectedImage, find_images};
 use crate::store::Snapshot;
 use crate::store::rows::{HeadRow, decode};
 use crate::{Error, Result};
 
 /// What was found, and the number of objects of each image.
 pub(super) struct Found {
-    pub images: Vec<ExportImage>,
+    pub images: Vec<SelectedImage>,
     pub classes: ClassSet,
     pub origin: Origin,
     pub rows: Rows,
@@ -142,7 +142,7 @@ async fn kept_masks(
     policy: &StoredPolicy,
 ) -> Result<HashMap<ContentId, Vec<Kept>>> {
     #[derive(Deserialize)]
-    struct Judged {
+    struct Prediction {
         image_id: ContentId,
         mask_index: i32,
         class_index: i32,
@@ -160,12 +160,12 @@ async fn kept_masks(
         "kept",
     ])?;
     let mut rows = scan
-        .filter(judged(&head.head_id, &policy.policy_id))
+        .filter(predictions_of(&head.head_id, &policy.policy_id))
         .stream()
         .await?;
     let mut found: HashMap<ContentId, Vec<Kept>> = HashMap::new();
     while let Some(batch) = rows.next().await {
-        for row in decode::<Judged>(Table::Predictions, &batch?)? {
+        for row in decode::<Prediction>(Table::Predictions, &batch?)? {
             let of_image = found.entry(row.image_id).or_default();
             if row.kept {
                 of_image.push(Kept {
@@ -205,7 +205,7 @@ pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest
         }
     }
     // Also those of the data set that show nothing.
-    let choice = ImageChoice {
+    let choice = ImageFilter {
         dataset: None,
         ..request.images.clone()
     };

@@ -22,7 +22,7 @@ use crate::store::{Scan, Snapshot, is_of_images, send_batches};
 use crate::{Error, Result};
 
 /// Batches that wait for the worker.
-const AHEAD: usize = 2;
+const QUEUED: usize = 2;
 /// Up to so many images are looked up; of more, whole tables are read.
 const LOOK_UP: usize = 2000;
 
@@ -129,7 +129,7 @@ impl Source {
         progress: &dyn Progress,
         work: impl FnOnce(Objects, &dyn Progress) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (to_worker, batches) = mpsc::channel(AHEAD);
+        let (to_worker, batches) = mpsc::channel(QUEUED);
         let (sender, events) = progress_channel();
         let rows = self.scan().await?.stream().await?;
         let reading = tokio::spawn(send_batches(rows, to_worker));

@@ -19,15 +19,15 @@ use serde::de::{
 
 use super::categories::Category;
 use super::coco::{CocoAnnotation, CocoDetection, Extra};
-use super::images::ExportImage;
 use crate::coco::Segmentation;
 use crate::geometry::{Rle, Size};
 use crate::progress::Progress;
+use crate::selection::SelectedImage;
 use crate::{Error, Result};
 
 /// What a file is to hold.
 pub(super) struct Expected<'a> {
-    pub images: &'a [ExportImage],
+    pub images: &'a [SelectedImage],
     pub categories: &'a [Category],
     pub annotations: u64,
 }
@@ -78,7 +78,7 @@ pub(super) fn check_dataset(
 struct Dataset<'a> {
     check: Check,
     /// Those that have not come yet.
-    images: std::slice::Iter<'a, ExportImage>,
+    images: std::slice::Iter<'a, SelectedImage>,
     categories: std::slice::Iter<'a, Category>,
     /// Annotations that have.
     found: u64,
@@ -293,7 +293,7 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::ContentId;
+    use crate::ids::ContentId;
     use crate::progress::NoProgress;
     use serde_json::{Value, json};
 
@@ -312,7 +312,7 @@ mod tests {
     }
 
     fn check(text: &str, results: bool) -> Result<(), String> {
-        let image = ExportImage {
+        let image = SelectedImage {
             image_id: ContentId::of_bytes(b"x"),
             id: 5,
             external_id: Some(5),

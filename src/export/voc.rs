@@ -18,16 +18,16 @@ use image::codecs::jpeg::JpegEncoder;
 
 use super::coco::ExportSummary;
 use super::file::Unfinished;
-use super::images::ExportImage;
 use super::object::{Object, ObjectKind};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use crate::extract::read_ingested;
 use crate::geometry::{Rle, Size, paint};
+use crate::ids::cut_file_name;
 use crate::ingest::parse_class_names;
-use crate::names::cut_file_name;
 use crate::photo::{self, DecodeLimits, voc_colormap};
 use crate::progress::Progress;
+use crate::selection::SelectedImage;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
@@ -52,6 +52,17 @@ pub enum Photos {
     Copy,
 }
 
+/// What to export as VOC label maps.
+#[derive(Debug, Clone, Default)]
+pub struct VocExport {
+    /// Whose annotations of which images.
+    pub export: ExportRequest,
+    /// Whether photos are copied beside the maps.
+    pub photos: Photos,
+    /// The directory to write; it must be new or empty.
+    pub directory: PathBuf,
+}
+
 /// Writes label maps of the objects that a request asks for into a new directory.
 ///
 /// # Errors
@@ -59,12 +70,11 @@ pub enum Photos {
 /// [`crate::ingest::read_class_names`] would read as another, or a directory that is not empty; [`Error::File`]. An image of which a photo cannot be read, or with too many objects, is counted as failed.
 pub async fn export_voc(
     snapshot: &Snapshot,
-    request: &ExportRequest,
-    photos: Photos,
-    directory: &Path,
+    request: &VocExport,
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
-    let source = Source::open(snapshot, request).await?;
+    let (photos, directory) = (request.photos, &request.directory);
+    let source = Source::open(snapshot, &request.export).await?;
     if source.categories.len() > MOST {
         return Err(Error::InvalidOption {
             what: "class set of a label map",
@@ -155,22 +165,22 @@ fn check_class_names(classes: &[String]) -> Result<()> {
 
 /// The files' names without extension: of the photo alone where those are all different, else of its whole path. Blanks
 /// become '_', since lists of names are read word by word; names too long for a file are cut.
-fn plan_names(images: &[ExportImage]) -> Vec<String> {
+fn plan_names(images: &[SelectedImage]) -> Vec<String> {
     let word = |name: &str| {
         let apart = |c: char| c.is_whitespace() || matches!(c, '/' | '\\');
         let name = name.replace(apart, "_");
         cut_file_name(&name, NAME_ENDING).to_owned()
     };
-    let stem = |image: &ExportImage| {
+    let stem = |image: &SelectedImage| {
         let name = Path::new(&image.file_name).file_stem();
         word(&name.unwrap_or_default().to_string_lossy())
     };
-    let whole = |image: &ExportImage| {
+    let whole = |image: &SelectedImage| {
         let name = Path::new(&image.file_name).with_extension("");
         word(&name.to_string_lossy())
     };
-    let numbered = |image: &ExportImage| format!("{}_{}", whole(image), image.id);
-    let kinds: [&dyn Fn(&ExportImage) -> String; 3] = [&stem, &whole, &numbered];
+    let numbered = |image: &SelectedImage| format!("{}_{}", whole(image), image.id);
+    let kinds: [&dyn Fn(&SelectedImage) -> String; 3] = [&stem, &whole, &numbered];
     for kind in kinds {
         let names: Vec<String> = images.iter().map(kind).collect();
         if names.iter().collect::<HashSet<_>>().len() == names.len() {
@@ -185,7 +195,7 @@ fn plan_names(images: &[ExportImage]) -> Vec<String> {
 
 /// Names of the images that were written, by split; `all` for images of none.
 fn plan_image_sets(
-    images: &[ExportImage],
+    images: &[SelectedImage],
     names: &[String],
     written: &HashSet<usize>,
 ) -> BTreeMap<String, Vec<String>> {
@@ -291,7 +301,7 @@ impl Directories {
         })
     }
 
-    fn write(&self, name: &str, image: &ExportImage, maps: &LabelMaps) -> Result<()> {
+    fn write(&self, name: &str, image: &SelectedImage, maps: &LabelMaps) -> Result<()> {
         if let Some(directory) = &self.photos {
             let bytes = jpeg(image)?;
             let file = directory.join(format!("{name}.jpg"));
@@ -325,7 +335,7 @@ impl Directories {
 }
 
 /// The photo as an upright JPEG file: its own bytes if it is one.
-fn jpeg(image: &ExportImage) -> Result<Vec<u8>> {
+fn jpeg(image: &SelectedImage) -> Result<Vec<u8>> {
     // Masks are those of the photo that was ingested.
     let bytes = read_ingested(&image.path(), &image.image_id)?;
     if image.format == "jpeg" && image.orientation == 1 {
@@ -347,8 +357,8 @@ mod tests {
     use super::*;
 
     fn images(names: &[&str]) -> Vec<String> {
-        let image = |(name, n): (&&str, i64)| ExportImage {
-            image_id: crate::names::ContentId::of_bytes(name.as_bytes()),
+        let image = |(name, n): (&&str, i64)| SelectedImage {
+            image_id: crate::ids::ContentId::of_bytes(name.as_bytes()),
             id: n,
             external_id: Some(n),
             file_name: (*name).to_owned(),

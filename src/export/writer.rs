@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::categories::Category;
 use super::coco::{CocoAnnotation, CocoDetection, ExportSummary, Extra};
 use super::file::JsonFile;
-use super::images::{ExportImage, free_ids};
+use super::images::free_ids;
 use super::object::{Object, ObjectKind};
 use super::request::MaskStyle;
 use super::source::Objects;
@@ -15,11 +15,12 @@ use crate::Result;
 use crate::coco::{Counts, OUTLINE, Segmentation};
 use crate::geometry::{Size, polygons_from_rle};
 use crate::progress::Progress;
+use crate::selection::SelectedImage;
 
 /// A COCO file that is being written.
 pub(super) struct Writer<'a> {
     pub out: JsonFile,
-    pub images: &'a [ExportImage],
+    pub images: &'a [SelectedImage],
     pub categories: &'a [Category],
     pub style: Option<MaskStyle>,
     pub extractor_id: String,
@@ -99,14 +100,14 @@ impl Writer<'_> {
         progress.start("detections written", None);
         self.out.text("[")?;
         self.each(objects, progress, |this, object, category_id| {
-            let ObjectKind::Predicted(judged) = &object.kind else {
+            let ObjectKind::Predicted(predicted) = &object.kind else {
                 return Ok(());
             };
             let detection = CocoDetection {
                 image_id: this.images.get(object.image).map_or(0, |image| image.id),
                 category_id,
                 segmentation: spell(&object, this.style, None),
-                score: judged.score,
+                score: predicted.score,
             };
             this.out.json(&detection)
         })?;

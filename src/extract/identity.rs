@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::options::MaskOptions;
 use crate::device::Precision;
-use crate::names::{ContentId, hex};
+use crate::ids::{ContentId, hex};
 use crate::sam::{Checkpoint, SamConfig};
 use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};

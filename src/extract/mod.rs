@@ -15,6 +15,7 @@ mod grid;
 mod identity;
 mod options;
 mod pending;
+mod request;
 mod run;
 mod sink;
 
@@ -24,4 +25,5 @@ pub use identity::extractor_row;
 pub use options::{MaskOptions, MaskOutput};
 pub(crate) use pending::images_done;
 pub use pending::{ImageSelection, PendingImage, Shard, pending_images};
-pub use run::{DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, extract, read_ingested};
+pub use request::{ExtractRequest, extract};
+pub use run::{DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, extract_with, read_ingested};

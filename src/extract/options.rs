@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::one_of;
+use crate::options::one_of;
 use crate::{Error, Result};
 
 /// Which of the decoder's masks are kept for a point.

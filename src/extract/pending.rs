@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::str::FromStr;
 
 use datafusion::prelude::{col, lit};
+use futures::StreamExt;
 use serde::Deserialize;
 
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
-use crate::sql::Sql;
+use crate::selection::ImageFilter;
 use crate::store::Snapshot;
 use crate::store::rows;
 use crate::{Error, Result};
@@ -16,8 +17,8 @@ use crate::{Error, Result};
 /// Which images to extract.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImageSelection {
-    /// A condition over columns of `images`, in SQL.
-    pub condition: Option<String>,
+    /// Of these images.
+    pub images: ImageFilter,
     /// At most so many.
     pub limit: Option<u64>,
     /// One part of the images, for several processes or machines on one store.
@@ -79,19 +80,19 @@ pub async fn pending_images(
     selection: &ImageSelection,
 ) -> Result<Vec<PendingImage>> {
     let done = images_done(snapshot, extractor_id, None).await?;
+    let chosen = selection.images.image_ids(snapshot).await?;
     let columns = ["image_id", "root", "file_name"];
-    let sql = Sql::new(snapshot).await?;
-    let mut found = sql
-        .select(Table::Images, &columns, selection.condition.as_deref())
-        .await?;
+    let scan = snapshot.scan(Table::Images).await?.project(&columns)?;
+    let mut found = scan.stream().await?;
     let limit = selection.limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
     let mut pending = Vec::new();
-    while let Some(batch) = found.next().await? {
-        let images = rows::decode::<PendingImage>(Table::Images, &batch)?;
+    while let Some(batch) = found.next().await {
+        let images = rows::decode::<PendingImage>(Table::Images, &batch?)?;
         pending.extend(images.into_iter().filter(|image| {
-            !done.contains(&image.image_id)
+            chosen.contains(&image.image_id)
+                && !done.contains(&image.image_id)
                 && selection
                     .shard
                     .is_none_or(|shard| shard.holds(&image.image_id))

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::generator::MaskGenerator;
 use super::pending::{ImageSelection, PendingImage, pending_images};
 use super::sink::{Extracted, Sink};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -77,14 +77,14 @@ impl Extractor {
     }
 }
 
-/// Extracts the selected images that the extractor is not done with.
+/// Extracts the selected images that an extractor is not done with: [`super::extract`] with a model of your own.
 ///
 /// May be stopped at any time and run again; several may run at once on one store.
 ///
 /// # Errors
 /// [`Error::EmbeddingSize`] if the store keeps embeddings of another size; [`Error::Extraction`] if the model fails; what
 /// the store says. An image that cannot be read is recorded in `failures` instead.
-pub async fn extract(
+pub async fn extract_with(
     store: &Store,
     extractor: Extractor,
     selection: &ImageSelection,

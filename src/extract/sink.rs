@@ -10,7 +10,7 @@ use super::generator::GeneratedMask;
 use super::pending::images_done;
 use super::run::ExtractSummary;
 use crate::Result;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::EmbeddingType;
 use crate::store::rows::{
     ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row, collect, masks_to_batch,

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Int32Type};
 use super::embeddings::Embeddings;
 use crate::classes::ClassSet;
 use crate::error::HeadError;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::progress::Progress;
 use crate::schema::list_item;
 use crate::sql::Rows;

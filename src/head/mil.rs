@@ -204,7 +204,7 @@ pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -
     found
 }
 
-/// Whether a teacher's judgement of a mask makes it a bad one: uncertain, or certain of a class that the
+/// Whether a teacher's prediction of a mask makes it a bad one: uncertain, or certain of a class that the
 /// image is not labelled with.
 ///
 /// `threshold` is the entropy, in nats, above which it is uncertain.

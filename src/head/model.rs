@@ -165,8 +165,8 @@ mod tests {
     use burn::optim::GradientsParams;
     use burn::tensor::{Device, Distribution};
 
-    use super::super::artifact::HeadWeights;
     use super::super::spec::HeadSpec;
+    use super::super::weights::HeadWeights;
     use super::*;
 
     #[test]

@@ -3,8 +3,8 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::artifact::unusable;
 use super::train::{Curve, Phase};
+use super::weights::unusable;
 use crate::Result;
 
 /// One line of a chart: what it shows, its colour, and its value in each epoch.

@@ -1,7 +1,7 @@
 //! `predict('HEAD', embedding) -> STRUCT<class, score, entropy>` and
 //! `predict_scores('HEAD', embedding) -> FLOAT[]`: heads in SQL.
 //!
-//! A third argument, the column `extractor_id`, makes them refuse masks the head cannot judge.
+//! A third argument, the column `extractor_id`, makes them refuse masks the head cannot predictor.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use datafusion::logical_expr::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::artifact::load_head;
-use super::judge::{Judged, MaskJudge};
+use super::predictor::{MaskPredictor, PredictedMasks};
+use super::weights::load_head;
 use crate::Result;
 use crate::schema::list_item;
 use crate::sql::Sql;
@@ -32,8 +32,8 @@ use crate::store::Snapshot;
 pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Result<()> {
     let mut heads = HashMap::new();
     for name in heads_named(text) {
-        let judge = MaskJudge::new(load_head(snapshot, &name).await?);
-        heads.insert(name, judge);
+        let predictor = MaskPredictor::new(load_head(snapshot, &name).await?);
+        heads.insert(name, predictor);
     }
     let heads = Arc::new(Heads(heads));
     for kind in [Kind::Best, Kind::Scores] {
@@ -73,7 +73,7 @@ fn heads_named(text: &str) -> BTreeSet<String> {
 }
 
 #[derive(Debug)]
-struct Heads(HashMap<String, MaskJudge>);
+struct Heads(HashMap<String, MaskPredictor>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -207,33 +207,38 @@ impl ScalarUDFImpl for Predict {
         let column = columns
             .first()
             .ok_or_else(|| bad("expected an embedding".to_owned()))?;
-        let judged = ready.judge(column).map_err(bad)?;
+        let predicted = ready.predict(column).map_err(bad)?;
         Ok(ColumnarValue::Array(match self.kind {
-            Kind::Best => best(judged, &ready.head().spec.head.classes),
-            Kind::Scores => scores(judged),
+            Kind::Best => best(predicted, &ready.head().spec.head.classes),
+            Kind::Scores => scores(predicted),
         }))
     }
 }
 
-fn best(judged: Judged, names: &[String]) -> ArrayRef {
+fn best(predicted: PredictedMasks, names: &[String]) -> ArrayRef {
     let (mut classes, mut scores) = (Vec::new(), Vec::new());
-    for (class, score) in judged.best() {
+    for (class, score) in predicted.best() {
         classes.push(names.get(class).map_or("", String::as_str));
         scores.push(score);
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(classes)),
         Arc::new(Float32Array::from(scores)),
-        Arc::new(Float32Array::from(judged.entropy)),
+        Arc::new(Float32Array::from(predicted.entropy)),
     ];
-    Arc::new(StructArray::new(best_fields(), columns, judged.nulls))
+    Arc::new(StructArray::new(best_fields(), columns, predicted.nulls))
 }
 
-fn scores(judged: Judged) -> ArrayRef {
-    let masks = judged.entropy.len();
-    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(judged.classes, masks));
-    let values = Arc::new(Float32Array::from(judged.scores));
-    Arc::new(ListArray::new(score_item(), offsets, values, judged.nulls))
+fn scores(predicted: PredictedMasks) -> ArrayRef {
+    let masks = predicted.entropy.len();
+    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(predicted.classes, masks));
+    let values = Arc::new(Float32Array::from(predicted.scores));
+    Arc::new(ListArray::new(
+        score_item(),
+        offsets,
+        values,
+        predicted.nulls,
+    ))
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use serde::Deserialize;
 
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::query::Query;
 use crate::schema::Table;
+use crate::selection::ImageFilter;
 use crate::sql::{Rows, Sql};
 use crate::store::Snapshot;
 use crate::store::rows::decode;
@@ -37,27 +38,33 @@ impl TrainingQuery {
         }
     }
 
-    /// Every mask that an extractor found in the labelled images for which `condition` holds: SQL over the
-    /// columns of `images`, by default [`DEFAULT_CONDITION`].
+    /// Every mask that an extractor found in the labelled images that a filter chooses; without one those of
+    /// [`DEFAULT_CONDITION`].
     ///
     /// # Errors
     /// [`Error::DataFusion`] for a condition that is no expression over `images`.
     pub async fn of_images(
         snapshot: &Snapshot,
         extractor_id: &ContentId,
-        condition: Option<&str>,
+        images: Option<&ImageFilter>,
     ) -> Result<Self> {
-        let condition = match condition {
+        let condition = match images {
             None => None,
-            Some(condition) => {
+            Some(images) => {
+                images.check(snapshot).await?;
+                let condition = images.to_sql()?;
                 // Planned on its own first: what is no expression cannot be smuggled into the query.
                 let sql = Sql::new(snapshot).await?;
-                sql.select(Table::Images, &["image_id"], Some(condition))
+                sql.select(Table::Images, &["image_id"], condition.as_deref())
                     .await?;
-                Some(condition)
+                Some(condition.unwrap_or_else(|| "true".to_owned()))
             }
         };
-        let text = filled(Query::named("train/bags")?.sql(), extractor_id, condition)?;
+        let text = filled(
+            Query::named("train/bags")?.sql(),
+            extractor_id,
+            condition.as_deref(),
+        )?;
         Ok(Self::new(&text))
     }
 

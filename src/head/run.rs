@@ -6,41 +6,87 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::artifact::{HeadWeights, StoredSpec};
 use super::bags::{Bags, CacheOptions, Skipped};
-use super::lineage::{Parent, carry_over, images_when_trained};
 use super::query::TrainingQuery;
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::{Replay, Split};
 use super::train::{Curve, Phase, TrainedHead, Training};
+use super::warm_start::{Parent, carry_over, images_when_trained};
+use super::weights::{HeadWeights, StoredSpec};
+use super::weights::{LoadedHead, load_head};
+use crate::catalogue::find_extractor;
 use crate::catalogue::heads_stored;
 use crate::classes::ClassSet;
 use crate::device::DeviceName;
 use crate::error::HeadError;
-use crate::names::{ContentId, check_name};
+use crate::ids::{ContentId, check_name};
 use crate::progress::{Progress, progress_channel};
 use crate::schema::Table;
+use crate::selection::ImageFilter;
 use crate::store::rows::{AS_IT_IS, HeadRow, Row, TOKEN_INPUTS};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
 /// What to train, and on what.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TrainRequest {
     /// Name of the head.
     pub name: String,
-    /// The classes.
-    pub class_set: ClassSet,
+    /// The class set: NAME, its newest version, or NAME@VERSION.
+    pub classes: String,
     /// The masks.
-    pub query: TrainingQuery,
+    pub masks: TrainingMasks,
     /// How.
     pub options: TrainOptions,
     /// Head to go on from.
     pub parent: Option<Parent>,
+    /// Version of the store to train on; none: the newest.
+    pub at: Option<u64>,
     /// Where embeddings are kept meanwhile.
     pub cache: CacheOptions,
     /// Where the head lives meanwhile.
     pub device: DeviceName,
+}
+
+/// Which masks a head is trained on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrainingMasks {
+    /// Those that an extractor found in labelled images.
+    OfImages {
+        /// Which images; none: those whose source is 'web' or 'synthetic'.
+        images: Option<ImageFilter>,
+        /// The extractor, by the first digits of its id; none: the only one.
+        extractor: Option<String>,
+    },
+    /// Those that a query of one's own yields.
+    Query(TrainingQuery),
+}
+
+impl Default for TrainingMasks {
+    fn default() -> Self {
+        Self::OfImages {
+            images: None,
+            extractor: None,
+        }
+    }
+}
+
+impl TrainingMasks {
+    /// The query that yields them.
+    ///
+    /// # Errors
+    /// [`crate::error::CatalogueError`] for an extractor, a data set or a split that is not there;
+    /// [`Error::DataFusion`] for a condition that cannot be planned; what the store says.
+    pub async fn query(&self, snapshot: &Snapshot) -> Result<TrainingQuery> {
+        match self {
+            Self::Query(query) => Ok(query.clone()),
+            Self::OfImages { images, extractor } => {
+                let extractor = find_extractor(snapshot, extractor.as_deref()).await?;
+                let images = images.as_ref();
+                TrainingQuery::of_images(snapshot, &extractor.extractor_id, images).await
+            }
+        }
+    }
 }
 
 /// What training did.
@@ -85,16 +131,15 @@ const READ: [Table; 5] = [
     Table::Heads,
 ];
 
-/// Trains a head on a snapshot and commits it, with its teacher if it has one (named `NAME.teacher`).
+/// Trains a head and commits it, with its teacher if it has one (named `NAME.teacher`).
 ///
 /// # Errors
 /// Those of [`Bags::read`] and [`Training::run`]; [`Error::InvalidName`]; [`HeadError::Unusable`] for a
 /// parent of another extractor or shape; [`Error::StoreDamaged`] for files that are not as they were written; what the
 /// store says. Nothing is stored then.
-pub async fn train_and_store(
+pub async fn train(
     store: &Store,
-    snapshot: &Snapshot,
-    request: TrainRequest,
+    request: &TrainRequest,
     progress: &dyn Progress,
 ) -> Result<TrainSummary> {
     check_name("head", &request.name)?;
@@ -103,28 +148,38 @@ pub async fn train_and_store(
     }
     request.options.validate()?;
     let device = request.device.open()?;
+    let snapshot = match request.at {
+        Some(version) => store.snapshot_at(version).await?,
+        None => store.snapshot().await?,
+    };
+    let class_set = ClassSet::load(&snapshot, &request.classes).await?;
+    let query = request.masks.query(&snapshot).await?;
+    let parent = match &request.parent {
+        Some(parent) => Some(load_head(&snapshot, &parent.head).await?),
+        None => None,
+    };
     let started = Instant::now();
-    let rows = request.query.rows(snapshot).await?;
+    let rows = query.rows(&snapshot).await?;
     snapshot.verify(&READ, progress).await?;
-    let bags = Bags::read(rows, &request.class_set, &request.cache, progress).await?;
+    let bags = Bags::read(rows, &class_set, &request.cache, progress).await?;
     let reading_seconds = started.elapsed().as_secs_f64();
-    let spec = HeadSpec::new(bags.embedding_dim, request.class_set.class_names());
+    let spec = HeadSpec::new(bags.embedding_dim, class_set.class_names());
     let mut options = request.options.clone();
 
     let mut start = None;
     let mut old = HashSet::new();
-    if let Some(parent) = &request.parent {
-        parent.head.check_extractor(bags.extractor_id.as_str())?;
+    let replay = request.parent.as_ref().and_then(|parent| parent.replay);
+    if let Some(parent) = &parent {
+        parent.check_extractor(bags.extractor_id.as_str())?;
         let fresh = HeadWeights::random(&spec, options.seed);
-        start = Some(carry_over(&parent.head, &spec, &fresh)?);
-        if parent.replay.is_some() {
-            old = images_when_trained(store, &parent.head.row).await?.0;
+        start = Some(carry_over(parent, &spec, &fresh)?);
+        if replay.is_some() {
+            old = images_when_trained(store, &parent.row).await?.0;
         }
     }
-    let replay = request.parent.as_ref().and_then(|parent| parent.replay);
     let replay = replay.map(|share| Replay { old: &old, share });
     let split = Split::new(&bags, &spec, &options, replay);
-    options = options.resolved(split.images_per_epoch(), request.parent.is_some());
+    options = options.resolved(split.images_per_epoch(), parent.is_some());
     if split.images_per_epoch() == 0 {
         return Err(Error::Head(HeadError::NoNewImages));
     }
@@ -154,7 +209,10 @@ pub async fn train_and_store(
     let training_seconds = started.elapsed().as_secs_f64();
 
     let lineage = Lineage {
-        request: &request,
+        request,
+        class_set: &class_set,
+        query: &query,
+        parent: parent.as_ref(),
         spec: StoredSpec {
             head: spec,
             options,
@@ -174,8 +232,8 @@ pub async fn train_and_store(
     Ok(TrainSummary {
         head: request.name.clone(),
         head_id,
-        class_set: request.class_set.name.clone(),
-        class_set_version: request.class_set.version,
+        class_set: class_set.name.clone(),
+        class_set_version: class_set.version,
         extractor_id,
         store_version: snapshot.version(),
         images: images as u64,
@@ -192,6 +250,9 @@ pub async fn train_and_store(
 /// All that goes into a row beside weights.
 struct Lineage<'a> {
     request: &'a TrainRequest,
+    class_set: &'a ClassSet,
+    query: &'a TrainingQuery,
+    parent: Option<&'a LoadedHead>,
     spec: StoredSpec,
     extractor_id: ContentId,
     store_version: u64,
@@ -234,10 +295,9 @@ impl Lineage<'_> {
     ) -> Result<HeadRow> {
         let spec = serde_json::to_string(&self.spec)?;
         let weights = weights.to_safetensors(HashMap::new())?;
-        let parent = self.request.parent.as_ref();
-        let parent_head_id = parent.map(|parent| parent.head.row.head_id.clone());
+        let parent_head_id = self.parent.map(|parent| parent.row.head_id.clone());
         let weights_id = ContentId::of_bytes(&weights);
-        let class_set = &self.request.class_set;
+        let class_set = self.class_set;
         let head_id = ContentId::of_parts([
             name.as_str(),
             weights_id.as_str(),
@@ -245,7 +305,7 @@ impl Lineage<'_> {
             self.extractor_id.as_str(),
             &class_set.name,
             &class_set.version.to_string(),
-            self.request.query.text(),
+            self.query.text(),
             &self.store_version.to_string(),
             parent_head_id.as_ref().map_or("", |id| id.as_str()),
             teacher_head_id.as_ref().map_or("", |id| id.as_str()),
@@ -260,7 +320,7 @@ impl Lineage<'_> {
             inputs: TOKEN_INPUTS.to_owned(),
             normalise: AS_IT_IS.to_owned(),
             weights: Some(weights),
-            query: self.request.query.text().to_owned(),
+            query: self.query.text().to_owned(),
             store_version: i64::try_from(self.store_version).ok(),
             seed: Some(self.spec.options.stored_seed()?),
             parent_head_id,

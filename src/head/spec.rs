@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::one_of;
+use crate::options::one_of;
 use crate::{Error, Result};
 
 /// The shape of a head: an MLP from a mask's embedding to one number per class.
@@ -110,7 +110,7 @@ pub struct TrainOptions {
     pub loss: Loss,
     /// The paper's `a`: a class's score is the mean over the `max(1, ceil(d / a))` best of `d` masks.
     pub a: f64,
-    /// Entropy above which a teacher's judgement of a mask is uncertain, as a fraction of ln C.
+    /// Entropy above which a teacher's prediction of a mask is uncertain, as a fraction of ln C.
     pub entropy_fraction: f64,
     /// Weight of the multiple-instance loss of the student (paper: 1).
     pub lambda_mil: f64,

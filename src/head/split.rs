@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::bags::{Bags, ImageBag};
 use super::spec::{Balance, HeadSpec, TrainOptions};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 
 /// Images of a training, by index in [`Bags::images`].
 #[derive(Debug, Clone, PartialEq)]

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::lineage::images_when_trained;
 use super::query::TrainingQuery;
+use super::warm_start::images_when_trained;
 use crate::classes::ClassSet;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::store::Snapshot;
 use crate::store::rows::HeadRow;
 use crate::{Error, Result};

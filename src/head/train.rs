@@ -3,15 +3,16 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{HeadWeights, IN_TRAINING, unusable};
 use super::bags::Bags;
 use super::batches::{Batch, Dropout, over_batches};
 use super::mil::{Logits, LossGradient, is_bad_mask, mil_loss, score_bag, uncertainty_loss};
 use super::model::{Head, HeadOptimizer};
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::Split;
-use crate::Result;
+use super::weights::{HeadWeights, IN_TRAINING, unusable};
+use crate::{Error, Result};
 use crate::progress::Progress;
+use crate::error::HeadError;
 
 /// Share of a step's masks from which on all of them go backward.
 const MOST: f64 = 0.8;

@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::rows::Rows;
+use super::commit::Rows;
+use crate::catalogue::{find_dataset, find_split};
 use crate::classes::ClassSet;
 use crate::coco::{Detection, Segmentation};
 use crate::geometry::{Rle, Size};
-use crate::names::{ContentId, check_name, hex};
+use crate::ids::{ContentId, check_name, hex};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::store::rows::{FailureRow, decode};
 use crate::store::{Snapshot, Store};
 use crate::{Error, Result};
-use crate::catalogue::{find_dataset, find_split};
 
 /// Masks that are committed together.
 const COMMIT_MASKS: usize = 8192;

@@ -2,6 +2,6 @@
 //! did not make.
 
 mod coco_results;
-mod rows;
+mod commit;
 
 pub use coco_results::{ImportRequest, ImportSummary, import_coco_results};

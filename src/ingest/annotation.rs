@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::coco::{Annotation, OUTLINE, Segmentation};
 use crate::geometry::Size;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::store::rows::{GroundTruthRow, ImageRow, RleRow};
 use crate::{Error, Result};
 

@@ -21,6 +21,17 @@ use crate::store::Store;
 use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow};
 use crate::{Error, Result};
 
+/// What `ingest coco` reads.
+#[derive(Debug, Clone, Default)]
+pub struct CocoIngest {
+    /// The annotation file.
+    pub annotations: PathBuf,
+    /// The directory its images are below.
+    pub images: PathBuf,
+    /// What is said of all images.
+    pub options: IngestOptions,
+}
+
 /// Ingests the images of a COCO data-set file with their annotations.
 ///
 /// Every image gets a row of `images` with COCO's id as `external_id`, one label per category it
@@ -32,14 +43,17 @@ use crate::{Error, Result};
 /// the store cannot be written. Bad images and annotations are recorded in `failures` instead.
 pub async fn ingest_coco(
     store: &Store,
-    annotations: &Path,
-    images: &Path,
-    options: &IngestOptions,
+    request: &CocoIngest,
     progress: &dyn Progress,
 ) -> Result<IngestSummary> {
+    let CocoIngest {
+        annotations,
+        images,
+        options,
+    } = request;
     options.validate()?;
     let root = Root::new(images)?;
-    let file = annotations.to_owned();
+    let file = annotations.clone();
     let (text, index) = tokio::task::spawn_blocking(move || read_index(&file))
         .await
         .map_err(|source| Error::Worker {

@@ -25,14 +25,26 @@ const EXTENSIONS: [&str; 20] = [
 ];
 
 /// Where image-level labels come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum LabelSource {
     /// The folder directly below the directory; photos in the directory itself have none.
     Folders,
     /// A CSV file with a column `file` (relative to the directory) and a column `label`.
     File(PathBuf),
     /// None.
+    #[default]
     Unlabelled,
+}
+
+/// What `ingest images` reads.
+#[derive(Debug, Clone, Default)]
+pub struct FolderIngest {
+    /// The directory of photos.
+    pub directory: PathBuf,
+    /// Where their labels come from.
+    pub labels: LabelSource,
+    /// What is said of all of them.
+    pub options: IngestOptions,
 }
 
 /// Ingests every photo below a directory.
@@ -42,11 +54,14 @@ pub enum LabelSource {
 /// files that a label file names in vain, are recorded in `failures` instead.
 pub async fn ingest_folder(
     store: &Store,
-    directory: &Path,
-    labels: &LabelSource,
-    options: &IngestOptions,
+    request: &FolderIngest,
     progress: &dyn Progress,
 ) -> Result<IngestSummary> {
+    let FolderIngest {
+        directory,
+        labels,
+        options,
+    } = request;
     options.validate()?;
     let root = Arc::new(Root::new(directory)?);
     let labels = Arc::new(match labels {

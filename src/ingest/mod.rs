@@ -24,9 +24,9 @@ mod walk;
 mod writer;
 
 pub use class_names::{parse_class_names, read_class_names};
-pub use coco::ingest_coco;
-pub use folder::{LabelSource, ingest_folder};
+pub use coco::{CocoIngest, ingest_coco};
+pub use folder::{FolderIngest, LabelSource, ingest_folder};
 pub use options::{DEFAULT_COMMIT_ROWS, IngestOptions, Source};
-pub use relocate::{RelocateSummary, Relocation, relocate};
-pub use voc::{VOC_CLASSES, ingest_voc};
+pub use relocate::{RelocateRequest, RelocateSummary, Relocation, relocate};
+pub use voc::{VOC_CLASSES, VocIngest, ingest_voc};
 pub use writer::IngestSummary;

@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::names::{check_name, one_of};
+use crate::ids::check_name;
+use crate::options::one_of;
 use crate::{Error, Result};
 
 /// What images are for.
@@ -61,7 +62,28 @@ pub struct IngestOptions {
     pub commit_rows: usize,
 }
 
+impl Default for IngestOptions {
+    /// Images to annotate, of a data set named `images`.
+    fn default() -> Self {
+        Self {
+            dataset: "images".to_owned(),
+            source: Source::Target,
+            split: None,
+            verify_pixels: false,
+            commit_rows: DEFAULT_COMMIT_ROWS,
+        }
+    }
+}
+
 impl IngestOptions {
+    /// The default options for images of a data set.
+    pub fn of_dataset(dataset: impl Into<String>) -> Self {
+        Self {
+            dataset: dataset.into(),
+            ..Self::default()
+        }
+    }
+
     /// Checks the names.
     ///
     /// # Errors

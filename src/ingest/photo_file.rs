@@ -7,7 +7,7 @@ use chrono::Utc;
 
 use super::options::IngestOptions;
 use crate::error::PhotoError;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::photo::{self, DecodeLimits, PhotoInfo};
 use crate::store::rows::{FailureRow, ImageRow};
 use crate::{Error, Result};

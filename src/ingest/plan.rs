@@ -7,7 +7,7 @@ use datafusion::prelude::{col, lit};
 
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::Result;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::store::rows::{
     FailureRow, GroundTruthRow, ImageRow, LabelRow, Row, unrecorded_failures,
 };

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::photo_file::{Root, read_file};
 use super::walk::{is_system, walk};
 use crate::Result;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::progress::Progress;
 use crate::store::rows::{self, ImageRow, Row};
-use crate::store::{Changes, Snapshot, Store, apart, is_of_images};
+use crate::store::{Changes, Snapshot, Store, is_of_images};
+use crate::task::blocking;
 
 /// Rows that are rewritten in one commit.
 const COMMIT_ROWS: usize = 8192;
@@ -63,6 +64,15 @@ impl Place {
     }
 }
 
+/// Where to look for photos that have moved.
+#[derive(Debug, Clone)]
+pub struct RelocateRequest {
+    /// The directory they are below.
+    pub directory: PathBuf,
+    /// Which photos to look for.
+    pub which: Relocation,
+}
+
 /// Looks below a directory for photos of the store, and writes down where they are now.
 ///
 /// Files are told by their bytes, whatever their names; only those are read that are as large as an image that is looked
@@ -75,15 +85,15 @@ impl Place {
 /// If the directory cannot be listed, or what the store says. Files that cannot be read are told and counted.
 pub async fn relocate(
     store: &Store,
-    directory: &Path,
-    which: Relocation,
+    request: &RelocateRequest,
     progress: &dyn Progress,
 ) -> Result<RelocateSummary> {
-    let root = Arc::new(Root::new(directory)?);
+    let which = request.which;
+    let root = Arc::new(Root::new(&request.directory)?);
     let places = places(&store.snapshot().await?).await?;
     let images = places.len();
     let looked_in = root.clone();
-    let (wanted, candidates) = apart("looking for photos", move || {
+    let (wanted, candidates) = blocking("looking for photos", move || {
         let wanted = wanted(places, which);
         let candidates = candidates(&looked_in, &wanted);
         Ok((wanted, candidates))
@@ -97,7 +107,7 @@ pub async fn relocate(
     let mut read = stream::iter(candidates)
         .map(|path| async move {
             let hashed = path.clone();
-            let id = apart("reading a photo", move || {
+            let id = blocking("reading a photo", move || {
                 Ok(ContentId::of_bytes(&read_file(&hashed)?))
             });
             (id.await, path)

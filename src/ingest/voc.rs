@@ -14,7 +14,7 @@ use super::regions::{Region, VOID, plan_regions};
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::geometry::{Rle, Size};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::photo::{IndexedImage, decode_indexed_png, voc_colormap};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -45,25 +45,48 @@ pub const VOC_CLASSES: [&str; 20] = [
     "tvmonitor",
 ];
 
+/// What `ingest voc` reads.
+#[derive(Debug, Clone)]
+pub struct VocIngest {
+    /// The directory with `JPEGImages`, `SegmentationClass` and `ImageSets`.
+    pub directory: PathBuf,
+    /// Names of the indices 1, 2, ...; by default [`VOC_CLASSES`].
+    pub class_names: Vec<String>,
+    /// What is said of all images; the split names the image set.
+    pub options: IngestOptions,
+}
+
+impl Default for VocIngest {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::new(),
+            class_names: VOC_CLASSES.map(str::to_owned).to_vec(),
+            options: IngestOptions::default(),
+        }
+    }
+}
+
 /// Ingests the images of one of a VOC directory's image sets with their label maps.
 ///
 /// Every object of `SegmentationObject` becomes a row of `ground_truth` with its class from
 /// `SegmentationClass`; without an object map, every class region is one. Void pixels (255) become one
 /// row with `is_ignored`. The classes become a class set named like the data set.
 ///
-/// `classes` names the indices 1, 2, ...; [`VOC_CLASSES`] for PASCAL VOC itself. The image set is the
-/// one named by the options' split.
+/// The image set is the one named by the options' split.
 ///
 /// # Errors
 /// If the directory lacks its parts or the image set, or the store cannot be written. Bad images and
 /// label maps are recorded in `failures` instead.
 pub async fn ingest_voc(
     store: &Store,
-    directory: &Path,
-    classes: &[String],
-    options: &IngestOptions,
+    request: &VocIngest,
     progress: &dyn Progress,
 ) -> Result<IngestSummary> {
+    let VocIngest {
+        directory,
+        class_names: classes,
+        options,
+    } = request;
     options.validate()?;
     let split = options
         .split

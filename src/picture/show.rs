@@ -15,16 +15,14 @@ use super::panels::Panel;
 use crate::catalogue::{
     annotated_categories, extractors_stored, find_annotated_dataset, find_extractor, find_head,
 };
-use crate::export::{
-    Annotations, ExportImage, ExportRequest, Ids, ImageChoice, Object, ObjectKind, Source,
-    find_images,
-};
+use crate::export::{Annotations, ExportRequest, Ids, Object, ObjectKind, Source};
 use crate::extract::read_ingested;
 use crate::geometry::Rle;
-use crate::names::{ContentId, cut_file_name};
+use crate::ids::{ContentId, cut_file_name};
 use crate::photo::{self, DecodeLimits};
 use crate::progress::{NoProgress, Progress};
 use crate::schema::Table;
+use crate::selection::{ImageFilter, SelectedImage, find_images};
 use crate::store::rows::{HeadRow, RleRow, decode};
 use crate::store::{Snapshot, is_of_images};
 use crate::{Error, Result};
@@ -33,7 +31,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default)]
 pub struct ShowRequest {
     /// Which images.
-    pub images: ImageChoice,
+    pub images: ImageFilter,
     /// Data set whose annotations are drawn; none: the one that annotates most objects of the images.
     pub dataset: Option<String>,
     /// At most so many: their masks are held in memory.
@@ -69,7 +67,7 @@ pub enum Part {
 #[derive(Debug, Clone)]
 pub struct Picture {
     /// The image.
-    pub image: ExportImage,
+    pub image: SelectedImage,
     /// One for each part that there is something to show of.
     pub panels: Vec<Panel>,
 }
@@ -135,13 +133,14 @@ pub async fn show(
     let drawn = read(snapshot, request, &images).await?;
     progress.start("pictures", Some(images.len() as u64));
     let (parts, side) = (request.parts.clone(), request.side);
-    let drawing = tokio::task::spawn_blocking(move || -> Vec<(ExportImage, Result<Vec<Panel>>)> {
-        let panels = |image: ExportImage| {
-            let panels = panels(&image, &drawn, &parts, side);
-            (image, panels)
-        };
-        images.into_par_iter().map(panels).collect()
-    });
+    let drawing =
+        tokio::task::spawn_blocking(move || -> Vec<(SelectedImage, Result<Vec<Panel>>)> {
+            let panels = |image: SelectedImage| {
+                let panels = panels(&image, &drawn, &parts, side);
+                (image, panels)
+            };
+            images.into_par_iter().map(panels).collect()
+        });
     let drawn = drawing.await.map_err(|source| Error::Worker {
         task: "drawing pictures",
         source,
@@ -170,7 +169,11 @@ pub async fn show(
     })
 }
 
-async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]) -> Result<Drawn> {
+async fn read(
+    snapshot: &Snapshot,
+    request: &ShowRequest,
+    images: &[SelectedImage],
+) -> Result<Drawn> {
     let wants = |part: Part| request.parts.contains(&part);
     let ids: Vec<ContentId> = images.iter().map(|image| image.image_id.clone()).collect();
     let head = match &request.head {
@@ -185,9 +188,9 @@ async fn read(snapshot: &Snapshot, request: &ShowRequest, images: &[ExportImage]
     };
     let mut of = ExportRequest {
         annotations: Annotations::GroundTruth,
-        images: ImageChoice {
+        images: ImageFilter {
             ids: Some(ids.clone()),
-            ..ImageChoice::default()
+            ..ImageFilter::default()
         },
         classes: request.classes.clone(),
         supercategories: None,
@@ -323,7 +326,7 @@ async fn masks_of(
     Ok(found)
 }
 
-fn panels(image: &ExportImage, drawn: &Drawn, parts: &[Part], side: u32) -> Result<Vec<Panel>> {
+fn panels(image: &SelectedImage, drawn: &Drawn, parts: &[Part], side: u32) -> Result<Vec<Panel>> {
     let bytes = read_ingested(&image.path(), &image.image_id)?;
     let photo = scaled(&photo::decode(&bytes, &DecodeLimits::default())?, side);
     let mut panels = Vec::new();
@@ -362,7 +365,7 @@ fn panels(image: &ExportImage, drawn: &Drawn, parts: &[Part], side: u32) -> Resu
 }
 
 impl Objects {
-    fn layers(&self, image: &ExportImage) -> Vec<Layer> {
+    fn layers(&self, image: &SelectedImage) -> Vec<Layer> {
         let mut objects: Vec<&Object> = self
             .of_image
             .get(&image.image_id)

@@ -22,7 +22,7 @@ const BAR: u32 = 15;
 const TEXT: (&str, u32) = ("sans-serif", 16);
 const BLUE_INK: RGBColor = RGBColor(58, 123, 213);
 const ORANGE_INK: RGBColor = RGBColor(230, 126, 34);
-/// The ink of the first of two figures, as CSS has it.
+/// The ink of the first of two metrics, as CSS has it.
 pub(super) const FIRST_INK: &str = "#3A7BD5";
 /// The ink of the second.
 pub(super) const SECOND_INK: &str = "#E67E22";
@@ -35,7 +35,7 @@ type Line = (RGBColor, fn(&Curve) -> Option<f64>);
 /// A class and two figures of it in [0, 1], if they are defined.
 pub(super) struct ClassBars {
     pub class: String,
-    pub figures: [Option<f64>; 2],
+    pub metrics: [Option<f64>; 2],
 }
 
 fn colored(index: usize) -> RGBColor {
@@ -90,8 +90,8 @@ pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
         for (at, class) in classes.iter().enumerate() {
             // The first figure above, the second below.
             for (figure, ink, from) in [
-                (class.figures[0], BLUE_INK, 0.5),
-                (class.figures[1], ORANGE_INK, 0.12),
+                (class.metrics[0], BLUE_INK, 0.5),
+                (class.metrics[1], ORANGE_INK, 0.12),
             ] {
                 let Some(value) = figure else { continue };
                 let (bottom, top) = (below(at) + from, below(at) + from + 0.38);
@@ -328,7 +328,7 @@ mod tests {
     fn charts_hold_what_they_are_given() {
         let bars = |class: &str, iou, ap| ClassBars {
             class: class.to_owned(),
-            figures: [iou, ap],
+            metrics: [iou, ap],
         };
         let drawn = class_bars(&[
             bars("cat", Some(0.5), Some(0.25)),

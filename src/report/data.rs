@@ -9,12 +9,12 @@ use crate::Result;
 use crate::catalogue::{StoredPolicy, find_head, find_policy, heads_stored};
 use crate::classes::ClassSet;
 use crate::eval::{EvalRequest, Evaluation, evaluate_in_session};
-use crate::export::{ImageChoice, find_images};
 use crate::head::{Curve, StoredSpec};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::progress::Progress;
 use crate::query::{Query, QuerySession};
 use crate::schema::Table;
+use crate::selection::find_images;
 use crate::store::Snapshot;
 use crate::store::rows::{ExtractorRow, HeadRow, Row, collect, decode};
 
@@ -27,16 +27,16 @@ pub(super) struct ReportData {
     pub parent: Option<String>,
     pub extractor: Option<ExtractorRow>,
     pub policy: StoredPolicy,
-    /// The classes it is judged in, or its own.
+    /// The classes it is evaluated in, or its own.
     pub classes: ClassSet,
     pub store_version: u64,
-    pub judged: Option<Judged>,
+    pub evaluated: Option<Evaluated>,
     /// The least sure first.
     pub uncertain: Vec<UncertainImage>,
 }
 
 /// What holding it against annotated objects gives.
-pub(super) struct Judged {
+pub(super) struct Evaluated {
     pub evaluation: Evaluation,
     pub precision_recall: Vec<CurvePoint>,
     pub confusion: Vec<Confusion>,
@@ -106,15 +106,9 @@ impl ReportData {
         };
         let own = head.class_set_at_version();
         let classes = ClassSet::load(snapshot, asked.classes.as_deref().unwrap_or(&own)).await?;
-        let judged = judged(snapshot, asked, progress).await?;
+        let evaluated = evaluated(snapshot, asked, progress).await?;
         let mut uncertain = uncertain_images(snapshot, &head, &policy).await?;
-        let choice = ImageChoice {
-            dataset: asked.dataset.clone(),
-            split: asked.split.clone(),
-            condition: asked.condition.clone(),
-            ids: None,
-        };
-        let chosen = find_images(snapshot, &choice, |_| true).await?;
+        let chosen = find_images(snapshot, &asked.images, |_| true).await?;
         let chosen: HashSet<ContentId> = chosen.into_iter().map(|image| image.image_id).collect();
         uncertain.retain(|image| chosen.contains(&image.image_id));
         Ok(Self {
@@ -127,7 +121,7 @@ impl ReportData {
             policy,
             classes,
             store_version: snapshot.version(),
-            judged,
+            evaluated,
             uncertain,
             head,
         })
@@ -135,16 +129,16 @@ impl ReportData {
 }
 
 /// None where the store has no annotations to judge by.
-async fn judged(
+async fn evaluated(
     snapshot: &Snapshot,
     request: &EvalRequest,
     progress: &dyn Progress,
-) -> Result<Option<Judged>> {
+) -> Result<Option<Evaluated>> {
     if snapshot.count(Table::GroundTruth).await? == 0 {
         return Ok(None);
     }
     let (evaluation, session) = evaluate_in_session(snapshot, request, progress).await?;
-    Ok(Some(Judged {
+    Ok(Some(Evaluated {
         evaluation,
         precision_recall: session.rows("eval/precision_recall").await?,
         confusion: session.rows("eval/confusion").await?,

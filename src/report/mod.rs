@@ -1,4 +1,4 @@
-//! A report on a head: one HTML page with its lineage, figures, charts and images, which needs nothing else to be read.
+//! A report on a head: one HTML page with its lineage, metrics, charts and images, which needs nothing else to be read.
 //!
 //! ```text
 //! heads, predictions, ground_truth --SQL reports--> figures --plotters--> charts -+--> page
@@ -11,7 +11,7 @@ mod page;
 mod pictures;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -23,12 +23,14 @@ use crate::{Error, Result};
 use data::ReportData;
 
 /// What to report on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ReportRequest {
     /// The head, and what it is held against.
     pub evaluation: EvalRequest,
     /// Images under each heading: best, worst, least sure.
     pub images: usize,
+    /// The file to write.
+    pub file: PathBuf,
 }
 
 /// What a report tells, in short.
@@ -54,10 +56,9 @@ pub struct ReportSummary {
 pub async fn write_report(
     snapshot: &Snapshot,
     request: &ReportRequest,
-    file: &Path,
     progress: &dyn Progress,
 ) -> Result<ReportSummary> {
-    let new = Unfinished::new(file)?;
+    let new = Unfinished::new(&request.file)?;
     let data = ReportData::read(snapshot, request, progress).await?;
     let (galleries, failed) = pictures::galleries(snapshot, request, &data, progress).await?;
     let page = page::page(&data, &galleries)?;
@@ -65,7 +66,9 @@ pub async fn write_report(
     written.map_err(Error::file("write", new.path()))?;
     Ok(ReportSummary {
         head: data.head.head,
-        images: data.judged.map_or(0, |judged| judged.evaluation.images),
+        images: data
+            .evaluated
+            .map_or(0, |evaluated| evaluated.evaluation.images),
         images_shown: galleries
             .iter()
             .map(|gallery| gallery.cards.len() as u64)

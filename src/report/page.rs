@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::charts::{self, ClassBars};
-use super::data::{Confusion, Judged, ReportData};
+use super::data::{Confusion, Evaluated, ReportData};
 use super::pictures::Gallery;
 use crate::Result;
-use crate::eval::Figure;
+use crate::eval::Metric;
 use crate::picture::class_color;
 
 const STYLE: &str = include_str!("style.css");
@@ -34,12 +34,12 @@ pub(super) fn page(data: &ReportData, galleries: &[Gallery]) -> Result<String> {
                 h1 { (title) }
                 p.soft { (subtitle(data)) }
                 (key_figures(data))
-                @if let Some(judged) = &data.judged {
-                    (classes(data, judged)?)
+                @if let Some(evaluated) = &data.evaluated {
+                    (classes(data, evaluated)?)
                 }
                 (curves(data)?)
-                @if let Some(judged) = &data.judged {
-                    (confusion(data, &judged.confusion)?)
+                @if let Some(evaluated) = &data.evaluated {
+                    (confusion(data, &evaluated.confusion)?)
                 }
                 @for gallery in galleries {
                     (images(gallery))
@@ -62,10 +62,10 @@ fn subtitle(data: &ReportData) -> String {
         data.classes.classes.len(),
         data.classes.name
     );
-    match &data.judged {
-        Some(judged) => format!(
+    match &data.evaluated {
+        Some(evaluated) => format!(
             "{classes}, held against {} images of data set '{}'",
-            judged.evaluation.images, judged.evaluation.dataset
+            evaluated.evaluation.images, evaluated.evaluation.dataset
         ),
         None => format!("{classes}; the store has no annotations to hold it against"),
     }
@@ -76,15 +76,15 @@ fn number(value: Option<f64>) -> String {
 }
 
 /// A figure of a class, or over all classes; no two reports have figures of one name.
-fn figure(judged: &Judged, class: Option<&str>, metric: &str) -> Option<f64> {
-    let is_it = |it: &&Figure| it.metric == metric && it.class.as_deref() == class;
-    let found = judged.evaluation.figures.iter().find(is_it);
+fn metric_of(evaluated: &Evaluated, class: Option<&str>, metric: &str) -> Option<f64> {
+    let is_it = |it: &&Metric| it.metric == metric && it.class.as_deref() == class;
+    let found = evaluated.evaluation.metrics.iter().find(is_it);
     found.and_then(|it| it.value)
 }
 
 fn key_figures(data: &ReportData) -> Markup {
     let mut cards: Vec<(&str, String)> = Vec::new();
-    if let Some(judged) = &data.judged {
+    if let Some(evaluated) = &data.evaluated {
         for (name, metric) in [
             ("mIoU", "miou"),
             ("mIoU, classes alone", "miou_classes"),
@@ -94,7 +94,7 @@ fn key_figures(data: &ReportData) -> Markup {
             ("box AP50", "box_ap50"),
             ("calibration error", "ece"),
         ] {
-            cards.push((name, number(figure(judged, None, metric))));
+            cards.push((name, number(metric_of(evaluated, None, metric))));
         }
     }
     cards.push(("images annotated", data.policy.images.to_string()));
@@ -137,15 +137,15 @@ fn chart(title: &str, about: &str, svg: String, below: Markup) -> Markup {
     }
 }
 
-fn classes(data: &ReportData, judged: &Judged) -> Result<Markup> {
+fn classes(data: &ReportData, evaluated: &Evaluated) -> Result<Markup> {
     let names = data.classes.class_names();
     let bars: Vec<ClassBars> = names
         .iter()
         .map(|class| ClassBars {
             class: class.clone(),
-            figures: [
-                figure(judged, Some(class), "iou"),
-                figure(judged, Some(class), "ap50"),
+            metrics: [
+                metric_of(evaluated, Some(class), "iou"),
+                metric_of(evaluated, Some(class), "ap50"),
             ],
         })
         .collect();
@@ -169,13 +169,13 @@ fn classes(data: &ReportData, judged: &Judged) -> Result<Markup> {
                     tbody {
                         tr {
                             td { "background" }
-                            td.n { (number(figure(judged, Some("background"), "iou"))) }
+                            td.n { (number(metric_of(evaluated, Some("background"), "iou"))) }
                             @for _ in 1..columns.len() { td.n { "-" } }
                         }
                         @for (index, class) in names.iter().enumerate() {
                             tr {
                                 td { span.chip style={ "--own:" (css(index)) } { (class) } }
-                                @for (_, metric) in columns { td.n { (number(figure(judged, Some(class), metric))) } }
+                                @for (_, metric) in columns { td.n { (number(metric_of(evaluated, Some(class), metric))) } }
                             }
                         }
                     }
@@ -199,17 +199,17 @@ fn curves(data: &ReportData) -> Result<Markup> {
     Ok(html! {
         h2 { "Curves" }
         div.charts {
-            @if let Some(judged) = &data.judged {
+            @if let Some(evaluated) = &data.evaluated {
                 (chart(
                     "Precision and recall",
                     "of the masks that are kept, at IoU 0.5, from the surest on",
-                    charts::precision_recall(&judged.precision_recall, &names)?,
+                    charts::precision_recall(&evaluated.precision_recall, &names)?,
                     legend(&colors),
                 ))
                 (chart(
                     "Calibration",
                     "bars on the line: a score is the share that is right; numbers are detections",
-                    charts::calibration(&judged.calibration)?,
+                    charts::calibration(&evaluated.calibration)?,
                     html! {},
                 ))
             }

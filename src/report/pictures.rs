@@ -9,10 +9,10 @@ use image::codecs::jpeg::JpegEncoder;
 
 use super::ReportRequest;
 use super::data::ReportData;
-use crate::export::ImageChoice;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::picture::{Part, ShowRequest, show};
 use crate::progress::Progress;
+use crate::selection::ImageFilter;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
@@ -51,7 +51,7 @@ pub(super) async fn galleries(
 ) -> Result<(Vec<Gallery>, u64)> {
     let count = request.images;
     let mut chosen: Vec<(&str, &str, Vec<Chosen>)> = Vec::new();
-    if let Some(judged) = &data.judged {
+    if let Some(evaluated) = &data.evaluated {
         let of = |image: &super::data::ImageIou| {
             (
                 image.image_id.clone(),
@@ -59,9 +59,9 @@ pub(super) async fn galleries(
                 format!("IoU {:.2}", image.iou),
             )
         };
-        let best: Vec<Chosen> = judged.images.iter().take(count).map(of).collect();
-        let left = judged.images.len() - best.len();
-        let worst = judged
+        let best: Vec<Chosen> = evaluated.images.iter().take(count).map(of).collect();
+        let left = evaluated.images.len() - best.len();
+        let worst = evaluated
             .images
             .iter()
             .rev()
@@ -96,14 +96,14 @@ pub(super) async fn galleries(
     }
     let wanted = ShowRequest {
         limit: ids.len(),
-        images: ImageChoice {
+        images: ImageFilter {
             ids: Some(ids),
-            ..ImageChoice::default()
+            ..ImageFilter::default()
         },
         dataset: data
-            .judged
+            .evaluated
             .as_ref()
-            .map(|judged| judged.evaluation.dataset.clone()),
+            .map(|evaluated| evaluated.evaluation.dataset.clone()),
         head: Some(data.head.head_id.to_string()),
         policy: Some(data.policy.policy_id.to_string()),
         extractor: None,

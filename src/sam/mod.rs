@@ -21,13 +21,13 @@ mod hugging_face;
 mod image_encoder;
 mod kernels;
 mod mask_decoder;
-mod pillow;
 mod postprocess;
 mod predictor;
 mod preprocess;
 mod prompt_encoder;
 mod relative_position;
 mod resample;
+mod resize;
 #[allow(clippy::module_inception)] // upstream's name
 mod sam;
 mod tiny_vit;

@@ -6,7 +6,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::error::{Result, SamError};
-use super::pillow::resize_bilinear;
+use super::resize::resize_bilinear;
 use crate::geometry::Size;
 
 /// Mean of R, G and B over upstream's training images, in [0, 255].

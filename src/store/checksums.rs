@@ -30,9 +30,9 @@ use crate::schema::Table;
 use crate::{Error, Result};
 
 /// Files that are read at once.
-const AT_ONCE: usize = 4;
+const CONCURRENT_FILES: usize = 4;
 /// So many files of checksums are merged into one.
-const MERGED: usize = 64;
+const MAX_CHECKSUM_FILES: usize = 64;
 
 /// Size and XXH3 of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,9 +165,11 @@ impl StoreFiles {
                 None => Err(Error::from(missing(&path))),
             }
         });
-        let mut files: BTreeMap<String, Checksum> =
-            sums.buffer_unordered(AT_ONCE).try_collect().await?;
-        if record.checksums.len() >= MERGED {
+        let mut files: BTreeMap<String, Checksum> = sums
+            .buffer_unordered(CONCURRENT_FILES)
+            .try_collect()
+            .await?;
+        if record.checksums.len() >= MAX_CHECKSUM_FILES {
             let (known, damaged) = self.checksums(&record.checksums).await?;
             // One that cannot be read stays named, for 'check --deep' to tell.
             if damaged.is_empty() {
@@ -189,7 +191,7 @@ impl StoreFiles {
     ) -> Result<(HashMap<String, Checksum>, Vec<DamagedFile>)> {
         let mut read = futures::stream::iter(names.to_vec())
             .map(|name| async move { (self.read_checksums(&name).await, name) })
-            .buffered(AT_ONCE);
+            .buffered(CONCURRENT_FILES);
         let (mut known, mut damaged) = (HashMap::new(), Vec::new());
         while let Some((found, name)) = read.next().await {
             match found {
@@ -306,7 +308,7 @@ impl Snapshot {
         progress.start("verifying files", Some(files.len() as u64));
         let mut read = futures::stream::iter(files)
             .map(|path| async move { Ok::<_, Error>((store.checksum(&path).await?, path)) })
-            .buffered(AT_ONCE);
+            .buffered(CONCURRENT_FILES);
         while let Some(found) = read.next().await {
             let (found, path) = found?;
             let written = known.get(&path);

@@ -8,15 +8,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Error, Result};
 
-/// Runs work that waits for the disk off the threads that others run on.
-pub(crate) async fn apart<T: Send + 'static>(
-    task: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|source| Error::Worker { task, source })?
-}
-
 /// Creates a file in a store that must not exist yet, whole and on the disk; false if it does.
 pub(super) fn create_file(store: &Path, path: &Path, content: &[u8]) -> Result<bool> {
     let directory = path.parent().unwrap_or(path);

@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use super::checksums::{self, Checksum, Checksums};
 use super::disk::{
-    apart, check_seal, create_file, replace_file, sealed, sync_directory, sync_file, up_to,
+    check_seal, create_file, replace_file, sealed, sync_directory, sync_file, up_to,
 };
 use crate::schema::{EmbeddingType, Table};
+use crate::task::blocking;
 use crate::{Error, Result};
 
 /// Version of the layout described in [`crate::store`]. Raised when older programs could no longer
@@ -239,7 +240,7 @@ impl StoreFiles {
         let content = sealed(serde_json::to_vec_pretty(&header)?);
         if let Some(local) = &self.local {
             let file = local.join(HEADER);
-            return apart(WRITING, move || replace_file(&file, &content)).await;
+            return blocking(WRITING, move || replace_file(&file, &content)).await;
         }
         let replaced = self
             .objects
@@ -328,7 +329,7 @@ impl StoreFiles {
     pub async fn checksum(&self, path: &str) -> Result<Option<Checksum>> {
         if let Some(local) = &self.local {
             let file = local.join(path);
-            return apart("taking checksums", move || checksums::of_file(&file)).await;
+            return blocking("taking checksums", move || checksums::of_file(&file)).await;
         }
         let path = path.split('/').fold(self.base.clone(), Path::join);
         match self.objects.inner.get(&path).await {
@@ -343,7 +344,7 @@ impl StoreFiles {
         let Some(local) = self.local.clone() else {
             return Ok(());
         };
-        apart(WRITING, move || {
+        blocking(WRITING, move || {
             let mut directories = BTreeSet::new();
             for path in paths {
                 let path = local.join(path);
@@ -463,7 +464,7 @@ impl StoreFiles {
             let within = path.prefix_match(&self.base).into_iter().flatten();
             let file = within.fold(local.clone(), |path, part| path.join(part.as_ref()));
             let store = local.clone();
-            return apart(WRITING, move || create_file(&store, &file, &content)).await;
+            return blocking(WRITING, move || create_file(&store, &file, &content)).await;
         }
         let payload = PutPayload::from(content);
         let create = PutOptions::from(PutMode::Create);

@@ -35,7 +35,7 @@ use super::rows::{
     embedding_space,
 };
 use super::{Snapshot, Store};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::{Error, Result};
 

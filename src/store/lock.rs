@@ -6,7 +6,8 @@
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
-use super::disk::{apart, create_directory};
+use super::disk::create_directory;
+use crate::task::blocking;
 use crate::{Error, Result};
 
 pub(super) const FILE_NAME: &str = "lock";
@@ -32,7 +33,7 @@ impl CommitLock {
         let Some(directory) = self.directory.clone() else {
             return Ok(CommitGuard { _file: None });
         };
-        apart("waiting for the store's lock", move || {
+        blocking("waiting for the store's lock", move || {
             create_directory(&directory)?;
             let path = directory.join(FILE_NAME);
             let file = OpenOptions::new()

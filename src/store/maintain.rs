@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::commit::{back_off, unless_race_lost};
 use super::{Snapshot, Store, Tag};
-use crate::names::check_name;
+use crate::ids::check_name;
 use crate::progress::NoProgress;
 use crate::schema::Table;
 use crate::{Error, Result};

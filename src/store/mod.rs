@@ -45,7 +45,6 @@ use lance::session::Session;
 
 pub use checksums::{DamagedFile, Verification};
 pub use commit::{Changes, Commit};
-pub(crate) use disk::apart;
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
 pub use snapshot::{Scan, Snapshot, is_of_images, send_batches};

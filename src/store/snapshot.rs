@@ -18,7 +18,7 @@ use super::files::FORMAT_VERSION;
 use super::format_1::View;
 use super::rows::decode;
 use super::{CommitRecord, Store};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::{Error, Result};
 

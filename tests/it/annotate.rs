@@ -8,6 +8,7 @@ use grainstore::annotate::{AnnotateRequest, NmsScope, Policy, annotate, rethresh
 use grainstore::catalogue::{find_head, policies_of};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
+use grainstore::selection::ImageFilter;
 use grainstore::store::rows::PredictionRow;
 
 use crate::made_store::{Made, made};
@@ -27,7 +28,7 @@ async fn trained() -> Made {
 fn request(policy: Policy) -> AnnotateRequest {
     AnnotateRequest {
         head: "pets".to_owned(),
-        condition: None,
+        images: ImageFilter::all(),
         policy,
     }
 }
@@ -49,7 +50,7 @@ fn plain(mut rows: Vec<PredictionRow>) -> Vec<PredictionRow> {
 async fn every_mask_is_judged_once() {
     let made = trained().await;
     let few = AnnotateRequest {
-        condition: Some("external_id < 5".to_owned()),
+        images: ImageFilter::matching("external_id < 5"),
         ..request(Policy::default())
     };
     let first = annotate(&made.store, &few, &NoProgress).await.unwrap();
@@ -167,7 +168,7 @@ async fn what_cannot_be_annotated_says_why() {
         ..all.clone()
     };
     let bad_condition = AnnotateRequest {
-        condition: Some("no_column = 1".to_owned()),
+        images: ImageFilter::matching("no_column = 1"),
         ..all.clone()
     };
     let bad_policy = request(Policy {
@@ -278,7 +279,7 @@ async fn queries_tell_of_one_head_and_one_policy() {
     let made = trained().await;
     let with = |head: &str, threshold: f64| AnnotateRequest {
         head: head.to_owned(),
-        condition: None,
+        images: ImageFilter::all(),
         policy: Policy {
             score_threshold: threshold,
             nms_iou: 1.0,

@@ -342,7 +342,10 @@ fn training_on_masks_of_two_extractors_asks_which() {
         );
     }
     let two = program.fails(&train);
-    assert!(two.contains("there are several extractors; choose one"), "{two}");
+    assert!(
+        two.contains("there are several extractors; choose one"),
+        "{two}"
+    );
     assert!(
         two.contains("--extractor") && two.contains("sharp.safetensors"),
         "{two}"
@@ -479,21 +482,65 @@ fn a_name_that_is_not_there_is_an_error_in_every_command() {
         ("head", &["export", "coco", "--head", "typo", "-o", out]),
         ("head", &["export", "voc", "--head", "typo", "-o", out]),
         ("head", &["export", "parquet", "--head", "typo", "-o", out]),
-        ("head", &["show", "--where", "true", "--head", "typo", "-o", out]),
+        (
+            "head",
+            &["show", "--where", "true", "--head", "typo", "-o", out],
+        ),
         ("head", &["heads", "show", "typo"]),
         ("head", &["heads", "status", "typo"]),
         ("head", &["heads", "export", "typo", "-o", out]),
         ("head", &["heads", "rm", "typo"]),
         ("head", &["heads", "rename", "typo", "other"]),
         ("head", &["query", "eval/miou", "--param", "head=typo"]),
-        ("head", &["sql", "SELECT predict('typo', embedding) FROM masks"]),
+        (
+            "head",
+            &["sql", "SELECT predict('typo', embedding) FROM masks"],
+        ),
         ("class set", &["train", "--name", "h", "--classes", "typo"]),
         ("class set", &["classes", "show", "typo"]),
         ("class set", &["classes", "diff", "all", "typo"]),
-        ("data set", &["classes", "add", "x", "--from", "labels", "--dataset", "typo"]),
-        ("data set", &["import", "coco-results", results, "--head", "h", "--dataset", "typo"]),
-        ("data set", &["query", "review/labels", "--param", "dataset=typo"]),
-        ("split", &["import", "coco-results", results, "--head", "h", "--dataset", "photos", "--split", "typo"]),
+        (
+            "data set",
+            &[
+                "classes",
+                "add",
+                "x",
+                "--from",
+                "labels",
+                "--dataset",
+                "typo",
+            ],
+        ),
+        (
+            "data set",
+            &[
+                "import",
+                "coco-results",
+                results,
+                "--head",
+                "h",
+                "--dataset",
+                "typo",
+            ],
+        ),
+        (
+            "data set",
+            &["query", "review/labels", "--param", "dataset=typo"],
+        ),
+        (
+            "split",
+            &[
+                "import",
+                "coco-results",
+                results,
+                "--head",
+                "h",
+                "--dataset",
+                "photos",
+                "--split",
+                "typo",
+            ],
+        ),
         ("query", &["query", "typo"]),
     ];
     for (kind, args) in commands {
@@ -504,6 +551,9 @@ fn a_name_that_is_not_there_is_an_error_in_every_command() {
     assert!(!std::path::Path::new(out).exists());
     let error = program.run(&["--json", "eval", "--head", "typo"]).stdout;
     let error: serde_json::Value = serde_json::from_slice(&error).unwrap();
-    assert_eq!(error["error"], "there is no head 'typo'; there are no heads yet");
+    assert_eq!(
+        error["error"],
+        "there is no head 'typo'; there are no heads yet"
+    );
     assert_eq!(error["hint"], "'grainstore train' trains one");
 }

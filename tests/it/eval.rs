@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use grainstore::classes::{ClassSet, add_class_set};
-use grainstore::eval::{
-    CompareRequest, EvalRequest, Evaluation, compare, evaluate, store_evaluation,
-};
+use grainstore::eval::{CompareRequest, EvalRequest, Evaluation, compare, evaluate};
 use grainstore::head::{remove_head, rename_head};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
 use grainstore::schema::Table;
+use grainstore::selection::ImageFilter;
 use grainstore::store::Store;
 use grainstore::store::rows::{EvaluationRow, FailureRow, PredictionRow};
 use serde_json::Value;
@@ -32,9 +31,9 @@ pub fn head(name: &str) -> EvalRequest {
 }
 
 /// A figure of an evaluation.
-pub fn figure(evaluation: &Evaluation, class: Option<&str>, metric: &str) -> Option<f64> {
+pub fn metric(evaluation: &Evaluation, class: Option<&str>, metric: &str) -> Option<f64> {
     let found: Vec<_> = evaluation
-        .figures
+        .metrics
         .iter()
         .filter(|it| it.class.as_deref() == class && it.metric == metric)
         .collect();
@@ -86,19 +85,19 @@ const CLASS_STATS: [&str; 7] = [
 fn assert_coco(evaluation: &Evaluation, expected: &Value, prefix: &str) {
     for (at, metric) in STATS.iter().enumerate() {
         let metric = format!("{prefix}{metric}");
-        let ours = figure(evaluation, None, &metric);
+        let ours = metric(evaluation, None, &metric);
         assert_near(ours, &expected["stats"][at], 1e-9, &metric);
     }
     let classes = expected["classes"].as_object().unwrap();
     assert!(classes.len() > 1);
-    for (class, figures) in classes {
+    for (class, metrics) in classes {
         for (at, metric) in CLASS_STATS.iter().enumerate() {
             let metric = format!("{prefix}{metric}");
-            let ours = figure(evaluation, Some(class), &metric);
-            assert_near(ours, &figures[at], 1e-9, &format!("{class} {metric}"));
+            let ours = metric(evaluation, Some(class), &metric);
+            assert_near(ours, &metrics[at], 1e-9, &format!("{class} {metric}"));
         }
     }
-    let ours = evaluation.figures.iter();
+    let ours = evaluation.metrics.iter();
     let ours = ours.filter(|it| it.class.is_some() && it.metric == format!("{prefix}ap"));
     assert_eq!(ours.count(), classes.len(), "classes with objects");
 }
@@ -112,11 +111,11 @@ fn assert_pixels(evaluation: &Evaluation, expected: &Value, classes: &[&str]) {
         "fw_iou",
         "dice",
     ] {
-        let ours = figure(evaluation, None, metric);
+        let ours = metric(evaluation, None, metric);
         assert_near(ours, &expected[metric], 1e-12, metric);
     }
     for (at, class) in classes.iter().enumerate() {
-        let ours = figure(evaluation, Some(class), "iou");
+        let ours = metric(evaluation, Some(class), "iou");
         assert_near(ours, &expected["iou"][at], 1e-12, class);
     }
 }
@@ -139,7 +138,7 @@ async fn figures_are_pycocotools_and_numpys() {
             let rims = expected["pixels"]["boundary_iou"].as_array().unwrap();
             for (class, rim) in CLASSES[1..].iter().zip(rims) {
                 if !rim.is_null() {
-                    let ours = figure(&evaluation, Some(class), "boundary_iou");
+                    let ours = metric(&evaluation, Some(class), "boundary_iou");
                     assert_near(ours, rim, 1e-12, class);
                 }
             }
@@ -162,12 +161,12 @@ async fn an_evaluation_is_kept() {
     let (_dir, store) = annotated_store().await;
     import(&store, "masks").await;
     let evaluation = eval(&store, head("masks")).await.unwrap();
-    store_evaluation(&store, &evaluation).await.unwrap();
+    evaluation.save(&store).await.unwrap();
     let snapshot = store.snapshot().await.unwrap();
     let kept: Vec<EvaluationRow> = rows(&snapshot).await;
-    assert_eq!(kept.len(), evaluation.figures.len());
+    assert_eq!(kept.len(), evaluation.metrics.len());
     let miou = kept.iter().find(|row| row.metric == "miou").unwrap();
-    assert_eq!(miou.value, figure(&evaluation, None, "miou"));
+    assert_eq!(miou.value, metric(&evaluation, None, "miou"));
     assert_eq!(miou.head_id, evaluation.head_id);
     assert!(
         miou.request.contains("\"dataset\":\"shapes\""),
@@ -193,7 +192,7 @@ async fn a_model_that_found_nothing_is_evaluated_all_the_same() {
         .unwrap();
     let found = eval(&store, head("nothing")).await.unwrap();
     for metric in ["ap", "ar_100", "miou_classes"] {
-        assert_eq!(figure(&found, None, metric), Some(0.0), "{metric}");
+        assert_eq!(metric(&found, None, metric), Some(0.0), "{metric}");
     }
     assert_eq!(found.images, found.images_without_predictions);
 }
@@ -281,17 +280,17 @@ async fn parts_of_the_images_are_judged_by_themselves() {
     let (_dir, store) = annotated_store().await;
     import(&store, "masks").await;
     let of_split = EvalRequest {
-        split: Some("even".to_owned()),
+        images: ImageFilter::split("even"),
         ..head("masks")
     };
     let even = eval(&store, of_split).await.unwrap();
     let condition = EvalRequest {
-        condition: Some("split = 'even'".to_owned()),
+        images: ImageFilter::matching("split = 'even'"),
         ..head("masks")
     };
     let same = eval(&store, condition).await.unwrap();
-    assert_eq!(even.figures.len(), same.figures.len());
-    for (a, b) in even.figures.iter().zip(&same.figures) {
+    assert_eq!(even.metrics.len(), same.metrics.len());
+    for (a, b) in even.metrics.iter().zip(&same.metrics) {
         assert_same(a.value, b.value, &format!("{a:?} {b:?}"));
     }
     assert_eq!(even.images, 16);
@@ -301,16 +300,16 @@ async fn parts_of_the_images_are_judged_by_themselves() {
     };
     let sliced = eval(&store, sliced).await.unwrap();
     assert_eq!(sliced.images, 32);
-    for it in &even.figures {
-        let wanted = sliced.figures.iter().find(|other| {
+    for it in &even.metrics {
+        let wanted = sliced.metrics.iter().find(|other| {
             let part = (&other.report, &other.class, &other.metric);
-            other.slice.as_deref() == Some("even") && part == (&it.report, &it.class, &it.metric)
+            other.slice.as_deref() == Some("even") && part == (&it.query, &it.class, &it.metric)
         });
         assert_same(wanted.unwrap().value, it.value, &format!("{it:?}"));
     }
     assert!(
         sliced
-            .figures
+            .metrics
             .iter()
             .any(|it| it.slice.as_deref() == Some("odd"))
     );
@@ -326,7 +325,7 @@ async fn what_cannot_be_judged_says_why() {
     for (request, part) in [
         (
             EvalRequest {
-                dataset: Some("voc".to_owned()),
+                images: ImageFilter::dataset("voc"),
                 ..head("masks")
             },
             "there is no data set with annotations 'voc'; there are 'shapes'",
@@ -347,7 +346,7 @@ async fn what_cannot_be_judged_says_why() {
         ),
         (
             EvalRequest {
-                condition: Some("colour = 3".to_owned()),
+                images: ImageFilter::matching("colour = 3"),
                 ..head("masks")
             },
             "colour",
@@ -427,15 +426,13 @@ async fn heads_are_compared_on_the_same_samples() {
         seed: 3,
     };
     let snapshot = store.snapshot().await.unwrap();
-    let compared = compare(&store, &snapshot, &request, &NoProgress)
-        .await
-        .unwrap();
+    let compared = compare(&snapshot, &request, &NoProgress).await.unwrap();
     let first = eval(&store, head("masks")).await.unwrap();
     let other = eval(&store, head("fewer")).await.unwrap();
-    assert_eq!(compared.figures.len(), 3);
-    for it in &compared.figures {
+    assert_eq!(compared.metrics.len(), 3);
+    for it in &compared.metrics {
         for (ours, evaluation) in [(it.value, &first), (it.other_value, &other)] {
-            let theirs = figure(evaluation, None, &it.metric).unwrap();
+            let theirs = metric(evaluation, None, &it.metric).unwrap();
             assert!((ours.unwrap() - theirs).abs() < 1e-12, "{it:?} {theirs}");
         }
         let (low, high) = (it.ci_low.unwrap(), it.ci_high.unwrap());
@@ -445,10 +442,8 @@ async fn heads_are_compared_on_the_same_samples() {
             "{it:?}"
         );
     }
-    let again = compare(&store, &snapshot, &request, &NoProgress)
-        .await
-        .unwrap();
-    for (a, b) in again.figures.iter().zip(&compared.figures) {
+    let again = compare(&snapshot, &request, &NoProgress).await.unwrap();
+    for (a, b) in again.metrics.iter().zip(&compared.metrics) {
         assert_same(a.ci_low, b.ci_low, &a.metric);
         assert_same(a.ci_high, b.ci_high, &a.metric);
     }
@@ -456,10 +451,10 @@ async fn heads_are_compared_on_the_same_samples() {
         other: "masks".to_owned(),
         ..request
     };
-    for it in compare(&store, &snapshot, &itself, &NoProgress)
+    for it in compare(&snapshot, &itself, &NoProgress)
         .await
         .unwrap()
-        .figures
+        .metrics
     {
         for ours in [it.difference, it.ci_low, it.ci_high] {
             assert_same(ours, Some(0.0), &format!("{it:?}"));

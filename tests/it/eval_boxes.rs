@@ -3,8 +3,8 @@
 use grainstore::classes::{ClassSet, add_class_set};
 use grainstore::eval::{EvalRequest, Evaluation, evaluate};
 use grainstore::geometry::{Size, rle_from_polygon};
+use grainstore::ids::ContentId;
 use grainstore::import::{ImportRequest, import_coco_results};
-use grainstore::names::ContentId;
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
 use grainstore::store::rows::{GroundTruthRow, ImageRow, RleRow};
@@ -105,7 +105,7 @@ async fn eval(store: &Store) -> Evaluation {
 }
 
 fn value(evaluation: &Evaluation, class: Option<&str>, metric: &str) -> Option<f64> {
-    let mut found = evaluation.figures.iter();
+    let mut found = evaluation.metrics.iter();
     let found = found.find(|it| it.class.as_deref() == class && it.metric == metric);
     found.unwrap_or_else(|| panic!("no {metric}")).value
 }

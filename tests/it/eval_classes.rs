@@ -3,10 +3,11 @@
 use grainstore::classes::{ClassSet, add_class_set};
 use grainstore::eval::{CompareRequest, EvalRequest, compare};
 use grainstore::progress::NoProgress;
+use grainstore::selection::ImageFilter;
 use grainstore::store::rows::EvaluationRow;
 use serde_json::Value;
 
-use crate::eval::{eval, figure, head};
+use crate::eval::{eval, head, metric};
 use crate::eval_store::{annotated_store, import};
 use crate::support::rows;
 
@@ -27,14 +28,14 @@ async fn a_version_of_a_class_set_judges_as_it_was() {
     let named = format!("shapes@{first}");
     let as_it_was = eval(&store, in_classes(&named)).await.unwrap();
     assert_eq!(as_it_was.classes, named);
-    for (it, then) in as_it_was.figures.iter().zip(&before.figures) {
+    for (it, then) in as_it_was.metrics.iter().zip(&before.metrics) {
         assert_eq!((&it.metric, &it.class), (&then.metric, &then.class));
         let [now, then] = [it, then].map(|it| it.value.unwrap_or(-1.0));
         assert!((now - then).abs() < 1e-12, "{it:?} {then}");
     }
     let newest = eval(&store, in_classes("shapes")).await.unwrap();
     assert_eq!(newest.classes, format!("shapes@{}", first + 1));
-    assert!(newest.figures.len() < before.figures.len());
+    assert!(newest.metrics.len() < before.metrics.len());
     let missing = eval(&store, in_classes("shapes@77")).await.unwrap_err();
     assert!(missing.to_string().contains("shapes@77"), "{missing}");
 
@@ -48,13 +49,11 @@ async fn a_version_of_a_class_set_judges_as_it_was() {
         seed: 3,
     };
     let snapshot = store.snapshot().await.unwrap();
-    let compared = compare(&store, &snapshot, &request, &NoProgress)
-        .await
-        .unwrap();
+    let compared = compare(&snapshot, &request, &NoProgress).await.unwrap();
     assert_eq!(compared.classes, named);
-    for it in &compared.figures {
+    for it in &compared.metrics {
         assert!(it.difference.unwrap().abs() < 1e-12, "{it:?}");
-        let theirs = figure(&before, None, &it.metric);
+        let theirs = metric(&before, None, &it.metric);
         assert!(
             (it.value.unwrap() - theirs.unwrap()).abs() < 1e-12,
             "{it:?}"
@@ -87,11 +86,14 @@ async fn figures_over_no_images_are_an_error() {
     let (_dir, store) = annotated_store().await;
     import(&store, "masks").await;
     let nowhere = EvalRequest {
-        split: Some("nowhere".to_owned()),
+        images: ImageFilter::split("nowhere"),
         ..head("masks")
     };
     let missing = eval(&store, nowhere).await.unwrap_err().to_string();
-    assert!(missing.contains("there is no split 'nowhere'; there are 'odd', 'even'"), "{missing}");
+    assert!(
+        missing.contains("there is no split 'nowhere'; there are 'odd', 'even'"),
+        "{missing}"
+    );
     let policy = EvalRequest {
         policy: Some("0123".to_owned()),
         ..head("masks")

@@ -6,13 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
+use grainstore::export::CocoExport;
 use grainstore::export::{
-    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, ImageChoice, MaskStyle, export_coco,
+    Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, MaskStyle, export_coco,
 };
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
 use grainstore::import::{ImportRequest, import_coco_results};
+use grainstore::ingest::CocoIngest;
 use grainstore::ingest::{IngestOptions, Source, ingest_coco};
 use grainstore::progress::NoProgress;
+use grainstore::selection::ImageFilter;
 use grainstore::store::rows::{
     ClassRow, GroundTruthRow, ImageRow, LabelRow, PolicyRow, PredictionRow, Row,
 };
@@ -31,7 +34,7 @@ pub fn request(head: Option<&str>) -> ExportRequest {
             },
             None => Annotations::GroundTruth,
         },
-        images: ImageChoice::default(),
+        images: ImageFilter::default(),
         classes: None,
         supercategories: None,
         ids: Ids::Original,
@@ -46,7 +49,17 @@ async fn coco(
     file: &Path,
 ) -> grainstore::Result<ExportSummary> {
     let snapshot = store.snapshot().await?;
-    export_coco(&snapshot, request, format, style, file, &NoProgress).await
+    export_coco(
+        &snapshot,
+        &CocoExport {
+            export: request.clone(),
+            format: format,
+            style: style,
+            file: file.into(),
+        },
+        &NoProgress,
+    )
+    .await
 }
 
 fn read(file: &Path) -> Value {
@@ -323,9 +336,17 @@ pub async fn ingest(store: &Store, dir: &Path, file: &Path) {
         verify_pixels: false,
         commit_rows: 1000,
     };
-    let summary = ingest_coco(store, file, &dir.join("photos"), &options, &NoProgress)
-        .await
-        .unwrap();
+    let summary = ingest_coco(
+        store,
+        &CocoIngest {
+            annotations: file.into(),
+            images: (&dir.join("photos")).into(),
+            options: options.clone(),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     assert_eq!(summary.failed, 0);
 }
 
@@ -445,9 +466,9 @@ async fn a_failed_export_leaves_the_old_file() {
     let file = dir.path().join("out.json");
     std::fs::write(&file, "old").unwrap();
     let nothing = ExportRequest {
-        images: ImageChoice {
+        images: ImageFilter {
             condition: Some("width > 100000".to_owned()),
-            ..ImageChoice::default()
+            ..ImageFilter::default()
         },
         ..request(Some("masks"))
     };
@@ -457,9 +478,9 @@ async fn a_failed_export_leaves_the_old_file() {
         ..request(Some("masks"))
     };
     let bad_sql = ExportRequest {
-        images: ImageChoice {
+        images: ImageFilter {
             condition: Some("colour = 1".to_owned()),
-            ..ImageChoice::default()
+            ..ImageFilter::default()
         },
         ..request(Some("masks"))
     };

@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 
+use grainstore::export::ParquetExport;
+use grainstore::export::VocExport;
 use grainstore::export::{Photos, export_parquet, export_voc};
 use grainstore::geometry::Rle;
+use grainstore::ingest::CocoIngest;
+use grainstore::ingest::VocIngest;
 use grainstore::ingest::{IngestOptions, Source, ingest_coco, ingest_voc, read_class_names};
 use grainstore::photo::decode_indexed_png;
 use grainstore::progress::NoProgress;
@@ -24,9 +28,11 @@ async fn label_maps_hold_the_semantic_map() {
     let voc = dir.path().join("voc");
     let summary = export_voc(
         &snapshot,
-        &request(Some("masks")),
-        Photos::Leave,
-        &voc,
+        &VocExport {
+            export: request(Some("masks")),
+            photos: Photos::Leave,
+            directory: (&voc).into(),
+        },
         &NoProgress,
     )
     .await
@@ -95,9 +101,11 @@ async fn label_maps_hold_the_semantic_map() {
     assert!(regions.is_empty());
     let message = export_voc(
         &snapshot,
-        &request(Some("masks")),
-        Photos::Leave,
-        &voc,
+        &VocExport {
+            export: request(Some("masks")),
+            photos: Photos::Leave,
+            directory: (&voc).into(),
+        },
         &NoProgress,
     )
     .await;
@@ -127,9 +135,17 @@ async fn a_voc_directory_can_be_ingested() {
     ingest(&store, dir.path(), &dir.path().join("in.json")).await;
     let voc = dir.path().join("voc");
     let snapshot = store.snapshot().await.unwrap();
-    let summary = export_voc(&snapshot, &request(None), Photos::Copy, &voc, &NoProgress)
-        .await
-        .unwrap();
+    let summary = export_voc(
+        &snapshot,
+        &VocExport {
+            export: request(None),
+            photos: Photos::Copy,
+            directory: (&voc).into(),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     assert_eq!(
         (summary.images, summary.annotations, summary.without_mask),
         (3, 1, 1)
@@ -140,9 +156,17 @@ async fn a_voc_directory_can_be_ingested() {
         .lines()
         .map(str::to_owned)
         .collect();
-    let done = ingest_voc(&other, &voc, &classes, &options("voc"), &NoProgress)
-        .await
-        .unwrap();
+    let done = ingest_voc(
+        &other,
+        &VocIngest {
+            directory: (&voc).into(),
+            class_names: (&classes).to_vec(),
+            options: options("voc"),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     assert_eq!((done.images_added, done.failed), (3, 0));
     let truth: Vec<GroundTruthRow> = rows(&store.snapshot().await.unwrap()).await;
     let back: Vec<GroundTruthRow> = rows(&other.snapshot().await.unwrap()).await;
@@ -183,17 +207,44 @@ async fn there_and_back(names: [&str; 2]) -> grainstore::Result<[Vec<(String, f6
     });
     std::fs::write(&file, data_set.to_string()).unwrap();
     let (_first, store) = new_store().await;
-    ingest_coco(&store, &file, dir.path(), &options("mini"), &NoProgress).await?;
+    ingest_coco(
+        &store,
+        &CocoIngest {
+            annotations: (&file).into(),
+            images: dir.path().into(),
+            options: options("mini"),
+        },
+        &NoProgress,
+    )
+    .await?;
     let snapshot = store.snapshot().await?;
     let voc = dir.path().join("voc");
-    let exported = export_voc(&snapshot, &request(None), Photos::Copy, &voc, &NoProgress).await;
+    let exported = export_voc(
+        &snapshot,
+        &VocExport {
+            export: request(None),
+            photos: Photos::Copy,
+            directory: (&voc).into(),
+        },
+        &NoProgress,
+    )
+    .await;
     if exported.is_err() {
         assert!(!voc.exists(), "a refused export leaves nothing");
     }
     exported?;
     let (_second, other) = new_store().await;
     let classes = read_class_names(&voc.join("classes.txt"))?;
-    ingest_voc(&other, &voc, &classes, &options("voc"), &NoProgress).await?;
+    ingest_voc(
+        &other,
+        &VocIngest {
+            directory: (&voc).into(),
+            class_names: (&classes).to_vec(),
+            options: options("voc"),
+        },
+        &NoProgress,
+    )
+    .await?;
     let objects = |rows: Vec<GroundTruthRow>| {
         let object = |row: GroundTruthRow| (row.category.unwrap(), row.area);
         let mut objects: Vec<_> = rows.into_iter().map(object).collect();
@@ -237,9 +288,16 @@ async fn parquet_has_a_row_an_object() {
     import(&store, "masks").await;
     let file = dir.path().join("masks.parquet");
     let snapshot = store.snapshot().await.unwrap();
-    let summary = export_parquet(&snapshot, &request(Some("masks")), &file, &NoProgress)
-        .await
-        .unwrap();
+    let summary = export_parquet(
+        &snapshot,
+        &ParquetExport {
+            export: request(Some("masks")),
+            file: (&file).into(),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     let session = datafusion::prelude::SessionContext::new();
     session
         .register_parquet("objects", file.to_str().unwrap(), Default::default())

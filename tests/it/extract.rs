@@ -4,14 +4,16 @@
 use grainstore::device::Precision;
 use grainstore::extract::{
     CropLayout, ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput,
-    crops, extract, extractor_row, point_grid, points_per_side,
+    crops, extract_with, extractor_row, point_grid, points_per_side,
 };
 use grainstore::geometry::{Rle, Size};
+use grainstore::ingest::FolderIngest;
 use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
 use grainstore::sam::{Checkpoint, Sam};
 use grainstore::schema::{EmbeddingFloat, EmbeddingType, Table};
+use grainstore::selection::ImageFilter;
 use grainstore::store::rows::{ExtractorRow, FailureRow};
 use grainstore::store::{Store, StoreOptions};
 use serde_json::Value;
@@ -204,9 +206,11 @@ async fn store_of_photos(count: u32) -> (tempfile::TempDir, Store) {
     };
     ingest_folder(
         &store,
-        &photos,
-        &LabelSource::Unlabelled,
-        &options,
+        &FolderIngest {
+            directory: (&photos).into(),
+            labels: LabelSource::Unlabelled,
+            options: options.clone(),
+        },
         &NoProgress,
     )
     .await
@@ -230,7 +234,7 @@ fn small_grid() -> MaskOptions {
 }
 
 async fn run(store: &Store, selection: &ImageSelection) -> ExtractSummary {
-    extract(store, extractor(&small_grid()), selection, &NoProgress)
+    extract_with(store, extractor(&small_grid()), selection, &NoProgress)
         .await
         .unwrap()
 }
@@ -279,7 +283,7 @@ async fn extraction_goes_on_where_it_stopped_and_repeats_nothing() {
         mask_output: MaskOutput::Single,
         ..small_grid()
     };
-    let other = extract(&store, extractor(&single), &two, &NoProgress)
+    let other = extract_with(&store, extractor(&single), &two, &NoProgress)
         .await
         .unwrap();
     assert_eq!((other.images, other.masks), (2, 18));
@@ -293,7 +297,7 @@ async fn several_images_at_once_give_the_same_masks_in_the_same_order() {
         // One that cannot be read, in the middle.
         std::fs::write(dir.path().join("photos/004.png"), "gone").unwrap();
         let extractor = extractor(&small_grid()).with_images_at_once(at_once);
-        let summary = extract(&store, extractor, &ImageSelection::default(), &NoProgress)
+        let summary = extract_with(&store, extractor, &ImageSelection::default(), &NoProgress)
             .await
             .unwrap();
         assert_eq!((summary.images, summary.masks, summary.failed), (6, 54, 1));
@@ -359,19 +363,19 @@ async fn images_that_changed_or_vanished_are_told_and_the_rest_goes_on() {
 async fn a_condition_selects_and_a_wrong_store_is_refused() {
     let (_dir, store) = store_of_photos(6).await;
     let wide = ImageSelection {
-        condition: Some("width = 41".to_owned()),
+        images: ImageFilter::matching("width = 41"),
         ..Default::default()
     };
     assert_eq!(run(&store, &wide).await.images, 2);
     let nonsense = ImageSelection {
-        condition: Some("widht = 41".to_owned()),
+        images: ImageFilter::matching("widht = 41"),
         ..Default::default()
     };
-    let refused = extract(&store, extractor(&small_grid()), &nonsense, &NoProgress).await;
+    let refused = extract_with(&store, extractor(&small_grid()), &nonsense, &NoProgress).await;
     assert!(refused.unwrap_err().to_string().contains("widht"));
 
     let (_other_dir, other) = new_store().await;
-    let refused = extract(&other, extractor(&small_grid()), &wide, &NoProgress)
+    let refused = extract_with(&other, extractor(&small_grid()), &wide, &NoProgress)
         .await
         .unwrap_err();
     assert!(

@@ -514,13 +514,13 @@ fn a_store_of_an_earlier_version_opens_and_grows() {
     let program = earlier_store(dir.path());
     let rows = "SELECT (SELECT count(*) FROM images) AS images, (SELECT count(*) FROM masks) AS masks, \
                 (SELECT count(*) FROM predictions) AS predictions, (SELECT count(*) FROM ground_truth) AS objects, \
-                (SELECT count(*) FROM evaluations) AS figures, (SELECT sum(rle_area(rle)) FROM masks) AS area, \
+                (SELECT count(*) FROM evaluations) AS metrics, (SELECT sum(rle_area(rle)) FROM masks) AS area, \
                 (SELECT count(*) FROM failures) AS failures";
     let rows = ["sql", rows, "--format", "csv"];
     let before = program.expect(0, &rows);
     assert_eq!(
         before,
-        "images,masks,predictions,objects,figures,area,failures\n9,38,2,10,81,108430,1\n"
+        "images,masks,predictions,objects,metrics,area,failures\n9,38,2,10,81,108430,1\n"
     );
     let deep = program.expect(0, &["check", "--deep"]);
     assert!(deep.contains("took no checksum"), "{deep}");

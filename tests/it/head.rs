@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arrow::array::{AsArray, FixedSizeListArray, Float16Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type};
 use grainstore::annotate::{AnnotateRequest, Policy, annotate};
-use grainstore::catalogue::{find_extractor, heads_stored};
+use grainstore::catalogue::{find_extractor, find_head, heads_stored};
 use grainstore::head::{
     Bags, CacheOptions, CreateHead, Loss, Parent, Phase, TrainOptions, TrainRequest, TrainingQuery,
     head_status, import_head, load_head, remove_head, rename_head,
 };
-use grainstore::names::ContentId;
+use grainstore::ids::ContentId;
 use grainstore::progress::NoProgress;
+use grainstore::selection::ImageFilter;
 
 use crate::made_store::{Shown, made};
 
@@ -144,7 +145,8 @@ async fn labels_of_several_kinds_are_told_apart_and_counted() {
         .await;
     let request = made.request("two", set.clone()).await;
     let snapshot = made.store.snapshot().await.unwrap();
-    let rows = request.query.rows(&snapshot).await.unwrap();
+    let query = request.masks.query(&snapshot).await.unwrap();
+    let rows = query.rows(&snapshot).await.unwrap();
     let bags = Bags::read(rows, &set, &CacheOptions::default(), &NoProgress)
         .await
         .unwrap();
@@ -221,7 +223,7 @@ async fn what_cannot_be_trained_on_is_named() {
         ),
     ] {
         let mut request = made.request("h", set.clone()).await;
-        request.query = TrainingQuery::new(sql);
+        request.masks = TrainingMasks::Query(TrainingQuery::new(sql));
         let message = made.train(request).await.unwrap_err().to_string();
         assert!(message.contains(part), "{sql}: {message}");
     }
@@ -301,12 +303,13 @@ async fn a_new_class_is_added_to_a_head() {
     made.add_classes(&["cat", "dog", "cow"], 30, 0).await;
     let fine = made.classes("fine", &FINE).await;
     made.train(made.request("fine", fine).await).await.unwrap();
-    let parent = Parent::load(&made.store.snapshot().await.unwrap(), "fine", Some(1.0))
-        .await
-        .unwrap();
-    let status = head_status(&made.store.snapshot().await.unwrap(), &parent.head.row)
-        .await
-        .unwrap();
+    let parent = Parent {
+        head: "fine".to_owned(),
+        replay: Some(1.0),
+    };
+    let snapshot = made.store.snapshot().await.unwrap();
+    let row = find_head(&snapshot, "fine").await.unwrap();
+    let status = head_status(&snapshot, &row).await.unwrap();
     assert_eq!((status.images_added, status.stale), (Some(0), false));
 
     made.add_classes(&["owl"], 30, 1000).await;
@@ -314,7 +317,7 @@ async fn a_new_class_is_added_to_a_head() {
     let set = made.classes("fine", &more).await;
     assert_eq!(set.version, 2);
     let snapshot = made.store.snapshot().await.unwrap();
-    let status = head_status(&snapshot, &parent.head.row).await.unwrap();
+    let status = head_status(&snapshot, &row).await.unwrap();
     assert_eq!(
         (
             status.images_added,
@@ -370,7 +373,7 @@ async fn heads_are_kept_moved_and_removed() {
 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("h.safetensors");
-    std::fs::write(&file, grainstore::head::head_file(&head).unwrap()).unwrap();
+    std::fs::write(&file, grainstore::head::export_head(&head).unwrap()).unwrap();
     let known = import_head(&made.store, &file, Some("other")).await;
     let known = known.unwrap_err().to_string();
     assert!(
@@ -451,7 +454,7 @@ async fn a_teacher_goes_with_its_last_student() {
     // One that annotated stays.
     let teacher = AnnotateRequest {
         head: "h.teacher".to_owned(),
-        condition: None,
+        images: ImageFilter::all(),
         policy: Policy::default(),
     };
     annotate(&made.store, &teacher, &NoProgress).await.unwrap();
@@ -487,7 +490,8 @@ async fn sql_names_what_is_wrong_with_a_prediction() {
         SELECT m.*, l.label FROM masks m JOIN labels l USING (image_id)";
     let create = CreateHead::parse(create).unwrap().unwrap();
     let mut request = made.request(&create.name, set).await;
-    (request.query, request.options) = (TrainingQuery::new(&create.query), create.options);
+    request.masks = TrainingMasks::Query(TrainingQuery::new(&create.query));
+    request.options = create.options;
     made.train(request).await.unwrap();
     for (sql, part) in [
         (

@@ -9,7 +9,7 @@ use grainstore::head::{
     Bag, Bags, Balance, CacheOptions, HeadSpec, HeadWeights, Logits, Loss, Split, TrainOptions,
     Training, is_bad_mask, mil_loss, softmax, uncertainty_loss,
 };
-use grainstore::names::ContentId;
+use grainstore::ids::ContentId;
 use grainstore::progress::NoProgress;
 use serde_json::Value;
 

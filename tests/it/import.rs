@@ -39,7 +39,7 @@ async fn ap(store: &Store, head: &str) -> f64 {
     let snapshot = store.snapshot().await.unwrap();
     let found = evaluate(&snapshot, &request, &NoProgress).await.unwrap();
     let ap = found
-        .figures
+        .metrics
         .iter()
         .find(|it| it.metric == "ap" && it.class.is_none());
     ap.unwrap().value.unwrap()

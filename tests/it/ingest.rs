@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
+use grainstore::ids::ContentId;
+use grainstore::ingest::CocoIngest;
+use grainstore::ingest::FolderIngest;
 use grainstore::ingest::{
     DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, ingest_coco,
     ingest_folder,
 };
-use grainstore::names::ContentId;
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
 use grainstore::store::rows::{ClassRow, FailureRow, GroundTruthRow, ImageRow, LabelRow};
@@ -34,9 +36,17 @@ pub fn write_photo(path: &Path, n: u8, (width, height): (u32, u32)) {
 }
 
 async fn ingest_images(store: &Store, dir: &Path, labels: LabelSource) -> IngestSummary {
-    ingest_folder(store, dir, &labels, &options("pets", None), &NoProgress)
-        .await
-        .unwrap()
+    ingest_folder(
+        store,
+        &FolderIngest {
+            directory: dir.into(),
+            labels: labels.clone(),
+            options: options("pets", None),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap()
 }
 
 async fn labels_by_file(store: &Store) -> BTreeMap<String, Vec<String>> {
@@ -221,7 +231,16 @@ async fn damage_inside_pixel_data_is_found_when_asked_for() {
         verify_pixels: true,
         ..options("pets", None)
     };
-    let summary = ingest_folder(&store, &photos, &LabelSource::Folders, &verify, &NoProgress).await;
+    let summary = ingest_folder(
+        &store,
+        &FolderIngest {
+            directory: (&photos).into(),
+            labels: LabelSource::Folders,
+            options: verify.clone(),
+        },
+        &NoProgress,
+    )
+    .await;
     assert_eq!(summary.unwrap().failed, 1);
     assert!(
         failures(&store).await[0].1.contains("cannot decode"),
@@ -237,18 +256,22 @@ async fn wrong_arguments_are_errors_not_failures() {
     let folders = LabelSource::Folders;
     let err = ingest_folder(
         &store,
-        &missing,
-        &folders,
-        &options("pets", None),
+        &FolderIngest {
+            directory: (&missing).into(),
+            labels: folders.clone(),
+            options: options("pets", None),
+        },
         &NoProgress,
     )
     .await;
     assert!(err.unwrap_err().to_string().contains("nowhere"));
     let err = ingest_folder(
         &store,
-        dir.path(),
-        &folders,
-        &options("a/b", None),
+        &FolderIngest {
+            directory: dir.path().into(),
+            labels: folders.clone(),
+            options: options("a/b", None),
+        },
         &NoProgress,
     )
     .await;
@@ -299,9 +322,17 @@ fn coco_files(dir: &Path) {
 async fn ingest_instances(store: &Store, dir: &Path, split: &str) -> IngestSummary {
     let options = options("coco", Some(split));
     let (json, images) = (dir.join("instances.json"), dir.join("images"));
-    ingest_coco(store, &json, &images, &options, &NoProgress)
-        .await
-        .unwrap()
+    ingest_coco(
+        store,
+        &CocoIngest {
+            annotations: (&json).into(),
+            images: (&images).into(),
+            options: options.clone(),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
@@ -491,7 +522,16 @@ async fn a_broken_annotation_file_is_an_error_with_its_place() {
     ] {
         std::fs::write(dir.path().join("instances.json"), text).unwrap();
         let (json, images) = (dir.path().join("instances.json"), dir.path().join("images"));
-        let done = ingest_coco(&store, &json, &images, &options("coco", None), &NoProgress).await;
+        let done = ingest_coco(
+            &store,
+            &CocoIngest {
+                annotations: (&json).into(),
+                images: (&images).into(),
+                options: options("coco", None),
+            },
+            &NoProgress,
+        )
+        .await;
         let message = done.unwrap_err().to_string();
         assert!(
             message.contains(part) && message.contains("instances.json"),
@@ -510,9 +550,11 @@ async fn a_list_of_images_without_categories_is_ingested() {
     std::fs::write(dir.path().join("images.json"), images).unwrap();
     let summary = ingest_coco(
         &store,
-        &dir.path().join("images.json"),
-        dir.path(),
-        &options("plain", None),
+        &CocoIngest {
+            annotations: (&dir.path().join("images.json")).into(),
+            images: dir.path().into(),
+            options: options("plain", None),
+        },
         &NoProgress,
     )
     .await

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use grainstore::export::CocoExport;
 use grainstore::export::{CocoFormat, MaskStyle, export_coco};
+use grainstore::ingest::CocoIngest;
 use grainstore::ingest::{IngestSummary, ingest_coco};
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
@@ -39,7 +41,16 @@ fn photos(dir: &Path) -> PathBuf {
 }
 
 async fn ingest(store: &Store, photos: &Path, file: &Path) -> grainstore::Result<IngestSummary> {
-    ingest_coco(store, file, photos, &options("coco", None), &NoProgress).await
+    ingest_coco(
+        store,
+        &CocoIngest {
+            annotations: file.into(),
+            images: photos.into(),
+            options: options("coco", None),
+        },
+        &NoProgress,
+    )
+    .await
 }
 
 /// A store with one file in it, which brings nothing when it comes again.
@@ -343,10 +354,12 @@ async fn polygons_without_a_pixel_come_out_as_they_were_annotated() {
         let wanted = request(None);
         export_coco(
             &snapshot,
-            &wanted,
-            CocoFormat::Dataset,
-            style,
-            &file,
+            &CocoExport {
+                export: wanted.clone(),
+                format: CocoFormat::Dataset,
+                style: style,
+                file: (&file).into(),
+            },
             &NoProgress,
         )
         .await
@@ -381,10 +394,12 @@ async fn polygons_without_a_pixel_come_out_as_they_were_annotated() {
     let (wanted, style) = (request(None), Some(MaskStyle::Rle));
     export_coco(
         &snapshot,
-        &wanted,
-        CocoFormat::Dataset,
-        style,
-        &file,
+        &CocoExport {
+            export: wanted.clone(),
+            format: CocoFormat::Dataset,
+            style: style,
+            file: (&file).into(),
+        },
         &NoProgress,
     )
     .await

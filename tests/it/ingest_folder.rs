@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use grainstore::ingest::CocoIngest;
+use grainstore::ingest::FolderIngest;
 use grainstore::ingest::{IngestSummary, LabelSource, ingest_coco, ingest_folder};
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
@@ -15,9 +17,17 @@ use crate::ingest::{failures, options, write_photo};
 use crate::support::{Asks, new_store, rows};
 
 async fn ingest(store: &Store, photos: &Path, labels: LabelSource) -> IngestSummary {
-    ingest_folder(store, photos, &labels, &options("p", None), &NoProgress)
-        .await
-        .unwrap()
+    ingest_folder(
+        store,
+        &FolderIngest {
+            directory: photos.into(),
+            labels: labels.clone(),
+            options: options("p", None),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap()
 }
 
 /// Two photos of two classes, and ten files that systems leave.
@@ -154,9 +164,17 @@ async fn pipes_and_sockets_among_photos_are_told() {
     let file = dir.path().join("in.json");
     let data_set = json!({"images": images, "annotations": [], "categories": []});
     std::fs::write(&file, data_set.to_string()).unwrap();
-    let summary = ingest_coco(&store, &file, &photos, &options("c", None), &NoProgress)
-        .await
-        .unwrap();
+    let summary = ingest_coco(
+        &store,
+        &CocoIngest {
+            annotations: (&file).into(),
+            images: (&photos).into(),
+            options: options("c", None),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     assert_eq!((summary.images_added, summary.failed), (1, 4));
     let found: BTreeMap<_, _> = failures(&store).await.into_iter().collect();
     assert!(

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use grainstore::ingest::VocIngest;
 use grainstore::ingest::{IngestSummary, VOC_CLASSES, ingest_voc};
+use grainstore::photo::voc_colormap;
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
 use grainstore::store::rows::{ClassRow, GroundTruthRow, ImageRow, LabelRow};
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, RgbaImage};
-
-use grainstore::photo::voc_colormap;
 
 use crate::ingest::{failures, options, write_photo};
 use crate::support::{new_store, rows};
@@ -63,9 +63,11 @@ async fn voc_objects_classes_and_void() {
     let run = async |split| {
         ingest_voc(
             &store,
-            dir.path(),
-            &classes,
-            &options("voc", split),
+            &VocIngest {
+                directory: dir.path().into(),
+                class_names: (&classes).to_vec(),
+                options: options("voc", split),
+            },
             &NoProgress,
         )
         .await
@@ -134,9 +136,11 @@ async fn ingest(store: &Store, dir: &Path) -> IngestSummary {
     let classes = VOC_CLASSES.map(str::to_owned);
     ingest_voc(
         store,
-        dir,
-        &classes,
-        &options("voc", Some("val")),
+        &VocIngest {
+            directory: dir.into(),
+            class_names: (&classes).to_vec(),
+            options: options("voc", Some("val")),
+        },
         &NoProgress,
     )
     .await

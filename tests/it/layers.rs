@@ -7,11 +7,11 @@ use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_child
 /// Modules of the library from the ground up; those of one row may use each other.
 const LAYERS: [&[&str]; 15] = [
     &[
-        "error", "names", "progress", "geometry", "photo", "coco", "scenes",
+        "error", "ids", "options", "task", "progress", "geometry", "photo", "coco", "scenes",
     ],
     &["schema", "store", "sql"],
     &["catalogue", "device", "sam"],
-    &["query"],
+    &["query", "selection"],
     &["classes"],
     &["ingest"],
     &["extract"],

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use grainstore::eval::EvalRequest;
-use grainstore::export::ImageChoice;
 use grainstore::import::{ImportRequest, import_coco_results};
+use grainstore::ingest::CocoIngest;
 use grainstore::ingest::{IngestOptions, Source, ingest_coco};
 use grainstore::picture::{Part, ShowRequest, Shown, class_color, show};
 use grainstore::progress::NoProgress;
 use grainstore::report::{ReportRequest, write_report};
+use grainstore::selection::ImageFilter;
 use grainstore::store::Store;
 use serde_json::json;
 
@@ -50,9 +51,17 @@ async fn store_with_two_photos(dir: &Path) -> (tempfile::TempDir, Store) {
         commit_rows: 1000,
     };
     let photos = dir.join("photos");
-    ingest_coco(&store, &dir.join("in.json"), &photos, &options, &NoProgress)
-        .await
-        .unwrap();
+    ingest_coco(
+        &store,
+        &CocoIngest {
+            annotations: (&dir.join("in.json")).into(),
+            images: (&photos).into(),
+            options: options.clone(),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     let request = ImportRequest {
         split: None,
         file: dir.join("results.json"),
@@ -82,7 +91,7 @@ fn grainstore_rle(polygon: &[i32]) -> serde_json::Value {
 
 fn request(parts: &[Part]) -> ShowRequest {
     ShowRequest {
-        images: ImageChoice::default(),
+        images: ImageFilter::default(),
         dataset: None,
         limit: 10,
         head: Some("model".to_owned()),
@@ -184,9 +193,16 @@ async fn a_report_is_one_page_that_needs_nothing_else() {
     };
     let file = dir.path().join("report.html");
     std::fs::write(&file, "old").unwrap();
-    let summary = write_report(&snapshot, &request, &file, &NoProgress)
-        .await
-        .unwrap();
+    let summary = write_report(
+        &snapshot,
+        &ReportRequest {
+            file: (&file).into(),
+            ..request.clone()
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     assert_eq!((summary.images, summary.images_shown), (2, 2));
     let page = std::fs::read_to_string(&file).unwrap();
     assert_eq!(page.len() as u64, summary.bytes);
@@ -226,9 +242,16 @@ async fn a_report_is_one_page_that_needs_nothing_else() {
         images: 1,
     };
     assert!(
-        write_report(&snapshot, &unknown, &file, &NoProgress)
-            .await
-            .is_err()
+        write_report(
+            &snapshot,
+            &ReportRequest {
+                file: (&file).into(),
+                ..unknown.clone()
+            },
+            &NoProgress
+        )
+        .await
+        .is_err()
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), page);
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use grainstore::extract::read_ingested;
+use grainstore::ingest::FolderIngest;
+use grainstore::ingest::RelocateRequest;
 use grainstore::ingest::{LabelSource, RelocateSummary, Relocation, ingest_folder, relocate};
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
@@ -29,9 +31,16 @@ async fn places(store: &Store, below: &Path) -> BTreeMap<String, String> {
 }
 
 async fn look(store: &Store, directory: &Path, which: Relocation) -> RelocateSummary {
-    relocate(store, directory, which, &NoProgress)
-        .await
-        .unwrap()
+    relocate(
+        store,
+        &RelocateRequest {
+            directory: directory.into(),
+            which: which,
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
@@ -46,9 +55,17 @@ async fn moved_and_renamed_photos_are_found_by_their_bytes() {
     }
     let ingest = async || {
         let labels = LabelSource::Folders;
-        ingest_folder(&store, &old, &labels, &options("pets", None), &NoProgress)
-            .await
-            .unwrap()
+        ingest_folder(
+            &store,
+            &FolderIngest {
+                directory: (&old).into(),
+                labels: labels.clone(),
+                options: options("pets", None),
+            },
+            &NoProgress,
+        )
+        .await
+        .unwrap()
     };
     ingest().await;
     let before = store.snapshot().await.unwrap();
@@ -131,9 +148,17 @@ async fn copies_take_the_place_of_photos_that_are_still_there_if_asked_to() {
     write_photo(&old.join("1.png"), 1, (4, 3));
     write_photo(&old.join("2.png"), 2, (4, 3));
     let labels = LabelSource::Unlabelled;
-    ingest_folder(&store, &old, &labels, &options("pets", None), &NoProgress)
-        .await
-        .unwrap();
+    ingest_folder(
+        &store,
+        &FolderIngest {
+            directory: (&old).into(),
+            labels: labels.clone(),
+            options: options("pets", None),
+        },
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     let fast = dir.path().join("fast");
     fs::create_dir(&fast).unwrap();
     fs::copy(old.join("1.png"), fast.join("1.png")).unwrap();
@@ -149,8 +174,10 @@ async fn copies_take_the_place_of_photos_that_are_still_there_if_asked_to() {
 
     let missing = relocate(
         &store,
-        &dir.path().join("none"),
-        Relocation::All,
+        &RelocateRequest {
+            directory: (&dir.path().join("none")).into(),
+            which: Relocation::All,
+        },
         &NoProgress,
     )
     .await;

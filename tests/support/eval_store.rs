@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use grainstore::classes::{Class, ClassSet, add_class_set};
+use grainstore::ids::ContentId;
 use grainstore::import::{ImportRequest, ImportSummary, import_coco_results};
-use grainstore::names::ContentId;
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
 use grainstore::store::rows::{GroundTruthRow, ImageRow, RleRow};

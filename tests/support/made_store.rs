@@ -7,9 +7,9 @@ use grainstore::device::DeviceName;
 use grainstore::geometry::{Rle, Size};
 use grainstore::head::{
     CacheOptions, HeadWeights, TrainOptions, TrainRequest, TrainSummary, TrainingQuery, load_head,
-    register_predict, train_and_store,
+    register_predict, train,
 };
-use grainstore::names::ContentId;
+use grainstore::ids::ContentId;
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
 use grainstore::sql::Sql;
@@ -155,13 +155,13 @@ impl Made {
     }
 
     pub async fn request(&self, name: &str, class_set: ClassSet) -> TrainRequest {
-        let snapshot = self.store.snapshot().await.unwrap();
         TrainRequest {
             name: name.to_owned(),
-            class_set,
-            query: TrainingQuery::of_images(&snapshot, &self.extractor, None)
-                .await
-                .unwrap(),
+            classes: format!("{}@{}", class_set.name, class_set.version),
+            masks: TrainingMasks::OfImages {
+                images: None,
+                extractor: Some(self.extractor.to_string()),
+            },
             options: TrainOptions {
                 a: 4.0,
                 batch_images: 16,
@@ -169,15 +169,12 @@ impl Made {
                 patience: Some(3),
                 ..TrainOptions::default()
             },
-            parent: None,
-            cache: CacheOptions::default(),
-            device: DeviceName::Cpu,
+            ..TrainRequest::default()
         }
     }
 
     pub async fn train(&self, request: TrainRequest) -> grainstore::Result<TrainSummary> {
-        let snapshot = self.store.snapshot().await.unwrap();
-        train_and_store(&self.store, &snapshot, request, &NoProgress).await
+        train(&self.store, &request, &NoProgress).await
     }
 
     pub async fn weights(&self, head: &str) -> HeadWeights {

@@ -9,7 +9,7 @@ pub mod sql_store;
 use burn::tensor::Device;
 use chrono::{DateTime, TimeDelta, Utc};
 use grainstore::device::DeviceName;
-use grainstore::names::ContentId;
+use grainstore::ids::ContentId;
 use grainstore::schema::Table;
 use grainstore::store::rows::{ImageRow, LabelRow, Row};
 use grainstore::store::{Changes, Snapshot, Store, StoreOptions};

@@ -18,7 +18,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type};
-use grainstore::names::ContentId;
+use grainstore::ids::ContentId;
 use grainstore::schema::Table;
 use grainstore::store::rows::{
     ClassRow, EvaluationRow, ExtractionRow, FailureRow, GroundTruthRow, HeadRow, ImageRow,
@@ -331,7 +331,7 @@ pub fn broken() -> Changes {
         &[prediction(0), prediction(0), prediction(77)],
     );
     add(&mut changes, &[head(9), head(9)]); // heads_once
-    add(&mut changes, &[figure("miou"), figure("miou")]); // evaluations_once
+    add(&mut changes, &[metric("miou"), metric("miou")]); // evaluations_once
     add(&mut changes, &[policy(), policy()]); // policies_once
     changes.append(Table::Extractors, half_imported()); // extractors_values
     for (table, twice) in broken_others() {
@@ -438,7 +438,7 @@ fn head(n: u32) -> HeadRow {
 }
 
 /// A figure of one evaluation.
-fn figure(metric: &str) -> EvaluationRow {
+fn metric(metric: &str) -> EvaluationRow {
     EvaluationRow {
         evaluation_id: id(3),
         query: "eval/miou".to_owned(),

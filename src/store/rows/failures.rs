@@ -7,7 +7,7 @@ use datafusion::prelude::{col, lit};
 use serde::{Deserialize, Serialize};
 
 use super::{Row, decode};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::{Error, Result};

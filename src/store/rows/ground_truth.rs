@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Row;
 use crate::Result;
 use crate::geometry::{Rle, Size};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 
 /// One annotated object; see `schemas/8_ground_truth.sql`.

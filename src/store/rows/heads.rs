@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 
 /// One trained head, or the name of imported predictions; see `schemas/6_heads.sql`.

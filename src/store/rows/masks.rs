@@ -7,7 +7,7 @@ use arrow::array::{
 };
 
 use crate::geometry::Rle;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::{EmbeddingType, Table};
 use crate::store::columns::{ColumnError, RleBuilder, doubles_to_array, embeddings_to_array};
 use crate::{Error, Result};

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 
 /// One mask with the class that a head predicts; see `schemas/7_predictions.sql`.

@@ -4,24 +4,24 @@ use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::artifact::LoadedHead;
 use super::mil::{entropy, most_probable, softmax};
 use super::model::Head;
+use super::weights::LoadedHead;
 use crate::store::columns::EmbeddingColumn;
 
-/// Masks judged at once: enough to keep the arithmetic busy.
+/// Masks predicted at once: enough to keep the arithmetic busy.
 const CHUNK: usize = 4096;
 
-/// A head that is ready to judge masks, on the CPU.
+/// A head that is ready to predictor masks, on the CPU.
 #[derive(Debug)]
-pub struct MaskJudge {
+pub struct MaskPredictor {
     loaded: LoadedHead,
     head: Head,
 }
 
 /// Probabilities of some masks.
 #[derive(Debug, Clone)]
-pub struct Judged {
+pub struct PredictedMasks {
     /// `[masks, classes]`, row-major.
     pub scores: Vec<f32>,
     /// Of all classes' probabilities, nats, one a mask.
@@ -32,7 +32,7 @@ pub struct Judged {
     pub nulls: Option<NullBuffer>,
 }
 
-impl MaskJudge {
+impl MaskPredictor {
     /// Makes a head ready.
     pub fn new(loaded: LoadedHead) -> Self {
         let head = loaded.weights.on(&Device::flex());
@@ -44,11 +44,11 @@ impl MaskJudge {
         &self.loaded
     }
 
-    /// Judges a column of embeddings.
+    /// Predictors a column of embeddings.
     ///
     /// # Errors
     /// What is wrong with the column, in words.
-    pub fn judge(&self, column: &ArrayRef) -> Result<Judged, String> {
+    pub fn predict(&self, column: &ArrayRef) -> Result<PredictedMasks, String> {
         let spec = &self.loaded.spec.head;
         let (none, classes) = (spec.has_none_class(), spec.classes.len());
         let expected = format!("an embedding of {} numbers", spec.embedding_dim);
@@ -58,7 +58,7 @@ impl MaskJudge {
         if dim != spec.embedding_dim {
             return Err(format!("expected {expected}, found one of {dim}"));
         }
-        let mut judged = Judged {
+        let mut predicted = PredictedMasks {
             scores: Vec::with_capacity(rows * classes),
             entropy: Vec::with_capacity(rows),
             classes,
@@ -76,16 +76,16 @@ impl MaskJudge {
                 .map_err(|err| format!("{err:?}"))?;
             for row in logits.chunks_exact(classes) {
                 let probabilities = softmax(row.iter().map(|x| f64::from(*x)).collect(), none);
-                judged.entropy.push(entropy(&probabilities) as f32);
+                predicted.entropy.push(entropy(&probabilities) as f32);
                 let own = probabilities.iter().take(classes);
-                judged.scores.extend(own.map(|p| *p as f32));
+                predicted.scores.extend(own.map(|p| *p as f32));
             }
         }
-        Ok(judged)
+        Ok(predicted)
     }
 }
 
-impl Judged {
+impl PredictedMasks {
     /// Of each mask the most probable class, of equally probable ones the first, and its probability.
     pub fn best(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
         self.scores.chunks_exact(self.classes.max(1)).map(|row| {

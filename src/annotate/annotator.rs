@@ -1,4 +1,4 @@
-//! The arithmetic: batches of masks in, whole images with every mask judged and decided on out.
+//! The arithmetic: batches of masks in, whole images with every mask predicted and decided on out.
 
 use std::collections::HashMap;
 
@@ -9,50 +9,50 @@ use rayon::prelude::*;
 
 use super::policy::{Candidate, Policy, Verdict};
 use crate::geometry::Rle;
-use crate::head::MaskJudge;
-use crate::names::ContentId;
+use crate::head::MaskPredictor;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::store::columns::RleColumn;
 use crate::store::rows::RleRow;
 use crate::{Error, Result};
 
-/// A mask as a head judged it.
+/// A mask as a head predicted it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Judgement {
+pub(super) struct MaskPrediction {
     pub candidate: Candidate,
     pub entropy: Option<f32>,
 }
 
-/// Where judgements come from.
-pub(super) enum Judges {
-    /// A head judges embeddings.
-    Head(Box<MaskJudge>),
+/// Where predictions come from.
+pub(super) enum Predictors {
+    /// A head predictors embeddings.
+    Head(Box<MaskPredictor>),
     /// They were made before.
-    Stored(HashMap<ContentId, HashMap<i32, Judgement>>),
+    Stored(HashMap<ContentId, HashMap<i32, MaskPrediction>>),
 }
 
 /// An image with all its masks decided on.
 #[derive(Debug)]
 pub(super) struct DecidedImage {
     pub image_id: ContentId,
-    pub masks: Vec<(Judgement, Verdict)>,
+    pub masks: Vec<(MaskPrediction, Verdict)>,
 }
 
 /// Puts images together from batches of masks.
 pub(super) struct Annotator {
-    pub judges: Judges,
+    pub predictors: Predictors,
     pub policy: Policy,
     /// Of each image the number of masks it has.
     pub expected: HashMap<ContentId, usize>,
     /// Images some of whose masks have come.
-    pub open: HashMap<ContentId, Vec<(Judgement, Option<RleRow>)>>,
+    pub open: HashMap<ContentId, Vec<(MaskPrediction, Option<RleRow>)>>,
 }
 
 impl Annotator {
     /// Columns of `masks` it needs.
     pub fn columns(&self) -> &'static [&'static str] {
-        match self.judges {
-            Judges::Head(_) => &[
+        match self.predictors {
+            Predictors::Head(_) => &[
                 "image_id",
                 "mask_index",
                 "rle",
@@ -60,7 +60,7 @@ impl Annotator {
                 "stability_score",
                 "embedding",
             ],
-            Judges::Stored(_) => &[
+            Predictors::Stored(_) => &[
                 "image_id",
                 "mask_index",
                 "rle",
@@ -89,13 +89,13 @@ impl Annotator {
         let (predicted, stability) = (quality("predicted_iou")?, quality("stability_score")?);
         let rles = RleColumn::new(column("rle")?)?;
 
-        let found = match &self.judges {
-            Judges::Head(judge) => {
-                let judged = judge.judge(column("embedding")?).map_err(bad)?;
-                let best: Vec<(usize, f32)> = judged.best().collect();
-                Some((best, judged.entropy))
+        let found = match &self.predictors {
+            Predictors::Head(predictor) => {
+                let predicted = predictor.predict(column("embedding")?).map_err(bad)?;
+                let best: Vec<(usize, f32)> = predicted.best().collect();
+                Some((best, predicted.entropy))
             }
-            Judges::Stored(_) => None,
+            Predictors::Stored(_) => None,
         };
         let mut complete = Vec::new();
         for row in 0..batch.num_rows() {
@@ -104,7 +104,7 @@ impl Annotator {
                 continue;
             };
             let mask_index = indices.value(row);
-            let judgement = match (&self.judges, &found) {
+            let prediction = match (&self.predictors, &found) {
                 (_, Some((best, entropy))) => {
                     let (Some((class, score)), Some(entropy)) = (best.get(row), entropy.get(row))
                     else {
@@ -112,7 +112,7 @@ impl Annotator {
                             what: "a head predicts nothing for a mask",
                         });
                     };
-                    Some(Judgement {
+                    Some(MaskPrediction {
                         candidate: Candidate {
                             mask_index,
                             class: u32::try_from(*class).map_err(|_| Error::Internal {
@@ -124,26 +124,26 @@ impl Annotator {
                         entropy: Some(*entropy),
                     })
                 }
-                (Judges::Stored(stored), None) => {
+                (Predictors::Stored(stored), None) => {
                     let of_image = stored.get(&image_id);
                     of_image.and_then(|masks| masks.get(&mask_index)).copied()
                 }
-                (Judges::Head(_), None) => None,
+                (Predictors::Head(_), None) => None,
             };
-            let Some(mut judgement) = judgement else {
+            let Some(mut prediction) = prediction else {
                 continue;
             };
             let value = |column: &Float32Array| column.is_valid(row).then(|| column.value(row));
-            judgement.candidate.predicted_iou = value(predicted);
-            judgement.candidate.stability_score = value(stability);
+            prediction.candidate.predicted_iou = value(predicted);
+            prediction.candidate.stability_score = value(stability);
             // Only masks that are good enough are ever looked at.
             let rle = self
                 .policy
-                .is_candidate(&judgement.candidate)
+                .is_candidate(&prediction.candidate)
                 .then(|| rles.row(row))
                 .flatten();
             let masks = self.open.entry(image_id.clone()).or_default();
-            masks.push((judgement, rle));
+            masks.push((prediction, rle));
             if masks.len() == expected
                 && let Some(masks) = self.open.remove(&image_id)
             {
@@ -161,20 +161,20 @@ impl Annotator {
 fn decide(
     policy: &Policy,
     image_id: ContentId,
-    mut masks: Vec<(Judgement, Option<RleRow>)>,
+    mut masks: Vec<(MaskPrediction, Option<RleRow>)>,
 ) -> Result<DecidedImage> {
     // The order rows come in depends on how the table's files are cut; that of masks does not.
-    masks.sort_by_key(|(judgement, _)| judgement.candidate.mask_index);
+    masks.sort_by_key(|(prediction, _)| prediction.candidate.mask_index);
     let candidates: Vec<Candidate> = masks.iter().map(|(it, _)| it.candidate).collect();
     let verdicts = policy.decide(&candidates, |at| {
         let rle = masks.get(at).and_then(|(_, rle)| rle.as_ref());
         let rle = rle.ok_or_else(|| bad(format!("mask {at} of image '{image_id}' is missing")))?;
         Rle::try_from(rle)
     })?;
-    let judgements = masks.into_iter().map(|(judgement, _)| judgement);
+    let predictions = masks.into_iter().map(|(prediction, _)| prediction);
     Ok(DecidedImage {
         image_id,
-        masks: judgements.zip(verdicts).collect(),
+        masks: predictions.zip(verdicts).collect(),
     })
 }
 

@@ -28,26 +28,6 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     })
 }
 
-/// The value that a word of an option stands for.
-///
-/// # Errors
-/// [`Error::InvalidOption`] naming every word there is.
-pub fn one_of<T: Copy>(what: &'static str, text: &str, words: &[(&str, T)]) -> Result<T> {
-    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-        return Ok(*value);
-    }
-    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    let expected = match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => words.concat(),
-    };
-    Err(Error::InvalidOption {
-        what,
-        value: text.to_owned(),
-        expected,
-    })
-}
-
 /// Bytes that the name of a file or directory may have on the file systems in use (Linux: NAME_MAX; APFS and NTFS count
 /// characters, of which there are never more than bytes).
 pub const MAX_FILE_NAME: usize = 255;

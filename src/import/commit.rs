@@ -11,7 +11,7 @@ use crate::catalogue::imported_policy;
 use crate::classes::ClassSet;
 use crate::extract::images_done as images_extracted;
 use crate::head::{HeadSpec, StoredSpec, TrainOptions};
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
 use crate::store::rows::{
     ExtractionRow, ExtractorKind, ExtractorRow, FailureRow, HeadRow, MaskRow, PolicyRow,

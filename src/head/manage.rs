@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::artifact::{HeadWeights, LoadedHead, unusable};
+use super::weights::{HeadWeights, LoadedHead, unusable};
 use crate::catalogue::{find_head, heads_stored, is_head, whole_head};
-use crate::names::check_name;
+use crate::error::HeadError;
+use crate::ids::check_name;
 use crate::schema::Table;
 use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Store};
 use crate::{Error, Result};
-use crate::error::HeadError;
 
 /// Key of a head file's metadata that holds its row, but for the weights, as JSON.
 const ROW_KEY: &str = "grainstore.head";
@@ -19,7 +19,7 @@ const ROW_KEY: &str = "grainstore.head";
 ///
 /// # Errors
 /// [`crate::error::HeadError::Unusable`] if it cannot be read.
-pub fn head_file(head: &LoadedHead) -> Result<Vec<u8>> {
+pub fn export_head(head: &LoadedHead) -> Result<Vec<u8>> {
     let row = HeadRow {
         weights: None,
         ..head.row.clone()
@@ -29,7 +29,7 @@ pub fn head_file(head: &LoadedHead) -> Result<Vec<u8>> {
     head.weights.to_safetensors(metadata)
 }
 
-/// Brings a head in from a file that [`head_file`] made, under its own name or another.
+/// Brings a head in from a file that [`export_head`] made, under its own name or another.
 ///
 /// # Errors
 /// [`Error::File`], or [`crate::error::HeadError::Unusable`] if it is no such file, or its head or its name is in the store

@@ -8,9 +8,9 @@ use futures::StreamExt;
 use serde::Deserialize;
 
 use crate::Result;
-use crate::names::ContentId;
+use crate::ids::ContentId;
 use crate::schema::Table;
-use crate::sql::Sql;
+use crate::selection::ImageFilter;
 use crate::store::rows::{HeadRow, decode};
 use crate::store::{Snapshot, is_of_images};
 
@@ -20,7 +20,7 @@ struct OfImage {
 }
 
 /// Of more images, whole tables are read.
-const MOST_LISTED: usize = 10_000;
+const MAX_LISTED: usize = 10_000;
 
 /// Images that are left to do.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) struct PendingImages {
 }
 
 impl PendingImages {
-    /// Images with masks of the head's extractor, for which a condition over `images` holds and which have
+    /// Images with masks of the head's extractor that a filter chooses and which have
     /// no predictions under the policy.
     ///
     /// # Errors
@@ -43,9 +43,9 @@ impl PendingImages {
         snapshot: &Snapshot,
         head: &HeadRow,
         policy_id: &ContentId,
-        condition: Option<&str>,
+        images: &ImageFilter,
     ) -> Result<Self> {
-        Self::counted(snapshot, head, policy_id, condition, |_| true).await
+        Self::counted(snapshot, head, policy_id, images, |_| true).await
     }
 
     /// The same, of images with predictions of the head under any other policy: what a head says of a mask does not
@@ -57,28 +57,22 @@ impl PendingImages {
         snapshot: &Snapshot,
         head: &HeadRow,
         policy_id: &ContentId,
-        condition: Option<&str>,
+        images: &ImageFilter,
     ) -> Result<Self> {
-        let others = judged_otherwise(&head.head_id, policy_id);
-        let judged = snapshot.image_ids(Table::Predictions, others, None).await?;
-        let is_judged = |image: &ContentId| judged.contains(image);
-        Self::counted(snapshot, head, policy_id, condition, is_judged).await
+        let others = predictions_of_other_policies(&head.head_id, policy_id);
+        let predicted = snapshot.image_ids(Table::Predictions, others, None).await?;
+        let is_predicted = |image: &ContentId| predicted.contains(image);
+        Self::counted(snapshot, head, policy_id, images, is_predicted).await
     }
 
     async fn counted(
         snapshot: &Snapshot,
         head: &HeadRow,
         policy_id: &ContentId,
-        condition: Option<&str>,
+        images: &ImageFilter,
         is_possible: impl Fn(&ContentId) -> bool,
     ) -> Result<Self> {
-        let mut chosen = HashSet::new();
-        let sql = Sql::new(snapshot).await?;
-        let mut images = sql.select(Table::Images, &["image_id"], condition).await?;
-        while let Some(batch) = images.next().await? {
-            let images = decode::<OfImage>(Table::Images, &batch)?;
-            chosen.extend(images.into_iter().map(|row| row.image_id));
-        }
+        let chosen = images.image_ids(snapshot).await?;
         let done = images_annotated(snapshot, &head.head_id, policy_id, None).await?;
         let mut pending = Self::default();
         let mut done_here = HashSet::new();
@@ -106,19 +100,19 @@ impl PendingImages {
 
     /// What says of a row that it is of one of the images; none if every row is, or they are too many to list.
     pub fn filter(&self) -> Option<Expr> {
-        let is_short = self.masks.len() <= MOST_LISTED;
+        let is_short = self.masks.len() <= MAX_LISTED;
         (self.partial && is_short).then(|| is_of_images(self.masks.keys()))
     }
 }
 
 /// Rows of `predictions` of a head under a policy.
-pub(crate) fn judged(head_id: &ContentId, policy_id: &ContentId) -> Expr {
+pub(crate) fn predictions_of(head_id: &ContentId, policy_id: &ContentId) -> Expr {
     let of_head = col("head_id").eq(lit(head_id.as_str()));
     of_head.and(col("policy_id").eq(lit(policy_id.as_str())))
 }
 
 /// Rows of `predictions` of a head under other policies.
-pub(super) fn judged_otherwise(head_id: &ContentId, policy_id: &ContentId) -> Expr {
+pub(super) fn predictions_of_other_policies(head_id: &ContentId, policy_id: &ContentId) -> Expr {
     let of_head = col("head_id").eq(lit(head_id.as_str()));
     of_head.and(col("policy_id").not_eq(lit(policy_id.as_str())))
 }
@@ -130,6 +124,6 @@ pub(crate) async fn images_annotated(
     policy_id: &ContentId,
     among: Option<Vec<&ContentId>>,
 ) -> Result<HashSet<ContentId>> {
-    let judged = judged(head_id, policy_id);
-    snapshot.image_ids(Table::Predictions, judged, among).await
+    let of_head = predictions_of(head_id, policy_id);
+    snapshot.image_ids(Table::Predictions, of_head, among).await
 }

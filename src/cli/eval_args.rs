@@ -1,6 +1,7 @@
 //! Which head is held against what: arguments of more than one command.
 
 use grainstore::eval::EvalRequest;
+use grainstore::selection::ImageFilter;
 
 /// A head, and the annotated objects it is held against.
 #[derive(Debug, clap::Args)]
@@ -48,9 +49,12 @@ impl Against {
     pub fn request(self, head: String) -> EvalRequest {
         EvalRequest {
             head,
-            dataset: self.dataset,
-            split: self.split,
-            condition: self.condition,
+            images: ImageFilter {
+                dataset: self.dataset,
+                split: self.split,
+                condition: self.condition,
+                ids: None,
+            },
             ..EvalRequest::default()
         }
     }

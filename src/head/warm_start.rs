@@ -2,35 +2,22 @@
 
 use std::collections::HashSet;
 
-use super::artifact::{HeadWeights, LoadedHead, load_head, unusable};
 use super::query::TrainingQuery;
 use super::spec::HeadSpec;
+use super::weights::{HeadWeights, LoadedHead, unusable};
 use crate::Result;
-use crate::names::ContentId;
+use crate::ids::ContentId;
+use crate::store::Store;
 use crate::store::rows::HeadRow;
-use crate::store::{Snapshot, Store};
 
 /// A head that training goes on from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parent {
-    /// The head.
-    pub head: LoadedHead,
+    /// Its name or id.
+    pub head: String,
     /// Train on images that came after it alone, and as many old ones times this again an epoch; `None`:
     /// on all alike.
     pub replay: Option<f64>,
-}
-
-impl Parent {
-    /// A parent by name or id.
-    ///
-    /// # Errors
-    /// As [`load_head`].
-    pub async fn load(snapshot: &Snapshot, name: &str, replay: Option<f64>) -> Result<Self> {
-        Ok(Self {
-            head: load_head(snapshot, name).await?,
-            replay,
-        })
-    }
 }
 
 /// The images that a head's own query yielded when it was trained, and their masks' number.

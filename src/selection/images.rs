@@ -1,0 +1,99 @@
+//! The chosen images.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::ImageFilter;
+use crate::Result;
+use crate::geometry::Size;
+use crate::ids::ContentId;
+use crate::schema::Table;
+use crate::sql::Sql;
+use crate::store::Snapshot;
+use crate::store::rows::decode;
+
+/// A chosen image: what exports and pictures need to know of it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct SelectedImage {
+    /// `images.image_id`.
+    pub image_id: ContentId,
+    /// Its id in an export, which [`plan_images`](crate::export::plan_images) gives it; 0 before.
+    #[serde(skip)]
+    pub id: i64,
+    /// The data set's own id, if it gives any.
+    pub external_id: Option<i64>,
+    /// Path below the export's root, `/` between parts.
+    pub file_name: String,
+    /// Directory the file lies below.
+    pub root: String,
+    /// Pixels, upright.
+    pub width: i32,
+    /// Pixels, upright.
+    pub height: i32,
+    /// EXIF orientation of the file's pixels; 1: upright.
+    pub orientation: i8,
+    /// Format of the file by its content: 'jpeg', 'png', ...
+    pub format: String,
+    /// Data set that brought it.
+    pub dataset: String,
+    /// Its split, if any.
+    pub split: Option<String>,
+    /// What else the data set says of it, a JSON object.
+    pub attributes: Option<String>,
+}
+
+const COLUMNS: [&str; 11] = [
+    "image_id",
+    "external_id",
+    "file_name",
+    "root",
+    "width",
+    "height",
+    "orientation",
+    "format",
+    "dataset",
+    "split",
+    "attributes",
+];
+
+impl SelectedImage {
+    /// Height and width in pixels.
+    pub fn size(&self) -> Size {
+        Size {
+            height: self.height.unsigned_abs(),
+            width: self.width.unsigned_abs(),
+        }
+    }
+
+    /// Where its file lies.
+    pub fn path(&self) -> PathBuf {
+        Path::new(&self.root).join(&self.file_name)
+    }
+}
+
+/// The images of a store that a filter chooses and for which `belongs` holds, by data set and file name.
+///
+/// # Errors
+/// As [`ImageFilter::image_ids`].
+pub async fn find_images(
+    snapshot: &Snapshot,
+    filter: &ImageFilter,
+    belongs: impl Fn(&SelectedImage) -> bool,
+) -> Result<Vec<SelectedImage>> {
+    filter.check(snapshot).await?;
+    let sql = Sql::new(snapshot).await?;
+    let condition = filter.condition.as_deref();
+    let mut rows = sql.select(Table::Images, &COLUMNS, condition).await?;
+    let mut images: Vec<SelectedImage> = Vec::new();
+    while let Some(batch) = rows.next().await? {
+        let found = decode::<SelectedImage>(Table::Images, &batch)?.into_iter();
+        images.extend(found.filter(|image| {
+            filter.holds(&image.image_id, &image.dataset, image.split.as_deref()) && belongs(image)
+        }));
+    }
+    images.sort_by(|a, b| {
+        (&a.dataset, &a.file_name, &a.image_id).cmp(&(&b.dataset, &b.file_name, &b.image_id))
+    });
+    Ok(images)
+}

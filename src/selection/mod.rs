@@ -1,0 +1,9 @@
+//! Which images: the one filter that every verb takes, and the images that it chooses.
+//!
+//! A filter and a snapshot come in; rows of images go out. No file is read.
+
+mod filter;
+mod images;
+
+pub use filter::ImageFilter;
+pub use images::{SelectedImage, find_images};
