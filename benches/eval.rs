@@ -35,7 +35,7 @@ use grainstore::export::CocoExport;
 use grainstore::export::{Annotations, CocoFormat, ExportRequest, Ids, export_coco};
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
 use grainstore::head::{CacheOptions, TrainOptions, TrainRequest, TrainingQuery, train};
-use grainstore::ids::ContentId;
+use grainstore::ids::{GroundTruthId, ImageId};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
 use grainstore::schema::EmbeddingType;
@@ -143,7 +143,7 @@ async fn metrics(store: &Store, report: &str) -> anyhow::Result<Vec<f64>> {
 async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<(usize, usize)> {
     let text = std::fs::read_to_string(dir.join("truth.json"))?;
     let index = DatasetIndex::parse(&text)?;
-    let image_id = |id: i64| ContentId::of_bytes(&id.to_le_bytes());
+    let image_id = |id: i64| ImageId::of_bytes(&id.to_le_bytes());
     let images: Vec<ImageRow> = index
         .images
         .iter()
@@ -173,7 +173,7 @@ async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<(usize, usize)> 
             .to_rle(SIZE)?
             .context("an object without a mask")?;
         rows.push(GroundTruthRow {
-            ground_truth_id: ContentId::of_bytes(&found.id.unwrap_or(0).to_le_bytes()),
+            ground_truth_id: GroundTruthId::of_bytes(&found.id.unwrap_or(0).to_le_bytes()),
             image_id: image_id(found.image_id),
             dataset: "coco".to_owned(),
             external_id: found.id,
@@ -207,7 +207,7 @@ async fn append<R: Row>(store: &Store, rows: &[R]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn image_row(image_id: &ContentId) -> ImageRow {
+fn image_row(image_id: &ImageId) -> ImageRow {
     ImageRow {
         image_id: image_id.clone(),
         file_name: format!("{image_id}.jpg"),
@@ -340,8 +340,8 @@ fn outline(mask: usize, random: &mut fastrand::Rng, last: &mut [f64; 3]) -> Vec<
     points
 }
 
-async fn fill_masks(store: &Store, images: usize, dir: Option<&Path>) -> anyhow::Result<ContentId> {
-    let extractor = ContentId::of_bytes(b"bench");
+async fn fill_masks(store: &Store, images: usize, dir: Option<&Path>) -> anyhow::Result<ImageId> {
+    let extractor = ImageId::of_bytes(b"bench");
     let mut files = match dir {
         Some(dir) => Some((
             std::io::BufWriter::new(std::fs::File::create(dir.join("embeddings.f16"))?),
@@ -353,7 +353,7 @@ async fn fill_masks(store: &Store, images: usize, dir: Option<&Path>) -> anyhow:
         let (mut rows, mut labels, mut masks) = (Vec::new(), Vec::new(), Vec::new());
         for n in first..(first + 200).min(images) {
             let class = n % KINDS.len();
-            let image_id = ContentId::of_bytes(&n.to_le_bytes());
+            let image_id = ImageId::of_bytes(&n.to_le_bytes());
             rows.push(ImageRow {
                 external_id: i64::try_from(n).ok(),
                 ..image_row(&image_id)

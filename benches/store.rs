@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use grainstore::geometry::{Rle, Size};
-use grainstore::ids::ContentId;
+use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::ingest::FolderIngest;
 use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
 use grainstore::progress::NoProgress;
@@ -187,10 +187,10 @@ async fn read_only(root: &Path, photos: u32) -> Outcome<()> {
     let workers = std::thread::available_parallelism()?.get() * 4;
     let mut reads = futures::stream::iter(files)
         .map(|file| {
-            tokio::task::spawn_blocking(move || -> Option<(ContentId, u32)> {
+            tokio::task::spawn_blocking(move || -> Option<(ImageId, u32)> {
                 let bytes = std::fs::read(file.path()).ok()?;
                 let info = grainstore::photo::probe(&bytes).ok()?;
-                Some((ContentId::of_bytes(&bytes), info.width))
+                Some((ImageId::of_bytes(&bytes), info.width))
             })
         })
         .buffered(workers);
@@ -242,8 +242,8 @@ fn masks(first: usize, count: usize) -> Outcome<RecordBatch> {
     let mut rows = Vec::with_capacity(count);
     for row in first..first + count {
         rows.push(MaskRow {
-            extractor_id: ContentId::of_bytes(b"x"),
-            image_id: ContentId::of_bytes(&(row / MASKS_PER_IMAGE).to_le_bytes()),
+            extractor_id: ExtractorId::of_bytes(b"x"),
+            image_id: ImageId::of_bytes(&(row / MASKS_PER_IMAGE).to_le_bytes()),
             mask_index: (row % MASKS_PER_IMAGE) as i32,
             rle: blob(random(20_000) as u32)?,
             predicted_iou: random(1000) / 1000.0,

@@ -26,7 +26,7 @@ use grainstore::geometry::{Rle, Size};
 use grainstore::head::{
     CacheOptions, Curve, TrainOptions, TrainRequest, TrainingQuery, load_head, train,
 };
-use grainstore::ids::ContentId;
+use grainstore::ids::ImageId;
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
 use grainstore::store::rows::{ImageRow, LabelRow, MaskRow, Row, masks_to_batch};
@@ -128,8 +128,8 @@ fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> 
         .collect()
 }
 
-async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ContentId> {
-    let extractor = ContentId::of_bytes(b"bench");
+async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ImageId> {
+    let extractor = ImageId::of_bytes(b"bench");
     let rle = Rle::from_bitmap(
         Size {
             height: 2,
@@ -141,7 +141,7 @@ async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ContentId> {
         let (mut images, mut labels, mut masks) = (Vec::new(), Vec::new(), Vec::new());
         for n in first..(first + 200).min(size.images) {
             let class = n % CLASSES.len();
-            let image_id = ContentId::of_bytes(&n.to_le_bytes());
+            let image_id = ImageId::of_bytes(&n.to_le_bytes());
             images.push(image_row(n, &image_id));
             labels.push(LabelRow {
                 image_id: image_id.clone(),
@@ -185,7 +185,7 @@ async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ContentId> {
     Ok(extractor)
 }
 
-fn image_row(n: usize, image_id: &ContentId) -> ImageRow {
+fn image_row(n: usize, image_id: &ImageId) -> ImageRow {
     ImageRow {
         image_id: image_id.clone(),
         file_name: format!("{n:06}.jpg"),

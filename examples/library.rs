@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
     };
     ingest_coco(&store, &test, &NoProgress).await?;
-    println!("{} photos to learn from", ingested.images);
+    println!("{} photos to learn from", ingested.images_added);
 
     // Segment Anything, once.
     let request = ExtractRequest {

@@ -1,5 +1,8 @@
 //! Names and ids that appear in files, tables and options.
 
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
@@ -48,14 +51,67 @@ pub fn hex(bytes: &[u8]) -> String {
     hex
 }
 
-/// An id made from content: the first 128 bits of a SHA-256, as 32 lower-case hex digits.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(try_from = "String", into = "String")]
-pub struct ContentId(String);
+/// What ids are of: types without values, so that the id of one kind is not taken for that of another.
+pub mod kind {
+    macro_rules! kinds {
+        ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+            $(
+                $(#[$doc])*
+                #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+                pub enum $name {}
+            )*
+        };
+    }
+    kinds! {
+        /// An image.
+        Image,
+        /// An extractor.
+        Extractor,
+        /// What embeds masks, whatever the grid.
+        EmbeddingSpace,
+        /// A head.
+        Head,
+        /// A policy.
+        Policy,
+        /// An evaluation.
+        Evaluation,
+        /// An annotated object.
+        GroundTruth,
+        /// A failure.
+        Failure,
+        /// An embedder.
+        Embedder,
+    }
+}
 
-impl ContentId {
+/// Id of an image: of its file's bytes.
+pub type ImageId = Id<kind::Image>;
+/// Id of an extractor.
+pub type ExtractorId = Id<kind::Extractor>;
+/// Id of what embeds masks.
+pub type EmbeddingSpaceId = Id<kind::EmbeddingSpace>;
+/// Id of a head.
+pub type HeadId = Id<kind::Head>;
+/// Id of a policy.
+pub type PolicyId = Id<kind::Policy>;
+/// Id of an evaluation.
+pub type EvaluationId = Id<kind::Evaluation>;
+/// Id of an annotated object.
+pub type GroundTruthId = Id<kind::GroundTruth>;
+/// Id of a failure.
+pub type FailureId = Id<kind::Failure>;
+/// Id of an embedder.
+pub type EmbedderId = Id<kind::Embedder>;
+
+/// An id made from content: the first 128 bits of a SHA-256, as 32 lower-case hex digits. `K` is what it is of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String", bound = "K: Clone")]
+pub struct Id<K> {
+    hex: String,
+    kind: PhantomData<K>,
+}
+
+impl<K> Id<K> {
     /// The id of some bytes.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self::from_digest(&Sha256::digest(bytes))
@@ -72,36 +128,42 @@ impl ContentId {
     }
 
     fn from_digest(digest: &[u8]) -> Self {
-        Self(hex(digest.get(..16).unwrap_or(digest)))
+        Self {
+            hex: hex(digest.get(..16).unwrap_or(digest)),
+            kind: PhantomData,
+        }
     }
 
     /// The 32 hex digits.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.hex
     }
 }
 
-impl TryFrom<String> for ContentId {
+impl<K> TryFrom<String> for Id<K> {
     type Error = Error;
 
     fn try_from(value: String) -> Result<Self> {
-        let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-        if value.len() == 32 && value.bytes().all(hex) {
-            return Ok(Self(value));
+        let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if value.len() == 32 && value.bytes().all(is_hex) {
+            return Ok(Self {
+                hex: value,
+                kind: PhantomData,
+            });
         }
         Err(Error::InvalidId { value })
     }
 }
 
-impl From<ContentId> for String {
-    fn from(id: ContentId) -> Self {
-        id.0
+impl<K> From<Id<K>> for String {
+    fn from(id: Id<K>) -> Self {
+        id.hex
     }
 }
 
-impl std::fmt::Display for ContentId {
+impl<K> std::fmt::Display for Id<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.hex)
     }
 }
 
@@ -133,21 +195,21 @@ mod tests {
     fn ids_are_sha256_prefixes() {
         // FIPS 180-2, appendix B.1
         assert_eq!(
-            ContentId::of_bytes(b"abc").as_str(),
+            ImageId::of_bytes(b"abc").as_str(),
             "ba7816bf8f01cfea414140de5dae2223"
         );
         assert_ne!(
-            ContentId::of_parts(["ab", "c"]),
-            ContentId::of_parts(["a", "bc"])
+            ImageId::of_parts(["ab", "c"]),
+            ImageId::of_parts(["a", "bc"])
         );
-        let id = ContentId::of_bytes(b"");
-        assert_eq!(ContentId::try_from(id.to_string()).unwrap(), id);
+        let id = ImageId::of_bytes(b"");
+        assert_eq!(ImageId::try_from(id.to_string()).unwrap(), id);
         for bad in [
             "",
             "BA7816BF8F01CFEA414140DE5DAE2223",
             "ba7816bf8f01cfea414140de5dae222",
         ] {
-            assert!(ContentId::try_from(bad.to_owned()).is_err());
+            assert!(ImageId::try_from(bad.to_owned()).is_err());
         }
     }
 }

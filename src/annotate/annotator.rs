@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::policy::{Candidate, Policy, Verdict};
 use crate::geometry::Rle;
 use crate::head::MaskPredictor;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 use crate::store::columns::RleColumn;
 use crate::store::rows::RleRow;
@@ -28,13 +28,13 @@ pub(super) enum Predictors {
     /// A head predictors embeddings.
     Head(Box<MaskPredictor>),
     /// They were made before.
-    Stored(HashMap<ContentId, HashMap<i32, MaskPrediction>>),
+    Stored(HashMap<ImageId, HashMap<i32, MaskPrediction>>),
 }
 
 /// An image with all its masks decided on.
 #[derive(Debug)]
 pub(super) struct DecidedImage {
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     pub masks: Vec<(MaskPrediction, Verdict)>,
 }
 
@@ -43,9 +43,9 @@ pub(super) struct Annotator {
     pub predictors: Predictors,
     pub policy: Policy,
     /// Of each image the number of masks it has.
-    pub expected: HashMap<ContentId, usize>,
+    pub expected: HashMap<ImageId, usize>,
     /// Images some of whose masks have come.
-    pub open: HashMap<ContentId, Vec<(MaskPrediction, Option<RleRow>)>>,
+    pub open: HashMap<ImageId, Vec<(MaskPrediction, Option<RleRow>)>>,
 }
 
 impl Annotator {
@@ -99,7 +99,7 @@ impl Annotator {
         };
         let mut complete = Vec::new();
         for row in 0..batch.num_rows() {
-            let image_id = ContentId::try_from(images.value(row).to_owned())?;
+            let image_id = ImageId::try_from(images.value(row).to_owned())?;
             let Some(expected) = self.expected.get(&image_id).copied() else {
                 continue;
             };
@@ -160,7 +160,7 @@ impl Annotator {
 
 fn decide(
     policy: &Policy,
-    image_id: ContentId,
+    image_id: ImageId,
     mut masks: Vec<(MaskPrediction, Option<RleRow>)>,
 ) -> Result<DecidedImage> {
     // The order rows come in depends on how the table's files are cut; that of masks does not.

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 
 use crate::Result;
-use crate::ids::ContentId;
+use crate::ids::{HeadId, ImageId, PolicyId};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::rows::{HeadRow, decode};
@@ -16,7 +16,7 @@ use crate::store::{Snapshot, is_of_images};
 
 #[derive(Deserialize)]
 struct OfImage {
-    image_id: ContentId,
+    image_id: ImageId,
 }
 
 /// Of more images, whole tables are read.
@@ -26,7 +26,7 @@ const MAX_LISTED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct PendingImages {
     /// Of each image the number of masks to judge.
-    pub masks: HashMap<ContentId, usize>,
+    pub masks: HashMap<ImageId, usize>,
     /// Images that are done already.
     pub done: u64,
     /// Whether the tables hold masks of other images too.
@@ -42,7 +42,7 @@ impl PendingImages {
     pub async fn of_masks(
         snapshot: &Snapshot,
         head: &HeadRow,
-        policy_id: &ContentId,
+        policy_id: &PolicyId,
         images: &ImageFilter,
     ) -> Result<Self> {
         Self::counted(snapshot, head, policy_id, images, |_| true).await
@@ -56,21 +56,21 @@ impl PendingImages {
     pub async fn of_predictions(
         snapshot: &Snapshot,
         head: &HeadRow,
-        policy_id: &ContentId,
+        policy_id: &PolicyId,
         images: &ImageFilter,
     ) -> Result<Self> {
         let others = predictions_of_other_policies(&head.head_id, policy_id);
         let predicted = snapshot.image_ids(Table::Predictions, others, None).await?;
-        let is_predicted = |image: &ContentId| predicted.contains(image);
+        let is_predicted = |image: &ImageId| predicted.contains(image);
         Self::counted(snapshot, head, policy_id, images, is_predicted).await
     }
 
     async fn counted(
         snapshot: &Snapshot,
         head: &HeadRow,
-        policy_id: &ContentId,
+        policy_id: &PolicyId,
         images: &ImageFilter,
-        is_possible: impl Fn(&ContentId) -> bool,
+        is_possible: impl Fn(&ImageId) -> bool,
     ) -> Result<Self> {
         let chosen = images.image_ids(snapshot).await?;
         let done = images_annotated(snapshot, &head.head_id, policy_id, None).await?;
@@ -106,13 +106,13 @@ impl PendingImages {
 }
 
 /// Rows of `predictions` of a head under a policy.
-pub(crate) fn predictions_of(head_id: &ContentId, policy_id: &ContentId) -> Expr {
+pub(crate) fn predictions_of(head_id: &HeadId, policy_id: &PolicyId) -> Expr {
     let of_head = col("head_id").eq(lit(head_id.as_str()));
     of_head.and(col("policy_id").eq(lit(policy_id.as_str())))
 }
 
 /// Rows of `predictions` of a head under other policies.
-pub(super) fn predictions_of_other_policies(head_id: &ContentId, policy_id: &ContentId) -> Expr {
+pub(super) fn predictions_of_other_policies(head_id: &HeadId, policy_id: &PolicyId) -> Expr {
     let of_head = col("head_id").eq(lit(head_id.as_str()));
     of_head.and(col("policy_id").not_eq(lit(policy_id.as_str())))
 }
@@ -120,10 +120,10 @@ pub(super) fn predictions_of_other_policies(head_id: &ContentId, policy_id: &Con
 /// Images that have predictions of a head under a policy: all, or those among some.
 pub(crate) async fn images_annotated(
     snapshot: &Snapshot,
-    head_id: &ContentId,
-    policy_id: &ContentId,
-    among: Option<Vec<&ContentId>>,
-) -> Result<HashSet<ContentId>> {
+    head_id: &HeadId,
+    policy_id: &PolicyId,
+    among: Option<Vec<&ImageId>>,
+) -> Result<HashSet<ImageId>> {
     let of_head = predictions_of(head_id, policy_id);
     snapshot.image_ids(Table::Predictions, of_head, among).await
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{NmsConfig, NmsOutcome, Rle, mask_nms};
-use crate::ids::ContentId;
+use crate::ids::PolicyId;
 use crate::options::one_of;
 use crate::{Error, Result};
 
@@ -181,8 +181,8 @@ impl Policy {
     ///
     /// # Errors
     /// As [`Policy::to_json`].
-    pub fn id(&self) -> Result<ContentId> {
-        Ok(ContentId::of_bytes(self.to_json()?.as_bytes()))
+    pub fn id(&self) -> Result<PolicyId> {
+        Ok(PolicyId::of_bytes(self.to_json()?.as_bytes()))
     }
 
     /// Whether a mask's score and quality suffice; NaN never does. Quality that is not known always does.

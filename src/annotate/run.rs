@@ -15,7 +15,7 @@ use super::sink::{Common, Sink};
 use crate::catalogue::{find_head, policies_of};
 use crate::error::CatalogueError;
 use crate::head::{MaskPredictor, StoredSpec, load_head};
-use crate::ids::ContentId;
+use crate::ids::{HeadId, ImageId, PolicyId};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::ImageFilter;
@@ -50,9 +50,9 @@ pub struct AnnotateSummary {
     /// Name of the head.
     pub head: String,
     /// Its id.
-    pub head_id: Option<ContentId>,
+    pub head_id: Option<HeadId>,
     /// Id of the policy.
-    pub policy_id: Option<ContentId>,
+    pub policy_id: Option<PolicyId>,
     /// Images whose predictions were added.
     pub images: u64,
     /// Images that had them already.
@@ -154,12 +154,12 @@ fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
 async fn stored(
     snapshot: &Snapshot,
     head: &HeadRow,
-    policy_id: &ContentId,
+    policy_id: &PolicyId,
     pending: &PendingImages,
-) -> Result<HashMap<ContentId, HashMap<i32, MaskPrediction>>> {
+) -> Result<HashMap<ImageId, HashMap<i32, MaskPrediction>>> {
     #[derive(Deserialize)]
     struct Stored {
-        image_id: ContentId,
+        image_id: ImageId,
         mask_index: i32,
         class_index: i32,
         score: f64,
@@ -172,7 +172,7 @@ async fn stored(
         wanted = wanted.and(of_images);
     }
     let mut rows = scan.filter(wanted).stream().await?;
-    let mut found: HashMap<ContentId, HashMap<i32, MaskPrediction>> = HashMap::new();
+    let mut found: HashMap<ImageId, HashMap<i32, MaskPrediction>> = HashMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<Stored>(Table::Predictions, &batch?)? {
             if !pending.masks.contains_key(&row.image_id) {

@@ -8,7 +8,7 @@ use super::pending::images_annotated;
 use super::policy::Verdict;
 use super::run::AnnotateSummary;
 use crate::catalogue::find_head;
-use crate::ids::ContentId;
+use crate::ids::PolicyId;
 use crate::store::rows::{HeadRow, PolicyRow, PredictionRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
@@ -22,7 +22,7 @@ const BATCH_AGE: Duration = Duration::from_secs(20);
 pub(super) struct Common {
     pub head: HeadRow,
     pub classes: Vec<String>,
-    pub policy_id: ContentId,
+    pub policy_id: PolicyId,
     pub policy: String,
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::by_id;
 use crate::error::{CatalogueError, Named};
-use crate::ids::ContentId;
+use crate::ids::EmbedderId;
 use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::store::rows::{ExtractorRow, Row, collect, decode};
@@ -48,10 +48,10 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
 ///
 /// # Errors
 /// [`CatalogueError`] if there is none, or several that it may be; what the store says.
-pub async fn find_embedder(snapshot: &Snapshot, word: &str) -> Result<ContentId> {
+pub async fn find_embedder(snapshot: &Snapshot, word: &str) -> Result<EmbedderId> {
     #[derive(Deserialize)]
     struct Embedder {
-        embedder_id: ContentId,
+        embedder_id: EmbedderId,
         embedder: String,
     }
     let scan = snapshot.scan(Table::Embedders).await?;

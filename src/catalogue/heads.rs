@@ -5,7 +5,7 @@ use datafusion::prelude::{col, lit};
 
 use super::by_id;
 use crate::error::Named;
-use crate::ids::ContentId;
+use crate::ids::HeadId;
 use crate::store::Snapshot;
 use crate::store::rows::{HeadRow, Row, collect};
 use crate::{Error, Result};
@@ -57,6 +57,6 @@ pub async fn whole_head(snapshot: &Snapshot, word: &str) -> Result<HeadRow> {
 }
 
 /// The rows of a head, in every table that has `head_id`.
-pub(crate) fn is_head(head_id: &ContentId) -> Expr {
+pub(crate) fn is_head(head_id: &HeadId) -> Expr {
     col("head_id").eq(lit(head_id.as_str()))
 }

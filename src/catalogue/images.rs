@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::no_such;
 use crate::error::{CatalogueError, Named};
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::store::rows::decode;
@@ -18,10 +18,10 @@ const COMPARED: u64 = 10_000;
 ///
 /// # Errors
 /// [`CatalogueError`] if there is none, or several that it may be; what the store says.
-pub async fn find_image(snapshot: &Snapshot, word: &str) -> Result<ContentId> {
+pub async fn find_image(snapshot: &Snapshot, word: &str) -> Result<ImageId> {
     #[derive(Deserialize)]
     struct Image {
-        image_id: ContentId,
+        image_id: ImageId,
         file_name: String,
     }
     let columns = ["image_id", "file_name"];

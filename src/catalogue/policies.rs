@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::by_id;
 use crate::error::{CatalogueError, Named};
-use crate::ids::ContentId;
+use crate::ids::{HeadId, PolicyId};
 use crate::schema::Table;
 use crate::sql::Sql;
 use crate::store::Snapshot;
@@ -21,7 +21,7 @@ const POLICIES: &str = include_str!("../../queries/annotate/policies.sql");
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct StoredPolicy {
     /// Its id.
-    pub policy_id: ContentId,
+    pub policy_id: PolicyId,
     /// The policy, as JSON.
     pub policy: String,
     /// Images annotated with it.
@@ -36,7 +36,7 @@ pub struct StoredPolicy {
 ///
 /// # Errors
 /// What the store says.
-pub async fn policies_of(snapshot: &Snapshot, head_id: &ContentId) -> Result<Vec<StoredPolicy>> {
+pub async fn policies_of(snapshot: &Snapshot, head_id: &HeadId) -> Result<Vec<StoredPolicy>> {
     let sql = Sql::new(snapshot).await?;
     let head = ScalarValue::Utf8(Some(head_id.to_string()));
     let values = HashMap::from([("head".to_owned(), head)]);

@@ -8,7 +8,7 @@ use grainstore::annotate::{
 use grainstore::store::Store;
 
 use super::progress::progress;
-use super::{Ended, Global, plural, print_json_summary};
+use super::{Ended, Global, images_where, plural, print_json_summary};
 
 /// Judge every mask with a head, and say which masks are part of the annotation.
 ///

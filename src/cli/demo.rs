@@ -164,8 +164,8 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
         heads.push(HeadMetrics {
             head,
             classes,
-            miou: metric(&metrics, "eval/miou", "miou"),
-            ap50: metric(&metrics, "eval/coco", "ap50"),
+            miou: overall(&metrics, "eval/miou", "miou"),
+            ap50: overall(&metrics, "eval/coco", "ap50"),
         });
     }
     for (head, file) in [("fine", "fine.json"), ("coarse", "coarse.json")] {
@@ -238,8 +238,8 @@ impl Demo<'_> {
             Ok(output.status)
         })?;
         let metrics: Value = serde_json::from_slice(&found)?;
-        let show = |report, metric| {
-            metric(&metrics, report, metric).map_or("-".to_owned(), |it| format!("{it:.3}"))
+        let show = |query, metric| {
+            overall(&metrics, query, metric).map_or("-".to_owned(), |it| format!("{it:.3}"))
         };
         let line = format!(
             "mIoU {}, mask AP50 {}",
@@ -289,11 +289,11 @@ impl Demo<'_> {
     }
 }
 
-fn metric(evaluation: &Value, report: &str, metric: &str) -> Option<f64> {
+fn overall(evaluation: &Value, query: &str, metric: &str) -> Option<f64> {
     let metrics = evaluation.get("metrics")?.as_array()?;
     let is = |it: &Value, key, word: &str| it.get(key).and_then(Value::as_str) == Some(word);
     let found = metrics.iter().find(|it| {
-        is(it, "report", report)
+        is(it, "query", query)
             && is(it, "metric", metric)
             && it.get("class").is_some_and(Value::is_null)
     });

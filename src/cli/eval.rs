@@ -61,7 +61,26 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     } else {
         print(&evaluation)?;
     }
+    tell_of_boxes(&evaluation, global);
     Ok(Ended::Done)
+}
+
+/// Says what objects without a mask mean for the metrics.
+fn tell_of_boxes(evaluation: &Evaluation, global: &Global) {
+    let (objects, boxes) = (evaluation.objects, evaluation.objects_without_mask);
+    if global.quiet || boxes == 0 {
+        return;
+    }
+    if boxes == objects {
+        errln!(
+            "the ground truth is of boxes alone: metrics of masks and pixels are undefined, and shown as '-'"
+        );
+    } else {
+        errln!(
+            "{boxes} of {} have a box and no mask: they count in the metrics of boxes; their boxes are left out of all others",
+            plural(objects, "object")
+        );
+    }
 }
 
 fn print(evaluation: &Evaluation) -> anyhow::Result<()> {
@@ -128,8 +147,8 @@ fn print_overall(out: &mut impl Write, metrics: &[&Metric]) -> io::Result<()> {
             .iter()
             .filter(|it| it.class.is_none() && heading(it) == part);
         for metric in of_part {
-            let metric = metric.metric.trim_start_matches("box_");
-            writeln!(out, "  {metric:<16}{:>8}", number(metric.value))?;
+            let name = metric.metric.trim_start_matches("box_");
+            writeln!(out, "  {name:<16}{:>8}", number(metric.value))?;
         }
     }
     Ok(())

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::{
-    DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions,
-    MaskOutput, Shard, extract, extractor_row, pending_images,
+    DEFAULT_COMMIT_MASKS, ExtractRequest, ExtractSummary, ImageSelection, MaskOptions, MaskOutput,
+    Shard, extract, extractor_row, pending_images,
 };
 use grainstore::sam::{Checkpoint, ModelType};
 use grainstore::store::Store;
 
 use super::progress::progress;
-use super::{Ended, Global, plural, print_json, print_json_summary};
+use super::{Ended, Global, images_where, plural, print_json, print_json_summary};
 
 /// Run Segment Anything over the images not yet done, and store every mask and its embedding.
 ///

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use grainstore::export::Unfinished;
-use grainstore::ids::ContentId;
+use grainstore::ids::ImageId;
 use grainstore::picture::{Part, Picture, ShowRequest, Shown, in_grid, sheet, show};
 use grainstore::selection::{ImageFilter, find_images};
 use grainstore::store::{Snapshot, Store};
@@ -134,8 +134,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 }
 
 /// The one image that a word means.
-async fn find_image(snapshot: &Snapshot, word: &str) -> anyhow::Result<ContentId> {
-    let fits = |id: &ContentId, name: &str| id.as_str().starts_with(word) || name == word;
+async fn find_image(snapshot: &Snapshot, word: &str) -> anyhow::Result<ImageId> {
+    let fits = |id: &ImageId, name: &str| id.as_str().starts_with(word) || name == word;
     let all = ImageFilter::default();
     let mut found = find_images(snapshot, &all, |image| {
         fits(&image.image_id, &image.file_name)

@@ -95,7 +95,7 @@ impl DatasetIndex {
     pub fn parse(text: &str) -> Result<Self, CocoError> {
         if text.trim_start().starts_with('[') {
             return Err(foreign(
-                "it is a list; of detections, 'grainstore import coco-results' reads one",
+                "it is a list, as detections are: COCO results and not a data set",
             ));
         }
         if !text.trim_start().starts_with('{') {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::request::{EvalRequest, PARAMETERS};
 use super::run::{Evaluator, append, resolve, sha256_of, some_images};
 use crate::Result;
-use crate::ids::ContentId;
+use crate::ids::{EvaluationId, HeadId, PolicyId};
 use crate::progress::Progress;
 use crate::query::{Query, QuerySession};
 use crate::schema::Table;
@@ -56,9 +56,9 @@ pub struct Comparison {
     /// Name of the first head.
     pub head: String,
     /// Its id.
-    pub head_id: ContentId,
+    pub head_id: HeadId,
     /// Its policy.
-    pub policy_id: ContentId,
+    pub policy_id: PolicyId,
     /// Name of the other.
     pub other: String,
     /// Data set they were held against.
@@ -155,7 +155,7 @@ impl Comparison {
     /// What the store says.
     pub async fn save(&self, store: &Store) -> Result<()> {
         let now = Utc::now();
-        let evaluation_id = ContentId::of_parts([self.request.as_str(), &now.to_rfc3339()]);
+        let evaluation_id = EvaluationId::of_parts([self.request.as_str(), &now.to_rfc3339()]);
         let rows: Vec<EvaluationRow> = self
             .metrics
             .iter()

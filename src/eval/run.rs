@@ -13,7 +13,7 @@ use crate::catalogue::{
     StoredPolicy, annotated_categories, find_annotated_dataset, find_head, find_policy, find_split,
 };
 use crate::error::EvalError;
-use crate::ids::{ContentId, hex};
+use crate::ids::{EvaluationId, HeadId, PolicyId, hex};
 use crate::progress::Progress;
 use crate::query::{Chosen, Query, QuerySession};
 use crate::schema::Table;
@@ -41,13 +41,13 @@ pub struct Metric {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Its id.
-    pub evaluation_id: ContentId,
+    pub evaluation_id: EvaluationId,
     /// Name of the head.
     pub head: String,
     /// Its id.
-    pub head_id: ContentId,
+    pub head_id: HeadId,
     /// The annotation policy.
-    pub policy_id: ContentId,
+    pub policy_id: PolicyId,
     /// The same, in full.
     pub policy: String,
     /// Data set it was held against.
@@ -146,7 +146,7 @@ pub async fn evaluate_in_session(
         &snapshot.version().to_string(),
     ];
     let evaluation = Evaluation {
-        evaluation_id: ContentId::of_parts(id),
+        evaluation_id: EvaluationId::of_parts(id),
         head: head.head,
         head_id: head.head_id,
         policy_id: policy.policy_id,

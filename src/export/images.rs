@@ -3,10 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::request::Ids;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::selection::SelectedImage;
 use crate::{Error, Result};
 
@@ -23,7 +21,7 @@ pub struct ImageList {
 
 impl ImageList {
     /// Positions in `images`, by id of the store.
-    pub fn positions(&self) -> HashMap<ContentId, usize> {
+    pub fn positions(&self) -> HashMap<ImageId, usize> {
         let images = self.images.iter().enumerate();
         images
             .map(|(at, image)| (image.image_id.clone(), at))
@@ -110,7 +108,7 @@ mod tests {
 
     fn image(n: u32, id: Option<i64>, root: &str) -> SelectedImage {
         SelectedImage {
-            image_id: ContentId::of_bytes(&n.to_le_bytes()),
+            image_id: ImageId::of_bytes(&n.to_le_bytes()),
             id: 0,
             external_id: id,
             file_name: format!("{n}.jpg"),

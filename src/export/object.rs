@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::request::Ids;
 use crate::classes::ClassSet;
 use crate::geometry::Rle;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 use crate::store::rows::{RleRow, decode};
 use crate::{Error, Result};
@@ -159,8 +159,8 @@ impl Decoder {
     /// For the images at those positions, each with so many objects.
     pub fn new(
         rows: Rows,
-        positions: HashMap<ContentId, usize>,
-        counts: &HashMap<ContentId, usize>,
+        positions: HashMap<ImageId, usize>,
+        counts: &HashMap<ImageId, usize>,
     ) -> Self {
         let mut of_position = vec![0; positions.len()];
         for (image, at) in &positions {

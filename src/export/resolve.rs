@@ -16,7 +16,7 @@ use crate::catalogue::{
 };
 use crate::classes::ClassSet;
 use crate::error::HeadError;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
 use crate::store::Snapshot;
@@ -29,7 +29,7 @@ pub(super) struct Found {
     pub classes: ClassSet,
     pub origin: Origin,
     pub rows: Rows,
-    pub counts: HashMap<ContentId, usize>,
+    pub counts: HashMap<ImageId, usize>,
     /// Images that fit the request, and that the head has no predictions of.
     pub images_left_out: u64,
 }
@@ -140,10 +140,10 @@ async fn kept_masks(
     snapshot: &Snapshot,
     head: &HeadRow,
     policy: &StoredPolicy,
-) -> Result<HashMap<ContentId, Vec<Kept>>> {
+) -> Result<HashMap<ImageId, Vec<Kept>>> {
     #[derive(Deserialize)]
     struct Prediction {
-        image_id: ContentId,
+        image_id: ImageId,
         mask_index: i32,
         class_index: i32,
         score: f64,
@@ -163,7 +163,7 @@ async fn kept_masks(
         .filter(predictions_of(&head.head_id, &policy.policy_id))
         .stream()
         .await?;
-    let mut found: HashMap<ContentId, Vec<Kept>> = HashMap::new();
+    let mut found: HashMap<ImageId, Vec<Kept>> = HashMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<Prediction>(Table::Predictions, &batch?)? {
             let of_image = found.entry(row.image_id).or_default();
@@ -187,7 +187,7 @@ async fn kept_masks(
 pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest) -> Result<Found> {
     #[derive(Deserialize)]
     struct Annotated {
-        image_id: ContentId,
+        image_id: ImageId,
         external_id: Option<i64>,
     }
     let annotated = annotated_categories(snapshot).await?;
@@ -198,7 +198,7 @@ pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest
     let scan = scan.project(&["image_id", "external_id"])?;
     let of_dataset = col("dataset").eq(lit(dataset.as_str()));
     let mut rows = scan.filter(of_dataset).stream().await?;
-    let mut ids: HashMap<ContentId, Vec<Option<i64>>> = HashMap::new();
+    let mut ids: HashMap<ImageId, Vec<Option<i64>>> = HashMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<Annotated>(Table::GroundTruth, &batch?)? {
             ids.entry(row.image_id).or_default().push(row.external_id);
@@ -213,7 +213,7 @@ pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest
         image.dataset == dataset || ids.contains_key(&image.image_id)
     })
     .await?;
-    let chosen: HashSet<&ContentId> = images.iter().map(|image| &image.image_id).collect();
+    let chosen: HashSet<&ImageId> = images.iter().map(|image| &image.image_id).collect();
     ids.retain(|image, _| chosen.contains(image));
     let counts = ids
         .iter()

@@ -293,7 +293,7 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ContentId;
+    use crate::ids::ImageId;
     use crate::progress::NoProgress;
     use serde_json::{Value, json};
 
@@ -313,7 +313,7 @@ mod tests {
 
     fn check(text: &str, results: bool) -> Result<(), String> {
         let image = SelectedImage {
-            image_id: ContentId::of_bytes(b"x"),
+            image_id: ImageId::of_bytes(b"x"),
             id: 5,
             external_id: Some(5),
             file_name: "a/b.jpg".to_owned(),

@@ -358,7 +358,7 @@ mod tests {
 
     fn images(names: &[&str]) -> Vec<String> {
         let image = |(name, n): (&&str, i64)| SelectedImage {
-            image_id: crate::ids::ContentId::of_bytes(name.as_bytes()),
+            image_id: crate::ids::ImageId::of_bytes(name.as_bytes()),
             id: n,
             external_id: Some(n),
             file_name: (*name).to_owned(),

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::options::MaskOptions;
 use crate::device::Precision;
-use crate::ids::{ContentId, hex};
+use crate::ids::{ExtractorId, hex};
 use crate::sam::{Checkpoint, SamConfig};
 use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
@@ -55,7 +55,7 @@ fn row(
         what: "embedding's length",
     })?;
     Ok(ExtractorRow {
-        extractor_id: ContentId::of_parts([model_type, &sha256, &options]),
+        extractor_id: ExtractorId::of_parts([model_type, &sha256, &options]),
         kind: ExtractorKind::Sam,
         model_type: Some(model_type.to_owned()),
         checkpoint,

@@ -7,7 +7,7 @@ use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::Deserialize;
 
-use crate::ids::ContentId;
+use crate::ids::{ExtractorId, ImageId};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::Snapshot;
@@ -34,7 +34,7 @@ pub struct Shard {
 
 impl Shard {
     /// Whether an image belongs to the part.
-    fn holds(self, image: &ContentId) -> bool {
+    fn holds(self, image: &ImageId) -> bool {
         let hash = u32::from_str_radix(image.as_str().get(..8).unwrap_or("0"), 16).unwrap_or(0);
         hash % self.count == self.index
     }
@@ -62,7 +62,7 @@ impl FromStr for Shard {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PendingImage {
     /// Its id: what its bytes must hash to.
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     /// Directory it was found under.
     pub root: String,
     /// Its path below that.
@@ -76,7 +76,7 @@ pub struct PendingImage {
 /// [`Error::DataFusion`] for a condition that cannot be planned, or what the store says.
 pub async fn pending_images(
     snapshot: &Snapshot,
-    extractor_id: &ContentId,
+    extractor_id: &ExtractorId,
     selection: &ImageSelection,
 ) -> Result<Vec<PendingImage>> {
     let done = images_done(snapshot, extractor_id, None).await?;
@@ -109,9 +109,9 @@ pub async fn pending_images(
 /// Ids of the images that an extractor is done with: all, or those among some.
 pub(crate) async fn images_done(
     snapshot: &Snapshot,
-    extractor_id: &ContentId,
-    among: Option<Vec<&ContentId>>,
-) -> Result<HashSet<ContentId>> {
+    extractor_id: &ExtractorId,
+    among: Option<Vec<&ImageId>>,
+) -> Result<HashSet<ImageId>> {
     let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
     snapshot
         .image_ids(Table::Extractions, of_extractor, among)
@@ -127,7 +127,7 @@ mod tests {
         let shards: Vec<Shard> = ["0/3", "1/3", "2/3"].map(|s| s.parse().unwrap()).to_vec();
         let mut sizes = [0; 3];
         for n in 0..300u32 {
-            let image = ContentId::of_bytes(&n.to_le_bytes());
+            let image = ImageId::of_bytes(&n.to_le_bytes());
             let holders: Vec<_> = (0..3).filter(|i| shards[*i].holds(&image)).collect();
             assert_eq!(holders.len(), 1);
             sizes[holders[0]] += 1;

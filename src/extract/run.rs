@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::generator::MaskGenerator;
 use super::pending::{ImageSelection, PendingImage, pending_images};
 use super::sink::{Extracted, Sink};
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -168,14 +168,14 @@ fn read_photo(image: &PendingImage) -> Result<RgbImage> {
 ///
 /// # Errors
 /// [`Error::PhotoGone`], [`Error::File`]; [`Error::Content`] if the file is another one by now.
-pub fn read_ingested(path: &Path, image_id: &ContentId) -> Result<Vec<u8>> {
+pub fn read_ingested(path: &Path, image_id: &ImageId) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).map_err(|err| match err.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Error::PhotoGone {
             path: path.to_owned(),
         },
         _ => Error::file("read", path)(err),
     })?;
-    if ContentId::of_bytes(&bytes) != *image_id {
+    if ImageId::of_bytes(&bytes) != *image_id {
         return Err(Error::Content {
             path: path.to_owned(),
             place: String::new(),

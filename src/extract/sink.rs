@@ -10,7 +10,7 @@ use super::generator::GeneratedMask;
 use super::pending::images_done;
 use super::run::ExtractSummary;
 use crate::Result;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::EmbeddingType;
 use crate::store::rows::{
     ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row, collect, masks_to_batch,
@@ -25,7 +25,7 @@ const BATCH_AGE: Duration = Duration::from_secs(20);
 /// An image that went through the model.
 #[derive(Debug)]
 pub(super) struct Extracted {
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     pub masks: Vec<GeneratedMask>,
     pub seconds: f64,
 }

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Int32Type};
 use super::embeddings::Embeddings;
 use crate::classes::ClassSet;
 use crate::error::HeadError;
-use crate::ids::ContentId;
+use crate::ids::{ExtractorId, ImageId};
 use crate::progress::Progress;
 use crate::schema::list_item;
 use crate::sql::Rows;
@@ -42,7 +42,7 @@ impl Default for CacheOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageBag {
     /// The image.
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     /// Indices of classes, ascending; none: an image that shows none of them.
     pub classes: Vec<usize>,
     /// Rows of the embeddings, by `mask_index`.
@@ -68,7 +68,7 @@ pub struct Bags {
     /// By image id.
     pub images: Vec<ImageBag>,
     /// Extractor of every mask.
-    pub extractor_id: ContentId,
+    pub extractor_id: ExtractorId,
     /// Numbers of an embedding.
     pub embedding_dim: usize,
     /// What was left out.
@@ -265,7 +265,7 @@ impl Builder {
                 continue;
             }
             images.push(ImageBag {
-                image_id: ContentId::try_from(image_id)?,
+                image_id: ImageId::try_from(image_id)?,
                 classes,
                 rows,
             });
@@ -274,7 +274,7 @@ impl Builder {
         check_classes(&images, set)?;
         Ok(Bags {
             images,
-            extractor_id: ContentId::try_from(extractor_id)?,
+            extractor_id: ExtractorId::try_from(extractor_id)?,
             embedding_dim: self.dim,
             skipped,
             embeddings,

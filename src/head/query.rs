@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use serde::Deserialize;
 
-use crate::ids::ContentId;
+use crate::ids::{ExtractorId, ImageId};
 use crate::query::Query;
 use crate::schema::Table;
 use crate::selection::ImageFilter;
@@ -45,7 +45,7 @@ impl TrainingQuery {
     /// [`Error::DataFusion`] for a condition that is no expression over `images`.
     pub async fn of_images(
         snapshot: &Snapshot,
-        extractor_id: &ContentId,
+        extractor_id: &ExtractorId,
         images: Option<&ImageFilter>,
     ) -> Result<Self> {
         let condition = match images {
@@ -85,10 +85,10 @@ impl TrainingQuery {
     ///
     /// # Errors
     /// As [`Sql::query`].
-    pub async fn images(&self, snapshot: &Snapshot) -> Result<(HashSet<ContentId>, u64)> {
+    pub async fn images(&self, snapshot: &Snapshot) -> Result<(HashSet<ImageId>, u64)> {
         #[derive(Deserialize)]
         struct Found {
-            image_id: ContentId,
+            image_id: ImageId,
             masks: i64,
         }
         let sql = Sql::new(snapshot).await?;
@@ -108,7 +108,7 @@ impl TrainingQuery {
 
 /// The query of `train/bags` in words that can be run again: with the extractor's id in the place of its parameter, and
 /// with another condition on the images, if one is given.
-fn filled(template: &str, extractor_id: &ContentId, condition: Option<&str>) -> Result<String> {
+fn filled(template: &str, extractor_id: &ExtractorId, condition: Option<&str>) -> Result<String> {
     let parsed = |err: ParserError| Error::Query {
         query: "train/bags".to_owned(),
         reason: err.to_string(),
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_condition_on_images_is_replaced_however_it_is_spelt() {
-        let id = ContentId::of_bytes(b"extractor");
+        let id = ExtractorId::of_bytes(b"extractor");
         let template = Query::named("train/bags").unwrap().sql().to_owned();
         for template in [
             template.clone(),

@@ -19,7 +19,7 @@ use crate::catalogue::heads_stored;
 use crate::classes::ClassSet;
 use crate::device::DeviceName;
 use crate::error::HeadError;
-use crate::ids::{ContentId, check_name};
+use crate::ids::{ExtractorId, HeadId, check_name};
 use crate::progress::{Progress, progress_channel};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
@@ -95,13 +95,13 @@ pub struct TrainSummary {
     /// Name of the head.
     pub head: String,
     /// Its id.
-    pub head_id: ContentId,
+    pub head_id: HeadId,
     /// Its class set.
     pub class_set: String,
     /// Version of that.
     pub class_set_version: i32,
     /// Extractor whose masks it judges.
-    pub extractor_id: ContentId,
+    pub extractor_id: ExtractorId,
     /// Version of the store it was trained on.
     pub store_version: u64,
     /// Images that trained or measured.
@@ -254,7 +254,7 @@ struct Lineage<'a> {
     query: &'a TrainingQuery,
     parent: Option<&'a LoadedHead>,
     spec: StoredSpec,
-    extractor_id: ContentId,
+    extractor_id: ExtractorId,
     store_version: u64,
     images: u64,
     masks: u64,
@@ -291,14 +291,14 @@ impl Lineage<'_> {
         name: String,
         weights: &HeadWeights,
         curves: &[Curve],
-        teacher_head_id: Option<ContentId>,
+        teacher_head_id: Option<HeadId>,
     ) -> Result<HeadRow> {
         let spec = serde_json::to_string(&self.spec)?;
         let weights = weights.to_safetensors(HashMap::new())?;
         let parent_head_id = self.parent.map(|parent| parent.row.head_id.clone());
-        let weights_id = ContentId::of_bytes(&weights);
+        let weights_id = HeadId::of_bytes(&weights);
         let class_set = self.class_set;
-        let head_id = ContentId::of_parts([
+        let head_id = HeadId::of_parts([
             name.as_str(),
             weights_id.as_str(),
             &spec,

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::bags::{Bags, ImageBag};
 use super::spec::{Balance, HeadSpec, TrainOptions};
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 
 /// Images of a training, by index in [`Bags::images`].
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,7 @@ pub struct Split {
 #[derive(Debug, Clone, Copy)]
 pub struct Replay<'a> {
     /// The old images.
-    pub old: &'a HashSet<ContentId>,
+    pub old: &'a HashSet<ImageId>,
     /// Old images in an epoch, for each new one.
     pub share: f64,
 }
@@ -163,7 +163,7 @@ fn shown<'a>(image: &'a ImageBag, spec: &HeadSpec) -> impl Iterator<Item = usize
 }
 
 /// A number in [0, 1) that follows from an image and a seed.
-fn position(image: &ContentId, seed: u64) -> f64 {
+fn position(image: &ImageId, seed: u64) -> f64 {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
     hash.update(image.as_str());

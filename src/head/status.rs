@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::query::TrainingQuery;
 use super::warm_start::images_when_trained;
 use crate::classes::ClassSet;
-use crate::ids::ContentId;
+use crate::ids::HeadId;
 use crate::store::Snapshot;
 use crate::store::rows::HeadRow;
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ pub struct HeadStatus {
     /// Name of the head.
     pub head: String,
     /// Its id.
-    pub head_id: ContentId,
+    pub head_id: HeadId,
     /// Its class set.
     pub class_set: String,
     /// The version it was trained for.

@@ -10,9 +10,9 @@ use super::model::{Head, HeadOptimizer};
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::Split;
 use super::weights::{HeadWeights, IN_TRAINING, unusable};
-use crate::{Error, Result};
-use crate::progress::Progress;
 use crate::error::HeadError;
+use crate::progress::Progress;
+use crate::{Error, Result};
 
 /// Share of a step's masks from which on all of them go backward.
 const MOST: f64 = 0.8;

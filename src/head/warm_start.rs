@@ -6,7 +6,7 @@ use super::query::TrainingQuery;
 use super::spec::HeadSpec;
 use super::weights::{HeadWeights, LoadedHead, unusable};
 use crate::Result;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::store::Store;
 use crate::store::rows::HeadRow;
 
@@ -24,7 +24,7 @@ pub struct Parent {
 pub(super) async fn images_when_trained(
     store: &Store,
     head: &HeadRow,
-) -> Result<(HashSet<ContentId>, u64)> {
+) -> Result<(HashSet<ImageId>, u64)> {
     let version = head.store_version.and_then(|it| u64::try_from(it).ok());
     let version = version.ok_or_else(|| {
         unusable(

@@ -17,7 +17,7 @@ use crate::catalogue::{find_dataset, find_split};
 use crate::classes::ClassSet;
 use crate::coco::{Detection, Segmentation};
 use crate::geometry::{Rle, Size};
-use crate::ids::{ContentId, check_name, hex};
+use crate::ids::{HeadId, ImageId, check_name, hex};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::store::rows::{FailureRow, decode};
@@ -48,7 +48,7 @@ pub struct ImportSummary {
     /// Name of the head.
     pub head: String,
     /// Its id.
-    pub head_id: Option<ContentId>,
+    pub head_id: Option<HeadId>,
     /// Images whose detections were added.
     pub images: u64,
     /// Detections added.
@@ -62,7 +62,7 @@ pub struct ImportSummary {
 /// An image of the data set.
 #[derive(Debug, Deserialize)]
 struct ImageIds {
-    image_id: ContentId,
+    image_id: ImageId,
     external_id: Option<i64>,
     width: i32,
     height: i32,
@@ -79,7 +79,7 @@ pub(super) struct Placed {
 
 /// All detections, by image.
 pub(super) struct Plan {
-    pub images: BTreeMap<ContentId, Vec<Placed>>,
+    pub images: BTreeMap<ImageId, Vec<Placed>>,
     pub failures: Vec<FailureRow>,
     /// Whether boxes count, not masks.
     pub boxes: bool,
@@ -126,7 +126,7 @@ pub async fn import_coco_results(
     };
     progress.start("images", Some(plan.images.len() as u64));
     let done = rows.images_done(&snapshot, None).await?;
-    let mut waiting: Vec<(&ContentId, &Vec<Placed>)> = Vec::new();
+    let mut waiting: Vec<(&ImageId, &Vec<Placed>)> = Vec::new();
     let mut masks = 0;
     for (image, detections) in &plan.images {
         progress.advance(1);
@@ -238,7 +238,7 @@ fn place(
     images: &HashMap<i64, ImageIds>,
     classes: &HashMap<i64, usize>,
     boxes: bool,
-) -> Result<(ContentId, Placed)> {
+) -> Result<(ImageId, Placed)> {
     let bad = |reason: String| Error::Annotation { reason };
     let image = images.get(&detection.image_id);
     let image = image.ok_or_else(|| {

@@ -11,7 +11,7 @@ use crate::catalogue::imported_policy;
 use crate::classes::ClassSet;
 use crate::extract::images_done as images_extracted;
 use crate::head::{HeadSpec, StoredSpec, TrainOptions};
-use crate::ids::ContentId;
+use crate::ids::{ExtractorId, HeadId, ImageId};
 use crate::schema::Table;
 use crate::store::rows::{
     ExtractionRow, ExtractorKind, ExtractorRow, FailureRow, HeadRow, MaskRow, PolicyRow,
@@ -48,7 +48,7 @@ impl Rows {
         .to_string();
         let (now, version) = (snapshot.now(), env!("CARGO_PKG_VERSION").to_owned());
         let extractor = ExtractorRow {
-            extractor_id: ContentId::of_parts([kind.as_str(), &sha256, &options]),
+            extractor_id: ExtractorId::of_parts([kind.as_str(), &sha256, &options]),
             kind,
             model_type: None,
             checkpoint: name.clone(),
@@ -69,7 +69,7 @@ impl Rows {
         })?;
         let detections = plan.images.values().map(Vec::len).sum::<usize>();
         let head = HeadRow {
-            head_id: ContentId::of_parts([
+            head_id: HeadId::of_parts([
                 request.head.as_str(),
                 extractor.extractor_id.as_str(),
                 &set.name,
@@ -109,8 +109,8 @@ impl Rows {
     pub async fn images_done(
         &self,
         snapshot: &Snapshot,
-        among: Option<Vec<&ContentId>>,
-    ) -> Result<HashSet<ContentId>> {
+        among: Option<Vec<&ImageId>>,
+    ) -> Result<HashSet<ImageId>> {
         images_annotated(snapshot, &self.head.head_id, &self.policy.policy_id, among).await
     }
 
@@ -118,12 +118,12 @@ impl Rows {
     pub async fn commit(
         &self,
         store: &Store,
-        images: &[(&ContentId, &Vec<Placed>)],
+        images: &[(&ImageId, &Vec<Placed>)],
         failures: &[FailureRow],
     ) -> Result<()> {
         store
             .commit("import coco-results", |snapshot| async move {
-                let ids: Vec<&ContentId> = images.iter().map(|(id, _)| *id).collect();
+                let ids: Vec<&ImageId> = images.iter().map(|(id, _)| *id).collect();
                 let extractor_id = &self.extractor.extractor_id;
                 let masks_there =
                     images_extracted(&snapshot, extractor_id, Some(ids.clone())).await?;
@@ -189,7 +189,7 @@ impl Rows {
         Ok(())
     }
 
-    fn masks(&self, store: &Store, images: &[&(&ContentId, &Vec<Placed>)]) -> Result<RecordBatch> {
+    fn masks(&self, store: &Store, images: &[&(&ImageId, &Vec<Placed>)]) -> Result<RecordBatch> {
         let mut rows = Vec::new();
         for (image, detections) in images {
             for (it, mask_index) in detections.iter().zip(0..) {
@@ -215,7 +215,7 @@ impl Rows {
 
     fn prediction(
         &self,
-        image: &ContentId,
+        image: &ImageId,
         it: &Placed,
         mask_index: i32,
         created_at: DateTime<Utc>,

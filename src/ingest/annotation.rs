@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::coco::{Annotation, OUTLINE, Segmentation};
 use crate::geometry::Size;
-use crate::ids::ContentId;
+use crate::ids::GroundTruthId;
 use crate::store::rows::{GroundTruthRow, ImageRow, RleRow};
 use crate::{Error, Result};
 
@@ -46,7 +46,7 @@ pub(super) fn ground_truth_row(
     };
     let mut extra = annotation.extra;
     let mut row = GroundTruthRow {
-        ground_truth_id: ContentId::of_bytes(&[]),
+        ground_truth_id: GroundTruthId::of_bytes(&[]),
         image_id: image.image_id.clone(),
         dataset: image.dataset.clone(),
         external_id: annotation.id,
@@ -82,12 +82,12 @@ fn text_of(extra: &Map<String, Value>) -> Result<Option<String>> {
 }
 
 /// The id of a row's content, the time of its ingest aside.
-pub(super) fn content_id(row: &GroundTruthRow, position: usize) -> ContentId {
+pub(super) fn content_id(row: &GroundTruthRow, position: usize) -> GroundTruthId {
     let external_id = match row.external_id {
         Some(id) => format!("id {id}"),
         None => format!("position {position}"),
     };
-    ContentId::of_parts([
+    GroundTruthId::of_parts([
         row.image_id.as_str(),
         &row.dataset,
         &external_id,

@@ -7,7 +7,7 @@ use chrono::Utc;
 
 use super::options::IngestOptions;
 use crate::error::PhotoError;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::photo::{self, DecodeLimits, PhotoInfo};
 use crate::store::rows::{FailureRow, ImageRow};
 use crate::{Error, Result};
@@ -152,7 +152,7 @@ pub(super) fn read_photo(
         })
     };
     let row = ImageRow {
-        image_id: ContentId::of_bytes(&bytes),
+        image_id: ImageId::of_bytes(&bytes),
         file_name: file_name.to_owned(),
         root: root.name().to_owned(),
         width: side(info.width)?,

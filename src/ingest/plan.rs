@@ -7,7 +7,7 @@ use datafusion::prelude::{col, lit};
 
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::Result;
-use crate::ids::ContentId;
+use crate::ids::{FailureId, GroundTruthId, ImageId};
 use crate::store::rows::{
     FailureRow, GroundTruthRow, ImageRow, LabelRow, Row, unrecorded_failures,
 };
@@ -16,15 +16,15 @@ use crate::store::{Changes, Snapshot};
 /// What the store says of a batch's images.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    images: HashMap<ContentId, KnownImage>,
-    labels: HashSet<(ContentId, String, String)>,
+    images: HashMap<ImageId, KnownImage>,
+    labels: HashSet<(ImageId, String, String)>,
     /// Annotation ids, by image and data set.
-    ground_truth: HashMap<(ContentId, String), HashSet<ContentId>>,
+    ground_truth: HashMap<(ImageId, String), HashSet<GroundTruthId>>,
 }
 
 #[derive(Debug, Clone, serde::Deserialize)]
 struct KnownImage {
-    image_id: ContentId,
+    image_id: ImageId,
     file_name: String,
     source: String,
     split: Option<String>,
@@ -50,14 +50,14 @@ impl Known {
     pub async fn read(head: &Snapshot, batch: &[Outcome]) -> Result<Self> {
         #[derive(serde::Deserialize)]
         struct Label {
-            image_id: ContentId,
+            image_id: ImageId,
             dataset: String,
             label: String,
         }
         #[derive(serde::Deserialize)]
         struct GroundTruth {
-            ground_truth_id: ContentId,
-            image_id: ContentId,
+            ground_truth_id: GroundTruthId,
+            image_id: ImageId,
             dataset: String,
         }
 
@@ -126,7 +126,7 @@ pub(super) struct Plan {
     labels: Vec<LabelRow>,
     ground_truth: Vec<GroundTruthRow>,
     failures: Vec<FailureRow>,
-    failure_ids: HashSet<ContentId>,
+    failure_ids: HashSet<FailureId>,
     /// Those of the failures that only planning could find.
     pub contradictions: Vec<FailureRow>,
     pub summary: IngestSummary,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::photo_file::{Root, read_file};
 use super::walk::{is_system, walk};
 use crate::Result;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::progress::Progress;
 use crate::store::rows::{self, ImageRow, Row};
 use crate::store::{Changes, Snapshot, Store, is_of_images};
@@ -46,7 +46,7 @@ pub struct RelocateSummary {
 /// An image's file as the store names it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Place {
-    image_id: ContentId,
+    image_id: ImageId,
     root: String,
     file_name: String,
     file_bytes: i64,
@@ -102,13 +102,13 @@ pub async fn relocate(
     let mut summary = RelocateSummary::default();
 
     progress.start("files", Some(candidates.len() as u64));
-    let mut found: HashMap<ContentId, PathBuf> = HashMap::new();
+    let mut found: HashMap<ImageId, PathBuf> = HashMap::new();
     let workers = available_parallelism().map_or(1, |n| n.get());
     let mut read = stream::iter(candidates)
         .map(|path| async move {
             let hashed = path.clone();
             let id = blocking("reading a photo", move || {
-                Ok(ContentId::of_bytes(&read_file(&hashed)?))
+                Ok(ImageId::of_bytes(&read_file(&hashed)?))
             });
             (id.await, path)
         })
@@ -160,7 +160,7 @@ pub async fn relocate(
 }
 
 /// Images that are looked for.
-fn wanted(places: Vec<Place>, which: Relocation) -> HashMap<ContentId, Place> {
+fn wanted(places: Vec<Place>, which: Relocation) -> HashMap<ImageId, Place> {
     let looked_for = places
         .into_iter()
         .filter(|place| which == Relocation::All || !place.is_there());
@@ -170,7 +170,7 @@ fn wanted(places: Vec<Place>, which: Relocation) -> HashMap<ContentId, Place> {
 }
 
 /// Files below a directory that are as large as an image that is looked for, in the order of their names.
-fn candidates(root: &Root, wanted: &HashMap<ContentId, Place>) -> Vec<PathBuf> {
+fn candidates(root: &Root, wanted: &HashMap<ImageId, Place>) -> Vec<PathBuf> {
     let sizes: HashSet<u64> = wanted
         .values()
         .filter_map(|place| u64::try_from(place.file_bytes).ok())
@@ -214,7 +214,7 @@ async fn places(snapshot: &Snapshot) -> Result<Vec<Place>> {
 
 /// Gives images of the store their new place; how many.
 async fn write(store: &Store, moved: &[Place]) -> Result<u64> {
-    let moved: HashMap<&ContentId, &Place> =
+    let moved: HashMap<&ImageId, &Place> =
         moved.iter().map(|place| (&place.image_id, place)).collect();
     let moved = &moved;
     let (_, count) = store

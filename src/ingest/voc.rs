@@ -14,7 +14,7 @@ use super::regions::{Region, VOID, plan_regions};
 use super::writer::{IngestSummary, Outcome, Record};
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::geometry::{Rle, Size};
-use crate::ids::ContentId;
+use crate::ids::GroundTruthId;
 use crate::photo::{IndexedImage, decode_indexed_png, voc_colormap};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -324,7 +324,7 @@ fn object_row(
     let category = class.map(|class| class_name(context, class)).transpose()?;
     let mask = Rle::from_row_major(size, &bitmap)?;
     Ok(GroundTruthRow {
-        ground_truth_id: ContentId::of_bytes(&[]),
+        ground_truth_id: GroundTruthId::of_bytes(&[]),
         image_id: image.image_id.clone(),
         dataset: image.dataset.clone(),
         external_id,

@@ -18,7 +18,7 @@ use crate::catalogue::{
 use crate::export::{Annotations, ExportRequest, Ids, Object, ObjectKind, Source};
 use crate::extract::read_ingested;
 use crate::geometry::Rle;
-use crate::ids::{ContentId, cut_file_name};
+use crate::ids::{ExtractorId, ImageId, cut_file_name};
 use crate::photo::{self, DecodeLimits};
 use crate::progress::{NoProgress, Progress};
 use crate::schema::Table;
@@ -98,14 +98,14 @@ pub struct Shown {
 /// What there is to draw of the images chosen.
 struct Drawn {
     truth: Option<Objects>,
-    masks: HashMap<ContentId, Vec<Rle>>,
+    masks: HashMap<ImageId, Vec<Rle>>,
     kept: Option<Objects>,
 }
 
 /// Objects by image, and the names of the classes they are told in.
 struct Objects {
     classes: Vec<String>,
-    of_image: HashMap<ContentId, Vec<Object>>,
+    of_image: HashMap<ImageId, Vec<Object>>,
 }
 
 /// Draws images, one after the other in the order of their file names.
@@ -175,7 +175,7 @@ async fn read(
     images: &[SelectedImage],
 ) -> Result<Drawn> {
     let wants = |part: Part| request.parts.contains(&part);
-    let ids: Vec<ContentId> = images.iter().map(|image| image.image_id.clone()).collect();
+    let ids: Vec<ImageId> = images.iter().map(|image| image.image_id.clone()).collect();
     let head = match &request.head {
         Some(name) => Some(find_head(snapshot, name).await?),
         None if wants(Part::Head) => {
@@ -240,7 +240,7 @@ async fn has_model(snapshot: &Snapshot) -> Result<bool> {
 /// of them.
 async fn annotating(
     snapshot: &Snapshot,
-    ids: &[ContentId],
+    ids: &[ImageId],
     asked: Option<&str>,
 ) -> Result<Option<String>> {
     #[derive(Deserialize)]
@@ -274,7 +274,7 @@ async fn objects(snapshot: &Snapshot, request: &ExportRequest) -> Result<Option<
         Err(Error::NothingToExport { .. }) => return Ok(None),
         source => source?,
     };
-    let images: Vec<ContentId> = source
+    let images: Vec<ImageId> = source
         .images
         .images
         .iter()
@@ -298,12 +298,12 @@ async fn objects(snapshot: &Snapshot, request: &ExportRequest) -> Result<Option<
 
 async fn masks_of(
     snapshot: &Snapshot,
-    extractor: &ContentId,
-    ids: &[ContentId],
-) -> Result<HashMap<ContentId, Vec<Rle>>> {
+    extractor: &ExtractorId,
+    ids: &[ImageId],
+) -> Result<HashMap<ImageId, Vec<Rle>>> {
     #[derive(Deserialize)]
     struct Mask {
-        image_id: ContentId,
+        image_id: ImageId,
         rle: RleRow,
     }
     let wanted = col("extractor_id")
@@ -314,7 +314,7 @@ async fn masks_of(
         .await?
         .project(&["image_id", "rle"])?;
     let mut rows = scan.filter(wanted).stream().await?;
-    let mut found: HashMap<ContentId, Vec<Rle>> = HashMap::new();
+    let mut found: HashMap<ImageId, Vec<Rle>> = HashMap::new();
     while let Some(batch) = rows.next().await {
         for row in decode::<Mask>(Table::Masks, &batch?)? {
             found

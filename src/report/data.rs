@@ -10,7 +10,7 @@ use crate::catalogue::{StoredPolicy, find_head, find_policy, heads_stored};
 use crate::classes::ClassSet;
 use crate::eval::{EvalRequest, Evaluation, evaluate_in_session};
 use crate::head::{Curve, StoredSpec};
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::progress::Progress;
 use crate::query::{Query, QuerySession};
 use crate::schema::Table;
@@ -73,7 +73,7 @@ pub(super) struct CalibrationBin {
 /// A row of `eval/image_iou`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ImageIou {
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     pub file_name: String,
     pub iou: f64,
 }
@@ -81,7 +81,7 @@ pub(super) struct ImageIou {
 /// A row of `review/uncertain_images`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct UncertainImage {
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     pub file_name: String,
     pub entropy: f64,
 }
@@ -109,7 +109,7 @@ impl ReportData {
         let evaluated = evaluated(snapshot, asked, progress).await?;
         let mut uncertain = uncertain_images(snapshot, &head, &policy).await?;
         let chosen = find_images(snapshot, &asked.images, |_| true).await?;
-        let chosen: HashSet<ContentId> = chosen.into_iter().map(|image| image.image_id).collect();
+        let chosen: HashSet<ImageId> = chosen.into_iter().map(|image| image.image_id).collect();
         uncertain.retain(|image| chosen.contains(&image.image_id));
         Ok(Self {
             spec: StoredSpec::of_row(&head)?,

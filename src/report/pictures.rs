@@ -9,7 +9,7 @@ use image::codecs::jpeg::JpegEncoder;
 
 use super::ReportRequest;
 use super::data::ReportData;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::picture::{Part, ShowRequest, show};
 use crate::progress::Progress;
 use crate::selection::ImageFilter;
@@ -30,14 +30,14 @@ pub(super) struct Gallery {
 /// One image.
 pub(super) struct Card {
     pub file_name: String,
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     /// `IoU 0.93`.
     pub figure: String,
     /// What the parts are, and their JPEG files as `data:` addresses.
     pub parts: Vec<(String, String)>,
 }
 
-type Chosen = (ContentId, String, String);
+type Chosen = (ImageId, String, String);
 
 /// Best, worst and least sure images with what is annotated and what the head keeps.
 ///
@@ -87,7 +87,7 @@ pub(super) async fn galleries(
 
     chosen.retain(|(.., images)| !images.is_empty());
 
-    let ids: Vec<ContentId> = chosen
+    let ids: Vec<ImageId> = chosen
         .iter()
         .flat_map(|(.., images)| images.iter().map(|it| it.0.clone()))
         .collect();
@@ -112,7 +112,7 @@ pub(super) async fn galleries(
         side: SIDE,
     };
     let shown = show(snapshot, &wanted, progress).await?;
-    let mut parts: HashMap<ContentId, Vec<(String, String)>> = HashMap::new();
+    let mut parts: HashMap<ImageId, Vec<(String, String)>> = HashMap::new();
     for picture in shown.pictures {
         let panels = picture
             .panels

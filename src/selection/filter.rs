@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::catalogue::{find_dataset, find_split};
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 use crate::sql::Sql;
 use crate::store::Snapshot;
@@ -33,7 +33,7 @@ pub struct ImageFilter {
     /// SQL over the columns of `images`.
     pub condition: Option<String>,
     /// Only these.
-    pub ids: Option<Vec<ContentId>>,
+    pub ids: Option<Vec<ImageId>>,
 }
 
 impl ImageFilter {
@@ -112,10 +112,10 @@ impl ImageFilter {
     ///
     /// # Errors
     /// As [`ImageFilter::check`]; [`crate::Error::DataFusion`] for a condition that cannot be planned.
-    pub async fn image_ids(&self, snapshot: &Snapshot) -> Result<HashSet<ContentId>> {
+    pub async fn image_ids(&self, snapshot: &Snapshot) -> Result<HashSet<ImageId>> {
         #[derive(Deserialize)]
         struct Found {
-            image_id: ContentId,
+            image_id: ImageId,
             dataset: String,
             split: Option<String>,
         }
@@ -135,7 +135,7 @@ impl ImageFilter {
     }
 
     /// Whether an image for which the condition holds is chosen.
-    pub(super) fn holds(&self, id: &ContentId, dataset: &str, split: Option<&str>) -> bool {
+    pub(super) fn holds(&self, id: &ImageId, dataset: &str, split: Option<&str>) -> bool {
         let is_wanted = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
         };

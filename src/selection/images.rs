@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::ImageFilter;
 use crate::Result;
 use crate::geometry::Size;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 use crate::sql::Sql;
 use crate::store::Snapshot;
@@ -17,7 +17,7 @@ use crate::store::rows::decode;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct SelectedImage {
     /// `images.image_id`.
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     /// Its id in an export, which [`plan_images`](crate::export::plan_images) gives it; 0 before.
     #[serde(skip)]
     pub id: i64,

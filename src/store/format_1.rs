@@ -35,7 +35,7 @@ use super::rows::{
     embedding_space,
 };
 use super::{Snapshot, Store};
-use crate::ids::ContentId;
+use crate::ids::{ExtractorId, HeadId, PolicyId};
 use crate::schema::Table;
 use crate::{Error, Result};
 
@@ -181,7 +181,7 @@ impl Raising<'_> {
     async fn extractors(&mut self) -> Result<(Vec<ExtractorRow>, BTreeSet<String>)> {
         #[derive(Deserialize)]
         struct Old {
-            extractor_id: ContentId,
+            extractor_id: ExtractorId,
             model_type: String,
             checkpoint: String,
             checkpoint_sha256: String,
@@ -243,9 +243,9 @@ impl Raising<'_> {
     async fn heads(&mut self) -> Result<BTreeSet<String>> {
         #[derive(Deserialize)]
         struct Old {
-            head_id: ContentId,
+            head_id: HeadId,
             head: String,
-            extractor_id: ContentId,
+            extractor_id: ExtractorId,
             class_set: String,
             class_set_version: i32,
             spec: String,
@@ -254,8 +254,8 @@ impl Raising<'_> {
             query: String,
             store_version: i64,
             seed: i64,
-            parent_head_id: Option<ContentId>,
-            teacher_head_id: Option<ContentId>,
+            parent_head_id: Option<HeadId>,
+            teacher_head_id: Option<HeadId>,
             curves: String,
             images_read: i64,
             rows_read: i64,
@@ -318,11 +318,11 @@ impl Raising<'_> {
     async fn predictions(&mut self, imported: &BTreeSet<String>, now: DateTime<Utc>) -> Result<()> {
         #[derive(Deserialize)]
         struct Old {
-            policy_id: ContentId,
+            policy_id: PolicyId,
             policy: String,
             created_at: DateTime<Utc>,
         }
-        let mut policies: BTreeMap<ContentId, PolicyRow> = BTreeMap::new();
+        let mut policies: BTreeMap<PolicyId, PolicyRow> = BTreeMap::new();
         let predictions = self.dataset(Table::Predictions)?;
         let mut scan = predictions.scan();
         scan.project(&["policy_id", "policy", "created_at"])?;

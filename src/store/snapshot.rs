@@ -18,7 +18,7 @@ use super::files::FORMAT_VERSION;
 use super::format_1::View;
 use super::rows::decode;
 use super::{CommitRecord, Store};
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 use crate::{Error, Result};
 
@@ -153,11 +153,11 @@ impl Snapshot {
         &self,
         table: Table,
         mut wanted: Expr,
-        among: Option<Vec<&ContentId>>,
-    ) -> Result<HashSet<ContentId>> {
+        among: Option<Vec<&ImageId>>,
+    ) -> Result<HashSet<ImageId>> {
         #[derive(Deserialize)]
         struct OfImage {
-            image_id: ContentId,
+            image_id: ImageId,
         }
         if let Some(images) = among {
             if images.is_empty() {
@@ -240,7 +240,7 @@ impl Scan {
 }
 
 /// Says of a row that it is of one of the images.
-pub fn is_of_images<'a>(images: impl IntoIterator<Item = &'a ContentId>) -> Expr {
+pub fn is_of_images<'a>(images: impl IntoIterator<Item = &'a ImageId>) -> Expr {
     let images = images.into_iter().map(|image| lit(image.as_str()));
     col("image_id").in_list(images.collect(), false)
 }

@@ -321,7 +321,7 @@ async fn queries_tell_of_one_head_and_one_policy() {
 async fn a_new_threshold_reaches_images_whatever_policy_judged_them() {
     let made = trained().await;
     let with = |threshold: f64, condition: Option<&str>| AnnotateRequest {
-        condition: condition.map(str::to_owned),
+        images: condition.map_or_else(ImageFilter::all, ImageFilter::matching),
         ..request(Policy {
             score_threshold: threshold,
             ..Policy::default()

@@ -31,7 +31,7 @@ pub fn head(name: &str) -> EvalRequest {
 }
 
 /// A figure of an evaluation.
-pub fn metric(evaluation: &Evaluation, class: Option<&str>, metric: &str) -> Option<f64> {
+pub fn value_of(evaluation: &Evaluation, class: Option<&str>, metric: &str) -> Option<f64> {
     let found: Vec<_> = evaluation
         .metrics
         .iter()
@@ -85,7 +85,7 @@ const CLASS_STATS: [&str; 7] = [
 fn assert_coco(evaluation: &Evaluation, expected: &Value, prefix: &str) {
     for (at, metric) in STATS.iter().enumerate() {
         let metric = format!("{prefix}{metric}");
-        let ours = metric(evaluation, None, &metric);
+        let ours = value_of(evaluation, None, &metric);
         assert_near(ours, &expected["stats"][at], 1e-9, &metric);
     }
     let classes = expected["classes"].as_object().unwrap();
@@ -93,7 +93,7 @@ fn assert_coco(evaluation: &Evaluation, expected: &Value, prefix: &str) {
     for (class, metrics) in classes {
         for (at, metric) in CLASS_STATS.iter().enumerate() {
             let metric = format!("{prefix}{metric}");
-            let ours = metric(evaluation, Some(class), &metric);
+            let ours = value_of(evaluation, Some(class), &metric);
             assert_near(ours, &metrics[at], 1e-9, &format!("{class} {metric}"));
         }
     }
@@ -111,11 +111,11 @@ fn assert_pixels(evaluation: &Evaluation, expected: &Value, classes: &[&str]) {
         "fw_iou",
         "dice",
     ] {
-        let ours = metric(evaluation, None, metric);
+        let ours = value_of(evaluation, None, metric);
         assert_near(ours, &expected[metric], 1e-12, metric);
     }
     for (at, class) in classes.iter().enumerate() {
-        let ours = metric(evaluation, Some(class), "iou");
+        let ours = value_of(evaluation, Some(class), "iou");
         assert_near(ours, &expected["iou"][at], 1e-12, class);
     }
 }
@@ -138,7 +138,7 @@ async fn figures_are_pycocotools_and_numpys() {
             let rims = expected["pixels"]["boundary_iou"].as_array().unwrap();
             for (class, rim) in CLASSES[1..].iter().zip(rims) {
                 if !rim.is_null() {
-                    let ours = metric(&evaluation, Some(class), "boundary_iou");
+                    let ours = value_of(&evaluation, Some(class), "boundary_iou");
                     assert_near(ours, rim, 1e-12, class);
                 }
             }
@@ -166,7 +166,7 @@ async fn an_evaluation_is_kept() {
     let kept: Vec<EvaluationRow> = rows(&snapshot).await;
     assert_eq!(kept.len(), evaluation.metrics.len());
     let miou = kept.iter().find(|row| row.metric == "miou").unwrap();
-    assert_eq!(miou.value, metric(&evaluation, None, "miou"));
+    assert_eq!(miou.value, value_of(&evaluation, None, "miou"));
     assert_eq!(miou.head_id, evaluation.head_id);
     assert!(
         miou.request.contains("\"dataset\":\"shapes\""),
@@ -192,7 +192,7 @@ async fn a_model_that_found_nothing_is_evaluated_all_the_same() {
         .unwrap();
     let found = eval(&store, head("nothing")).await.unwrap();
     for metric in ["ap", "ar_100", "miou_classes"] {
-        assert_eq!(metric(&found, None, metric), Some(0.0), "{metric}");
+        assert_eq!(value_of(&found, None, metric), Some(0.0), "{metric}");
     }
     assert_eq!(found.images, found.images_without_predictions);
 }
@@ -302,7 +302,7 @@ async fn parts_of_the_images_are_judged_by_themselves() {
     assert_eq!(sliced.images, 32);
     for it in &even.metrics {
         let wanted = sliced.metrics.iter().find(|other| {
-            let part = (&other.report, &other.class, &other.metric);
+            let part = (&other.query, &other.class, &other.metric);
             other.slice.as_deref() == Some("even") && part == (&it.query, &it.class, &it.metric)
         });
         assert_same(wanted.unwrap().value, it.value, &format!("{it:?}"));
@@ -432,7 +432,7 @@ async fn heads_are_compared_on_the_same_samples() {
     assert_eq!(compared.metrics.len(), 3);
     for it in &compared.metrics {
         for (ours, evaluation) in [(it.value, &first), (it.other_value, &other)] {
-            let theirs = metric(evaluation, None, &it.metric).unwrap();
+            let theirs = value_of(evaluation, None, &it.metric).unwrap();
             assert!((ours.unwrap() - theirs).abs() < 1e-12, "{it:?} {theirs}");
         }
         let (low, high) = (it.ci_low.unwrap(), it.ci_high.unwrap());

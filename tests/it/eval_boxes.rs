@@ -3,7 +3,7 @@
 use grainstore::classes::{ClassSet, add_class_set};
 use grainstore::eval::{EvalRequest, Evaluation, evaluate};
 use grainstore::geometry::{Size, rle_from_polygon};
-use grainstore::ids::ContentId;
+use grainstore::ids::GroundTruthId;
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
@@ -51,7 +51,7 @@ async fn store_of(has_mask: impl Fn(usize) -> bool) -> (tempfile::TempDir, Store
         .iter()
         .enumerate()
         .map(|(at, (n, category, bbox))| GroundTruthRow {
-            ground_truth_id: ContentId::of_bytes(&[at as u8]),
+            ground_truth_id: GroundTruthId::of_bytes(&[at as u8]),
             image_id: image(*n).image_id,
             dataset: "boxes".to_owned(),
             external_id: Some(at as i64 + 1),

@@ -7,7 +7,7 @@ use grainstore::selection::ImageFilter;
 use grainstore::store::rows::EvaluationRow;
 use serde_json::Value;
 
-use crate::eval::{eval, head, metric};
+use crate::eval::{eval, head, value_of};
 use crate::eval_store::{annotated_store, import};
 use crate::support::rows;
 
@@ -53,7 +53,7 @@ async fn a_version_of_a_class_set_judges_as_it_was() {
     assert_eq!(compared.classes, named);
     for it in &compared.metrics {
         assert!(it.difference.unwrap().abs() < 1e-12, "{it:?}");
-        let theirs = metric(&before, None, &it.metric);
+        let theirs = value_of(&before, None, &it.metric);
         assert!(
             (it.value.unwrap() - theirs.unwrap()).abs() < 1e-12,
             "{it:?}"

@@ -6,15 +6,18 @@ use arrow::array::{AsArray, FixedSizeListArray, Float16Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type};
 use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::catalogue::{find_extractor, find_head, heads_stored};
+use grainstore::head::TrainingMasks;
 use grainstore::head::{
     Bags, CacheOptions, CreateHead, Loss, Parent, Phase, TrainOptions, TrainRequest, TrainingQuery,
     head_status, import_head, load_head, remove_head, rename_head,
 };
-use grainstore::ids::ContentId;
+use grainstore::ids::{ExtractorId, HeadId};
 use grainstore::progress::NoProgress;
 use grainstore::selection::ImageFilter;
+use grainstore::store::rows::HeadRow;
 
 use crate::made_store::{Shown, made};
+use crate::support::append;
 
 const FINE: [(&str, &[&str]); 3] = [("cat", &["cat"]), ("dog", &["dog"]), ("cow", &["cow"])];
 
@@ -228,7 +231,12 @@ async fn what_cannot_be_trained_on_is_named() {
         assert!(message.contains(part), "{sql}: {message}");
     }
     let snapshot = made.store.snapshot().await.unwrap();
-    let bad = TrainingQuery::of_images(&snapshot, &made.extractor, Some("1=1) OR (true")).await;
+    let bad = TrainingQuery::of_images(
+        &snapshot,
+        &made.extractor,
+        Some(&ImageFilter::matching("1=1) OR (true")),
+    )
+    .await;
     assert!(
         bad.is_err(),
         "a condition that closes the bracket is no expression"
@@ -251,8 +259,8 @@ async fn embeddings_that_are_not_finite_are_left_out() {
     let set = made.classes("two", &FINE[..2]).await;
     let snapshot = made.store.snapshot().await.unwrap();
     let request = made.request("h", set.clone()).await;
-    let batches = request
-        .query
+    let query = request.masks.query(&snapshot).await.unwrap();
+    let batches = query
         .rows(&snapshot)
         .await
         .unwrap()
@@ -308,8 +316,8 @@ async fn a_new_class_is_added_to_a_head() {
         replay: Some(1.0),
     };
     let snapshot = made.store.snapshot().await.unwrap();
-    let row = find_head(&snapshot, "fine").await.unwrap();
-    let status = head_status(&snapshot, &row).await.unwrap();
+    let first = find_head(&snapshot, "fine").await.unwrap();
+    let status = head_status(&snapshot, &first).await.unwrap();
     assert_eq!((status.images_added, status.stale), (Some(0), false));
 
     made.add_classes(&["owl"], 30, 1000).await;
@@ -317,7 +325,7 @@ async fn a_new_class_is_added_to_a_head() {
     let set = made.classes("fine", &more).await;
     assert_eq!(set.version, 2);
     let snapshot = made.store.snapshot().await.unwrap();
-    let status = head_status(&snapshot, &row).await.unwrap();
+    let status = head_status(&snapshot, &first).await.unwrap();
     assert_eq!(
         (
             status.images_added,
@@ -338,17 +346,20 @@ async fn a_new_class_is_added_to_a_head() {
     let head = load_head(&made.store.snapshot().await.unwrap(), "fine4")
         .await
         .unwrap();
-    assert_eq!(
-        head.row.parent_head_id.as_ref(),
-        Some(&parent.head.row.head_id)
-    );
+    assert_eq!(head.row.parent_head_id.as_ref(), Some(&first.head_id));
 
     // A head of another extractor's masks is refused, naming both.
-    let mut row = head.row.clone();
-    row.extractor_id = ContentId::of_bytes(b"another");
-    let mut stranger = parent.clone();
-    stranger.head.row.extractor_id = row.extractor_id.clone();
-    request.parent = Some(stranger);
+    let row = HeadRow {
+        head_id: HeadId::of_bytes(b"stranger"),
+        head: "stranger".to_owned(),
+        extractor_id: ExtractorId::of_bytes(b"another"),
+        ..head.row.clone()
+    };
+    append(&made.store, std::slice::from_ref(&row)).await;
+    request.parent = Some(Parent {
+        head: "stranger".to_owned(),
+        ..parent
+    });
     let message = made.train(request).await.unwrap_err().to_string();
     assert!(
         message.contains(made.extractor.as_str()) && message.contains(row.extractor_id.as_str()),

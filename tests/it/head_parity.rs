@@ -9,7 +9,7 @@ use grainstore::head::{
     Bag, Bags, Balance, CacheOptions, HeadSpec, HeadWeights, Logits, Loss, Split, TrainOptions,
     Training, is_bad_mask, mil_loss, softmax, uncertainty_loss,
 };
-use grainstore::ids::ContentId;
+use grainstore::ids::ImageId;
 use grainstore::progress::NoProgress;
 use serde_json::Value;
 
@@ -134,7 +134,7 @@ fn steps_are_pytorchs() {
             (0..rows.1.len()).map(text),
         ))
     };
-    let extractor = ContentId::of_bytes(b"extractor");
+    let extractor = ImageId::of_bytes(b"extractor");
     let batch = RecordBatch::try_from_iter([
         ("image_id", ids(&|n| rows.0[n].clone())),
         ("extractor_id", ids(&|_| extractor.to_string())),

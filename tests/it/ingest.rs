@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
-use grainstore::ids::ContentId;
+use grainstore::ids::ImageId;
 use grainstore::ingest::CocoIngest;
 use grainstore::ingest::FolderIngest;
 use grainstore::ingest::{
@@ -134,7 +134,7 @@ async fn rows_say_what_the_file_is() {
     let bytes = std::fs::read(photos.join("a.png")).unwrap();
     assert_eq!(images.len(), 1);
     let row = &images[0];
-    assert_eq!(row.image_id, ContentId::of_bytes(&bytes));
+    assert_eq!(row.image_id, ImageId::of_bytes(&bytes));
     assert_eq!((row.width, row.height, row.orientation), (7, 5, 1));
     assert_eq!((row.format.as_str(), row.source.as_str()), ("png", "web"));
     assert_eq!(row.file_bytes, bytes.len() as i64);

@@ -190,6 +190,7 @@ async fn a_report_is_one_page_that_needs_nothing_else() {
             ..EvalRequest::default()
         },
         images: 1,
+        ..ReportRequest::default()
     };
     let file = dir.path().join("report.html");
     std::fs::write(&file, "old").unwrap();
@@ -240,6 +241,7 @@ async fn a_report_is_one_page_that_needs_nothing_else() {
             ..EvalRequest::default()
         },
         images: 1,
+        file: file.clone(),
     };
     assert!(
         write_report(

@@ -12,6 +12,7 @@ use datafusion::sql::parser::DFParser;
 use datafusion::sql::resolve::resolve_table_references;
 use grainstore::Error;
 use grainstore::error::CatalogueError;
+use grainstore::ids::kind;
 use grainstore::query::ParameterType;
 use grainstore::query::{Query, QuerySession};
 use grainstore::sql::Sql;
@@ -216,7 +217,7 @@ mod reports {
 
     #[tokio::test]
     async fn parameters_are_values_and_their_defaults_may_be_null() {
-        let (_dir, sql) = sql_over(&[healthy]).await;
+        let (_dir, sql) = session_over(&[healthy]).await;
         let odd = "o'hara'; DROP TABLE images; --";
         let items = async |parameters: &[(&str, &str)]| {
             let rows = rows_of(&sql, "review/failures", parameters).await;
@@ -313,7 +314,7 @@ mod reports {
         let word = |kind: &ParameterType| match kind {
             ParameterType::Head => "head 7".to_owned(),
             ParameterType::Image => "a.jpg".to_owned(),
-            ParameterType::Extractor => id(1).to_string(),
+            ParameterType::Extractor => id::<kind::Extractor>(1).to_string(),
             ParameterType::Bigint => "1".to_owned(),
             other => panic!("{}: no word for {other:?}", query.name()),
         };

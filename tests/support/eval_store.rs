@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use grainstore::classes::{Class, ClassSet, add_class_set};
-use grainstore::ids::ContentId;
+use grainstore::ids::GroundTruthId;
 use grainstore::import::{ImportRequest, ImportSummary, import_coco_results};
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
@@ -86,7 +86,7 @@ pub async fn annotated_store() -> (tempfile::TempDir, Store) {
             let category = it["category_id"].as_i64().unwrap();
             let size = |at: usize| it["segmentation"]["size"][at].as_i64().unwrap() as i32;
             GroundTruthRow {
-                ground_truth_id: ContentId::of_bytes(it["id"].to_string().as_bytes()),
+                ground_truth_id: GroundTruthId::of_bytes(it["id"].to_string().as_bytes()),
                 image_id: ids[&it["image_id"].as_i64().unwrap()].clone(),
                 dataset: "shapes".to_owned(),
                 external_id: it["id"].as_i64(),

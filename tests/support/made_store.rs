@@ -3,13 +3,12 @@
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use grainstore::classes::{Class, ClassSet, add_class_set};
-use grainstore::device::DeviceName;
 use grainstore::geometry::{Rle, Size};
+use grainstore::head::TrainingMasks;
 use grainstore::head::{
-    CacheOptions, HeadWeights, TrainOptions, TrainRequest, TrainSummary, TrainingQuery, load_head,
-    register_predict, train,
+    HeadWeights, TrainOptions, TrainRequest, TrainSummary, load_head, register_predict, train,
 };
-use grainstore::ids::ContentId;
+use grainstore::ids::{EmbeddingSpaceId, ExtractorId};
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
 use grainstore::sql::Sql;
@@ -24,12 +23,12 @@ use crate::support::{image, instant, label, new_store};
 pub struct Made {
     _dir: tempfile::TempDir,
     pub store: Store,
-    pub extractor: ContentId,
+    pub extractor: ExtractorId,
 }
 
 pub async fn made() -> Made {
     let (dir, store) = new_store().await;
-    let extractor = ContentId::of_bytes(b"extractor");
+    let extractor = ExtractorId::of_bytes(b"extractor");
     let row = ExtractorRow {
         extractor_id: extractor.clone(),
         kind: ExtractorKind::Sam,
@@ -37,7 +36,7 @@ pub async fn made() -> Made {
         checkpoint: "made.safetensors".to_owned(),
         checkpoint_sha256: "0".repeat(64),
         embedding_dim: Some(1024),
-        embedding_space: Some(ContentId::of_bytes(b"space")),
+        embedding_space: Some(EmbeddingSpaceId::of_bytes(b"space")),
         options: "{}".to_owned(),
         grainstore_version: "0".to_owned(),
         created_at: instant(0),

@@ -9,7 +9,7 @@ pub mod sql_store;
 use burn::tensor::Device;
 use chrono::{DateTime, TimeDelta, Utc};
 use grainstore::device::DeviceName;
-use grainstore::ids::ContentId;
+use grainstore::ids::ImageId;
 use grainstore::schema::Table;
 use grainstore::store::rows::{ImageRow, LabelRow, Row};
 use grainstore::store::{Changes, Snapshot, Store, StoreOptions};
@@ -46,7 +46,7 @@ pub fn instant(minute: i64) -> DateTime<Utc> {
 /// An image row that differs with `n` and is otherwise plain.
 pub fn image(n: u32) -> ImageRow {
     ImageRow {
-        image_id: ContentId::of_bytes(&n.to_le_bytes()),
+        image_id: ImageId::of_bytes(&n.to_le_bytes()),
         file_name: format!("{n:06}.jpg"),
         root: "/photos".to_owned(),
         width: 640,

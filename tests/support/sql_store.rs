@@ -18,7 +18,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type};
-use grainstore::ids::ContentId;
+use grainstore::ids::{Id, kind};
 use grainstore::schema::Table;
 use grainstore::store::rows::{
     ClassRow, EvaluationRow, ExtractionRow, FailureRow, GroundTruthRow, HeadRow, ImageRow,
@@ -29,8 +29,8 @@ use grainstore::store::{Changes, Store};
 use crate::support::{image, instant, new_store};
 
 /// An id that people can read: `n` in decimal, filled up with zeros.
-pub fn id(n: u32) -> ContentId {
-    ContentId::try_from(format!("{n:032}")).unwrap()
+pub fn id<K>(n: u32) -> Id<K> {
+    Id::try_from(format!("{n:032}")).unwrap()
 }
 
 /// An image row of a given size, healthy in all else.
@@ -147,7 +147,9 @@ pub fn masks_batch(rows: &[MaskRow]) -> RecordBatch {
         embeddings.append(true);
     }
     let texts = |ids: &dyn Fn(&MaskRow) -> u32| -> ArrayRef {
-        let ids = rows.iter().map(|row| id(ids(row)).to_string());
+        let ids = rows
+            .iter()
+            .map(|row| id::<kind::Image>(ids(row)).to_string());
         Arc::new(StringArray::from_iter_values(ids))
     };
     let qualities: ArrayRef = Arc::new(Float32Array::from(vec![0.75; rows.len()]));
@@ -191,7 +193,7 @@ fn rle_column(rows: &[MaskRow]) -> StructArray {
 /// Rows of `extractors` with the given ids.
 pub fn extractors_batch(ids: &[u32]) -> RecordBatch {
     let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; ids.len()])) };
-    let keys = ids.iter().map(|&n| id(n).to_string());
+    let keys = ids.iter().map(|&n| id::<kind::Image>(n).to_string());
     let created = TimestampMicrosecondArray::from(vec![0; ids.len()]).with_timezone("UTC");
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(keys)),

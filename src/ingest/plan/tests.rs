@@ -4,7 +4,7 @@ use super::*;
 
 fn image(name: &str, external_id: Option<i64>) -> ImageRow {
     ImageRow {
-        image_id: ContentId::of_bytes(b"pixels"),
+        image_id: ImageId::of_bytes(b"pixels"),
         file_name: name.to_owned(),
         root: "/photos".to_owned(),
         width: 4,
@@ -23,7 +23,7 @@ fn image(name: &str, external_id: Option<i64>) -> ImageRow {
 
 fn annotated(image: ImageRow, categories: &[&str]) -> Outcome {
     let ground_truth = |category: &&str| GroundTruthRow {
-        ground_truth_id: ContentId::of_parts([*category]),
+        ground_truth_id: GroundTruthId::of_parts([*category]),
         image_id: image.image_id.clone(),
         dataset: image.dataset.clone(),
         external_id: None,

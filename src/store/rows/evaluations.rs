@@ -4,17 +4,17 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::ids::ContentId;
+use crate::ids::{EvaluationId, HeadId, PolicyId};
 use crate::schema::Table;
 
 /// One metric of an evaluation; see `schemas/9_evaluations.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct EvaluationRow {
-    pub evaluation_id: ContentId,
+    pub evaluation_id: EvaluationId,
     pub query: String,
-    pub head_id: ContentId,
-    pub policy_id: ContentId,
+    pub head_id: HeadId,
+    pub policy_id: PolicyId,
     pub dataset: String,
     pub slice: Option<String>,
     pub class: Option<String>,

@@ -4,20 +4,20 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::ids::ContentId;
+use crate::ids::{EmbeddingSpaceId, ExtractorId, ImageId};
 use crate::schema::Table;
 
 /// One way of making masks; see `schemas/2_extractors.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct ExtractorRow {
-    pub extractor_id: ContentId,
+    pub extractor_id: ExtractorId,
     pub kind: ExtractorKind,
     pub model_type: Option<String>,
     pub checkpoint: String,
     pub checkpoint_sha256: String,
     pub embedding_dim: Option<i32>,
-    pub embedding_space: Option<ContentId>,
+    pub embedding_space: Option<EmbeddingSpaceId>,
     pub options: String,
     pub grainstore_version: String,
     pub created_at: DateTime<Utc>,
@@ -63,7 +63,11 @@ impl ExtractorKind {
 
 /// `extractors.embedding_space`: what embeds masks, whatever the grid, the crops and the filters. `options` is
 /// `extractors.options`, of which the precision alone counts.
-pub fn embedding_space(checkpoint_sha256: &str, options: &str, embedding_dim: i32) -> ContentId {
+pub fn embedding_space(
+    checkpoint_sha256: &str,
+    options: &str,
+    embedding_dim: i32,
+) -> EmbeddingSpaceId {
     #[derive(Deserialize)]
     struct Options {
         precision: Option<String>,
@@ -71,7 +75,7 @@ pub fn embedding_space(checkpoint_sha256: &str, options: &str, embedding_dim: i3
     let options: Option<Options> = serde_json::from_str(options).ok();
     let precision = options.and_then(|options| options.precision);
     let precision = precision.as_deref().unwrap_or("f32");
-    ContentId::of_parts([checkpoint_sha256, precision, &embedding_dim.to_string()])
+    EmbeddingSpaceId::of_parts([checkpoint_sha256, precision, &embedding_dim.to_string()])
 }
 
 impl ExtractorRow {
@@ -89,8 +93,8 @@ impl Row for ExtractorRow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct ExtractionRow {
-    pub extractor_id: ContentId,
-    pub image_id: ContentId,
+    pub extractor_id: ExtractorId,
+    pub image_id: ImageId,
     pub masks: i32,
     pub seconds: f64,
     pub extracted_at: DateTime<Utc>,

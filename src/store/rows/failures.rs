@@ -7,7 +7,7 @@ use datafusion::prelude::{col, lit};
 use serde::{Deserialize, Serialize};
 
 use super::{Row, decode};
-use crate::ids::ContentId;
+use crate::ids::{FailureId, ImageId};
 use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::{Error, Result};
@@ -16,11 +16,11 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct FailureRow {
-    pub failure_id: ContentId,
+    pub failure_id: FailureId,
     pub stage: String,
     pub dataset: Option<String>,
     pub item: String,
-    pub image_id: Option<ContentId>,
+    pub image_id: Option<ImageId>,
     pub reason: String,
     pub failed_at: DateTime<Utc>,
 }
@@ -29,7 +29,7 @@ impl FailureRow {
     /// A failure now; its id makes the same failure found again the same row.
     pub fn new(stage: &str, dataset: Option<&str>, item: &str, reason: &str) -> Self {
         Self {
-            failure_id: ContentId::of_parts([stage, dataset.unwrap_or_default(), item, reason]),
+            failure_id: FailureId::of_parts([stage, dataset.unwrap_or_default(), item, reason]),
             stage: stage.to_owned(),
             dataset: dataset.map(str::to_owned),
             item: item.to_owned(),
@@ -61,7 +61,7 @@ pub async fn unrecorded_failures(
 ) -> Result<Vec<FailureRow>> {
     #[derive(Deserialize)]
     struct Recorded {
-        failure_id: ContentId,
+        failure_id: FailureId,
     }
     if failures.is_empty() {
         return Ok(Vec::new());

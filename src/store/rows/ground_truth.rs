@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::Row;
 use crate::Result;
 use crate::geometry::{Rle, Size};
-use crate::ids::ContentId;
+use crate::ids::{GroundTruthId, ImageId};
 use crate::schema::Table;
 
 /// One annotated object; see `schemas/8_ground_truth.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct GroundTruthRow {
-    pub ground_truth_id: ContentId,
-    pub image_id: ContentId,
+    pub ground_truth_id: GroundTruthId,
+    pub image_id: ImageId,
     pub dataset: String,
     pub external_id: Option<i64>,
     pub category: Option<String>,

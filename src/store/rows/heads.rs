@@ -4,16 +4,16 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::ids::ContentId;
+use crate::ids::{ExtractorId, HeadId};
 use crate::schema::Table;
 
 /// One trained head, or the name of imported predictions; see `schemas/6_heads.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct HeadRow {
-    pub head_id: ContentId,
+    pub head_id: HeadId,
     pub head: String,
-    pub extractor_id: ContentId,
+    pub extractor_id: ExtractorId,
     pub class_set: String,
     pub class_set_version: i32,
     pub spec: String,
@@ -25,8 +25,8 @@ pub struct HeadRow {
     pub query: String,
     pub store_version: Option<i64>,
     pub seed: Option<i64>,
-    pub parent_head_id: Option<ContentId>,
-    pub teacher_head_id: Option<ContentId>,
+    pub parent_head_id: Option<HeadId>,
+    pub teacher_head_id: Option<HeadId>,
     pub curves: String,
     pub images_read: i64,
     pub rows_read: i64,

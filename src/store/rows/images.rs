@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 
 /// One photo; see `schemas/1_images.sql` for units and ranges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct ImageRow {
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     pub file_name: String,
     pub root: String,
     pub width: i32,

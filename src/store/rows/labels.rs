@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::ids::ContentId;
+use crate::ids::ImageId;
 use crate::schema::Table;
 
 /// One image-level label; see `schemas/4_labels.sql`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct LabelRow {
-    pub image_id: ContentId,
+    pub image_id: ImageId,
     pub dataset: String,
     pub label: String,
     pub origin: String,

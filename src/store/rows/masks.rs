@@ -7,7 +7,7 @@ use arrow::array::{
 };
 
 use crate::geometry::Rle;
-use crate::ids::ContentId;
+use crate::ids::{ExtractorId, ImageId};
 use crate::schema::{EmbeddingType, Table};
 use crate::store::columns::{ColumnError, RleBuilder, doubles_to_array, embeddings_to_array};
 use crate::{Error, Result};
@@ -16,8 +16,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct MaskRow {
-    pub extractor_id: ContentId,
-    pub image_id: ContentId,
+    pub extractor_id: ExtractorId,
+    pub image_id: ImageId,
     pub mask_index: i32,
     pub rle: Rle,
     /// None: that of the mask.
@@ -37,10 +37,8 @@ pub struct MaskRow {
 /// [`Error::RowCodec`] if an embedding has another length than the store's, or holds a number that is
 /// not finite (in 16 bits, if the store keeps 16).
 pub fn masks_to_batch(rows: &[MaskRow], embedding: EmbeddingType) -> Result<RecordBatch> {
-    let texts = |text: fn(&MaskRow) -> &ContentId| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(
-            rows.iter().map(|row| text(row).as_str()),
-        ))
+    let texts = |text: fn(&MaskRow) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
     };
     let floats = |value: fn(&MaskRow) -> Option<f32>| -> ArrayRef {
         Arc::new(rows.iter().map(value).collect::<Float32Array>())
@@ -56,8 +54,8 @@ pub fn masks_to_batch(rows: &[MaskRow], embedding: EmbeddingType) -> Result<Reco
     let embeddings = rows.iter().map(|row| row.embedding.as_deref());
     let column = |made: Result<ArrayRef, ColumnError>| made.map_err(|err| in_mask(rows, &err));
     let columns: Vec<ArrayRef> = vec![
-        texts(|row| &row.extractor_id),
-        texts(|row| &row.image_id),
+        texts(|row| row.extractor_id.as_str()),
+        texts(|row| row.image_id.as_str()),
         Arc::new(Int32Array::from_iter_values(
             rows.iter().map(|row| row.mask_index),
         )),
@@ -127,8 +125,8 @@ mod tests {
             width: 4,
         };
         MaskRow {
-            extractor_id: ContentId::of_bytes(b"model"),
-            image_id: ContentId::of_bytes(b"photo"),
+            extractor_id: ExtractorId::of_bytes(b"model"),
+            image_id: ImageId::of_bytes(b"photo"),
             mask_index: 7,
             rle: Rle::from_runs(size, vec![4, 1, 2, 1, 4]).unwrap(),
             bbox: None,

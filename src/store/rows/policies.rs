@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Row;
 use crate::Result;
-use crate::ids::ContentId;
+use crate::ids::PolicyId;
 use crate::schema::Table;
 use crate::store::{Changes, Snapshot};
 
@@ -13,7 +13,7 @@ use crate::store::{Changes, Snapshot};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the DDL documents the columns, once
 pub struct PolicyRow {
-    pub policy_id: ContentId,
+    pub policy_id: PolicyId,
     pub policy: String,
     pub created_at: DateTime<Utc>,
 }
@@ -26,7 +26,7 @@ impl PolicyRow {
     /// A policy by its JSON text, which makes its id.
     pub fn new(policy: String, created_at: DateTime<Utc>) -> Self {
         Self {
-            policy_id: ContentId::of_bytes(policy.as_bytes()),
+            policy_id: PolicyId::of_bytes(policy.as_bytes()),
             policy,
             created_at,
         }
