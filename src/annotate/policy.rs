@@ -206,9 +206,12 @@ impl Policy {
         candidates: &[Candidate],
         mut mask: impl FnMut(usize) -> Result<Rle>,
     ) -> Result<Vec<Verdict>> {
-        let low = |candidate: &Candidate| match candidate.score >= self.score_threshold {
-            true => Verdict::LowQuality,
-            false => Verdict::BelowThreshold,
+        let low = |candidate: &Candidate| {
+            if candidate.score >= self.score_threshold {
+                Verdict::LowQuality
+            } else {
+                Verdict::BelowThreshold
+            }
         };
         let mut verdicts: Vec<Verdict> = candidates.iter().map(low).collect();
         let above: Vec<(usize, &Candidate)> = candidates

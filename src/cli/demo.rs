@@ -213,10 +213,11 @@ impl Demo<'_> {
         options: &[(&str, &str)],
         more: &str,
     ) -> anyhow::Result<()> {
-        let out = match self.global.json {
+        let out = if self.global.json {
             // stdout is for the summary.
-            true => Stdio::from(io::stderr()),
-            false => Stdio::inherit(),
+            Stdio::from(io::stderr())
+        } else {
+            Stdio::inherit()
         };
         let options = options.iter().flat_map(|(option, value)| [*option, *value]);
         let args: Vec<&str> = words

@@ -143,9 +143,12 @@ impl JsonFile {
     }
 
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut self.out, value).map_err(|err| match err.is_io() {
-            true => Error::file("write", &self.path)(err.into()),
-            false => err.into(),
+        serde_json::to_writer(&mut self.out, value).map_err(|err| {
+            if err.is_io() {
+                Error::file("write", &self.path)(err.into())
+            } else {
+                err.into()
+            }
         })
     }
 

@@ -235,9 +235,10 @@ impl Objects {
                 each(object)?;
             }
         }
-        match found == expected {
-            true => Ok(()),
-            false => Err(missing(expected, found)),
+        if found == expected {
+            Ok(())
+        } else {
+            Err(missing(expected, found))
         }
     }
 }

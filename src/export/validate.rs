@@ -102,22 +102,24 @@ impl Dataset<'_> {
         let same = self.images.next().is_some_and(|wanted| {
             (image.id, &image.file_name, size) == (wanted.id, &wanted.file_name, wanted.size())
         });
-        match same && Path::new(&image.file_name).is_relative() {
-            true => Ok(()),
-            false => Err(format!(
+        if same && Path::new(&image.file_name).is_relative() {
+            Ok(())
+        } else {
+            Err(format!(
                 "image {} ('{}') is not the one chosen",
                 image.id, image.file_name
-            )),
+            ))
         }
     }
 
     fn category(&mut self, category: &Category) -> Result<(), String> {
-        match self.categories.next() == Some(category) {
-            true => Ok(()),
-            false => Err(format!(
+        if self.categories.next() == Some(category) {
+            Ok(())
+        } else {
+            Err(format!(
                 "category {} is not the class in its place",
                 category.id
-            )),
+            ))
         }
     }
 
@@ -179,9 +181,10 @@ pub(super) fn check_results(
         checked.map_err(|err| format!("detection {found}: {err}"))
     });
     read(file, |json| each.deserialize(json))?;
-    match found == expected.annotations {
-        true => Ok(()),
-        false => Err(incomplete(found, expected)),
+    if found == expected.annotations {
+        Ok(())
+    } else {
+        Err(incomplete(found, expected))
     }
 }
 
@@ -339,9 +342,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x.json");
         std::fs::write(&file, text).unwrap();
-        let checked = match results {
-            true => check_results(&file, &expected, &NoProgress),
-            false => check_dataset(&file, &expected, &NoProgress),
+        let checked = if results {
+            check_results(&file, &expected, &NoProgress)
+        } else {
+            check_dataset(&file, &expected, &NoProgress)
         };
         checked.map_err(|err| err.to_string())
     }

@@ -176,26 +176,25 @@ fn parse_attributes(text: Option<&str>) -> Result<Map<String, Value>> {
 
 /// The licences of images, which the store keeps beside each image, by id.
 #[derive(Default)]
-struct Licenses(BTreeMap<i64, Value>);
+struct Licenses(BTreeMap<i64, Map<String, Value>>);
 
 impl Licenses {
     /// Attributes with the licence's id in the place of the licence.
     fn number(&mut self, mut attributes: Map<String, Value>) -> Map<String, Value> {
-        let Some(Value::Object(license)) = attributes.get("license") else {
+        let Some(Value::Object(whole)) = attributes.get("license") else {
             return attributes;
         };
-        let own = license.get("id").and_then(Value::as_i64);
-        let whole = Value::Object(license.clone());
+        let own = whole.get("id").and_then(Value::as_i64);
         // Data sets may give one id to different licences.
-        let without_id = |value: &Value| {
-            let mut value = value.clone();
-            value["id"] = Value::Null;
-            value
+        let without_id = |license: &Map<String, Value>| {
+            let mut license = license.clone();
+            license.insert("id".to_owned(), Value::Null);
+            license
         };
         let same = self
             .0
             .iter()
-            .find(|(_, other)| without_id(other) == without_id(&whole));
+            .find(|(_, other)| without_id(other) == without_id(whole));
         let id = match (same, own) {
             (Some((id, _)), _) => *id,
             (None, Some(own)) if !self.0.contains_key(&own) => own,
@@ -205,8 +204,8 @@ impl Licenses {
                 free.next().unwrap_or_default()
             }
         };
-        let stored = self.0.entry(id).or_insert(whole);
-        stored["id"] = id.into();
+        let stored = self.0.entry(id).or_insert_with(|| whole.clone());
+        stored.insert("id".to_owned(), id.into());
         attributes.insert("license".to_owned(), id.into());
         attributes
     }
@@ -244,7 +243,10 @@ mod tests {
             "an id without its licence"
         );
         assert_eq!(licenses.0.len(), 2);
-        assert_eq!(licenses.0[&5], json!({"id": 5, "name": "SA"}));
+        assert_eq!(
+            Value::Object(licenses.0[&5].clone()),
+            json!({"id": 5, "name": "SA"})
+        );
     }
 
     #[test]

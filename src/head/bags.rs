@@ -350,9 +350,10 @@ fn text(batch: &RecordBatch, name: &str) -> Result<StringArray> {
 
 fn integers(batch: &RecordBatch, name: &str) -> Result<Int32Array> {
     let column = batch.column_by_name(name).ok_or_else(|| missing(name))?;
-    let found = match column.data_type().is_integer() {
-        true => cast(column, &DataType::Int32).ok(),
-        false => None,
+    let found = if column.data_type().is_integer() {
+        cast(column, &DataType::Int32).ok()
+    } else {
+        None
     };
     let found = found.filter(|numbers| numbers.null_count() == 0);
     let numbers = found

@@ -1,5 +1,10 @@
 //! Which images train, which validate, how much each counts, and in which order they come.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "indices of the images and classes that are split"
+)]
+
 use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};

@@ -41,6 +41,10 @@ pub(super) async fn images_when_trained(
 ///
 /// # Errors
 /// [`crate::error::HeadError::Unusable`] if the parent has other hidden layers.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "both heads have layers and an output a class: widths that differ from the spec are refused when a head is loaded"
+)]
 pub fn carry_over(
     parent: &LoadedHead,
     spec: &HeadSpec,

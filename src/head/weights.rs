@@ -98,8 +98,7 @@ impl HeadWeights {
         let mut random = fastrand::Rng::with_seed(seed);
         let widths = spec.widths();
         let mut layers = Vec::new();
-        for pair in widths.windows(2) {
-            let (inputs, outputs) = (pair[0], pair[1]);
+        for &[inputs, outputs] in widths.array_windows() {
             let bound = (inputs as f32).sqrt().recip();
             let mut draw = |count: usize| -> Vec<f32> {
                 let numbers = (0..count).map(|_| (random.f32() * 2.0 - 1.0) * bound);
@@ -112,15 +111,16 @@ impl HeadWeights {
 
     /// The head, on a device.
     pub fn on(&self, device: &Device) -> Head {
-        let layer = |((weight, bias), pair): (&(Vec<f32>, Vec<f32>), &[usize])| {
-            let weight = TensorData::new(weight.clone(), [pair[0], pair[1]]);
-            let bias = TensorData::new(bias.clone(), [pair[1]]);
+        let layer = |((weight, bias), widths): (&(Vec<f32>, Vec<f32>), &[usize; 2])| {
+            let [_, outputs] = *widths;
+            let weight = TensorData::new(weight.clone(), *widths);
+            let bias = TensorData::new(bias.clone(), [outputs]);
             Linear {
                 weight: Param::from_tensor(Tensor::from_data(weight, device)),
                 bias: Some(Param::from_tensor(Tensor::from_data(bias, device))),
             }
         };
-        let layers = self.layers.iter().zip(self.widths.windows(2));
+        let layers = self.layers.iter().zip(self.widths.array_windows());
         Head {
             layers: layers.map(layer).collect(),
         }
@@ -132,10 +132,8 @@ impl HeadWeights {
     /// [`HeadError::Unusable`] if the format refuses them.
     pub fn to_safetensors(&self, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
         let mut tensors = Vec::new();
-        for (at, ((weight, bias), pair)) in
-            self.layers.iter().zip(self.widths.windows(2)).enumerate()
-        {
-            let (inputs, outputs) = (pair[0], pair[1]);
+        let layers = self.layers.iter().zip(self.widths.array_windows());
+        for (at, ((weight, bias), &[inputs, outputs])) in layers.enumerate() {
             let transposed = (0..outputs).flat_map(|o| (0..inputs).map(move |i| i * outputs + o));
             let weight = transposed.filter_map(|at| weight.get(at).copied());
             let bytes: Vec<u8> = weight.flat_map(f32::to_le_bytes).collect();
@@ -180,12 +178,9 @@ impl HeadWeights {
             let values: Vec<f32> = values
                 .filter_map(|bytes| bytes.try_into().ok().map(f32::from_le_bytes))
                 .collect();
-            match values.iter().position(|x| !x.is_finite()) {
+            match values.iter().enumerate().find(|(_, x)| !x.is_finite()) {
                 None => Ok(values),
-                Some(at) => Err(fail(format!(
-                    "tensor '{name}' holds {} at {at}",
-                    values[at]
-                ))),
+                Some((at, x)) => Err(fail(format!("tensor '{name}' holds {x} at {at}"))),
             }
         };
         let (mut layers, mut widths) = (Vec::new(), Vec::new());

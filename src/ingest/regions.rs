@@ -22,6 +22,10 @@ pub(super) enum Region {
 /// Which regions the maps hold: objects by index, then classes by index, then void.
 ///
 /// An object's class is the one most of its pixels have.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a table of 256 has an entry for every byte"
+)]
 pub(super) fn plan_regions(classes: &[u8], objects: Option<&[u8]>) -> Result<Vec<Region>> {
     let mut votes: BTreeMap<u8, [u32; 256]> = BTreeMap::new();
     let mut apart = [false; 256];

@@ -181,9 +181,10 @@ fn image_sets(sets: &Path) -> String {
         .collect();
     names.sort_unstable();
     names.dedup();
-    match names.is_empty() {
-        true => "there are none".to_owned(),
-        false => names.join(", "),
+    if names.is_empty() {
+        "there are none".to_owned()
+    } else {
+        names.join(", ")
     }
 }
 

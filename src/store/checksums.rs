@@ -220,12 +220,13 @@ fn judge(path: &str, written: Option<&Checksum>, found: Option<&Checksum>) -> Op
         return Some(missing(path));
     };
     let written = written.filter(|written| *written != found)?;
-    let difference = match written.bytes == found.bytes {
-        true => "its content has changed since it was written".to_owned(),
-        false => format!(
+    let difference = if written.bytes == found.bytes {
+        "its content has changed since it was written".to_owned()
+    } else {
+        format!(
             "it was written with {} bytes and has {}",
             written.bytes, found.bytes
-        ),
+        )
     };
     Some(DamagedFile {
         path: path.to_owned(),

@@ -74,9 +74,10 @@ pub(super) fn up_to<'a>(store: &'a Path, directory: &'a Path) -> impl Iterator<I
 
 /// Windows has no such thing.
 pub(super) fn sync_directory(directory: &Path) -> Result<()> {
-    match cfg!(unix) {
-        true => sync_file(directory),
-        false => Ok(()),
+    if cfg!(unix) {
+        sync_file(directory)
+    } else {
+        Ok(())
     }
 }
 
@@ -104,9 +105,10 @@ pub(super) fn check_seal(object: &[u8]) -> std::result::Result<(), &'static str>
     };
     let (content, seal) = object.split_at(at);
     let sum = format!("{:016x}\"\n}}", xxh3_64(content));
-    match seal.strip_prefix(SEAL) == Some(sum.as_bytes()) {
-        true => Ok(()),
-        false => Err("its content has changed since it was written; restore it from a backup"),
+    if seal.strip_prefix(SEAL) == Some(sum.as_bytes()) {
+        Ok(())
+    } else {
+        Err("its content has changed since it was written; restore it from a backup")
     }
 }
 

@@ -78,6 +78,10 @@ impl Snapshot {
     /// # Errors
     /// [`Error::NoSuchVersion`] if it was cleaned up, [`Error::StoreDamaged`] if the record does not
     /// name the table, or what Lance says.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "`tables` has a cell for each table"
+    )]
     pub async fn dataset(&self, table: Table) -> Result<Arc<Dataset>> {
         if !self.is_current_format() {
             let view = self

@@ -4,9 +4,8 @@
 //! by [`uses_of_children`] alone.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use super::tokens::{Token, tokens};
 
 /// Names from the crate's root on: modules, then an item or `*`.
 pub type Path = Vec<String>;
@@ -55,10 +54,10 @@ pub fn uses_of_children(module: &[String], text: &str) -> Vec<Named> {
 
 /// Every name in a text, of crates among them.
 pub fn words(text: &str) -> BTreeSet<String> {
-    fn collect(tokens: &[TokenTree], found: &mut BTreeSet<String>) {
+    fn collect(tokens: &[Token], found: &mut BTreeSet<String>) {
         for token in tokens {
-            if let TokenTree::Group(group) = token {
-                collect(&group.stream().into_iter().collect::<Vec<_>>(), found);
+            if let Token::Group(_, inside) = token {
+                collect(inside, found);
             }
             found.extend(word(Some(token)));
         }
@@ -71,27 +70,23 @@ pub fn words(text: &str) -> BTreeSet<String> {
 /// Words that begin a path whose root is known.
 const ROOTS: [&str; 4] = ["crate", "grainstore", "self", "super"];
 
-fn tokens(text: &str) -> Vec<TokenTree> {
-    TokenStream::from_str(text).unwrap().into_iter().collect()
-}
-
-fn word(token: Option<&TokenTree>) -> Option<String> {
+fn word(token: Option<&Token>) -> Option<String> {
     match token {
-        Some(TokenTree::Ident(ident)) => Some(ident.to_string()),
+        Some(Token::Word(word)) => Some(word.clone()),
         _ => None,
     }
 }
 
-fn is_word(token: &TokenTree, wanted: &str) -> bool {
+fn is_word(token: &Token, wanted: &str) -> bool {
     word(Some(token)).is_some_and(|word| word == wanted)
 }
 
-fn is_mark(token: Option<&TokenTree>, wanted: char) -> bool {
-    matches!(token, Some(TokenTree::Punct(mark)) if mark.as_char() == wanted)
+fn is_mark(token: Option<&Token>, wanted: char) -> bool {
+    matches!(token, Some(Token::Mark(mark)) if *mark == wanted)
 }
 
 /// Takes `::` off the front, where it stands there.
-fn colons(rest: &mut &[TokenTree]) -> bool {
+fn colons(rest: &mut &[Token]) -> bool {
     let found = is_mark(rest.first(), ':') && is_mark(rest.get(1), ':');
     if found {
         *rest = &rest[2..];
@@ -103,24 +98,20 @@ fn parent(module: &[String]) -> Path {
     module[..module.len().saturating_sub(1)].to_vec()
 }
 
-fn walk(tokens: &[TokenTree], module: &[String], found: &mut Vec<Named>) {
+fn walk(tokens: &[Token], module: &[String], found: &mut Vec<Named>) {
     let mut rest = tokens;
     while let Some((token, after)) = rest.split_first() {
         rest = after;
         match token {
-            TokenTree::Group(group) => {
-                let inside: Vec<_> = group.stream().into_iter().collect();
-                walk(&inside, module, found);
-            }
-            TokenTree::Ident(ident) if ident == "mod" => {
-                if let [TokenTree::Ident(name), TokenTree::Group(body), after @ ..] = rest {
-                    let inside: Vec<_> = body.stream().into_iter().collect();
-                    walk(&inside, &[module, &[name.to_string()]].concat(), found);
+            Token::Group(_, inside) => walk(inside, module, found),
+            Token::Word(word) if word == "mod" => {
+                if let [Token::Word(name), Token::Group('{', body), after @ ..] = rest {
+                    walk(body, &[module, &[name.clone()]].concat(), found);
                     rest = after;
                 }
             }
-            TokenTree::Ident(ident) => {
-                let mut base = match ident.to_string().as_str() {
+            Token::Word(word) => {
+                let mut base = match word.as_str() {
                     "crate" | "grainstore" => Path::new(),
                     "self" => module.to_vec(),
                     "super" => parent(module),
@@ -137,7 +128,7 @@ fn walk(tokens: &[TokenTree], module: &[String], found: &mut Vec<Named>) {
                     Start::at(module, base).read(&mut rest, found);
                 }
             }
-            _ => {}
+            Token::Mark(_) => {}
         }
     }
 }
@@ -154,28 +145,27 @@ impl<'a> Start<'a> {
     }
 
     /// Reads on, and takes off the front what belongs to it: names, a `*`, a list of such in braces.
-    fn read(mut self, rest: &mut &[TokenTree], found: &mut Vec<Named>) {
+    fn read(mut self, rest: &mut &[Token], found: &mut Vec<Named>) {
         while let Some((token, after)) = rest.split_first() {
             match token {
-                TokenTree::Ident(name) => {
+                Token::Word(name) => {
                     *rest = after;
                     // `{self, ...}` is the path so far.
                     if name != "self" {
-                        self.path.push(name.to_string());
+                        self.path.push(name.clone());
                     }
                     if colons(rest) {
                         continue;
                     }
                 }
-                TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                Token::Group('{', items) => {
                     *rest = after;
-                    let items: Vec<_> = group.stream().into_iter().collect();
                     for item in items.split(|token| is_mark(Some(token), ',')) {
                         Start::at(self.by, self.path.clone()).read(&mut &*item, found);
                     }
                     return;
                 }
-                TokenTree::Punct(mark) if mark.as_char() == '*' => {
+                Token::Mark('*') => {
                     *rest = after;
                     self.path.push("*".to_owned());
                 }

@@ -5,6 +5,7 @@ pub mod harness;
 pub mod imports;
 pub mod made_store;
 pub mod sql_store;
+pub mod tokens;
 
 use burn::tensor::Device;
 use chrono::{DateTime, TimeDelta, Utc};

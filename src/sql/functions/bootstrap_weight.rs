@@ -50,9 +50,10 @@ impl ScalarUDFImpl for BootstrapWeight {
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        match given.len() == 3 && given.iter().all(|t| t.is_integer() || t == &DataType::Null) {
-            true => Ok(vec![DataType::Int64; 3]),
-            false => Err(wrong_arguments(NAME, &DOCUMENTATION, given)),
+        if given.len() == 3 && given.iter().all(|t| t.is_integer() || t == &DataType::Null) {
+            Ok(vec![DataType::Int64; 3])
+        } else {
+            Err(wrong_arguments(NAME, &DOCUMENTATION, given))
         }
     }
 

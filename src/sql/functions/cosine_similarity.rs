@@ -89,6 +89,10 @@ impl ScalarUDFImpl for CosineSimilarity {
     }
 }
 
+#[allow(
+    clippy::indexing_slicing,
+    reason = "eight sums, and chunks of eight numbers at most"
+)]
 fn similarity(a: &[f32], b: &[f32]) -> Option<f32> {
     // Eight sums side by side, so that the compiler can vectorise them.
     let mut sums = [[0f32; 8]; 3];

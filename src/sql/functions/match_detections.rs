@@ -216,6 +216,10 @@ impl Shapes {
     }
 
     /// Where the items of a row lie, by rising ordinal.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "a list array has an offset for each row and one more"
+    )]
     fn row(&self, row: usize) -> Vec<usize> {
         let Some(lists) = self.lists.as_ref().filter(|lists| lists.is_valid(row)) else {
             return Vec::new();

@@ -98,11 +98,10 @@ impl ScalarUDFImpl for RleFunction {
             rows: if all_scalar { 1 } else { args.number_rows },
         };
         let result = (self.kernel)(&arguments).map_err(|err| named(self.name, err))?;
-        Ok(match all_scalar {
-            true => {
-                ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&result, 0)?)
-            }
-            false => ColumnarValue::Array(result),
+        Ok(if all_scalar {
+            ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&result, 0)?)
+        } else {
+            ColumnarValue::Array(result)
         })
     }
 

@@ -32,9 +32,12 @@ pub(super) fn function() -> ScalarUDF {
 }
 
 fn kernel(arguments: &MaskArguments) -> Result<ArrayRef, DataFusionError> {
-    let ious = arguments.map_pairs(|row, detection, ground_truth| match arguments.flag(row) {
-        true => detection.crowd_iou(ground_truth),
-        false => detection.iou(ground_truth),
+    let ious = arguments.map_pairs(|row, detection, ground_truth| {
+        if arguments.flag(row) {
+            detection.crowd_iou(ground_truth)
+        } else {
+            detection.iou(ground_truth)
+        }
     });
     Ok(Arc::new(ious.collect::<Result<Float64Array, _>>()?))
 }

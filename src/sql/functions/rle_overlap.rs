@@ -82,11 +82,19 @@ impl Overlap {
         Ok(())
     }
 
-    fn scalar(&self, at: usize) -> Result<ScalarValue> {
-        let mut result = RleBuilder::with_capacity(1);
-        result.append(self.found.as_ref().map(|found| &found[at]));
-        ScalarValue::try_from_array(&result.finish(), 0)
+    fn once(&self) -> Option<&Rle> {
+        self.found.as_ref().map(|[once, _]| once)
     }
+
+    fn twice(&self) -> Option<&Rle> {
+        self.found.as_ref().map(|[_, twice]| twice)
+    }
+}
+
+fn scalar(mask: Option<&Rle>) -> Result<ScalarValue> {
+    let mut result = RleBuilder::with_capacity(1);
+    result.append(mask);
+    ScalarValue::try_from_array(&result.finish(), 0)
 }
 
 impl Accumulator for Overlap {
@@ -105,11 +113,11 @@ impl Accumulator for Overlap {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.scalar(0)?, self.scalar(1)?])
+        Ok(vec![scalar(self.once())?, scalar(self.twice())?])
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.scalar(1)
+        scalar(self.twice())
     }
 
     fn size(&self) -> usize {
