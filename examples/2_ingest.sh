@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Photos and annotations into a store: folders become labels, COCO annotations become rows.
+# Adds photos and annotations to a store: folders become labels, COCO annotations become rows.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 grainstore ingest images "$DIR/scenes/train" --source synthetic --split train --dataset scenes

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Segment Anything over every image, once. Stop it and start it again as you like.
-# For photos: --checkpoint sam_vit_b_01ec64.pth; the model here knows nothing but generated scenes.
+# Runs Segment Anything on every image, once. It can be stopped and started again at any time.
+# For photos, use --checkpoint sam_vit_b_01ec64.pth; the model here is trained on generated scenes only.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
-grainstore extract --checkpoint "$here/demo/sam_demo.safetensors" "$@"
+grainstore extract --checkpoint "$here/../assets/demo/sam_demo.safetensors" "$@"
 grainstore query review/extractors

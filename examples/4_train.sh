@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Two sets of classes, two heads, from the labels of whole images; no photo is read.
+# Trains two heads for two class sets, from image-level labels. No photo is read.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 grainstore classes add kinds --from labels --dataset scenes
-grainstore classes add groups --file "$here/demo/groups.toml"
+grainstore classes add groups --file "$here/../assets/demo/groups.toml"
 grainstore train --name fine --classes kinds "$@"
 grainstore train --name coarse --classes groups "$@"
 grainstore heads list

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every mask of the test photos judged by both heads; another policy needs no second look at the embeddings.
+# Predicts all masks of the test photos with both heads. Another policy does not need the embeddings again.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 for head in fine coarse; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything is a table.
+# Queries the store, in which everything is a table.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 grainstore sql "

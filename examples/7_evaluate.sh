@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# mIoU and COCO's figures, as SQL; the fine head also in the coarse classes; both heads compared.
+# Computes mIoU and COCO's metrics with SQL, for the fine head also in the coarse classes, and compares both heads.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 grainstore eval --head fine --split test

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# For trainers (COCO JSON, VOC), for evaluators (COCO results), for data frames (Parquet).
+# Exports for training (COCO JSON, VOC), for evaluation (COCO results) and for data frames (Parquet).
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 grainstore export coco --head fine --supercategories groups -o "$DIR/fine.json"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Photo, annotation, all masks and what the head keeps, side by side; and a page about the head.
+# Draws the photo, the annotation, all masks and the kept masks side by side, and writes a report about the head.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 grainstore show --where "split = 'test'" --head fine --limit 12 -o "$DIR/overlays.png"

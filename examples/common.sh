@@ -1,4 +1,4 @@
-# What the examples share: where they work, and which program they call.
+# Shared by the examples: the directory they work in, and the program they call.
 DIR=${DIR:-/tmp/grainstore-example}
 export GRAINSTORE_STORE=$DIR/store
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -22,7 +22,7 @@ pub const TARGETS: [Target; 8] = [
     ("coco_results", coco_results),
     ("class_file", class_file),
     ("checkpoint", checkpoint),
-    ("export_head", export_head),
+    ("head_file", head_file),
     ("image", image),
 ];
 
@@ -194,7 +194,7 @@ pub fn checkpoint(data: &[u8]) {
 }
 
 /// A head, as `heads export` writes it.
-pub fn export_head(data: &[u8]) {
+pub fn head_file(data: &[u8]) {
     let _ = HeadWeights::of_safetensors("head", data);
 }
 

@@ -1,8 +1,8 @@
-//! Where tensors live and how precise they are: the one choice of a backend, made at run time.
+//! The device and the precision of tensors: the one place where a backend is chosen, at run time.
 //!
-//! In: the words of `--device` and `--precision`. Out: burn's device, opened and tried, or an error that
-//! says what this build or this machine lacks. Which devices a build has is decided by cargo features
-//! (`tch`, `cuda`, `wgpu`); the CPU is always there.
+//! In: the values of `--device` and `--precision`. Out: burn's device, opened and tested, or an error that says what
+//! this build or this machine lacks. Cargo features (`tch`, `cuda`, `wgpu`) decide which devices a build has; the CPU
+//! is always there.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 use crate::options::one_of;
 use crate::{Error, Result};
 
-/// A device by its name on the command line.
+/// A device, as named on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceName {
-    /// `cpu`: this machine's processors, by burn-flex.
+    /// `cpu`: this machine's processors, through burn-flex.
     #[default]
     Cpu,
-    /// `cuda:N`: an NVIDIA GPU, by CubeCL.
+    /// `cuda:N`: an NVIDIA GPU, through CubeCL.
     Cuda(usize),
-    /// `wgpu`: the GPU that Vulkan, Metal or DirectX prefer, by CubeCL.
+    /// `wgpu`: the GPU that Vulkan, Metal or DirectX prefers, through CubeCL.
     Wgpu,
-    /// `tch:cpu`: this machine's processors, by libtorch.
+    /// `tch:cpu`: this machine's processors, through libtorch.
     TchCpu,
-    /// `tch:cuda:N`: an NVIDIA GPU, by libtorch.
+    /// `tch:cuda:N`: an NVIDIA GPU, through libtorch.
     TchCuda(usize),
 }
 
@@ -71,7 +71,7 @@ impl DeviceName {
     /// Opens the device and runs one operation on it, so that a missing GPU or driver is found here.
     ///
     /// # Errors
-    /// [`Error::Device`] when this build does not have the backend, or the machine not the device.
+    /// [`Error::Device`] if this build lacks the backend, or the machine lacks the device.
     pub fn open(self) -> Result<Device> {
         let failed = |reason: String| Error::Device {
             device: self.to_string(),
@@ -91,7 +91,7 @@ impl DeviceName {
         }
     }
 
-    // Deprecated upstream, and still the fastest way to a GPU for those who have libtorch.
+    // Deprecated upstream, but still the fastest way to use a GPU for those who have libtorch.
     #[cfg_attr(feature = "tch", allow(deprecated))]
     fn backend(self) -> Result<Device, String> {
         match self {
@@ -142,10 +142,10 @@ impl Precision {
         }
     }
 
-    /// Checks that a device computes in this precision.
+    /// Checks that a device can compute in this precision.
     ///
     /// # Errors
-    /// [`Error::Device`] if it does not.
+    /// [`Error::Device`] if it cannot.
     pub fn check(self, name: DeviceName, device: &Device) -> Result<()> {
         if device.supports_dtype(self.dtype()) {
             return Ok(());
@@ -177,15 +177,14 @@ impl fmt::Display for Precision {
     }
 }
 
-/// What a panic says. Backends panic where they cannot answer with an error.
+/// The message of a panic. Backends panic where they cannot return an error.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("it panicked")
 }
 
-/// Whether a backend's panic or error speaks of exhausted memory: libtorch, CUDA and CubeCL have no
-/// common type for it.
+/// Whether a backend's panic or error reports exhausted memory: libtorch, CUDA and CubeCL have no common type for it.
 pub(crate) fn is_out_of_memory(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     [
@@ -230,7 +229,7 @@ mod tests {
     fn a_backend_left_out_is_named() {
         let message = DeviceName::Cuda(0).open().unwrap_err().to_string();
         assert!(
-            message.contains("'cuda:0'") && message.contains("--features cuda"),
+            message.contains("'cuda:0'") && message.contains("feature 'cuda'"),
             "{message}"
         );
     }

@@ -1,11 +1,11 @@
-//! The library's one error type.
+//! The library's error type.
 //!
-//! Every variant is a fact: what failed, on which file, row or option, what was expected and what
-//! was found. The text is lower-case, values stand in quotes, and where a user can do something about
-//! it the text says what.
+//! Every variant is a fact: what failed, on which file, row or option, what was expected and what was found. The text
+//! is lower-case and values are in quotes. If a user can do something about the error, the text says what.
 
 mod catalogue;
 mod coco;
+mod column;
 mod eval;
 mod head;
 mod not_weights;
@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 pub use catalogue::{CatalogueError, Named};
 pub use coco::CocoError;
+pub use column::ColumnError;
 pub use eval::EvalError;
 pub use head::HeadError;
 pub use not_weights::NotWeights;
@@ -27,7 +28,7 @@ pub use sam::SamError;
 
 use crate::geometry::{Pixel, Size};
 
-/// What the library returns.
+/// The result of the library's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong in grainstore.
@@ -65,28 +66,28 @@ pub enum Error {
         reason: String,
     },
 
-    /// There is no store at the place named.
+    /// There is no store at the given place.
     #[error("no store at '{uri}'")]
     StoreNotFound {
         /// Where a store was looked for.
         uri: String,
     },
 
-    /// A store that was open is not there any more.
+    /// An open store no longer exists.
     #[error("the store at '{uri}' was removed while it was in use; what was not committed is lost")]
     StoreGone {
-        /// Where it was.
+        /// Where the store was.
         uri: String,
     },
 
-    /// An ingested photo is not where it was.
+    /// An ingested photo is no longer where it was.
     #[error("'{path}' is not there any more")]
     PhotoGone {
-        /// Where it was.
+        /// Where the photo was.
         path: PathBuf,
     },
 
-    /// The place named holds something that is not a store.
+    /// The given place holds something that is not a store.
     #[error("'{uri}' is not a grainstore store, and not empty")]
     NotAStore {
         /// The place.
@@ -108,7 +109,7 @@ pub enum Error {
         advice: String,
     },
 
-    /// A file of the store's own bookkeeping cannot be read.
+    /// A file of the store cannot be read, or has changed since it was written.
     #[error("store file '{path}' is damaged: {reason}")]
     StoreDamaged {
         /// Path inside the store.
@@ -117,7 +118,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// The store has no such version, or it was cleaned up.
+    /// The store has no such version, or it has expired.
     #[error("the store has no version {version}")]
     NoSuchVersion {
         /// The version asked for.
@@ -138,16 +139,16 @@ pub enum Error {
     TagExists {
         /// The tag.
         tag: String,
-        /// The version it names.
+        /// The version that it names.
         version: u64,
     },
 
-    /// A name holds characters that cannot stand in a file name or an id.
+    /// A name is too long, or has characters that are not allowed in file names and ids.
     #[error(
         "'{name}' cannot name a {what}: use ASCII letters, digits, '.', '_' and '-', at most 100, none of '.' and '-' first, no '.' last or twice{}", if *what == "tag" { ", and not digits alone" } else { "" }
     )]
     InvalidName {
-        /// What was to be named.
+        /// What the name was for.
         what: &'static str,
         /// The name given.
         name: String,
@@ -158,7 +159,7 @@ pub enum Error {
     CommitContention {
         /// What was being committed.
         operation: String,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
     },
 
@@ -169,23 +170,23 @@ pub enum Error {
         value: String,
     },
 
-    /// A value is none of those an option takes.
+    /// A value is not one that an option takes.
     #[error("'{value}' is not a {what}: expected {expected}")]
     InvalidOption {
         /// The option or column.
         what: &'static str,
         /// The value given.
         value: String,
-        /// Values it takes.
+        /// Values that it takes.
         expected: String,
     },
 
-    /// An option that must be given was not.
+    /// A required option was not given.
     #[error("no {option} is given: expected {expected}")]
     MissingOption {
-        /// What was not given, in words.
+        /// The missing option, in words.
         option: &'static str,
-        /// Values it takes.
+        /// Values that it takes.
         expected: String,
     },
 
@@ -196,12 +197,12 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
 
-    /// A file's content is not what its format says it is.
+    /// A file's content does not fit its format.
     #[error("'{path}'{place}: {reason}", path = path.display())]
     Content {
         /// The file.
@@ -212,28 +213,28 @@ pub enum Error {
         reason: String,
     },
 
-    /// Two images of different data sets have one id.
+    /// Two images of different data sets have the same id.
     #[error("{one} and {other} both have id {id}; choose one data set, or number images anew")]
     Ids {
         /// The id.
         id: i64,
         /// One image and its data set.
         one: String,
-        /// The other.
+        /// The other image and its data set.
         other: String,
     },
 
-    /// No image fits what is to be exported.
+    /// No image matches the request.
     #[error("no image that is {of} fits what was asked for")]
     NothingToExport {
-        /// `annotated by head '...'`.
+        /// What the image had to be: `annotated by head '...'`.
         of: String,
     },
 
     /// Pixels cannot be written as an image file.
     #[error("cannot encode an image: {reason}")]
     EncodeImage {
-        /// What the encoder says.
+        /// The encoder's error.
         reason: String,
     },
 
@@ -242,11 +243,11 @@ pub enum Error {
     EncodeParquet {
         /// The file.
         path: PathBuf,
-        /// What the writer says.
+        /// The writer's error.
         reason: String,
     },
 
-    /// What was exported is not what it should be when it is read back.
+    /// An exported file is wrong when it is read back.
     #[error("the export was read back and is wrong: {reason}; nothing was replaced")]
     ExportInvalid {
         /// What is wrong, and where.
@@ -264,7 +265,7 @@ pub enum Error {
     BitmapLength {
         /// Size of the mask.
         size: Size,
-        /// Bytes the size asks for.
+        /// Number of bytes that the size requires.
         expected: u32,
         /// Bytes given.
         found: usize,
@@ -306,7 +307,7 @@ pub enum Error {
     RleCodec {
         /// Size of the mask.
         size: Size,
-        /// What the codec says.
+        /// The codec's error.
         #[source]
         source: hotcoco::Error,
     },
@@ -368,7 +369,7 @@ pub enum Error {
         /// Length of the former.
         found: usize,
     },
-    /// A score is not a number, so it has no place in an order.
+    /// A score is not a number, so it cannot be ordered.
     #[error("score {index} is not a number")]
     ScoreNotANumber {
         /// Zero-based index of the score.
@@ -386,11 +387,11 @@ pub enum Error {
     Device {
         /// Its name on the command line.
         device: String,
-        /// What is lacking.
+        /// What is missing.
         reason: String,
     },
 
-    /// Not even one point at a time fits into a device's memory.
+    /// A device's memory is too small for an image, or for a single point at a time.
     #[error(
         "the device is out of memory {}: {reason}",
         with_points(*points)
@@ -398,28 +399,28 @@ pub enum Error {
     DeviceMemory {
         /// Points decoded at once, 0 while the image itself was encoded.
         points: usize,
-        /// What the backend says.
+        /// The backend's error.
         reason: String,
     },
 
-    /// The model failed on an image, as it would on others.
+    /// The model failed on an image, and would fail on others, too.
     #[error("the model failed on '{item}'")]
     Extraction {
         /// The image's file.
         item: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<Error>,
     },
 
-    /// A model gives numbers that are not finite.
+    /// A model's output holds numbers that are not finite.
     #[error("the model's {what} are not all finite numbers; are its weights sound?")]
     ModelOutput {
         /// Which of its outputs.
         what: &'static str,
     },
 
-    /// A store keeps embeddings of another size than the model gives.
+    /// A store keeps embeddings of a different size from the model's.
     #[error("the store keeps embeddings of {expected} numbers, the model gives {found}")]
     EmbeddingSize {
         /// Numbers in an embedding of the store.
@@ -428,7 +429,7 @@ pub enum Error {
         found: i32,
     },
 
-    /// An annotation, or an image's set of them, cannot be used.
+    /// An annotation, or all annotations of an image, cannot be used.
     #[error("{reason}")]
     Annotation {
         /// What was expected and found.
@@ -440,7 +441,7 @@ pub enum Error {
     LabelMap {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: PhotoError,
     },
@@ -454,32 +455,32 @@ pub enum Error {
         reason: String,
     },
 
-    /// SQL that would change something, where only reading is allowed.
+    /// A statement would change something where only reading is allowed.
     #[error(
         "only queries can be run here ({reason}); rows are written by grainstore's own commands"
     )]
     ReadOnlySql {
-        /// DataFusion's word for what was refused.
+        /// DataFusion's description of what was refused.
         reason: String,
     },
 
-    /// What cannot be, was: a fault of the program, not of the user.
+    /// Something that should be impossible: a fault of the program, not of the user.
     #[error("a fault in grainstore: {what}; please report it")]
     Internal {
         /// What was found.
         what: &'static str,
     },
 
-    /// A column, or a value in it, is not what it should be.
+    /// A column, or a value in it, cannot be used.
     #[error(transparent)]
-    Column(#[from] crate::store::columns::ColumnError),
+    Column(#[from] ColumnError),
 
     /// Work on a worker thread panicked or was cancelled.
     #[error("a worker thread failed while {task}")]
     Worker {
         /// What it was doing.
         task: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: tokio::task::JoinError,
     },
@@ -496,11 +497,11 @@ pub enum Error {
     #[error(transparent)]
     Sam(#[from] SamError),
 
-    /// A class set or a head cannot be used, or found.
+    /// A class set or a head cannot be used.
     #[error(transparent)]
     Head(#[from] HeadError),
 
-    /// A name does not say which thing is meant.
+    /// A name refers to nothing, or to more than one thing.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
 
@@ -525,7 +526,7 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
-/// What a device was at.
+/// What a device was doing.
 fn with_points(points: usize) -> String {
     match points {
         0 => "while an image is encoded".to_owned(),

@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// Checks a name that people give: of a tag, a data set, a class set, a head.
+/// Checks a name that a person gives to a tag, a data set, a class set or a head.
 ///
 /// # Errors
-/// [`Error::InvalidName`] unless it is 1 to 100 ASCII letters, digits, `.`, `_` or `-`, and does not begin
-/// with `.` or `-`, nor ends with `.`, nor holds `..`; of a tag, if it is all digits or ends with `.lock`.
+/// [`Error::InvalidName`] unless it is 1 to 100 ASCII letters, digits, `.`, `_` or `-`, does not begin with `.` or `-`,
+/// does not end with `.`, and does not contain `..`; also if a tag is all digits or ends with `.lock`.
 pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let good = (1..=100).contains(&name.chars().count())
@@ -19,7 +19,7 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
         && !name.starts_with(['.', '-'])
         && !name.ends_with('.')
         && !name.contains("..");
-    // '--at 12' is version 12; Lance reserves the other for itself.
+    // '--at 12' means version 12, and Lance reserves '.lock' for itself.
     let is_digits = name.chars().all(|c| c.is_ascii_digit());
     let good = good && (what != "tag" || !is_digits && !name.ends_with(".lock"));
     if good {
@@ -31,17 +31,17 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     })
 }
 
-/// Bytes that the name of a file or directory may have on the file systems in use (Linux: NAME_MAX; APFS and NTFS count
-/// characters, of which there are never more than bytes).
+/// Maximum length in bytes of the name of a file or directory on the file systems in use (Linux: NAME_MAX; APFS and
+/// NTFS count characters, and a name never has more characters than bytes).
 pub const MAX_FILE_NAME: usize = 255;
 
-/// The start of a file's name, cut at a character, that leaves room for an ending of so many bytes.
+/// Cuts a file's name at a character boundary, so that an ending of `ending` bytes still fits.
 pub fn cut_file_name(name: &str, ending: usize) -> &str {
     let end = name.floor_char_boundary(MAX_FILE_NAME.saturating_sub(ending));
     name.get(..end).unwrap_or(name)
 }
 
-/// Bytes as lower-case hex digits, two each.
+/// Formats bytes as lower-case hex digits, two per byte.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     let mut hex = String::with_capacity(bytes.len() * 2);
@@ -51,7 +51,7 @@ pub fn hex(bytes: &[u8]) -> String {
     hex
 }
 
-/// What ids are of: types without values, so that the id of one kind is not taken for that of another.
+/// The kinds of ids, as types without values, so that an id of one kind cannot be used as one of another.
 pub mod kind {
     macro_rules! kinds {
         ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -67,7 +67,7 @@ pub mod kind {
         Image,
         /// An extractor.
         Extractor,
-        /// What embeds masks, whatever the grid.
+        /// An embedding space: what embeds masks, whatever the grid.
         EmbeddingSpace,
         /// A head.
         Head,
@@ -84,11 +84,11 @@ pub mod kind {
     }
 }
 
-/// Id of an image: of its file's bytes.
+/// Id of an image, made from the bytes of its file.
 pub type ImageId = Id<kind::Image>;
 /// Id of an extractor.
 pub type ExtractorId = Id<kind::Extractor>;
-/// Id of what embeds masks.
+/// Id of an embedding space: of what embeds masks.
 pub type EmbeddingSpaceId = Id<kind::EmbeddingSpace>;
 /// Id of a head.
 pub type HeadId = Id<kind::Head>;
@@ -103,7 +103,7 @@ pub type FailureId = Id<kind::Failure>;
 /// Id of an embedder.
 pub type EmbedderId = Id<kind::Embedder>;
 
-/// An id made from content: the first 128 bits of a SHA-256, as 32 lower-case hex digits. `K` is what it is of.
+/// An id made from content: the first 128 bits of a SHA-256, as 32 lower-case hex digits. `K` is its [`kind`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String", bound = "K: Clone")]
 pub struct Id<K> {
@@ -112,12 +112,12 @@ pub struct Id<K> {
 }
 
 impl<K> Id<K> {
-    /// The id of some bytes.
+    /// The id of `bytes`.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self::from_digest(&Sha256::digest(bytes))
     }
 
-    /// The id of several parts in order, none of which can run into its neighbour.
+    /// The id of several parts in order. Each is hashed with its length, so that no part can run into the next.
     pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut hash = Sha256::new();
         for part in parts {

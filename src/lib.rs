@@ -1,4 +1,10 @@
-//! Run Segment Anything **once**; everything after that is a query over a Lance store.
+//! Annotates images pixel by pixel, and runs Segment Anything (SAM) only **once** per image: everything after that is a
+//! query over a Lance store.
+//!
+//! The store keeps every mask that SAM finds, with its embedding. Classes are then small heads, which train in seconds
+//! from labels of whole images ("this photo shows a cat"). Annotating, evaluating and exporting read the store, so
+//! classes can change as often as you like, and SAM does not run again. The method is GranSAM's
+//! ([arXiv 2312.02420](https://arxiv.org/abs/2312.02420)).
 //!
 //! ```text
 //! images --ingest--> images, labels, ground_truth
@@ -6,15 +12,21 @@
 //! SELECT over masks x labels --train--> heads
 //! heads x masks --annotate--> predictions
 //! predictions x ground_truth --eval (SQL)--> evaluations
-//! predictions --export--> COCO JSON, label maps, overlays
+//! predictions --export--> COCO JSON, VOC label maps, Parquet
+//! predictions --show, report--> pictures, an HTML page
 //! ```
 //!
-//! The tables ([`schema`]) lie in a [`store`]. From below: mask [`geometry`], [`ingest`] and [`sql`], [`extract`]ion with
-//! Segment Anything ([`sam`]), [`head`]s trained on its masks, [`annotate`] and [`mod@eval`], [`export`], [`picture`]s and
-//! [`report`]s.
+//! Each step of the flow is a module: [`ingest`], [`extract`], [`head`], [`annotate`], [`mod@eval`], [`export`],
+//! [`picture`] and [`report`]. Between the steps, every table ([`schema`]) can be read with SQL ([`sql`], [`query`]).
+//!
+//! # How to start
+//!
+//! Open a [`Store`](store::Store). Functions that write take the store and a request, and commit their rows. Functions
+//! that only read take a [`Snapshot`](store::Snapshot), which shows the tables as one commit left them. Long work
+//! reports to a [`Progress`](progress::Progress).
 //!
 //! ```
-//! use grainstore::ingest::{self, IngestOptions, LabelSource, Source};
+//! use grainstore::ingest::{FolderIngest, IngestOptions, LabelSource, ingest_folder};
 //! use grainstore::progress::NoProgress;
 //! use grainstore::sql::Sql;
 //! use grainstore::store::{Store, StoreOptions};
@@ -26,15 +38,12 @@
 //! # let (photos, place) = (photos.path(), place.path().to_str().unwrap());
 //! # tokio::runtime::Runtime::new()?.block_on(async {
 //! let store = Store::open_or_create(place, StoreOptions::default()).await?;
-//! let options = IngestOptions {
-//!     dataset: "pets".to_owned(),
-//!     source: Source::Web,
-//!     split: None,
-//!     verify_pixels: false,
-//!     commit_rows: ingest::DEFAULT_COMMIT_ROWS,
+//! let request = FolderIngest {
+//!     directory: photos.to_owned(),
+//!     labels: LabelSource::Folders, // photos/cat/1.png is labelled 'cat'
+//!     options: IngestOptions::of_dataset("pets"),
 //! };
-//! let folders = LabelSource::Folders; // photos/cat/1.png is labelled 'cat'
-//! ingest::ingest_folder(&store, photos, &folders, &options, &NoProgress).await?;
+//! ingest_folder(&store, &request, &NoProgress).await?;
 //!
 //! let sql = Sql::new(&store.snapshot().await?).await?;
 //! let rows = sql.query("SELECT label, count(*) AS images FROM labels GROUP BY label").await?;
@@ -44,15 +53,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! `examples/library.rs` goes from photos to a COCO file: ingest, extract, train, annotate, evaluate and export.
+//!
+//! The default feature `cli` is only for the program; with `default-features = false`, its dependencies are left out.
+//!
 //! # Modules by layer
 //!
-//! Imports go down this list, never up; a test holds them to it.
+//! A module imports from its own layer or from those above it in this list; a test enforces this.
 //!
 //! - L0 [`error`], [`ids`], [`progress`], [`geometry`], [`photo`], [`coco`],
 //!   [`scenes`]
 //! - L1 [`schema`], [`store`], [`sql`]
 //! - L2 [`catalogue`], [`device`], [`sam`]
-//! - L2 above these [`query`] and [`selection`], then [`classes`]
+//! - L2, built on these: [`query`] and [`selection`], then [`classes`]
 //! - L3 [`ingest`]
 //! - L4 [`extract`]
 //! - L5 [`head`]
@@ -62,7 +75,7 @@
 //! - L9 [`picture`]
 //! - L10 [`report`]
 //!
-//! The program (`main.rs`, `cli/`) uses only what is public here.
+//! The program (`main.rs`, `cli/`) uses only the public items of this crate.
 
 pub mod annotate;
 pub mod catalogue;
@@ -94,7 +107,7 @@ mod task;
 
 pub use error::{Error, Result};
 
-// The crates whose types appear in this one's functions, so that a user need not name their versions.
+// Types of these crates appear in this one's functions; re-exporting them saves users from matching the versions.
 pub use arrow;
 pub use burn;
 pub use datafusion;

@@ -1,11 +1,11 @@
-//! Options that take one of some words.
+//! Options whose value is one of a fixed set of words.
 
 use crate::{Error, Result};
 
-/// The value that a word of an option means.
+/// Returns the value that a word of an option maps to.
 ///
 /// # Errors
-/// [`Error::InvalidOption`] naming every word there is.
+/// [`Error::InvalidOption`], which lists every accepted word.
 pub fn one_of<T: Copy>(what: &'static str, text: &str, words: &[(&str, T)]) -> Result<T> {
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*value);

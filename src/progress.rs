@@ -1,23 +1,23 @@
-//! How long work tells how far it is.
+//! Progress of long work.
 //!
-//! The library never prints: it calls a [`Progress`]. The binary draws bars on stderr; tests and
-//! embedding programs pass [`NoProgress`] or their own.
+//! The library never prints; it calls a [`Progress`]. The binary draws bars on stderr. Tests, and programs that use the
+//! library, pass [`NoProgress`] or their own.
 
 /// Receives the progress of one long piece of work.
 pub trait Progress: Send + Sync {
-    /// Work begins: `total` items of `what` (plural: "images"), if the number is known.
+    /// Called when work on `total` items begins; `None` if their number is not known. `what` names them ("images").
     fn start(&self, what: &str, total: Option<u64>);
-    /// `n` more items are done.
+    /// Called when `n` more items are done.
     fn advance(&self, n: u64);
-    /// Something a person should see at once, without ending the work: one line.
+    /// Called with one line that a person should see at once; the work goes on.
     fn note(&self, line: &str);
-    /// How the work stands, in place of what was said before: a loss, a figure.
+    /// Called with the current state of the work, such as a loss, which replaces the previous one. Ignored by default.
     fn status(&self, _line: &str) {}
-    /// Work is over, or given up.
+    /// Called when the work has ended or was given up.
     fn finish(&self);
 }
 
-/// Reports nothing.
+/// A [`Progress`] that reports nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 
@@ -28,11 +28,11 @@ impl Progress for NoProgress {
     fn finish(&self) {}
 }
 
-/// Progress told from another thread: what is said to it waits for [`ProgressEvents::forward`].
+/// A [`Progress`] for a worker thread. Its calls are queued until [`ProgressEvents::forward`] passes them on.
 #[derive(Debug)]
 pub struct ProgressSender(tokio::sync::mpsc::UnboundedSender<Event>);
 
-/// The other end of a [`ProgressSender`].
+/// The receiving end of a [`ProgressSender`].
 #[derive(Debug)]
 pub struct ProgressEvents(tokio::sync::mpsc::UnboundedReceiver<Event>);
 
@@ -45,7 +45,7 @@ enum Event {
     Finish,
 }
 
-/// A progress for a worker thread, and the end that tells it to another.
+/// Returns a progress for a worker thread, and the receiver that passes its calls on in another.
 pub fn progress_channel() -> (ProgressSender, ProgressEvents) {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     (ProgressSender(sender), ProgressEvents(receiver))
@@ -53,7 +53,7 @@ pub fn progress_channel() -> (ProgressSender, ProgressEvents) {
 
 impl ProgressSender {
     fn send(&self, event: Event) {
-        // Without a listener there is nobody to tell.
+        // A send fails only if the receiver is gone; then nobody needs the event.
         let _ = self.0.send(event);
     }
 }
@@ -81,7 +81,7 @@ impl Progress for ProgressSender {
 }
 
 impl ProgressEvents {
-    /// Tells everything to `progress`, until the sender is gone.
+    /// Passes every event on to `progress` until the sender is dropped.
     pub async fn forward(mut self, progress: &dyn Progress) {
         while let Some(event) = self.0.recv().await {
             match event {

@@ -1,8 +1,7 @@
 //! The tables: DDL in `schemas/*.sql` comes in, Arrow schemas go out.
 //!
-//! The files are embedded and parsed once, at first use, by DataFusion's SQL planner with one type
-//! hook for what standard SQL cannot say: `FLOAT16`, and list items named `item`.
-//! Nothing here knows of Lance or of a store's directory.
+//! The files are embedded and parsed once, at first use, by DataFusion's SQL planner. A type hook adds what standard
+//! SQL lacks: `FLOAT16`, and list items named `item`. This module knows nothing of Lance or of a store's directory.
 
 mod ddl;
 
@@ -20,9 +19,9 @@ use crate::{Error, Result};
 pub enum Table {
     /// Photos.
     Images,
-    /// Models with their options.
+    /// Models with their options, and imports.
     Extractors,
-    /// SAM's masks with their embeddings.
+    /// Masks with their embeddings.
     Masks,
     /// Image-level labels.
     Labels,
@@ -40,15 +39,15 @@ pub enum Table {
     Failures,
     /// Images that extractors are done with.
     Extractions,
-    /// What makes a predicted mask part of the annotation.
+    /// Policies: what makes a predicted mask part of the annotation.
     Policies,
-    /// Models that make vectors of masks.
+    /// Models that make vectors of masks or images.
     Embedders,
     /// Images that embedders are done with.
     Embeddings,
     /// Labels on single masks.
     MaskLabels,
-    /// Features of SAM's image encoder, where they are kept.
+    /// Features of SAM's image encoder, if they are kept.
     ImageFeatures,
 }
 
@@ -100,7 +99,7 @@ impl Table {
         Self::ALL.into_iter().find(|table| table.name() == name)
     }
 
-    /// The table's `CREATE TABLE` statement, comments and all.
+    /// The table's `CREATE TABLE` statement, including its comments.
     pub const fn ddl(self) -> &'static str {
         match self {
             Self::Images => include_str!("../schemas/1_images.sql"),
@@ -164,21 +163,21 @@ impl Table {
     }
 }
 
-/// A table that every embedder has one of: a Lance dataset of its own, made from a template when the embedder is
-/// registered, so that its vectors scan at full speed, take an index, and go with it.
+/// A table of which every embedder has its own Lance dataset. It is made from a template when the embedder is
+/// registered, so that the vectors scan at full speed, can have an index, and are removed with the embedder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VectorTable {
-    /// A vector a mask.
+    /// One vector per mask.
     Masks,
-    /// A vector an image.
+    /// One vector per image.
     Images,
 }
 
 impl VectorTable {
-    /// Both.
+    /// Both tables.
     pub const ALL: [Self; 2] = [Self::Masks, Self::Images];
 
-    /// The folder of its datasets in a store, and its schema in SQL.
+    /// The name of the folder of its datasets in a store, and of its schema in SQL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Masks => "vectors",
@@ -186,7 +185,7 @@ impl VectorTable {
         }
     }
 
-    /// The template, comments and all.
+    /// The template, including its comments.
     pub const fn ddl(self) -> &'static str {
         match self {
             Self::Masks => include_str!("../schemas/vectors.sql"),
@@ -197,7 +196,7 @@ impl VectorTable {
     /// The table of an embedder whose vectors have `dim` numbers.
     ///
     /// # Errors
-    /// [`Error::Schema`] for no numbers, or more than 2^31.
+    /// [`Error::Schema`] unless `dim` is 1 to 2^31 - 1.
     pub fn definition(self, dim: u32) -> Result<TableDefinition> {
         let fail = |reason: String| Error::Schema {
             table: self.name().to_owned(),
@@ -225,7 +224,7 @@ impl VectorTable {
     }
 }
 
-/// What a `CREATE TABLE` statement says.
+/// The content of a `CREATE TABLE` statement.
 #[derive(Debug, Clone)]
 pub struct TableDefinition {
     /// Name of the table.
@@ -240,10 +239,10 @@ pub struct TableDefinition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmbeddingFloat {
-    /// 16-bit: half the disk, and what heads are trained on by default.
+    /// 16-bit: half the disk space, and what heads are trained on by default.
     #[default]
     F16,
-    /// 32-bit: what the decoder gives.
+    /// 32-bit: the precision of the decoder's output.
     F32,
 }
 

@@ -1,11 +1,11 @@
-//! Work on other threads than those that Tokio runs futures on.
+//! Blocking work, kept off the threads on which Tokio runs futures.
 
 use crate::{Error, Result};
 
-/// Runs blocking I/O or long arithmetic on Tokio's blocking pool. `task` says what it does, for the error.
+/// Runs blocking I/O or long arithmetic on Tokio's blocking pool. `task` names the work in errors.
 ///
 /// # Errors
-/// What `work` returns; [`Error::Worker`] if it panics.
+/// The error that `work` returns; [`Error::Worker`] if it panics.
 pub(crate) async fn blocking<T: Send + 'static>(
     task: &'static str,
     work: impl FnOnce() -> Result<T> + Send + 'static,

@@ -13,7 +13,7 @@ WITH own_labels AS (
     SELECT c.class_index, unnest(c.labels) AS label
     FROM class_sets c
     JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version AND h.head_id = $head
-), judged_as AS (
+), evaluated_as AS (
     -- A class of the head counts as the class that holds its labels.
     SELECT DISTINCT o.class_index AS own_index, e.class_index, e.class
     FROM own_labels o
@@ -27,6 +27,6 @@ FROM masks m
 JOIN chosen_predictions k
     ON m.image_id = k.image_id AND m.mask_index = k.mask_index AND m.extractor_id = k.extractor_id
 JOIN evaluated_images i ON k.image_id = i.image_id
-JOIN judged_as j ON k.class_index = j.own_index
+JOIN evaluated_as j ON k.class_index = j.own_index
 JOIN extractors x ON k.extractor_id = x.extractor_id
 WHERE k.kept

@@ -38,7 +38,7 @@ WITH overlaps AS (
     SELECT image_id, sum(pixels) AS pixels FROM overlaps GROUP BY image_id
 ), backgrounds AS (
     SELECT i.image_id,
-           CAST(i.width AS BIGINT) * i.height - coalesce(rle_area(u.rle), 0) AS judged,
+           CAST(i.width AS BIGINT) * i.height - coalesce(rle_area(u.rle), 0) AS evaluated,
            coalesce(s.annotated, 0) AS annotated, coalesce(s.predicted, 0) AS predicted, coalesce(o.pixels, 0) AS shared
     FROM evaluated_images i
     LEFT JOIN unclear_pixels u ON i.image_id = u.image_id
@@ -52,7 +52,7 @@ FROM of_classes
 CROSS JOIN known
 WHERE known.masks
 UNION ALL
-SELECT image_id, -1, judged - annotated - predicted + shared, predicted - shared, annotated - shared
+SELECT image_id, -1, evaluated - annotated - predicted + shared, predicted - shared, annotated - shared
 FROM backgrounds
 CROSS JOIN known
 WHERE known.masks

@@ -1,4 +1,4 @@
-//! The arithmetic: batches of masks in, whole images with every mask predicted and decided on out.
+//! The computation: batches of masks in, complete images out, with a prediction and a decision for every mask.
 
 use std::collections::HashMap;
 
@@ -16,40 +16,40 @@ use crate::store::columns::RleColumn;
 use crate::store::rows::RleRow;
 use crate::{Error, Result};
 
-/// A mask as a head predicted it.
+/// A head's prediction for a mask.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct MaskPrediction {
     pub candidate: Candidate,
     pub entropy: Option<f32>,
 }
 
-/// Where predictions come from.
+/// The source of predictions.
 pub(super) enum Predictors {
-    /// A head predictors embeddings.
+    /// A head, which predicts from embeddings.
     Head(Box<MaskPredictor>),
-    /// They were made before.
+    /// Predictions that were made before.
     Stored(HashMap<ImageId, HashMap<i32, MaskPrediction>>),
 }
 
-/// An image with all its masks decided on.
+/// An image whose masks have all been decided on.
 #[derive(Debug)]
 pub(super) struct DecidedImage {
     pub image_id: ImageId,
     pub masks: Vec<(MaskPrediction, Verdict)>,
 }
 
-/// Puts images together from batches of masks.
+/// Assembles images from batches of masks.
 pub(super) struct Annotator {
     pub predictors: Predictors,
     pub policy: Policy,
-    /// Of each image the number of masks it has.
+    /// Number of masks of each image.
     pub expected: HashMap<ImageId, usize>,
-    /// Images some of whose masks have come.
+    /// Images of which only some masks have arrived.
     pub open: HashMap<ImageId, Vec<(MaskPrediction, Option<RleRow>)>>,
 }
 
 impl Annotator {
-    /// Columns of `masks` it needs.
+    /// Columns of `masks` that it needs.
     pub fn columns(&self) -> &'static [&'static str] {
         match self.predictors {
             Predictors::Head(_) => &[
@@ -70,10 +70,10 @@ impl Annotator {
         }
     }
 
-    /// Takes a batch; the images that are complete with it.
+    /// Takes a batch and returns the images that it completes.
     ///
     /// # Errors
-    /// [`Error::RowCodec`] for columns that are not those of `masks`; a mask that cannot be read.
+    /// [`Error::RowCodec`] for columns that are not those of `masks`; errors of a mask that cannot be read.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<Vec<DecidedImage>> {
         let column = |name: &str| {
             let found = batch.column_by_name(name);
@@ -136,7 +136,7 @@ impl Annotator {
             let value = |column: &Float32Array| column.is_valid(row).then(|| column.value(row));
             prediction.candidate.predicted_iou = value(predicted);
             prediction.candidate.stability_score = value(stability);
-            // Only masks that are good enough are ever looked at.
+            // The policy looks only at the pixels of candidates.
             let rle = self
                 .policy
                 .is_candidate(&prediction.candidate)
@@ -163,7 +163,7 @@ fn decide(
     image_id: ImageId,
     mut masks: Vec<(MaskPrediction, Option<RleRow>)>,
 ) -> Result<DecidedImage> {
-    // The order rows come in depends on how the table's files are cut; that of masks does not.
+    // The order of the rows depends on how the table is split into files; the order of the masks must not.
     masks.sort_by_key(|(prediction, _)| prediction.candidate.mask_index);
     let candidates: Vec<Candidate> = masks.iter().map(|(it, _)| it.candidate).collect();
     let verdicts = policy.decide(&candidates, |at| {

@@ -1,18 +1,20 @@
-//! Annotation: every mask of an image judged by a head, and a policy that says which masks stay.
+//! Annotation: a head predicts every mask of an image, and a policy decides which masks are kept.
 //!
 //! ```text
 //! masks --head--> class, score, entropy --policy (score threshold, mask NMS, maximum)--> predictions
 //! ```
 //!
-//! Every judged mask becomes a row, kept or not and why not, so another policy needs no second pass:
-//! [`rethreshold`] takes the stored scores. No image file is read and no Segment Anything runs.
+//! Every predicted mask becomes a row that says whether it was kept and, if not, why, so another policy needs no second
+//! pass: [`rethreshold`] uses the stored scores. Annotation reads no image file and does not run Segment Anything.
 
 mod annotator;
 mod pending;
 mod policy;
 mod run;
 mod sink;
+mod summary;
 
 pub(crate) use pending::{images_annotated, predictions_of};
 pub use policy::{Candidate, NmsScope, Policy, Verdict};
-pub use run::{AnnotateRequest, AnnotateSummary, annotate, rethreshold};
+pub use run::{AnnotateRequest, annotate, rethreshold};
+pub use summary::AnnotateSummary;

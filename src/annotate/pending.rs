@@ -19,26 +19,25 @@ struct OfImage {
     image_id: ImageId,
 }
 
-/// Of more images, whole tables are read.
+/// For more images than this, whole tables are read instead of filtering by id.
 const MAX_LISTED: usize = 10_000;
 
-/// Images that are left to do.
+/// Images that are left to annotate.
 #[derive(Debug, Default)]
 pub(super) struct PendingImages {
-    /// Of each image the number of masks to judge.
+    /// Number of masks to predict in each image.
     pub masks: HashMap<ImageId, usize>,
-    /// Images that are done already.
+    /// Number of images that are already done.
     pub done: u64,
-    /// Whether the tables hold masks of other images too.
+    /// Whether the tables also hold masks of other images.
     pub partial: bool,
 }
 
 impl PendingImages {
-    /// Images with masks of the head's extractor that a filter chooses and which have
-    /// no predictions under the policy.
+    /// Images that match a filter, have masks of the head's extractor, and have no predictions under the policy.
     ///
     /// # Errors
-    /// [`crate::Error::DataFusion`] for a condition that cannot be planned, or what the store says.
+    /// [`crate::Error::DataFusion`] for a condition that cannot be planned; errors of the store.
     pub async fn of_masks(
         snapshot: &Snapshot,
         head: &HeadRow,
@@ -48,8 +47,8 @@ impl PendingImages {
         Self::counted(snapshot, head, policy_id, images, |_| true).await
     }
 
-    /// The same, of images with predictions of the head under any other policy: what a head says of a mask does not
-    /// depend on the policy.
+    /// Like [`PendingImages::of_masks`], but only images with predictions of the head under another policy, because
+    /// what a head predicts for a mask does not depend on the policy.
     ///
     /// # Errors
     /// As [`PendingImages::of_masks`].
@@ -98,26 +97,26 @@ impl PendingImages {
         Ok(pending)
     }
 
-    /// What says of a row that it is of one of the images; none if every row is, or they are too many to list.
+    /// A filter for the rows of these images; `None` if every row matches or there are too many images to list.
     pub fn filter(&self) -> Option<Expr> {
         let is_short = self.masks.len() <= MAX_LISTED;
         (self.partial && is_short).then(|| is_of_images(self.masks.keys()))
     }
 }
 
-/// Rows of `predictions` of a head under a policy.
+/// A filter for the predictions of a head under a policy.
 pub(crate) fn predictions_of(head_id: &HeadId, policy_id: &PolicyId) -> Expr {
     let of_head = col("head_id").eq(lit(head_id.as_str()));
     of_head.and(col("policy_id").eq(lit(policy_id.as_str())))
 }
 
-/// Rows of `predictions` of a head under other policies.
+/// A filter for the predictions of a head under other policies.
 pub(super) fn predictions_of_other_policies(head_id: &HeadId, policy_id: &PolicyId) -> Expr {
     let of_head = col("head_id").eq(lit(head_id.as_str()));
     of_head.and(col("policy_id").not_eq(lit(policy_id.as_str())))
 }
 
-/// Images that have predictions of a head under a policy: all, or those among some.
+/// Images that have predictions of a head under a policy; only those in `among`, if it is given.
 pub(crate) async fn images_annotated(
     snapshot: &Snapshot,
     head_id: &HeadId,

@@ -1,4 +1,4 @@
-//! Which of an image's judged masks stay: score threshold, mask NMS, a maximum per image. Pure.
+//! Which of an image's predicted masks are kept: score threshold, mask NMS, a maximum per image. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,34 +30,34 @@ impl std::str::FromStr for NmsScope {
     }
 }
 
-/// What makes a judged mask part of the annotation.
+/// What makes a predicted mask part of the annotation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// Most masks of an image that are kept: those of the greatest scores.
+    /// Maximum number of kept masks in an image; those with the highest scores are kept.
     pub max_per_image: u32,
-    /// Least predicted IoU, Segment Anything's own estimate of a mask's quality, that is kept; 0: any.
+    /// Minimum predicted IoU, Segment Anything's own estimate of a mask's quality; 0 for no minimum.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_predicted_iou: f32,
-    /// Least stability score that is kept, in [0, 1]; 0: any.
+    /// Minimum stability score, in [0, 1]; 0 for no minimum.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_stability_score: f32,
     /// Which masks suppress which.
     pub nms: NmsScope,
-    /// A mask goes when its IoU with a kept one of a greater score is above this, in [0, 1].
+    /// A mask is dropped if its IoU with a kept mask of a higher score is above this, in [0, 1].
     pub nms_iou: f64,
-    /// Least score that is kept, in [0, 1].
+    /// Minimum score, in [0, 1].
     pub score_threshold: f64,
 }
 
-/// Parts that are left out, so that a policy without them is the one it was before there were any.
+/// Fields are skipped when zero, so that a policy written before they existed keeps its id.
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn is_zero(value: &f32) -> bool {
     *value == 0.0
 }
 
 impl Default for Policy {
-    /// The threshold is the one the paper gives for its CLIP baseline.
+    /// The score threshold is the one that the paper gives for its CLIP baseline.
     fn default() -> Self {
         Self {
             max_per_image: 100,
@@ -70,46 +70,46 @@ impl Default for Policy {
     }
 }
 
-/// A judged mask.
+/// A predicted mask.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Candidate {
-    /// Its number in the image.
+    /// Index of the mask in its image.
     pub mask_index: i32,
-    /// Index of its class.
+    /// Index of the predicted class.
     pub class: u32,
-    /// Its score, in [0, 1].
+    /// Score of the prediction, in [0, 1].
     pub score: f64,
-    /// `masks.predicted_iou`; none: an imported mask, of which nothing is known.
+    /// `masks.predicted_iou`; `None` for an imported mask, of which it is unknown.
     pub predicted_iou: Option<f32>,
-    /// `masks.stability_score`; none as above.
+    /// `masks.stability_score`; `None` likewise.
     pub stability_score: Option<f32>,
 }
 
-/// What became of a judged mask.
+/// What a policy decided about a predicted mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is part of the annotation.
+    /// The mask is part of the annotation.
     Kept,
     /// Its score is below the threshold.
     BelowThreshold,
     /// Its predicted IoU or its stability score is too low.
     LowQuality,
-    /// It overlaps a kept mask of a greater score too much.
+    /// It overlaps a kept mask of a higher score too much.
     Suppressed {
         /// `mask_index` of that mask.
         by: i32,
     },
-    /// The image has enough kept masks of greater scores.
+    /// The image has enough kept masks of higher scores.
     BeyondMax,
 }
 
 impl Verdict {
-    /// Whether it is part of the annotation.
+    /// Whether the mask is part of the annotation.
     pub fn is_kept(self) -> bool {
         self == Self::Kept
     }
 
-    /// `predictions.dropped`.
+    /// The value of `predictions.dropped`.
     pub fn dropped(self) -> Option<&'static str> {
         match self {
             Self::Kept => None,
@@ -120,7 +120,7 @@ impl Verdict {
         }
     }
 
-    /// `predictions.suppressed_by`.
+    /// The value of `predictions.suppressed_by`.
     pub fn suppressed_by(self) -> Option<i32> {
         match self {
             Self::Suppressed { by } => Some(by),
@@ -130,10 +130,10 @@ impl Verdict {
 }
 
 impl Policy {
-    /// Checks every part.
+    /// Checks every field.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] naming the first that cannot be.
+    /// [`Error::InvalidOption`] for the first field that is out of range.
     pub fn validate(&self) -> Result<()> {
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let (predicted_iou, stability) = (
@@ -141,8 +141,8 @@ impl Policy {
             f64::from(self.min_stability_score),
         );
         let checks = [
-            ("least predicted IoU", predicted_iou, share(predicted_iou)),
-            ("least stability score", stability, share(stability)),
+            ("min predicted IoU", predicted_iou, share(predicted_iou)),
+            ("min stability score", stability, share(stability)),
             (
                 "score threshold",
                 self.score_threshold,
@@ -169,15 +169,15 @@ impl Policy {
         Ok(())
     }
 
-    /// `predictions.policy`: JSON, keys sorted.
+    /// The value of `policies.policy`: JSON with sorted keys.
     ///
     /// # Errors
-    /// [`Error::Json`] if a number is none.
+    /// [`Error::Json`] if it cannot be serialised.
     pub fn to_json(&self) -> Result<String> {
         Ok(serde_json::to_string(self)?)
     }
 
-    /// `predictions.policy_id`.
+    /// The policy's id, `policies.policy_id`.
     ///
     /// # Errors
     /// As [`Policy::to_json`].
@@ -185,7 +185,7 @@ impl Policy {
         Ok(PolicyId::of_bytes(self.to_json()?.as_bytes()))
     }
 
-    /// Whether a mask's score and quality suffice; NaN never does. Quality that is not known always does.
+    /// Whether a mask's score and quality suffice. A score of NaN never does; unknown quality always does.
     pub fn is_candidate(&self, candidate: &Candidate) -> bool {
         let suffices =
             |min: f32, value: Option<f32>| min == 0.0 || value.is_none_or(|value| value >= min);
@@ -194,13 +194,13 @@ impl Policy {
             && suffices(self.min_stability_score, candidate.stability_score)
     }
 
-    /// Decides on all masks of one image; one verdict each, in the order given.
+    /// Decides on all masks of one image; returns one verdict per mask, in the order given.
     ///
-    /// `mask` gives a candidate's pixels, and is asked only for those that are [good enough](Self::is_candidate). Of
-    /// equal scores the first counts as greater.
+    /// `mask` returns the pixels of a candidate and is called only for those that [suffice](Self::is_candidate). Of
+    /// equal scores, the first counts as higher.
     ///
     /// # Errors
-    /// What `mask` returns; [`Error::SizeMismatch`] unless all masks are of one size.
+    /// Errors of `mask`; [`Error::SizeMismatch`] unless all masks have the same size.
     pub fn decide(
         &self,
         candidates: &[Candidate],

@@ -1,21 +1,22 @@
-//! The run: masks are read, judged on a worker thread, and committed, each stage beside the others.
+//! The run: masks are read, predicted on a worker thread, and committed, with all stages running side by side.
 
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::annotator::{Annotator, DecidedImage, MaskPrediction, Predictors};
 use super::pending::{PendingImages, predictions_of_other_policies};
 use super::policy::{Candidate, Policy};
 use super::sink::{Common, Sink};
+use super::summary::AnnotateSummary;
 use crate::catalogue::{find_head, policies_of};
 use crate::error::CatalogueError;
 use crate::head::{MaskPredictor, StoredSpec, load_head};
-use crate::ids::{HeadId, ImageId, PolicyId};
+use crate::ids::{ImageId, PolicyId};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::ImageFilter;
@@ -23,14 +24,14 @@ use crate::store::rows::{HeadRow, decode};
 use crate::store::{Snapshot, Store, send_batches};
 use crate::{Error, Result};
 
-/// Tables that predictions are made of: they are made only of files that are as they were written.
+/// Tables that predictions are made from; their files are checked to be as they were written.
 const READ: [Table; 4] = [
     Table::Images,
     Table::Masks,
     Table::Heads,
     Table::Predictions,
 ];
-/// Batches that wait for the worker, and for the writer.
+/// Maximum number of batches that wait for the worker, and for the writer.
 const QUEUED: usize = 2;
 
 /// What to annotate.
@@ -38,48 +39,42 @@ const QUEUED: usize = 2;
 pub struct AnnotateRequest {
     /// Name or id of the head.
     pub head: String,
-    /// Which of the images that have masks of the head's extractor.
+    /// Filter for the images that have masks of the head's extractor.
     pub images: ImageFilter,
-    /// Which masks stay.
+    /// The policy that decides which masks are kept.
     pub policy: Policy,
 }
 
-/// What an annotation did.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct AnnotateSummary {
-    /// Name of the head.
-    pub head: String,
-    /// Its id.
-    pub head_id: Option<HeadId>,
-    /// Id of the policy.
-    pub policy_id: Option<PolicyId>,
-    /// Images whose predictions were added.
-    pub images: u64,
-    /// Images that had them already.
-    pub done: u64,
-    /// Masks judged: predictions added.
-    pub masks: u64,
-    /// Of those the ones that are part of the annotation.
-    pub kept: u64,
-    /// Those whose score is below the threshold.
-    pub below_threshold: u64,
-    /// Those whose predicted IoU or stability score is too low.
-    pub low_quality: u64,
-    /// Those that a better one suppressed.
-    pub suppressed: u64,
-    /// Those beyond the maximum of their image.
-    pub beyond_max: u64,
-}
-
-/// Predictors the masks of images that have no predictions of the head under the policy yet.
+/// Predicts the masks of images that have no predictions of the head under the policy yet.
 ///
-/// May be stopped at any time and run again; several may run at once on one store. Memory is that of a few
-/// batches of masks, and of an id and a number per image.
+/// A run may be stopped at any time and started again; several may run at once on one store. A run needs memory for a
+/// few batches of masks, and for an id and a number per image.
+///
+/// # Examples
+/// ```
+/// use grainstore::annotate::{AnnotateRequest, Policy, annotate};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = AnnotateRequest {
+///     head: "pets".to_owned(),
+///     images: ImageFilter::split("test"),
+///     policy: Policy {
+///         score_threshold: 0.5,
+///         ..Policy::default()
+///     },
+/// };
+/// let summary = annotate(store, &request, &NoProgress).await?;
+/// println!("{} of {} masks kept", summary.kept, summary.masks);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// [`CatalogueError`] for a head that is not there, [`crate::error::HeadError::Unusable`] for one without weights, [`Error::InvalidOption`],
-/// [`Error::DataFusion`] for a condition that cannot be planned; [`Error::StoreDamaged`] for files that are not as they
-/// were written; what the store says.
+/// [`CatalogueError`] for a head that does not exist; [`crate::error::HeadError::Unusable`] for one without weights;
+/// [`Error::InvalidOption`]; [`Error::DataFusion`] for a condition that cannot be planned; [`Error::StoreDamaged`] for
+/// files that are not as they were written; errors of the store.
 pub async fn annotate(
     store: &Store,
     request: &AnnotateRequest,
@@ -107,7 +102,29 @@ pub async fn annotate(
     .await
 }
 
-/// Applies another policy to scores that are stored already, under whichever policy.
+/// Applies another policy to stored scores, whatever policy they were stored under.
+///
+/// # Examples
+/// ```
+/// use grainstore::annotate::{AnnotateRequest, Policy, rethreshold};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = AnnotateRequest {
+///     head: "pets".to_owned(),
+///     images: ImageFilter::split("test"),
+///     policy: Policy {
+///         score_threshold: 0.8,
+///         min_predicted_iou: 0.75,
+///         ..Policy::default()
+///     },
+/// };
+/// let summary = rethreshold(store, &request, &NoProgress).await?;
+/// println!("{} of {} masks kept", summary.kept, summary.masks);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`annotate`]; [`CatalogueError::NoPredictions`].
@@ -150,7 +167,7 @@ fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
     })
 }
 
-/// Predictions of a head that are stored under other policies, by image and mask: all of them, in memory.
+/// Predictions of a head that are stored under other policies, by image and mask; all of them are held in memory.
 async fn stored(
     snapshot: &Snapshot,
     head: &HeadRow,
@@ -253,7 +270,7 @@ impl Run<'_> {
             });
             reading.abort();
         }
-        // What was judged is kept, however it ended.
+        // Predictions that were made are kept, however the run ended.
         let summary = sink.finish().await?;
         progress.finish();
         ended.map(|()| summary)

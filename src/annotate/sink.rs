@@ -1,21 +1,20 @@
-//! Decided images become commits; an image's predictions come all at once or not at all.
+//! Decided images become commits; an image's predictions are written all at once or not at all.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
 use super::annotator::DecidedImage;
 use super::pending::images_annotated;
-use super::policy::Verdict;
-use super::run::AnnotateSummary;
+use super::summary::AnnotateSummary;
 use crate::catalogue::find_head;
 use crate::ids::PolicyId;
 use crate::store::rows::{HeadRow, PolicyRow, PredictionRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
-/// Rows that are committed together, unless the oldest are [`BATCH_AGE`] old before.
+/// Rows that are committed together, unless a batch reaches [`BATCH_AGE`] first.
 const COMMIT_ROWS: usize = 200_000;
-/// At most so much work is lost to a kill.
+/// Age at which a batch is committed, which limits the work that is lost to a kill.
 const BATCH_AGE: Duration = Duration::from_secs(20);
 
 /// What all predictions of a run have in common.
@@ -55,7 +54,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Takes images; commits when it is time to.
+    /// Takes images, and commits when the batch is large or old enough.
     pub async fn push(&mut self, images: Vec<DecidedImage>) -> Result<()> {
         self.rows += images.iter().map(|image| image.masks.len()).sum::<usize>();
         self.images.extend(images);
@@ -90,7 +89,7 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// The rows to write: of images that no other process has done in the meantime; and their counts.
+/// The rows to write, without the images that another process has done in the meantime, and their counts.
 async fn plan(
     snapshot: &Snapshot,
     common: &Common,
@@ -98,7 +97,7 @@ async fn plan(
 ) -> Result<(Changes, AnnotateSummary)> {
     let ids = images.iter().map(|image| &image.image_id).collect();
     let head_id = &common.head.head_id;
-    // It may have been removed since the run began.
+    // The head may have been removed since the run began.
     find_head(snapshot, head_id.as_str()).await?;
     let done = images_annotated(snapshot, head_id, &common.policy_id, Some(ids)).await?;
     let mut counts = AnnotateSummary::default();
@@ -140,29 +139,4 @@ async fn plan(
     }
     changes.append(PredictionRow::TABLE, PredictionRow::to_batch(&rows)?);
     Ok((changes, counts))
-}
-
-impl AnnotateSummary {
-    fn count(&mut self, verdict: Verdict) {
-        self.masks += 1;
-        let counter = match verdict {
-            Verdict::Kept => &mut self.kept,
-            Verdict::BelowThreshold => &mut self.below_threshold,
-            Verdict::LowQuality => &mut self.low_quality,
-            Verdict::Suppressed { .. } => &mut self.suppressed,
-            Verdict::BeyondMax => &mut self.beyond_max,
-        };
-        *counter += 1;
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.images += other.images;
-        self.done += other.done;
-        self.masks += other.masks;
-        self.kept += other.kept;
-        self.below_threshold += other.below_threshold;
-        self.low_quality += other.low_quality;
-        self.suppressed += other.suppressed;
-        self.beyond_max += other.beyond_max;
-    }
 }

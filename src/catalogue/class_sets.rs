@@ -16,7 +16,7 @@ use crate::store::rows::decode;
 pub struct ClassSetVersion {
     /// Name of the set.
     pub class_set: String,
-    /// 1, 2, ...
+    /// Version of the set: 1, 2, ...
     pub version: i32,
 }
 
@@ -26,10 +26,10 @@ impl fmt::Display for ClassSetVersion {
     }
 }
 
-/// The newest version of the class set of a name, or with `NAME@VERSION` that one.
+/// Finds the newest version of the class set of a name, or with `NAME@VERSION` that version.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`] if there is none; what the store says.
+/// [`crate::error::CatalogueError`] if there is none; errors from the store.
 pub async fn find_class_set(snapshot: &Snapshot, word: &str) -> Result<ClassSetVersion> {
     #[derive(Deserialize)]
     struct Version {

@@ -15,10 +15,10 @@ use crate::{Error, Result};
 /// Categories of the annotated objects, by data set.
 pub type Annotated = BTreeMap<String, BTreeSet<String>>;
 
-/// Categories of the annotated objects, by data set; a data set of void regions alone has none.
+/// Reads the categories of the annotated objects, by data set. A data set of only void regions has none.
 ///
 /// # Errors
-/// What the store says.
+/// Any error from the store.
 pub async fn annotated_categories(snapshot: &Snapshot) -> Result<Annotated> {
     #[derive(Deserialize)]
     struct Found {
@@ -38,10 +38,10 @@ pub async fn annotated_categories(snapshot: &Snapshot) -> Result<Annotated> {
     Ok(found)
 }
 
-/// The data set of that name, which must have annotations; without a name the only one that has.
+/// Finds the data set of that name, which must have annotations; without a name, the only data set that has some.
 ///
 /// # Errors
-/// [`CatalogueError`] if there is none, or there are several to choose from.
+/// [`CatalogueError`] if there is none, or if there are several to choose from.
 pub fn find_annotated_dataset(annotated: &Annotated, word: Option<&str>) -> Result<String> {
     let kind = Named::AnnotatedDataset;
     let names: Vec<&str> = annotated.keys().map(String::as_str).collect();
@@ -57,25 +57,25 @@ pub fn find_annotated_dataset(annotated: &Annotated, word: Option<&str>) -> Resu
     }
 }
 
-/// Checks that images, labels or annotations are of a data set.
+/// Checks that a data set has images, labels or annotations; returns its name.
 ///
 /// # Errors
-/// [`CatalogueError`] if none are; what the store says.
+/// [`CatalogueError`] if it has none; errors from the store.
 pub async fn find_dataset(snapshot: &Snapshot, word: &str) -> Result<String> {
     let query = include_str!("../../queries/review/dataset_names.sql");
     one_of(snapshot, Named::Dataset, word, query).await
 }
 
-/// Checks that an image is of a split.
+/// Checks that a split has images; returns its name.
 ///
 /// # Errors
-/// [`CatalogueError`] if none is; what the store says.
+/// [`CatalogueError`] if it has none; errors from the store.
 pub async fn find_split(snapshot: &Snapshot, word: &str) -> Result<String> {
     let query = "SELECT DISTINCT split AS name FROM images WHERE split IS NOT NULL";
     one_of(snapshot, Named::Split, word, query).await
 }
 
-/// The name among those that a query yields.
+/// Checks that `word` is among the names that a query yields; returns it.
 async fn one_of(snapshot: &Snapshot, kind: Named, word: &str, query: &str) -> Result<String> {
     #[derive(Deserialize)]
     struct Name {
@@ -88,9 +88,10 @@ async fn one_of(snapshot: &Snapshot, kind: Named, word: &str, query: &str) -> Re
         let found = decode::<Name>(Table::Images, &batch)?;
         names.extend(found.into_iter().map(|row| row.name));
     }
-    match names.contains(word) {
-        true => Ok(word.to_owned()),
-        false => Err(no_such(kind, word, names.iter().map(String::as_str))),
+    if names.contains(word) {
+        Ok(word.to_owned())
+    } else {
+        Err(no_such(kind, word, names.iter().map(String::as_str)))
     }
 }
 

@@ -10,18 +10,18 @@ use crate::store::Snapshot;
 use crate::store::rows::{ExtractorRow, Row, collect, decode};
 use crate::{Error, Result};
 
-/// Every extractor.
+/// Every extractor in the store.
 ///
 /// # Errors
-/// What the store says.
+/// Any error from the store.
 pub async fn extractors_stored(snapshot: &Snapshot) -> Result<Vec<ExtractorRow>> {
     collect(snapshot.scan(ExtractorRow::TABLE).await?).await
 }
 
-/// The extractor whose id begins with `word`; without a word the only one whose masks have embeddings.
+/// Finds the extractor whose id begins with `word`; without a word, the only one whose masks have embeddings.
 ///
 /// # Errors
-/// [`CatalogueError`] if there is none, or several that it may be; what the store says.
+/// [`CatalogueError`] if there is none, or more than one; errors from the store.
 pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<ExtractorRow> {
     let stored = extractors_stored(snapshot).await?;
     let kind = Named::Extractor;
@@ -44,10 +44,10 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
     }
 }
 
-/// The id of the embedder of a name, or of the one whose id begins so.
+/// Finds the id of the embedder of a name, or of the embedder whose id begins with `word`.
 ///
 /// # Errors
-/// [`CatalogueError`] if there is none, or several that it may be; what the store says.
+/// [`CatalogueError`] if there is none, or more than one; errors from the store.
 pub async fn find_embedder(snapshot: &Snapshot, word: &str) -> Result<EmbedderId> {
     #[derive(Deserialize)]
     struct Embedder {

@@ -10,10 +10,10 @@ use crate::store::Snapshot;
 use crate::store::rows::{HeadRow, Row, collect};
 use crate::{Error, Result};
 
-/// Every head, oldest first, without its weights.
+/// Every head in the store, oldest first, without its weights.
 ///
 /// # Errors
-/// What the store says.
+/// Any error from the store.
 pub async fn heads_stored(snapshot: &Snapshot) -> Result<Vec<HeadRow>> {
     let schema = HeadRow::TABLE.schema();
     let names = schema.fields().iter().map(|field| field.name().as_str());
@@ -24,10 +24,25 @@ pub async fn heads_stored(snapshot: &Snapshot) -> Result<Vec<HeadRow>> {
     Ok(rows)
 }
 
-/// The newest head of a name, or the one whose id begins so; without its weights.
+/// Finds the newest head of a name, or the head whose id begins with `word`; its weights are not read.
+///
+/// # Examples
+/// ```
+/// use grainstore::catalogue::find_head;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let snapshot = store.snapshot().await?;
+/// let head = find_head(&snapshot, "pets").await?;
+/// println!("{} predicts the classes of {}", head.head_id, head.class_set_at_version());
+///
+/// let same = find_head(&snapshot, &head.head_id.as_str()[..8]).await?;
+/// assert_eq!(same.head_id, head.head_id);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`] if there is none, or several that it may be; what the store says.
+/// [`crate::error::CatalogueError`] if there is none, or more than one; errors from the store.
 pub async fn find_head(snapshot: &Snapshot, word: &str) -> Result<HeadRow> {
     let rows = heads_stored(snapshot).await?;
     if let Some(row) = rows.iter().rfind(|row| row.head == word) {
@@ -43,7 +58,7 @@ pub async fn find_head(snapshot: &Snapshot, word: &str) -> Result<HeadRow> {
     .cloned()
 }
 
-/// The same head with its weights.
+/// Finds a head as [`find_head`] does, and reads its weights, too.
 ///
 /// # Errors
 /// As [`find_head`].
@@ -56,7 +71,7 @@ pub async fn whole_head(snapshot: &Snapshot, word: &str) -> Result<HeadRow> {
     })
 }
 
-/// The rows of a head, in every table that has `head_id`.
+/// A filter for the rows of a head, in any table that has `head_id`.
 pub(crate) fn is_head(head_id: &HeadId) -> Expr {
     col("head_id").eq(lit(head_id.as_str()))
 }

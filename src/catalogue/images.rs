@@ -11,13 +11,13 @@ use crate::store::Snapshot;
 use crate::store::rows::decode;
 use crate::{Error, Result};
 
-/// Names that are compared with one that is not there.
+/// Number of file names that are compared with one that was not found.
 const COMPARED: u64 = 10_000;
 
-/// The image of a file name, or the one whose id begins so.
+/// Finds the image of a file name, or the image whose id begins with `word`.
 ///
 /// # Errors
-/// [`CatalogueError`] if there is none, or several that it may be; what the store says.
+/// [`CatalogueError`] if there is none, or more than one; errors from the store.
 pub async fn find_image(snapshot: &Snapshot, word: &str) -> Result<ImageId> {
     #[derive(Deserialize)]
     struct Image {

@@ -1,9 +1,9 @@
-//! What a name means: the one place where names of heads, policies, class sets, data sets, splits, extractors, embedders
-//! and images become ids and rows.
+//! The catalogue resolves the names of heads, policies, class sets, data sets, splits, extractors, embedders and images
+//! to ids and rows. No other module does.
 //!
-//! Words that people give come in, with a [`Snapshot`](crate::store::Snapshot); ids and rows go out. A word that names
-//! nothing is a [`CatalogueError`](crate::error::CatalogueError) with the nearest names there are, never an empty
-//! result. Nothing here reads masks.
+//! Words that people type come in with a [`Snapshot`](crate::store::Snapshot); ids and rows go out. A word that names
+//! nothing is a [`CatalogueError`](crate::error::CatalogueError) with the nearest existing names, never an empty
+//! result. No masks are read.
 
 mod class_sets;
 mod datasets;
@@ -26,7 +26,7 @@ pub use policies::{StoredPolicy, find_policy, policies_of};
 use crate::Error;
 use crate::error::{CatalogueError, Named};
 
-/// That nothing of a kind has a name; `names` are those there are.
+/// The error that nothing of a kind has the name `name`; `names` are the existing names.
 pub(crate) fn no_such<'a>(
     kind: Named,
     name: &str,
@@ -46,13 +46,13 @@ pub(crate) fn no_such<'a>(
     })
 }
 
-/// Digits of an id that name something, at least.
+/// Minimum number of digits of an id by which something can be named.
 const MIN_DIGITS: usize = 4;
 
-/// The one of `items` whose id begins with `word`.
+/// The only one of `items` whose id begins with `word`.
 ///
 /// # Errors
-/// [`CatalogueError::NoSuch`], telling of `names`; [`CatalogueError::Ambiguous`] if several do.
+/// [`CatalogueError::NoSuch`] with the names of all items; [`CatalogueError::Ambiguous`] if there are several.
 fn by_id<'a, T>(
     kind: Named,
     word: &str,

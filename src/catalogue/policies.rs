@@ -20,22 +20,22 @@ const POLICIES: &str = include_str!("../../queries/annotate/policies.sql");
 /// A policy that a head's masks were annotated with.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct StoredPolicy {
-    /// Its id.
+    /// The policy's id.
     pub policy_id: PolicyId,
     /// The policy, as JSON.
     pub policy: String,
-    /// Images annotated with it.
+    /// Number of images annotated with it.
     pub images: i64,
-    /// Their masks.
+    /// Number of masks in these images.
     pub masks: i64,
-    /// Of those the ones kept.
+    /// Number of these masks that were kept.
     pub kept: i64,
 }
 
 /// The policies that a head's masks were annotated with, newest first.
 ///
 /// # Errors
-/// What the store says.
+/// Any error from the store.
 pub async fn policies_of(snapshot: &Snapshot, head_id: &HeadId) -> Result<Vec<StoredPolicy>> {
     let sql = Sql::new(snapshot).await?;
     let head = ScalarValue::Utf8(Some(head_id.to_string()));
@@ -48,31 +48,33 @@ pub async fn policies_of(snapshot: &Snapshot, head_id: &HeadId) -> Result<Vec<St
     Ok(policies)
 }
 
-/// The policy of a head whose id begins with `word`; without that the one that was used last.
+/// Finds the policy of a head whose id begins with `word`; without a word, the policy that was used last.
 ///
 /// # Errors
-/// [`CatalogueError`] if there is none, or several that it may be; what the store says.
+/// [`CatalogueError`] if there is none, or more than one; errors from the store.
 pub async fn find_policy(
     snapshot: &Snapshot,
     head: &HeadRow,
     word: Option<&str>,
 ) -> Result<StoredPolicy> {
-    let policies = policies_of(snapshot, &head.head_id).await?;
-    let Some(newest) = policies.first() else {
-        if word.is_some() || !head.is_imported() {
-            return Err(Error::Catalogue(CatalogueError::NoPredictions {
-                head: head.head.clone(),
-            }));
-        }
-        // A model that found nothing at all: there is no row to say so.
-        let policy = imported_policy(head);
-        return Ok(StoredPolicy {
-            policy_id: policy.policy_id,
-            policy: policy.policy,
+    let mut policies = policies_of(snapshot, &head.head_id).await?;
+    if policies.is_empty() && head.is_imported() {
+        // The imported model found nothing at all, so no row names its policy.
+        let PolicyRow {
+            policy_id, policy, ..
+        } = imported_policy(head);
+        policies.push(StoredPolicy {
+            policy_id,
+            policy,
             images: 0,
             masks: 0,
             kept: 0,
         });
+    }
+    let Some(newest) = policies.first() else {
+        return Err(Error::Catalogue(CatalogueError::NoPredictions {
+            head: head.head.clone(),
+        }));
     };
     let Some(word) = word else {
         return Ok(newest.clone());
@@ -88,7 +90,7 @@ pub async fn find_policy(
     .cloned()
 }
 
-/// The policy of imported predictions: all are kept.
+/// The policy of imported predictions, which keeps all of them.
 pub(crate) fn imported_policy(head: &HeadRow) -> PolicyRow {
     let policy = serde_json::json!({ "imported": head.query });
     PolicyRow::new(policy.to_string(), head.created_at)

@@ -1,4 +1,4 @@
-//! Writing a class set: a new version, where it says something new.
+//! Adding a class set: a new version, if it differs from the newest one.
 
 use chrono::Utc;
 
@@ -7,21 +7,47 @@ use crate::Result;
 use crate::store::rows::{ClassRow, Row};
 use crate::store::{Changes, Store};
 
-/// What became of adding a class set.
+/// Result of adding a class set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Added {
-    /// The version that says what was given.
+    /// The version that holds the given classes.
     pub version: i32,
-    /// Whether it is new: false if the newest version said the same.
+    /// Whether the version is new; false if the newest version was the same.
     pub new: bool,
 }
 
-/// Adds a version of a class set, unless its newest version says the same.
+/// Adds a version of a class set, unless its newest version is the same.
 ///
-/// `origin` is where the classes come from: `file`, `labels`, `ground-truth`, `coco`, `voc`.
+/// `origin` says where the classes come from: `file`, `labels`, `ground-truth`, `coco`, `voc`.
+///
+/// # Examples
+/// ```
+/// use grainstore::classes::{Class, ClassSet, add_class_set};
+/// # use grainstore::store::{Store, StoreOptions};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let place = dir.path().to_str().unwrap();
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let store = Store::open_or_create(place, StoreOptions::default()).await?;
+/// let pet = Class {
+///     name: "pet".to_owned(),
+///     supercategory: None,
+///     external_id: None,
+///     labels: vec!["cat".to_owned(), "dog".to_owned()],
+/// };
+/// let set = ClassSet::new("household", vec![pet])?;
+/// let added = add_class_set(&store, "add classes", &set, "file").await?;
+/// assert_eq!((added.version, added.new), (1, true));
+///
+/// let again = add_class_set(&store, "add classes", &set, "file").await?;
+/// assert_eq!((again.version, again.new), (1, false));
+/// # Ok::<(), grainstore::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// What the store says.
+/// Errors of the store.
 pub async fn add_class_set(
     store: &Store,
     operation: &str,
@@ -45,7 +71,7 @@ pub async fn add_class_set(
     })
 }
 
-/// The rows to write: the next version, or none if the newest is the same.
+/// The rows of the next version; `None` if the newest version is the same.
 fn plan_rows(stored: &[ClassRow], set: &ClassSet, origin: &str) -> Option<Vec<ClassRow>> {
     let newest = stored.iter().map(|row| row.version).max().unwrap_or(0);
     let current = ClassSet::of_rows(stored.to_vec(), newest);
@@ -83,7 +109,7 @@ mod tests {
         let two = set(vec![class("cat", &["cat"]), class("dog", &["dog"])]);
         let second = plan_rows(&first, &two, "file").unwrap();
         assert_eq!((second[1].version, second[1].class_index), (2, 1));
-        // Back to what version 1 said is a change, too.
+        // Going back to the classes of version 1 is a change, too.
         let stored = [first, second].concat();
         assert_eq!(plan_rows(&stored, &one, "file").unwrap()[0].version, 3);
     }

@@ -1,4 +1,4 @@
-//! What changed between two class sets.
+//! Differences between two class sets.
 
 use serde::Serialize;
 
@@ -7,31 +7,31 @@ use super::{Class, ClassSet};
 /// How a class set differs from an older one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ClassSetDiff {
-    /// Classes only the newer one has.
+    /// Classes that only the newer set has.
     pub added: Vec<String>,
-    /// Classes only the older one has.
+    /// Classes that only the older set has.
     pub removed: Vec<String>,
-    /// Classes of both whose labels are not the same.
+    /// Classes of both sets whose labels differ.
     pub relabelled: Vec<RelabelledClass>,
-    /// Classes of both that stand at another index.
+    /// Classes of both sets whose index differs.
     pub moved: Vec<String>,
-    /// Classes with another id or supercategory than before: exports differ, heads do not.
+    /// Classes of both sets whose id or supercategory differs; this affects exports, but not heads.
     pub described: Vec<String>,
 }
 
-/// A class that stands for other labels than before.
+/// A class whose labels changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RelabelledClass {
-    /// Its name.
+    /// Name of the class.
     pub class: String,
-    /// Labels it stands for now and did not before.
+    /// Labels that map to the class now and did not before.
     pub labels_added: Vec<String>,
-    /// Labels it stood for and does no more.
+    /// Labels that mapped to the class before and no longer do.
     pub labels_removed: Vec<String>,
 }
 
 impl ClassSetDiff {
-    /// What turns `old` into `new`.
+    /// The changes that turn `old` into `new`.
     pub fn between(old: &ClassSet, new: &ClassSet) -> Self {
         let find = |set: &ClassSet, name: &str| {
             let at = set.classes.iter().position(|class| class.name == name);

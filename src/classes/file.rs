@@ -1,4 +1,4 @@
-//! Class sets as people write them: TOML or CSV.
+//! Files of class sets that people write: TOML or CSV.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use serde::Deserialize;
 use super::Class;
 use crate::{Error, Result};
 
-/// Reads the classes of a file, in its order.
+/// Reads the classes of a file, in the file's order.
 ///
-/// TOML (`.toml`) is a list of `[[class]]` with `name`, `labels` and, if wanted, `supercategory` and `id`;
-/// where labels are left out, the name is the label. CSV has the columns `class` and `label`, one row
-/// per label, and if wanted `supercategory` and `id`.
+/// TOML (`.toml`) is a list of `[[class]]` with `name`, `labels` and, optionally, `supercategory` and `id`; if labels
+/// are left out, the name is the label. CSV has the columns `class` and `label`, one row per label, and optionally
+/// `supercategory` and `id`.
 ///
 /// # Errors
 /// [`Error::Content`] naming the file and, where there is one, the line; [`Error::File`] if it cannot be
@@ -34,7 +34,7 @@ pub fn parse_class_file(path: &Path) -> Result<Vec<Class>> {
     })
 }
 
-/// Where in the file, and what is wrong there.
+/// The place in the file, and what is wrong there.
 type Problem = (String, String);
 
 #[derive(Deserialize)]
@@ -107,7 +107,7 @@ fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
             continue;
         };
         class.labels.push(row.label);
-        // Any of its rows may say what the class is; no two may say different things.
+        // Any row of a class may give its id and supercategory, but no two rows may give different ones.
         if differ(&class.external_id, &row.id) || differ(&class.supercategory, &supercategory) {
             return Err((
                 line(record.position()),
@@ -123,12 +123,12 @@ fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
     Ok(classes)
 }
 
-/// Whether both are given, and not the same.
+/// Whether both values are given and differ.
 fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
     one.is_some() && other.is_some() && one != other
 }
 
-/// What is wrong, without the crate's words for where.
+/// The reason of an error, without the crate's text about its position.
 fn csv_reason(err: &csv::Error) -> String {
     match err.kind() {
         csv::ErrorKind::Deserialize { err, .. } => err.to_string(),

@@ -1,8 +1,7 @@
-//! Class sets: what a head tells apart, as classes that each stand for some of the source labels.
+//! Class sets: the classes that a head distinguishes, each with the source labels that map to it.
 //!
-//! In: files, or what is in the store; out: versioned rows of `class_sets`. A set may use any of the
-//! source labels and leave out others, but a label belongs to one class at most. Nothing here reads an
-//! image or a mask.
+//! In: files, or labels and categories in the store; out: versioned rows of `class_sets`. A set may use any of the
+//! source labels and leave out others, but a label belongs to at most one class. Nothing here reads an image or a mask.
 
 mod add;
 mod diff;
@@ -26,34 +25,53 @@ use crate::store::Snapshot;
 use crate::store::rows::{ClassRow, Row, collect};
 use crate::{Error, Result};
 
-/// A class: a name, and the source labels it stands for.
+/// A class: a name, and the source labels that map to it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Class {
-    /// Its name.
+    /// Name of the class.
     #[serde(rename = "class")]
     pub name: String,
-    /// A coarser word for it (COCO `categories.supercategory`).
+    /// A coarser category (COCO `categories.supercategory`).
     pub supercategory: Option<String>,
     /// The data set's own category id (COCO `categories.id`).
     pub external_id: Option<i64>,
-    /// Words of `labels.label` and `ground_truth.category`, at least one.
+    /// Labels that map to the class, at least one: values of `labels.label` and `ground_truth.category`.
     pub labels: Vec<String>,
 }
 
 /// One version of a class set.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ClassSet {
-    /// Its name.
+    /// Name of the set.
     #[serde(rename = "class_set")]
     pub name: String,
-    /// 1, 2, ...; 0 while it is not in a store.
+    /// Number of the version, from 1; 0 while the set is not in a store.
     pub version: i32,
-    /// In the order of a head's outputs.
+    /// The classes, in the order of a head's outputs.
     pub classes: Vec<Class>,
 }
 
 impl ClassSet {
-    /// A set that is in no store yet.
+    /// Creates a set that is not in a store yet.
+    ///
+    /// # Examples
+    /// ```
+    /// use grainstore::classes::{Class, ClassSet};
+    ///
+    /// let class = |name: &str, labels: &[&str]| Class {
+    ///     name: name.to_owned(),
+    ///     supercategory: None,
+    ///     external_id: None,
+    ///     labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+    /// };
+    /// let classes = vec![class("pet", &["cat", "dog"]), class("person", &["person"])];
+    /// let set = ClassSet::new("household", classes)?;
+    /// assert_eq!(set.version, 0); // in no store yet
+    ///
+    /// let claimed_twice = vec![class("cat", &["cat"]), class("pet", &["cat", "dog"])];
+    /// assert!(ClassSet::new("household", claimed_twice).is_err());
+    /// # Ok::<(), grainstore::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`HeadError::ClassSet`] for a set without classes, a class without labels, a class named twice, or a
@@ -79,7 +97,7 @@ impl ClassSet {
                 return Err(fail(format!("class '{}' is there twice", class.name)));
             }
             if class.labels.is_empty() {
-                return Err(fail(format!("class '{}' stands for no label", class.name)));
+                return Err(fail(format!("class '{}' has no labels", class.name)));
             }
             for label in &class.labels {
                 if let Some(other) = owners.insert(label, &class.name) {
@@ -97,10 +115,10 @@ impl ClassSet {
         })
     }
 
-    /// The newest version of a set, or with `NAME@VERSION` that one.
+    /// Loads the newest version of a set or, with `NAME@VERSION`, that version.
     ///
     /// # Errors
-    /// [`crate::error::CatalogueError`] if there is none; what the store says.
+    /// [`crate::error::CatalogueError`] if it does not exist; errors of the store.
     pub async fn load(snapshot: &Snapshot, name: &str) -> Result<Self> {
         let found = find_class_set(snapshot, name).await?;
         let stored = stored_rows(snapshot, &found.class_set).await?;
@@ -109,10 +127,10 @@ impl ClassSet {
         })
     }
 
-    /// Every version of every set, by name, then version.
+    /// Loads every version of every set, ordered by name, then by version.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub async fn all(snapshot: &Snapshot) -> Result<Vec<Self>> {
         let mut by_version: std::collections::BTreeMap<(String, i32), Vec<ClassRow>> =
             std::collections::BTreeMap::new();
@@ -146,7 +164,7 @@ impl ClassSet {
         })
     }
 
-    /// From a source label to the index of the class that stands for it.
+    /// Maps each source label to the index of its class.
     pub fn index_by_label(&self) -> HashMap<&str, usize> {
         let pairs = self.classes.iter().enumerate();
         pairs
@@ -159,8 +177,8 @@ impl ClassSet {
             .collect()
     }
 
-    /// For each class the indices of those classes of another set that hold its labels: none, one, or several if the
-    /// other is finer.
+    /// For each class, the indices of the classes of another set that its labels map to: none, one, or several if the
+    /// other set is finer.
     pub fn places_in(&self, other: &Self) -> Vec<BTreeSet<usize>> {
         let index = other.index_by_label();
         let of = |class: &Class| {
@@ -210,7 +228,7 @@ mod tests {
         assert_eq!(set.index_by_label()["kitten"], 0);
         for (classes, part) in [
             (vec![], "no classes"),
-            (vec![class("cat", &[])], "stands for no label"),
+            (vec![class("cat", &[])], "has no labels"),
             (vec![class("", &["x"])], "class 1 has no name"),
             (
                 vec![class("cat", &["a"]), class("cat", &["b"])],

@@ -1,4 +1,4 @@
-//! Class sets made of what is in the store: one class a label, or one a category.
+//! Class sets made from what is in the store: one class per label, or one per category.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ struct SourceClass {
     external_id: Option<i64>,
 }
 
-/// One class for each image-level label, by name; of one data set, or of all.
+/// One class for each image-level label, ordered by name; of one data set, or of all.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`] for a data set that is not there; what the store says.
+/// [`crate::error::CatalogueError`] for a data set that does not exist; errors of the store.
 pub async fn classes_of_labels(snapshot: &Snapshot, dataset: Option<&str>) -> Result<Vec<Class>> {
     classes_of(snapshot, "classes/from_labels", Table::Labels, dataset).await
 }
@@ -27,7 +27,7 @@ pub async fn classes_of_labels(snapshot: &Snapshot, dataset: Option<&str>) -> Re
 /// One class for each category of the ground truth, in the order of the data set's own ids.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`] for a data set that is not there; what the store says.
+/// [`crate::error::CatalogueError`] for a data set that does not exist; errors of the store.
 pub async fn classes_of_ground_truth(
     snapshot: &Snapshot,
     dataset: Option<&str>,

@@ -10,10 +10,10 @@ use grainstore::store::Store;
 use super::progress::progress;
 use super::{Ended, Global, images_where, plural, print_json_summary};
 
-/// Judge every mask with a head, and say which masks are part of the annotation.
+/// Predict the class of every mask with a head, and choose the masks that form the annotation.
 ///
-/// Every judged mask becomes a row of 'predictions', kept or not and why not. Images that are annotated
-/// already are left out: stopped and run again, it goes on where it was.
+/// Every mask becomes a row of 'predictions', with whether it is kept and, if not, why. Images that are annotated
+/// already are skipped, so an interrupted run continues where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,7 +25,7 @@ pub struct Args {
     which: Which,
 }
 
-/// Apply another policy to a head's stored scores, whichever policy they were stored under; no head runs again.
+/// Apply another policy to a head's stored scores, whichever policy they were stored under. No head runs again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -41,25 +41,25 @@ struct Which {
     /// Name of the head, or the first digits of its id.
     #[arg(long, value_name = "HEAD")]
     head: String,
-    /// Which images: SQL over the columns of 'images' [default: all that have masks].
+    /// Choose images: SQL over the columns of 'images' [default: all that have masks].
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
-    /// Least score of a mask that is kept.
+    /// Minimum score of a kept mask.
     #[arg(long, default_value_t = Policy::default().score_threshold, value_name = "SCORE")]
     score_threshold: f64,
-    /// Least predicted IoU, SAM's own estimate of a mask's quality, of a mask that is kept; 0: any.
+    /// Minimum predicted IoU (SAM's own estimate of a mask's quality) of a kept mask; 0 accepts any.
     #[arg(long, default_value_t = 0.0, value_name = "IOU")]
     min_predicted_iou: f32,
-    /// Least stability score of a mask that is kept; 0: any.
+    /// Minimum stability score of a kept mask; 0 accepts any.
     #[arg(long, default_value_t = 0.0, value_name = "SCORE")]
     min_stability_score: f32,
-    /// A mask goes when its IoU with a kept one of a greater score is above this.
+    /// A mask is suppressed if its IoU with a kept mask of higher score is above this.
     #[arg(long, default_value_t = Policy::default().nms_iou, value_name = "IOU")]
     nms_iou: f64,
-    /// Which masks suppress which: class (those of one class) or all.
+    /// Which masks can suppress each other: class (those of the same class) or all.
     #[arg(long, default_value = "class", value_name = "SCOPE")]
     nms: NmsScope,
-    /// Most masks of an image that are kept.
+    /// Maximum number of kept masks per image.
     #[arg(long, default_value_t = Policy::default().max_per_image, value_name = "N")]
     max_per_image: u32,
 }
@@ -105,7 +105,7 @@ fn report(summary: &AnnotateSummary, seconds: f64, global: &Global) -> anyhow::R
         return Ok(Ended::Done);
     }
     outln!(
-        "head '{}': {} of {} judged in {seconds:.1} s; {} kept, {} below the score threshold, {} of low quality, \
+        "head '{}': {} of {} predicted in {seconds:.1} s; {} kept, {} below the score threshold, {} of low quality, \
          {} suppressed, {} beyond the maximum per image",
         summary.head,
         plural(summary.masks, "mask"),

@@ -11,10 +11,10 @@ use grainstore::store::{Store, Verification};
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
-/// Rows of a finding that are shown; its report shows them all.
+/// Number of rows shown per finding; its query shows all of them.
 const SHOWN: usize = 10;
 
-/// Look for what must never be: runs every report of queries/check. Exit code 1 if one finds something.
+/// Check that the store is sound: runs every query of queries/check. Exit code 1 if one finds something.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,7 +22,7 @@ Examples:
   grainstore check --deep --json
   grainstore query check/images_once")]
 pub struct Args {
-    /// Read every file whole before, and hold it against the checksum taken when it was written.
+    /// First read every file completely and compare it with the checksum taken when it was written.
     #[arg(long)]
     deep: bool,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 
 type Finding = (Query, usize, Vec<RecordBatch>);
 
-/// Queries are not run on files that are damaged: what they say could be wrong.
+/// Queries are not run on damaged files, because their results could be wrong.
 fn print_damaged(found: &Verification, version: u64, global: &Global) -> anyhow::Result<()> {
     if global.json {
         return print_json(&serde_json::json!({

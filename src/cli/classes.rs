@@ -12,7 +12,7 @@ use grainstore::store::{Store, StoreOptions};
 
 use super::{Ended, Global, plural, print_json};
 
-/// Say what heads are to tell apart: classes that each stand for some of the source labels.
+/// Define what heads distinguish: classes that each map to some of the source labels.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Add(AddArgs),
@@ -28,23 +28,23 @@ Examples:
   grainstore classes add voc5 --file voc5.toml
   grainstore classes add all --from labels
 
-A TOML file lists classes in the order of the head's outputs; labels of none are left out:
+A TOML file lists classes in the order of the head's outputs. Labels of no class are left out:
   [[class]]
   name = \"animals\"
   labels = [\"bird\", \"cat\", \"cow\", \"dog\", \"horse\", \"sheep\"]
   [[class]]
   name = \"person\"          # without labels, the name is the label
-A CSV file has the columns class and label, one row per label; both may have supercategory and id.")]
+A CSV file has the columns class and label, and one row per label. Both may have supercategory and id.")]
 pub struct AddArgs {
     /// Name of the class set.
     name: String,
     /// A .toml or .csv file.
     #[arg(long, value_name = "FILE", required_unless_present = "from")]
     file: Option<PathBuf>,
-    /// One class for each label, or each category, of what is in the store.
+    /// Create one class per label, or per category, in the store.
     #[arg(long, value_name = "WHAT", conflicts_with = "file")]
     from: Option<From>,
-    /// With --from: of this data set only.
+    /// With --from: only of this data set.
     #[arg(long, value_name = "NAME", requires = "from")]
     dataset: Option<String>,
 }
@@ -58,11 +58,11 @@ enum From {
 /// Show the classes of a set.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// Name of the set; NAME@VERSION for one that is not the newest.
+    /// Name of the set; NAME@VERSION for a version that is not the newest.
     name: String,
 }
 
-/// Say what one class set has that another has not.
+/// Show how one class set differs from another.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  grainstore classes diff voc5@1 voc5\n  grainstore classes diff voc voc5"
@@ -70,7 +70,7 @@ pub struct ShowArgs {
 pub struct DiffArgs {
     /// The older set: NAME or NAME@VERSION.
     old: String,
-    /// The newer one.
+    /// The newer set.
     new: String,
 }
 
@@ -114,7 +114,7 @@ async fn add(args: AddArgs, global: &Global) -> anyhow::Result<()> {
         outln!("{}@{}: {count}", set.name, added.version)
     } else {
         outln!(
-            "{}@{} says the same already: {count}",
+            "{}@{} already has the same content: {count}",
             set.name,
             added.version
         )
@@ -199,7 +199,7 @@ async fn diff(args: &DiffArgs, global: &Global) -> anyhow::Result<()> {
     if !diff.described.is_empty() {
         writeln!(
             out,
-            "another id or supercategory: {}",
+            "id or supercategory changed: {}",
             diff.described.join(", ")
         )?;
     }

@@ -12,24 +12,24 @@ use super::{At, Ended, Global, plural, print_json};
 #[command(after_help = "\
 Examples:
   grainstore compare --head fine --with fine2 --split test
-  grainstore compare --head fine --with coarse --classes groups   # of different granularity, in coarse classes
+  grainstore compare --head fine --with coarse --classes groups   # different granularity, in coarse classes
   grainstore compare --head fine --policy 3f2a --with fine --with-policy 91c0   # one head under two policies")]
 pub struct Args {
-    /// Name of the first head, or its id.
+    /// Name or id of the first head.
     #[arg(long, value_name = "HEAD")]
     head: String,
-    /// Name of the other head, or its id.
+    /// Name or id of the other head.
     #[arg(long, value_name = "HEAD")]
     with: String,
     #[command(flatten)]
     against: Against,
-    /// First digits of the id of the first head's annotation policy [default: the one annotated with last].
+    /// First digits of the id of the first head's annotation policy [default: the one used last].
     #[arg(long, value_name = "ID")]
     policy: Option<String>,
-    /// The same of the other head.
+    /// First digits of the id of the other head's annotation policy [default: the one used last].
     #[arg(long, value_name = "ID")]
     with_policy: Option<String>,
-    /// Judge both in the classes of this set [default: that of the first head].
+    /// Evaluate both in the classes of this set [default: that of the first head].
     #[arg(long, value_name = "NAME")]
     classes: Option<String>,
     /// Bootstrap samples of the images for mIoU.

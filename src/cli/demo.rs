@@ -12,15 +12,13 @@ use serde_json::{Value, json};
 
 use super::{Ended, Global, print_json};
 
-/// The model: it knows nothing but generated scenes.
+/// The model of the demo. It is trained on generated scenes only.
 const MODEL: &[u8] = include_bytes!("../../assets/demo/sam_demo.safetensors");
 /// The class set of the coarse head.
 const GROUPS: &str = include_str!("../../assets/demo/groups.toml");
 
-/// Show the whole way on generated photos: ingest, extract once, train twice, annotate, evaluate, export.
+/// Show the complete workflow on generated photos: ingest, extract once, train twice, annotate, evaluate, export.
 ///
-/// 200 photos of one object each, with nothing but a label, teach two heads of different granularity; 60 photos of
-/// several objects show what they learned. Every step is a command of this program, and is printed before it runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,24 +26,24 @@ Examples:
   grainstore demo --where /tmp/demo
   grainstore demo --only-scenes --where /tmp/scenes          # only the photos")]
 pub struct Args {
-    /// Directory for everything the demo makes: empty, or not there yet.
+    /// Directory for all files of the demo. It must be empty or new.
     #[arg(long = "where", default_value = "grainstore-demo", value_name = "DIR")]
     directory: PathBuf,
-    /// Photos to train on.
+    /// Number of training photos.
     #[arg(long, default_value_t = DataSetSize::default().train, value_name = "N")]
     train_images: usize,
-    /// Photos to test on.
+    /// Number of test photos.
     #[arg(long, default_value_t = DataSetSize::default().test, value_name = "N")]
     test_images: usize,
-    /// Epochs of each training.
+    /// Epochs per training.
     #[arg(long, default_value_t = 40, value_name = "N")]
     epochs: u32,
-    /// Make the photos, and stop.
+    /// Generate the photos, then stop.
     #[arg(long)]
     only_scenes: bool,
 }
 
-/// What the demo took and gave.
+/// The result of the demo.
 #[derive(Debug, Serialize)]
 struct Summary {
     /// Seconds of each step.
@@ -195,7 +193,7 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     Ok(Ended::Done)
 }
 
-/// A running demo.
+/// A demo in progress.
 struct Demo<'a> {
     program: PathBuf,
     directory: &'a Path,
@@ -205,7 +203,8 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    /// Runs a command of this program, `words`, `options` and `more` words in turn; its results go where the demo's go.
+    /// Runs a command of this program with the arguments `words`, `options` and `more`, in this order. Its output goes
+    /// to the demo's own.
     fn step(
         &mut self,
         name: &'static str,
@@ -229,7 +228,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Holds a head against the test photos, and prints the two figures that say most.
+    /// Evaluates a head on the test photos, and prints the two most important metrics.
     fn evaluate(&mut self, head: &'static str) -> anyhow::Result<Value> {
         let args = ["eval", "--head", head, "--split", "test", "--json"];
         let mut found = Vec::new();
@@ -283,7 +282,7 @@ impl Demo<'_> {
             Ok(())
         } else {
             bail!(
-                "'grainstore {}' failed; what it said stands above",
+                "'grainstore {}' failed; its messages are above",
                 args.join(" ")
             )
         }
@@ -301,7 +300,7 @@ fn overall(evaluation: &Value, query: &str, metric: &str) -> Option<f64> {
     found?.get("value")?.as_f64()
 }
 
-/// An argument as one would type it.
+/// An argument as it would be typed.
 fn quoted(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=".contains(c);
     if argument.chars().all(plain) {
@@ -317,7 +316,7 @@ fn print(summary: &Summary) -> anyhow::Result<()> {
         outln!("{name:<28}{seconds:>7.1}");
     }
     let total: f64 = summary.steps.iter().map(|(_, seconds)| seconds).sum();
-    outln!("{:<28}{total:>7.1}", "in all");
+    outln!("{:<28}{total:>7.1}", "total");
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     outln!(
         "\n{:<10}{:>8}{:>22}{:>12}",
@@ -344,11 +343,11 @@ fn print(summary: &Summary) -> anyhow::Result<()> {
     };
     let file = |name: &str| summary.directory.join(name).display().to_string();
     outln!(
-        "\nSegment Anything ran once, for {:.0} s. Each new set of classes took a training of {:.0} s.\n\n\
+        "\nSegment Anything ran once, for {:.0} s. Each new set of classes took {:.0} s of training.\n\n\
          overlays   {}\n\
          reports    {}, {}\n\
          COCO JSON  {}, {}\n\
-         store      {}: 'export GRAINSTORE_STORE={}' and go on with 'grainstore sql', 'grainstore show', ...",
+         store      {}: 'export GRAINSTORE_STORE={}' and continue with 'grainstore sql', 'grainstore show', ...",
         seconds("extracting"),
         seconds("training 'coarse'"),
         file("overlays.png"),

@@ -6,14 +6,16 @@ use std::io::{self, Write};
 use grainstore::eval::{EvalRequest, Evaluation, Metric, evaluate};
 use grainstore::store::Store;
 
-use super::eval_args::Judged;
+use super::eval_args::EvaluationArgs;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
-/// Hold a head's annotation against annotated objects: mIoU, COCO's 12 figures for masks and boxes, class by class.
+/// Evaluate a head's annotation on ground truth: mIoU, COCO's 12 metrics for masks and for boxes, and metrics per
+/// class.
 ///
-/// What is kept under the policy counts: for a whole precision-recall curve annotate with a low --score-threshold. The
-/// figures also become rows of 'evaluations'. Each is a report of queries/eval: 'grainstore query eval/coco --show'.
+/// Only what is kept under the policy counts; for a complete precision-recall curve, annotate with a low
+/// --score-threshold. The metrics also become rows of 'evaluations'. Each comes from a query of queries/eval:
+/// 'grainstore query eval/coco --show'.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,14 +25,14 @@ Examples:
   grainstore query eval/confusion --param head=fine --param dataset=scenes --format table")]
 pub struct Args {
     #[command(flatten)]
-    judged: Judged,
-    /// What to hold its predictions against.
+    evaluation: EvaluationArgs,
+    /// What to compare the predictions with.
     #[arg(long, value_enum, default_value = "ground-truth", value_name = "WHAT")]
     against: Against,
-    /// Figures for each value of an SQL expression over the columns of 'images'.
+    /// Compute the metrics for each value of an SQL expression over the columns of 'images'.
     #[arg(long, value_name = "SQL")]
     slice: Option<String>,
-    /// Print the figures without storing them.
+    /// Print the metrics without storing them.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -47,7 +49,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let Against::GroundTruth = args.against;
     let request = EvalRequest {
         slice: args.slice,
-        ..args.judged.request()
+        ..args.evaluation.request()
     };
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
@@ -73,11 +75,11 @@ fn tell_of_boxes(evaluation: &Evaluation, global: &Global) {
     }
     if boxes == objects {
         errln!(
-            "the ground truth is of boxes alone: metrics of masks and pixels are undefined, and shown as '-'"
+            "the ground truth has boxes only: metrics of masks and pixels are undefined and shown as '-'"
         );
     } else {
         errln!(
-            "{boxes} of {} have a box and no mask: they count in the metrics of boxes; their boxes are left out of all others",
+            "{boxes} of {} have a box but no mask: they count in box metrics only; all other metrics ignore their boxes",
             plural(objects, "object")
         );
     }
@@ -101,7 +103,7 @@ fn print(evaluation: &Evaluation) -> anyhow::Result<()> {
     if evaluation.images_without_predictions > 0 {
         writeln!(
             out,
-            "{} without a prediction: what is on them counts as missed",
+            "{} without a prediction: their objects count as missed",
             plural(evaluation.images_without_predictions, "image")
         )?;
     }
@@ -130,7 +132,7 @@ fn number(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.4}"))
 }
 
-/// Figures over all classes, one a line.
+/// Prints metrics over all classes, one per line.
 fn print_overall(out: &mut impl Write, metrics: &[&Metric]) -> io::Result<()> {
     let heading = |metric: &Metric| match metric.query.as_str() {
         "eval/coco" | "eval/calibration_error" if metric.metric.starts_with("box_") => "boxes",
@@ -154,7 +156,7 @@ fn print_overall(out: &mut impl Write, metrics: &[&Metric]) -> io::Result<()> {
     Ok(())
 }
 
-/// Figures of classes, a class a line.
+/// Prints metrics per class, one class per line.
 fn print_classes(out: &mut impl Write, metrics: &[&Metric]) -> io::Result<()> {
     const COLUMNS: [(&str, &str); 5] = [
         ("iou", "IoU"),

@@ -1,40 +1,40 @@
-//! Which head is held against what: arguments of more than one command.
+//! Arguments that several commands share: a head and the ground truth it is evaluated on.
 
 use grainstore::eval::EvalRequest;
 use grainstore::selection::ImageFilter;
 
-/// A head, and the annotated objects it is held against.
+/// A head, and the ground truth it is evaluated on.
 #[derive(Debug, clap::Args)]
-pub struct Judged {
-    /// Name of the head, or its id.
+pub struct EvaluationArgs {
+    /// Name or id of the head.
     #[arg(long, value_name = "HEAD")]
     head: String,
     #[command(flatten)]
     against: Against,
-    /// Judge in the classes of this set, over the same labels but as coarse or coarser.
+    /// Evaluate in the classes of this set. They must have the same labels and be as coarse or coarser.
     #[arg(long, value_name = "NAME")]
     classes: Option<String>,
-    /// First digits of the id of the annotation policy [default: the one annotated with last].
+    /// First digits of the id of the annotation policy [default: the one used last].
     #[arg(long, value_name = "ID")]
     policy: Option<String>,
 }
 
-/// The annotated objects that heads are held against.
+/// The ground truth that heads are evaluated on.
 #[derive(Debug, clap::Args)]
 pub struct Against {
-    /// Data set whose annotations count; needed where several have any.
+    /// Data set whose annotations count; needed if several have annotations.
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Images of this split only.
+    /// Use only images of this split.
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Which images: SQL over the columns of 'images'.
+    /// Choose images: SQL over the columns of 'images'.
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
 }
 
-impl Judged {
-    /// The request, over all images together.
+impl EvaluationArgs {
+    /// The request, without slices.
     pub fn request(self) -> EvalRequest {
         EvalRequest {
             classes: self.classes,
@@ -45,7 +45,7 @@ impl Judged {
 }
 
 impl Against {
-    /// The request for a head, in its own classes and under its newest policy.
+    /// The request for a head, in its own classes and under the policy used last.
     pub fn request(self, head: String) -> EvalRequest {
         EvalRequest {
             head,

@@ -16,7 +16,7 @@ use grainstore::store::Store;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json_summary};
 
-/// Write what a head keeps, or a data set annotates, as files for other programs.
+/// Write what a head keeps, or what a data set annotates, as files for other programs.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
     Coco(Coco),
@@ -24,11 +24,11 @@ pub enum Args {
     Parquet(Parquet),
 }
 
-/// COCO JSON: a data set that trainers read, or a list of results.
+/// COCO JSON: a data set for training, or a list of results.
 ///
-/// Every class is a category, in declared order; masks are RLE with text counts or polygons with holes and parts; areas
-/// and boxes are those of the masks; images have their COCO ids where they came from COCO. The file is read back and
-/// checked before it takes its place.
+/// Every class is a category, in declared order. Masks are RLE with text counts, or polygons with holes and parts.
+/// Areas and boxes are those of the masks. Images that came from COCO keep their COCO ids. The file is read back and
+/// checked before it replaces an existing one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -40,13 +40,13 @@ Examples:
 pub struct Coco {
     #[command(flatten)]
     which: Which,
-    /// dataset (images, categories, annotations) or results (a list of detections).
+    /// Kind of file: dataset (images, categories, annotations) or results (a list of detections).
     #[arg(long, default_value = "dataset", value_enum, value_name = "FORMAT")]
     format: Format,
-    /// How masks are spelt: rle or polygon [default: rle; annotated objects as they were annotated].
+    /// How masks are encoded: rle or polygon [default: rle; annotated objects as they were annotated].
     #[arg(long, value_enum, value_name = "STYLE")]
     segmentation: Option<Style>,
-    /// The file. It appears when it is complete and has been checked; until then an older one stays.
+    /// The file to write. It appears when it is complete and checked; until then an existing file stays.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -61,15 +61,15 @@ Examples:
 pub struct Voc {
     #[command(flatten)]
     which: Which,
-    /// Also write JPEGImages: JPEG files as they are, others and turned ones encoded anew.
+    /// Also write JPEGImages: upright JPEG files are copied, all others are encoded as JPEG.
     #[arg(long)]
     copy_images: bool,
-    /// The directory: empty, or not there yet.
+    /// The directory to write. It must be empty or new.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 }
 
-/// Parquet: one row an object, for pandas, polars or DuckDB.
+/// Parquet: one row per object, for pandas, polars or DuckDB.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -78,7 +78,7 @@ Examples:
 pub struct Parquet {
     #[command(flatten)]
     which: Which,
-    /// The file. It appears when it is complete.
+    /// The file to write. It appears when it is complete.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -86,28 +86,28 @@ pub struct Parquet {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct Which {
-    /// The head whose kept masks are exported: its name, or its id.
+    /// The head whose kept masks are exported, by name or id.
     #[arg(long, value_name = "HEAD", required_unless_present = "ground_truth")]
     head: Option<String>,
     /// Export annotated objects instead.
     #[arg(long, conflicts_with = "head")]
     ground_truth: bool,
-    /// First digits of the id of the annotation policy [default: the one annotated with last].
+    /// First digits of the id of the annotation policy [default: the one used last].
     #[arg(long, value_name = "ID", conflicts_with = "ground_truth")]
     policy: Option<String>,
-    /// Images of this data set; of annotated objects, those it annotates.
+    /// Only images of this data set; with --ground-truth, the data set whose annotations are exported.
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Images of this split.
+    /// Only images of this split.
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Which images: SQL over the columns of 'images' [default: all that are annotated].
+    /// Choose images: SQL over the columns of 'images' [default: all that are annotated].
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
-    /// Class set whose classes are the categories [default: the head's own; the data set's].
+    /// Class set whose classes become the categories [default: the head's own; the data set's].
     #[arg(long, value_name = "NAME")]
     classes: Option<String>,
-    /// A coarser class set, whose classes are the supercategories.
+    /// A coarser class set whose classes become the supercategories.
     #[arg(long, value_name = "NAME")]
     supercategories: Option<String>,
     /// Ids of images and annotated objects: original, or new (1, 2, ...).
@@ -280,19 +280,19 @@ fn report(
         (
             summary.of_other_classes,
             "object",
-            "left out: of no class that is exported",
+            "left out: class not exported",
         ),
-        (summary.without_pixels, "mask", "left out: without a pixel"),
+        (summary.without_pixels, "mask", "left out: no pixels"),
         (
             summary.void_regions,
             "void region",
-            "left out: the format has no word for them",
+            "left out: not supported by the format",
         ),
-        (summary.without_mask, "box", "left out: without a mask"),
+        (summary.without_mask, "box", "left out: no mask"),
         (summary.failed, "image", "could not be written"),
     ];
     if summary.annotations == 0 && !global.quiet {
-        eprintln!("there are no objects on these images; the file is valid, and holds none");
+        eprintln!("there are no objects on these images; the file is valid but has none");
     }
     let told = notes
         .into_iter()

@@ -14,10 +14,10 @@ use grainstore::store::Store;
 use super::progress::progress;
 use super::{Ended, Global, images_where, plural, print_json, print_json_summary};
 
-/// Run Segment Anything over the images not yet done, and store every mask and its embedding.
+/// Run Segment Anything on all images that are not done yet, and store every mask with its embedding.
 ///
-/// Started again after it was stopped, however it was stopped, it goes on where the last commit was.
-/// The defaults are GranSAM's: a 10 x 10 grid of points, one mask a point, no filter.
+/// After an interruption of any kind, a new run continues from the last commit. The defaults are GranSAM's: a 10 x 10
+/// grid of points, one mask per point, no filter.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,81 +25,81 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --where \"split = 'val'\" --dry-run
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --shard 0/2   # and 1/2 in another process
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
-      --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as upstream's generator")]
+      --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as in upstream's generator")]
 pub struct Args {
-    /// Weights: segment-anything's or MobileSAM's .pth, safetensors, or a Hugging Face folder.
+    /// Weights: a .pth of segment-anything or MobileSAM, safetensors, or a Hugging Face folder.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// vit_b, vit_l, vit_h or vit_t; told from the weights if left out.
+    /// vit_b, vit_l, vit_h or vit_t [default: recognised from the weights].
     #[arg(long, value_name = "TYPE")]
     model_type: Option<ModelType>,
-    /// Where the model runs: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
+    /// Device that the model runs on: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
     #[arg(long, default_value_t = DeviceName::Cpu, value_name = "DEVICE")]
     device: DeviceName,
-    /// What the model computes in: f32, bf16 or f16; the latter two are for GPUs.
+    /// Number type that the model computes in: f32, bf16 or f16; the latter two are for GPUs.
     #[arg(long, default_value_t = Precision::F32, value_name = "TYPE")]
     precision: Precision,
-    /// Only images for which this holds: SQL over the columns of 'images'.
+    /// Choose images: SQL over the columns of 'images'.
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
-    /// At most so many images.
+    /// Maximum number of images.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Part i of n of the images, i from 0: for several processes or machines on one store.
+    /// Part i of n of the images, with i counted from 0, for several processes or machines on one store.
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// Images that go through the model at once, a CPU thread each, at so many times the memory [default: all threads for
-    /// models of at most 512 pixels on the CPU, else 1].
+    /// Number of images that go through the model at once, each on its own CPU thread. Memory grows with it [default:
+    /// all threads for models of at most 512 pixels on the CPU, otherwise 1].
     #[arg(long, value_name = "N")]
     images_at_once: Option<usize>,
-    /// Commit whenever so many masks have come together, or 20 seconds have passed.
+    /// Commit after this many masks, or after 20 seconds.
     #[arg(long, default_value_t = DEFAULT_COMMIT_MASKS, value_name = "N")]
     commit_masks: usize,
-    /// Only say how many images are left to do.
+    /// Only print how many images are left to do.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     masks: Masks,
 }
 
-/// Options of segment-anything's automatic mask generator, under its names.
+/// Options of segment-anything's automatic mask generator, under the same names.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Masks (names as in segment-anything)")]
 struct Masks {
-    /// Points along a side of the grid.
+    /// Points per side of the grid.
     #[arg(long, default_value_t = 10, value_name = "N")]
     points_per_side: u32,
-    /// Points decoded at once: fewer take less memory.
+    /// Points decoded at once; fewer need less memory.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096), value_name = "N")]
     points_per_batch: u32,
-    /// Masks with a predicted IoU at or below this go; 0 keeps all.
+    /// Drop masks with a predicted IoU at or below this; 0 keeps all.
     #[arg(long, default_value_t = 0.0, value_name = "IOU")]
     pred_iou_thresh: f32,
-    /// Masks with a stability score below this go; 0 keeps all.
+    /// Drop masks with a stability score below this; 0 keeps all.
     #[arg(long, default_value_t = 0.0, value_name = "SCORE")]
     stability_score_thresh: f32,
-    /// How far the threshold is moved for the stability score, in logits.
+    /// Shift of the threshold for the stability score, in logits.
     #[arg(long, default_value_t = 1.0, value_name = "LOGITS")]
     stability_score_offset: f32,
-    /// Of two masks whose boxes have a greater IoU the worse goes; 1 keeps all.
+    /// Of two masks whose boxes have a higher IoU than this, drop the worse one; 1 keeps all.
     #[arg(long, default_value_t = 1.0, value_name = "IOU")]
     box_nms_thresh: f64,
-    /// Layers of crops beyond the whole image; layer n has 4^n crops.
+    /// Layers of crops in addition to the complete image; layer n has 4^n crops.
     #[arg(long, default_value_t = 0, value_name = "N")]
     crop_n_layers: u32,
-    /// As --box-nms-thresh, between crops.
+    /// Same as --box-nms-thresh, between masks of different crops.
     #[arg(long, default_value_t = 0.7, value_name = "IOU")]
     crop_nms_thresh: f64,
-    /// How far crops overlap, as a fraction of the image's short side.
+    /// Overlap of crops, as a fraction of the image's short side.
     #[arg(long, default_value_t = 512.0 / 1500.0, value_name = "RATIO")]
     crop_overlap_ratio: f64,
-    /// Points a side in layer n are divided by this to the power n.
+    /// In layer n, points per side are divided by this to the power of n.
     #[arg(long, default_value_t = 1, value_name = "N")]
     crop_n_points_downscale_factor: u32,
-    /// Holes and islands of fewer pixels are removed; 0 leaves masks as they are.
+    /// Remove holes and islands of fewer pixels; 0 leaves masks unchanged.
     #[arg(long, default_value_t = 0, value_name = "PIXELS")]
     min_mask_region_area: u64,
-    /// Which of the decoder's masks are kept for a point: best (of three), single, or all (three).
+    /// Masks of the decoder to keep per point: best (of three), single, or all (three).
     #[arg(long, default_value = "best", value_name = "WHICH")]
     mask_output: MaskOutput,
 }

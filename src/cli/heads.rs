@@ -20,17 +20,17 @@ use super::{Ended, Global, print_json};
 /// List, inspect, move and remove trained heads.
 #[derive(Debug, Subcommand)]
 pub enum Args {
-    /// List every head, oldest first; the newest of a name is the one in use.
+    /// List all heads, oldest first. The newest head of each name is the one in use.
     List,
     /// Show how a head was trained.
     Show(NamedArgs),
-    /// Say which heads there is something new for: rows added, or another version of their classes.
+    /// Show which heads are out of date: rows were added, or their class set has a newer version.
     Status(StatusArgs),
-    /// Write a head to a safetensors file, with all that 'import' needs.
+    /// Write a head to a safetensors file, with everything that 'import' needs.
     Export(ExportArgs),
-    /// Bring a head in from a file that 'export' wrote.
+    /// Add a head from a file that 'export' wrote.
     Import(ImportArgs),
-    /// Remove a head, and the teacher that it alone learned from.
+    /// Remove a head, and its teacher if nothing else uses it.
     Rm(RmArgs),
     /// Give a head another name.
     Rename(RenameArgs),
@@ -54,7 +54,7 @@ pub struct StatusArgs {
 pub struct ExportArgs {
     /// Name of the head, or the first digits of its id.
     head: String,
-    /// File to write.
+    /// The file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -63,7 +63,7 @@ pub struct ExportArgs {
 pub struct ImportArgs {
     /// The file.
     file: PathBuf,
-    /// Name to give it [default: its own].
+    /// Name for the head [default: its own].
     #[arg(long)]
     name: Option<String>,
 }
@@ -72,7 +72,7 @@ pub struct ImportArgs {
 pub struct RmArgs {
     /// Name of the head, or the first digits of its id.
     head: String,
-    /// Even if there are predictions by it: they go too, and its evaluations.
+    /// Remove it even if it has predictions; they and its evaluations are removed, too.
     #[arg(long)]
     force: bool,
 }
@@ -81,7 +81,7 @@ pub struct RmArgs {
 pub struct RenameArgs {
     /// Name of the head, or the first digits of its id.
     head: String,
-    /// Its name from now on.
+    /// The new name.
     new_name: String,
 }
 
@@ -141,7 +141,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
 }
 
-/// Writes a file that is whole when it is there; what lay at its place stays until then.
+/// Writes a file that appears when it is complete; until then an existing one stays.
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let new = Unfinished::new(path)?;
     let written = new.create()?.write_all(bytes);
@@ -192,7 +192,7 @@ fn list(rows: &[HeadRow], global: &Global) -> anyhow::Result<Ended> {
     Ok(Ended::Done)
 }
 
-/// Everything of a row but its weights.
+/// All values of a row except its weights.
 fn about(row: &HeadRow) -> anyhow::Result<Value> {
     let row = HeadRow {
         weights: None,

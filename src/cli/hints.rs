@@ -1,4 +1,4 @@
-//! What a user can do about an error, in the words of the command line. The library's errors are facts and know no flags.
+//! Advice on errors in terms of the command line. The library's errors state facts and do not mention options.
 
 use grainstore::Error;
 use grainstore::error::{CatalogueError, EvalError, HeadError, Named};
@@ -10,14 +10,14 @@ pub fn hint(err: &Error) -> Option<String> {
         Error::Catalogue(err) => catalogue(err),
         Error::Head(err) => head(err),
         Error::Eval(EvalError::NoImages) => {
-            fixed("fewer images are left out with other values of --split and --where")
+            fixed("other values of --split and --where leave out fewer images")
         }
         Error::StoreNotFound { .. } => {
             fixed("create one with 'grainstore init', or by ingesting into it")
         }
-        Error::NotAStore { .. } => fixed("name another place with --store"),
-        Error::NoSuchVersion { .. } => fixed("'grainstore store log' lists the versions there are"),
-        Error::NoSuchTag { .. } => fixed("'grainstore store tags' lists the tags there are"),
+        Error::NotAStore { .. } => fixed("name another path with --store"),
+        Error::NoSuchVersion { .. } => fixed("'grainstore store log' lists the versions"),
+        Error::NoSuchTag { .. } => fixed("'grainstore store tags' lists the tags"),
         Error::PhotoGone { .. } => {
             fixed("if the photos have moved, 'grainstore store relocate DIR' finds them below DIR")
         }
@@ -28,17 +28,17 @@ pub fn hint(err: &Error) -> Option<String> {
             fixed("'grainstore check --deep' says which file of the store it is")
         }
         Error::Ids { .. } => {
-            fixed("--dataset NAME takes one data set, --ids new numbers images anew")
+            fixed("--dataset NAME chooses one data set; --ids new gives images new ids")
         }
         Error::NothingToExport { .. } => {
-            fixed("more images are taken with other values of --dataset, --split and --where")
+            fixed("other values of --dataset, --split and --where choose more images")
         }
         Error::MissingOption { option, .. } => Some(format!("give it with --{option}")),
         Error::DeviceMemory { .. } => {
             fixed("try --precision bf16, a smaller model, or --device cpu")
         }
         Error::EmbeddingSize { found, .. } => Some(format!(
-            "'grainstore init --embedding-dim {found}' creates a store for this model; name its place with --store"
+            "'grainstore init --embedding-dim {found}' creates a store for this model; name its path with --store"
         )),
         Error::Device { reason, .. } if reason.contains("feature") => {
             fixed("'cargo install --path . --locked --features NAME' builds the program with it")
@@ -55,7 +55,7 @@ fn catalogue(err: &CatalogueError) -> Option<String> {
         CatalogueError::Empty { kind } => match kind {
             Named::Extractor => "run 'grainstore extract' first",
             Named::AnnotatedDataset => {
-                "'grainstore ingest coco' or 'ingest voc' brings annotations in"
+                "'grainstore ingest coco' and 'grainstore ingest voc' add annotations"
             }
             _ => return None,
         },
@@ -88,7 +88,7 @@ fn head(err: &HeadError) -> Option<String> {
         HeadError::NothingToTrainOn => {
             "'grainstore query review/labels' lists the labels, 'grainstore query review/extractors' the masks"
         }
-        HeadError::NoNewImages => "without --since the head is trained on all images",
+        HeadError::NoNewImages => "without --since, the head is trained on all images",
         HeadError::ClassesWithoutImages { .. } => {
             "leave the classes out, ingest and extract images with their labels, or choose others with --where"
         }

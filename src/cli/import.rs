@@ -9,7 +9,7 @@ use grainstore::store::Store;
 use super::progress::progress;
 use super::{Ended, Global, plural, print_json_summary};
 
-/// Bring in what other models found, as predictions to evaluate, compare and export.
+/// Import results of other models, as predictions to evaluate, compare and export.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
     CocoResults(CocoResults),
@@ -17,7 +17,7 @@ pub enum Args {
 
 /// COCO results: a JSON list of {image_id, category_id, score, segmentation or bbox}.
 ///
-/// They become the predictions of a head without weights. Run again, nothing is added.
+/// They become the predictions of a head without weights. Importing the same file again adds nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,13 +26,13 @@ Examples:
 pub struct CocoResults {
     /// The results file.
     file: PathBuf,
-    /// Name that the predictions get as a head.
+    /// Name of the head that the predictions get.
     #[arg(long, value_name = "NAME")]
     head: String,
     /// Data set whose image ids the file uses.
     #[arg(long, value_name = "NAME", default_value = "coco")]
     dataset: String,
-    /// Only images of this split: for data sets whose splits number images alike.
+    /// Only images of this split, for data sets whose splits use the same image ids.
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Class set whose ids are the file's category ids [default: the one named like the data set].

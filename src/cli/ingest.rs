@@ -17,10 +17,10 @@ use grainstore::store::{Store, StoreOptions};
 use super::progress::progress;
 use super::{Ended, Global, plural, print_json_summary};
 
-/// Bring images, labels and annotations into the store; nothing is copied but what they say.
+/// Add images, labels and annotations to the store. Image files stay where they are and are not copied.
 ///
-/// Ingesting the same files again changes nothing. Files that cannot be used are recorded in table
-/// 'failures', and the run goes on.
+/// Ingesting the same files again changes nothing. Files that cannot be used are recorded in table 'failures', and the
+/// run continues.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Images(ImagesArgs),
@@ -28,7 +28,7 @@ pub enum Args {
     Voc(VocArgs),
 }
 
-/// A directory of photos, labelled by folder, by a CSV file, or not at all.
+/// A directory of photos, with labels from folders, from a CSV file, or without labels.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,16 +36,16 @@ Examples:
   grainstore ingest images flat/ --labels labels.csv --source synthetic
   grainstore ingest images holiday/ --no-labels --split val")]
 pub struct ImagesArgs {
-    /// Directory to search, with all below it.
+    /// Directory to search, including everything below it.
     directory: PathBuf,
-    /// CSV file with columns 'file' (relative to DIRECTORY) and 'label'; one row per label.
+    /// CSV file with columns 'file' (relative to DIRECTORY) and 'label', with one row per label.
     #[arg(long, value_name = "FILE", conflicts_with = "no_labels")]
     labels: Option<PathBuf>,
-    /// Do not take folder names for labels.
+    /// Do not use folder names as labels.
     #[arg(long)]
     no_labels: bool,
-    /// What the images are for: web or synthetic (train heads on), target (annotate)
-    /// [default: web, with --no-labels target].
+    /// Purpose of the images: web or synthetic (to train heads on), target (to annotate) [default: web, with
+    /// --no-labels target].
     #[arg(long)]
     source: Option<Source>,
     /// Name of the data set [default: the directory's name].
@@ -64,13 +64,13 @@ pub struct CocoArgs {
     /// The annotation file.
     #[arg(long, value_name = "FILE")]
     annotations: PathBuf,
-    /// The directory its file names are relative to.
+    /// The directory that its file names are relative to.
     #[arg(long, value_name = "DIR")]
     images: PathBuf,
-    /// What the images are for: web, synthetic or target.
+    /// Purpose of the images: web, synthetic or target.
     #[arg(long, default_value = "target")]
     source: Source,
-    /// Name of the data set, and of the class set made of its categories.
+    /// Name of the data set, and of the class set created from its categories.
     #[arg(long, value_name = "NAME", default_value = "coco")]
     dataset: String,
     #[command(flatten)]
@@ -83,13 +83,13 @@ pub struct CocoArgs {
 pub struct VocArgs {
     /// The directory that holds JPEGImages.
     directory: PathBuf,
-    /// Names of the label maps' indices 1, 2, ..., one per line [default: VOC's 20 classes].
+    /// File with names of the label maps' indices 1, 2, ..., one per line [default: VOC's 20 classes].
     #[arg(long, value_name = "FILE")]
     class_names: Option<PathBuf>,
-    /// What the images are for: web, synthetic or target.
+    /// Purpose of the images: web, synthetic or target.
     #[arg(long, default_value = "target")]
     source: Source,
-    /// Name of the data set, and of the class set made of its classes.
+    /// Name of the data set, and of the class set created from its classes.
     #[arg(long, value_name = "NAME", default_value = "voc")]
     dataset: String,
     #[command(flatten)]
@@ -98,13 +98,13 @@ pub struct VocArgs {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Split the images belong to: train, val, ... (VOC: the image set to read, there required).
+    /// Split of the images: train, val, ... (for VOC, where it is required, the image set to read).
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Decode every image whole, not only its header: slower, finds damaged pixel data.
+    /// Decode every image instead of only its header; slower, but finds damaged pixel data.
     #[arg(long)]
     verify: bool,
-    /// Commit after this many rows of images and annotations, or 5 seconds.
+    /// Commit after this many rows of images and annotations, or after 5 seconds.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_COMMIT_ROWS, value_parser = commit_rows)]
     commit_rows: usize,
 }
@@ -128,7 +128,7 @@ impl Common {
     }
 }
 
-/// Fails before a store is made where there is nothing to ingest.
+/// Fails before a store is created if there is nothing to ingest.
 fn check_inputs(args: &Args) -> anyhow::Result<()> {
     let directory = |path: &Path| {
         let listed = std::fs::read_dir(path).map(drop);
@@ -237,7 +237,7 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
     }
     if summary.other_files > 0 {
         errln!(
-            "{} passed over: not named like an image",
+            "ignored {}: not named like an image",
             plural(summary.other_files, "file")
         );
     }

@@ -5,11 +5,11 @@ use grainstore::store::{Store, StoreOptions};
 
 use super::{Ended, Global, print_json};
 
-/// Create a store, choosing how it keeps embeddings. Ingesting creates one with the defaults.
+/// Create a store with a choice of how embeddings are stored. Ingesting creates one with the defaults.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  grainstore init --store voc.store --embedding-type f32")]
 pub struct Args {
-    /// Number type of mask embeddings: f16 takes half the disk, f32 is what the decoder gives.
+    /// Number type of mask embeddings: f16 takes half the space, f32 is what the decoder returns.
     #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
     embedding_type: Float,
     /// Numbers per embedding: output tokens x token width; 4 x 256 for every published SAM.

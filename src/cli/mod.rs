@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand, each with its arguments and a `run`.
 //!
-//! Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 failed, 2 done with bad
-//! items. A closed pipe is success.
+//! Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 failed, 2 done with unusable items. A
+//! closed pipe counts as success.
 
 /// Prints a line to stdout. A closed pipe is an error here, where `println!` panics.
 macro_rules! outln {
@@ -11,7 +11,7 @@ macro_rules! outln {
     }};
 }
 
-/// Prints a line to stderr. Where stderr is closed nobody reads it, and `eprintln!` panics.
+/// Prints a line to stderr. Unlike `eprintln!`, it does not panic if stderr is closed.
 macro_rules! errln {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
@@ -78,10 +78,10 @@ Examples:
   grainstore query review/datasets
   grainstore check
 
-Exit codes: 0 done, 1 failed, 2 done, but some items could not be used; each was told, and those of
-ingest, extract and import stand in 'grainstore query failures'.";
+Exit codes: 0 done, 1 failed, 2 done, but some items could not be used. Each was reported, and
+'grainstore query failures' lists those of ingest, extract and import.";
 
-/// Options of every subcommand.
+/// Options of all commands.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
@@ -94,13 +94,13 @@ struct Global {
         value_name = "PATH"
     )]
     store: String,
-    /// Print results, and errors, as JSON on stdout.
+    /// Print results and errors as JSON on stdout.
     #[arg(long, global = true)]
     json: bool,
-    /// Say more on stderr; twice for even more.
+    /// Print more on stderr; repeat it for even more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Say nothing on stderr but errors.
+    /// Print only errors on stderr.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 }
@@ -136,19 +136,19 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    /// All was done.
+    /// Everything was done.
     Done,
-    /// All was done that could be; some items could not be used.
+    /// Everything possible was done, but some items could not be used.
     WithBadItems,
-    /// The command did its work, and the answer is no.
+    /// The command did its work, and the answer is negative.
     Unhealthy,
 }
 
 impl Ended {
-    /// How a run over items ended, of which so many could not be used.
+    /// The outcome of a run in which `failed` items could not be used.
     fn with_failures(failed: u64) -> Self {
         match failed {
             0 => Self::Done,
@@ -165,7 +165,7 @@ impl Ended {
     }
 }
 
-/// Parses the arguments, runs the command, and reports how it ended.
+/// Parses the arguments, runs the command, and reports its outcome.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -247,7 +247,7 @@ fn report_error(err: &anyhow::Error, json: bool) {
     let mut reasons: Vec<String> = Vec::new();
     for cause in err.chain() {
         let reason = cause.to_string();
-        // Some libraries repeat the cause's text in their own, or the other way round.
+        // Some libraries repeat the text of the cause in their own, or the reverse.
         let repeats = |last: &String| last.contains(&reason) || reason.contains(last.as_str());
         if !reasons.last().is_some_and(repeats) {
             reasons.push(reason);
@@ -273,7 +273,7 @@ fn report_error(err: &anyhow::Error, json: bool) {
     }
 }
 
-/// Whether an error's own text says all that its causes would.
+/// Whether an error's own text already includes those of its causes.
 fn tells_its_cause(err: &Error) -> bool {
     matches!(
         err,
@@ -296,7 +296,7 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `1 row`, `2 rows`.
+/// A number with its noun, such as `1 row` or `2 rows`.
 fn plural(n: u64, one: &str) -> String {
     match n {
         1 => format!("1 {one}"),
@@ -304,7 +304,7 @@ fn plural(n: u64, one: &str) -> String {
     }
 }
 
-/// A run's summary as JSON, with the seconds it took.
+/// Prints a run's summary as JSON, with the seconds it took.
 fn print_json_summary(summary: &impl Serialize, seconds: f64) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Timed<'a, T> {
@@ -312,7 +312,7 @@ fn print_json_summary(summary: &impl Serialize, seconds: f64) -> anyhow::Result<
         summary: &'a T,
         seconds: f64,
     }
-    // Through a JSON value: its keys are sorted.
+    // Going through a JSON value sorts the keys.
     print_json(&serde_json::to_value(Timed { summary, seconds })?)
 }
 
@@ -324,10 +324,10 @@ fn images_where(condition: Option<String>) -> ImageFilter {
     }
 }
 
-/// Which state of the store to read.
+/// The state of the store to read.
 #[derive(Debug, Clone, clap::Args)]
 struct At {
-    /// Read the store as it was at a version ('grainstore store log') or a tag.
+    /// Read the store at an earlier version ('grainstore store log') or at a tag.
     #[arg(long, value_name = "VERSION|TAG")]
     at: Option<String>,
 }

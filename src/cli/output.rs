@@ -1,4 +1,4 @@
-//! Rows of a query as a table, CSV, JSON, Arrow or Parquet, on stdout or in a file.
+//! Writes rows of a query as a table, CSV, JSON, Arrow or Parquet, to stdout or to a file.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use datafusion::parquet::arrow::ArrowWriter;
 use grainstore::export::Unfinished;
 use grainstore::sql::Rows;
 
-/// Rows a table shows; more are for files.
+/// Maximum number of rows in a table; larger results are for files.
 const TABLE_ROWS: usize = 1000;
-/// Characters a table shows of one line of a value.
+/// Maximum number of characters that a table shows per line of a value.
 const TABLE_CHARS: usize = 120;
 
-/// How rows are written.
+/// The format of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Aligned columns, at most 1000 rows; long values are cut.
@@ -36,19 +36,19 @@ pub enum Format {
     Parquet,
 }
 
-/// Where rows go, and how.
+/// The destination and format of rows.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Output {
     /// Format of the result [default: by the file's extension; table on a terminal, else csv].
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Write to a file instead of stdout. It appears when it is complete.
+    /// Write to a file instead of stdout. The file appears when it is complete.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 impl Output {
-    /// Whether anything was said of where rows go, or how.
+    /// Whether a destination or format was given.
     pub fn is_given(&self) -> bool {
         self.format.is_some() || self.output.is_some()
     }
@@ -103,14 +103,14 @@ impl Output {
     }
 }
 
-/// Whether the reader of stdout has gone. The CSV writer reports that as an error like any other.
+/// Whether the reader of stdout has closed it. The CSV writer reports that like any other error.
 pub fn stdout_was_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
 }
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Stdout, watched for its reader's going.
+/// Stdout, which records when its reader closes it.
 struct Stdout;
 
 impl Write for Stdout {
@@ -202,7 +202,7 @@ async fn write_table(mut rows: Rows, out: &mut impl Write) -> anyhow::Result<()>
     if more {
         writeln!(
             out,
-            "the first {TABLE_ROWS} rows; all of them go to a file with -o FILE"
+            "the first {TABLE_ROWS} rows; -o FILE writes all of them to a file"
         )?
     } else {
         writeln!(out, "{count} row{}", if count == 1 { "" } else { "s" })?
@@ -210,19 +210,19 @@ async fn write_table(mut rows: Rows, out: &mut impl Write) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The batch with lists, structs and the like as text, which CSV has no other way to hold.
+/// The batch with nested and binary values as text, because CSV cannot hold them otherwise.
 fn flat(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
     with_text(batch, None, |t| {
         t.is_nested() || matches!(t, DataType::Binary)
     })
 }
 
-/// The batch with every value as text of bounded length.
+/// The batch with non-numeric values as text of limited length.
 fn short(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
     with_text(batch, Some(TABLE_CHARS), |t| !t.is_numeric())
 }
 
-/// The batch with what JSON has no type for as text.
+/// The batch with values as text for which JSON has no type.
 fn jsonable(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
     with_text(batch, None, |t| {
         matches!(t, DataType::Interval(_) | DataType::Duration(_))

@@ -7,24 +7,24 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Global;
 
-/// Notes shown at most, unless asked for more.
+/// Maximum number of notes that are shown, unless more are requested.
 const NOTES: u64 = 20;
 
-/// Between two statuses in a log.
+/// Minimum time between two statuses in a log.
 const STATUS_PAUSE: Duration = Duration::from_secs(5);
 
-/// A bar with rate and ETA; where stderr is no terminal, the notes and now and then a status.
+/// A progress bar with rate and ETA. If stderr is not a terminal, it prints the notes and an occasional status.
 pub struct Bar {
     bar: ProgressBar,
-    /// What is counted.
+    /// Name of the things that are counted.
     what: std::sync::Mutex<String>,
-    /// When a status was last printed, where stderr is no terminal.
+    /// Time of the last status, if stderr is not a terminal.
     printed: std::sync::Mutex<Option<Instant>>,
     notes: std::sync::atomic::AtomicU64,
     all_notes: bool,
 }
 
-/// The progress that the global options ask for.
+/// The progress reporter that the global options request.
 pub fn progress(global: &Global) -> Box<dyn Progress> {
     if global.quiet {
         return Box::new(NoProgress);
@@ -78,7 +78,7 @@ impl Progress for Bar {
         match before {
             0..NOTES => self.print(line),
             _ if self.all_notes => self.print(line),
-            NOTES => self.print("... more; '--verbose' tells them all"),
+            NOTES => self.print("... more; '--verbose' shows them all"),
             _ => {}
         }
     }

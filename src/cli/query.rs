@@ -21,19 +21,19 @@ Examples:
   grainstore query review/labels --show > mine.sql
   grainstore query --file mine.sql --param dataset=coco")]
 pub struct Args {
-    /// Name of the query; its folder may be left out where the rest is enough.
+    /// Name of the query. The folder may be left out if the rest is unambiguous.
     #[arg(required_unless_present_any = ["list", "file"])]
     name: Option<String>,
-    /// Value of a parameter; NULL for none.
+    /// Value of a parameter; NULL for no value.
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parse_pair)]
     parameters: Vec<(String, String)>,
-    /// List the queries with what they ask.
+    /// List the queries with their questions.
     #[arg(long, conflicts_with_all = ["name", "file"])]
     list: bool,
     /// Print the query instead of running it.
     #[arg(long)]
     show: bool,
-    /// Run the query in a file.
+    /// Run the query in this file.
     #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
     file: Option<PathBuf>,
     #[command(flatten)]

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use grainstore::report::{ReportRequest, write_report};
 use grainstore::store::Store;
 
-use super::eval_args::Judged;
+use super::eval_args::EvaluationArgs;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
-/// Write one HTML page about a head: figures, charts, confusion, best and worst images, lineage.
+/// Write an HTML page about a head: metrics, charts, confusion, best and worst images, lineage.
 ///
-/// The page holds everything: it can be mailed, and opens without a network.
+/// The page is self-contained: it can be sent by mail and opens without a network.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,11 +19,11 @@ Examples:
   grainstore report --head fine --classes groups --split test -o groups.html")]
 pub struct Args {
     #[command(flatten)]
-    judged: Judged,
-    /// Images under each heading: best, worst, least sure.
+    evaluation: EvaluationArgs,
+    /// Images per section: best, worst, least certain.
     #[arg(long, default_value_t = 6, value_name = "N")]
     images: usize,
-    /// The page. It appears when it is complete.
+    /// The page to write. It appears when it is complete.
     #[arg(short, long, default_value = "report.html", value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let request = ReportRequest {
-        evaluation: args.judged.request(),
+        evaluation: args.evaluation.request(),
         images: args.images,
         file: args.output.clone(),
     };

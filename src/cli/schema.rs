@@ -7,11 +7,11 @@ use grainstore::schema::Table;
 
 use super::{Ended, Global, print_json};
 
-/// Print how tables are declared: every column with its unit and range.
+/// Print the table declarations: every column with its unit and range.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  grainstore schema\n  grainstore schema masks")]
 pub struct Args {
-    /// One table; all of them if left out.
+    /// The table [default: all tables].
     table: Option<String>,
 }
 

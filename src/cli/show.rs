@@ -12,49 +12,49 @@ use grainstore::store::{Snapshot, Store};
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
-/// Draw images: the photo, annotated objects, every mask, and what a head keeps, side by side.
+/// Draw images: the photo, annotated objects, all masks, and what a head keeps, side by side.
 ///
-/// A class has the same colour in every part, picture and report.
+/// A class has the same colour in all parts, pictures and reports.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   grainstore show 3f2a --head fine -o one.png                             # by the first digits of its id
   grainstore show val/000000000139.jpg -o one.png                         # or by its file name
-  grainstore show --where \"split = 'test'\" --head fine -o overlays/       # a PNG an image
+  grainstore show --where \"split = 'test'\" --head fine -o overlays/       # one PNG per image
   grainstore show --where \"split = 'test'\" --head fine -o sheet.png       # all on one sheet
   grainstore show --where \"split = 'test'\" --head fine --parts head -o sheet.png")]
 pub struct Args {
     /// First digits of an image's id, or its file name.
     #[arg(value_name = "IMAGE_ID", required_unless_present = "condition")]
     image: Option<String>,
-    /// Which images: SQL over the columns of 'images'.
+    /// Choose images: SQL over the columns of 'images'.
     #[arg(long = "where", value_name = "SQL", conflicts_with = "image")]
     condition: Option<String>,
-    /// At most so many images, in the order of their file names.
+    /// Maximum number of images, in the order of their file names.
     #[arg(long, default_value_t = 24, value_name = "N")]
     limit: usize,
     /// The head whose kept masks are drawn.
     #[arg(long, value_name = "HEAD")]
     head: Option<String>,
-    /// First digits of the id of its annotation policy [default: the one annotated with last].
+    /// First digits of the id of its annotation policy [default: the one used last].
     #[arg(long, value_name = "ID", requires = "head")]
     policy: Option<String>,
     /// First digits of the id of the extractor whose masks are drawn [default: the head's, or the only one].
     #[arg(long, value_name = "ID")]
     extractor: Option<String>,
-    /// Data set whose annotations are drawn [default: the one that annotates most of the objects].
+    /// Data set whose annotations are drawn [default: the one with most annotated objects].
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Class set that objects are told in [default: the head's own, or the data set's].
+    /// Class set that objects are shown in [default: the head's own, or the data set's].
     #[arg(long, value_name = "NAME")]
     classes: Option<String>,
-    /// Parts of a picture, in order [default: photo,truth,masks, and head where one is named].
+    /// Parts of a picture, in order [default: photo,truth,masks, and head if one is named].
     #[arg(long, value_delimiter = ',', value_enum, value_name = "PARTS")]
     parts: Vec<PartName>,
-    /// Longer side of a part, in pixels.
+    /// Longer side of each part in pixels.
     #[arg(long, default_value_t = 360, value_parser = clap::value_parser!(u32).range(16..=4096), value_name = "PIXELS")]
     side: u32,
-    /// A PNG file with all pictures on it, or a directory for one PNG an image.
+    /// A PNG file for all pictures, or a directory for one PNG per image.
     #[arg(short, long, value_name = "FILE.png|DIR")]
     output: PathBuf,
     #[command(flatten)]
@@ -124,16 +124,19 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         match files.as_slice() {
             [] => bail!("no file was written"),
             [file] => outln!("'{}': {}", file.display(), plural(shown, "image")),
-            [first, ..] => outln!("{} files, '{}' the first", files.len(), first.display()),
+            [first, ..] => outln!("{} files; the first is '{}'", files.len(), first.display()),
         }
     }
     if left_out > 0 && !global.quiet {
-        errln!("{} more fit; --limit shows more", plural(left_out, "image"));
+        errln!(
+            "{} more match; a higher --limit shows more",
+            plural(left_out, "image")
+        );
     }
     Ok(Ended::with_failures(failed))
 }
 
-/// The one image that a word means.
+/// The only image that a word can refer to.
 async fn find_image(snapshot: &Snapshot, word: &str) -> anyhow::Result<ImageId> {
     let fits = |id: &ImageId, name: &str| id.as_str().starts_with(word) || name == word;
     let all = ImageFilter::default();
@@ -166,7 +169,7 @@ fn write(output: &Path, pictures: Vec<Picture>) -> anyhow::Result<Vec<PathBuf>> 
     if is_file {
         let single = pictures.iter().all(|picture| picture.panels.len() == 1);
         let rows = if single {
-            // The one part needs no caption of its own.
+            // A single part needs no caption of its own.
             in_grid(
                 pictures
                     .into_iter()

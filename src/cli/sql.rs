@@ -11,7 +11,7 @@ use grainstore::store::Store;
 use super::output::Output;
 use super::{At, Ended, Global};
 
-/// Run a query over the store's tables. Queries only read; CREATE HEAD trains a head.
+/// Run a query over the store's tables. Queries only read, except that CREATE HEAD trains a head.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,10 +25,10 @@ Examples:
   grainstore sql \"SHOW TABLES\"
 
 Tables: see 'grainstore schema'. Functions on masks: rle_area, rle_bbox, rle_iou, rle_intersection_area,
-rle_intersection, rle_difference, rle_union (aggregate), rle_is_valid, rle_decode_png; of heads: predict, predict_scores;
-and all of DataFusion's.")]
+rle_intersection, rle_difference, rle_union (aggregate), rle_is_valid, rle_decode_png. Functions of heads: predict,
+predict_scores. All functions of DataFusion are available, too.")]
 pub struct Args {
-    /// The query; '-' reads it from stdin.
+    /// The query, or '-' to read it from stdin.
     #[arg(required_unless_present = "file")]
     query: Option<String>,
     /// Read the query from a file.

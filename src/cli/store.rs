@@ -12,7 +12,7 @@ use grainstore::store::{Store, TableStats};
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
-/// Look at the store and keep it in shape: sizes, history, tags, moved photos, compaction, clean-up.
+/// Inspect and maintain the store: sizes, history, tags, moved photos, compaction, clean-up.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Info(InfoArgs),
@@ -25,71 +25,71 @@ pub enum Args {
     Cleanup(CleanupArgs),
 }
 
-/// Photos that were not found of which the names are shown.
+/// Maximum number of missing photos whose names are shown.
 const SHOWN: usize = 10;
 
-/// Rows, files and bytes of every table.
+/// Show the rows, files and bytes of every table.
 #[derive(Debug, clap::Args)]
 pub struct InfoArgs {
     #[command(flatten)]
     at: At,
 }
 
-/// Every commit, oldest first.
+/// List all commits, oldest first.
 #[derive(Debug, clap::Args)]
 pub struct LogArgs {
-    /// Only the newest so many.
+    /// Only the newest N commits.
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
 }
 
-/// Every tag.
+/// List all tags.
 #[derive(Debug, clap::Args)]
 pub struct TagsArgs {}
 
-/// Give a version a name; clean-up keeps it.
+/// Give a version a name. Clean-up keeps tagged versions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  grainstore store tag before-relabel")]
 pub struct TagArgs {
-    /// The name.
+    /// The tag.
     tag: String,
     #[command(flatten)]
     at: At,
 }
 
-/// Take a name away.
+/// Remove a tag.
 #[derive(Debug, clap::Args)]
 pub struct UntagArgs {
-    /// The name.
+    /// The tag.
     tag: String,
 }
 
-/// Find photos that were moved or renamed, and write down where they are.
+/// Find photos that were moved or renamed, and store their new paths.
 ///
-/// Photos are told by their bytes. Nothing else of the store changes; exports name a file as before if the new path ends
-/// in its name.
+/// Photos are identified by their bytes. Nothing else in the store changes. Exports keep a photo's file name if its new
+/// path ends in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   grainstore store relocate /mnt/photos
-  grainstore store relocate /fast/photos --all      # also photos that are still where they were")]
+  grainstore store relocate /fast/photos --all      # also photos that have not moved")]
 pub struct RelocateArgs {
-    /// The directory to look in, with all below it.
+    /// The directory to look in, including everything below it.
     directory: PathBuf,
-    /// Take the place below DIRECTORY also for photos that are still where the store says.
+    /// Also use the path below DIRECTORY for photos that are still at the stored path.
     #[arg(long)]
     all: bool,
 }
 
-/// Merge small data files: many small commits slow reading down.
+/// Merge small data files, because many small commits make reading slow.
 #[derive(Debug, clap::Args)]
 pub struct CompactArgs {}
 
-/// Remove old versions and give their disk space back. The newest and tagged ones stay.
+/// Remove old versions and free their disk space. The newest version and tagged ones stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  grainstore store cleanup --older-than 12h")]
 pub struct CleanupArgs {
-    /// Versions older than this go: a number with s, m, h, d or w.
+    /// Remove versions older than this: a number with s, m, h, d or w.
     #[arg(long, default_value = "7d", value_parser = parse_age, value_name = "AGE")]
     older_than: TimeDelta,
 }
@@ -155,13 +155,13 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let snapshot = args.at.snapshot(&store).await?;
             let tag = store.create_tag(&args.tag, &snapshot).await?;
             tell(global, &tag, || {
-                format!("version {} is now '{}'", tag.version, tag.tag)
+                format!("tagged version {} as '{}'", tag.version, tag.tag)
             })?;
         }
         Args::Untag(args) => {
             store.delete_tag(&args.tag).await?;
             let removed = serde_json::json!({ "removed": args.tag });
-            tell(global, &removed, || format!("tag '{}' is gone", args.tag))?;
+            tell(global, &removed, || format!("removed tag '{}'", args.tag))?;
         }
         Args::Relocate(args) => {
             let which = if args.all {
@@ -205,7 +205,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let stats = store.cleanup(args.older_than).await?;
             tell(global, &stats, || {
                 format!(
-                    "removed {} and {}, {} given back",
+                    "removed {} and {}, freed {}",
                     plural(stats.commits, "commit"),
                     plural(stats.table_versions, "table version"),
                     indicatif::HumanBytes(stats.bytes)
@@ -231,20 +231,20 @@ fn tell(
 }
 
 fn relocated(summary: &RelocateSummary) -> String {
-    let mut text = format!("{} got a new place", plural(summary.relocated, "image"));
+    let mut text = format!("{} got a new path", plural(summary.relocated, "image"));
     if summary.in_place > 0 {
-        text += &format!(", {} are where they were", summary.in_place);
+        text += &format!(", {} have not moved", summary.in_place);
     }
     if !summary.lost.is_empty() {
         text += &format!(
-            "\n{} found neither there nor where the store says:",
+            "\n{} found neither there nor at the stored path:",
             plural(summary.lost.len() as u64, "image")
         );
         for path in summary.lost.iter().take(SHOWN) {
             text += &format!("\n  {}", path.display());
         }
         if summary.lost.len() > SHOWN {
-            text += "\n  ... ('--json' names them all)";
+            text += "\n  ... ('--json' lists them all)";
         }
     }
     text

@@ -14,42 +14,42 @@ use grainstore::store::{Snapshot, Store};
 use super::progress::progress;
 use super::{Ended, Global, plural, print_json};
 
-/// Train a head on masks that are in the store, from image-level labels alone.
+/// Train a head on stored masks, using only image-level labels.
 ///
-/// No image is read and no Segment Anything runs. Stopped halfway, nothing is stored.
+/// No image is read and Segment Anything does not run. If training is interrupted, nothing is stored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   grainstore train --name fine --classes all
   grainstore train --name coarse --classes groups --where \"dataset = 'scenes'\"
   grainstore train --name fine2 --classes all --from fine --since parent   # new images, some old ones
-  grainstore train --name mine --classes all --query my.sql                # as 'grainstore query train/bags --show'")]
+  grainstore train --name mine --classes all --query my.sql                # like 'grainstore query train/bags --show'")]
 pub struct Args {
-    /// Name of the head; one that is there already stays, as an older head of the name.
+    /// Name of the head. An existing head of this name stays as an older one.
     #[arg(long)]
     name: String,
     /// The class set: NAME or NAME@VERSION.
     #[arg(long, value_name = "NAME")]
     classes: String,
-    /// Which images: SQL over the columns of 'images' [default: source IN ('web', 'synthetic')].
+    /// Choose images: SQL over the columns of 'images' [default: source IN ('web', 'synthetic')].
     #[arg(long = "where", value_name = "SQL", conflicts_with = "query")]
     condition: Option<String>,
-    /// A SELECT of your own that yields image_id, extractor_id, mask_index, embedding and label or labels.
+    /// File with your own SELECT, which yields image_id, extractor_id, mask_index, embedding and label or labels.
     #[arg(long, value_name = "FILE")]
     query: Option<PathBuf>,
-    /// First digits of the id of the extractor whose masks to use; needed where there are several.
+    /// First digits of the id of the extractor whose masks to use; needed if there are several.
     #[arg(long, value_name = "ID", conflicts_with = "query")]
     extractor: Option<String>,
-    /// Go on from this head: its layers, and the outputs of classes that both have.
+    /// Continue from this head: its layers, and the outputs of classes that both have.
     #[arg(long, value_name = "HEAD")]
     from: Option<String>,
-    /// With --from: train on images that came after the parent, and on some old ones.
+    /// With --from: train on images added after the parent, and on some old ones.
     #[arg(long, value_enum, value_name = "WHEN", requires = "from")]
     since: Option<Since>,
-    /// With --since: old images in an epoch, for each new one.
+    /// With --since: number of old images per new one in each epoch.
     #[arg(long, default_value_t = 1.0, value_name = "N", requires = "since")]
     replay: f64,
-    /// Where the head lives while it is trained: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
+    /// Device to train on: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
     #[arg(long, default_value_t = DeviceName::Cpu, value_name = "DEVICE")]
     device: DeviceName,
     #[command(flatten)]
@@ -60,15 +60,15 @@ pub struct Args {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Since {
-    /// Since the parent's version of the store.
+    /// Added since the parent's version of the store.
     Parent,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How to train (defaults: see docs/train.md)")]
 struct How {
-    /// mil: multiple-instance loss; mil+distill: then a student with uncertainty distillation
-    /// [default: mil+distill].
+    /// Loss: mil (multiple-instance loss), or mil+distill (then also a student with uncertainty distillation) [default:
+    /// mil+distill].
     #[arg(long)]
     loss: Option<Loss>,
     /// A class's score is the mean over the max(1, ceil(d / A)) best of an image's d masks [default: 20].
@@ -80,28 +80,28 @@ struct How {
     /// Weight of the student's uncertainty loss [default: 0.15].
     #[arg(long, value_name = "WEIGHT")]
     lambda_unc: Option<f64>,
-    /// Passes over the images, for the teacher and again for the student [default: as many as make 200 steps,
-    /// at least 4; with --from a fifth].
+    /// Passes over the images, for the teacher and again for the student [default: enough for 200 steps, at least 4;
+    /// with --from a fifth].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Stop after so many passes without a better validation loss; 0 never stops early [default: half of the
-    /// epochs, at least 3].
+    /// Stop after this many passes without a better validation loss; 0 never stops early [default: half of the epochs,
+    /// at least 3].
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
-    /// Images a step [default: 64].
+    /// Images per step [default: 64].
     #[arg(long, value_name = "N")]
     batch_images: Option<usize>,
-    /// Step size of Adam [default: 0.001].
+    /// Learning rate of Adam [default: 0.001].
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// Share of the images that only measure [default: 0.1].
+    /// Share of the images used only for validation [default: 0.1].
     #[arg(long, value_name = "SHARE")]
     validation: Option<f64>,
-    /// Classes of unequal size: none, weights (rare ones count more) or sampling (they come more often)
-    /// [default: weights].
+    /// Handling of classes of unequal size: none, weights (rare classes count more) or sampling (rare classes are drawn
+    /// more often) [default: weights].
     #[arg(long, value_name = "HOW")]
     balance: Option<Balance>,
-    /// Seed of everything random: the same one gives the same head; a whole number below 2^63 [default: 0].
+    /// Seed of all random choices; the same seed gives the same head. A whole number below 2^63 [default: 0].
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -109,10 +109,10 @@ struct How {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Memory")]
 pub struct Cache {
-    /// MiB of embeddings kept in memory; more than that go to a temporary file.
+    /// MiB of embeddings kept in memory; larger sets go to a temporary file.
     #[arg(long, default_value_t = 640, value_name = "MIB")]
     cache_mib: usize,
-    /// Directory of that file [default: the system's].
+    /// Directory for that file [default: the system's].
     #[arg(long, value_name = "DIR")]
     spool_dir: Option<PathBuf>,
 }
@@ -237,11 +237,11 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
     for (count, what) in [
         (
             skipped.images_outside,
-            "image with labels outside the class set alone",
+            "image whose labels are all outside the class set",
         ),
         (
             skipped.labels_outside,
-            "label outside the class set, of images that have others",
+            "label outside the class set, on images that have others",
         ),
         (skipped.images_empty, "image without a usable mask"),
         (

@@ -1,4 +1,4 @@
-//! Annotations and detections: the text of one comes in, its keys go out as what they mean.
+//! Annotations and detections of COCO files. In: the text of one. Out: the values of its keys.
 
 use std::fmt;
 
@@ -12,40 +12,40 @@ use super::text::reason_of;
 use super::value::{describe, optional_whole, required_whole, unfit, whole};
 use crate::error::CocoError;
 
-/// One of `annotations`.
+/// An entry of `annotations`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Annotation {
-    /// Id of its own, unique in the file.
+    /// Its id, unique in the file.
     pub id: Option<i64>,
-    /// One of `categories`.
+    /// Id of its category.
     pub category_id: i64,
     /// The mask, if there is more than a box.
     pub segmentation: Segmentation,
-    /// Square pixels, as the annotator's polygons enclose.
+    /// Area in square pixels that the annotator's polygons enclose.
     pub area: Option<f64>,
-    /// x, y, width, height in pixels.
+    /// Bounding box as x, y, width, height in pixels.
     pub bbox: Option<[f64; 4]>,
-    /// The region holds many objects that were not told apart.
+    /// Whether the region holds many objects that were not separated.
     pub iscrowd: bool,
-    /// Every other key but `image_id`.
+    /// All other keys except `image_id`.
     pub extra: Map<String, Value>,
 }
 
-/// One detection of a results file.
+/// A detection in a results file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Detection {
-    /// One of the data set's images.
+    /// Id of an image of the data set.
     #[serde(deserialize_with = "whole_number")]
     pub image_id: i64,
-    /// One of its categories.
+    /// Id of a category of the data set.
     #[serde(deserialize_with = "whole_number")]
     pub category_id: i64,
-    /// Greater is surer.
+    /// Confidence; higher is more confident.
     pub score: f64,
     /// The mask, if there is more than a box.
     #[serde(default)]
     pub segmentation: Segmentation,
-    /// x, y, width, height in pixels.
+    /// Bounding box as x, y, width, height in pixels.
     #[serde(default)]
     pub bbox: Vec<f64>,
 }
@@ -59,10 +59,10 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Er
 }
 
 impl Annotation {
-    /// Reads the text of an annotation.
+    /// Parses the text of an annotation.
     ///
     /// # Errors
-    /// [`CocoError::Value`], [`CocoError::Missing`] or [`CocoError::Segmentation`] naming the first key that does not
+    /// [`CocoError::Value`], [`CocoError::Missing`] or [`CocoError::Segmentation`], naming the first key that does not
     /// fit; [`CocoError::Unreadable`].
     pub fn parse(text: &str) -> Result<Self, CocoError> {
         let unreadable = |err: serde_json::Error| CocoError::Unreadable {
@@ -119,7 +119,7 @@ fn area(value: &Value) -> Result<f64, CocoError> {
 
 const BOX: &str = "4 numbers: x, y, width and height in pixels";
 
-/// None for an empty list, which exporters write where there is no box.
+/// `None` for an empty list, which exporters write if there is no box.
 fn bbox(value: &Value) -> Result<Option<[f64; 4]>, CocoError> {
     let Some(items) = value.as_array() else {
         return Err(unfit("bbox", value, BOX));
@@ -140,7 +140,7 @@ fn bbox(value: &Value) -> Result<Option<[f64; 4]>, CocoError> {
     }
 }
 
-/// The values of an annotation's keys, not parsed but for those that are its own.
+/// The raw values of an annotation's keys. Only keys that COCO does not define are parsed.
 #[derive(Default)]
 struct Parts<'a> {
     id: Option<&'a RawValue>,

@@ -1,4 +1,4 @@
-//! A COCO data set whose annotations are not parsed yet: its text comes in, where everything stands goes out.
+//! A COCO data set whose annotations are not parsed yet. In: the text of a file. Out: the position of every part in it.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::text::{not_json, reason_of};
 use super::value::{describe_text, optional_whole, required_whole, unfit, whole};
 use crate::error::CocoError;
 
-/// Keys of a foreign file that an error lists.
+/// Number of keys that an error lists for a file that is not a data set.
 const KEYS_SHOWN: usize = 6;
 
 /// A COCO data set whose annotations are not parsed yet.
@@ -28,39 +28,39 @@ pub struct DatasetIndex {
     pub categories: Vec<Category>,
     /// `licenses` that have an id.
     pub licenses: Vec<License>,
-    /// Where each annotation stands in the text, and what it must say to be placed.
+    /// The position of each annotation in the text, and the keys needed to assign it.
     pub annotations: Vec<AnnotationIndex>,
-    /// Images and annotations that cannot be placed.
+    /// Images and annotations that cannot be assigned.
     pub unusable: Vec<Unusable>,
 }
 
-/// An annotation that was found, not parsed.
+/// An annotation that was found but not parsed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnotationIndex {
-    /// Its place in `annotations`, from 0.
+    /// Its position in `annotations`, counted from 0.
     pub position: usize,
     /// `id`, if it has one.
     pub id: Option<i64>,
     /// `image_id`.
     pub image_id: i64,
-    /// `category_id`, if that is a whole number.
+    /// `category_id`, if it is a whole number.
     pub category_id: Option<i64>,
-    /// Its bytes in the file.
+    /// Its byte range in the text.
     pub text: Range<usize>,
 }
 
-/// An image or annotation that cannot be placed.
+/// An image or annotation that cannot be assigned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unusable {
-    /// `images[3]`, `annotations[7]`.
+    /// Its name, such as `images[3]` or `annotations[7]`.
     pub item: String,
-    /// What is wrong with it.
+    /// Why it cannot be used.
     pub reason: CocoError,
-    /// Of an image, its id, if that is known.
+    /// The id of an image, if it is known.
     pub image_id: Option<i64>,
 }
 
-/// The lists of a file, their items as text.
+/// The lists of a file, with their items as text.
 #[derive(Default)]
 struct Lists<'a> {
     images: Option<Vec<&'a RawValue>>,
@@ -71,7 +71,7 @@ struct Lists<'a> {
     keys: Vec<String>,
 }
 
-/// What an annotation must say to be placed.
+/// The keys needed to assign an annotation.
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
@@ -80,18 +80,18 @@ struct Head<'a> {
     image_id: Option<&'a RawValue>,
     #[serde(borrow)]
     category_id: Option<&'a RawValue>,
-    /// Only annotations of captions have one.
+    /// Only annotations in caption files have this key.
     caption: Option<IgnoredAny>,
-    /// Only panoptic annotations have some.
+    /// Only panoptic annotations have this key.
     segments_info: Option<IgnoredAny>,
 }
 
 impl DatasetIndex {
-    /// Finds everything in the text of a data-set file.
+    /// Builds the index of a data set from its text.
     ///
     /// # Errors
-    /// [`CocoError`]: broken JSON, with line and column; another kind of file; a category that is none; or if none of
-    /// the images, or of the annotations, is usable.
+    /// [`CocoError`]: broken JSON, with line and column; a file of another kind; an invalid category; or no usable item
+    /// among the images or among the annotations.
     pub fn parse(text: &str) -> Result<Self, CocoError> {
         if text.trim_start().starts_with('[') {
             return Err(foreign(
@@ -133,7 +133,7 @@ impl DatasetIndex {
         Ok(index)
     }
 
-    /// Ids of the categories that annotations have.
+    /// Ids of the categories that annotations use.
     pub fn used_categories(&self) -> HashSet<i64> {
         self.annotations
             .iter()
@@ -184,7 +184,7 @@ impl DatasetIndex {
         self.refuse_if_all_are_unusable(none)
     }
 
-    /// Then it is the file that is at fault, not an item.
+    /// If no item is usable, the fault is in the file, not in the items.
     fn refuse_if_all_are_unusable(&self, none: bool) -> Result<(), CocoError> {
         match self.unusable.last() {
             Some(last) if none => Err(last.reason.clone().at(&last.item)),
@@ -211,7 +211,7 @@ fn without(key: &str, keys: &[String]) -> String {
     format!("it has no '{key}', but {}", shown.join(", "))
 }
 
-/// Refuses COCO's files of other tasks.
+/// Rejects COCO files of other tasks.
 fn check_kind(first: &RawValue) -> Result<(), CocoError> {
     let Ok(head) = serde_json::from_str::<Head<'_>>(first.get()) else {
         return Ok(());
@@ -231,7 +231,7 @@ fn check_kind(first: &RawValue) -> Result<(), CocoError> {
     Ok(())
 }
 
-/// The keys of an item.
+/// Parses the keys of an item.
 fn object(raw: &RawValue) -> Result<Map<String, Value>, CocoError> {
     let unreadable = |err: serde_json::Error| CocoError::Unreadable {
         reason: reason_of(&err),
@@ -264,7 +264,7 @@ fn head(raw: &RawValue) -> Result<Placed, CocoError> {
     ))
 }
 
-/// Where a piece of the text begins.
+/// The offset of a piece of the text.
 fn offset(text: &str, piece: &RawValue) -> usize {
     piece.get().as_ptr().addr() - text.as_ptr().addr()
 }
@@ -311,7 +311,7 @@ impl<'de> Visitor<'de> for TopLevel {
     }
 }
 
-/// The items of one of the lists; none for null.
+/// Reads the items of a list, as `None` if it is null.
 struct Items {
     key: &'static str,
 }
@@ -470,7 +470,7 @@ mod tests {
                 with("[]", "[]", r#"[{"image_id": 1, "segments_info": []}]"#),
                 "this is a COCO panoptic file",
             ),
-            ("[]".to_owned(), "it is a list; of detections"),
+            ("[]".to_owned(), "it is a list, as detections are"),
             ("a,b\n".to_owned(), "the text does not begin with '{'"),
         ] {
             let message = DatasetIndex::parse(&text).unwrap_err().to_string();

@@ -1,44 +1,44 @@
-//! Images, categories and licences of a COCO file: a JSON object comes in, its keys go out as what they mean.
+//! Images, categories and licences of COCO files. In: a JSON object. Out: the values of its keys.
 
 use serde_json::{Map, Value};
 
 use super::value::{is_nothing, optional_whole, required_whole, take_text, unfit, whole};
 use crate::error::CocoError;
 
-/// One of `images`.
+/// An entry of `images`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     /// Id that annotations refer to.
     pub id: i64,
-    /// Path relative to the image directory, `/` between its parts.
+    /// Path relative to the image directory, with `/` as separator.
     pub file_name: String,
-    /// The name in the directory of its split, where `file_name` was taken from `coco_url`, as LVIS has it.
+    /// The name without the split's directory, if `file_name` was taken from `coco_url`, as in LVIS.
     pub other_name: Option<String>,
-    /// Pixels; none where the file does not say, or says 0.
+    /// Width in pixels; `None` if the file does not give it or gives 0.
     pub width: Option<u32>,
-    /// Pixels; none where the file does not say, or says 0.
+    /// Height in pixels; `None` if the file does not give it or gives 0.
     pub height: Option<u32>,
-    /// Every other key.
+    /// All other keys.
     pub extra: Map<String, Value>,
 }
 
-/// One of `categories`.
+/// An entry of `categories`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Category {
-    /// Id that annotations refer to; not always consecutive.
+    /// Id that annotations refer to. Ids need not be consecutive.
     pub id: i64,
     /// Name.
     pub name: String,
-    /// Coarser word, if any.
+    /// Name of a coarser category, if any.
     pub supercategory: Option<String>,
 }
 
-/// One of `licenses`.
+/// An entry of `licenses`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct License {
     /// Id that images refer to.
     pub id: i64,
-    /// Every other key.
+    /// All other keys.
     pub extra: Map<String, Value>,
 }
 
@@ -61,7 +61,7 @@ impl Image {
         })
     }
 
-    /// Whether it is annotated in some classes only, and says in which, as LVIS has it.
+    /// Whether only some classes are annotated in it, with keys that name them, as in LVIS.
     pub fn is_federated(&self) -> bool {
         ["neg_category_ids", "not_exhaustive_category_ids"]
             .iter()
@@ -85,7 +85,7 @@ fn side(key: &'static str, value: Option<Value>) -> Result<Option<u32>, CocoErro
     }
 }
 
-/// The split's directory and the file in it, as detectron2 takes them from LVIS's URLs; and the file alone.
+/// Takes the split's directory and file name from an LVIS URL, as detectron2 does. Also returns the file name alone.
 fn name_in_url(map: &Map<String, Value>) -> Result<(String, Option<String>), CocoError> {
     let missing = CocoError::Missing {
         place: String::new(),
@@ -123,7 +123,7 @@ impl Category {
 }
 
 impl License {
-    /// None without an id: no image can have it.
+    /// `None` if it has no id, because no image can refer to it.
     pub(super) fn of_object(mut map: Map<String, Value>) -> Result<Option<Self>, CocoError> {
         let id = optional_whole("id", map.remove("id").as_ref())?;
         Ok(id.map(|id| Self { id, extra: map }))

@@ -1,4 +1,4 @@
-//! An annotation's mask in any of COCO's spellings.
+//! The mask of an annotation, in any encoding of COCO.
 
 use std::fmt;
 
@@ -10,18 +10,19 @@ use super::value::{describe, describe_text, whole};
 use crate::geometry::{Rle, Size, rle_from_polygons};
 use crate::{Error, Result};
 
-/// Key of `ground_truth.attributes` that holds polygons without a pixel as they were annotated: run lengths, which
-/// stand for every other mask, cannot say what they were. No annotation has such a key left.
+/// Key of `ground_truth.attributes` that holds polygons which cover no pixel, as they were annotated. Every other mask
+/// is kept as run lengths, which cannot hold these. The key cannot clash with one of the annotation, because
+/// `segmentation` is parsed into a field of its own.
 pub const OUTLINE: &str = "segmentation";
 
-/// Numbers of a ring of three points.
+/// Number of coordinates in a ring of three points.
 const SHORTEST_RING: usize = 6;
 
-/// An annotation's mask, in any of COCO's spellings.
+/// The mask of an annotation, in any encoding of COCO.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(untagged)]
 pub enum Segmentation {
-    /// Flat rings x0, y0, x1, y1, ... in pixels; several are parts of one object.
+    /// Flat rings x0, y0, x1, y1, ... in pixels. Several rings are parts of one object.
     Polygons(Vec<Vec<f64>>),
     /// Run lengths.
     Rle {
@@ -30,12 +31,12 @@ pub enum Segmentation {
         /// The runs.
         counts: Counts,
     },
-    /// Only a box.
+    /// No mask, only a box.
     #[default]
     None,
 }
 
-/// Run lengths: column-major, first run background.
+/// Run lengths in column-major order, starting with background.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Counts {
@@ -45,17 +46,17 @@ pub enum Counts {
     Runs(Vec<u32>),
 }
 
-/// A ring that is no ring: a click of an annotator beside the object.
+/// A ring with too few points, such as an annotator's stray click beside the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StrayRing {
-    /// Its place in `segmentation`, from 0.
+    /// Its position in `segmentation`, counted from 0.
     pub ring: usize,
-    /// Its numbers, less than three points have.
+    /// The number of its coordinates, fewer than three points have.
     pub numbers: usize,
 }
 
 impl Segmentation {
-    /// How it is spelt: `polygon`, `rle` or `none`.
+    /// Its encoding: `polygon`, `rle` or `none`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::None => "none",
@@ -65,9 +66,9 @@ impl Segmentation {
         }
     }
 
-    /// Takes out rings of less than three points, where a ring is left without them, and says which they were.
+    /// Removes rings of fewer than three points if other rings remain, and returns the removed ones.
     ///
-    /// The loaders of Detectron and its kin drop them alike.
+    /// Loaders such as Detectron's drop them, too.
     pub fn take_stray_rings(&mut self) -> Vec<StrayRing> {
         let Self::Polygons(rings) = self else {
             return Vec::new();
@@ -91,10 +92,10 @@ impl Segmentation {
         stray
     }
 
-    /// The mask, in an image of that size; polygons are rasterised as pycocotools does it.
+    /// Converts the mask to run lengths in an image of `size`. Polygons are rasterised as in pycocotools.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`] for runs of another size; what is wrong with runs or polygons.
+    /// [`Error::SizeMismatch`] for runs of another size; errors of invalid runs or polygons.
     pub fn to_rle(&self, size: Size) -> Result<Option<Rle>> {
         match self {
             Self::None => Ok(None),
@@ -182,10 +183,11 @@ impl<'de> Visitor<'de> for AnySpelling {
         while let Some(Ring(ring)) = items.next_element()? {
             rings.push(ring);
         }
-        // [[]] is what exporters write of a box.
-        match rings.iter().all(Vec::is_empty) {
-            true => Ok(Segmentation::None),
-            false => Ok(Segmentation::Polygons(rings)),
+        // Exporters write [[]] for a box without a mask.
+        if rings.iter().all(Vec::is_empty) {
+            Ok(Segmentation::None)
+        } else {
+            Ok(Segmentation::Polygons(rings))
         }
     }
 
@@ -250,7 +252,7 @@ fn run_lengths(value: Value) -> Result<Counts, String> {
     Ok(Counts::Runs(runs))
 }
 
-/// One polygon.
+/// A polygon.
 struct Ring(Vec<f64>);
 
 impl<'de> Deserialize<'de> for Ring {
@@ -315,7 +317,7 @@ impl<'de> Visitor<'de> for OneRing {
     }
 }
 
-/// A number of a polygon.
+/// A coordinate of a polygon.
 struct Coordinate(f64);
 
 impl<'de> Deserialize<'de> for Coordinate {

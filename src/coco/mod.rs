@@ -1,13 +1,12 @@
-//! COCO's data-set JSON, as its many exporters write it: bytes of a file come in, images, categories and annotations
-//! that still hold their own text go out. Nothing here knows of the store.
+//! COCO's data set JSON, as its many exporters write it. In: the bytes of a file. Out: images, categories, and
+//! annotations that are still text. Nothing here depends on the store.
 //!
-//! Annotation files reach hundreds of megabytes, nearly all of it polygons. So a file is read in two
-//! steps: [`DatasetIndex`] finds every annotation and whose it is, and keeps the rest as text;
-//! [`Annotation`] is parsed from that text when its image's turn comes, on a worker thread.
-//! Format: <https://cocodataset.org/#format-data>.
+//! Annotation files reach hundreds of megabytes, nearly all of it polygons. Therefore a file is read in two steps.
+//! [`DatasetIndex`] finds every annotation and its image, and keeps the rest as text. [`Annotation`] is parsed from
+//! that text on a worker thread when its image is processed. Format: <https://cocodataset.org/#format-data>.
 //!
-//! Whole numbers may be written as `1.0`, flags as `true`, and `null` is the same as nothing. What else does not fit
-//! is told in words: which key, what stands there, what was expected.
+//! Whole numbers may be written as `1.0`, flags as `true`, and `null` means that a value is missing. For anything else
+//! that does not fit, the error says which key, what it holds and what was expected.
 
 mod annotation;
 mod index;

@@ -1,5 +1,5 @@
-//! The bytes of a COCO file as JSON text: unpacked, without a byte-order mark, with Python's `NaN` in quotes; or what
-//! the bytes are instead.
+//! Converts the bytes of a COCO file to JSON text: unpacked, without a byte-order mark, and with Python's `NaN` in
+//! quotes. Otherwise, an error says what the bytes are instead.
 
 use std::io::Read;
 
@@ -9,16 +9,16 @@ use super::index::DatasetIndex;
 use super::value::NO_NUMBERS;
 use crate::error::CocoError;
 
-/// Text that a gzip file may hold; COCO's largest has half a gigabyte.
+/// Limit on the unpacked text of a gzip file in bytes. COCO's largest file has half a gigabyte.
 const MAX_UNPACKED: u64 = 16 << 30;
-/// Bytes of text that an error shows.
+/// Bytes of text that an error shows on each side of a fault.
 const NEAR: usize = 30;
 
 const UNPACK: &str = "unpack it, and give the JSON file in it";
 const SAVE: &str = "save the file as UTF-8";
 const OTHER: &str = "give the annotation file itself";
 
-/// How files of other formats begin, what they are, and what to do.
+/// How files of other formats start, what they are, and advice.
 const SIGNATURES: [(&[u8], &str, &str); 12] = [
     (b"PK\x03\x04", "a ZIP archive", UNPACK),
     (b"PK\x05\x06", "an empty ZIP archive", OTHER),
@@ -38,13 +38,32 @@ const SIGNATURES: [(&[u8], &str, &str); 12] = [
     (b"\0\0\xfe\xff", "text in UTF-32", SAVE),
 ];
 
-/// Reads a whole data-set file: its text, and what stands where in it.
+/// Reads a data set file. Returns its text and the index of the text.
 ///
-/// `gzip` files are unpacked. `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, become
-/// texts, so that only the items that need a number there are unusable.
+/// `gzip` files are unpacked. `NaN`, `Infinity` and `-Infinity`, which Python writes although JSON does not have them,
+/// become strings, so that only items which need a number there are unusable.
+///
+/// # Examples
+/// ```
+/// use grainstore::coco::{self, Annotation};
+///
+/// let file = br#"{
+///     "images": [{"id": 7, "file_name": "cat.jpg", "width": 8, "height": 4}],
+///     "categories": [{"id": 3, "name": "cat"}],
+///     "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 1, 2, 2]}]
+/// }"#;
+/// let (text, index) = coco::open(file.to_vec())?;
+/// assert_eq!(index.images[0].file_name, "cat.jpg");
+/// assert_eq!(index.annotations[0].image_id, 7);
+///
+/// // What else an annotation says is parsed when it is needed.
+/// let annotation = Annotation::parse(&text[index.annotations[0].text.clone()])?;
+/// assert_eq!(annotation.bbox, Some([1.0, 1.0, 2.0, 2.0]));
+/// # Ok::<(), grainstore::error::CocoError>(())
+/// ```
 ///
 /// # Errors
-/// [`CocoError`]: what the file is instead, or what is wrong where.
+/// [`CocoError`]: what the file is instead of a data set, or what is wrong and where.
 pub fn open(bytes: Vec<u8>) -> Result<(String, DatasetIndex), CocoError> {
     let text = text_of(bytes)?;
     match DatasetIndex::parse(&text) {
@@ -60,9 +79,10 @@ pub fn open(bytes: Vec<u8>) -> Result<(String, DatasetIndex), CocoError> {
 }
 
 fn text_of(bytes: Vec<u8>) -> Result<String, CocoError> {
-    let bytes = match bytes.starts_with(b"\x1f\x8b") {
-        true => unpack(&bytes)?,
-        false => bytes,
+    let bytes = if bytes.starts_with(b"\x1f\x8b") {
+        unpack(&bytes)?
+    } else {
+        bytes
     };
     if let Some((kind, advice)) = other_format(&bytes) {
         return Err(CocoError::OtherFormat { kind, advice });
@@ -72,9 +92,10 @@ fn text_of(bytes: Vec<u8>) -> Result<String, CocoError> {
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());
     }
-    match text.trim_start().is_empty() {
-        true => Err(CocoError::Empty),
-        false => Ok(text),
+    if text.trim_start().is_empty() {
+        Err(CocoError::Empty)
+    } else {
+        Ok(text)
     }
 }
 
@@ -90,12 +111,12 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, CocoError> {
     Err(CocoError::Gzip { reason })
 }
 
-/// What a file is that is not text in UTF-8.
+/// The format of a file that is not UTF-8 text.
 fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if bytes.starts_with(b"\xff\xfe\0\0") {
         return Some(("text in UTF-32", SAVE));
     }
-    // With a byte-order mark, or an opening brace of two bytes.
+    // UTF-16 with a byte-order mark, or with an opening brace of two bytes.
     let utf16: [&[u8]; 4] = [b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{"];
     if utf16.iter().any(|start| bytes.starts_with(start)) {
         return Some(("text in UTF-16", SAVE));
@@ -134,7 +155,7 @@ fn not_utf8(bytes: &[u8], err: &std::str::Utf8Error) -> CocoError {
     }
 }
 
-/// The text with every [`NO_NUMBERS`] outside quotes put into quotes; none if there is none.
+/// The text with every [`NO_NUMBERS`] outside quotes put into quotes; `None` if there is none.
 fn quote_no_numbers(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut quoted = String::new();
@@ -176,7 +197,7 @@ fn quote_no_numbers(text: &str) -> Option<String> {
     Some(quoted)
 }
 
-/// What a parser says of a whole file.
+/// The error for a file that the parser rejects.
 pub(super) fn not_json(err: &serde_json::Error, text: &str) -> CocoError {
     let (line, column) = (err.line(), err.column());
     if err.is_eof() {
@@ -208,7 +229,7 @@ pub(super) fn not_json(err: &serde_json::Error, text: &str) -> CocoError {
     }
 }
 
-/// What a parser says, without the place: of a piece of a file, it would mislead.
+/// The parser's message without its position, which would be wrong for a piece of a file.
 pub(super) fn reason_of(err: &serde_json::Error) -> String {
     let text = err.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());

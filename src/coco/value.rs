@@ -1,17 +1,17 @@
-//! Single JSON values: what they mean where COCO has a number or a flag, and how an error names them.
+//! Single JSON values: reading them as numbers, flags or texts, and describing them in errors.
 
 use serde_json::{Map, Value};
 
 use crate::error::CocoError;
 
-/// Characters of a text that an error shows.
+/// Number of characters of a text that an error shows.
 const SHOWN: usize = 40;
-/// Words that Python writes where a number is none; [`super::text`] has put them in quotes.
+/// Words that Python writes for values that are not finite numbers. [`super::text`] has put them in quotes.
 pub(super) const NO_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
-/// Up to here every whole number is one of f64's.
+/// 2^53: up to here, f64 can represent every whole number.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
-/// How an error names a value.
+/// Describes a value for an error.
 pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -27,7 +27,7 @@ pub(super) fn describe(value: &Value) -> String {
     }
 }
 
-/// How an error names a text.
+/// Describes a text for an error.
 pub(super) fn describe_text(text: &str) -> String {
     if NO_NUMBERS.contains(&text) {
         return text.to_owned();
@@ -38,7 +38,7 @@ pub(super) fn describe_text(text: &str) -> String {
     }
 }
 
-/// A whole number, however it is written.
+/// Reads a whole number, whether it is written as an integer or as a float.
 pub(super) fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| {
         let number = value.as_f64()?;
@@ -47,7 +47,7 @@ pub(super) fn whole(value: &Value) -> Option<i64> {
     })
 }
 
-/// Whether a value says nothing: null, or what stands for it in data frames.
+/// Whether a value is missing: null, or NaN, which data frames write instead.
 pub(super) fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_str() == Some("NaN")
 }
@@ -61,7 +61,7 @@ pub(super) fn unfit(key: impl Into<String>, found: &Value, expected: &'static st
     }
 }
 
-/// The whole number of a key that may be missing.
+/// Reads the whole number of a key that may be missing.
 pub(super) fn optional_whole(key: &str, value: Option<&Value>) -> Result<Option<i64>, CocoError> {
     match value {
         None | Some(Value::Null) => Ok(None),
@@ -72,7 +72,7 @@ pub(super) fn optional_whole(key: &str, value: Option<&Value>) -> Result<Option<
     }
 }
 
-/// The whole number of a key.
+/// Reads the whole number of a required key.
 pub(super) fn required_whole(key: &'static str, value: Option<&Value>) -> Result<i64, CocoError> {
     let found = optional_whole(key, value)?;
     found.ok_or(CocoError::Missing {

@@ -1,15 +1,15 @@
-//! Names that mean nothing, or too much.
+//! Errors for names that refer to nothing, or to more than one thing.
 
 use std::fmt;
 
-/// What a name may be of.
+/// The kinds of things that can be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
     /// A head, by its name or the first digits of its id.
     Head,
     /// A policy of a head, by the first digits of its id.
     Policy,
-    /// A class set, by its name, with `@VERSION` for another than the newest.
+    /// A class set, by its name, with `@VERSION` for a version other than the newest.
     ClassSet,
     /// A data set.
     Dataset,
@@ -30,7 +30,7 @@ pub enum Named {
 }
 
 impl Named {
-    /// The word for one.
+    /// The singular.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Head => "head",
@@ -70,7 +70,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// A name that does not say which thing is meant.
+/// A name refers to nothing, or to more than one thing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogueError {
@@ -81,38 +81,38 @@ pub enum CatalogueError {
         kind: Named,
         /// The name given.
         name: String,
-        /// Names there are, the nearest first.
+        /// The existing names, the nearest first.
         nearest: Vec<String>,
     },
 
-    /// Several things have an id that begins so.
+    /// A word fits several things: their ids begin with it, or they have it as their name.
     #[error("'{word}' may be any of these {}; give more of it: {}", kind.plural(), listed(fitting))]
     Ambiguous {
         /// What was looked for.
         kind: Named,
-        /// The beginning that was given.
+        /// The word that was given.
         word: String,
-        /// What it fits.
+        /// The things that it fits.
         fitting: Vec<String>,
     },
 
-    /// None was named, and there are several.
+    /// No name was given, and there are several things to choose from.
     #[error("there are several {}; choose one: {}", kind.plural(), listed(found))]
     Choose {
         /// What is to be chosen.
         kind: Named,
-        /// Those there are.
+        /// The things to choose from.
         found: Vec<String>,
     },
 
-    /// There is none at all.
+    /// There are no things of this kind.
     #[error("there are no {} yet", kind.plural())]
     Empty {
         /// What was looked for.
         kind: Named,
     },
 
-    /// A head was never asked about any mask.
+    /// A head has no predictions.
     #[error("head '{head}' has no predictions yet")]
     NoPredictions {
         /// The head.
@@ -120,7 +120,7 @@ pub enum CatalogueError {
     },
 }
 
-/// Names that are listed before "and n more".
+/// Maximum number of names that are listed before "and n more".
 const LISTED: usize = 8;
 
 fn listed(names: &[String]) -> String {

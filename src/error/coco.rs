@@ -1,4 +1,4 @@
-//! What can be wrong with a COCO file.
+//! Errors of COCO files.
 
 /// Everything that can go wrong in `coco`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,109 +11,109 @@ pub enum CocoError {
     /// The bytes are those of another kind of file.
     #[error("this is {kind}, not COCO's JSON; {advice}")]
     OtherFormat {
-        /// What it is, with its article.
+        /// What the file is, with an article.
         kind: &'static str,
         /// What the user can do.
         advice: &'static str,
     },
 
-    /// The text is in an encoding that JSON is never in.
+    /// The text is not in UTF-8, the encoding of JSON.
     #[error(
         "the text is not UTF-8: line {line}, column {column} holds byte 0x{byte:02X}, as Latin-1 and Windows-1252 have it; save the file as UTF-8"
     )]
     NotUtf8 {
-        /// From 1.
+        /// Line, from 1.
         line: usize,
-        /// In characters, from 1.
+        /// Column in characters, from 1.
         column: usize,
-        /// The first byte that is no UTF-8.
+        /// The first byte that is not UTF-8.
         byte: u8,
     },
 
     /// A gzip file is damaged, or holds too much.
     #[error("the gzip file cannot be unpacked: {reason}")]
     Gzip {
-        /// What the unpacker says.
+        /// The decompressor's error.
         reason: String,
     },
 
-    /// The text ends in the middle.
+    /// The JSON ends in the middle.
     #[error("the JSON ends in the middle, at line {line}, column {column}; was the file cut off?")]
     CutOff {
-        /// From 1.
+        /// Line, from 1.
         line: usize,
-        /// In bytes, from 1.
+        /// Column in bytes, from 1.
         column: usize,
     },
 
     /// The text is not JSON.
     #[error("not JSON: {reason}, at line {line}, column {column}, near '{near}'")]
     NotJson {
-        /// What the parser says.
+        /// The parser's error.
         reason: String,
-        /// From 1.
+        /// Line, from 1.
         line: usize,
-        /// In bytes, from 1.
+        /// Column in bytes, from 1.
         column: usize,
-        /// The text there.
+        /// The text at that place.
         near: String,
     },
 
-    /// The JSON is not that of a COCO data set.
+    /// The JSON is not a COCO data set.
     #[error("not a COCO data set (images, annotations, categories): {reason}")]
     NotADataset {
         /// What is wrong, and where.
         reason: String,
     },
 
-    /// A COCO file of a kind that holds no objects to ingest.
+    /// The file is of a COCO kind that holds no objects to ingest.
     #[error("this is a COCO {kind} file: {lack}; the instances file of the same images has them")]
     OtherKind {
-        /// `captions`, `panoptic`.
+        /// The kind: `captions` or `panoptic`.
         kind: &'static str,
         /// What it lacks.
         lack: &'static str,
     },
 
-    /// A key that must be there is not.
+    /// A required key is missing.
     #[error("{place}{key} is missing, expected {expected}")]
     Missing {
-        /// The item, `images[3]: `; empty where the reader is told of the item anyway.
+        /// The item, `images[3]: `; empty where the item is reported anyway.
         place: String,
         /// The key, or the keys.
         key: &'static str,
-        /// What should stand there.
+        /// What should be there.
         expected: &'static str,
     },
 
-    /// A value is none that its key may have.
+    /// A value is not one that its key can have.
     #[error("{place}{key} is {found}, expected {expected}")]
     Value {
-        /// The item, `images[3]: `; empty where the reader is told of the item anyway.
+        /// The item, `images[3]: `; empty where the item is reported anyway.
         place: String,
         /// The key.
         key: String,
         /// The value, shortened.
         found: String,
-        /// What should stand there.
+        /// What should be there.
         expected: &'static str,
     },
 
-    /// A mask is spelt in a way that COCO has not.
+    /// A mask has a form that COCO does not have.
     #[error("{reason}")]
     Segmentation {
         /// What the segmentation is or has, and what was expected.
         reason: String,
     },
 
-    /// The text of an item is not sound in itself.
+    /// The text of an item cannot be parsed.
     #[error("it cannot be read: {reason}")]
     Unreadable {
-        /// What the parser says.
+        /// The parser's error.
         reason: String,
     },
 
-    /// Two categories have one id.
+    /// Two categories have the same id.
     #[error("two categories have id {id}: '{one}' and '{other}'")]
     CategoryIds {
         /// The id.
@@ -124,7 +124,7 @@ pub enum CocoError {
         other: String,
     },
 
-    /// Two categories that objects have are named alike.
+    /// Two categories with annotations have the same name.
     #[error(
         "categories {one} and {other} are both named '{name}', and both have annotations; rename one, or give their annotations one category_id"
     )]
@@ -139,7 +139,7 @@ pub enum CocoError {
 }
 
 impl CocoError {
-    /// The same fact, with the item it is told of.
+    /// The same error, with the item that it is about.
     pub(crate) fn at(mut self, item: &str) -> Self {
         match &mut self {
             Self::Missing { place, .. } | Self::Value { place, .. } => {

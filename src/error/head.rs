@@ -1,10 +1,10 @@
-//! What can go wrong with class sets and heads.
+//! Errors of class sets and heads.
 
 /// Everything that can go wrong with class sets and heads.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// A class set contradicts itself, or cannot serve.
+    /// A class set contradicts itself, or cannot be used.
     #[error("class set '{class_set}': {reason}")]
     ClassSet {
         /// The class set.
@@ -24,11 +24,11 @@ pub enum HeadError {
     #[error("there is nothing to train on: no labelled image has masks")]
     NothingToTrainOn,
 
-    /// Every image was there when the parent head was trained.
+    /// No image was added after the parent head was trained.
     #[error("no image came after the parent head")]
     NoNewImages,
 
-    /// Classes that no image of the training set shows.
+    /// Some classes have no image in the training set.
     #[error("class set '{class_set}': no image to train on for {classes}")]
     ClassesWithoutImages {
         /// The class set.
@@ -37,7 +37,7 @@ pub enum HeadError {
         classes: String,
     },
 
-    /// Training ran away.
+    /// Training diverged.
     #[error("the head's {what} are not finite numbers any more")]
     Diverged {
         /// What is not finite.
@@ -51,19 +51,19 @@ pub enum HeadError {
         name: String,
     },
 
-    /// A head has predictions.
+    /// A head is in use, because it has predictions.
     #[error("head '{head}': there are predictions by it")]
     InUse {
         /// The head.
         head: String,
     },
 
-    /// A head cannot be used as it was asked to be.
+    /// A head cannot be used as requested.
     #[error("head '{head}': {reason}")]
     Unusable {
-        /// Its name, or the file it stands in.
+        /// The head's name, or the file that holds it.
         head: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 

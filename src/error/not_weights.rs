@@ -1,12 +1,12 @@
-//! What a file is that was named as a checkpoint and holds no weights that can be read, and what to do next.
+//! Errors of files that were given as a checkpoint and hold no readable weights: what they are, and what to do next.
 
 use crate::photo::PhotoFormat;
 
-/// What is wrong with a file of weights: it completes the sentence that begins with the file's name.
+/// What is wrong with a file of weights. The text completes a sentence that begins with the file's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotWeights {
-    /// No byte.
+    /// A file without bytes.
     #[error("is empty; fetch it again")]
     Empty,
 
@@ -14,7 +14,7 @@ pub enum NotWeights {
     #[error("is a pipe or a device; write the weights to a file and name that")]
     NotAFile,
 
-    /// The text that Git keeps in the place of a large file.
+    /// The text that Git LFS keeps in place of a large file.
     #[error(
         "is a Git LFS pointer and not the file it points to{}; run 'git lfs pull' in its folder, or download the \
          file itself",
@@ -25,7 +25,7 @@ pub enum NotWeights {
         size: Option<u64>,
     },
 
-    /// HTML, which a server sends in the place of a file.
+    /// HTML that a server sent in place of a file.
     #[error(
         "is a web page{}, not weights; open its address in a browser to see what it asks for, and download the \
          file itself",
@@ -36,14 +36,14 @@ pub enum NotWeights {
         title: Option<String>,
     },
 
-    /// XML, which a server sends in the place of a file.
+    /// XML that a server sent in place of a file.
     #[error(
         "is an XML document{}, not weights: what a server answers when it does not give the file; check the \
          address and whether you may read it, and download it again",
         saying(code.as_deref())
     )]
     Xml {
-        /// What stands in `<Code>`: `AccessDenied`, ...
+        /// The content of `<Code>`: `AccessDenied`, ...
         code: Option<String>,
     },
 
@@ -77,7 +77,7 @@ pub enum NotWeights {
         format: &'static str,
     },
 
-    /// A file format that is told from its first bytes and is not read.
+    /// A file format that is recognised by its first bytes and not supported.
     #[error(
         "is a file of format {format}, which is not read; expected PyTorch's .pth or safetensors"
     )]
@@ -86,7 +86,7 @@ pub enum NotWeights {
         format: &'static str,
     },
 
-    /// A TorchScript archive: a program beside its weights.
+    /// A TorchScript archive, which holds a program beside its weights.
     #[error(
         "is a TorchScript archive, which holds a program beside its weights; save its weights alone: \
          python -c \"import torch; torch.save(torch.jit.load('IN.pt', map_location='cpu').state_dict(), 'OUT.pth')\""
@@ -104,10 +104,10 @@ pub enum NotWeights {
         class: String,
     },
 
-    /// The file ends before what its own tables say.
+    /// A file that ends before its own tables say.
     #[error("is cut off after {}{}; fetch it again", bytes(*found), of_expected(*expected))]
     Cut {
-        /// Bytes that it should have, where it says so.
+        /// Bytes that it should have, if it says so.
         expected: Option<u64>,
         /// Bytes that it has.
         found: u64,
@@ -126,7 +126,7 @@ pub enum NotWeights {
         found: u64,
     },
 
-    /// Bytes that say nothing.
+    /// Bytes of no known format.
     #[error(
         "is of no known format: it begins with the bytes {start}; expected PyTorch's .pth or safetensors"
     )]

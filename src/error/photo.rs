@@ -1,4 +1,4 @@
-//! What can go wrong with the bytes of an image file.
+//! Errors of the bytes of image files.
 
 /// Everything that can go wrong in `photo`.
 #[derive(Debug, thiserror::Error)]
@@ -15,14 +15,14 @@ pub enum PhotoError {
         start: String,
     },
 
-    /// The bytes are of a known kind that is never decoded here, such as HEIC.
+    /// The file is of a known kind that is never decoded, such as HEIC.
     #[error("'{name}' files cannot be decoded; convert the file to jpeg or png")]
     UnsupportedFormat {
         /// Name of the recognised kind of file.
         name: &'static str,
     },
 
-    /// The format is read, but not this feature of it.
+    /// The format is supported, but this feature of it is not.
     #[error("unsupported {format} image: {reason}")]
     UnsupportedImage {
         /// Lower-case name of the format.
@@ -67,7 +67,7 @@ pub enum PhotoError {
         width: u32,
         /// Height in pixels.
         height: u32,
-        /// Most pixels allowed.
+        /// Maximum number of pixels.
         limit: u64,
     },
 
@@ -82,7 +82,7 @@ pub enum PhotoError {
         height: u32,
         /// Bytes needed.
         needed: u64,
-        /// Most bytes allowed.
+        /// Maximum number of bytes.
         limit: u64,
     },
 
@@ -91,7 +91,7 @@ pub enum PhotoError {
     DecodeImage {
         /// Lower-case name of the format.
         format: &'static str,
-        /// What the decoder says.
+        /// The decoder's error.
         #[source]
         source: image::ImageError,
     },
@@ -99,7 +99,7 @@ pub enum PhotoError {
     /// The decoder refused the pixel data of a label map.
     #[error("cannot decode the png label map")]
     DecodeLabelMap {
-        /// What the decoder says.
+        /// The decoder's error.
         #[source]
         source: png::DecodingError,
     },

@@ -1,8 +1,8 @@
-//! What other libraries' errors say, without what is only of interest to their authors.
+//! Texts of other libraries' errors, without what only interests their authors.
 
 use datafusion::sql::sqlparser::parser::ParserError;
 
-/// What DataFusion found wrong, without its words for where in DataFusion that was.
+/// The reason of a DataFusion error, without the place in DataFusion at which it occurred.
 pub(crate) fn sql_reason(err: &datafusion::error::DataFusionError) -> String {
     use datafusion::error::DataFusionError;
     match err {
@@ -18,7 +18,7 @@ pub(crate) fn sql_reason(err: &datafusion::error::DataFusionError) -> String {
     }
 }
 
-/// A text of Lance's without the places in its source code: `, /.../local.rs:273:40`.
+/// The text of an error of Lance, without places in its source code such as `, /.../local.rs:273:40`.
 pub(super) fn without_code_places(text: &str) -> String {
     let is_place = |part: &str| {
         let mut ends = part.rsplitn(3, ':');

@@ -1,4 +1,4 @@
-//! What can go wrong with a model, its weights and its inputs.
+//! Errors of a model, its weights and its inputs.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub enum SamError {
     /// Sizes of a model do not fit together.
     #[error("model sizes do not fit together: {reason}")]
     ModelConfig {
-        /// Which, and why.
+        /// Which sizes, and why.
         reason: String,
     },
 
@@ -30,29 +30,29 @@ pub enum SamError {
         size: Size,
     },
 
-    /// An image's bytes are not three a pixel.
+    /// An image does not have three bytes per pixel.
     #[error("image of {size} pixels: expected {expected} bytes of RGB, found {found}")]
     PixelCount {
         /// Height and width.
         size: Size,
-        /// Bytes there should be.
+        /// Number of bytes expected.
         expected: usize,
-        /// Bytes there are.
+        /// Number of bytes found.
         found: usize,
     },
 
-    /// A prompt asks for nothing.
+    /// A prompt is empty.
     #[error("the prompt has neither a point nor a box")]
     EmptyPrompt,
 
-    /// A prompt has a coordinate that is no place.
+    /// A prompt has a coordinate that is not finite.
     #[error("the prompt has coordinate {value}, expected a finite number of pixels")]
     PromptCoordinate {
         /// The coordinate.
         value: f64,
     },
 
-    /// A model gives numbers that are not finite.
+    /// A model's output holds numbers that are not finite.
     #[error("the model's {what} are not all finite numbers; are its weights sound?")]
     Output {
         /// Which of its outputs.
@@ -62,17 +62,17 @@ pub enum SamError {
     /// A mask cannot be encoded.
     #[error("a mask that the model gave cannot be encoded")]
     Mask {
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<crate::Error>,
     },
 
-    /// A mask of the decoder does not have the size its upscaler is for.
+    /// A mask of the decoder does not have the size that the upscaler expects.
     #[error("mask has {found} logits, expected {expected}")]
     MaskLength {
-        /// Logits there should be.
+        /// Number of logits expected.
         expected: usize,
-        /// Logits there are.
+        /// Number of logits found.
         found: usize,
     },
 
@@ -81,7 +81,7 @@ pub enum SamError {
     OpenCheckpoint {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -91,7 +91,7 @@ pub enum SamError {
     ReadCheckpoint {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -101,12 +101,12 @@ pub enum SamError {
     SaveCheckpoint {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// A file that was named as a checkpoint is something else, or is not whole.
+    /// A file that was given as a checkpoint is something else, or is not complete.
     #[error("checkpoint '{path}' {kind}")]
     NotWeights {
         /// The file.
@@ -115,7 +115,7 @@ pub enum SamError {
         kind: NotWeights,
     },
 
-    /// A folder that was named as a checkpoint does not say which of its files is meant.
+    /// A folder that was given as a checkpoint leaves open which of its files is meant.
     #[error("folder '{path}' {}", in_folder(found))]
     CheckpointFolder {
         /// The folder.
@@ -124,7 +124,7 @@ pub enum SamError {
         found: Vec<String>,
     },
 
-    /// One of several files of a checkpoint was named in the place of all.
+    /// One of several files of a checkpoint was given in place of all of them.
     #[error(
         "checkpoint '{path}' is one file of several; name their folder, or the '.index.json' that lists them"
     )]
@@ -133,7 +133,7 @@ pub enum SamError {
         path: PathBuf,
     },
 
-    /// The list of a checkpoint's files does not fit the files.
+    /// The list of a checkpoint's files does not match the files.
     #[error("checkpoint index '{path}': {reason}")]
     CheckpointIndex {
         /// The `.index.json`.
@@ -142,7 +142,7 @@ pub enum SamError {
         reason: String,
     },
 
-    /// A `config.json` beside weights is of another model, or says what cannot be.
+    /// A `config.json` beside weights is of another model, or has impossible values.
     #[error("model config '{path}': {reason}")]
     CheckpointConfig {
         /// The `config.json`.
@@ -166,7 +166,7 @@ pub enum SamError {
         keys: Vec<String>,
     },
 
-    /// A checkpoint holds weights of a model that is known but not run.
+    /// A checkpoint holds weights of a model that is known but not supported.
     #[error(
         "checkpoint '{path}' holds {family} ('{tensor}'); expected Segment Anything or MobileSAM"
     )]
@@ -175,11 +175,11 @@ pub enum SamError {
         path: PathBuf,
         /// The kind of model.
         family: &'static str,
-        /// The tensor that tells.
+        /// The tensor that identifies it.
         tensor: String,
     },
 
-    /// A checkpoint holds a tensor more than once, under names that mean the same.
+    /// A checkpoint holds a tensor more than once, under equivalent names.
     #[error(
         "checkpoint '{path}' holds more than one model: {}; keep the one that you mean: \
          python -c \"import torch; torch.save(torch.load('IN.pth', map_location='cpu')['KEY'], 'OUT.pth')\"",
@@ -192,7 +192,7 @@ pub enum SamError {
         keys: Vec<String>,
     },
 
-    /// A checkpoint was trained on pixels that were normalised in another way.
+    /// A checkpoint was trained on pixels that were normalised differently.
     #[error(
         "checkpoint '{path}': '{tensor}' is {found:?}, and this program normalises pixels with {expected:?}: its masks \
          would be wrong"
@@ -204,7 +204,7 @@ pub enum SamError {
         tensor: String,
         /// What it holds.
         found: Vec<f32>,
-        /// What it should hold, a value a channel.
+        /// What it should hold, one value per channel.
         expected: [f32; 3],
     },
 
@@ -217,14 +217,14 @@ pub enum SamError {
         problems: Vec<String>,
     },
 
-    /// A weight is not a number.
+    /// A weight is NaN or infinite.
     #[error("checkpoint '{path}': tensor '{tensor}' is NaN or infinite at element {index}")]
     WeightNotFinite {
         /// The file.
         path: PathBuf,
         /// Official name of the tensor.
         tensor: String,
-        /// The first such element, counted row-major.
+        /// Index of the first such element, row-major.
         index: usize,
     },
 
@@ -240,9 +240,9 @@ pub enum SamError {
     },
 }
 
-/// Problems that a message shows.
+/// Maximum number of problems that a message shows.
 const MAX_LINES: usize = 20;
-/// Names that a message shows.
+/// Maximum number of names that a message shows.
 const MAX_NAMES: usize = 8;
 
 fn lines(problems: &[String]) -> String {

@@ -1,4 +1,4 @@
-//! Two heads side by side, on the same images.
+//! Comparison of two heads on the same images.
 
 use std::collections::HashMap;
 
@@ -15,57 +15,57 @@ use crate::schema::Table;
 use crate::store::rows::{EvaluationRow, decode};
 use crate::store::{Snapshot, Store};
 
-/// Which heads to compare, and how surely.
+/// Which heads to compare, and with how many bootstrap samples.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CompareRequest {
-    /// The first head, and what both are held against. Both are judged in the same classes: by default those of the
-    /// first.
+    /// The first head, and what both heads are compared with. Both are evaluated in the same classes, by default those
+    /// of the first.
     pub first: EvalRequest,
     /// Name or id of the other head.
     pub other: String,
-    /// Id of its annotation policy; none: the one annotated with last.
+    /// Id of the other head's annotation policy; `None` for the one that was used last.
     pub other_policy: Option<String>,
     /// Bootstrap samples for mean IoU.
     pub replicates: u32,
-    /// Bootstrap samples for average precision, each of which is a sorting of all detections.
+    /// Bootstrap samples for average precision; each of them sorts all detections.
     pub ap_replicates: u32,
     /// Seed of the samples.
     pub seed: u32,
 }
 
-/// One figure of both heads.
+/// One metric of both heads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComparedMetric {
-    /// Its name.
+    /// Name of the metric.
     pub metric: String,
-    /// Of the first head.
+    /// Value of the first head.
     pub value: Option<f64>,
-    /// Of the other.
+    /// Value of the other head.
     pub other_value: Option<f64>,
-    /// The first minus the other.
+    /// The first value minus the other.
     pub difference: Option<f64>,
-    /// Of the difference: 2.5 % of the samples are below.
+    /// Lower bound of the difference: 2.5 % of the samples are below it.
     pub ci_low: Option<f64>,
-    /// Of the difference: 2.5 % of the samples are above.
+    /// Upper bound of the difference: 2.5 % of the samples are above it.
     pub ci_high: Option<f64>,
 }
 
-/// What a comparison found.
+/// Result of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// Name of the first head.
     pub head: String,
-    /// Its id.
+    /// Id of the first head.
     pub head_id: HeadId,
-    /// Its policy.
+    /// Id of the first head's annotation policy.
     pub policy_id: PolicyId,
-    /// Name of the other.
+    /// Name of the other head.
     pub other: String,
-    /// Data set they were held against.
+    /// Data set that both were compared with.
     pub dataset: String,
-    /// Class set they were judged in, with its version.
+    /// Class set that both were evaluated in, with its version.
     pub classes: String,
-    /// Version of the store it was read at.
+    /// Version of the store that was read.
     pub store_version: u64,
     /// What was compared and how, as JSON.
     pub request: String,
@@ -73,11 +73,38 @@ pub struct Comparison {
     pub query_sha256: String,
     /// Images that were evaluated.
     pub images: u64,
-    /// The figures.
+    /// The metrics.
     pub metrics: Vec<ComparedMetric>,
 }
 
 /// Compares two heads on the same images, with paired bootstrap intervals over images.
+///
+/// # Examples
+/// ```
+/// use grainstore::eval::{CompareRequest, EvalRequest, compare};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = CompareRequest {
+///     first: EvalRequest {
+///         head: "pets".to_owned(),
+///         images: ImageFilter::split("test"),
+///         ..EvalRequest::default()
+///     },
+///     other: "baseline".to_owned(),
+///     other_policy: None,
+///     replicates: 1000,
+///     ap_replicates: 200,
+///     seed: 0,
+/// };
+/// let comparison = compare(&store.snapshot().await?, &request, &NoProgress).await?;
+/// for found in &comparison.metrics {
+///     println!("{}: {:?} [{:?}, {:?}]", found.metric, found.difference, found.ci_low, found.ci_high);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`super::evaluate`], for either head.
@@ -87,7 +114,7 @@ pub async fn compare(
     progress: &dyn Progress,
 ) -> Result<Comparison> {
     let first = resolve(snapshot, &request.first).await?;
-    // In the classes of the first head, unless others are asked for.
+    // The other head is evaluated in the classes of the first, unless the request names others.
     let of_other = EvalRequest {
         head: request.other.clone(),
         policy: request.other_policy.clone(),
@@ -95,10 +122,10 @@ pub async fn compare(
         ..request.first.clone()
     };
     let other = resolve(snapshot, &of_other).await?;
-    let judged = first.request;
+    let evaluated = first.request;
     let mut evaluator = Evaluator {
         session: QuerySession::new(snapshot).await?,
-        request: &judged,
+        request: &evaluated,
     };
     let counts = evaluator.choose_images(None).await?;
     some_images(counts)?;
@@ -114,10 +141,10 @@ pub async fn compare(
         ("eval/compare_miou", request.replicates),
         ("eval/compare_ap", request.ap_replicates),
     ];
-    progress.start("reports", Some(samples.len() as u64));
+    progress.start("queries", Some(samples.len() as u64));
     let mut metrics = Vec::new();
     for (name, replicates) in samples {
-        let mut parameters = judged.parameters(&PARAMETERS);
+        let mut parameters = evaluated.parameters(&PARAMETERS);
         parameters.extend(others.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
         parameters.insert("replicates".to_owned(), replicates.to_string());
         let query = Query::named(name)?;
@@ -130,7 +157,7 @@ pub async fn compare(
     progress.finish();
 
     let request = serde_json::to_string(&serde_json::json!({
-        "first": judged, "other": other.request, "replicates": request.replicates,
+        "first": evaluated, "other": other.request, "replicates": request.replicates,
         "ap_replicates": request.ap_replicates, "seed": request.seed,
     }))?;
     Ok(Comparison {
@@ -152,7 +179,7 @@ impl Comparison {
     /// Adds the differences to the table `evaluations`.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub async fn save(&self, store: &Store) -> Result<()> {
         let now = Utc::now();
         let evaluation_id = EvaluationId::of_parts([self.request.as_str(), &now.to_rfc3339()]);

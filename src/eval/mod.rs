@@ -1,10 +1,10 @@
-//! Evaluation: predictions held against annotated objects, by the reports of `queries/eval`.
+//! Evaluation: predictions compared with annotated objects, by the queries of `queries/eval`.
 //!
 //! ```text
 //! predictions + ground_truth --match_detections(), semantic_map()--> matches, pixel counts --SQL--> evaluations
 //! ```
 //!
-//! Which reports run and in which order stands here; what a figure means stands in the report.
+//! This module decides which queries run and in which order; the queries define what their metrics mean.
 
 mod check;
 mod compare;

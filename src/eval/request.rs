@@ -1,4 +1,4 @@
-//! What to evaluate, and as parameters of reports.
+//! What to evaluate, and how that translates into parameters of queries.
 
 use std::collections::HashMap;
 
@@ -6,26 +6,26 @@ use serde::Serialize;
 
 use crate::selection::ImageFilter;
 
-/// Whose predictions are compared with what.
+/// Which predictions are evaluated, and what they are compared with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct EvalRequest {
     /// Name or id of the head.
     pub head: String,
-    /// Which images. The data set is the one whose annotations count; none: the only one that has any.
+    /// Filter for the images. The data set is the one whose annotations count; `None` for the only one that has any.
     pub images: ImageFilter,
-    /// Class set to evaluate in, where it is not the head's own: a coarser one, or one over the same labels.
+    /// Class set to evaluate in, if it is not the head's own: a coarser one, or one over the same labels.
     pub classes: Option<String>,
-    /// Id of the annotation policy; none: the one annotated with last.
+    /// Id of the annotation policy; `None` for the one that was used last.
     pub policy: Option<String>,
-    /// An expression over the columns of `images`: figures for each of its values.
+    /// An expression over the columns of `images`; metrics are computed for each of its values.
     pub slice: Option<String>,
 }
 
-/// The parameters of reports that a request may give a value to.
+/// Parameters of queries that a request may set.
 pub(super) const PARAMETERS: [&str; 5] = ["head", "dataset", "split", "classes", "policy"];
 
 impl EvalRequest {
-    /// The parameters of reports that it gives a value to.
+    /// The parameters among `names` that the request sets.
     pub(super) fn parameters(&self, names: &[&str]) -> HashMap<String, String> {
         let given = [
             ("head", Some(&self.head)),

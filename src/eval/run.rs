@@ -1,4 +1,4 @@
-//! The evaluation: reports run in turn, their figures gathered and stored.
+//! The evaluation: runs the queries in turn, gathers their metrics and stores them.
 
 use std::collections::HashMap;
 
@@ -22,56 +22,56 @@ use crate::store::rows::{EvaluationRow, HeadRow, Row, decode};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
-/// One number.
+/// The value of one metric.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metric {
-    /// Query it comes from: `eval/coco`.
+    /// Query that it comes from, such as `eval/coco`.
     pub query: String,
-    /// Value of the slicing expression; none: all images.
+    /// Value of the slicing expression; `None` for all images.
     pub slice: Option<String>,
-    /// Class it is of; none: over all classes.
+    /// Class that it belongs to; `None` for all classes.
     pub class: Option<String>,
-    /// Its name.
+    /// Name of the metric.
     pub metric: String,
-    /// None where it is undefined.
+    /// The value; `None` where it is undefined.
     pub value: Option<f64>,
 }
 
-/// What an evaluation found.
+/// Result of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Its id.
+    /// Id of the evaluation.
     pub evaluation_id: EvaluationId,
     /// Name of the head.
     pub head: String,
-    /// Its id.
+    /// Id of the head.
     pub head_id: HeadId,
-    /// The annotation policy.
+    /// Id of the annotation policy.
     pub policy_id: PolicyId,
-    /// The same, in full.
+    /// The annotation policy as JSON.
     pub policy: String,
-    /// Data set it was held against.
+    /// Data set that the predictions were compared with.
     pub dataset: String,
-    /// Class set it was judged in, with its version.
+    /// Class set that it was evaluated in, with its version.
     pub classes: String,
-    /// Images that were judged.
+    /// Images that were evaluated.
     pub images: u64,
-    /// Of those the ones without a prediction, kept or not: what is on them counts as missed.
+    /// Images among these without a prediction, kept or not; what is on them counts as missed.
     pub images_without_predictions: u64,
     /// Annotated objects.
     pub objects: u64,
-    /// Of those the ones with a box and no mask: they count in the metrics of boxes alone. If all are such, metrics of
-    /// masks and pixels are undefined.
+    /// Objects among these with a box and no mask; they count only in the metrics of boxes. If all objects are such,
+    /// metrics of masks and pixels are undefined.
     pub objects_without_mask: u64,
-    /// Version of the store it was read at.
+    /// Version of the store that was read.
     pub store_version: u64,
-    /// The figures, report by report.
+    /// The metrics, query by query.
     pub metrics: Vec<Metric>,
-    /// How the reports were asked, as JSON.
+    /// The request as JSON, with every name resolved.
     pub request: String,
 }
 
-/// A report that yields figures, and whether masks or boxes overlap in it.
+/// Queries that yield metrics, and whether the IoU in them is that of masks or of boxes.
 const METRICS: [(&str, Option<&str>); 8] = [
     ("eval/miou", None),
     ("eval/iou_by_class", None),
@@ -83,10 +83,29 @@ const METRICS: [(&str, Option<&str>); 8] = [
     ("eval/coco_by_class", Some("box")),
 ];
 
-/// Holds a head's predictions against annotated objects.
+/// Compares a head's predictions with annotated objects.
+///
+/// # Examples
+/// ```
+/// use grainstore::eval::{EvalRequest, evaluate};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = EvalRequest {
+///     head: "pets".to_owned(),
+///     images: ImageFilter::split("test"),
+///     ..EvalRequest::default()
+/// };
+/// let evaluation = evaluate(&store.snapshot().await?, &request, &NoProgress).await?;
+/// println!("mIoU {:?}, AP50 {:?}", evaluation.metric("miou"), evaluation.metric("ap50"));
+/// evaluation.save(store).await?; // into the table 'evaluations'
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// [`crate::Error::Eval`] if there is nothing to hold against each other; [`crate::error::CatalogueError`] for names that are not there;
+/// [`crate::Error::Eval`] if there is nothing to compare; [`crate::error::CatalogueError`] for names that do not exist;
 /// [`crate::Error::DataFusion`] for a condition or slice that cannot be planned.
 pub async fn evaluate(
     snapshot: &Snapshot,
@@ -96,7 +115,8 @@ pub async fn evaluate(
     Ok(evaluate_in_session(snapshot, request, progress).await?.0)
 }
 
-/// The same, with the session, in which further reports are quick: what the figures were made of is at hand.
+/// Like [`evaluate`], but also returns the session, in which further queries are quick because they can use what the
+/// metrics were computed from.
 ///
 /// # Errors
 /// As [`evaluate`].
@@ -117,7 +137,7 @@ pub async fn evaluate_in_session(
         request: &request,
     };
     let slices = evaluator.slices().await?;
-    progress.start("reports", Some((slices.len() * METRICS.len()) as u64));
+    progress.start("queries", Some((slices.len() * METRICS.len()) as u64));
     let mut metrics = Vec::new();
     let mut counts = ImageCounts::default();
     let mut objects = ObjectCounts::default();
@@ -173,17 +193,17 @@ pub(super) fn some_images(counts: ImageCounts) -> Result<()> {
     Err(Error::Eval(EvalError::NoImages))
 }
 
-/// A request of which nothing is left to be looked up by name.
+/// A request in which every name is resolved.
 pub(super) struct Resolved {
     pub head: HeadRow,
     pub policy: StoredPolicy,
     pub dataset: String,
-    /// Class set it is judged in, with its version.
+    /// Class set to evaluate in, with its version.
     pub classes: String,
     pub request: EvalRequest,
 }
 
-/// Finds what a request speaks of, and checks that it fits together.
+/// Resolves the names in a request, and checks that they fit together.
 ///
 /// # Errors
 /// As [`evaluate`].
@@ -193,12 +213,12 @@ pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Resul
     let dataset = find_annotated_dataset(&annotated, request.images.dataset.as_deref())?;
     let nothing = Default::default();
     let categories = annotated.get(&dataset).unwrap_or(&nothing);
-    let judged = evaluated_classes(snapshot, &head, request, categories).await?;
+    let evaluated = evaluated_classes(snapshot, &head, request, categories).await?;
     let policy = find_policy(snapshot, &head, request.policy.as_deref()).await?;
     if let Some(split) = &request.images.split {
         find_split(snapshot, split).await?;
     }
-    let classes = format!("{}@{}", judged.name, judged.version);
+    let classes = format!("{}@{}", evaluated.name, evaluated.version);
     Ok(Resolved {
         request: EvalRequest {
             head: head.head_id.to_string(),
@@ -218,8 +238,8 @@ pub(super) async fn resolve(snapshot: &Snapshot, request: &EvalRequest) -> Resul
 }
 
 impl Evaluation {
-    /// A metric over all images and classes by its name: `miou`, `ap50`, `box_ap`, ...; none if it is undefined or there is
-    /// none of that name.
+    /// The value of a metric over all images and classes, by its name: `miou`, `ap50`, `box_ap`, ...; `None` if it is
+    /// undefined or there is no metric of that name.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let overall = |it: &&Metric| it.slice.is_none() && it.class.is_none();
         let mut metrics = self.metrics.iter().filter(overall);
@@ -229,7 +249,7 @@ impl Evaluation {
     /// Adds the metrics to the table `evaluations`.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub async fn save(&self, store: &Store) -> Result<()> {
         let evaluation = self;
         let created_at = Utc::now();
@@ -262,7 +282,7 @@ impl Evaluation {
     }
 }
 
-/// Commits metrics, all at the time of the commit.
+/// Commits metrics, all with the time of the commit.
 pub(super) async fn append(store: &Store, operation: &str, rows: &[EvaluationRow]) -> Result<()> {
     store
         .commit(operation, |head| async move {
@@ -279,7 +299,7 @@ pub(super) async fn append(store: &Store, operation: &str, rows: &[EvaluationRow
     Ok(())
 }
 
-/// `evaluations.query_sha256` of metrics that some queries yield together.
+/// The value of `evaluations.query_sha256` for metrics that some queries yield together.
 pub(super) fn sha256_of(queries: &[&str]) -> Result<String> {
     let mut hash = Sha256::new();
     for name in queries {
@@ -300,14 +320,14 @@ struct ObjectCounts {
     without_mask: i64,
 }
 
-/// A session in which the images that are judged are known to the reports.
+/// A session in which the queries know the images that are evaluated.
 pub(super) struct Evaluator<'a> {
     pub session: QuerySession,
     pub request: &'a EvalRequest,
 }
 
 impl Evaluator<'_> {
-    /// Values of the slicing expression; no value alone where nothing is sliced.
+    /// Values of the slicing expression; only `None` where nothing is sliced.
     async fn slices(&mut self) -> Result<Vec<Option<String>>> {
         let Some(slice) = &self.request.slice else {
             return Ok(vec![None]);
@@ -319,7 +339,7 @@ impl Evaluator<'_> {
         Ok(values.await?.into_iter().map(Some).collect())
     }
 
-    /// Makes the images that are judged known to the reports.
+    /// Makes the images that are evaluated known to the queries, and counts them.
     pub async fn choose_images(&mut self, slice: Option<&str>) -> Result<ImageCounts> {
         let query = Query::named("eval/evaluated_images")?;
         let parameters = self.request.parameters(&["dataset", "split"]);

@@ -1,4 +1,4 @@
-//! Reports of `queries/eval`, one by one, over the images of one request.
+//! Queries of `queries/eval`, run one by one over the images of one request.
 
 use std::collections::HashMap;
 
@@ -11,14 +11,14 @@ use crate::query::{Query, QuerySession};
 use crate::schema::Table;
 use crate::store::rows::decode;
 
-/// A session in which reports speak of the head, data set, images and classes of a request.
+/// A session in which queries use the head, data set, images and classes of a request.
 pub struct EvalSession {
     session: QuerySession,
     parameters: HashMap<String, String>,
 }
 
 impl EvalSession {
-    /// The images have been chosen.
+    /// The evaluator must have chosen its images.
     pub(super) fn new(evaluator: Evaluator<'_>) -> Self {
         Self {
             parameters: evaluator.request.parameters(&PARAMETERS),
@@ -26,11 +26,11 @@ impl EvalSession {
         }
     }
 
-    /// The rows of a query, in memory: for queries whose result has a bound.
+    /// Runs a query and returns its rows in memory; for queries whose result is bounded.
     ///
     /// # Errors
-    /// [`crate::Error::Query`] for a query that is none; [`crate::Error::RowCodec`] if its columns are not `T`'s fields;
-    /// what goes wrong while it runs.
+    /// [`crate::Error::Query`] for a query that does not exist; [`crate::Error::RowCodec`] if its columns are not `T`'s
+    /// fields; errors of the query itself.
     pub async fn rows<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>> {
         let query = Query::named(query)?;
         let takes = |name: &String| query.parameters().iter().any(|it| it.name == *name);

@@ -1,4 +1,4 @@
-//! The categories of an export: a class set's classes in declared order, each with an id and a supercategory.
+//! The categories of an export: the classes of a class set in declared order, each with an id and a supercategory.
 
 use std::collections::HashSet;
 
@@ -8,22 +8,22 @@ use crate::classes::ClassSet;
 use crate::error::HeadError;
 use crate::{Error, Result};
 
-/// One of `categories` of a COCO file.
+/// An entry of `categories` in a COCO file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Category {
-    /// The class's own id if all classes have one, else 1, 2, ...
+    /// The class's own id if every class has one, otherwise its position, counted from 1.
     pub id: i64,
     /// Name of the class.
     pub name: String,
-    /// Coarser word for it; its own name where there is none.
+    /// Name of a coarser class that contains this one, or the class's own name if there is none.
     pub supercategory: String,
 }
 
-/// The classes as categories, in order; supercategories are the names of the classes that hold them in a coarser set,
-/// if one is given.
+/// Turns the classes into categories, in order. If a coarser class set is given, each supercategory is the name of the
+/// class of that set which contains the category's class.
 ///
 /// # Errors
-/// [`HeadError::ClassSet`] if a class is part of several of the coarser set's.
+/// [`HeadError::ClassSet`] if a class belongs to more than one class of the coarser set.
 pub fn plan_categories(classes: &ClassSet, coarser: Option<&ClassSet>) -> Result<Vec<Category>> {
     let own: HashSet<i64> = classes
         .classes

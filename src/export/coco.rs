@@ -1,7 +1,7 @@
 //! `export coco`: a COCO data set, or a list of COCO results.
 //!
-//! Objects are written as they come from the store, one a line, so memory does not grow with them. The file is read
-//! back ([`super::validate`]) before it takes its place.
+//! Objects are written in the order in which the store returns them, one per line, so memory does not grow with their
+//! number. The file is read back and checked ([`super::validate`]) before it replaces an existing one.
 
 use std::path::{Path, PathBuf};
 
@@ -22,50 +22,50 @@ use crate::progress::Progress;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
-/// What kind of COCO file.
+/// The kind of COCO file to write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CocoFormat {
-    /// `info`, `licenses`, `images`, `categories` and `annotations`.
+    /// A data set: `info`, `licenses`, `images`, `categories` and `annotations`.
     #[default]
     Dataset,
-    /// A list of detections with scores, as `COCO.loadRes` reads it.
+    /// A list of detections with scores, in the form that `COCO.loadRes` reads.
     Results,
 }
 
-/// What an export wrote, and what it left out.
+/// The result of an export: what was written, and what was left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ExportSummary {
-    /// The file or directory.
+    /// The file or directory that was written.
     pub file: PathBuf,
-    /// Directory that file names of images are below.
+    /// Directory that the images' file names are relative to.
     pub images_root: PathBuf,
-    /// Images.
+    /// Images written.
     pub images: u64,
-    /// Of those the ones that have a new id: their data set gave none, or new ones were asked for.
+    /// Images among these that got a new id, because their data set gave none or new ids were requested.
     pub new_image_ids: u64,
-    /// Left out: images that fit what was asked for, and that the head has no predictions of.
+    /// Images left out because the head has no predictions for them, although they match the request.
     pub images_without_predictions: u64,
-    /// Categories.
+    /// Categories written.
     pub categories: u64,
-    /// Annotations or detections.
+    /// Annotations or detections written.
     pub annotations: u64,
-    /// Left out: objects of classes that are not exported.
+    /// Objects left out because their class is not exported.
     pub of_other_classes: u64,
-    /// Left out: masks without a pixel.
+    /// Masks left out because they have no pixel.
     pub without_pixels: u64,
-    /// Left out: void regions, which COCO has no word for.
+    /// Void regions left out, because COCO cannot express them.
     pub void_regions: u64,
-    /// Left out: annotated boxes without a mask, where masks alone are written.
+    /// Annotated boxes left out because they have no mask and the format holds only masks.
     pub without_mask: u64,
-    /// Size of the file, bytes.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// Items that could not be written; each was told as it came up.
+    /// Items that could not be written. Each was reported when it failed.
     pub failed: u64,
 }
 
 impl ExportSummary {
-    /// What is known before anything is written.
+    /// The summary before anything is written.
     pub(super) fn of(source: &Source, file: &Path) -> Self {
         Self {
             file: file.to_owned(),
@@ -78,7 +78,7 @@ impl ExportSummary {
         }
     }
 
-    /// The category of an object that is part of the export, and counts it; or counts why it is none.
+    /// Counts an object and returns its category if it is part of the export; otherwise counts why it is left out.
     pub(super) fn take<'a>(
         &mut self,
         object: &Object,
@@ -91,7 +91,7 @@ impl ExportSummary {
         } else if category.is_none() {
             &mut self.of_other_classes
         } else if is_empty && matches!(object.kind, ObjectKind::Predicted(_)) {
-            // An annotated object counts in evaluations even if no pixel shows it.
+            // An annotated object counts in evaluations even if it covers no pixel.
             &mut self.without_pixels
         } else {
             self.annotations += 1;
@@ -102,7 +102,7 @@ impl ExportSummary {
     }
 }
 
-/// One of `annotations`, as it is written and read back.
+/// An entry of `annotations`, as it is written and read back.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CocoAnnotation {
     pub id: i64,
@@ -116,11 +116,11 @@ pub(super) struct CocoAnnotation {
     pub extra: Extra,
 }
 
-/// Keys beyond COCO's own.
+/// Keys beyond those that COCO defines.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Extra {
-    /// Of a mask that a head keeps.
+    /// Keys of a mask that a head keeps.
     Predicted {
         score: f64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,7 @@ pub(super) enum Extra {
         mask_index: i32,
         extractor_id: String,
     },
-    /// What the data set said.
+    /// Keys that the data set itself has.
     Attributes(Map<String, Value>),
 }
 
@@ -148,22 +148,49 @@ pub(super) struct CocoDetection {
 /// What to export as COCO JSON.
 #[derive(Debug, Clone, Default)]
 pub struct CocoExport {
-    /// Whose annotations of which images.
+    /// Which annotations of which images to export.
     pub export: ExportRequest,
-    /// A data set, or a list of results.
+    /// The kind of file: a data set or a list of results.
     pub format: CocoFormat,
-    /// How masks are spelt; none: masks of a head as RLE, annotated objects as they were annotated. Crowds are RLE in any
-    /// case, as COCO has it.
+    /// How masks are encoded. If `None`, a head's masks are RLE and annotated objects stay as they were annotated.
+    /// Crowds are always RLE, as COCO requires.
     pub style: Option<MaskStyle>,
     /// The file to write.
     pub file: PathBuf,
 }
 
-/// Writes the objects that a request asks for to a COCO file.
+/// Writes the requested objects to a COCO file.
+///
+/// # Examples
+/// ```
+/// use grainstore::export::{Annotations, CocoExport, ExportRequest, MaskStyle, export_coco};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = CocoExport {
+///     export: ExportRequest {
+///         annotations: Annotations::Head {
+///             head: "pets".to_owned(),
+///             policy: None,
+///         },
+///         images: ImageFilter::split("test"),
+///         ..ExportRequest::default()
+///     },
+///     style: Some(MaskStyle::Polygon),
+///     file: "pets.json".into(),
+///     ..CocoExport::default()
+/// };
+/// let summary = export_coco(&store.snapshot().await?, &request, &NoProgress).await?;
+/// println!("{} annotations in '{}'", summary.annotations, summary.file.display());
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// As [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for results of annotated objects; [`Error::File`];
-/// [`Error::ExportInvalid`] if what was written is not what it should be. What lay at `file` then stays.
+/// Those of [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] if results of annotated objects are
+/// requested; [`Error::File`]; [`Error::ExportInvalid`] if the written file fails its check. After any error, an
+/// existing file at `file` is unchanged.
 pub async fn export_coco(
     snapshot: &Snapshot,
     request: &CocoExport,
@@ -217,7 +244,7 @@ pub async fn export_coco(
     done
 }
 
-/// `info`: what the file is, and everything that led to it.
+/// The `info` object: a description of the file and everything that it was made from.
 fn header(source: &Source) -> Value {
     let record = source.snapshot().record();
     let (description, lineage) = match &source.origin {
@@ -240,7 +267,7 @@ fn header(source: &Source) -> Value {
         "version": record.version.to_string(),
         "year": record.committed_at.year(),
         "contributor": concat!("grainstore ", env!("CARGO_PKG_VERSION")),
-        // Of the state that was read: the same state gives the same file.
+        // The time of the commit that was read, so that the same state gives the same file.
         "date_created": record.committed_at.format("%Y-%m-%d %H:%M:%S").to_string(),
         "grainstore": {
             "store_version": record.version,

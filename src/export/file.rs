@@ -1,7 +1,7 @@
-//! Files and directories that appear when they are complete, or not at all.
+//! Files and directories that appear complete or not at all.
 //!
-//! In: where the result is to lie. Out: a place beside it to write to, which takes the result's name in the end. What
-//! lay there before stays until then, whatever fails.
+//! In: the path of the result. Out: a temporary path beside it, which is renamed to the result's path at the end. Until
+//! then, whatever was at that path stays, even if writing fails.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::ids::cut_file_name;
 use crate::{Error, Result};
 
-/// How many results this process has begun to write: part of their temporary names.
+/// Number of results that this process has begun to write. It is part of their temporary names.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// A file or directory that is being written, under another name; dropped, it goes.
+/// A file or directory that is being written under a temporary name. It is removed if it is dropped unfinished.
 #[derive(Debug)]
 pub struct Unfinished {
     place: PathBuf,
@@ -24,11 +24,11 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// For a result that is to lie at `place`.
+    /// Prepares a result that will be at `place`. If `place` is a link, its target is replaced.
     ///
     /// # Errors
-    /// [`Error::File`] if the directory it is to lie in is not there, or its name is too long; [`Error::InvalidOption`] if a
-    /// device or a pipe lies at the place. Where a link does, what it leads to is replaced.
+    /// [`Error::File`] if the parent directory does not exist or the name is too long; [`Error::InvalidOption`] if
+    /// `place` is a device or a pipe.
     pub fn new(place: &Path) -> Result<Self> {
         match fs::metadata(place) {
             Ok(there) if !there.is_file() && !there.is_dir() => {
@@ -50,7 +50,7 @@ impl Unfinished {
         };
         let found = fs::metadata(parent);
         found.map_err(Error::file("write into directory", parent))?;
-        // Two results for one place must not meet, be it in one process or in two.
+        // Two results for one path must have different temporary names, in one process or in two.
         let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
         let ending = format!(".{}-{begun}.part", std::process::id());
         let name = place.file_name().unwrap_or_default().to_string_lossy();
@@ -61,7 +61,7 @@ impl Unfinished {
         })
     }
 
-    /// Where to write.
+    /// The temporary path to write to.
     pub fn path(&self) -> &Path {
         &self.part
     }
@@ -69,7 +69,7 @@ impl Unfinished {
     /// Creates the file.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::InvalidOption`] if a directory lies at its place.
+    /// [`Error::File`]; [`Error::InvalidOption`] if the result's path is a directory.
     pub fn create(&self) -> Result<File> {
         if self.place.is_dir() {
             return Err(Error::InvalidOption {
@@ -81,7 +81,7 @@ impl Unfinished {
         File::create(&self.part).map_err(Error::file("write", &self.part))
     }
 
-    /// Creates the file, for JSON.
+    /// Creates the file as a JSON file.
     pub(super) fn create_json(&self) -> Result<JsonFile> {
         Ok(JsonFile {
             out: BufWriter::new(self.create()?),
@@ -89,10 +89,10 @@ impl Unfinished {
         })
     }
 
-    /// Creates the directory, empty.
+    /// Creates an empty directory.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] if something lies at its place that is not an empty directory.
+    /// [`Error::InvalidOption`] if anything but an empty directory is at the result's path; [`Error::File`].
     pub fn create_directory(&self) -> Result<()> {
         let is_free = match fs::read_dir(&self.place) {
             Ok(mut inside) => inside.next().is_none(),
@@ -108,10 +108,10 @@ impl Unfinished {
         fs::create_dir_all(&self.part).map_err(Error::file("create directory", &self.part))
     }
 
-    /// Gives what was written its name; its size in bytes, of a file.
+    /// Renames the result to its path. Returns the size of a file in bytes, or 0 for a directory.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot take its place.
+    /// [`Error::File`] if it cannot be renamed.
     pub fn finish(self) -> Result<u64> {
         let failed = |err| Error::file("write", &self.part)(err);
         let is_file = self.part.is_file();
@@ -121,7 +121,7 @@ impl Unfinished {
             file.sync_all().map_err(failed)?;
             bytes = file.metadata().map_err(failed)?.len();
         } else if self.place.is_dir() {
-            // An empty one: create_directory() has looked.
+            // It is empty: create_directory() has checked.
             fs::remove_dir(&self.place).map_err(Error::file("replace", &self.place))?;
         }
         fs::rename(&self.part, &self.place).map_err(Error::file("write", &self.place))?;
@@ -152,7 +152,7 @@ impl JsonFile {
         })
     }
 
-    /// A list, one item a line.
+    /// Writes a list with one item per line.
     pub fn list(&mut self, items: impl IntoIterator<Item = impl Serialize>) -> Result<()> {
         self.text("[")?;
         for (at, item) in items.into_iter().enumerate() {
@@ -169,7 +169,7 @@ impl JsonFile {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // After finish() there is nothing of that name any more.
+        // After finish(), nothing has this name any more.
         if self.part.is_dir() {
             let _ = fs::remove_dir_all(&self.part);
         } else {

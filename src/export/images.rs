@@ -1,4 +1,4 @@
-//! The images of an export: which, under which ids, and by which names.
+//! The images of an export, their ids and their file names.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -8,19 +8,19 @@ use crate::ids::ImageId;
 use crate::selection::SelectedImage;
 use crate::{Error, Result};
 
-/// The chosen images by id, and the directory their file names are below.
+/// The chosen images, and the directory that their file names are relative to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageList {
-    /// In the order of their ids.
+    /// The images, ordered by id.
     pub images: Vec<SelectedImage>,
-    /// Where file names start: the images' own root, or the deepest directory above all of theirs.
+    /// The directory that file names are relative to: the common root, or the deepest directory above all roots.
     pub root: PathBuf,
-    /// Images whose id is a new one.
+    /// Number of images that got a new id.
     pub new_ids: u64,
 }
 
 impl ImageList {
-    /// Positions in `images`, by id of the store.
+    /// The position of each image in `images`, by its id in the store.
     pub fn positions(&self) -> HashMap<ImageId, usize> {
         let images = self.images.iter().enumerate();
         images
@@ -29,10 +29,10 @@ impl ImageList {
     }
 }
 
-/// Gives images ids and file names.
+/// Assigns ids and file names to images.
 ///
 /// # Errors
-/// [`Error::Ids`] if two images of the data sets have one id, and original ids are asked for.
+/// [`Error::Ids`] if original ids are requested and two images of the data sets share one.
 pub fn plan_images(mut images: Vec<SelectedImage>, ids: Ids) -> Result<ImageList> {
     let own_id = |image: &SelectedImage| image.external_id.filter(|_| ids == Ids::Original);
     let mut taken: HashMap<i64, usize> = HashMap::new();
@@ -71,13 +71,13 @@ pub fn plan_images(mut images: Vec<SelectedImage>, ids: Ids) -> Result<ImageList
     })
 }
 
-/// Ids that are not taken: on from the greatest, then, where there are none above it, from 1.
+/// Ids that are not taken: those above `greatest`, then, when there are none left, those from 1.
 pub(super) fn free_ids(greatest: i64, is_taken: impl Fn(i64) -> bool) -> impl Iterator<Item = i64> {
     let above = (greatest..=i64::MAX).skip(1);
     above.chain(1..=greatest).filter(move |id| !is_taken(*id))
 }
 
-/// The deepest directory above all roots.
+/// The deepest directory that contains all roots.
 fn common_root(images: &[SelectedImage]) -> PathBuf {
     let roots: HashSet<&str> = images.iter().map(|image| image.root.as_str()).collect();
     let mut roots = roots.into_iter();
@@ -92,7 +92,7 @@ fn common_root(images: &[SelectedImage]) -> PathBuf {
     common
 }
 
-/// A path below a directory, with `/` between its parts.
+/// The path relative to a directory, with `/` as separator.
 fn below(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
     let parts = relative.components().filter_map(|part| match part {
@@ -145,7 +145,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains("'1.jpg' of d") && message.contains("--ids new"),
+            message.contains("'1.jpg' of d") && message.contains("number images anew"),
             "{message}"
         );
         assert_eq!(plan_images(twice, Ids::New).unwrap().new_ids, 2);

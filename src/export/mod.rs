@@ -1,11 +1,11 @@
-//! Exports: what a head keeps, or a data set annotates, as files that other programs read without repair.
+//! Exports: the masks that a head keeps, or the objects that a data set annotates, as files for other programs.
 //!
 //! ```text
 //! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC label maps, Parquet
 //! ```
 //!
-//! Objects stream, so memory holds an id and a few numbers for each image and each kept mask. A file takes its place
-//! when it is complete and, of COCO, has been read back; whatever fails, the old one stays.
+//! Objects are streamed, so memory holds an id and a few numbers per image and per kept mask. A file is moved into
+//! place when it is complete and, for COCO, has been read back and checked. After any failure, the old file stays.
 
 mod categories;
 mod coco;

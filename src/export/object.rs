@@ -1,4 +1,4 @@
-//! One object of an export, and how rows of `masks` and `ground_truth` become objects.
+//! An object of an export, and the conversion of rows of `masks` and `ground_truth` to objects.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,26 +20,26 @@ use crate::{Error, Result};
 pub struct Object {
     /// Position of its image in the list of images.
     pub image: usize,
-    /// Position of its category; none: a class that is not exported, or a void region.
+    /// Position of its category. `None` for a class that is not exported, and for a void region.
     pub class: Option<usize>,
-    /// Its pixels; none where only a box was annotated.
+    /// Its pixels. `None` if only a box was annotated.
     pub mask: Option<Rle>,
-    /// XYWH in pixels: of the mask, or as annotated.
+    /// Bounding box, XYWH in pixels of the original image: that of a predicted mask, or the box as annotated.
     pub bbox: [f64; 4],
-    /// Square pixels: of the mask, or as annotated.
+    /// Area in square pixels: that of a predicted mask, or the area as annotated.
     pub area: f64,
-    /// Where it comes from.
+    /// Whether it was predicted or annotated.
     pub kind: ObjectKind,
 }
 
 impl Object {
-    /// Whether it is a region that an annotator left out of account: no object.
+    /// Whether it is a void region: one that the annotator excluded, so it is not an object.
     pub fn is_void(&self) -> bool {
         matches!(&self.kind, ObjectKind::Annotated(it) if it.is_void)
     }
 }
 
-/// Where an object comes from.
+/// Where an object comes from, with the values that only this source has.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ObjectKind {
     /// A mask that a head keeps.
@@ -48,37 +48,38 @@ pub enum ObjectKind {
     Annotated(Annotated),
 }
 
-/// What a head and the extractor say of a kept mask.
+/// Values that the head and the extractor computed for a kept mask.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predicted {
     /// `masks.mask_index`.
     pub mask_index: i32,
     /// Probability of the class.
     pub score: f64,
-    /// Of all classes' probabilities, nats; none: an imported prediction.
+    /// Entropy of the class probabilities in nats. `None` for an imported prediction.
     pub entropy: Option<f32>,
-    /// SAM's estimate of the mask's quality; none: an imported mask.
+    /// SAM's estimate of the mask's quality. `None` for an imported mask.
     pub predicted_iou: Option<f32>,
-    /// IoU of the mask at two thresholds; none: an imported mask.
+    /// IoU between the mask's binarizations at two thresholds. `None` for an imported mask.
     pub stability_score: Option<f32>,
 }
 
-/// What a data set says of an annotated object.
+/// Values that a data set gives for an annotated object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Annotated {
-    /// The data set's own id, if all objects of the export have one of their own.
+    /// The id in the data set. `None` if new ids were requested, or if the ids of the export are not all positive and
+    /// distinct.
     pub id: Option<i64>,
     /// Whether it is a crowd.
     pub iscrowd: bool,
-    /// Whether it is a void region: no object.
+    /// Whether it is a void region and so not an object.
     pub is_void: bool,
-    /// How it was annotated: 'polygon', 'rle', 'label_map', 'none'.
+    /// How it was annotated: 'polygon', 'rle', 'label_map' or 'none'.
     pub spelling: String,
-    /// What else the data set says of it, a JSON object.
+    /// All other keys that the data set gives for it, as a JSON object.
     pub attributes: Option<String>,
 }
 
-/// A kept mask as `predictions` has it.
+/// A kept mask as stored in `predictions`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Kept {
     pub mask_index: i32,
@@ -87,27 +88,27 @@ pub(super) struct Kept {
     pub entropy: Option<f32>,
 }
 
-/// Turns rows into objects.
+/// Converts rows to objects.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    /// Positions of the images, by id.
+    /// Position of each image, by its id.
     positions: HashMap<String, usize>,
-    /// Objects of each image.
+    /// Number of objects of each image.
     pub counts: Vec<usize>,
     rows: Rows,
 }
 
-/// What must be known of other tables to read the rows of one.
+/// Data of other tables that is needed to decode the rows of one table.
 #[derive(Debug)]
 pub(super) enum Rows {
     Masks {
-        /// What each class of the head counts as.
+        /// Position of the exported category for each class of the head, if it has one.
         places: Vec<Option<usize>>,
-        /// By image, in the order of `mask_index`.
+        /// Kept masks by image, ordered by `mask_index`.
         kept: HashMap<String, Vec<Kept>>,
     },
     GroundTruth {
-        /// Positions of categories, by the data set's words.
+        /// Position of the category for each label of the data set.
         places: HashMap<String, usize>,
         keep_ids: bool,
     },
@@ -138,7 +139,7 @@ struct GroundTruthPart {
 }
 
 impl Rows {
-    /// Annotated objects, of which those chosen have the ids given.
+    /// Rows of annotated objects. `ids` are the ids of the chosen objects.
     pub fn of_ground_truth(
         classes: &ClassSet,
         mut ids: impl Iterator<Item = Option<i64>>,
@@ -146,7 +147,7 @@ impl Rows {
     ) -> Self {
         let places = classes.index_by_label().into_iter();
         let mut seen = HashSet::new();
-        // An id of 0 would be taken for "no match" by pycocotools.
+        // pycocotools takes an id of 0 for "no match".
         let distinct = ids.all(|id| id.is_some_and(|id| id > 0 && seen.insert(id)));
         Self::GroundTruth {
             places: places.map(|(label, at)| (label.to_owned(), at)).collect(),
@@ -156,7 +157,7 @@ impl Rows {
 }
 
 impl Decoder {
-    /// For the images at those positions, each with so many objects.
+    /// A decoder for the images at the given positions, each with the given number of objects.
     pub fn new(
         rows: Rows,
         positions: HashMap<ImageId, usize>,
@@ -203,7 +204,7 @@ impl Decoder {
         }
     }
 
-    /// The objects among the rows of a batch.
+    /// Decodes the objects of a batch.
     pub fn decode(&self, batch: &RecordBatch) -> Result<Vec<Object>> {
         match &self.rows {
             Rows::Masks { places, kept } => self.masks(batch, places, kept),
@@ -231,7 +232,7 @@ impl Decoder {
                 .ok()?;
             of_image.get(at)
         };
-        // Most masks are not kept; those are not decoded.
+        // Most masks are not kept, so rows are filtered before they are decoded.
         let images = batch.column_by_name("image_id");
         let images = images.and_then(|column| column.as_string_opt::<i32>());
         let indices = batch.column_by_name("mask_index");

@@ -1,4 +1,4 @@
-//! `export parquet`: one row an object, with its image's and class's columns beside it, for pandas, polars or DuckDB.
+//! `export parquet`: one row per object, together with its image's and class's columns, for pandas, polars or DuckDB.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -21,13 +21,14 @@ use crate::store::Snapshot;
 use crate::store::rows::RleRow;
 use crate::{Error, Result};
 
-/// Rows that are written together.
+/// Rows per write.
 const BATCH: usize = 8192;
 
-/// A row of the file. Null are: scores of annotated objects, crowd flags and annotators' words of predicted ones.
+/// A row of the file. `score`, `entropy`, `predicted_iou`, `stability_score`, `extractor_id` and `mask_index` are null
+/// for annotated objects; `iscrowd` is false for predicted ones.
 #[derive(Debug, Serialize, Deserialize)]
 struct ObjectRow {
-    /// Id in the data set's or, of a COCO export of the same objects, in that file.
+    /// Id in the data set, or the id that a COCO export of the same objects gives.
     annotation_id: i64,
     image_id: i64,
     grainstore_image_id: String,
@@ -57,16 +58,38 @@ struct ObjectRow {
 /// What to export as Parquet.
 #[derive(Debug, Clone, Default)]
 pub struct ParquetExport {
-    /// Whose annotations of which images.
+    /// Which annotations of which images to export.
     pub export: ExportRequest,
     /// The file to write.
     pub file: PathBuf,
 }
 
-/// Writes the objects that a request asks for to a Parquet file.
+/// Writes the requested objects to a Parquet file.
+///
+/// # Examples
+/// ```
+/// use grainstore::export::{Annotations, ExportRequest, ParquetExport, export_parquet};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = ParquetExport {
+///     export: ExportRequest {
+///         annotations: Annotations::GroundTruth,
+///         images: ImageFilter::dataset("coco"),
+///         ..ExportRequest::default()
+///     },
+///     file: "objects.parquet".into(),
+/// };
+/// let summary = export_parquet(&store.snapshot().await?, &request, &NoProgress).await?;
+/// println!("{} objects, {} bytes", summary.annotations, summary.bytes);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// As [`Source::open`] and [`Source::verify`]; [`Error::File`], [`Error::EncodeParquet`]. What lay at `file` stays until the new file is whole.
+/// Those of [`Source::open`] and [`Source::verify`]; [`Error::File`], [`Error::EncodeParquet`]. An existing file at
+/// `file` stays until the new one is complete.
 pub async fn export_parquet(
     snapshot: &Snapshot,
     request: &ParquetExport,

@@ -1,34 +1,34 @@
-//! What to export.
+//! The request of an export.
 
 use serde::{Deserialize, Serialize};
 
 use crate::selection::ImageFilter;
 
-/// Whose annotations of which images, in which classes.
+/// Which annotations of which images to export, and in which classes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ExportRequest {
-    /// Whose annotations.
+    /// Whose annotations to export.
     pub annotations: Annotations,
-    /// Of which images.
+    /// The images to export.
     pub images: ImageFilter,
-    /// Class set whose classes are the categories: NAME or NAME@VERSION; none: the head's own, or for annotated objects
-    /// the one named like the data set.
+    /// Class set whose classes become the categories, as NAME or NAME@VERSION. If `None`: the head's own class set, or
+    /// for annotated objects the one named like the data set.
     pub classes: Option<String>,
-    /// A coarser class set, whose classes are the supercategories.
+    /// A coarser class set whose classes become the supercategories.
     pub supercategories: Option<String>,
-    /// Ids of images, and of annotated objects.
+    /// Where the ids of images and annotated objects come from.
     pub ids: Ids,
 }
 
-/// Whose annotations are exported or drawn.
+/// The source of annotations that are exported or drawn.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Annotations {
-    /// The masks that a head's annotation keeps.
+    /// The masks that a head keeps.
     Head {
-        /// Its name or id.
+        /// The head's name or id.
         head: String,
-        /// First digits of the id of the annotation policy; none: the one annotated with last.
+        /// First digits of the annotation policy's id. If `None`, the policy that was used last.
         policy: Option<String>,
     },
     /// The objects that a data set annotates.
@@ -40,19 +40,19 @@ pub enum Annotations {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ids {
-    /// The data set's own; images without one are numbered on from the greatest.
+    /// The data set's own ids. Images without one get ids above the greatest.
     #[default]
     Original,
-    /// 1, 2, ... for all.
+    /// New ids for all, counted from 1.
     New,
 }
 
-/// How masks are spelt.
+/// How masks are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MaskStyle {
-    /// Run lengths, compressed, as text.
+    /// Compressed run lengths, as text.
     Rle,
-    /// Outlines, holes bridged to them.
+    /// Polygons, whose holes are connected to the outline.
     Polygon,
 }

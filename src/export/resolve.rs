@@ -1,4 +1,4 @@
-//! What a request speaks of: whose objects, of which images, in which classes, and how many of each image.
+//! Resolves a request: which objects of which images, in which classes, and how many per image.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,18 +23,18 @@ use crate::store::Snapshot;
 use crate::store::rows::{HeadRow, decode};
 use crate::{Error, Result};
 
-/// What was found, and the number of objects of each image.
+/// The resolved request, and the number of objects of each image.
 pub(super) struct Found {
     pub images: Vec<SelectedImage>,
     pub classes: ClassSet,
     pub origin: Origin,
     pub rows: Rows,
     pub counts: HashMap<ImageId, usize>,
-    /// Images that fit the request, and that the head has no predictions of.
+    /// Images left out because the head has no predictions for them, although they match the request.
     pub images_left_out: u64,
 }
 
-/// Masks that a head keeps.
+/// Resolves a request for the masks that a head keeps.
 pub(super) async fn of_head(
     snapshot: &Snapshot,
     request: &ExportRequest,
@@ -50,10 +50,11 @@ pub(super) async fn of_head(
     };
     let mut kept = kept_masks(snapshot, &head, &policy).await?;
     let left_out = AtomicU64::new(0);
-    // A model that found nothing at all was asked about the whole data set.
-    let asked_about = match kept.is_empty() && head.is_imported() {
-        true => imported_of(snapshot, &head).await?,
-        false => None,
+    // If a model found nothing at all, its import still covered the complete data set.
+    let asked_about = if kept.is_empty() && head.is_imported() {
+        imported_of(snapshot, &head).await?
+    } else {
+        None
     };
     let images = find_images(snapshot, &request.images, |image| {
         let is_of_head =
@@ -86,7 +87,7 @@ pub(super) async fn of_head(
     })
 }
 
-/// The data set that imported detections are of.
+/// The data set that imported detections belong to.
 async fn imported_of(snapshot: &Snapshot, head: &HeadRow) -> Result<Option<String>> {
     #[derive(Deserialize)]
     struct Extractor {
@@ -109,7 +110,7 @@ async fn imported_of(snapshot: &Snapshot, head: &HeadRow) -> Result<Option<Strin
     Ok(serde_json::from_str::<Options>(&extractor.options)?.dataset)
 }
 
-/// For each class of a head the class it counts as.
+/// Maps each class of a head to the position of a class in `classes`, if one contains it.
 fn class_places(own: &ClassSet, classes: &ClassSet) -> Result<Vec<Option<usize>>> {
     let mut places = Vec::with_capacity(own.classes.len());
     for (class, found) in own.classes.iter().zip(own.places_in(classes)) {
@@ -135,7 +136,7 @@ fn class_places(own: &ClassSet, classes: &ClassSet) -> Result<Vec<Option<usize>>
     Ok(places)
 }
 
-/// What a head keeps under a policy, for each image it was asked about.
+/// The masks that a head keeps under a policy, for each image it has predictions for, including images with none kept.
 async fn kept_masks(
     snapshot: &Snapshot,
     head: &HeadRow,
@@ -183,7 +184,7 @@ async fn kept_masks(
     Ok(found)
 }
 
-/// Objects that a data set annotates.
+/// Resolves a request for the objects that a data set annotates.
 pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest) -> Result<Found> {
     #[derive(Deserialize)]
     struct Annotated {
@@ -204,7 +205,7 @@ pub(super) async fn of_ground_truth(snapshot: &Snapshot, request: &ExportRequest
             ids.entry(row.image_id).or_default().push(row.external_id);
         }
     }
-    // Also those of the data set that show nothing.
+    // Images of the data set that have no annotation are included.
     let choice = ImageFilter {
         dataset: None,
         ..request.images.clone()

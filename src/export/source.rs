@@ -1,4 +1,4 @@
-//! Where exported objects come from: a request resolved against a store, and its objects in the store's order.
+//! The source of exported objects: a request resolved against a store, and its objects in the store's order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,43 +21,43 @@ use crate::store::rows::HeadRow;
 use crate::store::{Scan, Snapshot, is_of_images, send_batches};
 use crate::{Error, Result};
 
-/// Batches that wait for the worker.
+/// Batches that may wait for the worker.
 const QUEUED: usize = 2;
-/// Up to so many images are looked up; of more, whole tables are read.
+/// Above this number of images, the table is scanned without a filter on image ids.
 const LOOK_UP: usize = 2000;
 
-/// A request of which nothing is left to look up but the objects themselves.
+/// A request that is resolved except for the objects themselves.
 ///
-/// Holds an id and a few numbers for each image and each kept mask; masks are read as they are asked for.
+/// Holds an id and a few numbers per image and per kept mask. Masks are read only on demand.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The images.
     pub images: ImageList,
-    /// The classes of `classes` as categories, in order.
+    /// The classes of `classes` as categories, in the same order.
     pub categories: Vec<Category>,
-    /// The class set that objects are told in.
+    /// The class set that the objects are exported in.
     pub classes: ClassSet,
-    /// Whose annotations.
+    /// Whose annotations these are.
     pub origin: Origin,
-    /// Images that fit the request, and that the head has no predictions of.
+    /// Images left out because the head has no predictions for them, although they match the request.
     pub images_left_out: u64,
     snapshot: Snapshot,
     decoder: Arc<Decoder>,
 }
 
-/// Whose annotations an export holds.
+/// The source of the annotations of an export.
 #[derive(Debug, Clone)]
 pub enum Origin {
-    /// A head's, under a policy.
+    /// A head under a policy.
     Head {
         /// The head.
         head: Box<HeadRow>,
         /// The policy.
         policy: StoredPolicy,
     },
-    /// A data set's.
+    /// A data set.
     GroundTruth {
-        /// Its name.
+        /// The name of the data set.
         dataset: String,
     },
 }
@@ -66,9 +66,9 @@ impl Source {
     /// Resolves a request.
     ///
     /// # Errors
-    /// [`crate::error::CatalogueError`] for names that are not there,
-    /// [`crate::error::HeadError::ClassSet`] if class sets do not fit together, [`Error::Ids`], [`Error::DataFusion`] for a condition
-    /// that cannot be planned, [`Error::NothingToExport`] if no image is chosen; what the store says.
+    /// [`crate::error::CatalogueError`] for names that do not exist; [`crate::error::HeadError::ClassSet`] if class
+    /// sets do not fit together; [`Error::Ids`]; [`Error::DataFusion`] for a condition that cannot be planned;
+    /// [`Error::NothingToExport`] if no image is chosen; store errors.
     pub async fn open(snapshot: &Snapshot, request: &ExportRequest) -> Result<Self> {
         let coarser = match &request.supercategories {
             Some(name) => Some(ClassSet::load(snapshot, name).await?),
@@ -101,11 +101,11 @@ impl Source {
         })
     }
 
-    /// Finds the files that it reads to be as they were written: all of them, so whatever else may stop an export is
-    /// looked at before.
+    /// Checks that all files it reads are as they were written. Because it reads them completely, call it after all
+    /// other checks.
     ///
     /// # Errors
-    /// [`Error::StoreDamaged`] if they are not.
+    /// [`Error::StoreDamaged`] if a file has changed.
     pub async fn verify(&self, progress: &dyn Progress) -> Result<()> {
         use Table::{ClassSets, GroundTruth, Heads, Images, Masks, Predictions};
         let tables: &[Table] = match self.origin {
@@ -115,15 +115,15 @@ impl Source {
         self.snapshot.verify(tables, progress).await
     }
 
-    /// The state of the store it reads.
+    /// The snapshot of the store that it reads.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Hands all objects, in the store's order, to `work` on a worker thread.
+    /// Passes all objects, in the store's order, to `work` on a worker thread.
     ///
     /// # Errors
-    /// What `work` returns; what the store says, [`Error::StoreDamaged`] if a kept mask is not there.
+    /// Errors of `work`; store errors; [`Error::StoreDamaged`] if a kept mask is missing.
     pub async fn with_objects<T: Send + 'static>(
         &self,
         progress: &dyn Progress,
@@ -176,7 +176,7 @@ impl Source {
     }
 }
 
-/// The objects of a [`Source`], batch by batch; to be read on a worker thread.
+/// The objects of a [`Source`], batch by batch. They must be read on a worker thread.
 #[derive(Debug)]
 pub struct Objects {
     batches: mpsc::Receiver<Result<RecordBatch>>,
@@ -193,10 +193,10 @@ impl Iterator for Objects {
 }
 
 impl Objects {
-    /// Hands over each image's position with all its objects, images without any last.
+    /// Calls `each` with every image's position and all its objects. Images without objects come last.
     ///
     /// # Errors
-    /// What `each` returns; what the store says, [`Error::StoreDamaged`] if an object is missing.
+    /// Errors of `each`; store errors; [`Error::StoreDamaged`] if an object is missing.
     pub fn by_image(self, mut each: impl FnMut(usize, Vec<Object>) -> Result<()>) -> Result<()> {
         let decoder = self.decoder.clone();
         let mut open: HashMap<usize, Vec<Object>> = HashMap::new();
@@ -222,10 +222,10 @@ impl Objects {
         Ok(())
     }
 
-    /// Hands over all objects in the store's order.
+    /// Calls `each` with every object, in the store's order.
     ///
     /// # Errors
-    /// As [`Objects::by_image`].
+    /// Those of [`Objects::by_image`].
     pub fn each(self, mut each: impl FnMut(Object) -> Result<()>) -> Result<()> {
         let expected: usize = self.decoder.counts.iter().sum();
         let mut found = 0;

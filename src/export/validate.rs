@@ -1,8 +1,8 @@
-//! Reads an export back, item by item, and holds it against what was to be written.
+//! Reads an export back, item by item, and compares it with what was to be written.
 //!
-//! What a trainer stumbles over is looked for: broken JSON, ids that are not unique or lead nowhere, masks of another
-//! size than their image, areas and boxes that are not those of the mask, numbers that are none. Memory is that of the
-//! ids.
+//! It looks for what breaks training code: broken JSON, ids that are duplicate or refer to nothing, masks whose size is
+//! not that of their image, areas and boxes that are not those of the mask, and values that are not numbers. Memory
+//! grows only with the number of ids.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -25,7 +25,7 @@ use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::{Error, Result};
 
-/// What a file is to hold.
+/// What the file must contain.
 pub(super) struct Expected<'a> {
     pub images: &'a [SelectedImage],
     pub categories: &'a [Category],
@@ -47,10 +47,10 @@ impl Expected<'_> {
     }
 }
 
-/// Reads a data set.
+/// Checks a data set.
 ///
 /// # Errors
-/// [`Error::ExportInvalid`] naming the first thing that is wrong; [`Error::File`].
+/// [`Error::ExportInvalid`] with the first fault found; [`Error::File`].
 pub(super) fn check_dataset(
     file: &Path,
     expected: &Expected<'_>,
@@ -77,10 +77,10 @@ pub(super) fn check_dataset(
 /// A data set that is being read.
 struct Dataset<'a> {
     check: Check,
-    /// Those that have not come yet.
+    /// Images that have not been read yet.
     images: std::slice::Iter<'a, SelectedImage>,
     categories: std::slice::Iter<'a, Category>,
-    /// Annotations that have.
+    /// Number of annotations read so far.
     found: u64,
     progress: &'a dyn Progress,
 }
@@ -157,10 +157,10 @@ impl<'de> Visitor<'de> for &mut Dataset<'_> {
     }
 }
 
-/// Reads a list of results.
+/// Checks a list of results.
 ///
 /// # Errors
-/// As [`check_dataset`].
+/// Those of [`check_dataset`].
 pub(super) fn check_results(
     file: &Path,
     expected: &Expected<'_>,
@@ -188,7 +188,7 @@ pub(super) fn check_results(
     }
 }
 
-/// Reads the one value of a file.
+/// Reads a file that holds exactly one JSON value.
 fn read(file: &Path, read: impl FnOnce(&mut Json) -> Result<(), serde_json::Error>) -> Result<()> {
     let opened = File::open(file).map_err(Error::file("read", file))?;
     let mut json = serde_json::Deserializer::from_reader(BufReader::new(opened));
@@ -200,7 +200,7 @@ fn read(file: &Path, read: impl FnOnce(&mut Json) -> Result<(), serde_json::Erro
 
 type Json = serde_json::Deserializer<serde_json::de::IoRead<BufReader<File>>>;
 
-/// Hands over the items of a list one by one.
+/// Passes the items of a list to a closure, one by one.
 struct Each<T, F> {
     each: F,
     item: PhantomData<T>,
@@ -249,7 +249,7 @@ fn incomplete(found: u64, expected: &Expected<'_>) -> Error {
     }
 }
 
-/// What is known of the file so far.
+/// State of the check, from the parts of the file read so far.
 struct Check {
     sizes: HashMap<i64, Size>,
     categories: HashSet<i64>,
@@ -266,7 +266,7 @@ impl Check {
         }
         let mask = self.mask(it.image_id, it.category_id, &it.segmentation)?;
         let of_mask = mask.map(|mask| (mask.area() as f64, mask.bbox().to_xywh()));
-        // Annotated areas and boxes are the annotator's.
+        // Areas and boxes of annotated objects come from the annotator, so they need not be those of the mask.
         match (&it.extra, of_mask) {
             (Extra::Predicted { .. }, Some((area, bbox)))
                 if area != it.area || bbox != it.bbox || area < 1.0 =>
@@ -300,7 +300,7 @@ mod tests {
     use crate::progress::NoProgress;
     use serde_json::{Value, json};
 
-    /// A data set of one image and one mask that is right in every respect.
+    /// A correct data set with one image and one mask.
     fn right() -> Value {
         json!({
             "info": {}, "licenses": [],

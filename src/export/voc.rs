@@ -1,4 +1,4 @@
-//! `export voc`: PASCAL VOC's directories of label maps.
+//! `export voc`: a PASCAL VOC directory of label maps.
 //!
 //! ```text
 //! SegmentationClass/NAME.png    each pixel's class: 0 background, 1, 2, ... the classes in order, 255 void
@@ -8,7 +8,7 @@
 //! classes.txt                   names of the classes, in order
 //! ```
 //!
-//! A pixel of several masks is of the best-scoring one; of annotated objects, of the smallest. Crowds are void.
+//! Where masks overlap, the best-scoring one is drawn; of annotated objects, the smallest. Crowds are drawn as void.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -31,43 +31,68 @@ use crate::selection::SelectedImage;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
-/// Classes, and objects of an image, that a label map can tell apart: 0 and 255 have other meanings.
+/// Limit on classes, and on objects per image, of a label map: indices 0 and 255 have other meanings.
 const MOST: usize = 254;
-/// The void's index.
+/// The index of void pixels.
 const VOID: u8 = 255;
-/// The names of the classes, in order.
+/// The file with the names of the classes, in order.
 const CLASSES_FILE: &str = "classes.txt";
-/// Bytes kept free behind a name, for a number that tells it from others and for the extension.
+/// Bytes kept free after a name for a number that makes it unique and for the extension.
 const NAME_ENDING: usize = "_-9223372036854775808.png".len();
-/// Of photos that have to be encoded anew.
+/// JPEG quality of photos that must be encoded again.
 const JPEG_QUALITY: u8 = 95;
 
-/// Whether photos are part of a VOC directory.
+/// Whether photos are part of the VOC directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Photos {
-    /// Label maps alone; photos stay where they are.
+    /// Write only label maps; photos stay where they are.
     #[default]
     Leave,
-    /// JPEG files are copied, if they are upright; all others are encoded as JPEG.
+    /// Copy JPEG files if they are upright, and encode all other photos as JPEG.
     Copy,
 }
 
 /// What to export as VOC label maps.
 #[derive(Debug, Clone, Default)]
 pub struct VocExport {
-    /// Whose annotations of which images.
+    /// Which annotations of which images to export.
     pub export: ExportRequest,
-    /// Whether photos are copied beside the maps.
+    /// Whether photos are copied beside the label maps.
     pub photos: Photos,
-    /// The directory to write; it must be new or empty.
+    /// The directory to write. It must be new or empty.
     pub directory: PathBuf,
 }
 
-/// Writes label maps of the objects that a request asks for into a new directory.
+/// Writes label maps of the requested objects into a new directory. An image whose photo cannot be read, or that has
+/// more than 254 objects, is counted as failed.
+///
+/// # Examples
+/// ```
+/// use grainstore::export::{Annotations, ExportRequest, Photos, VocExport, export_voc};
+/// use grainstore::progress::NoProgress;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = VocExport {
+///     export: ExportRequest {
+///         annotations: Annotations::Head {
+///             head: "pets".to_owned(),
+///             policy: None,
+///         },
+///         ..ExportRequest::default()
+///     },
+///     photos: Photos::Copy,
+///     directory: "pets_voc".into(),
+/// };
+/// let summary = export_voc(&store.snapshot().await?, &request, &NoProgress).await?;
+/// println!("{} label maps, {} failed", summary.images, summary.failed);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// As [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for more than 254 classes, a class name that
-/// [`crate::ingest::read_class_names`] would read as another, or a directory that is not empty; [`Error::File`]. An image of which a photo cannot be read, or with too many objects, is counted as failed.
+/// Those of [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for more than 254 classes, for a class
+/// name that [`crate::ingest::read_class_names`] would read differently, and for a directory that is not empty;
+/// [`Error::File`].
 pub async fn export_voc(
     snapshot: &Snapshot,
     request: &VocExport,
@@ -102,7 +127,7 @@ pub async fn export_voc(
             let (Some(image), Some(name)) = (images.get(at), names.get(at)) else {
                 return Ok(());
             };
-            // Counted only if the image is written.
+            // The counts are kept only if the image is written.
             let mut counted = summary.clone();
             let maps = LabelMaps::of(image.size(), objects, &mut counted);
             let done = maps.and_then(|maps| directories.write(name, image, &maps));
@@ -145,7 +170,7 @@ pub async fn export_voc(
     done
 }
 
-/// Finds every class name to be one line of `classes.txt` that is read back as it is.
+/// Checks that every class name is one line of `classes.txt` which is read back unchanged.
 fn check_class_names(classes: &[String]) -> Result<()> {
     for name in classes {
         let read = parse_class_names(&format!("{name}\n"), Path::new(CLASSES_FILE));
@@ -163,8 +188,8 @@ fn check_class_names(classes: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The files' names without extension: of the photo alone where those are all different, else of its whole path. Blanks
-/// become '_', since lists of names are read word by word; names too long for a file are cut.
+/// File names without extension: those of the photos if they are all different, otherwise their complete paths. Blanks
+/// become '_', because lists of names are read word by word. Names that are too long for a file are cut.
 fn plan_names(images: &[SelectedImage]) -> Vec<String> {
     let word = |name: &str| {
         let apart = |c: char| c.is_whitespace() || matches!(c, '/' | '\\');
@@ -193,7 +218,7 @@ fn plan_names(images: &[SelectedImage]) -> Vec<String> {
         .collect()
 }
 
-/// Names of the images that were written, by split; `all` for images of none.
+/// Names of the images that were written, by split. Images without a split are listed under `all`.
 fn plan_image_sets(
     images: &[SelectedImage],
     names: &[String],
@@ -209,7 +234,7 @@ fn plan_image_sets(
     sets
 }
 
-/// The two label maps of an image, an index a pixel, row-major.
+/// The two label maps of an image, row-major, with one index per pixel.
 struct LabelMaps {
     size: Size,
     classes: Vec<u8>,
@@ -241,7 +266,7 @@ impl LabelMaps {
                 expected: format!("at most {MOST}; annotate with a lower maximum per image"),
             });
         }
-        // What is painted first covers the rest; the void shows only where no object does.
+        // `paint` lets earlier masks cover later ones, so void shows only where there is no object.
         let numbers = shown.iter().zip(1u8..);
         let masks =
             numbers.filter_map(|((_, object), number)| Some((number, object.mask.as_ref()?)));
@@ -268,7 +293,7 @@ impl LabelMaps {
     }
 }
 
-/// Objects of a greater rank cover those of a lesser one.
+/// Drawing order: objects of a higher rank cover those of a lower one.
 fn rank(object: &Object) -> f64 {
     match &object.kind {
         ObjectKind::Predicted(it) => it.score,
@@ -334,9 +359,9 @@ impl Directories {
     }
 }
 
-/// The photo as an upright JPEG file: its own bytes if it is one.
+/// The photo as an upright JPEG file. An upright JPEG file is returned as it is.
 fn jpeg(image: &SelectedImage) -> Result<Vec<u8>> {
-    // Masks are those of the photo that was ingested.
+    // Masks belong to the photo that was ingested, so the file must not have changed since.
     let bytes = read_ingested(&image.path(), &image.image_id)?;
     if image.format == "jpeg" && image.orientation == 1 {
         return Ok(bytes);

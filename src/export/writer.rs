@@ -1,4 +1,4 @@
-//! Objects of an export as COCO's JSON, one a line.
+//! Writes the objects of an export as COCO JSON, one per line.
 
 use std::collections::BTreeMap;
 
@@ -115,7 +115,7 @@ impl Writer<'_> {
         self.out.flush()
     }
 
-    /// Hands over every object that is part of the export with the id of its category, and counts the others.
+    /// Calls `each` with every exported object and the id of its category. Other objects are only counted.
     fn each(
         &mut self,
         objects: Objects,
@@ -134,14 +134,14 @@ impl Writer<'_> {
     }
 }
 
-/// A mask in COCO's words; `outline` are the polygons that it was annotated as, where they show no pixel.
+/// Encodes a mask for COCO. `outline` holds the polygons it was annotated as, in case they cover no pixel.
 fn spell(object: &Object, style: Option<MaskStyle>, outline: Option<Value>) -> Segmentation {
-    // A box alone: COCO has an empty list of polygons for it.
+    // For a box without a mask, COCO uses an empty list of polygons.
     let Some(mask) = &object.mask else {
         return Segmentation::Polygons(Vec::new());
     };
     let as_polygon = match (&object.kind, style) {
-        // A crowd as polygons would be read as one object.
+        // Readers would take a crowd in polygons for a single object.
         (ObjectKind::Annotated(it), _) if it.iscrowd => false,
         (_, Some(style)) => style == MaskStyle::Polygon,
         (ObjectKind::Annotated(it), None) => it.spelling == "polygon",
@@ -155,7 +155,7 @@ fn spell(object: &Object, style: Option<MaskStyle>, outline: Option<Value>) -> S
                 .collect(),
         );
     }
-    // Pixels have an outline, these polygons have no pixel.
+    // A mask with pixels has an outline of its own; these polygons are for masks without any.
     let outline = outline.filter(|_| as_polygon);
     if let Some(polygons) = outline.and_then(|outline| serde_json::from_value(outline).ok()) {
         return Segmentation::Polygons(polygons);
@@ -174,18 +174,18 @@ fn parse_attributes(text: Option<&str>) -> Result<Map<String, Value>> {
         .unwrap_or_default())
 }
 
-/// The licences of images, which the store keeps beside each image, by id.
+/// The licences by id. The store keeps each licence in the attributes of its images.
 #[derive(Default)]
 struct Licenses(BTreeMap<i64, Map<String, Value>>);
 
 impl Licenses {
-    /// Attributes with the licence's id in the place of the licence.
+    /// Returns the attributes with the licence replaced by its id.
     fn number(&mut self, mut attributes: Map<String, Value>) -> Map<String, Value> {
         let Some(Value::Object(whole)) = attributes.get("license") else {
             return attributes;
         };
         let own = whole.get("id").and_then(Value::as_i64);
-        // Data sets may give one id to different licences.
+        // Data sets may use one id for different licences.
         let without_id = |license: &Map<String, Value>| {
             let mut license = license.clone();
             license.insert("id".to_owned(), Value::Null);

@@ -1,4 +1,4 @@
-//! Points in batches that fit the device: a batch that runs out of memory is halved and tried again.
+//! Points are decoded in batches that fit the device: a batch that runs out of memory is halved and tried again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,24 +6,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::device::{is_out_of_memory, panic_text};
 use crate::{Error, Result};
 
-/// How many points are decoded at once; never grows again.
+/// How many points are decoded at once; the number never grows again.
 pub(super) struct PointBatches {
     size: AtomicUsize,
 }
 
 impl PointBatches {
-    /// Batches of `size` points, or fewer.
+    /// Creates batches of at most `size` points.
     pub fn new(size: usize) -> Self {
         Self {
             size: AtomicUsize::new(size.max(1)),
         }
     }
 
-    /// What `decode` makes of all points, in their order, a batch at a time; `free` is called between
+    /// Decodes all points, a batch at a time, and returns the results in the points' order; `free` is called between
     /// running out of memory and the next, smaller attempt.
     ///
     /// # Errors
-    /// [`Error::DeviceMemory`] when a single point does not fit; those of `decode`.
+    /// [`Error::DeviceMemory`] if a single point does not fit; errors of `decode`.
     pub fn decode<P, T>(
         &self,
         points: &[P],
@@ -54,10 +54,10 @@ impl PointBatches {
     }
 }
 
-/// Runs `work` on `points` points; backends panic when memory runs out, which becomes an error here.
+/// Runs `work` on `points` points; turns a backend's panic about exhausted memory into an error.
 ///
 /// # Errors
-/// [`Error::DeviceMemory`]; those of `work`. Any other panic goes on.
+/// [`Error::DeviceMemory`]; errors of `work`. Any other panic continues.
 pub(super) fn within_memory<T>(points: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// Decodes as a device that holds `fitting` points does; notes the size of every batch it got.
+    /// Decodes as a device that holds `fitting` points does, and records the size of every batch it gets.
     fn device(
         fitting: usize,
         batches: &RefCell<Vec<usize>>,
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(*tried.borrow(), [64, 32, 16, 16, 16, 16, 16, 16, 4]);
         assert_eq!(freed.get(), 2);
 
-        // The next image starts with what fitted.
+        // The next image starts with the size that fitted.
         tried.borrow_mut().clear();
         batches
             .decode(&points[..20], device(20, &tried), free)

@@ -1,7 +1,7 @@
-//! All masks of one image: pixels come in, masks with their tokens go out
-//! (upstream: `automatic_mask_generator.py`).
+//! Generates all masks of one image: pixels in, masks with their tokens out (upstream: `automatic_mask_generator.py`).
 //!
-//! Does no I/O. A mask lives at full size only while it is thresholded; then it is run lengths.
+//! This module does no I/O. A mask exists at full size only while it is thresholded; after that it is run-length
+//! encoded.
 
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
@@ -19,7 +19,7 @@ use crate::sam::{
 };
 use crate::{Error, Result};
 
-/// Boxes this near a crop's edge, in pixels, are cut off by it (amg.py, `is_box_near_crop_edge`).
+/// Boxes within this distance of a crop's edge, in pixels, count as cut off by it (amg.py, `is_box_near_crop_edge`).
 const EDGE_TOLERANCE: f64 = 20.0;
 
 /// One mask of an image.
@@ -31,18 +31,18 @@ pub struct GeneratedMask {
     pub predicted_iou: f32,
     /// IoU of the mask at two thresholds, [0, 1].
     pub stability_score: f32,
-    /// The prompt, x and y in pixels of the image.
+    /// The prompt: x and y in pixels of the image.
     pub point: [f64; 2],
-    /// The crop it was made in.
+    /// The crop that it was generated in.
     pub crop: Crop,
-    /// Which of the decoder's masks it is: 0 single-mask output, 1..=3 multimask outputs.
+    /// Index of the decoder's output: 0 for the single-mask output, 1..=3 for the multimask outputs.
     pub mask_output: usize,
     /// All of the decoder's mask tokens for the prompt, flattened: outputs x token width.
     pub embedding: Vec<f32>,
 }
 
 impl GeneratedMask {
-    /// First and last column and row as upstream has boxes: XYXY, last ones included; 0 if empty.
+    /// The mask's box as upstream computes it: XYXY with the last column and row inclusive; all 0 if the mask is empty.
     fn inclusive_box(&self) -> BBox {
         let bbox = self.rle.bbox();
         if self.rle.is_empty() {
@@ -57,7 +57,7 @@ impl GeneratedMask {
     }
 }
 
-/// Makes all masks of images, one image at a time.
+/// Generates all masks of images, one image at a time.
 pub struct MaskGenerator {
     sam: Sam,
     device: Device,
@@ -66,8 +66,8 @@ pub struct MaskGenerator {
 }
 
 impl MaskGenerator {
-    /// A generator on the model's device; `points_per_batch` points are decoded at once, or as many as
-    /// its memory holds.
+    /// Creates a generator on the model's device; `points_per_batch` points are decoded at once, or as many as its
+    /// memory holds.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -94,14 +94,14 @@ impl MaskGenerator {
         })
     }
 
-    /// All masks of a photo.
+    /// Generates all masks of a photo.
     ///
-    /// Without suppression they come in the order of their points, else in that of upstream: by falling
-    /// score within a crop, crop by crop.
+    /// Without suppression, masks come in the order of their points, otherwise in upstream's order: by descending score
+    /// within a crop, crop by crop.
     ///
     /// # Errors
-    /// What the model and the geometry refuse; [`Error::ModelOutput`] if the model gives numbers that
-    /// are not finite; [`Error::DeviceMemory`] if an image or a single point does not fit the device.
+    /// Errors of the model and the geometry; [`Error::ModelOutput`] if the model gives numbers that are not finite;
+    /// [`Error::DeviceMemory`] if an image or a single point does not fit the device.
     pub fn generate(&self, photo: &RgbImage) -> Result<Vec<GeneratedMask>> {
         let layout = CropLayout {
             layers: self.options.crop_n_layers,
@@ -232,21 +232,21 @@ impl MaskGenerator {
         Ok(found)
     }
 
-    /// The outputs to keep of a point, given the predicted IoU of all.
+    /// The outputs to keep for a point, given the predicted IoU of all.
     fn chosen(&self, iou: &[f32]) -> Vec<usize> {
         match self.options.mask_output {
             MaskOutput::Single => vec![0],
             MaskOutput::All => (1..iou.len()).collect(),
             MaskOutput::Best => {
                 let multimask = iou.iter().enumerate().skip(1);
-                // Of equal ones the first, as argmax has it.
+                // Of equal ones, the first, as with argmax.
                 let best = multimask.reduce(|best, next| if next.1 > best.1 { next } else { best });
                 best.map(|(output, _)| output).into_iter().collect()
             }
         }
     }
 
-    /// Removes small holes and islands; of masks that became alike one stays, unchanged ones first.
+    /// Removes small holes and islands; of masks that became alike, one is kept, preferably an unchanged one.
     fn without_small_regions(&self, masks: Vec<GeneratedMask>) -> Result<Vec<GeneratedMask>> {
         let least = self.options.min_mask_region_area;
         let mut cleaned = Vec::with_capacity(masks.len());
@@ -265,7 +265,7 @@ impl MaskGenerator {
     }
 }
 
-/// Whether the edge of a crop, which is not the image's, seems to cut the mask off.
+/// Whether the mask seems to be cut off by an edge of its crop that is not an edge of the image.
 fn is_cut_off(mask: &GeneratedMask, image: Size) -> bool {
     let near = |a: f64, b: u32| (a - f64::from(b)).abs() <= EDGE_TOLERANCE;
     let crop = mask.crop;
@@ -290,7 +290,7 @@ fn suppress(
     suppress_by(masks, |mask| mask, score, threshold)
 }
 
-/// What box suppression keeps, by falling score; all, as they stand, where the threshold is 1.
+/// The items that box NMS keeps, by descending score; all items in their given order if the threshold is 1.
 fn suppress_by<T>(
     items: Vec<T>,
     mask: impl Fn(&T) -> &GeneratedMask,

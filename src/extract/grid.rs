@@ -1,6 +1,6 @@
 //! Where to prompt: crops of the image, and a grid of points in each.
 //!
-//! As upstream's `segment_anything/utils/amg.py`, number for number.
+//! Every number is that of upstream's `segment_anything/utils/amg.py`.
 
 /// A crop of the image in whole pixels, and the layer of crops it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Crop {
     pub right: u32,
     /// Row after the last.
     pub bottom: u32,
-    /// 0: the whole image; layer i cuts it into 2^i x 2^i crops.
+    /// Layer 0 is the whole image; layer i divides it into 2^i x 2^i crops.
     pub layer: u32,
 }
 
@@ -28,27 +28,28 @@ impl Crop {
         self.bottom.saturating_sub(self.top)
     }
 
-    /// x, y, width, height in pixels of the image.
+    /// The crop as x, y, width and height in pixels of the image.
     pub fn to_xywh(self) -> [f64; 4] {
         [self.left, self.top, self.width(), self.height()].map(f64::from)
     }
 
-    /// Whether the crop is the whole of an image of that width and height.
+    /// Whether the crop covers a whole image of the given width and height.
     pub fn is_whole(self, width: u32, height: u32) -> bool {
         (self.left, self.top, self.right, self.bottom) == (0, 0, width, height)
     }
 }
 
-/// How an image is cut into crops.
+/// How an image is divided into crops.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CropLayout {
     /// Layers beyond the whole image; layer i has (2^i)^2 crops.
     pub layers: u32,
-    /// How far neighbours overlap, as a fraction of the image's short side, [0, 1).
+    /// Overlap of neighbouring crops in layer 1, as a fraction of the image's short side, [0, 1); each further layer
+    /// halves it.
     pub overlap_ratio: f64,
 }
 
-/// The crops of an image, the whole of it first (amg.py, `generate_crop_boxes`).
+/// The crops of an image, the whole image first (amg.py, `generate_crop_boxes`).
 pub fn crops(width: u32, height: u32, layout: CropLayout) -> Vec<Crop> {
     let mut crops = vec![Crop {
         left: 0,
@@ -98,7 +99,7 @@ pub fn point_grid(per_side: u32) -> Vec<[f64; 2]> {
         .collect()
 }
 
-/// Points a side in a layer of crops (amg.py, `build_all_layer_point_grids`).
+/// Number of points along a side of the grid in a layer of crops (amg.py, `build_all_layer_point_grids`).
 pub fn points_per_side(per_side: u32, downscale_factor: u32, layer: u32) -> u32 {
     let divisor = f64::from(downscale_factor.max(1)).powi(layer as i32);
     (f64::from(per_side) / divisor) as u32

@@ -1,4 +1,4 @@
-//! What makes two extractions the same: the weights, the model type, and every option.
+//! What makes two extractions the same: the weights, the model type, the precision, and every option.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::sam::{Checkpoint, SamConfig};
 use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
 
-/// What changes the masks, beside the checkpoint.
+/// What affects the masks, besides the checkpoint.
 #[derive(Serialize)]
 struct Identity<'a> {
     #[serde(flatten)]
@@ -22,10 +22,11 @@ struct Identity<'a> {
     precision: Precision,
 }
 
-/// The row of `extractors` for a checkpoint, its model, the options and the precision it computes in.
+/// The row of `extractors` for a checkpoint, its model, the options and the precision that it computes in.
 ///
-/// Its id is made of the checkpoint's SHA-256, the model type and all that changes the masks, so the same ones give the
-/// same id everywhere. The SHA-256 of a checkpoint of several files is that of their own, in order, a line each.
+/// Its id is computed from the checkpoint's SHA-256, the model type and everything else that affects the masks, so the
+/// same inputs give the same id everywhere. The SHA-256 of a checkpoint of several files is that of a text with the
+/// SHA-256 of each file on a line, sorted.
 ///
 /// # Errors
 /// [`Error::File`] if a file of the checkpoint cannot be read.
@@ -48,7 +49,7 @@ fn row(
     precision: Precision,
 ) -> Result<ExtractorRow> {
     let model_type = config.model_type().map_or("custom", |model| model.name());
-    // Through a JSON value: its keys are sorted.
+    // The keys of a JSON value are sorted.
     let options = serde_json::to_value(Identity { options, precision })?.to_string();
     let embedding_dim = config.decoder.mask_tokens() * config.prompt_dim;
     let embedding_dim = i32::try_from(embedding_dim).map_err(|_| Error::ModelOutput {
@@ -68,16 +69,16 @@ fn row(
     })
 }
 
-/// The last part of a path, also of one that ends in `.` or `..`.
+/// The last component of a path, even of one that ends in `.` or `..`.
 fn file_name(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_os_string());
     let name = name.or_else(|| Some(path.canonicalize().ok()?.file_name()?.to_os_string()));
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// SHA-256 of a file; of several, of a text that has the SHA-256 of each on a line, sorted.
+/// SHA-256 of a file or, for several files, of a text with the SHA-256 of each file on a line, sorted.
 ///
-/// Names do not count, so that a checkpoint is the same under other ones. In a shell:
+/// File names do not count, so a checkpoint stays the same when its files are renamed. In a shell:
 /// `sha256sum FILE... | cut -c1-64 | LC_ALL=C sort | sha256sum`.
 fn sha256_of_files(files: &[PathBuf]) -> Result<String> {
     if let [file] = files {
@@ -115,8 +116,8 @@ mod tests {
         row.extractor_id.as_str().to_owned()
     }
 
-    /// Another id would have every store of that model extracted anew: an option that is added must not change those of
-    /// its default.
+    /// With another id, every store of that model would be extracted anew: adding an option must not change the ids for
+    /// its default value.
     #[test]
     fn extractors_of_published_models_keep_their_ids() {
         let ids = [

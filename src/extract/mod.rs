@@ -1,13 +1,13 @@
-//! Extraction: images go through Segment Anything once, rows of `masks` come out. The only place where
-//! the model meets the store.
+//! Extraction: images go through Segment Anything once, and rows of `masks` come out. This is the only place where the
+//! model meets the store.
 //!
 //! ```text
 //! images not yet done --read, decode (threads, ahead)--> photos
-//!     --MaskGenerator (one thread)--> masks --commits of bounded size--> masks, extractions
+//!     --MaskGenerator (one thread, or one per image)--> masks --commits of bounded size--> masks, extractions
 //! ```
 //!
-//! An image's masks and its row of `extractions` are written in one commit, so an image that counts as
-//! done has all its masks, and one whose extraction was cut short has none and is done again.
+//! An image's masks and its row of `extractions` are written in one commit, so an image that counts as done has all its
+//! masks, and an image whose extraction was interrupted has none and is extracted again.
 
 mod batches;
 mod generator;
@@ -18,6 +18,7 @@ mod pending;
 mod request;
 mod run;
 mod sink;
+mod summary;
 
 pub use generator::{GeneratedMask, MaskGenerator};
 pub use grid::{Crop, CropLayout, crops, point_grid, points_in_crop, points_per_side};
@@ -26,4 +27,5 @@ pub use options::{MaskOptions, MaskOutput};
 pub(crate) use pending::images_done;
 pub use pending::{ImageSelection, PendingImage, Shard, pending_images};
 pub use request::{ExtractRequest, extract};
-pub use run::{DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, extract_with, read_ingested};
+pub use run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with, read_ingested};
+pub use summary::ExtractSummary;

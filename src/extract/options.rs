@@ -1,4 +1,4 @@
-//! What an extraction is asked to do: upstream's options under upstream's names.
+//! Options of an extraction: upstream's options under upstream's names.
 
 use std::str::FromStr;
 
@@ -11,12 +11,12 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MaskOutput {
-    /// The one of the three multimask outputs with the best predicted IoU: one mask a point, as GranSAM.
+    /// The multimask output with the best predicted IoU of the three: one mask per point, as in GranSAM.
     #[default]
     Best,
     /// The single-mask output.
     Single,
-    /// All three multimask outputs, as upstream's automatic generator.
+    /// All three multimask outputs, as in upstream's automatic generator.
     All,
 }
 
@@ -33,27 +33,27 @@ impl FromStr for MaskOutput {
     }
 }
 
-/// Every option that changes which masks come out, named as in segment-anything's
-/// `SamAutomaticMaskGenerator`. The defaults are GranSAM's: a 10 x 10 grid and no filter.
+/// Every option that affects which masks come out, named as in segment-anything's `SamAutomaticMaskGenerator`. The
+/// defaults are GranSAM's: a 10 x 10 grid and no filter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MaskOptions {
-    /// Points along a side of the grid, >= 1.
+    /// Points along a side of the grid, 1 to 1024.
     pub points_per_side: u32,
-    /// Masks with a lower predicted IoU go; 0 keeps all.
+    /// Masks whose predicted IoU is not above this are dropped; 0 keeps all.
     pub pred_iou_thresh: f32,
-    /// Masks with a lower stability score go; 0 keeps all.
+    /// Masks with a lower stability score are dropped; 0 keeps all.
     pub stability_score_thresh: f32,
-    /// How far the threshold is moved for the stability score, in logits.
+    /// How far the mask threshold is moved for the stability score, in logits.
     pub stability_score_offset: f32,
-    /// Of two masks of a crop whose boxes have a greater IoU the worse goes; 1 keeps all.
+    /// Of two masks of a crop whose boxes have a higher IoU, the worse is dropped; 1 keeps all.
     pub box_nms_thresh: f64,
     /// Layers of crops beyond the whole image.
     pub crop_n_layers: u32,
-    /// As `box_nms_thresh`, between crops; the mask of the smaller crop stays.
+    /// Like `box_nms_thresh`, between crops; the mask of the smaller crop is kept.
     pub crop_nms_thresh: f64,
-    /// How far crops overlap, as a fraction of the image's short side.
+    /// Overlap of the crops of layer 1, as a fraction of the image's short side; each further layer halves it.
     pub crop_overlap_ratio: f64,
-    /// Points a side in layer n are `points_per_side` divided by this to the power n.
+    /// The points along a side in layer n are `points_per_side` divided by this to the power n.
     pub crop_n_points_downscale_factor: u32,
     /// Holes and islands of fewer pixels are removed; 0 leaves masks as they are.
     pub min_mask_region_area: u64,

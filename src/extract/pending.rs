@@ -1,4 +1,4 @@
-//! Which images are left to do.
+//! Which images are left to extract.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -17,15 +17,15 @@ use crate::{Error, Result};
 /// Which images to extract.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImageSelection {
-    /// Of these images.
+    /// Filter for the images.
     pub images: ImageFilter,
-    /// At most so many.
+    /// Maximum number of images.
     pub limit: Option<u64>,
-    /// One part of the images, for several processes or machines on one store.
+    /// The part of the images to extract, for several processes or machines on one store.
     pub shard: Option<Shard>,
 }
 
-/// Part `index` of `count`; the parts of a count are disjoint and together everything.
+/// Part `index` of `count` parts, which are disjoint and together hold every image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
@@ -61,19 +61,19 @@ impl FromStr for Shard {
 /// An image to extract.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PendingImage {
-    /// Its id: what its bytes must hash to.
+    /// Id of the image, which its bytes must hash to.
     pub image_id: ImageId,
-    /// Directory it was found under.
+    /// Directory that it was found under.
     pub root: String,
-    /// Its path below that.
+    /// Path of the image below that directory.
     pub file_name: String,
 }
 
-/// The selected images that the extractor is not done with, in the order they were ingested; those that failed before come
-/// last, so that a limit gets past them.
+/// The selected images that the extractor has not done yet, in the order in which they were ingested. Images that
+/// failed before come last, so that a limit gets past them.
 ///
 /// # Errors
-/// [`Error::DataFusion`] for a condition that cannot be planned, or what the store says.
+/// [`Error::DataFusion`] for a condition that cannot be planned; errors of the store.
 pub async fn pending_images(
     snapshot: &Snapshot,
     extractor_id: &ExtractorId,
@@ -106,7 +106,7 @@ pub async fn pending_images(
     Ok(pending)
 }
 
-/// Ids of the images that an extractor is done with: all, or those among some.
+/// Ids of the images that an extractor has done; only those in `among`, if it is given.
 pub(crate) async fn images_done(
     snapshot: &Snapshot,
     extractor_id: &ExtractorId,

@@ -1,4 +1,4 @@
-//! What to extract, as a whole: a checkpoint with its options, and the images.
+//! A complete request for an extraction: a checkpoint with its options, and the images.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,8 @@ use super::generator::MaskGenerator;
 use super::identity::extractor_row;
 use super::options::MaskOptions;
 use super::pending::ImageSelection;
-use super::run::{DEFAULT_COMMIT_MASKS, ExtractSummary, Extractor, extract_with};
+use super::run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
+use super::summary::ExtractSummary;
 use crate::Result;
 use crate::device::{DeviceName, Precision};
 use crate::progress::Progress;
@@ -14,27 +15,28 @@ use crate::sam::Checkpoint;
 use crate::store::Store;
 use crate::task::blocking;
 
-/// Models whose input is at most this many pixels a side take an image a CPU thread, unless told otherwise.
+/// Models whose input is at most this many pixels on a side extract one image per CPU thread by default.
 const SMALL_MODEL: usize = 512;
 
 /// What to extract.
 #[derive(Debug, Clone)]
 pub struct ExtractRequest {
-    /// A file of weights, or a folder of Hugging Face's.
+    /// A file of weights, or a Hugging Face folder.
     pub checkpoint: PathBuf,
     /// Where to look for masks, and which to keep.
     pub options: MaskOptions,
-    /// What the model computes in.
+    /// Precision that the model computes in.
     pub precision: Precision,
-    /// Where it computes.
+    /// Device that the model computes on.
     pub device: DeviceName,
-    /// Points decoded at once, at most.
+    /// Maximum number of points decoded at once.
     pub points_per_batch: usize,
-    /// Which images.
+    /// The images to extract.
     pub selection: ImageSelection,
     /// Masks that are committed together.
     pub commit_masks: usize,
-    /// Images at once, a CPU thread each; none: one a thread for small models on the CPU, else one.
+    /// Number of images extracted at once, each on one CPU thread; `None` for one per thread with small models on the
+    /// CPU, otherwise for one.
     pub images_at_once: Option<usize>,
 }
 
@@ -57,7 +59,8 @@ impl ExtractRequest {
     /// Loads the model.
     ///
     /// # Errors
-    /// [`crate::Error::InvalidOption`]; [`crate::error::SamError`] for what is no checkpoint; [`crate::Error::Device`].
+    /// [`crate::Error::InvalidOption`]; [`crate::error::SamError`] for a file that is not a checkpoint;
+    /// [`crate::Error::Device`].
     pub fn open(&self) -> Result<Extractor> {
         self.options.validate()?;
         let checkpoint = Checkpoint::open(&self.checkpoint)?;
@@ -81,9 +84,30 @@ impl ExtractRequest {
     }
 }
 
-/// Runs Segment Anything over the images that it is not done with, and adds every mask with its embedding.
+/// Runs Segment Anything over the selected images that are not done yet, and adds every mask with its embedding.
 ///
-/// May be stopped at any time and run again; several may run at once on one store.
+/// A run may be stopped at any time and started again; several may run at once on one store.
+///
+/// # Examples
+/// ```
+/// use grainstore::extract::{ExtractRequest, ImageSelection, extract};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = ExtractRequest {
+///     checkpoint: "sam_vit_b_01ec64.pth".into(),
+///     selection: ImageSelection {
+///         images: ImageFilter::dataset("pets"),
+///         ..ImageSelection::default()
+///     },
+///     ..ExtractRequest::default()
+/// };
+/// let summary = extract(store, &request, &NoProgress).await?;
+/// println!("{} masks of {} images", summary.masks, summary.images);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`ExtractRequest::open`] and [`extract_with`].

@@ -1,4 +1,4 @@
-//! The run: images are read ahead on threads, go through the model one by one, and are committed.
+//! The run: images are read ahead on threads, go through the model, and are committed.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use futures::{StreamExt, stream};
 use image::RgbImage;
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::generator::MaskGenerator;
 use super::pending::{ImageSelection, PendingImage, pending_images};
 use super::sink::{Extracted, Sink};
+use super::summary::ExtractSummary;
 use crate::ids::ImageId;
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
@@ -19,10 +19,10 @@ use crate::store::Store;
 use crate::store::rows::{ExtractorRow, FailureRow};
 use crate::{Error, Result};
 
-/// Photos that wait, decoded, for the model: enough that it never waits for them.
+/// Decoded photos that wait for the model: enough that it never waits for them.
 const DECODED_AHEAD: usize = 4;
 
-/// Masks that are committed together, unless 20 seconds pass before there are as many.
+/// Default number of masks that are committed together, unless 20 seconds pass first.
 pub const DEFAULT_COMMIT_MASKS: usize = 4096;
 
 /// A model with its options, ready to extract, and the row that identifies it.
@@ -33,21 +33,9 @@ pub struct Extractor {
     images_at_once: usize,
 }
 
-/// What an extraction did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct ExtractSummary {
-    /// Images whose masks were added.
-    pub images: u64,
-    /// Masks added.
-    pub masks: u64,
-    /// Images that another process had done by the time they were to be written.
-    pub done_elsewhere: u64,
-    /// Images that could not be extracted; each has a row in `failures`.
-    pub failed: u64,
-}
-
 impl Extractor {
-    /// An extractor: a generator, and what [`extractor_row`](super::extractor_row) made of its checkpoint and options.
+    /// Creates an extractor from a generator and the row that [`extractor_row`](super::extractor_row) made from its
+    /// checkpoint and options.
     pub fn new(generator: MaskGenerator, row: ExtractorRow) -> Self {
         Self {
             generator,
@@ -57,8 +45,8 @@ impl Extractor {
         }
     }
 
-    /// Takes so many images at once, a CPU thread each, instead of one with all threads: faster for small models, whose
-    /// kernels give threads little to share, at so many times the memory.
+    /// Extracts this many images at once, each on one CPU thread, instead of one image with all threads. This is faster
+    /// for small models, whose kernels have little work to share among threads, but takes that many times the memory.
     #[must_use]
     pub fn with_images_at_once(self, images_at_once: usize) -> Self {
         Self {
@@ -67,7 +55,7 @@ impl Extractor {
         }
     }
 
-    /// Commits whenever so many masks have come together, instead of [`DEFAULT_COMMIT_MASKS`].
+    /// Commits whenever this many masks have been collected, instead of [`DEFAULT_COMMIT_MASKS`].
     #[must_use]
     pub fn with_commit_masks(self, commit_masks: usize) -> Self {
         Self {
@@ -77,13 +65,13 @@ impl Extractor {
     }
 }
 
-/// Extracts the selected images that an extractor is not done with: [`super::extract`] with a model of your own.
+/// Extracts the selected images that an extractor has not done yet: [`super::extract`] with a model of your own.
 ///
-/// May be stopped at any time and run again; several may run at once on one store.
+/// A run may be stopped at any time and started again; several may run at once on one store.
 ///
 /// # Errors
-/// [`Error::EmbeddingSize`] if the store keeps embeddings of another size; [`Error::Extraction`] if the model fails; what
-/// the store says. An image that cannot be read is recorded in `failures` instead.
+/// [`Error::EmbeddingSize`] if the store keeps embeddings of another size; [`Error::Extraction`] if the model fails;
+/// errors of the store. An image that cannot be read is recorded in `failures` instead.
 pub async fn extract_with(
     store: &Store,
     extractor: Extractor,
@@ -132,7 +120,7 @@ pub async fn extract_with(
         })
     });
     reading.abort();
-    // What was extracted is kept, however it ended.
+    // Masks that were extracted are kept, however the run ended.
     let summary = sink.finish().await?;
     progress.finish();
     ended.map(|()| summary)
@@ -141,7 +129,7 @@ pub async fn extract_with(
 type Photo = (PendingImage, Result<RgbImage>);
 type Outcome = (PendingImage, Result<Extracted>);
 
-/// Reads and decodes photos on worker threads, in order, a bounded number ahead.
+/// Reads and decodes photos on worker threads, in order and a bounded number ahead.
 async fn read_ahead(pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
     let mut decoded = stream::iter(pending)
         .map(|image| {
@@ -164,10 +152,10 @@ fn read_photo(image: &PendingImage) -> Result<RgbImage> {
     Ok(decode(&bytes, &DecodeLimits::default())?)
 }
 
-/// The bytes of an image's file, which have to be those that were ingested.
+/// Reads the bytes of an image's file, which must be those that were ingested.
 ///
 /// # Errors
-/// [`Error::PhotoGone`], [`Error::File`]; [`Error::Content`] if the file is another one by now.
+/// [`Error::PhotoGone`]; [`Error::File`]; [`Error::Content`] if the file is no longer the same.
 pub fn read_ingested(path: &Path, image_id: &ImageId) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).map_err(|err| match err.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Error::PhotoGone {
@@ -185,8 +173,8 @@ pub fn read_ingested(path: &Path, image_id: &ImageId) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Runs the model on every photo. A photo that cannot be used goes on as an error of its own; an error
-/// of the model ends the run.
+/// Runs the model on every photo. A photo that cannot be used is passed on as its own error; an error of the model ends
+/// the run.
 fn run_model(
     generator: &MaskGenerator,
     mut photos: mpsc::Receiver<Photo>,
@@ -201,15 +189,16 @@ fn run_model(
     Ok(())
 }
 
-/// The same with `many` photos at once, each on a thread of its own; results come in the order of the photos.
+/// Like [`run_model`], but with `many` photos at once, each on a thread of its own; results come in the order of the
+/// photos.
 fn run_model_beside(
     generator: &MaskGenerator,
     many: usize,
     mut photos: mpsc::Receiver<Photo>,
     results: &mpsc::Sender<Outcome>,
 ) -> Result<()> {
-    // Kernels that split their work over threads would wait for each other more than they work: each thread has a pool
-    // to itself.
+    // Kernels that split their work over shared threads would wait for each other more than they work, so each thread
+    // has its own pool.
     let pools = (0..many).map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build());
     let pools = pools
         .collect::<Result<Vec<_>, _>>()
@@ -253,7 +242,7 @@ fn run_model_beside(
     }
 }
 
-/// The masks of one photo, or why it cannot be used.
+/// The masks of one photo, or the reason why it cannot be used.
 fn run_on(
     generator: &MaskGenerator,
     image: &PendingImage,

@@ -1,4 +1,4 @@
-//! Extracted images become commits: masks and the word that the image is done, together.
+//! Extracted images become commits: an image's masks and the mark that it is done are written together.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use chrono::Utc;
 
 use super::generator::GeneratedMask;
 use super::pending::images_done;
-use super::run::ExtractSummary;
+use super::summary::ExtractSummary;
 use crate::Result;
 use crate::ids::ImageId;
 use crate::schema::EmbeddingType;
@@ -18,8 +18,7 @@ use crate::store::rows::{
 };
 use crate::store::{Changes, Snapshot, Store};
 
-/// A batch is committed once it is this old, however few masks it holds: at most so much work is lost to
-/// a kill.
+/// A batch is committed once it is this old, however few masks it holds, which limits the work that is lost to a kill.
 const BATCH_AGE: Duration = Duration::from_secs(20);
 
 /// An image that went through the model.
@@ -30,7 +29,7 @@ pub(super) struct Extracted {
     pub seconds: f64,
 }
 
-/// What is not committed yet.
+/// Rows that are not committed yet.
 #[derive(Debug, Default)]
 struct Batch {
     masks: Vec<MaskRow>,
@@ -60,7 +59,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Takes an image; commits when it is time to.
+    /// Takes an image, and commits when the batch is large or old enough.
     pub async fn push(&mut self, image: Extracted) -> Result<()> {
         let extractor_id = &self.extractor.extractor_id;
         self.batch.images.push(ExtractionRow {
@@ -92,7 +91,7 @@ impl<'a> Sink<'a> {
         self.flush_if_due().await
     }
 
-    /// Takes an image that could not be extracted.
+    /// Takes the failure of an image that could not be extracted.
     pub async fn fail(&mut self, failure: FailureRow) -> Result<()> {
         self.summary.failed += 1;
         self.batch.failures.push(failure);
@@ -134,8 +133,8 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// The rows to write: of images that no other process has done in the meantime. And how many images
-/// and masks that are.
+/// The rows to write, without the images that another process has done in the meantime, and the numbers of images and
+/// masks in them.
 async fn plan(
     head: &Snapshot,
     extractor: &ExtractorRow,

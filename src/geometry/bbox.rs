@@ -1,4 +1,4 @@
-//! Image sizes, pixel positions and axis-aligned boxes. Plain values in pixels; no masks.
+//! Image sizes, pixel positions and axis-aligned boxes, as plain values in pixels.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl Size {
     /// Number of pixels, `height * width`.
     ///
     /// # Errors
-    /// [`Error::MaskTooLarge`] when that is more than `u32::MAX`, the longest run COCO's RLE holds.
+    /// [`Error::MaskTooLarge`] if that is more than `u32::MAX`, the longest run that COCO's RLE can hold.
     pub fn pixels(self) -> Result<u32> {
         self.height
             .checked_mul(self.width)
@@ -26,7 +26,7 @@ impl Size {
 }
 
 impl fmt::Display for Size {
-    /// Writes height, `x`, width: `480x640`.
+    /// Writes the height, `x` and the width, as in `480x640`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.height, self.width)
     }
@@ -43,7 +43,7 @@ pub struct Pixel {
 
 /// Axis-aligned box in pixels, XYWH as in COCO.
 ///
-/// `x` and `y` are the top-left corner; a box around the single pixel (3, 4) is 3, 4, 1, 1.
+/// `x` and `y` are the top-left corner. A box around the single pixel (3, 4) is 3, 4, 1, 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BBox {
     /// Left edge.
@@ -112,13 +112,13 @@ impl BBox {
 
     /// Intersection over the area of `self`, in [0, 1]: the IoU of a detection with a crowd region.
     ///
-    /// pycocotools' `iou` with `iscrowd`: a detection inside a crowd matches it fully.
+    /// As in pycocotools' `iou` with `iscrowd`, a detection inside a crowd matches it fully.
     pub fn crowd_iou(self, crowd: Self) -> f64 {
         ratio(self.intersection(crowd), self.area())
     }
 }
 
-/// `part / whole`, or 0 where nothing is shared (pycocotools' rule for empty masks and boxes).
+/// `part / whole`, or 0 if nothing is shared (pycocotools' rule for empty masks and boxes).
 pub(super) fn ratio(part: f64, whole: f64) -> f64 {
     if part > 0.0 { part / whole } else { 0.0 }
 }

@@ -1,8 +1,8 @@
-//! Row-major bitmaps to column-major runs and back, without a transposed copy.
+//! Converts row-major bitmaps to column-major runs and back, without a transposed copy.
 //!
-//! Images are row-major, COCO's runs column-major. A run begins or ends exactly where a pixel
-//! differs from the one above it (or, in the top row, from the bottom of the column to the left),
-//! so both directions work on those changes and touch the bitmap in memory order only.
+//! Images are row-major, COCO's runs column-major. A run begins or ends exactly where a pixel differs from the one
+//! above it or, in the top row, from the bottom of the column to the left. Both directions work on these changes and
+//! access the bitmap in memory order only.
 
 #![allow(
     clippy::indexing_slicing,
@@ -20,7 +20,7 @@ pub(super) fn runs_from_row_major(bitmap: &[u8], size: Size) -> Vec<u32> {
     };
     let (_, bottom_row) = bitmap.split_at(bottom_row);
 
-    // Changes as (column, row), in order of rows; then counted and dealt out per column.
+    // Changes as (column, row), in order of rows. They are then counted and distributed by column.
     let mut changes: Vec<(u32, u32)> = Vec::with_capacity(4 * height);
     let left_of_top = std::iter::once(&0).chain(bottom_row);
     for (x, (left, top)) in left_of_top.zip(bitmap.iter().take(width)).enumerate() {
@@ -49,7 +49,7 @@ pub(super) fn runs_from_row_major(bitmap: &[u8], size: Size) -> Vec<u32> {
         *slot += 1;
     }
 
-    // In place: boundaries become the lengths of the runs that end at them.
+    // In place, each boundary becomes the length of the run that ends at it.
     let mut previous = 0;
     for boundary in &mut boundaries {
         let length = *boundary - previous;
@@ -60,7 +60,7 @@ pub(super) fn runs_from_row_major(bitmap: &[u8], size: Size) -> Vec<u32> {
     boundaries
 }
 
-/// Appends `(x, y)` for each column where the row `y` differs from the row above.
+/// Appends `(x, y)` for each column in which row `y` differs from the row above.
 fn push_row_changes(above: &[u8], row: &[u8], y: u32, changes: &mut Vec<(u32, u32)>) {
     let (above_blocks, above_rest) = above.as_chunks::<32>();
     let (row_blocks, row_rest) = row.as_chunks::<32>();
@@ -86,7 +86,7 @@ fn push_row_changes(above: &[u8], row: &[u8], y: u32, changes: &mut Vec<(u32, u3
     }
 }
 
-/// A word whose byte i has its top bit set where byte i of the input is nonzero, and no other bit.
+/// A word whose byte i has only its top bit set if byte i of the input is nonzero, and no bit otherwise.
 fn nonzero_bytes(bytes: [u8; 8]) -> u64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let word = u64::from_le_bytes(bytes);
@@ -100,8 +100,8 @@ pub(super) fn row_major_from_runs(runs: &[u32], size: Size) -> Vec<u8> {
     if bitmap.is_empty() {
         return bitmap;
     }
-    // Mark the first pixel of each column's part of a span and the first one below it; the running
-    // xor down the rows then fills the part.
+    // Mark the first pixel of a span in each column and the first pixel below it. A running xor down the rows then
+    // fills the span.
     for (start, end) in spans(runs) {
         let (mut x, mut top) = (start / size.height, start % size.height);
         let mut left = end - start;

@@ -1,36 +1,36 @@
-//! The rim of a mask, for Boundary IoU (Cheng et al., "Boundary IoU", 2021; `boundary_iou_api`).
+//! The boundary region of a mask, for Boundary IoU (Cheng et al., "Boundary IoU", 2021; `boundary_iou_api`).
 
 use super::bbox::Size;
 use super::rle::Rle;
 use super::spans::{RunBuilder, spans};
 
-/// The share of the image's diagonal that is Boundary IoU's distance.
+/// Distance of Boundary IoU as a share of the image's diagonal.
 pub const BOUNDARY_RATIO: f64 = 0.02;
 
 impl Size {
-    /// Boundary IoU's distance in pixels: a share of the diagonal, at least 1.
+    /// Distance of Boundary IoU in pixels: `ratio` times the diagonal, at least 1.
     pub fn boundary_distance(self, ratio: f64) -> u32 {
         let diagonal = f64::from(self.height).hypot(f64::from(self.width));
-        // Python rounds halves to even.
+        // As in Python, halves are rounded to even.
         let distance = (ratio * diagonal).round_ties_even();
         (distance as u32).max(1)
     }
 }
 
 impl Rle {
-    /// Pixels of the mask that are at most `distance` pixels, along rows, columns or diagonals, from one
-    /// outside it; pixels beyond the image are outside.
+    /// Pixels of the mask with a pixel outside it at most `distance` pixels away, along rows, columns or diagonals.
+    /// Pixels beyond the image count as outside.
     pub fn boundary(&self, distance: u32) -> Self {
         let eroded = self.eroded(distance);
-        // Of one size by construction.
+        // Both masks have the same size by construction.
         self.difference(&eroded).unwrap_or_else(|_| self.clone())
     }
 
-    /// Pixels whose square of `2 * distance + 1` pixels a side lies in the mask.
+    /// Pixels around which a square of `2 * distance + 1` pixels per side lies in the mask.
     fn eroded(&self, distance: u32) -> Self {
         let columns = self.eroded_along_columns(distance);
-        // Where `n` columns from a pixel on to the right are all there, for n = 1, 2, 4, ...; the window's
-        // width is a sum of these.
+        // `power` holds pixels from which `n` columns to the right are in the mask, for n = 1, 2, 4, ... The window's
+        // width is a sum of such n.
         let width = u64::from(distance) * 2 + 1;
         if width > u64::from(self.size().width) {
             return self.without_pixels();
@@ -56,7 +56,7 @@ impl Rle {
         from_first_column.shifted_right(u64::from(distance))
     }
 
-    /// Pixels with `distance` more of the mask above and below.
+    /// Pixels with at least `distance` pixels of the mask both above and below.
     fn eroded_along_columns(&self, distance: u32) -> Self {
         let height = self.size().height;
         let mut builder = RunBuilder::default();
@@ -75,7 +75,7 @@ impl Rle {
         Self::from_canonical(self.size(), builder.finish(self.pixels()))
     }
 
-    /// Pixels that are in this mask and whose `columns`th neighbour to the right is in the other.
+    /// Pixels of this mask whose `columns`th neighbour to the right is in the other.
     fn and_shifted(&self, other: &Self, columns: u64) -> Self {
         let by = columns * u64::from(self.size().height);
         let mut builder = RunBuilder::default();
@@ -122,7 +122,7 @@ mod tests {
         for round in 0..300u32 {
             let size = random.size(17);
             let first = random.mask(size);
-            // Fuller masks have something left inside.
+            // Fuller masks leave something after erosion.
             let mask = match round % 3 {
                 0 => first,
                 1 => first.union(&random.mask(size)).unwrap(),

@@ -1,4 +1,4 @@
-//! Connected parts of a mask, and the removal of small ones; on runs, nothing is decoded.
+//! Connected parts of a mask, and removal of small ones. Works on runs, without decoding.
 
 #![allow(
     clippy::indexing_slicing,
@@ -11,7 +11,7 @@ use super::spans::RunBuilder;
 
 /// Splits a mask into its connected parts, in the order of their first pixels, column-major.
 ///
-/// Time and memory grow with the runs of the mask and the columns they cover, not with its pixels.
+/// Time and memory grow with the mask's runs and the columns they cover, not with its pixels.
 pub fn connected_components(mask: &Rle, connectivity: Connectivity) -> Vec<Rle> {
     let size = mask.size();
     let segments = segments(mask);
@@ -30,20 +30,20 @@ pub fn connected_components(mask: &Rle, connectivity: Connectivity) -> Vec<Rle> 
         .collect()
 }
 
-/// What [`remove_small_regions`] removes.
+/// The kind of region that [`remove_small_regions`] removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmallRegion {
-    /// Connected background; it becomes foreground.
+    /// Connected background, which becomes foreground.
     Holes,
-    /// Connected foreground; it becomes background.
+    /// Connected foreground, which becomes background.
     Islands,
 }
 
-/// Removes the 8-connected regions of fewer than `min_area` pixels; also says if any were found.
+/// Removes the 8-connected regions of fewer than `min_area` pixels. Also returns whether there were any.
 ///
-/// The same as `remove_small_regions` of segment-anything's `utils/amg.py`: background that reaches
-/// the edge of the image counts as a hole too; when all islands are small the largest one stays
-/// (of several, the one that OpenCV numbers first), and the answer is still `true`.
+/// Same as `remove_small_regions` in segment-anything's `utils/amg.py`: background that reaches the edge of the image
+/// counts as a hole, too. If all islands are small, the largest stays (of several, the one that OpenCV numbers first),
+/// and the returned flag is still `true`.
 pub fn remove_small_regions(mask: &Rle, min_area: u64, kind: SmallRegion) -> (Rle, bool) {
     match kind {
         SmallRegion::Holes => {
@@ -98,8 +98,8 @@ impl<'a> Regions<'a> {
 
     /// Number and area of the largest region.
     ///
-    /// OpenCV numbers 8-connected regions by their first 2x2 block, blocks taken row by row; two
-    /// regions never share a block, since its pixels all touch.
+    /// OpenCV numbers 8-connected regions by their first 2x2 block, with blocks taken row by row. Two regions never
+    /// share a block, because all pixels of a block touch.
     fn largest(&self) -> Option<(usize, u64)> {
         let largest = *self.areas.iter().max()?;
         self.segments

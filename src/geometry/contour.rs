@@ -1,9 +1,8 @@
 //! Follows the outlines of a mask along the cracks between its pixels, on runs alone.
 //!
-//! An outline alternates between vertical and horizontal lines, so its vertical edges determine it:
-//! sorted along one row of pixel corners, the ends of vertical edges pair up, and each pair is the
-//! two ends of a horizontal line. Only vertical edges are therefore collected (column against next
-//! column), paired, and chained.
+//! An outline alternates between vertical and horizontal lines, so its vertical edges determine it. Sorted along one
+//! row of pixel corners, the ends of vertical edges pair up, and each pair marks the two ends of a horizontal line.
+//! Therefore only vertical edges are collected (column against next column), paired and chained.
 
 #![allow(
     clippy::indexing_slicing,
@@ -12,15 +11,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::polygon::Ring;
 use super::rle::Rle;
 use super::segments::{Connectivity, Segment, connected_parts, segments};
+
+/// Corners of a closed outline as `[x, y]` in pixels. The last one connects to the first.
+pub type Ring = Vec<[f64; 2]>;
 
 /// A pixel corner: x, y.
 type Corner = (u32, u32);
 
-/// A vertical stretch of outline with foreground on one side only, directed so that the foreground
-/// is to the right: up on the left side of a part, down on its right side.
+/// A vertical piece of an outline, with foreground on one side only. It is directed so that the foreground is to the
+/// right: up on the left side of a part, down on its right side.
 struct Edge {
     x: u32,
     from: u32,
@@ -28,20 +29,19 @@ struct Edge {
     part: usize,
 }
 
-/// One end of an edge; the order of ends is the order in which they pair up.
+/// One end of an edge. The order of ends is the order in which they pair up.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct EdgeEnd {
     y: u32,
     x: u32,
-    /// Where two parts or holes meet diagonally two edges share a corner. The one whose foreground
-    /// pixel is on the left pairs to the left, so that an outline stays with its pixel: this is
-    /// what makes the foreground 4-connected.
+    /// If two parts or holes meet diagonally, two edges share a corner. The edge whose foreground pixel is on the left
+    /// pairs to the left, so that an outline stays with its pixel. This makes the foreground 4-connected.
     pairs_right: bool,
     edge: usize,
     arriving: bool,
 }
 
-/// The rings of each 4-connected part, in the order of parts; the exterior and the holes alike.
+/// The rings of each 4-connected part, in the order of parts. Exteriors and holes are both included.
 pub(super) fn rings_of_parts(mask: &Rle) -> Vec<Vec<Ring>> {
     let segments = segments(mask);
     let parts = connected_parts(&segments, Connectivity::Four);
@@ -110,7 +110,7 @@ fn close_right_side(column: &[Segment], parts: &[usize], right: &[Segment], edge
     });
 }
 
-/// Calls `emit(part, top, bottom)` for each stretch of rows of `column` that `other` leaves free.
+/// Calls `emit(part, top, bottom)` for each range of rows of `column` that `other` does not cover.
 fn uncovered(
     column: &[Segment],
     parts: &[usize],
@@ -128,7 +128,7 @@ fn uncovered(
                 emit(part, top, cover.top);
             }
             top = top.max(cover.bottom);
-            // A cover that reaches further down may cover the next segment as well.
+            // A cover that reaches further down may also cover the next segment.
             if cover.bottom > segment.bottom {
                 break;
             }
@@ -140,11 +140,11 @@ fn uncovered(
     }
 }
 
-/// How edges follow each other.
+/// The order of edges along outlines.
 struct Links {
-    /// For each edge the one that its outline goes on with.
+    /// For each edge, the next edge of its outline.
     next: Vec<usize>,
-    /// Corners that two edges begin at, or two end at.
+    /// Corners at which two edges begin, or two end.
     pinches: HashSet<Corner>,
 }
 
@@ -180,7 +180,7 @@ fn link(edges: &[Edge]) -> Links {
     Links { next, pinches }
 }
 
-/// Cuts a closed outline into rings that pass each corner once.
+/// Cuts a closed outline into rings that pass each corner only once.
 fn split_at_pinches(outline: &[Corner], pinches: &HashSet<Corner>, rings: &mut Vec<Ring>) {
     let mut open: Vec<Corner> = Vec::with_capacity(outline.len());
     let mut position_of: HashMap<Corner, usize> = HashMap::new();
@@ -199,7 +199,7 @@ fn split_at_pinches(outline: &[Corner], pinches: &HashSet<Corner>, rings: &mut V
     rings.push(ring(&open));
 }
 
-/// A ring that begins at its smallest corner by (x, y).
+/// A ring that starts at its smallest corner, ordered by (x, y).
 fn ring(corners: &[Corner]) -> Ring {
     let first = (0..corners.len()).min_by_key(|&index| corners.get(index));
     let (head, tail) = corners.split_at(first.unwrap_or_default());

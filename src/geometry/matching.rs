@@ -1,14 +1,14 @@
 //! COCO's greedy matching of detections with annotated objects (pycocotools: `COCOeval.evaluateImg`).
 //!
-//! In: the detections and objects of one class in one image, and their overlaps. Out: of each detection
-//! which objects it found, at every IoU threshold and in every area range.
+//! In: the detections and objects of one class in one image, and their IoUs. Out: the object that each detection
+//! matched, at every IoU threshold and in every area range.
 
 use super::overlap::IouMatrix;
 
-/// IoU thresholds: 0.5, 0.55, ..., 0.95, as `numpy.linspace` rounds them.
+/// IoU thresholds: 0.5, 0.55, ..., 0.95, rounded as by `numpy.linspace`.
 pub const IOU_THRESHOLDS: [f64; 10] = iou_thresholds();
 
-/// Area ranges: name, least and greatest area in pixels, both inside.
+/// Area ranges: name, minimum and maximum area in square pixels, both inclusive.
 pub const AREA_RANGES: [(&str, f64, f64); 4] = [
     ("all", 0.0, 1e10),
     ("small", 0.0, 1024.0),
@@ -16,7 +16,7 @@ pub const AREA_RANGES: [(&str, f64, f64); 4] = [
     ("large", 9216.0, 1e10),
 ];
 
-/// Detections of a class in an image that count; those of lower scores do not (`maxDets[-1]`).
+/// Maximum number of detections per class and image. Those with lower scores are not evaluated (`maxDets[-1]`).
 pub const MAX_DETECTIONS: usize = 100;
 
 #[allow(
@@ -34,48 +34,48 @@ const fn iou_thresholds() -> [f64; 10] {
     thresholds
 }
 
-/// A detection, beside its shape.
+/// The values of a detection that matching needs besides IoUs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detection {
-    /// Its score; greater is surer.
+    /// Confidence; higher is more confident.
     pub score: f64,
-    /// Its area in pixels.
+    /// Area in square pixels.
     pub area: f64,
 }
 
-/// An annotated object, beside its shape.
+/// The values of an annotated object that matching needs besides IoUs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Truth {
-    /// Its area in pixels, as annotated.
+    /// Area in square pixels, as annotated.
     pub area: f64,
-    /// Whether it is a crowd: it may be found any number of times, and need not be.
+    /// Whether it is a crowd. A crowd may be matched any number of times, and missing it is no error.
     pub iscrowd: bool,
 }
 
-/// What became of a detection in one area range. Bit `t` of a set stands for [`IOU_THRESHOLDS`]`[t]`.
+/// The result for a detection in one area range. Bit `t` of a bit set belongs to [`IOU_THRESHOLDS`]`[t]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
     /// Index of the detection.
     pub detection: usize,
-    /// How many detections of the image and class have a greater score.
+    /// Position of the detection by falling score, counted from 0.
     pub rank: usize,
     /// Index into [`AREA_RANGES`].
     pub area_range: usize,
-    /// Thresholds at which it found an object that counts, or would if it were not ignored.
+    /// Bit set of thresholds at which it matched an object, including crowds and objects outside the range.
     pub matched: u16,
-    /// Thresholds at which it neither counts for nor against: it found a crowd or an object outside the
-    /// range, or nothing and is outside the range itself.
+    /// Bit set of thresholds at which it counts neither for nor against: it matched a crowd or an object outside the
+    /// range, or it matched nothing and is outside the range itself.
     pub ignored: u16,
-    /// The object found at the first threshold.
+    /// The object matched at the first threshold.
     pub truth: Option<usize>,
 }
 
 /// Matches the detections of one class in one image with its objects.
 ///
-/// Detections are taken by falling score, equal scores in the order given, and each takes the object of the
-/// greatest IoU at or above the threshold that is still free, objects that count before those that do not,
-/// of equal IoU the last. `ious` has a row per detection and a column per object. A match that is ignored at
-/// every threshold is left out, since nothing can depend on it.
+/// Detections are taken by falling score, and in the given order for equal scores. Each takes the free object with the
+/// highest IoU at or above the threshold. Objects that count come before those that do not; of equal IoUs, the last one
+/// wins. `ious` has a row per detection and a column per object. Results that are ignored at every threshold are left
+/// out, because no metric depends on them.
 pub fn match_detections(
     ious: &IouMatrix,
     detections: &[Detection],
@@ -132,20 +132,20 @@ pub fn match_detections(
     matches
 }
 
-/// Every threshold.
+/// The bits of all thresholds.
 const ALL: u16 = (1 << IOU_THRESHOLDS.len()) - 1;
 
-/// The objects of an image and class, those that count first.
+/// The objects of an image and class.
 struct Objects<'a> {
     ious: &'a IouMatrix,
     truths: &'a [Truth],
     order: Vec<usize>,
-    /// How many of `order` count.
+    /// Number of objects at the start of `order` that count.
     counting: usize,
 }
 
 impl Objects<'_> {
-    /// The object that a detection takes, and whether it counts.
+    /// The object that a detection takes, and whether that object counts.
     fn best(&self, detection: usize, threshold: f64, taken: &[bool]) -> Option<(usize, bool)> {
         let ious = self.ious.row(detection);
         let mut least = threshold.min(1.0 - 1e-10);
@@ -216,14 +216,14 @@ mod tests {
 
     #[test]
     fn the_surest_detection_takes_the_object() {
-        // IoU 0.8 and 0.9 with one object of 100 x 100.
+        // The IoUs with an object of 100 x 100 are 0.8 and 0.9.
         let found = run(&[(80.0, 0.9), (90.0, 0.8)], &[(100.0, false)]);
         let all: Vec<&Match> = found.iter().filter(|it| it.area_range == 0).collect();
         assert_eq!(
             (all[0].detection, all[0].rank, all[0].truth),
             (0, 0, Some(0))
         );
-        // 0.5 to 0.8 for the first; what it leaves, 0.85 and 0.9, for the second.
+        // The first matches at 0.5 to 0.8; the second at the remaining 0.85 and 0.9.
         assert_eq!(all[0].matched.count_ones(), 7);
         assert_eq!(all[1].matched, 0b0110000000);
         assert!(
@@ -236,9 +236,9 @@ mod tests {
     #[test]
     fn crowds_take_any_number_and_count_for_nothing() {
         let found = run(&[(50.0, 0.9), (60.0, 0.8)], &[(100.0, true)]);
-        // The shared part of a detection in a crowd is all of it.
+        // The crowd IoU of a detection inside a crowd is 1.
         assert!(found.is_empty(), "{found:?}");
-        // An object that counts goes before a crowd, even one that overlaps more.
+        // An object that counts comes before a crowd, even if the crowd overlaps more.
         let found = run(&[(80.0, 0.9)], &[(100.0, false), (100.0, true)]);
         let all: Vec<&Match> = found.iter().filter(|it| it.area_range == 0).collect();
         assert_eq!((all[0].truth, all[0].ignored), (Some(0), 0b1110000000));

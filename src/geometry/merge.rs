@@ -1,4 +1,4 @@
-//! Set algebra on masks: two lists of runs are walked side by side, nothing is decoded.
+//! Set algebra on masks. Two lists of runs are walked side by side, without decoding.
 
 use super::bbox::Size;
 use super::rle::Rle;
@@ -8,7 +8,7 @@ impl Rle {
     /// Pixels in either mask.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`].
+    /// [`Error::SizeMismatch`] if the sizes differ.
     pub fn union(&self, other: &Self) -> Result<Self> {
         check_same_size(self.size(), other.size())?;
         Ok(self.combine(other, |a, b| a | b))
@@ -17,7 +17,7 @@ impl Rle {
     /// Pixels in both masks.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`].
+    /// [`Error::SizeMismatch`] if the sizes differ.
     pub fn intersection(&self, other: &Self) -> Result<Self> {
         check_same_size(self.size(), other.size())?;
         Ok(self.combine(other, |a, b| a & b))
@@ -26,7 +26,7 @@ impl Rle {
     /// Pixels in this mask that are not in the other.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`].
+    /// [`Error::SizeMismatch`] if the sizes differ.
     pub fn difference(&self, other: &Self) -> Result<Self> {
         check_same_size(self.size(), other.size())?;
         Ok(self.combine(other, |a, b| a & !b))
@@ -42,15 +42,15 @@ impl Rle {
         Self::from_canonical(self.size(), runs)
     }
 
-    /// Pixels in any of the masks; empty when there are none.
+    /// Pixels in any of the masks; empty if there are none.
     ///
-    /// Masks are combined as in a merge sort, so the work is the total number of runs times the
-    /// logarithm of the number of masks.
+    /// Masks are combined as in a merge sort, so the work is the total number of runs times the logarithm of the number
+    /// of masks.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`] when a mask is not of `size`; [`Error::MaskTooLarge`].
+    /// [`Error::SizeMismatch`] if a mask is not of `size`; [`Error::MaskTooLarge`].
     pub fn union_all<'a>(size: Size, masks: impl IntoIterator<Item = &'a Self>) -> Result<Self> {
-        // Unions of 2, 4, 8, ... masks, the larger ones further down.
+        // Unions of 2, 4, 8, ... masks, with larger ones further down the stack.
         let mut pending: Vec<(usize, Self)> = Vec::new();
         let mut waiting: Option<&Self> = None;
         for mask in masks {
@@ -76,7 +76,7 @@ impl Rle {
         Ok(union)
     }
 
-    /// Pixels for which `keep` holds of (in this mask, in the other); sizes must be equal.
+    /// Pixels for which `keep(in this mask, in the other)` is true. The sizes must be equal.
     fn combine(&self, other: &Self, keep: impl Fn(bool, bool) -> bool) -> Self {
         let pixels = self.pixels();
         let mut runs = Vec::with_capacity(self.runs().len() + other.runs().len());
@@ -104,7 +104,7 @@ impl Rle {
     }
 }
 
-/// A place in a list of runs.
+/// A position in a list of runs.
 struct Cursor<'a> {
     rest: std::slice::Iter<'a, u32>,
     run_end: u32,

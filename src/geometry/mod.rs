@@ -1,13 +1,13 @@
 //! Masks, boxes and polygons of one image: pure functions on plain values.
 //!
-//! Everything is in pixels of one image of a [`Size`], x to the right and y down, with the origin
-//! at the top-left corner of the top-left pixel. Masks are COCO run-length encodings ([`Rle`]) and
-//! are never decoded to be combined or compared. Nothing here knows Arrow, tensors or files.
+//! Everything is in pixels of one image of a [`Size`], x to the right and y down, with the origin at the top-left
+//! corner of the top-left pixel. Masks are COCO run-length encodings ([`Rle`]) and are combined and compared without
+//! decoding. This module does not depend on Arrow, tensors or files.
 //!
 //! - [`Size`], [`BBox`], [`Pixel`]: image sizes, XYWH boxes, pixel positions
 //! - [`Rle`]: a mask; its codecs, set algebra and IoU
-//! - [`pairwise_iou`]: every detection against every ground truth; [`match_detections`]: COCO's matching
-//! - [`paint`]: masks over each other as a semantic map; [`Rle::boundary`]: the rim of a mask
+//! - [`pairwise_iou`]: IoU of every detection with every ground truth; [`match_detections`]: COCO's matching
+//! - [`paint`]: masks painted over each other as a semantic map; [`Rle::boundary`]: the boundary region of a mask
 //! - [`rle_from_polygons`], [`polygons_from_rle`]: COCO polygons in and out
 //! - [`connected_components`], [`remove_small_regions`]: parts of a mask
 //! - [`mask_nms`], [`box_nms`]: greedy non-maximum suppression
@@ -33,12 +33,13 @@ mod testing;
 pub use bbox::{BBox, Pixel, Size};
 pub use boundary::BOUNDARY_RATIO;
 pub use components::{SmallRegion, connected_components, remove_small_regions};
+pub use contour::Ring;
 pub use matching::{
     AREA_RANGES, Detection, IOU_THRESHOLDS, MAX_DETECTIONS, Match, Truth, match_detections,
 };
 pub use nms::{NmsConfig, NmsOutcome, box_nms, mask_nms};
 pub use overlap::{IouMatrix, pairwise_box_iou, pairwise_iou};
 pub use paint::paint;
-pub use polygon::{Polygon, Ring, polygons_from_rle, rle_from_polygon, rle_from_polygons};
+pub use polygon::{Polygon, polygons_from_rle, rle_from_polygon, rle_from_polygons};
 pub use rle::Rle;
 pub use segments::Connectivity;

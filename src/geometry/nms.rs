@@ -1,4 +1,4 @@
-//! Greedy non-maximum suppression of masks and boxes: scores in, one outcome for each out.
+//! Greedy non-maximum suppression of masks and boxes. In: scores. Out: one outcome per candidate.
 
 #![allow(
     clippy::indexing_slicing,
@@ -11,28 +11,47 @@ use super::overlap::PreparedMask;
 use super::rle::Rle;
 use crate::error::{Error, Result};
 
-/// What suppresses what.
+/// The rules of suppression.
 #[derive(Clone, Copy, Debug)]
 pub struct NmsConfig<'a> {
-    /// A candidate goes when its IoU with a kept one is greater than this; in [0, 1].
+    /// A candidate is suppressed if its IoU with a kept one is greater than this; in [0, 1].
     pub iou_threshold: f64,
-    /// Class of each candidate: only equal classes suppress each other. `None`: all are one class.
+    /// Class of each candidate. Only candidates of equal class suppress each other. If `None`, all are of one class.
     pub classes: Option<&'a [u32]>,
 }
 
-/// What became of a candidate.
+/// The outcome for a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NmsOutcome {
-    /// It stays.
+    /// It is kept.
     Kept,
-    /// It goes, for the sake of the kept candidate with this index: the best-scored one of those
-    /// that overlap it too much.
+    /// It is suppressed by the kept candidate with this index: the best-scored one among those that overlap it too
+    /// much.
     SuppressedBy(usize),
 }
 
-/// Greedy suppression of masks by mask IoU; one outcome per mask, in the order given.
+/// Suppresses masks greedily by mask IoU. Returns one outcome per mask, in the given order.
 ///
-/// Masks are taken by falling score, equal scores by rising index.
+/// Masks are taken by falling score, and by rising index for equal scores.
+///
+/// # Examples
+/// ```
+/// use grainstore::geometry::{NmsConfig, NmsOutcome, Rle, Size, mask_nms};
+///
+/// let size = Size { height: 4, width: 4 };
+/// let masks = [
+///     Rle::from_runs(size, vec![0, 8])?,
+///     Rle::from_runs(size, vec![0, 6])?, // IoU with the first: 6 / 8
+///     Rle::from_runs(size, vec![12, 4])?,
+/// ];
+/// let config = NmsConfig {
+///     iou_threshold: 0.5,
+///     classes: None,
+/// };
+/// let outcomes = mask_nms(&masks, &[0.8, 0.9, 0.5], &config)?;
+/// assert_eq!(outcomes, [NmsOutcome::SuppressedBy(1), NmsOutcome::Kept, NmsOutcome::Kept]);
+/// # Ok::<(), grainstore::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::LengthMismatch`], [`Error::ScoreNotANumber`], [`Error::IouThreshold`];
@@ -48,10 +67,10 @@ pub fn mask_nms(masks: &[Rle], scores: &[f64], config: &NmsConfig) -> Result<Vec
     Ok(suppress(&prepared, &order, config, |a, b| a.iou(b)))
 }
 
-/// Greedy suppression of boxes by box IoU; one outcome per box, in the order given.
+/// Suppresses boxes greedily by box IoU. Returns one outcome per box, in the given order.
 ///
-/// The kept ones, by falling score, are what torchvision's `nms` returns (`batched_nms` with
-/// classes), computed in f64.
+/// The kept boxes, by falling score, are those that torchvision's `nms` returns (`batched_nms` with classes), computed
+/// in f64.
 ///
 /// # Errors
 /// [`Error::LengthMismatch`], [`Error::ScoreNotANumber`], [`Error::IouThreshold`].
@@ -60,7 +79,7 @@ pub fn box_nms(boxes: &[BBox], scores: &[f64], config: &NmsConfig) -> Result<Vec
     Ok(suppress(boxes, &order, config, |a, b| a.iou(*b)))
 }
 
-/// Checks the inputs; the indices of candidates by falling score.
+/// Checks the inputs and returns the indices of candidates by falling score.
 fn order(
     candidates: usize,
     name: &'static str,
@@ -80,7 +99,7 @@ fn order(
         return Err(Error::ScoreNotANumber { index });
     }
     let mut by_score: Vec<(usize, f64)> = scores.iter().copied().enumerate().collect();
-    // Stable, and without NaN every pair has an order.
+    // The sort is stable, and without NaN every pair has an order.
     by_score.sort_by(|(_, a), (_, b)| b.partial_cmp(a).unwrap_or(std::cmp::Ordering::Equal));
     Ok(by_score.into_iter().map(|(index, _)| index).collect())
 }

@@ -1,7 +1,7 @@
-//! Overlap of masks: shared area, IoU of a pair, IoU of every pair. No mask is decoded.
+//! Overlap of masks: shared area, IoU of a pair, IoU of all pairs. No mask is decoded.
 //!
-//! Formulas are those of pycocotools' `rleIou`: masks that share no pixel have IoU 0, empty ones
-//! included, and the IoU with a crowd region is the shared part of the detection.
+//! The formulas are those of pycocotools' `rleIou`. Masks that share no pixel, including empty ones, have IoU 0. The
+//! IoU with a crowd region is the shared fraction of the detection.
 
 use super::bbox::{BBox, ratio};
 use super::merge::check_same_size;
@@ -13,16 +13,16 @@ impl Rle {
     /// Number of pixels in both masks.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`].
+    /// [`Error::SizeMismatch`] if the sizes differ.
     pub fn intersection_area(&self, other: &Self) -> Result<u64> {
         check_same_size(self.size(), other.size())?;
         Ok(shared_pixels(spans(self.runs()), spans(other.runs())))
     }
 
-    /// Intersection over union, in [0, 1]; 0 when no pixel is shared.
+    /// Intersection over union, in [0, 1]; 0 if no pixel is shared.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`].
+    /// [`Error::SizeMismatch`] if the sizes differ.
     pub fn iou(&self, other: &Self) -> Result<f64> {
         let shared = self.intersection_area(other)?;
         Ok(ratio(
@@ -34,7 +34,7 @@ impl Rle {
     /// Intersection over the area of `self`, in [0, 1]: the IoU of a detection with a crowd region.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`].
+    /// [`Error::SizeMismatch`] if the sizes differ.
     pub fn crowd_iou(&self, crowd: &Self) -> Result<f64> {
         let shared = self.intersection_area(crowd)?;
         Ok(ratio(shared as f64, self.area() as f64))
@@ -50,17 +50,17 @@ pub struct IouMatrix {
 }
 
 impl IouMatrix {
-    /// Number of detections, that is of rows.
+    /// Number of detections, which is the number of rows.
     pub fn detections(&self) -> usize {
         self.detections
     }
 
-    /// Number of ground truths, the length of a row.
+    /// Number of ground truths, which is the length of a row.
     pub fn ground_truth(&self) -> usize {
         self.ground_truth
     }
 
-    /// IoU of one detection with each ground truth; empty for a detection that is not there.
+    /// IoU of one detection with each ground truth; empty for a detection that does not exist.
     pub fn row(&self, detection: usize) -> &[f64] {
         let start = detection.saturating_mul(self.ground_truth);
         let end = start.saturating_add(self.ground_truth);
@@ -73,14 +73,14 @@ impl IouMatrix {
     }
 }
 
-/// IoU of every detection with every ground truth, as pycocotools' `iou`.
+/// IoU of every detection with every ground truth, as in pycocotools' `iou`.
 ///
-/// Columns of ground truths marked in `iscrowd` hold [`Rle::crowd_iou`], the others [`Rle::iou`].
-/// Pairs whose boxes do not overlap cost no walk over runs.
+/// Columns of ground truths marked in `iscrowd` hold [`Rle::crowd_iou`], others [`Rle::iou`]. Runs are not walked for
+/// pairs whose boxes do not overlap.
 ///
 /// # Errors
 /// [`Error::LengthMismatch`] unless there is one `iscrowd` entry per ground truth;
-/// [`Error::SizeMismatch`] unless all masks are of one size.
+/// [`Error::SizeMismatch`] unless all masks have the same size.
 pub fn pairwise_iou(
     detections: &[Rle],
     ground_truth: &[Rle],
@@ -110,7 +110,7 @@ pub fn pairwise_iou(
     })
 }
 
-/// IoU of every detected box with every annotated one, as pycocotools' `iou` of boxes.
+/// IoU of every detected box with every annotated one, as in pycocotools' `iou` of boxes.
 ///
 /// # Errors
 /// [`Error::LengthMismatch`] unless there is one `iscrowd` entry per ground truth.
@@ -149,11 +149,11 @@ fn check_iscrowd(iscrowd: &[bool], ground_truth: usize) -> Result<()> {
     })
 }
 
-/// A mask made ready to be compared with many others of its size.
+/// A mask prepared for comparison with many others of its size.
 pub(super) struct PreparedMask {
     height: u32,
     area: u64,
-    /// Columns and rows of the bounding box, past the last one at the end.
+    /// Columns and rows of the bounding box; the end is exclusive.
     columns: (u32, u32),
     rows: (u32, u32),
     spans: Vec<(u32, u32)>,
@@ -188,7 +188,7 @@ impl PreparedMask {
         if left >= right || top >= bottom {
             return 0;
         }
-        // Only columns that both boxes reach can share pixels.
+        // Only columns that both boxes cover can share pixels.
         let (start, end) = (left * self.height, right * self.height);
         shared_pixels(
             self.spans_between(start, end).iter().copied(),
@@ -196,7 +196,7 @@ impl PreparedMask {
         )
     }
 
-    /// The spans that reach into the pixel numbers `start..end`.
+    /// The spans that overlap the pixel numbers `start..end`.
     fn spans_between(&self, start: u32, end: u32) -> &[(u32, u32)] {
         let first = self.spans.partition_point(|span| span.1 <= start);
         let past = self.spans.partition_point(|span| span.0 < end);

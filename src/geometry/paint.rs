@@ -6,8 +6,8 @@ use super::bbox::Size;
 use super::rle::Rle;
 use crate::error::Result;
 
-/// Paints masks, best first: each pixel gets the class of the first mask that has it. One mask per class
-/// that is seen, by class.
+/// Paints masks, best first: each pixel gets the class of the first mask that contains it. Returns one mask per visible
+/// class.
 ///
 /// # Errors
 /// [`crate::Error::SizeMismatch`] unless all masks are of `size`.

@@ -1,4 +1,4 @@
-//! A mask of a crop, placed where the crop lies in its image.
+//! Places the mask of a crop in the image that the crop was cut from.
 
 use super::bbox::{Pixel, Size};
 use super::rle::Rle;
@@ -6,11 +6,10 @@ use super::spans::{RunBuilder, spans};
 use crate::error::{Error, Result};
 
 impl Rle {
-    /// The same pixels in an image of `size`, of which this mask is a crop with its first pixel at
-    /// `origin`.
+    /// The mask in an image of `size`, if this mask is that of a crop whose first pixel is at `origin` in the image.
     ///
     /// # Errors
-    /// [`Error::CropOutside`] if the crop does not lie within the image, [`Error::MaskTooLarge`].
+    /// [`Error::CropOutside`] if the crop does not lie within the image; [`Error::MaskTooLarge`].
     pub fn place_in(&self, size: Size, origin: Pixel) -> Result<Self> {
         let crop = self.size();
         let ends = |start: u32, length: u32, all: u32| {
@@ -22,7 +21,7 @@ impl Rle {
         size.pixels()?;
         let mut runs = RunBuilder::default();
         for (mut start, end) in spans(self.runs()) {
-            // Column by column: in the image there are other pixels between two columns of the crop.
+            // Works column by column: in the image, other pixels lie between two columns of the crop.
             while start < end {
                 let (column, row) = (start / crop.height, start % crop.height);
                 let length = (crop.height - row).min(end - start);

@@ -1,13 +1,12 @@
 //! The mask type: COCO run-length encoding, always valid and canonical, with its codecs.
 //!
-//! COCO's format, as pycocotools' `mask.py` specifies it: pixels are numbered down the columns
-//! (pixel (x, y) is number `y + height * x`); the mask is the list of its run lengths in that
-//! order, background first, so a mask whose pixel 0 is foreground begins with a run of 0. The
-//! compressed spelling writes each length (from the fourth on, its difference from the length two
-//! before) in groups of five bits, lowest first, as the characters '0' to 'o'.
+//! The format is COCO's, as specified in pycocotools' `mask.py`. Pixels are numbered down the columns: pixel (x, y) has
+//! number `y + height * x`. The mask is the list of its run lengths in that order, background first, so a mask whose
+//! pixel 0 is foreground starts with a run of 0. The compressed form writes each length (from the fourth on, its
+//! difference from the length two before) in groups of five bits, lowest first, as the characters '0' to 'o'.
 //!
-//! In: bitmaps, run lists, compressed counts. Out: the same, and area, box and membership.
-//! Set algebra is in `merge`, overlap in `overlap`.
+//! In: bitmaps, run lists, compressed counts. Out: the same, and area, box and membership. Set algebra is in `merge`,
+//! overlap in `overlap`.
 
 use std::hash::{Hash, Hasher};
 
@@ -20,9 +19,9 @@ use crate::error::{Error, Result};
 
 /// A binary mask of one image as COCO run-length encoding.
 ///
-/// Holds at all times: runs begin with background and alternate; they sum to exactly
-/// `height * width`, which is at most `u32::MAX`; no run is 0 except a leading one, and the mask of
-/// an image without pixels is `[0]`. So equal masks are equal values.
+/// Invariants: runs start with background and alternate; they sum to exactly `height * width`, which is at most
+/// `u32::MAX`; no run is 0 except a leading one; the mask of an image without pixels is `[0]`. Therefore equal masks
+/// are equal values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rle {
     inner: hotcoco::Rle,
@@ -41,21 +40,34 @@ impl Rle {
     /// The mask without foreground.
     ///
     /// # Errors
-    /// [`Error::MaskTooLarge`].
+    /// [`Error::MaskTooLarge`] if the image has more than `u32::MAX` pixels.
     pub fn empty(size: Size) -> Result<Self> {
         let pixels = size.pixels()?;
         Ok(Self::from_canonical(size, vec![pixels]))
     }
 
-    /// The mask of which every pixel is foreground.
+    /// The mask whose pixels are all foreground.
     ///
     /// # Errors
-    /// [`Error::MaskTooLarge`].
+    /// [`Error::MaskTooLarge`] if the image has more than `u32::MAX` pixels.
     pub fn full(size: Size) -> Result<Self> {
         Ok(Self::empty(size)?.complement())
     }
 
-    /// Encodes a column-major bitmap, one byte a pixel; any nonzero byte is foreground.
+    /// Encodes a column-major bitmap with one byte per pixel. Any nonzero byte is foreground.
+    ///
+    /// # Examples
+    /// ```
+    /// use grainstore::geometry::{BBox, Pixel, Rle, Size};
+    ///
+    /// let size = Size { height: 3, width: 2 };
+    /// let mask = Rle::from_bitmap(size, &[0, 1, 1, 0, 0, 1])?; // two columns of three pixels
+    /// assert_eq!(mask.runs(), [1, 2, 2, 1]);
+    /// assert_eq!(mask.area(), 3);
+    /// assert_eq!(mask.bbox(), BBox::from_xywh([0.0, 1.0, 2.0, 2.0]));
+    /// assert!(mask.contains(Pixel { x: 1, y: 2 }));
+    /// # Ok::<(), grainstore::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::MaskTooLarge`]; [`Error::BitmapLength`] unless there is one byte per pixel.
@@ -66,7 +78,7 @@ impl Rle {
         Ok(Self { inner })
     }
 
-    /// Encodes a row-major bitmap, the layout of images; any nonzero byte is foreground.
+    /// Encodes a row-major bitmap, the layout of images, with one byte per pixel. Any nonzero byte is foreground.
     ///
     /// # Errors
     /// [`Error::MaskTooLarge`]; [`Error::BitmapLength`] unless there is one byte per pixel.
@@ -76,16 +88,16 @@ impl Rle {
         Ok(Self::from_canonical(size, runs))
     }
 
-    /// Takes over a list of runs, background first (COCO's uncompressed `counts`).
+    /// Builds a mask from a list of runs, background first (COCO's uncompressed `counts`).
     ///
-    /// Runs that stop short of the image are followed by background (pycocotools leaves those pixels
-    /// undefined); runs of 0 are merged away.
+    /// If the runs stop before the end of the image, the rest is background (pycocotools leaves those pixels
+    /// undefined). Runs of 0 are merged away.
     ///
     /// # Errors
-    /// [`Error::MaskTooLarge`]; [`Error::RunsTooLong`] when the runs pass the last pixel.
+    /// [`Error::MaskTooLarge`]; [`Error::RunsTooLong`] if the runs go past the last pixel.
     pub fn from_runs(size: Size, runs: Vec<u32>) -> Result<Self> {
         let pixels = size.pixels()?;
-        // Folds without an early way out, which the compiler can vectorise.
+        // Folds without an early exit, which the compiler can vectorise.
         let total: u64 = runs.iter().map(|&run| u64::from(run)).sum();
         if total > u64::from(pixels) {
             return Err(runs_too_long(size, pixels, &runs));
@@ -104,11 +116,11 @@ impl Rle {
         Ok(Self::from_canonical(size, builder.finish(pixels)))
     }
 
-    /// Decodes COCO's compressed counts; they are normalised as in [`Rle::from_runs`].
+    /// Decodes COCO's compressed counts and normalises them as in [`Rle::from_runs`].
     ///
     /// # Errors
-    /// [`Error::MaskTooLarge`]; [`Error::CountsByte`], [`Error::CountsTruncated`] and
-    /// [`Error::RleCodec`] when the string is not a list of runs that fits the size.
+    /// [`Error::MaskTooLarge`]; [`Error::CountsByte`], [`Error::CountsTruncated`] and [`Error::RleCodec`] if the string
+    /// is not a list of runs that fits the size.
     pub fn from_counts_str(size: Size, counts: &str) -> Result<Self> {
         size.pixels()?;
         // '0' to 'o' are the 64 values whose distance from '0' fits six bits.
@@ -116,7 +128,7 @@ impl Rle {
         if counts.bytes().fold(0, |bits, byte| bits | outside(byte)) != 0 {
             return Err(counts_byte(size, counts, |byte| outside(byte) == 0));
         }
-        // The sixth bit of a character says that its run goes on in the next one.
+        // The sixth bit of a character means that its run continues in the next one.
         if counts
             .bytes()
             .last()
@@ -132,7 +144,7 @@ impl Rle {
         Self::from_runs(size, inner.counts)
     }
 
-    /// Wraps runs that already meet the type's invariants.
+    /// Wraps runs that already satisfy the type's invariants.
     pub(super) fn from_canonical(size: Size, runs: Vec<u32>) -> Self {
         debug_assert!(!runs.is_empty() && runs.iter().skip(1).all(|&run| run > 0));
         debug_assert_eq!(
@@ -153,12 +165,12 @@ impl Rle {
         mask::rle_to_string(&self.inner)
     }
 
-    /// Column-major bitmap: 1 for foreground, 0 for background.
+    /// Column-major bitmap, 1 for foreground and 0 for background.
     pub fn to_bitmap(&self) -> Vec<u8> {
         mask::decode(&self.inner)
     }
 
-    /// Row-major bitmap, the layout of images: 1 for foreground, 0 for background.
+    /// Row-major bitmap, the layout of images, 1 for foreground and 0 for background.
     pub fn to_row_major(&self) -> Vec<u8> {
         row_major_from_runs(self.runs(), self.size())
     }
@@ -168,7 +180,7 @@ impl Rle {
         &self.inner.counts
     }
 
-    /// Size of the image the mask lies in.
+    /// Size of the image that the mask belongs to.
     pub fn size(&self) -> Size {
         Size {
             height: self.inner.h,
@@ -176,7 +188,7 @@ impl Rle {
         }
     }
 
-    /// Number of pixels of the image; fits by the type's invariant.
+    /// Number of pixels of the image. It fits `u32` by the type's invariant.
     pub(super) fn pixels(&self) -> u32 {
         self.inner.h * self.inner.w
     }
@@ -196,7 +208,7 @@ impl Rle {
         self.runs().len() < 2
     }
 
-    /// Whether a pixel is foreground; pixels outside the image are not.
+    /// Whether a pixel is foreground. Pixels outside the image are not.
     pub fn contains(&self, pixel: Pixel) -> bool {
         let size = self.size();
         if pixel.x >= size.width || pixel.y >= size.height {
@@ -221,7 +233,7 @@ fn check_bitmap(size: Size, bitmap: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The error for runs that pass the last pixel.
+/// The error for runs that go past the last pixel.
 fn runs_too_long(size: Size, expected: u32, runs: &[u32]) -> Error {
     let (mut index, mut end) = (0, 0);
     for (at, &run) in runs.iter().enumerate() {
@@ -238,7 +250,7 @@ fn runs_too_long(size: Size, expected: u32, runs: &[u32]) -> Error {
     }
 }
 
-/// The error for counts with a byte that is not valid.
+/// The error for counts that contain an invalid byte.
 fn counts_byte(size: Size, counts: &str, valid: impl Fn(u8) -> bool) -> Error {
     let mut bytes = counts.bytes().enumerate();
     let (position, byte) = bytes.find(|&(_, byte)| !valid(byte)).unwrap_or_default();

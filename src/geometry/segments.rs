@@ -1,4 +1,4 @@
-//! Column segments: a mask's spans cut at the ends of columns, and how they hang together.
+//! Column segments: a mask's spans cut at the ends of columns, and how they are connected.
 
 #![allow(
     clippy::indexing_slicing,
@@ -9,12 +9,12 @@ use super::bbox::Size;
 use super::rle::Rle;
 use super::spans::{RunBuilder, spans};
 
-/// Which neighbours of a pixel belong to the same part of a mask.
+/// The neighbours of a pixel that belong to the same part of a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connectivity {
     /// Left, right, above, below.
     Four,
-    /// Those and the four diagonal ones.
+    /// These and the four diagonal ones.
     Eight,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Segment {
     pub(super) bottom: u32,
 }
 
-/// The segments of a mask, by column and then by row.
+/// The segments of a mask, ordered by column and then by row.
 pub(super) fn segments(mask: &Rle) -> Vec<Segment> {
     let height = mask.size().height;
     let mut segments = Vec::with_capacity(mask.runs().len() / 2 + 1);
@@ -48,7 +48,7 @@ pub(super) fn segments(mask: &Rle) -> Vec<Segment> {
     segments
 }
 
-/// The mask made of some of its segments, which must come in their order.
+/// Builds a mask from some of its segments, which must be in order.
 pub(super) fn mask_from_segments<'a>(
     size: Size,
     pixels: u32,
@@ -62,8 +62,7 @@ pub(super) fn mask_from_segments<'a>(
     Rle::from_canonical(size, builder.finish(pixels))
 }
 
-/// For each segment the number of its connected part; parts are numbered from 0 in the order of
-/// their first segments.
+/// The number of the connected part of each segment. Parts are numbered from 0 in the order of their first segments.
 pub(super) struct Parts {
     pub(super) part_of: Vec<usize>,
     pub(super) count: usize,
@@ -96,7 +95,7 @@ pub(super) fn connected_parts(segments: &[Segment], connectivity: Connectivity) 
         (previous, previous_start) = (column, start);
     }
 
-    // A root is the first segment of its part, so it is numbered before the others ask for it.
+    // A root is the first segment of its part, so it has a number before other segments need it.
     let mut part_of = vec![0; segments.len()];
     let mut count = 0;
     for segment in 0..segments.len() {
@@ -111,7 +110,7 @@ pub(super) fn connected_parts(segments: &[Segment], connectivity: Connectivity) 
     Parts { part_of, count }
 }
 
-/// Whether the second column is the next one to the right of the first.
+/// Whether the second column is directly to the right of the first.
 fn adjacent(left: &[Segment], right: &[Segment]) -> bool {
     match (left.first(), right.first()) {
         (Some(left), Some(right)) => left.x + 1 == right.x,

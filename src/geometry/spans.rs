@@ -1,6 +1,6 @@
-//! Foreground spans of a mask, in column-major pixel numbers: read from runs, written back to runs.
+//! Foreground spans of a mask in column-major pixel numbers: reading them from runs and writing them back.
 
-/// Foreground spans `(first, past the last)` of runs that begin with background.
+/// Foreground spans `(first, past the last)` of runs that start with background.
 pub(super) fn spans(runs: &[u32]) -> impl Iterator<Item = (u32, u32)> {
     let mut position = 0;
     runs.chunks(2).filter_map(move |pair| {
@@ -14,12 +14,12 @@ pub(super) fn spans(runs: &[u32]) -> impl Iterator<Item = (u32, u32)> {
 #[derive(Default)]
 pub(super) struct RunBuilder {
     runs: Vec<u32>,
-    /// Past the last foreground pixel so far.
+    /// Position after the last foreground pixel so far.
     end: u32,
 }
 
 impl RunBuilder {
-    /// Appends the foreground pixels `start..end`; a span that adjoins the last one extends it.
+    /// Appends the foreground pixels `start..end`. A span that adjoins the last one extends it.
     pub(super) fn push(&mut self, start: u32, end: u32) {
         debug_assert!(self.end <= start && start < end, "spans must ascend");
         match self.runs.last_mut() {
@@ -29,7 +29,7 @@ impl RunBuilder {
         self.end = end;
     }
 
-    /// The runs of a mask of that many pixels; what no span covers is background.
+    /// The runs of a mask of `pixels` pixels. Everything that no span covers is background.
     pub(super) fn finish(mut self, pixels: u32) -> Vec<u32> {
         if self.end < pixels || self.runs.is_empty() {
             self.runs.push(pixels - self.end);

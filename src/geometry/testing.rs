@@ -3,7 +3,7 @@
 use super::bbox::Size;
 use super::rle::Rle;
 
-/// Marsaglia's xorshift64: seeded, and good enough to shake a test.
+/// Marsaglia's xorshift64: seeded, and good enough for tests.
 pub(super) struct Random(u64);
 
 impl Random {
@@ -25,7 +25,7 @@ impl Random {
         }
     }
 
-    /// A row-major bitmap of random bytes, of which a random share is nonzero.
+    /// A row-major bitmap of random bytes, with a random share of nonzero ones.
     pub(super) fn bitmap(&mut self, size: Size) -> Vec<u8> {
         let density = [0, 5, 30, 50, 70, 95, 100][self.below(7) as usize];
         (0..size.height * size.width)
@@ -44,7 +44,7 @@ impl Random {
     }
 }
 
-/// The mask drawn in rows of `#` and `.`.
+/// The mask drawn as rows of `#` and `.`.
 pub(super) fn drawn(rows: &[&str]) -> Rle {
     let size = Size {
         height: rows.len() as u32,

@@ -1,4 +1,4 @@
-//! Bags: what a SELECT yields, put together image by image.
+//! Bags: the rows of a training query, grouped by image.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,15 +17,15 @@ use crate::sql::Rows;
 use crate::store::columns::EmbeddingColumn;
 use crate::{Error, Result};
 
-/// Columns a training query must yield, beside `label` or `labels`.
+/// Columns that a training query must yield, besides `label` or `labels`.
 const COLUMNS: [&str; 4] = ["image_id", "extractor_id", "mask_index", "embedding"];
 
 /// Where embeddings are kept while a head is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CacheOptions {
-    /// Bytes of embeddings kept in memory; what is more goes to a temporary file.
+    /// Maximum bytes of embeddings kept in memory; if there are more, all of them go to a temporary file.
     pub budget_bytes: usize,
-    /// Directory of that file.
+    /// Directory of the temporary file.
     pub spool_dir: PathBuf,
 }
 
@@ -38,23 +38,23 @@ impl Default for CacheOptions {
     }
 }
 
-/// One image: its masks and what it is labelled with.
+/// One image with its masks and its classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageBag {
-    /// The image.
+    /// Id of the image.
     pub image_id: ImageId,
-    /// Indices of classes, ascending; none: an image that shows none of them.
+    /// Indices of the image's classes, ascending; empty if it shows none of them.
     pub classes: Vec<usize>,
-    /// Rows of the embeddings, by `mask_index`.
+    /// Rows of the masks in the embeddings, ordered by `mask_index`.
     pub(super) rows: Vec<u32>,
 }
 
-/// What was left out of the bags, and why.
+/// Counts of what was left out of the bags, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Skipped {
     /// Images all of whose labels are outside the class set.
     pub images_outside: u64,
-    /// Labels outside the class set, of images that have others.
+    /// Labels outside the class set, of images that also have labels inside it.
     pub labels_outside: u64,
     /// Masks whose embedding holds a number that is not finite.
     pub masks_not_finite: u64,
@@ -62,16 +62,16 @@ pub struct Skipped {
     pub images_empty: u64,
 }
 
-/// The training set: bags by image id, and their embeddings.
+/// The training set: a bag for each image, and the embeddings.
 #[derive(Debug)]
 pub struct Bags {
-    /// By image id.
+    /// The bags, ordered by image id.
     pub images: Vec<ImageBag>,
     /// Extractor of every mask.
     pub extractor_id: ExtractorId,
-    /// Numbers of an embedding.
+    /// Length of an embedding.
     pub embedding_dim: usize,
-    /// What was left out.
+    /// Counts of what was left out.
     pub skipped: Skipped,
     pub(super) embeddings: Embeddings,
 }
@@ -80,12 +80,13 @@ impl Bags {
     /// Reads the rows of a training query: `image_id`, `extractor_id`, `mask_index`, `embedding` and
     /// `label` (text; several rows for several labels) or `labels` (a list).
     ///
-    /// Of a class set with one class, images with other labels alone are examples of what it is not; of
-    /// a larger one they are left out.
+    /// For a class set with a single class, images that have only other labels are negative examples; for a larger set
+    /// they are left out.
     ///
     /// # Errors
-    /// [`HeadError::TrainingQuery`] for columns that are missing or of another type, masks of more than one
-    /// extractor, or no rows; [`HeadError::ClassSet`] if a class has no image.
+    /// [`HeadError::TrainingQuery`] for columns that are missing or of another type, or masks of more than one
+    /// extractor; [`HeadError::NothingToTrainOn`] if there are no rows; [`HeadError::ClassesWithoutImages`] if a class
+    /// has no image; [`HeadError::ClassSet`] if every image shows the only class.
     pub async fn read(
         mut rows: Rows,
         set: &ClassSet,
@@ -110,7 +111,7 @@ impl Bags {
         Ok(bags)
     }
 
-    /// As [`Bags::read`], of rows that are in memory already.
+    /// Like [`Bags::read`], for rows that are already in memory.
     ///
     /// # Errors
     /// As [`Bags::read`].
@@ -126,7 +127,7 @@ impl Bags {
         builder.finish(set)
     }
 
-    /// Masks of all bags.
+    /// Number of masks in all bags.
     pub fn masks(&self) -> u64 {
         self.images
             .iter()
@@ -147,7 +148,7 @@ struct Builder {
 #[derive(Default)]
 struct Unfinished {
     labels: Vec<String>,
-    /// Mask index and row of the embeddings, by mask index; no row where it was refused.
+    /// Mask index and row in the embeddings, ordered by mask index; no row for a mask that was left out.
     masks: Vec<(i32, Option<u32>)>,
 }
 
@@ -190,7 +191,7 @@ impl Builder {
             if first != extractor {
                 return Err(Error::Head(HeadError::TrainingQuery {
                     reason: format!(
-                        "it yields masks of extractors '{first}' and '{extractor}'; a head judges the masks of one"
+                        "it yields masks of extractors '{first}' and '{extractor}'; a head is trained on the masks of one"
                     ),
                 }));
             }
@@ -282,7 +283,7 @@ impl Builder {
     }
 }
 
-/// Every class needs an image, and a class that stands alone an image that does not show it.
+/// Checks that every class has an image and that, if there is only one class, some image does not show it.
 fn check_classes(images: &[ImageBag], set: &ClassSet) -> Result<()> {
     let fail = |reason: String| {
         Error::Head(HeadError::ClassSet {
@@ -364,7 +365,7 @@ fn integers(batch: &RecordBatch, name: &str) -> Result<Int32Array> {
         .ok_or_else(|| wrong(name, "INT without nulls", column))
 }
 
-/// The column that says what images are labelled with.
+/// The column with the images' labels.
 enum Labels {
     One(StringArray),
     List(arrow::array::ListArray),

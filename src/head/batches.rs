@@ -1,4 +1,4 @@
-//! Batches: images as the model takes them, read and converted ahead of it.
+//! Batches: groups of images in the form that the model takes, read and converted ahead of it.
 
 use std::sync::mpsc;
 
@@ -6,25 +6,25 @@ use super::bags::Bags;
 use super::mil::Bag;
 use crate::Result;
 
-/// Batches that wait for the model.
+/// Maximum number of batches that wait for the model.
 const READ_AHEAD: usize = 2;
 
-/// Some images, as the model takes them.
+/// A group of images in the form that the model takes.
 pub(super) struct Batch {
     pub bags: Vec<Bag>,
-    /// Row of the embeddings of each mask.
+    /// Row of each mask in the embeddings.
     pub rows: Vec<u32>,
     /// `[masks, embedding_dim]`.
     pub embeddings: Vec<f32>,
-    /// `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p); none where nothing is dropped.
+    /// `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p); `None` where nothing is dropped.
     pub dropout: Option<Vec<f32>>,
 }
 
-/// Does something with the batches of images, in order; a thread reads ahead. `weights` says of each image of the
-/// bags how much it counts.
+/// Calls `work` with each batch of images, in order, while a thread reads ahead. `weights` holds the weight of each
+/// image of the bags in the loss.
 ///
 /// # Errors
-/// The first of reading or of `work`.
+/// The first error of reading or of `work`.
 pub(super) fn over_batches<'b>(
     bags: &Bags,
     weights: &[f64],
@@ -50,7 +50,7 @@ pub(super) fn over_batches<'b>(
                 }
             }
         });
-        // Taken into the scope, so that the reader is not kept waiting when work fails.
+        // Moved into the scope so that it is dropped, and the reader is not blocked, when `work` fails.
         let receiver = receiver;
         receiver.iter().try_for_each(|batch| work(batch?))
     })
@@ -82,19 +82,20 @@ fn read_batch(bags: &Bags, weights: &[f64], images: &[usize]) -> Result<Batch> {
     Ok(batch)
 }
 
-/// How units of the last hidden layer are dropped.
+/// Dropout of the last hidden layer's units.
 #[derive(Clone, Copy)]
 pub(super) struct Dropout {
-    /// Units.
+    /// Number of units.
     pub width: usize,
-    /// Of one being dropped.
+    /// Probability that a unit is dropped.
     pub probability: f64,
-    /// Of the choice.
+    /// Seed of the random choice.
     pub seed: u64,
 }
 
 impl Dropout {
-    /// Which units of each mask stay, and by how much they are scaled; none if all stay.
+    /// Draws the factor of each unit of each mask: 0 if it is dropped, 1 / (1 - p) if it stays. Returns `None` if all
+    /// stay.
     fn draw(self, masks: usize, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
         let stay = 1.0 - self.probability;
         if self.probability <= 0.0 || self.width == 0 {

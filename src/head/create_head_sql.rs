@@ -10,27 +10,28 @@ use super::spec::TrainOptions;
 use crate::error::HeadError;
 use crate::{Error, Result};
 
-/// What a `CREATE HEAD` statement asks for.
+/// A parsed `CREATE HEAD` statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateHead {
     /// Name of the head.
     pub name: String,
     /// The class set, with `@VERSION` if one was named.
     pub class_set: String,
-    /// How it is to be trained.
+    /// Training options.
     pub options: TrainOptions,
     /// The SELECT after AS.
     pub query: String,
 }
 
 impl CreateHead {
-    /// Reads the statement; `None` if the text begins otherwise.
+    /// Parses the statement; returns `None` if the text does not begin with `CREATE HEAD` or cannot be tokenised.
     ///
-    /// Names may stand in quotes, which `@VERSION` and `-` need. Options are those of [`TrainOptions`], by
-    /// their names there.
+    /// Names may be quoted, and must be if they contain `@VERSION` or `-`. The options are the fields of
+    /// [`TrainOptions`].
     ///
     /// # Errors
-    /// [`HeadError::CreateHead`] for a statement that does not go on as it should.
+    /// [`HeadError::CreateHead`] for a malformed statement or an unknown option; [`Error::InvalidOption`] for an option
+    /// out of range.
     pub fn parse(sql: &str) -> Result<Option<Self>> {
         let fail = |err: ParserError| {
             let reason = match err {

@@ -1,5 +1,4 @@
-//! Embeddings for training, kept as the store has them: in memory up to a budget, beyond it in a
-//! temporary file.
+//! Embeddings for training, in the store's number type: in memory up to a budget, beyond it in a temporary file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,37 +11,38 @@ use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use crate::store::columns::EmbeddingRow;
 use crate::{Error, Result};
 
-/// Rows of a part that is allocated at once.
+/// Rows of a part, the unit of allocation.
 const PART_ROWS: usize = 4096;
 
 /// Bytes written to the temporary file at once.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Embeddings by row, in the order they came.
+/// Embeddings by row, in the order in which they were added.
 #[derive(Debug)]
 pub(super) struct Embeddings {
     dim: usize,
     rows: usize,
-    /// 16-bit words of a number: 1 or 2; of the first row, until there is one 1.
+    /// 16-bit words per number: 1 or 2, as in the first row; 1 until there is one.
     words: usize,
     budget_bytes: usize,
-    /// Rows as they came, as words.
+    /// Rows in the order of their arrival, as 16-bit words.
     parts: Vec<Vec<u16>>,
     spool: Option<Spool>,
     spool_dir: PathBuf,
 }
 
-/// A file that is gone when this is dropped, however the program ends.
+/// A temporary file that is deleted when this is dropped and, on Unix, however the program ends.
 #[derive(Debug)]
 struct Spool {
     path: PathBuf,
     file: Mutex<File>,
-    /// Not written yet.
+    /// Bytes that are not written yet.
     pending: Vec<u8>,
 }
 
 impl Embeddings {
-    /// None yet, of `dim` numbers each. Beyond `budget_bytes` they go to a file in `spool_dir`.
+    /// Creates an empty collection of embeddings of `dim` numbers each. If they exceed `budget_bytes`, they go to a
+    /// file in `spool_dir`.
     pub fn new(dim: usize, budget_bytes: usize, spool_dir: &Path) -> Self {
         Self {
             dim,
@@ -55,17 +55,17 @@ impl Embeddings {
         }
     }
 
-    /// Rows there are.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Whether they stand in a file.
+    /// Whether the embeddings are in a temporary file.
     pub fn is_spooled(&self) -> bool {
         self.spool.is_some()
     }
 
-    /// Adds an embedding; false if it holds a number that is not finite.
+    /// Adds an embedding; returns false, without adding it, if it holds a number that is not finite.
     ///
     /// # Errors
     /// [`Error::File`] if the temporary file cannot be written.
@@ -107,7 +107,7 @@ impl Embeddings {
         }
     }
 
-    /// Must be called when the last row is added.
+    /// Writes out what is buffered; must be called after the last row is added.
     ///
     /// # Errors
     /// [`Error::File`] if the temporary file cannot be written.
@@ -124,7 +124,7 @@ impl Embeddings {
         Ok(())
     }
 
-    /// Appends some rows to `into`, in the order asked for.
+    /// Appends the given rows to `into`, in the order given.
     ///
     /// # Errors
     /// [`Error::File`] if the temporary file cannot be read.
@@ -150,7 +150,7 @@ impl Embeddings {
         Ok(())
     }
 
-    /// Appends what words stand for.
+    /// Appends the numbers that the words encode.
     fn numbers(&self, words: &[u16], into: &mut Vec<f32>) {
         if self.words == 1 {
             let start = into.len();
@@ -159,8 +159,12 @@ impl Embeddings {
             halves.convert_to_f32_slice(into.get_mut(start..).unwrap_or(&mut []));
             return;
         }
-        let pairs = words.chunks_exact(2);
-        into.extend(pairs.map(|pair| bytemuck::cast::<[u16; 2], f32>([pair[0], pair[1]])));
+        let (pairs, _) = words.as_chunks::<2>();
+        into.extend(
+            pairs
+                .iter()
+                .map(|pair| bytemuck::cast::<[u16; 2], f32>(*pair)),
+        );
     }
 }
 
@@ -169,7 +173,7 @@ struct Run {
     count: usize,
 }
 
-/// Rows that follow one another, put together.
+/// Groups consecutive rows into runs.
 fn runs(rows: &[u32]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for row in rows {
@@ -199,7 +203,7 @@ impl Spool {
             options.open(&path)
         };
         let file = open().map_err(Error::file("create", &path))?;
-        // Nobody else needs its name: without one it goes away with the program, even a killed one.
+        // Nobody else needs the file's name; without one, it disappears with the program, even if that is killed.
         #[cfg(unix)]
         std::fs::remove_file(&path).map_err(Error::file("create", &path))?;
         Ok(Self {
@@ -211,9 +215,10 @@ impl Spool {
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.pending.extend_from_slice(bytes);
-        match self.pending.len() >= WRITE_BYTES {
-            true => self.flush(),
-            false => Ok(()),
+        if self.pending.len() >= WRITE_BYTES {
+            self.flush()
+        } else {
+            Ok(())
         }
     }
 

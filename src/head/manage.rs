@@ -1,4 +1,4 @@
-//! Heads as things one keeps: taken out to a file, brought in from one, renamed, removed.
+//! Managing stored heads: exporting them to a file, importing them from one, renaming and removing them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,13 +12,13 @@ use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Store};
 use crate::{Error, Result};
 
-/// Key of a head file's metadata that holds its row, but for the weights, as JSON.
+/// Metadata key of a head file that holds the head's row, without the weights, as JSON.
 const ROW_KEY: &str = "grainstore.head";
 
-/// A head as a safetensors file that [`import_head`] takes back whole.
+/// Encodes a head as a safetensors file, from which [`import_head`] restores it.
 ///
 /// # Errors
-/// [`crate::error::HeadError::Unusable`] if it cannot be read.
+/// [`crate::error::HeadError::Unusable`] if it cannot be encoded.
 pub fn export_head(head: &LoadedHead) -> Result<Vec<u8>> {
     let row = HeadRow {
         weights: None,
@@ -29,11 +29,11 @@ pub fn export_head(head: &LoadedHead) -> Result<Vec<u8>> {
     head.weights.to_safetensors(metadata)
 }
 
-/// Brings a head in from a file that [`export_head`] made, under its own name or another.
+/// Imports a head from a file that [`export_head`] made, under its own name or another one.
 ///
 /// # Errors
-/// [`Error::File`], or [`crate::error::HeadError::Unusable`] if it is no such file, or its head or its name is in the store
-/// already.
+/// [`Error::File`]; [`crate::error::HeadError::Unusable`] if it is no such file or its head is already in the store;
+/// [`crate::error::HeadError::NameTaken`]; [`Error::InvalidName`].
 pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Result<HeadRow> {
     let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
     let file = path.display().to_string();
@@ -77,10 +77,10 @@ pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Resu
     Ok(row)
 }
 
-/// Gives the newest head of a name another name; ids stay.
+/// Renames the newest head of a name, or the head of an id; ids stay the same.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::NameTaken`].
+/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::NameTaken`]; [`Error::InvalidName`].
 pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<HeadRow> {
     check_name("head", new_name)?;
     let commit = store
@@ -108,11 +108,13 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
     whole_head(&commit.snapshot, new_name).await
 }
 
-/// Removes the newest head of a name, or the one of an id, with its predictions and evaluations; older ones of its
-/// name stay. Its teacher goes too, unless another head has it or there are predictions by it. The heads that went.
+/// Removes the newest head of a name, or the head of an id, with its predictions and evaluations; older heads of its
+/// name stay. Its teacher is removed too, unless another head has the same teacher or the teacher has predictions.
+/// Returns the removed heads.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::InUse`] if there are predictions by it and `even_if_used` is false.
+/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::InUse`] if the head has predictions and `even_if_used`
+/// is false.
 pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<Vec<HeadRow>> {
     let (_, removed) = store
         .commit_with("heads rm", |snapshot| async move {

@@ -1,18 +1,18 @@
-//! The losses, as numbers over logits: multiple-instance loss and uncertainty distillation (GranSAM,
-//! section 3), with their gradients at the logits.
+//! The losses: multiple-instance loss and uncertainty distillation (GranSAM, section 3), with their gradients with
+//! respect to the logits.
 //!
-//! Everything here is pure and small: logits of a step are `masks x classes` numbers.
+//! Everything here is pure, and the data is small: the logits of a step are `masks x classes` numbers.
 
 use std::ops::Range;
 
-/// One image of a step.
+/// One image of a training step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bag {
-    /// Its masks: rows of the step's logits.
+    /// Rows of the step's logits that belong to its masks.
     pub masks: Range<usize>,
-    /// What the image is labelled with, as indices of classes, ascending; none: with nothing of them.
+    /// Indices of the image's classes, ascending; empty if it shows none of them.
     pub classes: Vec<usize>,
-    /// How much it counts, 1 on average.
+    /// Weight of the image in the loss, 1 on average.
     pub weight: f64,
 }
 
@@ -21,20 +21,20 @@ pub struct Bag {
 pub struct Logits<'a> {
     /// `[masks, classes]`, row-major.
     pub values: &'a [f32],
-    /// Outputs of the head.
+    /// Number of outputs of the head.
     pub classes: usize,
-    /// Whether a further class, whose logit is always 0, stands beside them.
+    /// Whether there is a further class, whose logit is always 0.
     pub none_class: bool,
 }
 
-/// A loss, and its gradient at the logits of the masks it looks at.
+/// A loss and its gradient with respect to the logits.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LossGradient {
     /// The loss.
     pub loss: f64,
     /// The gradient, `[masks, classes]`, row-major.
     pub gradient: Vec<f64>,
-    /// Of each mask, whether its gradient may differ from 0.
+    /// For each mask, whether its gradient may differ from 0.
     pub looked_at: Vec<bool>,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Logits<'a> {
         self.values.get(start..start + self.classes).unwrap_or(&[])
     }
 
-    /// Classes a softmax is taken over.
+    /// Number of classes that the softmax covers.
     fn softmax_classes(&self) -> usize {
         self.classes + usize::from(self.none_class)
     }
@@ -54,14 +54,14 @@ impl<'a> Logits<'a> {
         self.values.len() / self.classes.max(1)
     }
 
-    /// Probabilities of a mask, of the further class last.
+    /// Class probabilities of a mask, with the further class last.
     pub fn probabilities(&self, mask: usize) -> Vec<f64> {
         let mut probabilities = Vec::with_capacity(self.softmax_classes());
         self.probabilities_into(mask, &mut probabilities);
         probabilities
     }
 
-    /// The same, in place of what `probabilities` held.
+    /// Like [`Self::probabilities`], but overwrites `probabilities`.
     fn probabilities_into(&self, mask: usize, probabilities: &mut Vec<f64>) {
         probabilities.clear();
         probabilities.extend(self.row(mask).iter().map(|x| f64::from(*x)));
@@ -71,8 +71,8 @@ impl<'a> Logits<'a> {
         softmax_in_place(probabilities);
     }
 
-    /// The scores of a bag: of each class the mean of the `k` greatest logits; and which masks those are,
-    /// class by class. Of equal logits the first masks count.
+    /// The scores of a bag, which are the means of the `k` greatest logits of each class, and the masks with those
+    /// logits, class by class. Of equal logits, those of the first masks are taken.
     fn top_k(&self, bag: &Bag, k: usize) -> (Vec<f64>, Vec<Vec<usize>>) {
         let mut scores = Vec::with_capacity(self.classes);
         let mut chosen = Vec::with_capacity(self.classes);
@@ -92,7 +92,7 @@ impl<'a> Logits<'a> {
     }
 }
 
-/// Softmax of scores, and of a last one of 0 if there is a further class.
+/// Softmax of scores, to which a last score of 0 is added if there is a further class.
 pub fn softmax(mut scores: Vec<f64>, none_class: bool) -> Vec<f64> {
     if none_class {
         scores.push(0.0);
@@ -112,7 +112,7 @@ fn softmax_in_place(scores: &mut [f64]) {
     }
 }
 
-/// The most probable class; of equally probable ones the first.
+/// The most probable class; of equally probable classes, the first.
 pub(super) fn most_probable(probabilities: impl Iterator<Item = f64>) -> Option<usize> {
     let best = probabilities
         .enumerate()
@@ -120,13 +120,13 @@ pub(super) fn most_probable(probabilities: impl Iterator<Item = f64>) -> Option<
     best.map(|(class, _)| class)
 }
 
-/// Entropy of probabilities, nats.
+/// Entropy of probabilities, in nats.
 pub fn entropy(probabilities: &[f64]) -> f64 {
     let part = |p: &f64| if *p > 0.0 { -p * p.ln() } else { 0.0 };
     probabilities.iter().map(part).sum()
 }
 
-/// What an image should score: its classes in equal parts, or the further class if it has none.
+/// The target probabilities of an image: equal shares for its classes, or 1 for the further class if it has none.
 fn target(bag: &Bag, logits: &Logits<'_>) -> Vec<f64> {
     let mut target = vec![0.0; logits.softmax_classes()];
     for class in &bag.classes {
@@ -143,18 +143,18 @@ fn target(bag: &Bag, logits: &Logits<'_>) -> Vec<f64> {
     target
 }
 
-/// What an image scores and what that costs.
+/// The predicted probabilities of an image, and their loss.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BagScore {
-    /// Softmax over the classes' scores, of the further class last.
+    /// Softmax over the classes' scores, with the further class last.
     pub probabilities: Vec<f64>,
     /// Cross entropy with the image's labels.
     pub loss: f64,
-    /// Whether the most probable class is one the image is labelled with.
+    /// Whether the most probable class is one of the image's classes.
     pub correct: bool,
 }
 
-/// Scores one bag, whose classes' scores are the means of their `k` greatest logits.
+/// Scores one bag: the score of each class is the mean of its `k` greatest logits.
 pub fn score_bag(logits: &Logits<'_>, bag: &Bag, k: usize) -> BagScore {
     let scores = logits.top_k(bag, k).0;
     score_against(&target(bag, logits), scores, logits.none_class)
@@ -176,10 +176,9 @@ fn score_against(target: &[f64], scores: Vec<f64>, none_class: bool) -> BagScore
     }
 }
 
-/// The multiple-instance loss: the mean over images of the cross entropy of [`score_bag`], each image
-/// by its weight.
+/// The multiple-instance loss: the mean over images of the cross entropy of [`score_bag`] times the image's weight.
 ///
-/// `k` gives the number of masks a class's score is the mean of, for a bag of so many.
+/// `k` maps the number of masks in a bag to the number of masks whose mean logit is a class's score.
 pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -> LossGradient {
     let mut found = LossGradient::none_yet(logits);
     let images = bags.len().max(1) as f64;
@@ -204,20 +203,20 @@ pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -
     found
 }
 
-/// Whether a teacher's prediction of a mask makes it a bad one: uncertain, or certain of a class that the
-/// image is not labelled with.
+/// Whether a mask is uncertain or rejected by the teacher: its prediction is uncertain, or the most probable class is
+/// not one of `classes`, those that the image is labelled with.
 ///
-/// `threshold` is the entropy, in nats, above which it is uncertain.
+/// `threshold` is the entropy, in nats, above which a prediction is uncertain.
 pub fn is_bad_mask(probabilities: &[f64], classes: &[usize], threshold: f64) -> bool {
     let entropy = entropy(probabilities);
     let best = most_probable(probabilities.iter().copied());
     entropy > threshold || best.is_none_or(|class| !classes.contains(&class))
 }
 
-/// The uncertainty loss: the mean over the bad masks of the negated sum of their log-probabilities, which
-/// is least where all classes are alike.
+/// The uncertainty loss: the mean over the uncertain and rejected masks of the negated sum of their log-probabilities,
+/// which is minimal where all classes are equally probable.
 ///
-/// The paper writes 1 / N without saying of what; here N is the number of bad masks of the step.
+/// The paper writes 1 / N without defining N; here it is the number of such masks in the step.
 pub fn uncertainty_loss(logits: &Logits<'_>, bad: &[usize]) -> LossGradient {
     let mut found = LossGradient::none_yet(logits);
     let (count, classes) = (bad.len().max(1) as f64, logits.softmax_classes() as f64);
@@ -235,7 +234,7 @@ pub fn uncertainty_loss(logits: &Logits<'_>, bad: &[usize]) -> LossGradient {
 }
 
 impl LossGradient {
-    /// A loss that looks at no mask yet.
+    /// A loss of 0 that depends on no mask.
     fn none_yet(logits: &Logits<'_>) -> Self {
         Self {
             loss: 0.0,
@@ -244,13 +243,13 @@ impl LossGradient {
         }
     }
 
-    /// The gradient of a mask, which now is looked at.
+    /// The gradient of a mask, which is marked as looked at.
     fn row_mut(&mut self, mask: usize, classes: usize) -> Option<&mut [f64]> {
         *self.looked_at.get_mut(mask)? = true;
         self.gradient.get_mut(mask * classes..(mask + 1) * classes)
     }
 
-    /// The sum of two losses over the same masks, each times a weight.
+    /// The sum of two losses over the same masks, each multiplied by its weight.
     #[must_use]
     pub fn plus(mut self, weight: f64, other: &Self, other_weight: f64) -> Self {
         self.loss = weight * self.loss + other_weight * other.loss;
@@ -290,7 +289,7 @@ mod tests {
         assert_eq!(found.gradient, [-0.25, 0.25, -0.25, 0.0, 0.0, 0.25]);
         let best = mil_loss(&logits, &[bag(0..3, &[0])], |_| 1);
         assert_eq!(best.looked_at, [true, false, true]);
-        // Labelled with both, it could not score better.
+        // If the image had both labels, it could not score better.
         let both = mil_loss(&logits, &[bag(0..3, &[0, 1])], |_| 2);
         assert!(both.gradient.iter().all(|g| *g == 0.0));
     }

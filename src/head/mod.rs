@@ -1,4 +1,4 @@
-//! Heads: an MLP over masks' embeddings, trained from image-level labels alone (GranSAM, section 3).
+//! Heads: MLPs over masks' embeddings, trained from image-level labels alone (GranSAM, section 3).
 //!
 //! ```text
 //! SELECT image, labels, embeddings --Bags--> images as bags of masks
@@ -6,7 +6,7 @@
 //!     --weights--> a row of heads --predict('HEAD', embedding)--> SQL
 //! ```
 //!
-//! No image file is read and no Segment Anything runs: a new class set costs seconds.
+//! Training reads no image file and does not run Segment Anything, so a new class set costs seconds.
 
 mod bags;
 mod batches;

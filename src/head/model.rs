@@ -1,7 +1,7 @@
 //! The head itself: an MLP over embeddings, its forward pass and its gradients.
 //!
-//! Gradients are written out rather than recorded: while training, every mask goes forward once, but
-//! only the few that the loss looks at go backward, over the activations that are there already.
+//! Gradients are written out instead of recorded: in training, every mask goes forward once, but only the few that the
+//! loss depends on go backward, through the activations that are already there.
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
@@ -12,15 +12,15 @@ use burn::tensor::{Int, Tensor, TensorData};
 /// An MLP with ReLU between its layers.
 #[derive(Module, Debug)]
 pub struct Head {
-    /// From the embedding to the classes.
+    /// The layers, from the embedding to the classes.
     pub layers: Vec<Linear>,
 }
 
-/// What a forward pass leaves behind for the backward pass.
+/// Values of a forward pass that the backward pass needs.
 pub(super) struct Activations {
-    /// Input of each layer, `[masks, width]`: the embeddings, then what ReLU and dropout let through.
+    /// Input of each layer, `[masks, width]`: the embeddings, then the outputs of ReLU and dropout.
     inputs: Vec<Tensor<2>>,
-    /// What dropout multiplied the last hidden layer with, `[masks, width]`.
+    /// Dropout factors of the last hidden layer, `[masks, width]`.
     dropout: Option<Tensor<2>>,
     /// `[masks, classes]`.
     pub logits: Tensor<2>,
@@ -45,20 +45,20 @@ struct LayerState {
 }
 
 impl HeadOptimizer {
-    /// One that has seen no gradient yet.
+    /// Creates an optimizer that has seen no gradient yet.
     pub fn new(head: &Head) -> Self {
         let state = LayerState {
             weight: None,
             bias: None,
         };
         Self {
-            // PyTorch's, not burn's 1e-5.
+            // PyTorch's default; burn's is 1e-5.
             adam: AdamConfig::new().with_epsilon(1e-8).build(),
             states: vec![state; head.layers.len()],
         }
     }
 
-    /// Moves the head a step against its gradients, one a layer.
+    /// Moves the head one step against its gradients, of which there is one per layer.
     pub fn step(&mut self, rate: f64, head: &mut Head, gradients: Vec<LayerGradient>) {
         let layers = head.layers.iter_mut().zip(&mut self.states);
         for ((layer, state), gradient) in layers.zip(gradients) {
@@ -80,7 +80,7 @@ impl HeadOptimizer {
 }
 
 impl Head {
-    /// Logits, without dropout.
+    /// Computes the logits, without dropout.
     ///
     /// # Shapes
     /// - embeddings: `[masks, embedding_dim]`
@@ -89,7 +89,7 @@ impl Head {
         self.run(embeddings, None).logits
     }
 
-    /// Logits, with dropout applied to the last hidden layer, and what the backward pass needs.
+    /// Computes the logits, with dropout applied to the last hidden layer, and what the backward pass needs.
     ///
     /// # Shapes
     /// - embeddings: `[masks, embedding_dim]`
@@ -113,7 +113,8 @@ impl Head {
         }
     }
 
-    /// Gradients, layer by layer, of a loss whose gradient at the logits is 0 but for some masks.
+    /// Computes the gradients of each layer, for a loss whose gradient with respect to the logits is 0 except for some
+    /// masks.
     ///
     /// # Shapes
     /// - rows: indices of those masks, ascending
@@ -152,7 +153,7 @@ impl Head {
             {
                 delta = delta * dropout.clone();
             }
-            // What came out of ReLU (and dropout) as 0 lets nothing back.
+            // Where the output of ReLU (and dropout) is 0, no gradient flows back.
             delta = delta.mask_fill(input.lower_equal_elem(0.0), 0.0);
         }
         gradients.reverse();

@@ -1,4 +1,4 @@
-//! A head's curves as a picture: loss and accuracy by epoch, SVG.
+//! A head's training curves as an SVG picture: loss and accuracy by epoch.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -7,10 +7,10 @@ use super::train::{Curve, Phase};
 use super::weights::unusable;
 use crate::Result;
 
-/// One line of a chart: what it shows, its colour, and its value in each epoch.
+/// One line of a chart: its name, its colour, and its value in each epoch.
 type Line = (&'static str, RGBColor, fn(&Curve) -> Option<f64>);
 
-/// Loss and validation figures of a training as an SVG document.
+/// Plots the loss and the validation metrics of a training as an SVG document.
 ///
 /// # Errors
 /// [`crate::error::HeadError::Unusable`] if there are no curves, or they cannot be drawn.
@@ -48,7 +48,7 @@ fn draw(svg: &mut String, head: &str, curves: &[Curve]) -> Result<(), String> {
     area.present().map_err(|err| err.to_string())
 }
 
-/// Epochs of the teacher, then those of the student, one after the other; a grey line parts them.
+/// Draws the epochs of the teacher, then those of the student, with a grey line between them.
 fn chart(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     caption: &str,

@@ -1,7 +1,7 @@
 //! `predict('HEAD', embedding) -> STRUCT<class, score, entropy>` and
 //! `predict_scores('HEAD', embedding) -> FLOAT[]`: heads in SQL.
 //!
-//! A third argument, the column `extractor_id`, makes them refuse masks the head cannot predictor.
+//! A third argument, the column `extractor_id`, makes them reject masks of extractors that the head was not trained on.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -25,10 +25,11 @@ use crate::schema::list_item;
 use crate::sql::Sql;
 use crate::store::Snapshot;
 
-/// Makes `predict` and `predict_scores` known to a session, with the heads that a text of SQL names.
+/// Registers `predict` and `predict_scores` in a session, with the heads that an SQL text names.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`] for a head that is not in the store.
+/// [`crate::error::CatalogueError`] for a head that is not in the store; [`crate::error::HeadError::Unusable`] for one
+/// without usable weights.
 pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Result<()> {
     let mut heads = HashMap::new();
     for name in heads_named(text) {
@@ -50,10 +51,10 @@ pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Res
     Ok(())
 }
 
-/// Heads that calls of `predict` and `predict_scores` in a text of SQL name.
+/// Names of the heads in an SQL text's calls of `predict` and `predict_scores`.
 fn heads_named(text: &str) -> BTreeSet<String> {
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize();
-    // What cannot be cut into tokens cannot be planned either, and then says so.
+    // A text that cannot be tokenised cannot be planned either, and planning reports that.
     let tokens: Vec<Token> = tokens
         .unwrap_or_default()
         .into_iter()

@@ -1,4 +1,4 @@
-//! A head at work: embeddings in, probabilities of the classes out.
+//! Prediction with a head: embeddings in, probabilities of the classes out.
 
 use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
@@ -9,31 +9,31 @@ use super::model::Head;
 use super::weights::LoadedHead;
 use crate::store::columns::EmbeddingColumn;
 
-/// Masks predicted at once: enough to keep the arithmetic busy.
+/// Masks predicted at once, enough to keep the processor busy.
 const CHUNK: usize = 4096;
 
-/// A head that is ready to predictor masks, on the CPU.
+/// A head that is ready to predict masks, on the CPU.
 #[derive(Debug)]
 pub struct MaskPredictor {
     loaded: LoadedHead,
     head: Head,
 }
 
-/// Probabilities of some masks.
+/// Predicted probabilities of a batch of masks.
 #[derive(Debug, Clone)]
 pub struct PredictedMasks {
     /// `[masks, classes]`, row-major.
     pub scores: Vec<f32>,
-    /// Of all classes' probabilities, nats, one a mask.
+    /// Entropy of each mask's probabilities over all classes, in nats.
     pub entropy: Vec<f32>,
     /// Number of classes.
     pub classes: usize,
-    /// Which embeddings are null; what stands for these above says nothing.
+    /// Which embeddings are null; the scores and entropies of these have no meaning.
     pub nulls: Option<NullBuffer>,
 }
 
 impl MaskPredictor {
-    /// Makes a head ready.
+    /// Prepares a head for prediction.
     pub fn new(loaded: LoadedHead) -> Self {
         let head = loaded.weights.on(&Device::flex());
         Self { loaded, head }
@@ -44,10 +44,10 @@ impl MaskPredictor {
         &self.loaded
     }
 
-    /// Predictors a column of embeddings.
+    /// Predicts the masks of a column of embeddings.
     ///
     /// # Errors
-    /// What is wrong with the column, in words.
+    /// A description of what is wrong with the column.
     pub fn predict(&self, column: &ArrayRef) -> Result<PredictedMasks, String> {
         let spec = &self.loaded.spec.head;
         let (none, classes) = (spec.has_none_class(), spec.classes.len());
@@ -67,7 +67,7 @@ impl MaskPredictor {
         let device = Device::flex();
         for first in (0..rows).step_by(CHUNK) {
             let count = CHUNK.min(rows - first);
-            // Null rows are predicted too; what comes of them is hidden again by `nulls`.
+            // Null rows are predicted too; `nulls` hides the results.
             let data = TensorData::new(embeddings.to_f32(first..first + count), [count, dim]);
             let logits = self.head.forward(Tensor::<2>::from_data(data, &device));
             let logits = logits
@@ -86,7 +86,7 @@ impl MaskPredictor {
 }
 
 impl PredictedMasks {
-    /// Of each mask the most probable class, of equally probable ones the first, and its probability.
+    /// The most probable class of each mask, and its probability; of equally probable classes, the first.
     pub fn best(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
         self.scores.chunks_exact(self.classes.max(1)).map(|row| {
             let class = most_probable(row.iter().map(|p| f64::from(*p))).unwrap_or(0);

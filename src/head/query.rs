@@ -1,4 +1,4 @@
-//! The SELECT a head is trained on.
+//! The SELECT that a head is trained on.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -21,25 +21,25 @@ use crate::store::Snapshot;
 use crate::store::rows::decode;
 use crate::{Error, Result};
 
-/// Images that heads are trained on unless told otherwise: SQL over `images`.
+/// Default condition for the images that heads are trained on: SQL over `images`.
 pub const DEFAULT_CONDITION: &str = "source IN ('web', 'synthetic')";
 
-/// A SELECT that yields masks with their labels, in words that can be run again.
+/// A SELECT that yields masks with their labels, as text that can be run again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainingQuery {
     text: String,
 }
 
 impl TrainingQuery {
-    /// A query of the user's own; [`super::Bags::read`] says which columns it must yield.
+    /// Creates a query from the user's own SQL; [`super::Bags::read`] says which columns it must yield.
     pub fn new(text: &str) -> Self {
         Self {
             text: text.trim().trim_end_matches(';').to_owned(),
         }
     }
 
-    /// Every mask that an extractor found in the labelled images that a filter chooses; without one those of
-    /// [`DEFAULT_CONDITION`].
+    /// Selects every mask that an extractor found in the labelled images that match a filter, or [`DEFAULT_CONDITION`]
+    /// if there is none.
     ///
     /// # Errors
     /// [`Error::DataFusion`] for a condition that is no expression over `images`.
@@ -53,7 +53,7 @@ impl TrainingQuery {
             Some(images) => {
                 images.check(snapshot).await?;
                 let condition = images.to_sql()?;
-                // Planned on its own first: what is no expression cannot be smuggled into the query.
+                // Planned on its own first, so that only an expression can get into the query.
                 let sql = Sql::new(snapshot).await?;
                 sql.select(Table::Images, &["image_id"], condition.as_deref())
                     .await?;
@@ -68,12 +68,12 @@ impl TrainingQuery {
         Ok(Self::new(&text))
     }
 
-    /// The SELECT.
+    /// The text of the SELECT.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Its rows.
+    /// Runs the query and returns its rows.
     ///
     /// # Errors
     /// As [`Sql::query`].
@@ -81,7 +81,7 @@ impl TrainingQuery {
         Sql::new(snapshot).await?.query(&self.text).await
     }
 
-    /// The images it yields, without reading their embeddings, and their masks' number.
+    /// The images that the query yields and the number of their masks, without reading the embeddings.
     ///
     /// # Errors
     /// As [`Sql::query`].
@@ -106,8 +106,8 @@ impl TrainingQuery {
     }
 }
 
-/// The query of `train/bags` in words that can be run again: with the extractor's id in the place of its parameter, and
-/// with another condition on the images, if one is given.
+/// The query `train/bags` as text that can be run again: with the extractor's id in place of its parameter and, if one
+/// is given, another condition on the images.
 fn filled(template: &str, extractor_id: &ExtractorId, condition: Option<&str>) -> Result<String> {
     let parsed = |err: ParserError| Error::Query {
         query: "train/bags".to_owned(),

@@ -1,4 +1,4 @@
-//! From a store to a head in it: reads the bags, trains, and commits the rows.
+//! A training run: reads the bags from a store, trains a head, and commits the rows.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -32,33 +32,33 @@ use crate::{Error, Result};
 pub struct TrainRequest {
     /// Name of the head.
     pub name: String,
-    /// The class set: NAME, its newest version, or NAME@VERSION.
+    /// The class set: NAME (its newest version) or NAME@VERSION.
     pub classes: String,
-    /// The masks.
+    /// The masks to train on.
     pub masks: TrainingMasks,
-    /// How.
+    /// Training options.
     pub options: TrainOptions,
-    /// Head to go on from.
+    /// Head to continue from.
     pub parent: Option<Parent>,
-    /// Version of the store to train on; none: the newest.
+    /// Version of the store to train on; `None` for the newest.
     pub at: Option<u64>,
-    /// Where embeddings are kept meanwhile.
+    /// Where embeddings are kept during training.
     pub cache: CacheOptions,
-    /// Where the head lives meanwhile.
+    /// Device to train on.
     pub device: DeviceName,
 }
 
 /// Which masks a head is trained on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainingMasks {
-    /// Those that an extractor found in labelled images.
+    /// Masks that an extractor found in labelled images.
     OfImages {
-        /// Which images; none: those whose source is 'web' or 'synthetic'.
+        /// Filter for the images; `None` for those whose source is 'web' or 'synthetic'.
         images: Option<ImageFilter>,
-        /// The extractor, by the first digits of its id; none: the only one.
+        /// The extractor, by the first digits of its id; `None` for the only one.
         extractor: Option<String>,
     },
-    /// Those that a query of one's own yields.
+    /// Masks that the user's own query yields.
     Query(TrainingQuery),
 }
 
@@ -72,11 +72,11 @@ impl Default for TrainingMasks {
 }
 
 impl TrainingMasks {
-    /// The query that yields them.
+    /// The query that yields the masks.
     ///
     /// # Errors
-    /// [`crate::error::CatalogueError`] for an extractor, a data set or a split that is not there;
-    /// [`Error::DataFusion`] for a condition that cannot be planned; what the store says.
+    /// [`crate::error::CatalogueError`] for an extractor, a data set or a split that does not exist;
+    /// [`Error::DataFusion`] for a condition that cannot be planned; errors of the store.
     pub async fn query(&self, snapshot: &Snapshot) -> Result<TrainingQuery> {
         match self {
             Self::Query(query) => Ok(query.clone()),
@@ -89,40 +89,40 @@ impl TrainingMasks {
     }
 }
 
-/// What training did.
+/// Result of a training run.
 #[derive(Debug, Clone, Serialize)]
 pub struct TrainSummary {
     /// Name of the head.
     pub head: String,
-    /// Its id.
+    /// Id of the head.
     pub head_id: HeadId,
-    /// Its class set.
+    /// Name of the class set.
     pub class_set: String,
-    /// Version of that.
+    /// Version of the class set.
     pub class_set_version: i32,
-    /// Extractor whose masks it judges.
+    /// Extractor whose masks the head predicts.
     pub extractor_id: ExtractorId,
     /// Version of the store it was trained on.
     pub store_version: u64,
-    /// Images that trained or measured.
+    /// Images used for training or validation.
     pub images: u64,
-    /// Of those the ones that measured.
+    /// Images among these that were used for validation.
     pub validation_images: u64,
-    /// Their masks.
+    /// Masks of the images.
     pub masks: u64,
-    /// What was left out.
+    /// Counts of what was left out.
     pub skipped: Skipped,
-    /// The last epoch, or the best where 20 images or more validate.
+    /// Validation loss of the chosen epoch: the best one if at least 20 images validate, otherwise the last.
     pub validation_loss: Option<f64>,
-    /// Of the same epoch.
+    /// Validation accuracy of the same epoch.
     pub validation_accuracy: Option<f64>,
-    /// Seconds of reading the masks.
+    /// Seconds spent on reading the masks.
     pub reading_seconds: f64,
-    /// Seconds of training.
+    /// Seconds spent on training.
     pub training_seconds: f64,
 }
 
-/// Tables that a training reads: only from files that are as they were written.
+/// Tables that training reads; their files are checked to be as they were written.
 const READ: [Table; 5] = [
     Table::Images,
     Table::Labels,
@@ -131,12 +131,39 @@ const READ: [Table; 5] = [
     Table::Heads,
 ];
 
-/// Trains a head and commits it, with its teacher if it has one (named `NAME.teacher`).
+/// Trains a head and commits it, together with its teacher, named `NAME.teacher`, if it has one.
+///
+/// # Examples
+/// ```
+/// use grainstore::head::{TrainOptions, TrainRequest, TrainingMasks, train};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = TrainRequest {
+///     name: "pets".to_owned(),
+///     classes: "household".to_owned(), // its newest version; 'household@1' is the first
+///     masks: TrainingMasks::OfImages {
+///         images: Some(ImageFilter::split("train")),
+///         extractor: None,
+///     },
+///     options: TrainOptions {
+///         epochs: Some(20),
+///         ..TrainOptions::default()
+///     },
+///     ..TrainRequest::default()
+/// };
+/// let summary = train(store, &request, &NoProgress).await?;
+/// println!("{} masks of {} images", summary.masks, summary.images);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// Those of [`Bags::read`] and [`Training::run`]; [`Error::InvalidName`]; [`HeadError::Unusable`] for a
-/// parent of another extractor or shape; [`Error::StoreDamaged`] for files that are not as they were written; what the
-/// store says. Nothing is stored then.
+/// Errors of [`Bags::read`] and [`Training::run`]; [`Error::InvalidName`]; [`Error::InvalidOption`];
+/// [`HeadError::Unusable`] for a parent of another extractor or shape; [`HeadError::NoNewImages`];
+/// [`Error::StoreDamaged`] for files that are not as they were written; errors of the store. After an error nothing is
+/// stored.
 pub async fn train(
     store: &Store,
     request: &TrainRequest,
@@ -247,7 +274,7 @@ pub async fn train(
     })
 }
 
-/// All that goes into a row beside weights.
+/// What goes into a head's row besides the weights.
 struct Lineage<'a> {
     request: &'a TrainRequest,
     class_set: &'a ClassSet,
@@ -262,13 +289,13 @@ struct Lineage<'a> {
     created_at: DateTime<Utc>,
 }
 
-/// What a student's teacher is called.
+/// The name of a student's teacher.
 fn teacher_name(student: &str) -> String {
     format!("{student}.teacher")
 }
 
 impl Lineage<'_> {
-    /// The teacher's row, if there is one, and the head's.
+    /// The teacher's row, if there is one, and the head's row.
     fn rows(&self, trained: &TrainedHead) -> Result<(Option<HeadRow>, HeadRow)> {
         let teacher = match &trained.teacher {
             Some(teacher) => {
@@ -336,7 +363,7 @@ impl Lineage<'_> {
     }
 }
 
-/// Commits rows of heads, but for those that are there.
+/// Commits the rows of heads that are not in the store yet.
 async fn commit(store: &Store, rows: &[HeadRow]) -> Result<()> {
     store
         .commit("train", |head| async move {

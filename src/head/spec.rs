@@ -1,4 +1,4 @@
-//! What a head is, and how it is trained: everything that changes the weights.
+//! The shape of a head and how it is trained: everything that affects the weights.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// The shape of a head: an MLP from a mask's embedding to one number per class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadSpec {
-    /// Numbers of an embedding.
+    /// Length of an embedding.
     pub embedding_dim: usize,
     /// Widths of the hidden layers, each followed by ReLU (paper: 512, 256, 128).
     pub hidden: Vec<usize>,
@@ -19,7 +19,7 @@ pub struct HeadSpec {
 }
 
 impl HeadSpec {
-    /// The paper's head for embeddings of so many numbers and these classes.
+    /// The paper's head for embeddings of a given length and the given classes.
     pub fn new(embedding_dim: usize, classes: Vec<String>) -> Self {
         Self {
             embedding_dim,
@@ -29,8 +29,8 @@ impl HeadSpec {
         }
     }
 
-    /// Whether a class that is never named stands beside the one there is: with a softmax over one class
-    /// nothing could be learnt, so a head of one class is one of two whose second output is always 0.
+    /// Whether the head has an implicit second class whose logit is always 0: a head of a single class has one, because
+    /// a softmax over one class has no gradient.
     pub fn has_none_class(&self) -> bool {
         self.classes.len() == 1
     }
@@ -44,13 +44,13 @@ impl HeadSpec {
     }
 }
 
-/// What a head is trained by.
+/// The loss that a head is trained with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Loss {
-    /// Multiple-instance loss alone.
+    /// Multiple-instance loss only.
     #[serde(rename = "mil")]
     Mil,
-    /// A teacher by multiple-instance loss, then a student with uncertainty distillation.
+    /// A teacher trained with multiple-instance loss, then a student trained with uncertainty distillation.
     #[default]
     #[serde(rename = "mil+distill")]
     MilDistill,
@@ -69,19 +69,19 @@ impl std::str::FromStr for Loss {
     }
 }
 
-/// Steps that a head is trained for unless its epochs are given; `docs/train.md` says why so many.
+/// Steps of training if the number of epochs is not given; `docs/train.md` explains the number.
 pub const STEPS: usize = 200;
 
-/// What is done about classes of unequal size.
+/// How training balances classes of unequal size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Balance {
-    /// Nothing: every image counts once, as in the paper.
+    /// No balancing: every image counts once, as in the paper.
     None,
-    /// An image counts by how rare its classes are; images of even classes count once.
+    /// Images are weighted by how rare their classes are; images of equally frequent classes count once.
     #[default]
     Weights,
-    /// An image is drawn by how rare its classes are.
+    /// Images are drawn by how rare their classes are.
     Sampling,
 }
 
@@ -101,35 +101,37 @@ impl std::str::FromStr for Balance {
     }
 }
 
-/// How a head is trained. The defaults are the paper's where it gives them; `docs/train.md` says how the
-/// others were found.
+/// How a head is trained. The defaults, except for `balance`, are the paper's where it gives them; `docs/train.md`
+/// explains how the others were found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainOptions {
-    /// What it is trained by.
+    /// The loss to train with.
     pub loss: Loss,
-    /// The paper's `a`: a class's score is the mean over the `max(1, ceil(d / a))` best of `d` masks.
+    /// The paper's `a`: a class's score is the mean over the best `max(1, ceil(d / a))` of `d` masks.
     pub a: f64,
-    /// Entropy above which a teacher's prediction of a mask is uncertain, as a fraction of ln C.
+    /// Entropy above which a teacher's prediction is uncertain, as a fraction of ln C.
     pub entropy_fraction: f64,
-    /// Weight of the multiple-instance loss of the student (paper: 1).
+    /// Weight of the student's multiple-instance loss (paper: 1).
     pub lambda_mil: f64,
-    /// Weight of its uncertainty loss (paper: 0.15).
+    /// Weight of the student's uncertainty loss (paper: 0.15).
     pub lambda_unc: f64,
-    /// Passes over the images for the teacher, and again for the student; none: as [`Self::resolved`] says.
+    /// Passes over the images, for the teacher and again for the student; `None` for the number that [`Self::resolved`]
+    /// computes.
     pub epochs: Option<usize>,
-    /// Passes without a better validation loss after which training ends; 0 never ends it early; none: half
-    /// of the epochs, at least 3.
+    /// Passes without a better validation loss after which training ends; 0 never ends it early; `None` means half of
+    /// the epochs, at least 3.
     pub patience: Option<usize>,
-    /// Images a step (paper: 64).
+    /// Images per step (paper: 64).
     pub batch_images: usize,
     /// Step size of Adam (paper: 0.001).
     pub learning_rate: f64,
-    /// Share of the images that only measure, in [0, 1).
+    /// Fraction of the images that is used only for validation, in [0, 1).
     pub validation: f64,
-    /// What is done about classes of unequal size.
+    /// How training balances classes of unequal size.
     pub balance: Balance,
-    /// Seed of weights, order, dropout and the choice of validation images; below 2^63, as the store keeps it.
+    /// Seed of the weights, the order of images, dropout and the choice of validation images; below 2^63, the limit of
+    /// the store's column.
     pub seed: u64,
 }
 
@@ -156,7 +158,7 @@ impl TrainOptions {
     /// Checks every option.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] naming the first that cannot be.
+    /// [`Error::InvalidOption`] for the first option that is out of range.
     pub fn validate(&self) -> Result<()> {
         self.stored_seed()?;
         let finite = |x: f64| x.is_finite();
@@ -218,10 +220,10 @@ impl TrainOptions {
         }
     }
 
-    /// The seed as the store keeps it.
+    /// The seed in the type of the store's column.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] if it is 2^63 or more, which a column of numbers cannot hold.
+    /// [`Error::InvalidOption`] if it is 2^63 or more, which the column cannot hold.
     pub fn stored_seed(&self) -> Result<i64> {
         i64::try_from(self.seed).map_err(|_| Error::InvalidOption {
             what: "seed",
@@ -230,10 +232,10 @@ impl TrainOptions {
         })
     }
 
-    /// The options with nothing left open, for so many images an epoch.
+    /// Fills in the options that are left open, for a given number of images per epoch.
     ///
-    /// Epochs are as many as make [`STEPS`] steps, at least 4: few images need many passes, many need few.
-    /// A head that goes on from another needs a fifth of that, at least 2.
+    /// The number of epochs is chosen to give [`STEPS`] steps, and is at least 4: few images need many passes, many
+    /// images need few. A head that continues from another one needs a fifth of the steps, and at least 2 epochs.
     #[must_use]
     pub fn resolved(self, images: usize, goes_on: bool) -> Self {
         let steps = images.div_ceil(self.batch_images).max(1);
@@ -247,7 +249,7 @@ impl TrainOptions {
         }
     }
 
-    /// The paper's `k` for a bag of `d` masks: `max(1, ceil(d / a))`, and no more than there are.
+    /// The paper's `k` for a bag of `d` masks: `max(1, ceil(d / a))`, but at most `d`.
     pub fn k(&self, d: usize) -> usize {
         let k = (d as f64 / self.a).ceil() as usize;
         k.clamp(1, d.max(1))

@@ -1,4 +1,4 @@
-//! Which images train, which validate, how much each counts, and in which order they come.
+//! Which images are used for training and which for validation, their weights, and their order in an epoch.
 
 #![allow(
     clippy::indexing_slicing,
@@ -13,34 +13,34 @@ use super::bags::{Bags, ImageBag};
 use super::spec::{Balance, HeadSpec, TrainOptions};
 use crate::ids::ImageId;
 
-/// Images of a training, by index in [`Bags::images`].
+/// The split of the images, by their indices in [`Bags::images`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    /// Images that only measure.
+    /// Images used only for validation.
     pub validation: Vec<usize>,
-    /// Images that come in every epoch.
+    /// Training images that are in every epoch.
     fresh: Vec<usize>,
-    /// Images of which `replayed` come in an epoch.
+    /// Training images of which `replayed` are drawn for each epoch.
     old: Vec<usize>,
     replayed: usize,
-    /// How much each image of the bags counts in the loss.
+    /// Weight of each image of the bags in the loss.
     pub(super) weights: Vec<f64>,
-    /// How often each image of `fresh` and `old` is drawn, where images are drawn by rarity.
+    /// Relative probability of drawing each image, if images are drawn by rarity.
     rarity: Option<Vec<f64>>,
 }
 
-/// Which images are old, and how many of them come in an epoch for each that is not.
+/// Which images are old, and how many of them an epoch has for each new image.
 #[derive(Debug, Clone, Copy)]
 pub struct Replay<'a> {
     /// The old images.
     pub old: &'a HashSet<ImageId>,
-    /// Old images in an epoch, for each new one.
+    /// Old images per new image in an epoch.
     pub share: f64,
 }
 
 impl Split {
-    /// Splits the bags. An image is for validation by its id and the seed alone, so it stays so when others
-    /// are added; but every class keeps an image to train on.
+    /// Splits the bags. Whether an image is used for validation depends only on its id and the seed, so it stays the
+    /// same when others are added; but every class keeps an image to train on.
     pub fn new(
         bags: &Bags,
         spec: &HeadSpec,
@@ -86,7 +86,7 @@ impl Split {
         split
     }
 
-    /// How rare the classes of each image are among what an epoch brings; 1 on average.
+    /// How rare the classes of each image are among the images of an epoch; 1 on average.
     fn rarity(&self, images: &[ImageBag], spec: &HeadSpec, classes: usize) -> Vec<f64> {
         let chance = self.replayed as f64 / self.old.len().max(1) as f64;
         let expected = |images: &[usize], chance: f64| -> Vec<(usize, f64)> {
@@ -117,22 +117,22 @@ impl Split {
             .collect()
     }
 
-    /// Whether there are validation images enough to choose an epoch by: of a few the loss is chance.
+    /// Whether there are enough validation images to choose an epoch by; the loss of only a few is mostly chance.
     pub fn can_choose(&self) -> bool {
         self.validation.len() >= 20
     }
 
-    /// Images that train, new and old.
+    /// All training images, new and old.
     pub fn all_training(&self) -> Vec<usize> {
         [self.fresh.as_slice(), &self.old].concat()
     }
 
-    /// Images an epoch brings.
+    /// Number of images in an epoch.
     pub fn images_per_epoch(&self) -> usize {
         self.fresh.len() + self.replayed
     }
 
-    /// The images of one epoch, in a random order.
+    /// Draws the images of one epoch, in random order.
     pub(super) fn draw_epoch(&self, random: &mut fastrand::Rng) -> Vec<usize> {
         let mut order = self.fresh.clone();
         if self.replayed > 0 {
@@ -161,13 +161,14 @@ impl Split {
     }
 }
 
-/// Classes an image shows, the further class of a head of one class last.
+/// Classes that an image shows; one that shows none counts as the further class of a head of one class, whose index is
+/// the last.
 fn shown<'a>(image: &'a ImageBag, spec: &HeadSpec) -> impl Iterator<Item = usize> + 'a {
     let none = image.classes.is_empty().then_some(spec.classes.len());
     image.classes.iter().copied().chain(none)
 }
 
-/// A number in [0, 1) that follows from an image and a seed.
+/// A number in [0, 1) that is determined by an image and a seed.
 fn position(image: &ImageId, seed: u64) -> f64 {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

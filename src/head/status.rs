@@ -1,4 +1,4 @@
-//! Whether heads still match what the store holds.
+//! Whether heads are up to date with the store.
 
 use serde::Serialize;
 
@@ -10,35 +10,35 @@ use crate::store::Snapshot;
 use crate::store::rows::HeadRow;
 use crate::{Error, Result};
 
-/// How a head stands to the store as it is now.
+/// The status of a head relative to the current store.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HeadStatus {
     /// Name of the head.
     pub head: String,
-    /// Its id.
+    /// Id of the head.
     pub head_id: HeadId,
-    /// Its class set.
+    /// Name of its class set.
     pub class_set: String,
-    /// The version it was trained for.
+    /// Version of the class set that it was trained for.
     pub class_set_version: i32,
-    /// The newest version there is.
+    /// Newest version of the class set; `None` if the set is not in the store.
     pub newest_class_set_version: Option<i32>,
-    /// Version of the store it was trained on; none: of another store.
+    /// Version of the store it was trained on; `None` if that was another store.
     pub store_version: Option<i64>,
-    /// Images its query yields now and did not then; none if that version of the store is gone.
+    /// Images that its query yields now and did not yield then; `None` where `unknown` says why.
     pub images_added: Option<u64>,
-    /// Masks its query yields now beyond those it yielded then.
+    /// Masks that its query yields now beyond the number that it yielded then; `None` likewise.
     pub masks_added: Option<u64>,
-    /// Whether there is something new to train on, or another version of its classes.
+    /// Whether there is something new to train on or a newer version of its class set.
     pub stale: bool,
-    /// Why nothing can be said of added rows.
+    /// Why the numbers of added images and masks are unknown.
     pub unknown: Option<String>,
 }
 
-/// The status of a head.
+/// Determines the status of a head.
 ///
 /// # Errors
-/// What the store says; that the version it was trained on is gone is no error.
+/// Errors of the store. It is no error if the version that the head was trained on no longer exists.
 pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStatus> {
     let newest = match ClassSet::load(snapshot, &head.class_set).await {
         Ok(set) => Some(set.version),

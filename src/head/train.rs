@@ -14,69 +14,69 @@ use crate::error::HeadError;
 use crate::progress::Progress;
 use crate::{Error, Result};
 
-/// Share of a step's masks from which on all of them go backward.
+/// If the loss depends on at least this fraction of a step's masks, all of them go backward.
 const MOST: f64 = 0.8;
 
-/// Who is trained.
+/// Which model is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// By multiple-instance loss alone.
+    /// The teacher, trained with multiple-instance loss only.
     Teacher,
-    /// With uncertainty distillation.
+    /// The student, trained with uncertainty distillation.
     Student,
 }
 
-/// One pass over the images.
+/// Metrics of one epoch, a pass over the images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// Who was trained.
+    /// The model that was trained.
     pub phase: Phase,
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: usize,
     /// Mean loss of its steps.
     pub loss: f64,
     /// Mean multiple-instance loss of its steps.
     pub mil: f64,
-    /// Mean uncertainty loss of its steps; none for a teacher.
+    /// Mean uncertainty loss of its steps; `None` for a teacher.
     pub uncertainty: Option<f64>,
-    /// Mean multiple-instance loss over the validation images; none if there are none.
+    /// Mean multiple-instance loss over the validation images; `None` if there are none.
     pub validation_loss: Option<f64>,
-    /// Share of them whose most probable class is one they are labelled with.
+    /// Fraction of the validation images whose most probable class is one of their classes; `None` if there are none.
     pub validation_accuracy: Option<f64>,
-    /// Wall time.
+    /// Wall-clock time in seconds.
     pub seconds: f64,
 }
 
-/// What training gives.
+/// The result of training.
 #[derive(Debug, Clone)]
 pub struct TrainedHead {
-    /// The head: the student, or the teacher where there is no student.
+    /// Weights of the student, or of the teacher where there is no student.
     pub weights: HeadWeights,
-    /// The teacher, where there is a student.
+    /// Weights of the teacher, where there is a student.
     pub teacher: Option<HeadWeights>,
     /// Every epoch, in order.
     pub curves: Vec<Curve>,
-    /// The epoch whose weights these are.
+    /// The epoch that the weights come from.
     pub chosen: Curve,
 }
 
-/// A training: what goes in.
+/// The inputs of a training.
 #[derive(Clone, Copy)]
 pub struct Training<'a> {
     /// The images and their masks.
     pub bags: &'a Bags,
     /// The head's shape.
     pub spec: &'a HeadSpec,
-    /// How it is trained, [resolved](TrainOptions::resolved).
+    /// Training options, [resolved](TrainOptions::resolved).
     pub options: &'a TrainOptions,
-    /// Which images train, and which measure.
+    /// Which images are used for training, and which for validation.
     pub split: &'a Split,
-    /// Weights to start from; random ones if none.
+    /// Weights to start from; `None` for random ones.
     pub start: Option<&'a HeadWeights>,
-    /// Where the head lives.
+    /// Device to train on.
     pub device: &'a Device,
-    /// Who is told how far it is.
+    /// The caller's progress reporter.
     pub progress: &'a dyn Progress,
 }
 
@@ -90,13 +90,14 @@ struct Sums {
 }
 
 impl Training<'_> {
-    /// Trains the head: a teacher and, where it is asked for, a student.
+    /// Trains the head: a teacher and, if the options ask for it, a student.
     ///
-    /// The same input gives the same weights on a CPU.
+    /// On a CPU, the same input gives the same weights.
     ///
     /// # Errors
-    /// [`crate::error::HeadError::Unusable`] if the loss stops being a number; [`crate::Error::File`] if embeddings kept in a
-    /// file cannot be read.
+    /// [`crate::error::HeadError::Diverged`] if outputs or weights are no longer finite;
+    /// [`crate::error::HeadError::Unusable`] if they cannot be read from the device or there are no epochs;
+    /// [`crate::Error::File`] if embeddings kept in a file cannot be read.
     pub fn run(&self) -> Result<TrainedHead> {
         let phases = match self.options.loss {
             Loss::Mil => 1,
@@ -132,7 +133,8 @@ impl Training<'_> {
         self.options.epochs.unwrap_or(1)
     }
 
-    /// Trains one head, and tells the epoch it is of; `bad` says of each row of the embeddings whether its mask is a bad one.
+    /// Trains one phase; returns the head and the epoch that it comes from. `bad` is true for each row of the
+    /// embeddings whose mask is uncertain or rejected by the teacher.
     fn phase(&self, phase: Phase, bad: &[bool], curves: &mut Vec<Curve>) -> Result<(Head, Curve)> {
         let salt = match phase {
             Phase::Teacher => 1,
@@ -258,8 +260,9 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// The masks that go backward, ascending, and their gradients at the logits, row-major: those the loss looks
-    /// at or, where these are most, all, since picking them out would cost more than the others do.
+    /// The masks that go backward, ascending, and their gradients with respect to the logits, row-major. These are the
+    /// masks that the loss depends on or, if they are most of the masks, all of them, because selecting rows would then
+    /// cost more than it saves.
     fn backward_rows(&self, loss: &LossGradient) -> (Vec<i32>, Vec<f32>) {
         let classes = self.spec.classes.len();
         let looked_at = loss.looked_at.iter().filter(|looked_at| **looked_at);
@@ -279,7 +282,7 @@ impl Training<'_> {
         (rows, gradients)
     }
 
-    /// Mean loss and accuracy over the validation images.
+    /// Mean loss and accuracy over the validation images; `None` if there are none.
     fn validate(&self, head: &Head) -> Result<Option<(f64, f64)>> {
         let images = self.split.validation.len();
         if images == 0 {
@@ -293,7 +296,7 @@ impl Training<'_> {
             batches,
             None,
             |mut batch| {
-                let values = self.judge(head, &mut batch)?;
+                let values = self.predict(head, &mut batch)?;
                 let logits = self.logits(&values);
                 for bag in &batch.bags {
                     let score = score_bag(&logits, bag, self.options.k(bag.masks.len()));
@@ -306,7 +309,7 @@ impl Training<'_> {
         Ok(Some((loss / images as f64, correct / images as f64)))
     }
 
-    /// Of each row of the embeddings, whether the teacher makes its mask a bad one.
+    /// For each row of the embeddings, whether its mask is uncertain or rejected by the teacher.
     fn bad_masks(&self, teacher: &Head) -> Result<Vec<bool>> {
         let none = self.spec.has_none_class();
         let classes = self.spec.classes.len() + usize::from(none);
@@ -320,12 +323,13 @@ impl Training<'_> {
             batches,
             None,
             |mut batch| {
-                let values = self.judge(teacher, &mut batch)?;
+                let values = self.predict(teacher, &mut batch)?;
                 let logits = self.logits(&values);
                 for bag in &batch.bags {
                     let mut allowed = bag.classes.clone();
                     if none {
-                        // To be certain that a mask does not show the one class is no fault.
+                        // A certain prediction that a mask does not show the only class is no reason to reject the
+                        // mask.
                         allowed.push(self.spec.classes.len());
                     }
                     for mask in bag.masks.clone() {
@@ -342,8 +346,8 @@ impl Training<'_> {
         Ok(bad)
     }
 
-    /// Logits of a batch, whose embeddings it takes.
-    fn judge(&self, head: &Head, batch: &mut Batch) -> Result<Vec<f32>> {
+    /// Computes the logits of a batch and takes its embeddings.
+    fn predict(&self, head: &Head, batch: &mut Batch) -> Result<Vec<f32>> {
         let embeddings = std::mem::take(&mut batch.embeddings);
         numbers(head.forward(self.tensor(embeddings, batch.rows.len())))
     }
@@ -369,9 +373,10 @@ fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {
             format!("its outputs cannot be read from the device: {err:?}"),
         )
     })?;
-    match numbers.iter().all(|number| number.is_finite()) {
-        true => Ok(numbers),
-        false => Err(Error::Head(HeadError::Diverged { what: "outputs" })),
+    if numbers.iter().all(|number| number.is_finite()) {
+        Ok(numbers)
+    } else {
+        Err(Error::Head(HeadError::Diverged { what: "outputs" }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Training on from another head: what is carried over, and which images are new.
+//! Warm start from another head: what is carried over, and which images are new.
 
 use std::collections::HashSet;
 
@@ -10,17 +10,17 @@ use crate::ids::ImageId;
 use crate::store::Store;
 use crate::store::rows::HeadRow;
 
-/// A head that training goes on from.
+/// A head that training continues from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parent {
-    /// Its name or id.
+    /// Name or id of the head.
     pub head: String,
-    /// Train on images that came after it alone, and as many old ones times this again an epoch; `None`:
-    /// on all alike.
+    /// Train only on images that were added after it, plus this many old ones per new image in each epoch; `None`
+    /// trains on all images alike.
     pub replay: Option<f64>,
 }
 
-/// The images that a head's own query yielded when it was trained, and their masks' number.
+/// The images that a head's own query yielded when it was trained, and the number of their masks.
 pub(super) async fn images_when_trained(
     store: &Store,
     head: &HeadRow,
@@ -36,11 +36,11 @@ pub(super) async fn images_when_trained(
     TrainingQuery::new(&head.query).images(&then).await
 }
 
-/// Starting weights: hidden layers and the outputs of shared classes are the parent's, other outputs
-/// those of `fresh`.
+/// Starting weights: the hidden layers and the outputs of shared classes are the parent's, the other outputs those of
+/// `fresh`.
 ///
 /// # Errors
-/// [`crate::error::HeadError::Unusable`] if the parent has other hidden layers.
+/// [`crate::error::HeadError::Unusable`] if the parent has another embedding length or other hidden layers.
 #[allow(
     clippy::indexing_slicing,
     reason = "both heads have layers and an output a class: widths that differ from the spec are refused when a head is loaded"

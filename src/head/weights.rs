@@ -1,7 +1,7 @@
-//! Heads as rows and as files: weights in safetensors, everything else beside them.
+//! Heads as rows and as files: the weights in safetensors, everything else beside them.
 //!
-//! Tensors are named and laid out as PyTorch's `Linear` has them: `layers.0.weight` is `[outputs, inputs]`,
-//! so `torch.nn.Linear` takes them as they are.
+//! Tensors are named and laid out as in PyTorch's `Linear`: `layers.0.weight` is `[outputs, inputs]`, so
+//! `torch.nn.Linear` takes them as they are.
 
 use std::collections::HashMap;
 
@@ -21,13 +21,13 @@ use crate::store::Snapshot;
 use crate::store::rows::HeadRow;
 use crate::{Error, Result};
 
-/// How errors name a head that has no name yet.
+/// Name in errors for a head that has no name yet.
 pub(super) const IN_TRAINING: &str = "in training";
 
-/// Weights of a head, away from any device.
+/// Weights of a head in host memory, independent of any device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadWeights {
-    /// Of each layer the weight, `[inputs, outputs]` row-major, and the bias.
+    /// Weight, `[inputs, outputs]` row-major, and bias of each layer.
     layers: Vec<(Vec<f32>, Vec<f32>)>,
     widths: Vec<usize>,
 }
@@ -35,16 +35,16 @@ pub struct HeadWeights {
 /// `heads.spec`: the head, how it was trained, and what was left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredSpec {
-    /// Its shape and classes.
+    /// Shape and classes of the head.
     pub head: HeadSpec,
-    /// How it was trained.
+    /// Training options.
     pub options: TrainOptions,
-    /// What the training set left out.
+    /// Counts of what was left out of the training set.
     pub skipped: Skipped,
 }
 
 impl StoredSpec {
-    /// The spec of a row.
+    /// Reads the spec of a row.
     ///
     /// # Errors
     /// [`HeadError::Unusable`] if it cannot be read.
@@ -53,22 +53,22 @@ impl StoredSpec {
     }
 }
 
-/// A stored head, ready to judge masks.
+/// A stored head, ready to predict masks.
 #[derive(Debug, Clone)]
 pub struct LoadedHead {
-    /// Its row.
+    /// The head's row.
     pub row: HeadRow,
-    /// Its shape and how it was trained.
+    /// The head's shape and how it was trained.
     pub spec: StoredSpec,
-    /// Its weights.
+    /// The head's weights.
     pub weights: HeadWeights,
 }
 
 impl HeadWeights {
-    /// The weights of a head.
+    /// Reads the weights of a head from its device.
     ///
     /// # Errors
-    /// [`HeadError::Unusable`] if they are not finite: training ran away.
+    /// [`HeadError::Diverged`] if they are not finite; [`HeadError::Unusable`] if they are not 32-bit numbers.
     pub fn of(head: &Head) -> Result<Self> {
         let mut layers = Vec::new();
         let mut widths = Vec::new();
@@ -92,8 +92,8 @@ impl HeadWeights {
         Ok(Self { layers, widths })
     }
 
-    /// Random weights that follow from a seed, whatever the device: uniform within 1 / sqrt(inputs), as PyTorch
-    /// starts a `Linear`.
+    /// Random weights that are determined by a seed, whatever the device: uniform within 1 / sqrt(inputs), as PyTorch
+    /// initialises a `Linear`.
     pub fn random(spec: &HeadSpec, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let widths = spec.widths();
@@ -109,7 +109,7 @@ impl HeadWeights {
         Self { layers, widths }
     }
 
-    /// The head, on a device.
+    /// Creates the head on a device.
     pub fn on(&self, device: &Device) -> Head {
         let layer = |((weight, bias), widths): (&(Vec<f32>, Vec<f32>), &[usize; 2])| {
             let [_, outputs] = *widths;
@@ -126,10 +126,10 @@ impl HeadWeights {
         }
     }
 
-    /// As safetensors, with `spec` in the metadata.
+    /// Encodes the weights as safetensors, with the given metadata.
     ///
     /// # Errors
-    /// [`HeadError::Unusable`] if the format refuses them.
+    /// [`HeadError::Unusable`] if the format rejects them.
     pub fn to_safetensors(&self, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
         let mut tensors = Vec::new();
         let layers = self.layers.iter().zip(self.widths.array_windows());
@@ -153,10 +153,10 @@ impl HeadWeights {
             .map_err(|err| unusable(IN_TRAINING, err.to_string()))
     }
 
-    /// From safetensors; and its metadata.
+    /// Decodes weights from safetensors, and returns them with the metadata.
     ///
     /// # Errors
-    /// [`HeadError::Unusable`] naming `head` if it is no head's file, or holds numbers that are not finite.
+    /// [`HeadError::Unusable`] naming `head` if the file is not that of a head, or holds numbers that are not finite.
     pub fn of_safetensors(head: &str, bytes: &[u8]) -> Result<(Self, HashMap<String, String>)> {
         let fail = |reason: String| unusable(head, reason);
         let (_, metadata) =
@@ -220,7 +220,7 @@ impl HeadWeights {
         &self.widths
     }
 
-    /// Weights and biases, layer by layer: `[inputs, outputs]` row-major, and `[outputs]`.
+    /// Weights, `[inputs, outputs]` row-major, and biases, `[outputs]`, layer by layer.
     pub(super) fn layers_mut(&mut self) -> &mut [(Vec<f32>, Vec<f32>)] {
         &mut self.layers
     }
@@ -230,7 +230,7 @@ impl HeadWeights {
     }
 }
 
-/// That a head, or what is to become one, cannot be used.
+/// The error for a head, or one in the making, that cannot be used.
 pub(super) fn unusable(head: &str, reason: impl Into<String>) -> Error {
     Error::Head(HeadError::Unusable {
         head: head.to_owned(),
@@ -239,10 +239,11 @@ pub(super) fn unusable(head: &str, reason: impl Into<String>) -> Error {
 }
 
 impl LoadedHead {
-    /// A head from its row.
+    /// Loads a head from its row.
     ///
     /// # Errors
-    /// [`HeadError::Unusable`] if the row's weights or spec cannot be read, or there are none.
+    /// [`HeadError::Unusable`] if the row has no weights, its weights or spec cannot be read, or they do not fit each
+    /// other.
     pub fn of_row(row: HeadRow) -> Result<Self> {
         let spec = StoredSpec::of_row(&row)?;
         let weights = row.weights.as_ref().ok_or_else(|| {
@@ -268,7 +269,7 @@ impl LoadedHead {
         Ok(Self { row, spec, weights })
     }
 
-    /// Checks that it may judge the masks of an extractor.
+    /// Checks that the head can predict the masks of an extractor.
     ///
     /// # Errors
     /// [`HeadError::Unusable`] naming both extractors.
@@ -279,14 +280,14 @@ impl LoadedHead {
         Err(unusable(
             &self.row.head,
             format!(
-                "it was trained on masks of extractor '{}' and cannot judge those of extractor '{extractor_id}'",
+                "it was trained on masks of extractor '{}' and cannot be used on those of extractor '{extractor_id}'",
                 self.row.extractor_id
             ),
         ))
     }
 }
 
-/// The newest head of a name, or the one whose id begins so.
+/// Loads the newest head of a name, or the head whose id begins with `name`.
 ///
 /// # Errors
 /// As [`find_head`](crate::catalogue::find_head); [`HeadError::Unusable`] if it cannot be read.

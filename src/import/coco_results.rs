@@ -1,7 +1,7 @@
-//! COCO results: a list of detections comes in as a head without weights, its masks and its predictions.
+//! COCO results: a list of detections becomes a head without weights, its masks and its predictions.
 //!
-//! Boxes and areas are those that pycocotools' `loadRes` gives them: if the first detection has a box, boxes and their
-//! areas count; else those of the masks.
+//! Boxes and areas are those that pycocotools' `loadRes` computes: if the first detection has a box, boxes and their
+//! areas count; otherwise those of the masks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -32,28 +32,29 @@ const COMMIT_MASKS: usize = 8192;
 pub struct ImportRequest {
     /// The results file: a JSON list of detections.
     pub file: PathBuf,
-    /// Name that the predictions get as a head.
+    /// Name of the head that the predictions are stored under.
     pub head: String,
-    /// Data set whose image ids it uses.
+    /// Data set whose image ids the file uses.
     pub dataset: String,
-    /// Only images of this split; none: of all.
+    /// Only images of this split; `None` for all images.
     pub split: Option<String>,
-    /// Class set whose ids are its category ids: NAME or NAME@VERSION; none: the one named like the data set.
+    /// Class set whose ids are the file's category ids: NAME or NAME@VERSION; `None` for the one named like the data
+    /// set.
     pub classes: Option<String>,
 }
 
-/// What an import did.
+/// Result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ImportSummary {
     /// Name of the head.
     pub head: String,
-    /// Its id.
+    /// Id of the head.
     pub head_id: Option<HeadId>,
     /// Images whose detections were added.
     pub images: u64,
     /// Detections added.
     pub detections: u64,
-    /// Images whose detections were there already.
+    /// Images whose detections were already there.
     pub done: u64,
     /// Detections that could not be used; each has a row in `failures`.
     pub failed: u64,
@@ -68,7 +69,7 @@ struct ImageIds {
     height: i32,
 }
 
-/// A detection that found its place.
+/// A detection whose image, class and mask have been found.
 pub(super) struct Placed {
     pub class: usize,
     pub score: f64,
@@ -81,16 +82,35 @@ pub(super) struct Placed {
 pub(super) struct Plan {
     pub images: BTreeMap<ImageId, Vec<Placed>>,
     pub failures: Vec<FailureRow>,
-    /// Whether boxes count, not masks.
+    /// Whether the given boxes count, not those of the masks.
     pub boxes: bool,
 }
 
-/// Imports detections. Run again, it adds nothing; stopped halfway, it goes on.
+/// Imports detections. A repeated import adds nothing; an interrupted one continues where it stopped.
+///
+/// # Examples
+/// ```
+/// use grainstore::import::{ImportRequest, import_coco_results};
+/// use grainstore::progress::NoProgress;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = ImportRequest {
+///     file: "mask_rcnn_val.json".into(),
+///     head: "mask-rcnn".to_owned(),
+///     dataset: "coco".to_owned(),
+///     split: Some("val".to_owned()),
+///     classes: None,
+/// };
+/// let summary = import_coco_results(store, &request, &NoProgress).await?;
+/// println!("{} detections on {} images", summary.detections, summary.images);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// [`Error::File`], [`Error::Content`] if the file is no list of detections; or if images of the
-/// data set share an id; [`crate::error::CatalogueError`];
-/// what the store says. A bad detection is recorded in `failures` instead.
+/// [`Error::File`]; [`Error::Content`] if the file is not a list of detections, or if images of the data set share an
+/// id; [`crate::error::CatalogueError`]; errors of the store. A detection that cannot be used is recorded in `failures`
+/// instead.
 pub async fn import_coco_results(
     store: &Store,
     request: &ImportRequest,
@@ -178,7 +198,7 @@ async fn images_of(snapshot: &Snapshot, request: &ImportRequest) -> Result<HashM
     Ok(images)
 }
 
-/// Finds each detection's image and class, and its mask.
+/// Finds the image, the class and the mask of each detection.
 fn plan(
     file: &Path,
     bytes: &[u8],

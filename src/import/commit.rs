@@ -1,4 +1,4 @@
-//! The rows that imported detections become, and their commits.
+//! The rows that imported detections become, and how they are committed.
 
 use std::collections::HashSet;
 
@@ -38,9 +38,10 @@ impl Rows {
     ) -> Result<Self> {
         let name = request.file.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
-        let kind = match plan.boxes {
-            true => ExtractorKind::ImportedBoxes,
-            false => ExtractorKind::ImportedMasks,
+        let kind = if plan.boxes {
+            ExtractorKind::ImportedBoxes
+        } else {
+            ExtractorKind::ImportedMasks
         };
         let options = serde_json::json!({
             "dataset": request.dataset, "format": "coco-results", "head": request.head,
@@ -104,8 +105,8 @@ impl Rows {
         })
     }
 
-    /// Images whose predictions are there. Their masks may be without them: of a head that was removed, or of other
-    /// classes.
+    /// Images whose predictions are already there. Masks may be there without predictions, if the head was removed or
+    /// had other classes.
     pub async fn images_done(
         &self,
         snapshot: &Snapshot,
@@ -114,7 +115,7 @@ impl Rows {
         images_annotated(snapshot, &self.head.head_id, &self.policy.policy_id, among).await
     }
 
-    /// Commits the masks and predictions of some images, but for those that are there; and failures.
+    /// Commits failures, and the masks and predictions of some images, except those that are already there.
     pub async fn commit(
         &self,
         store: &Store,

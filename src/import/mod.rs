@@ -1,5 +1,5 @@
-//! Import: what other models found comes in as predictions, so that the store evaluates, compares and exports what it
-//! did not make.
+//! Import: predictions of other models come in, so that the store can evaluate, compare and export what it did not
+//! make.
 
 mod coco_results;
 mod commit;

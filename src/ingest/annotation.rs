@@ -1,4 +1,4 @@
-//! One COCO annotation: its JSON goes in, a row of `ground_truth` comes out.
+//! Converts a COCO annotation to a row of `ground_truth`.
 
 use chrono::Utc;
 
@@ -10,9 +10,9 @@ use crate::ids::GroundTruthId;
 use crate::store::rows::{GroundTruthRow, ImageRow, RleRow};
 use crate::{Error, Result};
 
-/// Turns an annotation of `image` into a row; polygons are rasterised as pycocotools does it.
+/// Converts an annotation of `image` to a row. Polygons are rasterised as in pycocotools.
 ///
-/// `position` is the annotation's place in its image: it tells equal annotations without ids apart.
+/// `position` is the annotation's position among those of its image. It distinguishes equal annotations without ids.
 pub(super) fn ground_truth_row(
     image: &ImageRow,
     annotation: Annotation,
@@ -62,7 +62,7 @@ pub(super) fn ground_truth_row(
         ingested_at: Utc::now(),
     };
     row.ground_truth_id = content_id(&row, position);
-    // Run lengths cannot say what an outline without a pixel was; exports spell it as it was annotated.
+    // Run lengths cannot hold an outline that covers no pixel; exports need the original.
     let without_pixels = mask.is_some_and(|mask| mask.is_empty());
     if let Segmentation::Polygons(rings) = annotation.segmentation
         && without_pixels
@@ -75,13 +75,14 @@ pub(super) fn ground_truth_row(
 }
 
 fn text_of(extra: &Map<String, Value>) -> Result<Option<String>> {
-    match extra.is_empty() {
-        true => Ok(None),
-        false => Ok(Some(serde_json::to_string(extra)?)),
+    if extra.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some(serde_json::to_string(extra)?))
     }
 }
 
-/// The id of a row's content, the time of its ingest aside.
+/// The id of a row, computed from its content except for the time of ingest.
 pub(super) fn content_id(row: &GroundTruthRow, position: usize) -> GroundTruthId {
     let external_id = match row.external_id {
         Some(id) => format!("id {id}"),

@@ -1,30 +1,30 @@
-//! Class names of label maps, one a line, for the indices 1, 2, ...: as `ingest voc --class-names` reads and `export voc`
-//! writes them.
+//! Class names of label maps, one per line, for the indices 1, 2, ... `ingest voc --class-names` reads such a file and
+//! `export voc` writes one.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use crate::{Error, Result};
 
-/// Indices of a label map that may be classes: 0 is background, 255 is void.
+/// Maximum number of classes in a label map: 0 is background, 255 is void.
 const MAX_CLASSES: usize = 254;
-/// What Windows editors put before the first line.
+/// Windows editors write this before the first line.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads a file of class names.
 ///
 /// # Errors
-/// [`Error::File`], or [`Error::Content`] as [`parse_class_names`] has it.
+/// [`Error::File`]; [`Error::Content`] as in [`parse_class_names`].
 pub fn read_class_names(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
     parse_class_names(&text, path)
 }
 
-/// Reads class names out of a text; `path` is where it is from. Blanks around a name, empty lines at the end and a
-/// byte-order mark are passed over.
+/// Parses class names. `path` is the file that the text comes from. Blanks around a name, empty lines at the end and a
+/// byte-order mark are ignored.
 ///
 /// # Errors
-/// [`Error::Content`] if a line is empty, a name comes twice, or there are none or more than 254.
+/// [`Error::Content`] if a line is empty, a name occurs twice, or there are no names or more than 254.
 pub fn parse_class_names(text: &str, path: &Path) -> Result<Vec<String>> {
     let bad = |place: String, reason: String| Error::Content {
         path: path.to_owned(),

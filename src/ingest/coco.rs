@@ -1,6 +1,6 @@
-//! `ingest coco`: a COCO data-set file and its image directory.
+//! `ingest coco`: a COCO data set, as an annotation file and an image directory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use futures::stream;
 use super::annotation::ground_truth_row;
 use super::coco_items::{ImageItem, Items, annotation_name, plan_items};
 use super::options::IngestOptions;
+use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
-use super::writer::{IngestSummary, Outcome, Record};
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::coco::{self, Annotation, AnnotationIndex, Category, DatasetIndex, Image};
 use crate::error::CocoError;
@@ -21,26 +21,45 @@ use crate::store::Store;
 use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow};
 use crate::{Error, Result};
 
-/// What `ingest coco` reads.
+/// The input of `ingest coco`.
 #[derive(Debug, Clone, Default)]
 pub struct CocoIngest {
     /// The annotation file.
     pub annotations: PathBuf,
-    /// The directory its images are below.
+    /// The directory that the images' file names are relative to.
     pub images: PathBuf,
-    /// What is said of all images.
+    /// Options that apply to all images.
     pub options: IngestOptions,
 }
 
 /// Ingests the images of a COCO data-set file with their annotations.
 ///
-/// Every image gets a row of `images` with COCO's id as `external_id`, one label per category it
-/// shows, and its annotations as `ground_truth`. The categories become a class set named like the data
-/// set, in file order.
+/// Every image gets a row of `images` with COCO's id as `external_id`, one label per category that is annotated in it,
+/// and its annotations as `ground_truth`. The categories become a class set named like the data set, in file order.
+///
+/// # Examples
+/// ```
+/// use grainstore::ingest::{CocoIngest, IngestOptions, ingest_coco};
+/// use grainstore::progress::NoProgress;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = CocoIngest {
+///     annotations: "annotations/instances_val2017.json".into(),
+///     images: "val2017".into(),
+///     options: IngestOptions {
+///         split: Some("val".to_owned()),
+///         ..IngestOptions::of_dataset("coco")
+///     },
+/// };
+/// let summary = ingest_coco(store, &request, &NoProgress).await?;
+/// println!("{} images, {} objects", summary.images_added, summary.ground_truth_added);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// If the annotation file cannot be read or is not COCO JSON, the image directory cannot be listed, or
-/// the store cannot be written. Bad images and annotations are recorded in `failures` instead.
+/// Returned if the annotation file cannot be read or is not COCO JSON, the image directory cannot be listed, or the
+/// store cannot be written. Images and annotations that cannot be used are recorded in `failures` instead.
 pub async fn ingest_coco(
     store: &Store,
     request: &CocoIngest,
@@ -68,7 +87,7 @@ pub async fn ingest_coco(
     }
 
     progress.start("images", Some(images.len() as u64));
-    // What is told of the file rides along as items that fail at once.
+    // Faults found in the file pass through the pipeline as items that fail at once.
     let items = failures
         .into_iter()
         .map(Item::Misplaced)
@@ -91,13 +110,13 @@ pub async fn ingest_coco(
     done
 }
 
-/// Everything workers share.
+/// Data shared by all workers.
 struct Context {
     text: String,
     file: PathBuf,
     root: Root,
     categories: Vec<Category>,
-    /// Position in `categories`, by id.
+    /// Position in `categories`, by category id.
     by_id: HashMap<i64, usize>,
     licenses: HashMap<i64, serde_json::Value>,
     options: IngestOptions,
@@ -186,7 +205,7 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
     };
     let mut rows = Vec::with_capacity(annotations.len());
     let mut failures: Vec<FailureRow> = taken_otherwise(&record.image, &info).into_iter().collect();
-    let mut shown = BTreeSet::new();
+    let mut shown = BTreeMap::new();
     for (position, found) in annotations.into_iter().enumerate() {
         let dataset = Some(context.options.dataset.as_str());
         let name = format!("{file_name}: {}", annotation_name(&found));
@@ -196,7 +215,7 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
         };
         match read_annotation(context, &record.image, &found, position) {
             Ok(read) => {
-                shown.insert(read.category);
+                shown.insert(read.place, read.label);
                 rows.push(read.row);
                 if let Some(reason) = read.taken_otherwise {
                     tell(FailureRow::new("ingest", dataset, &name, &reason));
@@ -206,14 +225,14 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
         }
     }
     record.labels = shown
-        .into_iter()
-        .map(|place| label(context, &record.image, place))
+        .into_values()
+        .map(|label| label_row(&record.image, label))
         .collect();
     record.ground_truth = Some(rows);
     Ok(Outcome::read(record, failures))
 }
 
-/// The name in the split's directory stands for one with the split before it, where only it is there.
+/// The image's file name. If only the variant without the split's directory exists on disk, that is used instead.
 fn name_of_photo<'a>(root: &Root, image: &'a Image) -> Result<&'a str> {
     match &image.other_name {
         Some(other) if !root.join(&image.file_name)?.exists() && root.join(other)?.exists() => {
@@ -223,34 +242,36 @@ fn name_of_photo<'a>(root: &Root, image: &'a Image) -> Result<&'a str> {
     }
 }
 
-fn label(context: &Context, image: &ImageRow, category: usize) -> LabelRow {
+fn label_row(image: &ImageRow, label: &str) -> LabelRow {
     LabelRow {
         image_id: image.image_id.clone(),
         dataset: image.dataset.clone(),
-        label: context.categories[category].name.clone(),
+        label: label.to_owned(),
         origin: "coco".to_owned(),
         ingested_at: image.ingested_at,
     }
 }
 
-/// An annotation that is one.
-struct ReadAnnotation {
-    /// Its place among the categories.
-    category: usize,
+/// An annotation that could be read.
+struct ReadAnnotation<'a> {
+    /// Position of its category.
+    place: usize,
+    /// Name of its category.
+    label: &'a str,
     row: GroundTruthRow,
-    /// What of it was left out.
+    /// Why parts of it were left out, if any were.
     taken_otherwise: Option<String>,
 }
 
-fn read_annotation(
-    context: &Context,
+fn read_annotation<'a>(
+    context: &'a Context,
     image: &ImageRow,
     found: &AnnotationIndex,
     position: usize,
-) -> Result<ReadAnnotation> {
+) -> Result<ReadAnnotation<'a>> {
     let text = context.text.get(found.text.clone()).unwrap_or_default();
     let mut annotation = Annotation::parse(text)?;
-    // Of annotations that share an id, one has it.
+    // If several annotations share an id, only the first keeps it.
     annotation.id = found.id;
     let place = context.by_id.get(&annotation.category_id).copied();
     let category = place.and_then(|place| Some((place, context.categories.get(place)?)));
@@ -273,14 +294,15 @@ fn read_annotation(
         )
     });
     Ok(ReadAnnotation {
-        category: place,
+        place,
+        label: &category.name,
         row: ground_truth_row(image, annotation, &category.name, position)?,
         taken_otherwise,
     })
 }
 
-/// Annotations are drawn in the frame of the width and height they stand beside; the store's frame is
-/// the upright image.
+/// Checks that the annotations were drawn on the upright image, which is the store's frame. They are in the frame of
+/// the width and height that the file gives for the image.
 fn check_size(image: &Image, info: &PhotoInfo) -> Result<()> {
     let (Some(width), Some(height)) = (image.width, image.height) else {
         return Ok(());
@@ -289,11 +311,10 @@ fn check_size(image: &Image, info: &PhotoInfo) -> Result<()> {
         return Ok(());
     }
     let turned = (height, width) == (info.width, info.height) && info.orientation >= 5;
-    let hint = match turned {
-        true => {
-            "; it was annotated without its EXIF orientation: turn the pixels upright, or annotate again"
-        }
-        false => "; the annotations belong to another version of the image",
+    let hint = if turned {
+        "; it was annotated without its EXIF orientation: turn the pixels upright, or annotate again"
+    } else {
+        "; the annotations belong to another version of the image"
     };
     Err(Error::Annotation {
         reason: format!(
@@ -303,16 +324,17 @@ fn check_size(image: &Image, info: &PhotoInfo) -> Result<()> {
     })
 }
 
-/// What the file says of the image beyond the table's columns, its licence written out.
+/// Keys of the image that have no column of their own, as JSON, with the licence in full.
 fn attributes(context: &Context, image: &Image) -> Result<Option<String>> {
     let mut extra = image.extra.clone();
     let license = image.license().and_then(|id| context.licenses.get(&id));
     if let Some(license) = license.cloned() {
         extra.insert("license".to_owned(), license);
     }
-    match extra.is_empty() {
-        true => Ok(None),
-        false => Ok(Some(serde_json::to_string(&extra)?)),
+    if extra.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some(serde_json::to_string(&extra)?))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a COCO file asks to be ingested: its index comes in, one item an image, the categories, and what belongs
-//! nowhere go out.
+//! Plans the ingest of a COCO file. In: the file's index. Out: one item per image, the categories, and the entries that
+//! belong to nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,15 +15,15 @@ pub(super) struct ImageItem {
     pub annotations: Vec<AnnotationIndex>,
 }
 
-/// A COCO file, sorted.
+/// The content of a COCO file, grouped by image.
 #[derive(Debug)]
 pub(super) struct Items {
     pub images: Vec<ImageItem>,
-    /// Of each name one.
+    /// One category per name.
     pub categories: Vec<Category>,
     /// Licences as JSON, by id.
     pub licenses: HashMap<i64, serde_json::Value>,
-    /// What belongs to no image, and what is taken otherwise than the file has it.
+    /// Entries that belong to no image or were not used as given.
     pub failures: Vec<FailureRow>,
 }
 
@@ -35,7 +35,8 @@ pub(super) fn annotation_name(annotation: &AnnotationIndex) -> String {
     }
 }
 
-/// Groups annotations by image, and finds what belongs nowhere. `text` is that of the file, `file_name` its name.
+/// Groups annotations by image and finds entries that belong to nothing. `text` is the file's content, `file_name` its
+/// name.
 pub(super) fn plan_items(
     text: &str,
     index: DatasetIndex,
@@ -76,7 +77,7 @@ pub(super) fn plan_items(
     })
 }
 
-/// One category of each name: of several the one that objects have, and if none has any, the last.
+/// Keeps one category per name: the one that has objects or, if none has any, the last.
 fn plan_categories(
     categories: Vec<Category>,
     used: &HashSet<i64>,
@@ -115,7 +116,7 @@ struct Planner<'a> {
     file_name: &'a str,
     dataset: &'a str,
     items: Vec<ImageItem>,
-    /// Places in `items`, by the file's id.
+    /// Position in `items`, by image id.
     places: HashMap<i64, usize>,
     failures: Vec<FailureRow>,
 }
@@ -152,9 +153,9 @@ impl Planner<'_> {
         }
     }
 
-    /// `lost` are images that were told already.
+    /// `lost` holds images whose failure is recorded already.
     fn add_annotations(&mut self, annotations: Vec<AnnotationIndex>, lost: &HashSet<i64>) {
-        // Image and place in its list.
+        // Position of the image, and position in its list of annotations.
         let mut first_of_id: HashMap<i64, (usize, usize)> = HashMap::new();
         for mut annotation in annotations {
             let Some(place) = self.places.get(&annotation.image_id).copied() else {
@@ -181,7 +182,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Tells of an annotation whose id another one has, and whether it is an object of its own.
+    /// Records that an annotation repeats an id. Returns whether it is an object of its own rather than a copy.
     fn tell_of_same_id(&mut self, (place, at): (usize, usize), again: &AnnotationIndex) -> bool {
         let item = self.items.get(place);
         let first = item.and_then(|item| Some((item, item.annotations.get(at)?)));
@@ -197,11 +198,10 @@ impl Planner<'_> {
         let first_name = name_of(first.position, item);
         let id = first.id.unwrap_or_default();
         let is_copy = self.text.get(first.text.clone()) == self.text.get(again.text.clone());
-        let reason = match is_copy {
-            true => format!("it says the same as {first_name}, id {id} included, and is left out"),
-            false => format!(
-                "its id, {id}, is that of {first_name}, too; the object is kept without an id"
-            ),
+        let reason = if is_copy {
+            format!("it says the same as {first_name}, id {id} included, and is left out")
+        } else {
+            format!("its id, {id}, is that of {first_name}, too; the object is kept without an id")
         };
         self.fail(&again_name, &reason);
         !is_copy

@@ -1,4 +1,4 @@
-//! `ingest images`: a directory of photos, labelled by folder, by a file, or not at all.
+//! `ingest images`: a directory of photos, with labels from folders, from a file, or without labels.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use walkdir::DirEntry;
 
 use super::labels::LabelFile;
 use super::options::IngestOptions;
+use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
 use super::walk::{is_system, walk};
-use super::writer::{IngestSummary, Outcome, Record};
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::{FailureRow, LabelRow};
 use crate::{Error, Result};
 
-/// Extensions of files that are taken for photos; others are counted and passed over.
+/// Extensions of files that are treated as photos. Other files are counted and skipped.
 const EXTENSIONS: [&str; 20] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "tif", "tiff", "gif", "pbm", "pgm",
     "ppm", "pnm", "heic", "heif", "avif", "jp2", "jxl",
@@ -27,31 +27,63 @@ const EXTENSIONS: [&str; 20] = [
 /// Where image-level labels come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum LabelSource {
-    /// The folder directly below the directory; photos in the directory itself have none.
+    /// The name of the folder directly below the directory. Photos in the directory itself have no label.
     Folders,
     /// A CSV file with a column `file` (relative to the directory) and a column `label`.
     File(PathBuf),
-    /// None.
+    /// Images have no labels.
     #[default]
     Unlabelled,
 }
 
-/// What `ingest images` reads.
+/// The input of `ingest images`.
 #[derive(Debug, Clone, Default)]
 pub struct FolderIngest {
     /// The directory of photos.
     pub directory: PathBuf,
-    /// Where their labels come from.
+    /// Where the labels come from.
     pub labels: LabelSource,
-    /// What is said of all of them.
+    /// Options that apply to all images.
     pub options: IngestOptions,
 }
 
 /// Ingests every photo below a directory.
 ///
+/// # Examples
+/// ```
+/// use grainstore::ingest::{FolderIngest, IngestOptions, LabelSource, Source, ingest_folder};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::store::{Store, StoreOptions};
+///
+/// # let photos = tempfile::tempdir()?;
+/// # std::fs::create_dir(photos.path().join("cat"))?;
+/// # image::RgbImage::new(4, 3).save(photos.path().join("cat/1.png"))?;
+/// # let photos = photos.path();
+/// # let dir = tempfile::tempdir()?;
+/// # let place = dir.path().to_str().unwrap();
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let store = Store::open_or_create(place, StoreOptions::default()).await?;
+/// let request = FolderIngest {
+///     directory: photos.to_owned(),
+///     labels: LabelSource::Folders, // cat/1.png is labelled 'cat'
+///     options: IngestOptions {
+///         source: Source::Web,
+///         ..IngestOptions::of_dataset("pets")
+///     },
+/// };
+/// let summary = ingest_folder(&store, &request, &NoProgress).await?;
+/// assert_eq!((summary.images_added, summary.labels_added), (1, 1));
+///
+/// let again = ingest_folder(&store, &request, &NoProgress).await?;
+/// assert_eq!((again.images_added, again.images_known), (0, 1));
+/// # Ok::<(), grainstore::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
-/// If the directory or label file cannot be read, or the store cannot be written. Bad photos, and
-/// files that a label file names in vain, are recorded in `failures` instead.
+/// Returned if the directory or label file cannot be read, or the store cannot be written. Photos that cannot be used,
+/// and files that a label file names but that do not exist, are recorded in `failures` instead.
 pub async fn ingest_folder(
     store: &Store,
     request: &FolderIngest,
@@ -125,7 +157,7 @@ enum Labels {
     None,
 }
 
-/// A row of a label file whose photo does not exist.
+/// A file named in a label file that does not exist.
 struct Missing {
     item: String,
     reason: String,
@@ -137,7 +169,7 @@ impl std::fmt::Display for Missing {
     }
 }
 
-/// What a walk comes upon.
+/// An item found by walking the directory.
 enum Found {
     Photo(PathBuf),
     Failure(PathBuf, Error),
@@ -151,14 +183,14 @@ impl std::fmt::Display for Found {
     }
 }
 
-/// What a file below the directory is, by its name.
+/// The kind of a file below the directory, decided by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A photo, or what cannot be listed and is told as if it were one.
+    /// A photo, or an entry that cannot be listed and is recorded as a failed photo.
     Photo,
-    /// Something else.
+    /// Any other file.
     Other,
-    /// Left by an operating system, a file server or a notebook.
+    /// A file that an operating system, a file server or a notebook left behind.
     System,
 }
 
@@ -178,7 +210,7 @@ impl Kind {
     }
 }
 
-/// How many files of each kind lie below a directory.
+/// Number of files of each kind below a directory.
 #[derive(Debug, Default)]
 struct Listed {
     photos: u64,
@@ -201,7 +233,7 @@ impl Listed {
     }
 }
 
-/// Walks on a thread of its own, a bounded distance ahead of the readers.
+/// Walks the directory on a separate thread, a bounded distance ahead of the readers.
 fn found_files(root: Arc<Root>) -> impl Stream<Item = Found> {
     let (sender, receiver) = mpsc::channel(1024);
     tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Label files.
+//! Reads label files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,26 +7,26 @@ use std::sync::Mutex;
 use super::walk::is_system;
 use crate::{Error, Result};
 
-/// Column names a label file may use for the image,
+/// Names accepted for the column with the image file.
 const FILE_COLUMNS: [&str; 5] = ["file", "file_name", "filename", "path", "image"];
-/// and for the label.
+/// Names accepted for the column with the label.
 const LABEL_COLUMNS: [&str; 4] = ["label", "class", "category", "labels"];
 
-/// A label file: every label of every file it names.
+/// A label file: all labels of every file that it names.
 #[derive(Debug)]
 pub(super) struct LabelFile {
     path: PathBuf,
-    /// Labels with the lines they stand on, by file name relative to the image directory.
+    /// Labels with their line numbers, by file name relative to the image directory.
     labels: HashMap<String, Vec<(u64, String)>>,
-    /// Files that were found.
+    /// Files that were found on disk.
     seen: Mutex<std::collections::HashSet<String>>,
 }
 
 impl LabelFile {
-    /// Reads a CSV file with a header; a file with several labels has several rows.
+    /// Reads a CSV file with a header. A file with several labels has several rows.
     ///
     /// # Errors
-    /// [`Error::File`], or [`Error::Content`] naming the line.
+    /// [`Error::File`]; [`Error::Content`] with the line number.
     pub fn read(path: &Path) -> Result<Self> {
         let bad = |place: String, reason: String| Error::Content {
             path: path.to_owned(),
@@ -60,7 +60,7 @@ impl LabelFile {
         let mut labels: HashMap<String, Vec<(u64, String)>> = HashMap::new();
         for record in reader.records() {
             let record = record.map_err(|err| bad(String::new(), err.to_string()))?;
-            // The reader takes a CRLF's second byte for the start of the next record.
+            // The reader counts the second byte of a CRLF as the start of the next record.
             let line = record.position().map_or(0, |at| {
                 let cut = text.get(at.byte() as usize) == Some(&b'\n');
                 at.line() + u64::from(cut)
@@ -89,7 +89,7 @@ impl LabelFile {
         })
     }
 
-    /// The labels of a file, which is now known to exist.
+    /// Returns the labels of a file and marks the file as found.
     pub fn of(&self, file_name: &str) -> Vec<String> {
         let Some(labels) = self.labels.get(file_name) else {
             return Vec::new();
@@ -99,8 +99,8 @@ impl LabelFile {
         labels.iter().map(|(_, label)| label.clone()).collect()
     }
 
-    /// Files it names that were never asked for, but for those that a system left, which a list of all files names too:
-    /// name as a person would look it up, and reason.
+    /// Files in the label file that were not found on disk, each with its line and the reason. System files are left
+    /// out, because a list of all files in a directory names them too.
     pub fn missing(&self) -> Vec<(String, String)> {
         let seen = self.seen.lock().unwrap_or_else(|err| err.into_inner());
         let mut missing: Vec<_> = self

@@ -1,11 +1,11 @@
-//! Ingest: photos, labels and annotations come in from folders; rows of `images`, `labels`,
-//! `ground_truth`, `class_sets` and `failures` go out. No model is run and no pixel is kept: images
-//! stay where they are, the store remembers where, and what their bytes hash to.
+//! Ingest reads photos, labels and annotations from folders and writes rows of `images`, `labels`, `ground_truth`,
+//! `class_sets` and `failures`. It runs no model and stores no pixels: images stay where they are, and the store
+//! records their paths and the hashes of their bytes.
 //!
-//! Three readers share one pipeline. A reader lists its items in a fixed order; worker threads read,
-//! hash and probe the files and rasterise annotations; a writer drops what the store already holds
-//! and commits in batches. An item that cannot be used becomes a row of `failures` and the run goes on.
-//! Photos that were moved since are found again by their bytes ([`relocate`]).
+//! Three readers share one pipeline. A reader lists its items in a fixed order. Worker threads read, hash and probe the
+//! files and rasterise annotations. A writer drops what the store already holds and commits in batches. An item that
+//! cannot be used becomes a row of `failures`, and the run continues. Photos that were moved after ingest are found
+//! again by their bytes ([`relocate`]).
 
 mod annotation;
 mod class_names;
@@ -14,6 +14,7 @@ mod coco_items;
 mod folder;
 mod labels;
 mod options;
+mod outcome;
 mod photo_file;
 mod pipeline;
 mod plan;
@@ -27,6 +28,6 @@ pub use class_names::{parse_class_names, read_class_names};
 pub use coco::{CocoIngest, ingest_coco};
 pub use folder::{FolderIngest, LabelSource, ingest_folder};
 pub use options::{DEFAULT_COMMIT_ROWS, IngestOptions, Source};
+pub use outcome::IngestSummary;
 pub use relocate::{RelocateRequest, RelocateSummary, Relocation, relocate};
 pub use voc::{VOC_CLASSES, VocIngest, ingest_voc};
-pub use writer::IngestSummary;

@@ -1,4 +1,4 @@
-//! What every reader is told.
+//! Options shared by all readers.
 
 use std::str::FromStr;
 
@@ -8,20 +8,20 @@ use crate::ids::check_name;
 use crate::options::one_of;
 use crate::{Error, Result};
 
-/// What images are for.
+/// The purpose of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// Found images with image-level labels, to train heads on.
+    /// Collected images with image-level labels, for training heads.
     Web,
-    /// Generated images with image-level labels, to train heads on.
+    /// Generated images with image-level labels, for training heads.
     Synthetic,
-    /// Images to annotate, or annotated ones to evaluate on.
+    /// Images to annotate, or annotated images to evaluate on.
     Target,
 }
 
 impl Source {
-    /// The word in `images.source`.
+    /// The value in `images.source`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Web => "web",
@@ -47,23 +47,23 @@ impl FromStr for Source {
 /// Default of [`IngestOptions::commit_rows`].
 pub const DEFAULT_COMMIT_ROWS: usize = 8192;
 
-/// What is said of every image of a run.
+/// Options that apply to every image of a run.
 #[derive(Debug, Clone)]
 pub struct IngestOptions {
-    /// Name of the data set. Labels and annotations of different data sets stand side by side.
+    /// Name of the data set. Labels and annotations of different data sets are kept separately.
     pub dataset: String,
-    /// What the images are for.
+    /// The purpose of the images.
     pub source: Source,
-    /// `images.split` of every image.
+    /// Value of `images.split` for every image.
     pub split: Option<String>,
-    /// Decode every image, not only its header: slower, and finds damage inside the pixel data.
+    /// Decode every image instead of only its header. This is slower and finds damage in the pixel data.
     pub verify_pixels: bool,
-    /// Commit once this many rows of images and annotations are read, 1 or more; or after 5 seconds.
+    /// Commit after this many rows of images and annotations, at least 1, or after 5 seconds.
     pub commit_rows: usize,
 }
 
 impl Default for IngestOptions {
-    /// Images to annotate, of a data set named `images`.
+    /// Images to annotate, in a data set named `images`.
     fn default() -> Self {
         Self {
             dataset: "images".to_owned(),
@@ -76,7 +76,7 @@ impl Default for IngestOptions {
 }
 
 impl IngestOptions {
-    /// The default options for images of a data set.
+    /// The default options for images of the given data set.
     pub fn of_dataset(dataset: impl Into<String>) -> Self {
         Self {
             dataset: dataset.into(),
@@ -84,10 +84,10 @@ impl IngestOptions {
         }
     }
 
-    /// Checks the names.
+    /// Checks the names of the data set and the split.
     ///
     /// # Errors
-    /// [`Error::InvalidName`].
+    /// [`Error::InvalidName`] if one of them is not a valid name.
     pub fn validate(&self) -> Result<()> {
         check_name("data set", &self.dataset)?;
         match &self.split {

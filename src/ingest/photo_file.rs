@@ -1,4 +1,4 @@
-//! One photo on disk: its path goes in, its row of `images` comes out.
+//! Reads a photo from disk and builds its row of `images`.
 
 use std::fs::FileType;
 use std::path::{Component, Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::photo::{self, DecodeLimits, PhotoInfo};
 use crate::store::rows::{FailureRow, ImageRow};
 use crate::{Error, Result};
 
-/// Several files are in memory at once.
+/// Limit on a file's size. Several files are in memory at once.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
-/// The directory images are found under, as rows name it.
+/// The directory that images are below, as stored in rows.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Checks the directory and makes its path absolute, links resolved.
+    /// Checks the directory and makes its path absolute, with links resolved.
     pub fn new(path: &Path) -> Result<Self> {
         let listed = std::fs::read_dir(path);
         listed.map_err(Error::file("list directory", path))?;
@@ -43,12 +43,12 @@ impl Root {
         &self.path
     }
 
-    /// The path as rows name it.
+    /// The path as stored in rows.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name of a file below this directory, with `/` between its parts.
+    /// The name of a file relative to this directory, with `/` as separator.
     pub fn file_name(&self, path: &Path) -> Result<String> {
         let relative = path.strip_prefix(&self.path).unwrap_or(path);
         let mut name = String::new();
@@ -72,7 +72,7 @@ impl Root {
     /// [`Error::InvalidOption`] for names that lead out of the directory.
     pub fn join(&self, file_name: &str) -> Result<PathBuf> {
         let relative = Path::new(file_name);
-        // A drive of Windows leads out, too.
+        // A Windows drive leads out of the directory, too.
         let has_drive = matches!(file_name.as_bytes(), [letter, b':', b'/', ..] if letter.is_ascii_alphabetic());
         let stays = !has_drive
             && relative
@@ -89,7 +89,7 @@ impl Root {
     }
 }
 
-/// The bytes of a file that is one, and not larger than any photo. A pipe would be waited for without end.
+/// Reads a regular file of at most 4 GiB. Other kinds are rejected, because reading a pipe could block forever.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).map_err(Error::file("read", path))?;
     let not_a_photo = |reason| Error::Content {
@@ -110,7 +110,7 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(Error::file("read", path))
 }
 
-/// What is there in a file's place.
+/// Describes something that is not a regular file.
 #[cfg(unix)]
 fn kind_of(file_type: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
@@ -125,9 +125,10 @@ fn kind_of(file_type: FileType) -> &'static str {
 
 #[cfg(not(unix))]
 fn kind_of(file_type: FileType) -> &'static str {
-    match file_type.is_dir() {
-        true => "a directory",
-        false => "something else",
+    if file_type.is_dir() {
+        "a directory"
+    } else {
+        "something else"
     }
 }
 
@@ -170,7 +171,7 @@ pub(super) fn read_photo(
     Ok((row, info))
 }
 
-/// What is taken otherwise than the file has it, as a row of `failures`: whoever annotates should know.
+/// A row of `failures` for a photo whose samples are not used as they are, because whoever annotates should know.
 pub(super) fn taken_otherwise(image: &ImageRow, info: &PhotoInfo) -> Option<FailureRow> {
     let color = info
         .color

@@ -1,4 +1,4 @@
-//! From a list of items to commits: worker threads read ahead, in order, within bounds.
+//! Turns a list of items into commits. Worker threads read ahead, in order and within bounds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,15 +7,16 @@ use std::thread::available_parallelism;
 use futures::{Stream, StreamExt};
 
 use super::options::IngestOptions;
-use super::writer::{IngestSummary, Outcome, Writer};
+use super::outcome::{IngestSummary, Outcome};
+use super::writer::Writer;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::FailureRow;
 use crate::{Error, Result};
 
-/// Reads every item on worker threads and writes what comes of it.
+/// Reads every item on worker threads and writes the results.
 ///
-/// `name` says of an item how a person would look it up; `read` runs on a worker thread.
+/// An item's `Display` text is the name under which a person would look it up. `read` runs on a worker thread.
 pub(super) async fn run<Item, Read>(
     store: &Store,
     operation: &str,

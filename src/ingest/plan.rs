@@ -1,11 +1,11 @@
-//! What of a batch is new to the store, and what contradicts it: read items come in, rows to write go
-//! out. Reading the store is here; writing is the [`writer`](super::writer)'s.
+//! Plans what to write of a batch: rows that are new to the store, and failures for contradictions with it. It reads
+//! the store; the [`writer`](super::writer) writes to it.
 
 use std::collections::{HashMap, HashSet};
 
 use datafusion::prelude::{col, lit};
 
-use super::writer::{IngestSummary, Outcome, Record};
+use super::outcome::{IngestSummary, Outcome, Record};
 use crate::Result;
 use crate::ids::{FailureId, GroundTruthId, ImageId};
 use crate::store::rows::{
@@ -13,7 +13,7 @@ use crate::store::rows::{
 };
 use crate::store::{Changes, Snapshot};
 
-/// What the store says of a batch's images.
+/// Rows of the store for the images of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     images: HashMap<ImageId, KnownImage>,
@@ -46,7 +46,7 @@ impl From<&ImageRow> for KnownImage {
 }
 
 impl Known {
-    /// Looks the batch's ids up; reads only columns that identify rows.
+    /// Looks up the batch's ids. Reads only columns that identify rows.
     pub async fn read(head: &Snapshot, batch: &[Outcome]) -> Result<Self> {
         #[derive(serde::Deserialize)]
         struct Label {
@@ -119,7 +119,7 @@ async fn read<R: Row, T: serde::de::DeserializeOwned>(
     Ok(rows)
 }
 
-/// What is to be written of a batch.
+/// The rows to write for a batch.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     images: Vec<ImageRow>,
@@ -127,7 +127,7 @@ pub(super) struct Plan {
     ground_truth: Vec<GroundTruthRow>,
     failures: Vec<FailureRow>,
     failure_ids: HashSet<FailureId>,
-    /// Those of the failures that only planning could find.
+    /// Failures among these that only planning could find.
     pub contradictions: Vec<FailureRow>,
     pub summary: IngestSummary,
 }
@@ -160,14 +160,14 @@ impl Plan {
         self.fail(failure);
     }
 
-    /// Failures that were recorded before are counted and not written again.
+    /// Drops failures that are recorded already. They are counted but not written again.
     pub async fn leave_out_known_failures(&mut self, head: &Snapshot) -> Result<()> {
         self.failures = unrecorded_failures(head, &self.failures).await?;
         Ok(())
     }
 }
 
-/// Leaves out what is known, and turns contradictions into failures.
+/// Leaves out rows that the store has, and turns contradictions into failures.
 pub(super) fn plan_batch(batch: &[Outcome], mut known: Known, split: Option<&str>) -> Plan {
     let mut plan = Plan::default();
     for outcome in batch {
@@ -217,7 +217,7 @@ pub(super) fn plan_batch(batch: &[Outcome], mut known: Known, split: Option<&str
     plan
 }
 
-/// Annotations of an image in a data set may be added to, not changed.
+/// Plans the annotations of an image in a data set. They may be added to but not changed.
 fn plan_ground_truth(
     plan: &mut Plan,
     known: &mut Known,
@@ -250,11 +250,11 @@ fn plan_ground_truth(
 
 struct Contradiction {
     text: String,
-    /// The data set counts the same bytes as two images.
+    /// Whether the data set has the same bytes as two images.
     other_image: bool,
 }
 
-/// What the run says of an image against what the store says. The store's word stays.
+/// How an image of this run contradicts the stored one. The stored values stay.
 fn contradictions(found: &KnownImage, image: &ImageRow, split: Option<&str>) -> Vec<Contradiction> {
     let id = |id: Option<i64>| id.map_or("none".to_owned(), |id| id.to_string());
     if found.dataset == image.dataset && found.external_id != image.external_id {

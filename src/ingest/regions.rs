@@ -1,5 +1,5 @@
-//! Label maps into regions: class and object indices of every pixel come in, one region per row of
-//! `ground_truth` goes out.
+//! Converts label maps to regions. In: class and object indices of every pixel. Out: one region per row of
+//! `ground_truth`.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use crate::{Error, Result};
 /// Index of pixels that no metric counts.
 pub(super) const VOID: u8 = 255;
 
-/// One row to be: a region of a label map.
+/// A region of a label map, which becomes one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Region {
-    /// Pixels of an index of the object map, and their class.
+    /// Pixels with an index of the object map, and the class of the object.
     Object { index: u8, class: u8 },
-    /// Pixels of a class that are of no object, or of all where there is no object map.
+    /// Pixels of a class that belong to no object, or all pixels of the class if there is no object map.
     Class { class: u8 },
     /// Void pixels.
     Void,
 }
 
-/// Which regions the maps hold: objects by index, then classes by index, then void.
+/// Lists the regions in the maps: objects by index, then classes by index, then void.
 ///
-/// An object's class is the one most of its pixels have.
+/// An object gets the class that most of its pixels have.
 #[allow(
     clippy::indexing_slicing,
     reason = "a table of 256 has an entry for every byte"
@@ -57,7 +57,7 @@ pub(super) fn plan_regions(classes: &[u8], objects: Option<&[u8]>) -> Result<Vec
 }
 
 impl Region {
-    /// Its pixels, row-major: 1 where it is.
+    /// Its pixels, row-major: 1 inside the region, 0 elsewhere.
     pub fn pixels(self, classes: &[u8], objects: Option<&[u8]>) -> Vec<u8> {
         let object_at = |at: usize| objects.and_then(|objects| objects.get(at).copied());
         let is_apart = |at: usize| matches!(object_at(at), None | Some(0 | VOID));

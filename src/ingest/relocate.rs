@@ -1,5 +1,5 @@
-//! Photos that were moved or renamed after ingest: a directory comes in, rows of `images` get the place where their bytes
-//! are found. An image is its bytes, so nothing else of the store changes.
+//! Finds photos that were moved or renamed after ingest. In: a directory. Out: rows of `images` with the paths where
+//! their bytes were found. An image is identified by its bytes, so nothing else in the store changes.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,32 +18,32 @@ use crate::store::rows::{self, ImageRow, Row};
 use crate::store::{Changes, Snapshot, Store, is_of_images};
 use crate::task::blocking;
 
-/// Rows that are rewritten in one commit.
+/// Number of rows rewritten per commit.
 const COMMIT_ROWS: usize = 8192;
 
-/// Which images get a new place.
+/// Which images get a new path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relocation {
-    /// Those whose file is not where the store says.
+    /// Images whose file is not at the stored path.
     Lost,
-    /// Every one that is found: for copies on another disk.
+    /// Every image that is found, for copies on another disk.
     All,
 }
 
-/// What a relocation did.
+/// The result of a relocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RelocateSummary {
-    /// Images that have a new place.
+    /// Images that got a new path.
     pub relocated: u64,
-    /// Images that are still where the store says.
+    /// Images that are still at the stored path.
     pub in_place: u64,
-    /// Images that are neither there nor below the directory, as the store names their files.
+    /// Stored paths of images that are neither there nor below the directory.
     pub lost: Vec<PathBuf>,
-    /// Files that could not be read; each was told as it came up.
+    /// Files that could not be read. Each was reported when it failed.
     pub failed: u64,
 }
 
-/// An image's file as the store names it.
+/// The stored path of an image's file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Place {
     image_id: ImageId,
@@ -57,7 +57,7 @@ impl Place {
         Path::new(&self.root).join(&self.file_name)
     }
 
-    /// Whether there is a file of that size.
+    /// Whether a file of the stored size is at the path.
     fn is_there(&self) -> bool {
         let size = u64::try_from(self.file_bytes).ok();
         std::fs::metadata(self.path()).is_ok_and(|it| it.is_file() && Some(it.len()) == size)
@@ -67,22 +67,41 @@ impl Place {
 /// Where to look for photos that have moved.
 #[derive(Debug, Clone)]
 pub struct RelocateRequest {
-    /// The directory they are below.
+    /// The directory to look in.
     pub directory: PathBuf,
     /// Which photos to look for.
     pub which: Relocation,
 }
 
-/// Looks below a directory for photos of the store, and writes down where they are now.
+/// Looks below a directory for photos of the store, and stores their current paths.
 ///
-/// Files are told by their bytes, whatever their names; only those are read that are as large as an image that is looked
-/// for. The name of a file below its root stays what it was where the new path ends in it, so that exports name it as
-/// before.
+/// Files are identified by their bytes, whatever their names. Only files with the same size as a wanted image are read.
+/// If the new path ends in the stored file name, that name is kept, so that exports use the same name as before.
 ///
-/// May be stopped at any time and run again.
+/// It may be stopped at any time and run again.
+///
+/// # Examples
+/// ```
+/// use grainstore::ingest::{RelocateRequest, Relocation, relocate};
+/// use grainstore::progress::NoProgress;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = RelocateRequest {
+///     directory: "/mnt/new-disk/photos".into(),
+///     which: Relocation::Lost,
+/// };
+/// let summary = relocate(store, &request, &NoProgress).await?;
+/// println!("{} found again", summary.relocated);
+/// for file in &summary.lost {
+///     println!("'{}' is still missing", file.display());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// If the directory cannot be listed, or what the store says. Files that cannot be read are told and counted.
+/// Returned if the directory cannot be listed, and for store errors. Files that cannot be read are reported and
+/// counted.
 pub async fn relocate(
     store: &Store,
     request: &RelocateRequest,
@@ -159,7 +178,7 @@ pub async fn relocate(
     Ok(summary)
 }
 
-/// Images that are looked for.
+/// Images to look for.
 fn wanted(places: Vec<Place>, which: Relocation) -> HashMap<ImageId, Place> {
     let looked_for = places
         .into_iter()
@@ -169,13 +188,13 @@ fn wanted(places: Vec<Place>, which: Relocation) -> HashMap<ImageId, Place> {
         .collect()
 }
 
-/// Files below a directory that are as large as an image that is looked for, in the order of their names.
+/// Files below the directory that have the size of a wanted image, in the order of their names.
 fn candidates(root: &Root, wanted: &HashMap<ImageId, Place>) -> Vec<PathBuf> {
     let sizes: HashSet<u64> = wanted
         .values()
         .filter_map(|place| u64::try_from(place.file_bytes).ok())
         .collect();
-    // What cannot be listed cannot hold what is looked for; the images are then reported as lost.
+    // Images in directories that cannot be listed are later reported as lost.
     let found = walk(root.path()).filter_map(|found| found.ok());
     let files =
         found.filter(|entry| entry.file_type().is_file() && !is_system(root.path(), entry.path()));
@@ -183,7 +202,7 @@ fn candidates(root: &Root, wanted: &HashMap<ImageId, Place>) -> Vec<PathBuf> {
     as_large.map(|file| file.into_path()).collect()
 }
 
-/// Where an image is now. Its name below the root stays, if the path ends in it.
+/// The current path of an image. Its file name is kept if the path ends in it.
 fn new_place(root: &Root, place: &Place, path: &Path) -> Result<Place> {
     let mut above = path;
     for _ in Path::new(&place.file_name).components() {
@@ -212,7 +231,7 @@ async fn places(snapshot: &Snapshot) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Gives images of the store their new place; how many.
+/// Stores the new paths of images. Returns the number of rows rewritten.
 async fn write(store: &Store, moved: &[Place]) -> Result<u64> {
     let moved: HashMap<&ImageId, &Place> =
         moved.iter().map(|place| (&place.image_id, place)).collect();

@@ -8,10 +8,10 @@ use futures::stream;
 
 use super::annotation::content_id;
 use super::options::IngestOptions;
+use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_file::{Root, read_file, read_photo, taken_otherwise};
 use super::pipeline;
 use super::regions::{Region, VOID, plan_regions};
-use super::writer::{IngestSummary, Outcome, Record};
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::geometry::{Rle, Size};
 use crate::ids::GroundTruthId;
@@ -45,14 +45,14 @@ pub const VOC_CLASSES: [&str; 20] = [
     "tvmonitor",
 ];
 
-/// What `ingest voc` reads.
+/// The input of `ingest voc`.
 #[derive(Debug, Clone)]
 pub struct VocIngest {
     /// The directory with `JPEGImages`, `SegmentationClass` and `ImageSets`.
     pub directory: PathBuf,
-    /// Names of the indices 1, 2, ...; by default [`VOC_CLASSES`].
+    /// Names of the classes with indices 1, 2, ...; by default [`VOC_CLASSES`].
     pub class_names: Vec<String>,
-    /// What is said of all images; the split names the image set.
+    /// Options that apply to all images. The split names the image set.
     pub options: IngestOptions,
 }
 
@@ -66,17 +66,37 @@ impl Default for VocIngest {
     }
 }
 
-/// Ingests the images of one of a VOC directory's image sets with their label maps.
+/// Ingests the images of an image set in a VOC directory, with their label maps.
 ///
-/// Every object of `SegmentationObject` becomes a row of `ground_truth` with its class from
-/// `SegmentationClass`; without an object map, every class region is one. Void pixels (255) become one
-/// row with `is_ignored`. The classes become a class set named like the data set.
+/// Every object of `SegmentationObject` becomes a row of `ground_truth` with its class from `SegmentationClass`.
+/// Without an object map, every class region becomes one. Void pixels (255) become one row with `is_ignored`. The
+/// classes become a class set named like the data set.
 ///
-/// The image set is the one named by the options' split.
+/// The split in the options names the image set.
+///
+/// # Examples
+/// ```
+/// use grainstore::ingest::{IngestOptions, VocIngest, ingest_voc};
+/// use grainstore::progress::NoProgress;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = VocIngest {
+///     directory: "VOCdevkit/VOC2012".into(),
+///     options: IngestOptions {
+///         split: Some("val".to_owned()), // reads ImageSets/Segmentation/val.txt
+///         ..IngestOptions::of_dataset("voc")
+///     },
+///     ..VocIngest::default()
+/// };
+/// let summary = ingest_voc(store, &request, &NoProgress).await?;
+/// println!("{} images, {} objects", summary.images_added, summary.ground_truth_added);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// If the directory lacks its parts or the image set, or the store cannot be written. Bad images and
-/// label maps are recorded in `failures` instead.
+/// Returned if the directory lacks its parts or the image set, or the store cannot be written. Images and label maps
+/// that cannot be used are recorded in `failures` instead.
 pub async fn ingest_voc(
     store: &Store,
     request: &VocIngest,
@@ -128,7 +148,7 @@ struct Context {
     options: IngestOptions,
 }
 
-/// The names of an image set, from `ImageSets/Segmentation` or `ImageSets/Main`.
+/// Reads the names in an image set, from `ImageSets/Segmentation` or `ImageSets/Main`.
 fn read_image_set(directory: &Path, split: &str) -> Result<Vec<String>> {
     let sets = directory.join("ImageSets");
     let file = ["Segmentation", "Main"]
@@ -148,7 +168,7 @@ fn read_image_set(directory: &Path, split: &str) -> Result<Vec<String>> {
     };
     let text = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
     let names: Vec<_> = text
-        .trim_start_matches('\u{feff}') // which Windows editors put there
+        .trim_start_matches('\u{feff}') // Windows editors write this mark
         .lines()
         .filter_map(image_of_line)
         .map(str::to_owned)
@@ -163,8 +183,8 @@ fn read_image_set(directory: &Path, split: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The image a line names. Class lists of `ImageSets/Main` have a second column: -1 says the class is
-/// not in the image.
+/// The image that a line names. Class lists in `ImageSets/Main` have a second column, in which -1 means that the class
+/// is not in the image.
 fn image_of_line(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
     let name = words.next()?;
@@ -267,8 +287,8 @@ fn read_item(context: &Context, name: &str) -> Result<Outcome> {
     Ok(Outcome::read(record, failures))
 }
 
-/// Whether a label map is more likely a mask of 0 and 255 than a map whose only object is void: VOC's own void has a
-/// colour of its own.
+/// Whether a label map is more likely a 0/255 mask than a map that holds only void: the void of VOC has a colour of its
+/// own.
 fn looks_binary(map: &IndexedImage) -> bool {
     let is_binary =
         map.indices.contains(&VOID) && map.indices.iter().all(|it| matches!(*it, 0 | VOID));

@@ -1,13 +1,14 @@
-//! What lies below a directory: files in the order of their names, and whether a system put them there.
+//! Lists the files below a directory in the order of their names, and recognises system files.
 //!
-//! Looks at names and kinds only; nothing is opened.
+//! It looks only at names and kinds; nothing is opened.
 
 use std::path::{Component, Path};
 
 use walkdir::{DirEntry, WalkDir};
 
-/// Files and directories that macOS, Windows, Linux desktops, file servers and notebooks leave beside photos, in any
-/// case. Those that begin with a dot would be passed over as hidden files are; they are counted, so that the sum is right.
+/// Files and directories that macOS, Windows, Linux desktops, file servers and notebooks leave beside photos, compared
+/// without regard to case. Names that begin with a dot would be skipped like hidden files; they are listed here so that
+/// the count is right.
 const SYSTEM_NAMES: [&str; 24] = [
     ".AppleDouble",
     ".DocumentRevisions-V100",
@@ -34,11 +35,11 @@ const SYSTEM_NAMES: [&str; 24] = [
     "System Volume Information",
     "Thumbs.db",
 ];
-/// What names of AppleDouble files begin with: a Mac's notes on a file, under the file's own name.
+/// Prefix of AppleDouble files, in which macOS keeps metadata of the file whose name follows.
 const APPLE_DOUBLE: &str = "._";
 
-/// Every file below a directory, in the order of their names; hidden ones aside that no system left. Pipes, sockets and
-/// devices are among them. System directories that cannot be listed are passed over.
+/// Every file below a directory, in the order of names, including pipes, sockets and devices. Hidden files are left out
+/// unless they are system files. System directories that cannot be listed are skipped.
 pub(super) fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
     let is_shown = |entry: &DirEntry| {
         let name = entry.file_name();
@@ -56,7 +57,7 @@ pub(super) fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry
         })
 }
 
-/// Whether a system left a file, or a directory above it, below the root.
+/// Whether the file, or a directory above it and below the root, is a system file.
 pub(super) fn is_system(root: &Path, path: &Path) -> bool {
     let below = path.strip_prefix(root).unwrap_or(path);
     below.components().any(|part| match part {

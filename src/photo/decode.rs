@@ -1,14 +1,14 @@
 //! Decodes an image file to upright 8-bit RGB.
 //!
-//! In: the bytes of a file and limits. Out: pixels as Pillow's
-//! `ImageOps.exif_transpose(image).convert("RGB")` gives them, with these choices:
-//! - alpha is dropped, not blended: a hidden colour shows, as with `convert("RGB")`;
-//! - 16-bit samples keep their high byte, as OpenCV's `imread` does (Pillow does the same for
-//!   RGB, but clips 16-bit gray to 255, which turns photos white);
-//! - CMYK and YCCK are multiplied out as (255 - c) (255 - k) / 255, JPEG's being stored inverted;
-//! - no colour profile and no gamma is applied.
+//! In: the bytes of a file and limits. Out: the pixels that Pillow's `ImageOps.exif_transpose(image).convert("RGB")`
+//! gives, with these choices:
+//! - Alpha is dropped, not blended, as in `convert("RGB")`, so hidden colours show.
+//! - 16-bit samples keep their high byte, as in OpenCV's `imread`. Pillow does the same for RGB, but clips 16-bit gray
+//!   to 255, which turns photos white.
+//! - CMYK and YCCK are converted as (255 - c) (255 - k) / 255. JPEG stores them inverted.
+//! - No colour profile and no gamma is applied.
 //!
-//! Lossy pixels differ from Pillow's by a few levels, as any two decoders' do.
+//! Pixels of lossy formats differ from Pillow's by a few levels, as between any two decoders.
 
 use std::io::Cursor;
 
@@ -18,13 +18,13 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImag
 use super::{PhotoFormat, PhotoInfo, Result, probe};
 use crate::error::PhotoError;
 
-/// The most that decoding one image may take.
+/// Limits on what decoding one image may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Most pixels; 200 million by default, twice a 100-megapixel photo.
+    /// Maximum number of pixels. The default is 200 million, twice a 100-megapixel photo.
     pub max_pixels: u64,
-    /// Most bytes of pixels held at once: what the decoder gives plus the RGB made of it;
-    /// 2 GiB by default, a 100-megapixel photo with 16-bit alpha taking 1.1 GB.
+    /// Maximum number of bytes of pixels held at once: the decoder's output plus the RGB made from it. The default is 2
+    /// GiB; a 100-megapixel photo with 16-bit alpha takes 1.1 GB.
     pub max_bytes: u64,
 }
 
@@ -41,7 +41,7 @@ impl DecodeLimits {
     /// Checks a size in pixels.
     ///
     /// # Errors
-    /// [`PhotoError::ImageTooLarge`].
+    /// [`PhotoError::ImageTooLarge`] if it is over the limit.
     pub(super) fn check_pixels(&self, info: &PhotoInfo) -> Result<()> {
         let PhotoInfo { width, height, .. } = *info;
         if u64::from(width) * u64::from(height) > self.max_pixels {
@@ -54,7 +54,7 @@ impl DecodeLimits {
         Ok(())
     }
 
-    /// Checks what a decoder is about to allocate.
+    /// Checks the memory that a decoder is about to allocate.
     fn check_bytes(&self, info: &PhotoInfo, decoded: u64) -> Result<()> {
         let PhotoInfo { width, height, .. } = *info;
         let needed = decoded.saturating_add(u64::from(width) * u64::from(height) * 3);
@@ -72,17 +72,18 @@ impl DecodeLimits {
 
 /// Decodes an image file to 8-bit RGB, upright.
 ///
-/// The size is that of [`probe`], which is run first, so a file that is cut off is refused
-/// rather than filled up with gray. Animations give their first frame, TIFF its first page.
+/// The size is that of [`probe`], which runs first, so a truncated file is rejected rather than filled with gray.
+/// Animations give their first frame, TIFF its first page.
 ///
 /// # Shapes
 /// bytes -> (height, width) pixels of RGB, row-major, each channel 0 to 255.
 ///
 /// # Errors
 /// Those of [`probe`], and:
-/// - [`PhotoError::ImageTooLarge`], [`PhotoError::ImageTakesTooMuchMemory`]: over `limits`; nothing was
+/// - [`PhotoError::ImageTooLarge`], [`PhotoError::ImageTakesTooMuchMemory`]: the image is over `limits`; nothing was
 ///   allocated.
-/// - [`PhotoError::UnsupportedImage`]: such as TIFF of signed, floating-point or palette samples.
+/// - [`PhotoError::UnsupportedImage`]: the samples are of an unsupported kind, such as signed, floating-point or
+///   palette samples in TIFF.
 /// - [`PhotoError::DecodeImage`]: the pixel data is damaged.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
     let info = probe(bytes)?;
@@ -135,7 +136,7 @@ fn decode_error(format: PhotoFormat, source: ImageError) -> PhotoError {
     }
 }
 
-/// Brings whatever a decoder gave to RGB, as the module's header says.
+/// Converts the output of a decoder to RGB, with the choices listed in the module's documentation.
 fn to_rgb(image: DynamicImage, format: PhotoFormat) -> Result<RgbImage> {
     let (width, height) = (image.width(), image.height());
     let low = |sample: u8| sample;
@@ -155,7 +156,7 @@ fn to_rgb(image: DynamicImage, format: PhotoFormat) -> Result<RgbImage> {
         .ok_or_else(|| unsupported(format, "size of the decoded pixels"))
 }
 
-/// The first three of `CHANNELS` samples, a byte each.
+/// The first three of every `CHANNELS` samples, as bytes.
 fn rgb_of_color<const CHANNELS: usize, Sample: Copy>(
     samples: &[Sample],
     byte: impl Fn(Sample) -> u8,
@@ -168,7 +169,7 @@ fn rgb_of_color<const CHANNELS: usize, Sample: Copy>(
     rgb
 }
 
-/// The first of `CHANNELS` samples thrice, a byte each.
+/// The first of every `CHANNELS` samples, repeated three times as bytes.
 fn rgb_of_gray<const CHANNELS: usize, Sample: Copy>(
     samples: &[Sample],
     byte: impl Fn(Sample) -> u8,

@@ -1,7 +1,7 @@
-//! Which format bytes are in.
+//! Recognises the format of an image file.
 //!
-//! In: the start of a file. Out: a [`PhotoFormat`], or an error that names what the file looks
-//! like. Looks at signatures only; whether the rest is sound is for `probe`.
+//! In: the start of a file. Out: a [`PhotoFormat`], or an error that names what the file looks like. Only signatures
+//! are checked; `probe` checks the rest.
 
 use std::fmt;
 
@@ -13,17 +13,17 @@ use crate::error::PhotoError;
 /// An image file format that can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PhotoFormat {
-    /// JPEG, baseline or progressive, also as MPO (the first picture counts).
+    /// JPEG, baseline or progressive, including MPO (the first picture is used).
     Jpeg,
-    /// PNG, also animated (the default image counts).
+    /// PNG, including animations (the default image is used).
     Png,
-    /// WebP, lossy or lossless, also animated (the first frame counts).
+    /// WebP, lossy or lossless, including animations (the first frame is used).
     WebP,
     /// Windows bitmap.
     Bmp,
-    /// TIFF or BigTIFF (the first page counts).
+    /// TIFF or BigTIFF (the first page is used).
     Tiff,
-    /// GIF (the first frame counts).
+    /// GIF (the first frame is used).
     Gif,
     /// Netpbm: PBM, PGM, PPM or PAM.
     Pnm,
@@ -43,7 +43,7 @@ impl PhotoFormat {
         }
     }
 
-    /// The same format as the `image` crate names it.
+    /// The corresponding format of the `image` crate.
     pub(super) fn image_format(self) -> ImageFormat {
         match self {
             Self::Jpeg => ImageFormat::Jpeg,
@@ -56,11 +56,11 @@ impl PhotoFormat {
         }
     }
 
-    /// Tells the format of a file from its first bytes.
+    /// Recognises the format of a file by its first bytes.
     ///
     /// # Errors
-    /// [`PhotoError::EmptyFile`], [`PhotoError::UnsupportedFormat`] for kinds that are recognised but
-    /// never decoded, and [`PhotoError::NotAnImage`] for the rest.
+    /// [`PhotoError::EmptyFile`]; [`PhotoError::UnsupportedFormat`] for formats that are recognised but never decoded;
+    /// [`PhotoError::NotAnImage`] for anything else.
     pub(crate) fn guess(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() {
             return Err(PhotoError::EmptyFile);
@@ -86,7 +86,7 @@ impl PhotoFormat {
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Self::Tiff,
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Self::Gif,
             [b'P', b'1'..=b'7', white, ..] if white.is_ascii_whitespace() => Self::Pnm,
-            // "BM" alone is two letters of text; the reserved words that follow are always 0.
+            // "BM" could also begin a text; the reserved words that follow it are always 0.
             [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Self::Bmp,
             _ => return Err(not_a_photo(bytes)),
         };
@@ -100,7 +100,7 @@ impl fmt::Display for PhotoFormat {
     }
 }
 
-/// Names what a file is that is none of the formats above.
+/// The error for a file that has none of the formats above.
 fn not_a_photo(bytes: &[u8]) -> PhotoError {
     let name = match bytes {
         [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => match brand {

@@ -1,8 +1,8 @@
-//! Reads class indices out of a PNG label map.
+//! Reads class indices from a PNG label map.
 //!
-//! In: the bytes of a PNG. Out: one index a pixel. Takes the three kinds in use: palette
-//! indices (PASCAL VOC's `SegmentationClass`), plain gray levels (ADE20K, Cityscapes), and RGB
-//! painted with PASCAL VOC's colours. What an index means is for the caller to know.
+//! In: the bytes of a PNG. Out: one index per pixel. Three kinds are supported: palette indices (PASCAL VOC's
+//! `SegmentationClass`), plain gray levels (ADE20K, Cityscapes), and RGB in PASCAL VOC's colours. The meaning of an
+//! index is up to the caller.
 
 use std::io::Cursor;
 
@@ -12,7 +12,7 @@ use super::voc::voc_index;
 use super::{DecodeLimits, PhotoFormat, Result, probe};
 use crate::error::PhotoError;
 
-/// One class index a pixel, as stored in a PNG.
+/// One class index per pixel, as stored in a PNG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexedImage {
     /// Width in pixels as stored.
@@ -21,29 +21,28 @@ pub struct IndexedImage {
     pub height: u32,
     /// (height, width) indices, row-major.
     pub indices: Vec<u8>,
-    /// Colours of the indices in the file's palette, as RGB; `None` for gray and RGB files. An
-    /// index may lie past its end.
+    /// Colours of the indices in the file's palette, as RGB; `None` for gray and RGB files. An index may be past its
+    /// end.
     pub palette: Option<Vec<[u8; 3]>>,
-    /// Whether the indices are gray levels, not those of a palette or of PASCAL VOC's colours.
+    /// Whether the indices are gray levels, rather than those of a palette or of PASCAL VOC's colours.
     pub is_gray: bool,
 }
 
 /// Decodes a PNG label map to the indices that it stores.
 ///
-/// Palette files (1, 2, 4 or 8 bits) give their raw indices; gray files (1 to 8 bits) give their
-/// raw levels, not scaled to 255; RGB files give the index of each colour in
-/// [`voc_colormap`](super::voc_colormap). Alpha of palette entries (tRNS) is not looked at.
-/// EXIF orientation is not applied: a label map is drawn on the upright photo. The pixel limit
-/// is that of [`DecodeLimits::default`].
+/// Palette files (1, 2, 4 or 8 bits) give their raw indices. Gray files (1 to 8 bits) give their raw levels, which are
+/// not scaled to 255. RGB files give the index of each colour in [`voc_colormap`](super::voc_colormap). Alpha of
+/// palette entries (tRNS) is ignored. EXIF orientation is not applied, because a label map is drawn on the upright
+/// photo. The pixel limit is that of [`DecodeLimits::default`].
 ///
 /// # Shapes
 /// bytes -> `indices` of (height, width), row-major.
 ///
 /// # Errors
 /// Those of [`probe`], and:
-/// - [`PhotoError::NotALabelMap`]: not a PNG, or one with alpha or 16 bits.
-/// - [`PhotoError::NotAVocColor`]: an RGB pixel outside PASCAL VOC's colour map.
-/// - [`PhotoError::ImageTooLarge`]: over the pixel limit.
+/// - [`PhotoError::NotALabelMap`]: the file is not a PNG, or a PNG with alpha or 16 bits.
+/// - [`PhotoError::NotAVocColor`]: an RGB pixel is not in PASCAL VOC's colour map.
+/// - [`PhotoError::ImageTooLarge`]: the image is over the pixel limit.
 /// - [`PhotoError::DecodeLabelMap`]: the pixel data is damaged.
 pub fn decode_indexed_png(bytes: &[u8]) -> Result<IndexedImage> {
     let info = probe(bytes)?;
@@ -93,7 +92,7 @@ pub fn decode_indexed_png(bytes: &[u8]) -> Result<IndexedImage> {
     })
 }
 
-/// Gives each sample of 1, 2, 4 or 8 bits its own byte; rows start on whole bytes.
+/// Expands samples of 1, 2, 4 or 8 bits to one byte each. Every row starts on a whole byte.
 fn unpack(samples: &[u8], depth: BitDepth, frame: &png::OutputInfo) -> Vec<u8> {
     let bits = depth as u8;
     if bits >= 8 {

@@ -1,14 +1,13 @@
-//! Photos as bytes: what is in them, and their pixels.
+//! Reads photos from bytes.
 //!
-//! In: the whole content of an image file. Out: its size and kind ([`probe`]), its pixels as
-//! 8-bit RGB ([`decode`]), or the class indices of a label map ([`decode_indexed_png`]).
-//! The format is told from the content, never from a file name.
+//! In: the complete content of an image file. Out: its size and format ([`probe`]), its pixels as 8-bit RGB
+//! ([`decode`]), or the class indices of a label map ([`decode_indexed_png`]). The format is recognised by the content,
+//! never by a file name.
 //!
-//! Every frame here is the upright photo: EXIF orientation is applied to sizes and to pixels
-//! alike, so masks, boxes and exports need not know of it. Label maps are the one exception;
-//! see [`decode_indexed_png`].
+//! All sizes and pixels are those of the upright photo: EXIF orientation is applied to both, so masks, boxes and
+//! exports can ignore it. Label maps are the only exception; see [`decode_indexed_png`].
 //!
-//! Does no I/O, holds no state, applies no colour profile.
+//! This module does no I/O, holds no state and applies no colour profile.
 
 mod decode;
 mod format;
@@ -23,33 +22,33 @@ pub use indexed_png::{IndexedImage, decode_indexed_png};
 pub use probe::probe;
 pub use voc::voc_colormap;
 
-/// What functions of this module return.
+/// Result type of this module.
 pub type Result<T, E = PhotoError> = std::result::Result<T, E>;
 
-/// What the header of an image file says.
+/// The contents of an image file's header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhotoInfo {
-    /// Format of the file, told from its content.
+    /// Format of the file, recognised by its content.
     pub format: PhotoFormat,
     /// Width in pixels of the upright photo, after EXIF orientation.
     pub width: u32,
     /// Height in pixels of the upright photo, after EXIF orientation.
     pub height: u32,
-    /// EXIF orientation, 1 to 8; 1 when the file has none or a bad one.
+    /// EXIF orientation, 1 to 8; 1 if the file has none or an invalid one.
     pub orientation: u8,
-    /// Stored samples, such as `rgb8`, `gray16`, `cmyk8` or `palette4` (bits per channel or
-    /// per index); `None` where the header does not tell.
+    /// Stored samples, such as `rgb8`, `gray16`, `cmyk8` or `palette4` (bits per channel or per index); `None` if the
+    /// header does not say.
     pub color: Option<String>,
-    /// Why [`decode`] refuses the pixels, such as `signed 16-bit samples`, where the header tells;
-    /// `None` for photos that can be decoded.
+    /// Why [`decode`] rejects the pixels, such as `signed 16-bit samples`, if the header shows it; `None` for photos
+    /// that can be decoded.
     pub undecodable: Option<String>,
 }
 
 impl PhotoInfo {
-    /// Checks that the pixels are of a kind that is decoded.
+    /// Checks that the samples are of a supported kind.
     ///
     /// # Errors
-    /// [`PhotoError::UnsupportedImage`].
+    /// [`PhotoError::UnsupportedImage`] if they are not.
     pub fn check_decodable(&self) -> Result<()> {
         match &self.undecodable {
             None => Ok(()),

@@ -1,7 +1,7 @@
-//! The colour map of PASCAL VOC label maps, there and back.
+//! The colour map of PASCAL VOC label maps, in both directions.
 //!
-//! Source: VOC devkit, `VOCcode/VOClabelcolormap.m`: the bits of an index are dealt in turn to
-//! red, green and blue, each from its highest bit down.
+//! Source: VOC devkit, `VOCcode/VOClabelcolormap.m`. The bits of an index are assigned in turn to red, green and blue,
+//! filling each from its highest bit down.
 
 /// Colour of each class index, as in PASCAL VOC's label maps; 255 (void) is `[224, 224, 192]`.
 pub fn voc_colormap() -> [[u8; 3]; 256] {

@@ -1,16 +1,16 @@
-//! Colours: one a class, the same in pictures and charts; and ones that tell neighbours apart.
+//! Colours: one per class, the same in pictures and charts, and colours that only distinguish neighbours.
 
 use image::Rgb;
 use plotters::style::{Palette, Palette99};
 
 use crate::scenes::color_from_hsv;
 
-/// Of the palette, without its gray and black.
+/// Number of palette colours in use: all but its grey and black, which are the last.
 const NAMED: usize = 19;
-/// Degrees between one hue and the next: the golden angle, so that near numbers have far hues.
+/// Degrees between successive hues: the golden angle, so that near indices get distant hues.
 const GOLDEN_ANGLE: f64 = 137.508;
 
-/// What is of no class that is told.
+/// Colour of objects whose class is not shown.
 pub const OTHER: Rgb<u8> = Rgb([150, 150, 150]);
 
 /// The colour of a class, by its index in the class set.
@@ -24,9 +24,9 @@ pub fn class_color(index: usize) -> Rgb<u8> {
     }
 }
 
-/// A colour for the n-th of things that are only to be told apart.
+/// The n-th colour for things that only need to be distinguished.
 pub fn any_color(n: usize) -> Rgb<u8> {
-    // Three values and two saturations, so that like hues differ as well.
+    // Three values and two saturations make similar hues differ as well.
     let value = [1.0, 0.8, 0.9].get(n % 3).copied().unwrap_or(1.0);
     hue_color(
         n as f64 * GOLDEN_ANGLE,
@@ -37,7 +37,7 @@ pub fn any_color(n: usize) -> Rgb<u8> {
 
 /// Black or white, whichever is easier to read on a colour.
 pub fn text_on(background: Rgb<u8>) -> Rgb<u8> {
-    // Relative luminance (ITU-R BT.601).
+    // Luma (ITU-R BT.601).
     let [red, green, blue] = background.0.map(f32::from);
     if 0.299 * red + 0.587 * green + 0.114 * blue > 140.0 {
         Rgb([0; 3])
@@ -46,7 +46,7 @@ pub fn text_on(background: Rgb<u8>) -> Rgb<u8> {
     }
 }
 
-/// A colour with so much of another in it, 0 to 1.
+/// Blends `above` into `below`; `share` is the weight of `above`, 0 to 1.
 pub fn mix(below: Rgb<u8>, above: Rgb<u8>, share: f32) -> Rgb<u8> {
     let mut mixed = below;
     for (level, other) in mixed.0.iter_mut().zip(above.0) {

@@ -1,10 +1,11 @@
-//! Pictures: photos with what was annotated, found and kept drawn on them.
+//! Pictures: photos with annotated objects, extracted masks and kept masks drawn on them.
 //!
 //! ```text
 //! images x ground_truth | masks | predictions --show--> panels --sheet--> one picture
 //! ```
 //!
-//! A class has one colour, by its place in the class set, in pictures and in the charts of reports alike.
+//! The colour of a class depends on its position in the class set and is the same in pictures and in the charts of
+//! reports.
 
 mod color;
 mod overlay;

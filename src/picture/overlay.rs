@@ -1,4 +1,4 @@
-//! Masks over a photo: tinted, with outlines and labels.
+//! Draws masks over a photo: tinted, with outlines and labels.
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
@@ -8,21 +8,21 @@ use super::text::Pen;
 use crate::Result;
 use crate::geometry::Rle;
 
-/// How much of its colour a mask gives the pixels under it.
+/// Weight of a mask's colour in the pixels inside its outline, 0 to 1.
 const TINT: f32 = 0.45;
 
 /// A mask to draw.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// At the size of the original photo.
+    /// The mask, at the size of the original photo.
     pub mask: Rle,
-    /// Its colour.
+    /// Colour of its tint, outline and label.
     pub color: Rgb<u8>,
-    /// What is written at it.
+    /// Text to write at the mask, if any.
     pub label: Option<String>,
 }
 
-/// The photo at a size at which its longer side is `side` pixels.
+/// Scales a photo so that its longer side is `side` pixels.
 pub fn scaled(photo: &RgbImage, side: u32) -> RgbImage {
     let (width, height) = photo.dimensions();
     let scale = f64::from(side) / f64::from(width.max(height).max(1));
@@ -35,11 +35,11 @@ pub fn scaled(photo: &RgbImage, side: u32) -> RgbImage {
     imageops::resize(photo, length(width), length(height), filter)
 }
 
-/// Draws masks on a photo that may have been scaled: larger ones first, then their outlines, then labels where there is
-/// room for them, those of earlier layers first.
+/// Draws masks on a photo, which may have been scaled. Larger masks are drawn first, each with its outline. Labels
+/// follow, those of earlier layers first, where there is room for them.
 ///
 /// # Errors
-/// What [`Pen::new`] says.
+/// Those of [`Pen::new`].
 pub fn draw(canvas: &mut RgbImage, layers: &[Layer]) -> Result<()> {
     let mut order: Vec<&Layer> = layers.iter().collect();
     order.sort_by_key(|layer| std::cmp::Reverse(layer.mask.area()));
@@ -65,9 +65,9 @@ pub fn draw(canvas: &mut RgbImage, layers: &[Layer]) -> Result<()> {
     Ok(())
 }
 
-/// A mask at the size of a canvas.
+/// A mask scaled to the size of a canvas.
 struct Shown {
-    /// Row-major.
+    /// Row-major, `true` inside the mask.
     pixels: Vec<bool>,
     width: usize,
     height: usize,
@@ -96,7 +96,7 @@ impl Shown {
         self.pixels.get(at).copied().unwrap_or(false)
     }
 
-    /// Whether a neighbour at most two pixels on is not of the mask.
+    /// Whether one of six neighbouring pixels is outside the mask: left, right, above, below and on one diagonal.
     fn is_rim(&self, x: u32, y: u32) -> bool {
         let outside = |dx: i64, dy: i64| {
             let (x, y) = (i64::from(x) + dx, i64::from(y) + dy);
@@ -104,7 +104,7 @@ impl Shown {
                 (Ok(x), Ok(y)) if (x as usize) < self.width && (y as usize) < self.height => {
                     !self.at(x, y)
                 }
-                _ => false, // the photo's edge is no outline
+                _ => false, // the photo's edge is not an outline
             }
         };
         [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1)]
@@ -113,7 +113,7 @@ impl Shown {
     }
 }
 
-/// For each pixel along a side of a canvas the pixel of the photo under its middle.
+/// Maps each pixel along a side of the canvas to the photo's pixel under its centre.
 fn nearest(canvas: u32, photo: u32) -> Vec<usize> {
     let (canvas, photo) = (u64::from(canvas.max(1)), u64::from(photo.max(1)));
     let under = |at: u64| ((2 * at + 1) * photo / (2 * canvas)).min(photo - 1) as usize;
@@ -130,7 +130,7 @@ struct Spot {
 }
 
 impl Spot {
-    /// Near the mask, within the canvas, and off the other labels, if there is such a place.
+    /// Chooses a place near the mask and within the canvas that overlaps no other label, if there is one.
     fn choose(pen: &Pen, label: &str, mask: &Rle, canvas: &RgbImage, taken: &[Self]) -> Self {
         let (width, height) = (i64::from(pen.width(label)) + 6, i64::from(pen.height()));
         let scale = f64::from(canvas.width()) / f64::from(mask.size().width.max(1));

@@ -1,4 +1,4 @@
-//! Panels side by side under their captions, and rows of them on a sheet.
+//! Arranges panels side by side under their captions, in rows on a sheet.
 
 use image::{Rgb, RgbImage, imageops};
 
@@ -10,19 +10,19 @@ const GAP: u32 = 8;
 const PAPER: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([30; 3]);
 
-/// A picture with a line above it.
+/// A picture with a line of text above it.
 #[derive(Debug, Clone)]
 pub struct Panel {
-    /// The line.
+    /// The line of text.
     pub caption: String,
     /// The picture.
     pub picture: RgbImage,
 }
 
-/// Panels in rows, each row under a line of its own if it has one.
+/// Draws rows of panels. A row that has a title gets it on a line above its panels.
 ///
 /// # Errors
-/// What [`Pen::new`] says.
+/// Those of [`Pen::new`].
 pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
     let widest = rows
         .iter()
@@ -31,7 +31,7 @@ pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
         .max();
     let height = (widest.unwrap_or(0) as f32 / 20.0).clamp(14.0, 22.0);
     let (caption, title) = (Pen::new(height)?, Pen::new(height * 1.1)?);
-    // Panels of one column begin below each other.
+    // All panels of a column start at the same x.
     let mut columns: Vec<u32> = Vec::new();
     for (_, panels) in rows {
         for (at, panel) in panels.iter().enumerate() {
@@ -78,7 +78,7 @@ pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
     Ok(canvas)
 }
 
-/// Single panels in a grid about as wide as it is high.
+/// Arranges single panels in a grid with about as many columns as rows.
 pub fn in_grid(panels: Vec<Panel>) -> Vec<(Option<String>, Vec<Panel>)> {
     let columns = ((panels.len() as f64).sqrt().ceil() as usize).max(1);
     let mut rows = Vec::new();

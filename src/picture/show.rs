@@ -1,4 +1,4 @@
-//! Pictures of images of a store: photo, annotated objects, every mask, and what a head keeps.
+//! Draws images of a store: the photo, annotated objects, all masks, and the masks that a head keeps.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -27,26 +27,26 @@ use crate::store::rows::{HeadRow, RleRow, decode};
 use crate::store::{Snapshot, is_of_images};
 use crate::{Error, Result};
 
-/// Which pictures of which images.
+/// Which pictures of which images to draw.
 #[derive(Debug, Clone, Default)]
 pub struct ShowRequest {
-    /// Which images.
+    /// The images to draw.
     pub images: ImageFilter,
-    /// Data set whose annotations are drawn; none: the one that annotates most objects of the images.
+    /// Data set whose annotations are drawn. If `None`, the one with most annotated objects in the images.
     pub dataset: Option<String>,
-    /// At most so many: their masks are held in memory.
+    /// Maximum number of images, because their masks are held in memory. 0 counts as 1.
     pub limit: usize,
     /// The head whose kept masks are drawn.
     pub head: Option<String>,
-    /// First digits of the id of the extractor whose masks are drawn; none: the head's, or the only one.
+    /// First digits of the id of the extractor whose masks are drawn. If `None`, the head's extractor, or the only one.
     pub extractor: Option<String>,
-    /// First digits of the id of its annotation policy; none: the one annotated with last.
+    /// First digits of the id of the head's annotation policy. If `None`, the policy that was used last.
     pub policy: Option<String>,
-    /// Class set that objects are told in; none: the head's own, or the annotating data set's.
+    /// Class set that objects are shown in. If `None`, the head's, or without a head that of the data set.
     pub classes: Option<String>,
-    /// Parts, in order.
+    /// Parts to draw, in order.
     pub parts: Vec<Part>,
-    /// Longer side of each part, pixels.
+    /// Longer side of each part in pixels.
     pub side: u32,
 }
 
@@ -57,9 +57,9 @@ pub enum Part {
     Photo,
     /// Annotated objects.
     Truth,
-    /// Every mask that Segment Anything found, in colours that only tell them apart.
+    /// Every mask of the extractor, in colours that only distinguish them.
     Masks,
-    /// What the head keeps, with class and score.
+    /// The masks that the head keeps, with class and score.
     Head,
 }
 
@@ -68,13 +68,13 @@ pub enum Part {
 pub struct Picture {
     /// The image.
     pub image: SelectedImage,
-    /// One for each part that there is something to show of.
+    /// One panel per part that has something to show.
     pub panels: Vec<Panel>,
 }
 
 impl Picture {
-    /// The name of its own PNG file: of the photo, as much of it as fits, and the first digits of the image's id, which
-    /// keep photos of one name apart.
+    /// Name of the PNG file for this image: as much of the photo's name as fits, then the first digits of the image's
+    /// id, which distinguish photos of the same name.
     pub fn file_name(&self) -> String {
         let stem = Path::new(&self.image.file_name).file_stem();
         let stem = stem.unwrap_or_default().to_string_lossy();
@@ -84,10 +84,10 @@ impl Picture {
     }
 }
 
-/// What was drawn.
+/// The result of [`show`].
 #[derive(Debug, Clone, Default)]
 pub struct Shown {
-    /// Images, in the order of their file names.
+    /// The images, ordered by file name.
     pub pictures: Vec<Picture>,
     /// Photos that could not be read.
     pub failed: u64,
@@ -95,27 +95,51 @@ pub struct Shown {
     pub left_out: u64,
 }
 
-/// What there is to draw of the images chosen.
+/// The data to draw for the chosen images.
 struct Drawn {
     truth: Option<Objects>,
     masks: HashMap<ImageId, Vec<Rle>>,
     kept: Option<Objects>,
 }
 
-/// Objects by image, and the names of the classes they are told in.
+/// Objects by image, and the names of their classes.
 struct Objects {
     classes: Vec<String>,
     of_image: HashMap<ImageId, Vec<Object>>,
 }
 
-/// Draws images, one after the other in the order of their file names.
+/// Draws images, ordered by file name.
 ///
-/// A photo that cannot be read is told to `progress` and left out.
+/// A photo that cannot be read is reported to `progress` and left out.
+///
+/// # Examples
+/// ```
+/// use grainstore::picture::{Part, ShowRequest, sheet, show};
+/// use grainstore::progress::NoProgress;
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> Result<(), Box<dyn std::error::Error>> {
+/// let request = ShowRequest {
+///     images: ImageFilter::split("test"),
+///     limit: 12,
+///     head: Some("pets".to_owned()),
+///     parts: vec![Part::Photo, Part::Masks, Part::Head],
+///     side: 360,
+///     ..ShowRequest::default()
+/// };
+/// let shown = show(&store.snapshot().await?, &request, &NoProgress).await?;
+/// for picture in shown.pictures {
+///     let file = picture.file_name();
+///     sheet(&[(None, picture.panels)])?.save(file)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// As [`Source::open`]; [`Error::NothingToExport`] if no image is chosen, or there is nothing to show of any;
-/// [`Error::MissingOption`] if the head's part is asked for without a head; [`Error::InvalidOption`] for a data set without
-/// annotations; what the store says.
+/// Those of [`Source::open`]; [`Error::NothingToExport`] if no image is chosen or no image has anything to show;
+/// [`Error::MissingOption`] if the head's part is requested without a head; [`Error::InvalidOption`] for a data set
+/// without annotations; store errors.
 pub async fn show(
     snapshot: &Snapshot,
     request: &ShowRequest,
@@ -208,7 +232,7 @@ async fn read(
     if wants(Part::Truth)
         && let Some(dataset) = annotating(snapshot, &ids, request.dataset.as_deref()).await?
     {
-        // In the head's classes, so that both have the same colours.
+        // Ground truth is shown in the head's classes, so that both parts use the same colours.
         let of_head = head.as_ref().map(HeadRow::class_set_at_version);
         of.annotations = Annotations::GroundTruth;
         of.images.dataset = Some(dataset);
@@ -230,14 +254,14 @@ async fn read(
     Ok(Drawn { truth, masks, kept })
 }
 
-/// Whether any extractor is that of a model: masks that were imported belong to a head.
+/// Whether an extractor that is a model is stored. Imported masks belong to a head instead.
 async fn has_model(snapshot: &Snapshot) -> Result<bool> {
     let stored = extractors_stored(snapshot).await?;
     Ok(stored.iter().any(|row| !row.kind.is_imported()))
 }
 
-/// The data set whose annotations of some images are shown: the one asked for, else the one that annotates most objects
-/// of them.
+/// The data set whose annotations are shown: the requested one, otherwise the one with most annotated objects in the
+/// images.
 async fn annotating(
     snapshot: &Snapshot,
     ids: &[ImageId],
@@ -268,7 +292,7 @@ async fn annotating(
         .map(|(dataset, _)| dataset))
 }
 
-/// The objects of the images, or none if there are none that the request could speak of.
+/// The objects of the images, or `None` if the head or data set covers none of the images.
 async fn objects(snapshot: &Snapshot, request: &ExportRequest) -> Result<Option<Objects>> {
     let source = match Source::open(snapshot, request).await {
         Err(Error::NothingToExport { .. }) => return Ok(None),
@@ -372,7 +396,7 @@ impl Objects {
             .into_iter()
             .flatten()
             .collect();
-        // Labels of the surest find room first.
+        // Labels are placed in this order, so the most confident predictions get room first.
         let score = |object: &Object| match &object.kind {
             ObjectKind::Predicted(it) => it.score,
             ObjectKind::Annotated(_) => object.area,

@@ -1,21 +1,21 @@
-//! Text on pictures: DejaVu Sans Condensed, bold.
+//! Writes text on pictures, in DejaVu Sans Condensed Bold.
 
 use ab_glyph::{Font, FontRef, PxScaleFont, ScaleFont};
 use image::{Rgb, RgbImage};
 
 use crate::{Error, Result};
 
-/// Writes lines of text of one height.
+/// Writes lines of text at one height.
 #[derive(Debug, Clone)]
 pub struct Pen {
     font: PxScaleFont<FontRef<'static>>,
 }
 
 impl Pen {
-    /// A pen whose lines are `height` pixels high.
+    /// Creates a pen whose lines are `height` pixels high.
     ///
     /// # Errors
-    /// [`Error::EncodeImage`] if the font that is built in cannot be read.
+    /// [`Error::EncodeImage`] if the built-in font cannot be read.
     pub fn new(height: f32) -> Result<Self> {
         let font = FontRef::try_from_slice(dejavu::sans_condensed::bold());
         let font = font.map_err(|err| Error::EncodeImage {
@@ -37,7 +37,7 @@ impl Pen {
         glyphs.map(|id| self.font.h_advance(id)).sum::<f32>().ceil() as u32
     }
 
-    /// The text, cut to a width in pixels.
+    /// Cuts the text to a width in pixels.
     pub fn fit(&self, text: &str, width: u32) -> String {
         if self.width(text) <= width {
             return text.to_owned();
@@ -49,7 +49,8 @@ impl Pen {
             .unwrap_or_default()
     }
 
-    /// Writes a line whose top left corner is at x, y; what lies outside the canvas is cut off.
+    /// Writes a line whose top left corner is at x, y, in pixels of the canvas. What lies outside the canvas is cut
+    /// off.
     pub fn write(&self, canvas: &mut RgbImage, [x, y]: [i64; 2], color: Rgb<u8>, text: &str) {
         let mut left = x as f32;
         let base = y as f32 + self.font.ascent();
@@ -99,7 +100,7 @@ mod tests {
             "{}",
             dark.len()
         );
-        // Off the canvas nothing happens.
+        // Writing outside the canvas does nothing.
         pen.write(&mut canvas, [-500, 900], Rgb([0; 3]), "x");
     }
 

@@ -10,16 +10,17 @@
 //! SELECT ... WHERE $dataset IS NULL OR dataset = $dataset
 //! ```
 //!
-//! A parameter without `=` must be given. Its value goes in as a typed value, never as text. Types are `TEXT`, `BIGINT`,
-//! `DOUBLE`, `BOOLEAN` and `ONE_OF(a|b)`, and names that must be there: `HEAD`, `POLICY(head)` (of the head that the
-//! parameter `head` names; `newest` is the one used last), `CLASS_SET` or `CLASS_SET(head)` (`own` is that of the head),
-//! `DATASET`, `ANNOTATED` (a data set with annotations), `SPLIT`, `EXTRACTOR`, `EMBEDDER` and `IMAGE`. Of names the query
-//! sees ids; of class sets `NAME@VERSION`.
+//! A parameter without `=` must be given. It is bound as a typed value, never pasted as text. Types are `TEXT`,
+//! `BIGINT`, `DOUBLE`, `BOOLEAN` and `ONE_OF(a|b)`, and names that must exist: `HEAD`, `POLICY(head)` (of the head that
+//! the parameter `head` names; `newest` is the policy used last), `CLASS_SET` or `CLASS_SET(head)` (`own` is the head's
+//! class set), `DATASET`, `ANNOTATED` (a data set with annotations), `SPLIT`, `EXTRACTOR`, `EMBEDDER` and `IMAGE`.
+//! Where a name has an id, the query sees the id; of class sets it sees `NAME@VERSION`.
 //!
-//! A query may build on others: `-- uses: eval/matches, eval/objects` makes their rows tables named `matches` and
-//! `objects`, with the parameters of the same names; `eval/matches AS others (head = other; policy = other_policy)`
-//! makes them the table `others`, with other parameters in the place of its own.
-//! Such rows are held in memory while the session lasts, unless the query has a line `-- view: why`.
+//! A query can build on others. `-- uses: eval/matches, eval/objects` makes their rows the tables `matches` and
+//! `objects`, and passes them the parameters of the same names.
+//! `eval/matches AS others (head = other; policy = other_policy)` makes the rows the table `others`, and passes other
+//! parameters in place of its own. Such rows are held in memory while the session lasts, unless the query that yields
+//! them has a line `-- view: why`.
 
 use std::collections::HashMap;
 
@@ -47,16 +48,16 @@ pub struct Query {
 /// A query that another builds on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {
-    /// Its name.
+    /// Name of the query that is built on.
     pub query: String,
-    /// What its rows are called there.
+    /// Name of the table that holds its rows.
     pub table: String,
-    /// Its parameters that take the value of another one there: its own name, the other's.
+    /// Parameters that take the value of one with another name: the used query's name, and the other name.
     pub renamed: Vec<(String, String)>,
 }
 
 impl Used {
-    /// Reads `name`, `name AS table` or `name AS table (parameter = other; ...)`.
+    /// Parses `name`, `name AS table` or `name AS table (parameter = other; ...)`.
     fn parse(text: &str) -> Option<Self> {
         let (text, renamed) = match text.split_once('(') {
             Some((text, renamed)) => (text, renamed.strip_suffix(')')?),
@@ -82,10 +83,10 @@ impl Used {
 }
 
 impl Query {
-    /// Every query that comes with the program, by name.
+    /// Every query that comes with grainstore, ordered by name.
     ///
     /// # Errors
-    /// [`Error::Query`] if a file has no proper header; the tests see to it that none has.
+    /// [`Error::Query`] if a file has no proper header; a test ensures that every file has one.
     pub fn all() -> Result<Vec<Self>> {
         EMBEDDED
             .iter()
@@ -93,10 +94,10 @@ impl Query {
             .collect()
     }
 
-    /// The query of that name; its folder may be left out where the rest is enough.
+    /// Finds the query of that name; its folder may be left out if the rest is unambiguous.
     ///
     /// # Errors
-    /// [`Error::Query`] if there is none, or more than one.
+    /// [`Error::Catalogue`] if there is none; [`Error::Query`] if there is more than one.
     pub fn named(name: &str) -> Result<Self> {
         let fail = |reason: String| Error::Query {
             query: name.to_owned(),
@@ -121,16 +122,25 @@ impl Query {
         }
     }
 
-    /// A query from its text.
+    /// Parses a query from its text.
     ///
     /// # Errors
-    /// [`Error::Query`] if the header lacks a part or a parameter is not declared as it should be.
+    /// [`Error::Query`] if the header lacks a part, has an unknown key, or declares a parameter wrongly.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let header = Header::read(text);
         let fail = |reason: String| Error::Query {
             query: name.to_owned(),
             reason,
         };
+        let mut keys: Vec<&String> = header.parts.keys().collect();
+        keys.sort_unstable();
+        if let Some(unknown) = keys.iter().find(|key| !KEYS.contains(&key.as_str())) {
+            let known = KEYS.join(", ");
+            return Err(fail(match unknown.as_str() {
+                "" => format!("its header begins with a line that has no key; there are {known}"),
+                unknown => format!("its header has a line '-- {unknown}: ...'; there are {known}"),
+            }));
+        }
         let part = |key: &str| {
             let lines = header.parts.get(key).filter(|lines| !lines.is_empty());
             lines.ok_or_else(|| fail(format!("its header has no line '-- {key}: ...'")))
@@ -168,22 +178,22 @@ impl Query {
         })
     }
 
-    /// Its name, folder first: `review/labels`.
+    /// The query's name, folder first: `review/labels`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The whole file: header and query.
+    /// The complete file: header and query.
     pub fn sql(&self) -> &str {
         &self.text
     }
 
-    /// The question it answers.
+    /// The question that it answers.
     pub fn asks(&self) -> &str {
         &self.asks
     }
 
-    /// What one row stands for.
+    /// What one row of its result is.
     pub fn grain(&self) -> &str {
         &self.grain
     }
@@ -193,17 +203,17 @@ impl Query {
         &self.columns
     }
 
-    /// The queries it builds on.
+    /// The queries that it builds on.
     pub fn uses(&self) -> &[Used] {
         &self.uses
     }
 
-    /// Whether the queries that use it read its rows as they come; else they are held in memory.
+    /// Whether its rows are computed while the queries that use it read them; otherwise they are held in memory.
     pub fn is_view(&self) -> bool {
         self.is_view
     }
 
-    /// Its name without the folder: what it is called where others use it.
+    /// Its name without the folder, which is the default name of its table where others use it.
     pub fn short_name(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or(&self.name)
     }
@@ -211,7 +221,7 @@ impl Query {
     /// Adds its text, and the texts of the queries that it builds on, to a hash.
     ///
     /// # Errors
-    /// [`Error::Catalogue`] if it builds on a query that is not there.
+    /// [`Error::Catalogue`] if it builds on a query that does not exist.
     pub fn hash_texts(&self, hash: &mut impl Digest) -> Result<()> {
         hash.update((self.text.len() as u64).to_le_bytes());
         hash.update(&self.text);
@@ -227,7 +237,12 @@ impl Query {
     }
 }
 
-/// The comment lines a query begins with, by key.
+/// The keys that a header may have.
+const KEYS: [&str; 8] = [
+    "asks", "params", "uses", "reads", "grain", "columns", "notes", "view",
+];
+
+/// The comment lines with which a query begins, by key.
 struct Header {
     parts: HashMap<String, Vec<String>>,
 }
@@ -258,7 +273,7 @@ impl Header {
     }
 }
 
-/// Reads `name TYPE = default -- about`.
+/// Parses `name TYPE = default -- about`.
 fn parse_parameter(line: &str) -> Result<Parameter, String> {
     let (declared, about) = line.split_once("--").unwrap_or((line, ""));
     let (declared, default) = match declared.split_once('=') {
@@ -313,6 +328,12 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("-- grain: ...")
+        );
+        let param = Query::parse("t", &TEXT.replace("params:", "param:"));
+        let message = param.unwrap_err().to_string();
+        assert!(
+            message.contains("'-- param: ...'; there are asks, params"),
+            "{message}"
         );
         let kind = TEXT.replace("BIGINT", "INTEGER");
         assert!(

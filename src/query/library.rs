@@ -1,6 +1,6 @@
-//! The queries that come with the program.
+//! The queries that come with grainstore.
 
-/// `queries/`, embedded: name and text.
+/// Embeds files of `queries/`, as pairs of name and text.
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => {
         &[$(($name, include_str!(concat!("../../queries/", $name, ".sql")))),*]

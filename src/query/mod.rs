@@ -1,8 +1,9 @@
-//! Named queries: files of `queries/` with a header that says what they ask, and the sessions they run in.
+//! Named queries: the files of `queries/`, each with a header that says what it asks, and the sessions in which they
+//! run.
 //!
-//! Words for parameters come in; record batches stream out. Names of heads, policies, class sets and so on are resolved
-//! by the [catalogue](crate::catalogue) while parameters are bound, so the SQL only ever sees ids, and a name that is
-//! not there is an error instead of an empty or a perfect result.
+//! Words for parameters come in; record batches stream out. The [catalogue](crate::catalogue) resolves names of heads,
+//! policies, class sets and so on while parameters are bound. So the SQL only ever sees ids, and an unknown name is an
+//! error instead of an empty or a perfect result.
 
 mod header;
 mod library;

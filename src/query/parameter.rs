@@ -1,4 +1,4 @@
-//! Parameters of queries: what they take, and how a word becomes a value.
+//! Parameters of queries: their types, and how a word becomes a value.
 
 use std::collections::HashMap;
 
@@ -17,17 +17,17 @@ pub type Bound = HashMap<String, ScalarValue>;
 /// A parameter of a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
-    /// Its name: `$name` in the query.
+    /// Name of the parameter: `$name` in the query.
     pub name: String,
-    /// What it takes.
+    /// Type of its values.
     pub kind: ParameterType,
-    /// What it takes where nothing is given, as the header says it; none: something must be.
+    /// Its default, as the header has it; `None` if a value must be given.
     pub default: Option<String>,
-    /// What it does.
+    /// What the parameter does, in words.
     pub about: String,
 }
 
-/// What a parameter takes.
+/// The type of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParameterType {
     /// Any text.
@@ -38,19 +38,19 @@ pub enum ParameterType {
     Double,
     /// `true` or `false`.
     Boolean,
-    /// One of some words.
+    /// One of these words.
     OneOf(Vec<String>),
     /// A head; its value is the `head_id`.
     Head,
-    /// A policy of the head that another parameter names; its value is the `policy_id`. `newest` is the one that was
+    /// A policy of the head that another parameter names; its value is the `policy_id`. `newest` is the policy that was
     /// used last.
     Policy {
-        /// The other parameter.
+        /// Name of the other parameter.
         head: String,
     },
-    /// A class set; its value is `NAME@VERSION`. `own` is that of the head that another parameter names.
+    /// A class set; its value is `NAME@VERSION`. `own` is the class set of the head that another parameter names.
     ClassSet {
-        /// The other parameter.
+        /// Name of the other parameter.
         head: Option<String>,
     },
     /// A data set.
@@ -68,7 +68,7 @@ pub enum ParameterType {
 }
 
 impl ParameterType {
-    /// Reads `TEXT`, `ONE_OF(a|b)`, `POLICY(head)` and so on.
+    /// Parses `TEXT`, `ONE_OF(a|b)`, `POLICY(head)` and so on.
     pub(super) fn parse(word: &str) -> Option<Self> {
         let (name, of) = match word.split_once('(') {
             Some((name, of)) => (name, Some(of.strip_suffix(')')?)),
@@ -97,7 +97,7 @@ impl ParameterType {
         }
     }
 
-    /// What it takes, in words.
+    /// The type in words.
     pub fn describe(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
@@ -135,10 +135,10 @@ impl ParameterType {
         }
     }
 
-    /// The value of a word; `None` if it is not of this type.
+    /// The value of a word; `None` if the word is not of this type.
     ///
     /// # Errors
-    /// [`crate::error::CatalogueError`] for a name that is not there; what the store says.
+    /// [`crate::error::CatalogueError`] for an unknown name; errors from the store.
     pub(super) async fn value(
         &self,
         snapshot: &Snapshot,
@@ -158,10 +158,13 @@ impl ParameterType {
             Self::Bigint => word.parse().ok().map(|n| ScalarValue::Int64(Some(n))),
             Self::Double => word.parse().ok().map(|x| ScalarValue::Float64(Some(x))),
             Self::Boolean => word.parse().ok().map(|b| ScalarValue::Boolean(Some(b))),
-            Self::OneOf(words) => match words.iter().any(|known| known == word) {
-                true => text(word.to_owned()),
-                false => None,
-            },
+            Self::OneOf(words) => {
+                if words.iter().any(|known| known == word) {
+                    text(word.to_owned())
+                } else {
+                    None
+                }
+            }
             Self::Head => text(find_head(snapshot, word).await?.head_id.to_string()),
             Self::Policy { head } => {
                 let Some(head) = of_head(head).await? else {
@@ -198,7 +201,7 @@ impl ParameterType {
     }
 }
 
-/// The policy that was used last.
+/// The word for the policy that was used last.
 const NEWEST: &str = "newest";
-/// The class set of the head.
+/// The word for the class set of the head.
 const OWN: &str = "own";

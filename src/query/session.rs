@@ -1,4 +1,4 @@
-//! Queries over one snapshot, with what they build on.
+//! Running queries over one snapshot, with the queries that they build on.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,14 +21,14 @@ use crate::sql::{Rows, Sql, plan};
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
-/// A session in which named queries run. May be shared: each run has tables of its own, and those that queries build on
-/// are kept for the next run with the same parameters.
+/// A session in which named queries run. It can be shared: each run has its own tables, and the tables that queries
+/// build on are kept for the next run with the same parameters.
 pub struct QuerySession {
     snapshot: Snapshot,
     sql: Sql,
     /// Tables that replace a query, whatever its parameters, by the query's short name.
     pinned: HashMap<String, Arc<dyn TableProvider>>,
-    /// By the name they have where they are used.
+    /// Rows that queries build on, by the name of their table.
     made: Mutex<HashMap<String, Made>>,
     resolved: Mutex<HashMap<Word, ScalarValue>>,
 }
@@ -41,19 +41,19 @@ struct Made {
     table: Arc<dyn TableProvider>,
 }
 
-/// What a word was resolved for: the type of the parameter, the value that it depends on, the word.
+/// What a value was resolved from: the type of the parameter, the value that it depends on, and the word.
 type Word = (String, Option<String>, String);
 
-/// Rows of a table, by conditions on its columns.
+/// Rows of a table, chosen by conditions on its columns.
 #[derive(Debug, Clone, Copy)]
 pub struct Chosen<'a> {
     /// The table.
     pub table: Table,
-    /// The column that tells which rows of a query are chosen with a row of the table.
+    /// The column by which rows of a query belong to rows of the table.
     pub key: &'a str,
-    /// A condition in SQL.
+    /// A condition in SQL that the rows must satisfy.
     pub condition: Option<&'a str>,
-    /// An expression in SQL, and the text that it must be; `NULL` for null.
+    /// An expression in SQL, and the text that its value must equal; `NULL` for null.
     pub equals: Option<(&'a str, &'a str)>,
 }
 
@@ -77,18 +77,43 @@ impl QuerySession {
         &self.sql
     }
 
-    /// Runs a query with words for its parameters; those left out take their defaults.
+    /// Runs a query with words for its parameters; parameters left out take their defaults.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use grainstore::query::{Query, QuerySession};
+    /// # use grainstore::store::{Store, StoreOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().to_str().unwrap();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let store = Store::open_or_create(place, StoreOptions::default()).await?;
+    /// let session = QuerySession::new(&store.snapshot().await?).await?;
+    /// let query = Query::named("review/labels")?;
+    /// let rows = session.run(&query, &HashMap::new()).await?;
+    /// assert_eq!(rows.schema().field(1).name(), "label");
+    /// assert!(rows.collect().await?.iter().all(|batch| batch.num_rows() == 0)); // the store is empty
+    ///
+    /// // A name that is not there is an error.
+    /// let words = HashMap::from([("dataset".to_owned(), "pets".to_owned())]);
+    /// assert!(session.run(&query, &words).await.is_err());
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Query`] for parameters it does not take or words of another type; [`Error::Catalogue`] for names that are
-    /// not there; as [`Sql::query`].
+    /// [`Error::Query`] for unknown or missing parameters and words of another type; [`Error::Catalogue`] for unknown
+    /// names; otherwise as [`Sql::query`].
     pub async fn run(&self, query: &Query, words: &HashMap<String, String>) -> Result<Rows> {
         let bound = self.bind(query, words).await?;
         let context = self.prepare(query, &bound).await?;
         Rows::of(plan(&context, query.sql(), bound).await?).await
     }
 
-    /// Values for every parameter of a query.
+    /// Resolves words to values, for every parameter of a query.
     ///
     /// # Errors
     /// As [`QuerySession::run`].
@@ -103,15 +128,16 @@ impl QuerySession {
             .find(|key| parameters.iter().all(|p| p.name != **key))
         {
             let takes: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-            let takes = match takes.is_empty() {
-                true => "none".to_owned(),
-                false => takes.join(", "),
+            let takes = if takes.is_empty() {
+                "none".to_owned()
+            } else {
+                takes.join(", ")
             };
             return Err(fail(format!(
                 "there is no parameter '{unknown}'; it takes {takes}"
             )));
         }
-        // Those that others depend on come first.
+        // Parameters that others depend on come first.
         let (first, then): (Vec<_>, Vec<_>) = parameters
             .iter()
             .partition(|parameter| parameter.kind.depends_on().is_none());
@@ -146,11 +172,11 @@ impl QuerySession {
         Ok(bound)
     }
 
-    /// Makes the rows of a query, of which some may be chosen, the table that queries read from then on in its place,
-    /// whatever their parameters.
+    /// Computes the rows of a query and keeps them as its table. Later queries read this table, whatever their
+    /// parameters. With `chosen`, only rows that belong to a chosen row of a table are kept.
     ///
     /// # Errors
-    /// As [`QuerySession::run`]; [`Error::DataFusion`] for conditions that are no expressions over their table.
+    /// As [`QuerySession::run`]; [`Error::DataFusion`] for conditions that are not expressions over their table.
     pub async fn pin(
         &mut self,
         query: &Query,
@@ -172,11 +198,12 @@ impl QuerySession {
         Ok(())
     }
 
-    /// The different values, as text and in order, that an expression over the columns of a table has in the rows whose
-    /// key is also in a pinned query; `NULL` for null.
+    /// The distinct values of an expression over the columns of a table, as sorted text with `NULL` for null. Only rows
+    /// whose key is also in a pinned query count.
     ///
     /// # Errors
-    /// [`Error::DataFusion`] for what is no expression over that table; [`Error::Internal`] if the query is not pinned.
+    /// [`Error::DataFusion`] if it is not an expression over that table; [`Error::Internal`] if the query is not
+    /// pinned.
     pub async fn values(
         &self,
         table: Table,
@@ -219,7 +246,7 @@ impl QuerySession {
         .boxed()
     }
 
-    /// The rows of a query that another builds on. What was made with the same parameters before is not made again: the
+    /// The rows of a query that another builds on. Rows made before with the same parameters are reused, because the
     /// snapshot does not change.
     async fn table_of(
         &self,
@@ -253,9 +280,10 @@ impl QuerySession {
         }
         let context = self.prepare(&base, &own).await?;
         let rows = plan(&context, base.sql(), own.clone()).await?;
-        let table = match base.is_view() {
-            true => rows.into_view(),
-            false => in_memory(rows).await?,
+        let table = if base.is_view() {
+            rows.into_view()
+        } else {
+            in_memory(rows).await?
         };
         let made = Made {
             query: base.name().to_owned(),
@@ -298,7 +326,7 @@ fn as_text(value: Expr) -> Expr {
 async fn in_memory(rows: DataFrame) -> Result<Arc<dyn TableProvider>> {
     let task = Arc::new(rows.task_ctx());
     let plan = rows.create_physical_plan().await?;
-    // What the planner knows of nulls differs between the stages of a plan.
+    // The stages of a plan can differ in which columns may be null, so all are declared nullable.
     let fields = plan.schema().fields().clone();
     let fields = fields
         .iter()

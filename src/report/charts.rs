@@ -1,6 +1,7 @@
-//! Charts of a report as SVG, each drawn for a column of 420 pixels: text stays legible on a phone.
+//! Charts of a report as SVG, each drawn for a column of 420 pixels, so that text stays legible on a phone.
 //!
-//! Ink is black on nothing; the page's style sheet turns black into the text colour of the light or dark page.
+//! Text and lines are black on a transparent background; the page's style sheet replaces black with the text colour of
+//! the light or dark page.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -13,18 +14,18 @@ use crate::{Error, Result};
 
 /// Width of a chart in its own units.
 const WIDTH: u32 = 420;
-/// Height of charts that are not as long as what they list.
+/// Height of charts that do not grow with what they list.
 const HEIGHT: u32 = 300;
-/// Height of a bar with the space around it.
+/// Height of a bar, including the space around it.
 const BAR: u32 = 15;
 
-/// plotters writes 1 / 1.24 of this into the SVG.
+/// Font of text; plotters writes 1 / 1.24 of this size into the SVG.
 const TEXT: (&str, u32) = ("sans-serif", 16);
 const BLUE_INK: RGBColor = RGBColor(58, 123, 213);
 const ORANGE_INK: RGBColor = RGBColor(230, 126, 34);
-/// The ink of the first of two metrics, as CSS has it.
+/// Colour of the first of two metrics, in CSS notation.
 pub(super) const FIRST_INK: &str = "#3A7BD5";
-/// The ink of the second.
+/// Colour of the second metric.
 pub(super) const SECOND_INK: &str = "#E67E22";
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -32,7 +33,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// A line of the training chart: its colour, and its value in each epoch.
 type Line = (RGBColor, fn(&Curve) -> Option<f64>);
 
-/// A class and two figures of it in [0, 1], if they are defined.
+/// A class and two of its metrics in [0, 1], where they are defined.
 pub(super) struct ClassBars {
     pub class: String,
     pub metrics: [Option<f64>; 2],
@@ -63,7 +64,7 @@ fn sized(
     }
 }
 
-/// Horizontal bars: IoU and AP50 of each class, classes from top to bottom.
+/// Horizontal bars: IoU and AP50 of each class, with the classes from top to bottom.
 pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
     let rows = classes.len().max(1) as u32;
     let names: Vec<String> = classes.iter().map(|it| shortened(&it.class, 18)).collect();
@@ -85,10 +86,10 @@ pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
             .label_style(TEXT)
             .draw()
             .map_err(|err| err.to_string())?;
-        // The first class stands on top: rows are counted from below.
+        // Rows are counted from below, and the first class is on top.
         let below = |at: usize| f64::from(rows) - 1.0 - at as f64;
         for (at, class) in classes.iter().enumerate() {
-            // The first figure above, the second below.
+            // The first metric is above, the second below.
             for (figure, ink, from) in [
                 (class.metrics[0], BLUE_INK, 0.5),
                 (class.metrics[1], ORANGE_INK, 0.12),
@@ -106,7 +107,7 @@ pub(super) fn class_bars(classes: &[ClassBars]) -> Result<String> {
     })
 }
 
-/// Width of the widest label, about.
+/// Approximate width of the widest label.
 fn label_room(names: &[String]) -> u32 {
     let longest = names
         .iter()
@@ -116,7 +117,8 @@ fn label_room(names: &[String]) -> u32 {
     (longest as u32 * 8 + 14).clamp(50, 160)
 }
 
-/// A label left of a place on the vertical axis. (plotters has no axis of names that takes any number of them.)
+/// Draws a label to the left of a place on the vertical axis, because plotters has no axis of names that takes any
+/// number of them.
 fn left_label(area: &Area<'_>, (x, y): (i32, i32), name: &str) -> Result<(), String> {
     let style = TEXT
         .into_font()
@@ -126,7 +128,7 @@ fn left_label(area: &Area<'_>, (x, y): (i32, i32), name: &str) -> Result<(), Str
     area.draw(&label).map_err(|err| err.to_string())
 }
 
-/// Precision against recall, a line a class in the class's colour.
+/// Precision against recall, with one line per class in the class's colour.
 pub(super) fn precision_recall(points: &[CurvePoint], classes: &[String]) -> Result<String> {
     svg(HEIGHT, |area| {
         let mut chart = unit_chart(area, "recall", "precision")?;
@@ -147,7 +149,8 @@ pub(super) fn precision_recall(points: &[CurvePoint], classes: &[String]) -> Res
     })
 }
 
-/// Of the detections of each tenth of the scores, the share that is right; on the diagonal a score is that share.
+/// For the detections in each tenth of the scores, the fraction that is right; on the diagonal, a score equals that
+/// fraction.
 pub(super) fn calibration(bins: &[CalibrationBin]) -> Result<String> {
     svg(HEIGHT, |area| {
         let mut chart = unit_chart(area, "score", "share that is right")?;
@@ -175,9 +178,10 @@ pub(super) fn calibration(bins: &[CalibrationBin]) -> Result<String> {
     })
 }
 
-/// Where the pixels of each class went: rows are annotated classes, columns predicted ones, each row shares out 100 %.
+/// Where the pixels of each class went: rows are annotated classes, columns are predicted ones, and each row adds up to
+/// 100 %.
 ///
-/// `cells` are (row, column, share of the row in [0, 1]).
+/// `cells` are (row, column, fraction of the row in [0, 1]).
 pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Result<String> {
     const CELL: u32 = 46;
     let names: Vec<String> = names.iter().map(|name| shortened(name, 18)).collect();
@@ -230,7 +234,7 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
     })
 }
 
-/// Loss by epoch: teacher, then student; training, and validation where there was any.
+/// Loss by epoch, teacher then student: training loss, and validation loss where there is any.
 pub(super) fn losses(curves: &[Curve]) -> Result<String> {
     svg(HEIGHT, |area| {
         let kinds: [Line; 2] = [
@@ -289,7 +293,7 @@ type UnitChart<'a, 'b> = ChartContext<
     Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
 >;
 
-/// Both axes from 0 to 1.
+/// A chart whose axes both go from 0 to 1.
 fn unit_chart<'a, 'b>(area: &'a Area<'b>, x: &str, y: &str) -> Result<UnitChart<'a, 'b>, String> {
     let mut chart = ChartBuilder::on(area)
         .margin(6)

@@ -1,4 +1,4 @@
-//! What a report tells of a head, as SQL says it.
+//! The data of a report on a head, read with SQL.
 
 use std::collections::HashSet;
 
@@ -18,30 +18,30 @@ use crate::selection::find_images;
 use crate::store::Snapshot;
 use crate::store::rows::{ExtractorRow, HeadRow, Row, collect, decode};
 
-/// Everything but the pictures.
+/// The data of a report, except the pictures.
 pub(super) struct ReportData {
     pub head: HeadRow,
     pub spec: StoredSpec,
     pub curves: Vec<Curve>,
-    /// Name of the head it was trained on from.
+    /// Name of the head that its training continued from.
     pub parent: Option<String>,
     pub extractor: Option<ExtractorRow>,
     pub policy: StoredPolicy,
-    /// The classes it is evaluated in, or its own.
+    /// The classes that it is evaluated in; by default its own.
     pub classes: ClassSet,
     pub store_version: u64,
     pub evaluated: Option<Evaluated>,
-    /// The least sure first.
+    /// Images by uncertainty, the least sure first.
     pub uncertain: Vec<UncertainImage>,
 }
 
-/// What holding it against annotated objects gives.
+/// The results of comparing it with annotated objects.
 pub(super) struct Evaluated {
     pub evaluation: Evaluation,
     pub precision_recall: Vec<CurvePoint>,
     pub confusion: Vec<Confusion>,
     pub calibration: Vec<CalibrationBin>,
-    /// The best first.
+    /// Images by IoU, the best first.
     pub images: Vec<ImageIou>,
 }
 
@@ -128,7 +128,7 @@ impl ReportData {
     }
 }
 
-/// None where the store has no annotations to judge by.
+/// Evaluates the head; returns `None` if the store has no annotations.
 async fn evaluated(
     snapshot: &Snapshot,
     request: &EvalRequest,
@@ -156,7 +156,7 @@ async fn uncertain_images(
     let parameters = [
         ("head", head.head_id.as_str()),
         ("policy", policy.policy_id.as_str()),
-        ("count", &*i64::MAX.to_string()), // all, since they are chosen from afterwards
+        ("count", &*i64::MAX.to_string()), // all, because they are filtered afterwards
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let query = Query::named("review/uncertain_images")?;

@@ -1,7 +1,7 @@
-//! A report on a head: one HTML page with its lineage, metrics, charts and images, which needs nothing else to be read.
+//! A report on a head: one self-contained HTML page with its lineage, metrics, charts and images.
 //!
 //! ```text
-//! heads, predictions, ground_truth --SQL reports--> figures --plotters--> charts -+--> page
+//! heads, predictions, ground_truth --SQL queries--> metrics --plotters--> charts -+--> page
 //!                                  best, worst, least sure images --show--> pictures -+
 //! ```
 
@@ -25,33 +25,56 @@ use data::ReportData;
 /// What to report on.
 #[derive(Debug, Clone, Default)]
 pub struct ReportRequest {
-    /// The head, and what it is held against.
+    /// The head, and what it is compared with.
     pub evaluation: EvalRequest,
-    /// Images under each heading: best, worst, least sure.
+    /// Number of images under each heading: best, worst, least sure.
     pub images: usize,
     /// The file to write.
     pub file: PathBuf,
 }
 
-/// What a report tells, in short.
+/// Summary of a report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReportSummary {
     /// Name of the head.
     pub head: String,
-    /// Images it was held against; 0 where the store has no annotations.
+    /// Images that it was compared with; 0 if the store has no annotations.
     pub images: u64,
     /// Images that are shown.
     pub images_shown: u64,
     /// Photos that could not be read.
     pub failed: u64,
-    /// Size of the page, bytes.
+    /// Size of the page, in bytes.
     pub bytes: u64,
 }
 
-/// Writes a page about a head. What lay at `file` stays until the page is whole.
+/// Writes a page about a head. An existing file at `file` stays until the page is complete.
+///
+/// # Examples
+/// ```
+/// use grainstore::eval::EvalRequest;
+/// use grainstore::progress::NoProgress;
+/// use grainstore::report::{ReportRequest, write_report};
+/// use grainstore::selection::ImageFilter;
+///
+/// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
+/// let request = ReportRequest {
+///     evaluation: EvalRequest {
+///         head: "pets".to_owned(),
+///         images: ImageFilter::split("test"),
+///         ..EvalRequest::default()
+///     },
+///     images: 6,
+///     file: "pets.html".into(),
+/// };
+/// let summary = write_report(&store.snapshot().await?, &request, &NoProgress).await?;
+/// println!("{} images evaluated, {} shown", summary.images, summary.images_shown);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// As [`crate::eval::evaluate`], unless the store has no annotations at all: then the page goes without figures;
+/// As [`crate::eval::evaluate`], unless the store has no annotations at all: then the page has no evaluation metrics;
 /// [`Error::File`].
 pub async fn write_report(
     snapshot: &Snapshot,

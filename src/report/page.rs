@@ -1,4 +1,4 @@
-//! The page: HTML with everything in it, no script, no request to anywhere.
+//! The page: self-contained HTML without scripts and without requests to anywhere.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,13 @@ use crate::eval::Metric;
 use crate::picture::class_color;
 
 const STYLE: &str = include_str!("style.css");
-/// Classes that a confusion matrix shows, the background aside.
+/// Maximum number of classes in a confusion matrix, besides the background.
 const MATRIX: usize = 25;
 
-/// The whole page.
+/// Renders the complete page.
 ///
 /// # Errors
-/// If a chart cannot be drawn.
+/// [`crate::Error::EncodeImage`] if a chart cannot be drawn.
 pub(super) fn page(data: &ReportData, galleries: &[Gallery]) -> Result<String> {
     let title = format!("Head '{}'", data.head.head);
     let page = html! {
@@ -47,7 +47,7 @@ pub(super) fn page(data: &ReportData, galleries: &[Gallery]) -> Result<String> {
                 (lineage(data))
                 footer {
                     "Made by grainstore " (env!("CARGO_PKG_VERSION")) " from version " (data.store_version)
-                    " of the store. Figures: queries/eval; pixels are ignored that are void, of a crowd, or of objects of "
+                    " of the store. Metrics: queries/eval; pixels are ignored that are void, of a crowd, or of objects of "
                     "two classes; average precision as COCO has it."
                 }
             }
@@ -64,10 +64,10 @@ fn subtitle(data: &ReportData) -> String {
     );
     match &data.evaluated {
         Some(evaluated) => format!(
-            "{classes}, held against {} images of data set '{}'",
+            "{classes}, evaluated on {} images of data set '{}'",
             evaluated.evaluation.images, evaluated.evaluation.dataset
         ),
-        None => format!("{classes}; the store has no annotations to hold it against"),
+        None => format!("{classes}; the store has no annotations to evaluate it on"),
     }
 }
 
@@ -75,7 +75,7 @@ fn number(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.3}"))
 }
 
-/// A figure of a class, or over all classes; no two reports have figures of one name.
+/// A metric of a class, or over all classes; no two queries have metrics of the same name.
 fn metric_of(evaluated: &Evaluated, class: Option<&str>, metric: &str) -> Option<f64> {
     let is_it = |it: &&Metric| it.metric == metric && it.class.as_deref() == class;
     let found = evaluated.evaluation.metrics.iter().find(is_it);
@@ -225,7 +225,7 @@ fn confusion(data: &ReportData, found: &[Confusion]) -> Result<Markup> {
     for cell in found {
         *sums.entry(cell.truth.as_str()).or_default() += cell.pixels;
     }
-    // In the order of the class set; of more than fit, those with the most pixels.
+    // In the order of the class set; if there are too many classes, those with the most pixels.
     let mut names = data.classes.class_names();
     names.retain(|name| {
         found

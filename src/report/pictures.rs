@@ -1,4 +1,4 @@
-//! The images of a report: which, and as JPEG data within the page.
+//! The images of a report: their choice, and their pictures as JPEG data within the page.
 
 use std::collections::HashMap;
 
@@ -16,11 +16,11 @@ use crate::selection::ImageFilter;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
-/// Longer side of a picture, pixels: sharp where it is shown at two thirds of that.
+/// Longer side of a picture, in pixels; it stays sharp because it is shown at two thirds of that.
 const SIDE: u32 = 400;
 const JPEG_QUALITY: u8 = 82;
 
-/// Images under one heading.
+/// The images under one heading.
 pub(super) struct Gallery {
     pub title: &'static str,
     pub about: &'static str,
@@ -31,18 +31,18 @@ pub(super) struct Gallery {
 pub(super) struct Card {
     pub file_name: String,
     pub image_id: ImageId,
-    /// `IoU 0.93`.
+    /// The image's metric, such as `IoU 0.93`.
     pub figure: String,
-    /// What the parts are, and their JPEG files as `data:` addresses.
+    /// Captions of the parts, and their JPEG files as `data:` URLs.
     pub parts: Vec<(String, String)>,
 }
 
 type Chosen = (ImageId, String, String);
 
-/// Best, worst and least sure images with what is annotated and what the head keeps.
+/// The best, worst and least sure images, with their ground truth and the masks that the head keeps.
 ///
 /// # Errors
-/// As [`show`]. A photo that cannot be read is left out, and counted.
+/// As [`show`]. A photo that cannot be read is left out and counted.
 pub(super) async fn galleries(
     snapshot: &Snapshot,
     request: &ReportRequest,

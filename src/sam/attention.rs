@@ -1,7 +1,7 @@
-//! Scaled dot-product attention: the one place where attention is computed.
+//! Scaled dot-product attention, used by all parts of the model.
 //!
-//! In: queries, keys and values by head, optionally relative positions. Out: values mixed by head. On
-//! the CPU scores exist one block at a time, small enough for the cache; elsewhere burn's attention.
+//! In: queries, keys and values per head, and optionally a bias. Out: values mixed per head. On the CPU, scores are
+//! computed in blocks that fit the cache, except with a bias per head. Other devices use burn's attention.
 
 use burn::tensor::module::attention as fused_attention;
 use burn::tensor::ops::AttentionModuleOptions;
@@ -10,15 +10,15 @@ use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 use super::kernels::{PositionTerms, softmax_scores, update_values, works_on_slices};
 use super::relative_position::RelativePosition;
 
-/// Scores held at a time on the CPU; 8 MiB of f32.
+/// Scores held at a time on the CPU, 8 MiB of f32.
 const BLOCK_SCORES: usize = 2 * 1024 * 1024;
 
-/// What is added to attention scores.
+/// A bias to add to attention scores.
 #[allow(clippy::large_enum_variant)] // lives for one call
 pub(super) enum ScoreBias {
     /// Decomposed relative positions.
     Decomposed(RelativePosition),
-    /// One matrix a head for the whole batch, `[heads, tokens, keys]`.
+    /// One matrix per head for the complete batch, `[heads, tokens, keys]`.
     PerHead(Tensor<3>),
 }
 
@@ -33,7 +33,7 @@ impl ScoreBias {
     }
 }
 
-/// `softmax(scale * queries . keys + bias) . values`, per head.
+/// Computes `softmax(scale * queries . keys + bias) . values` per head.
 ///
 /// # Shapes
 /// - queries: `[batch or 1, heads, tokens, head_dim]`
@@ -50,7 +50,7 @@ pub(super) fn attention(
     let [query_batch, heads, tokens, head_dim] = queries.dims();
     let [key_batch, _, _, value_dim] = values.dims();
     if key_batch == 1 && query_batch > 1 && bias.is_none() {
-        // All queries see the same keys, so they are one long list of queries.
+        // All queries have the same keys, so they can form one long list.
         let joined = queries
             .swap_dims(0, 1)
             .reshape([1, heads, query_batch * tokens, head_dim]);
@@ -103,7 +103,7 @@ fn same_batch(
     fused_attention(queries, keys, values, None, bias, options)
 }
 
-/// Attention on the CPU, as many scores at a time as stay in the cache.
+/// Attention on the CPU, with as many scores at a time as fit the cache.
 fn in_blocks(
     queries: Tensor<4>,
     keys: Tensor<4>,
@@ -134,7 +134,7 @@ fn in_blocks(
                 .clone()
                 .slice([some_groups.clone(), some_tokens.clone()]);
             let scores = queries.matmul(keys.clone()).into_data();
-            // With more than one group in a block, the block holds every token.
+            // If a block has more than one group, it holds all tokens of each.
             let first = group * tokens + some_tokens.start;
             let count = some_groups.len() * some_tokens.len();
             let terms = position.as_ref().and_then(|it| it.of(first, count));
@@ -156,7 +156,7 @@ fn join(mut parts: Vec<Tensor<3>>, dim: usize, device: &Device) -> Tensor<3> {
     }
 }
 
-/// Relative positions of all queries as plain values.
+/// Relative positions of all queries, as plain values.
 struct PositionValues {
     rows: TensorData,
     columns: TensorData,
@@ -174,7 +174,7 @@ impl PositionValues {
         }
     }
 
-    /// The terms of `count` queries from query `first` on.
+    /// The terms of `count` queries, starting at query `first`.
     fn of(&self, first: usize, count: usize) -> Option<PositionTerms<'_>> {
         let [height, width] = self.grid;
         let rows = self.rows.as_slice::<f32>().ok()?;
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn blocks_make_no_difference() {
-        // Rows in blocks; groups in blocks; one block; other numbers of keys and queries.
+        // Rows in blocks; groups in blocks; a single block; different numbers of keys and queries.
         for [batch, heads, tokens, keys] in [[1, 2, 1500, 2000], [30, 3, 196, 196], [2, 2, 5, 7]] {
             let [q, k, v] = [tokens, keys, keys].map(|n| random([batch, heads, n, 8]));
             let found = attention(q.clone(), k.clone(), v.clone(), 0.3, None);

@@ -1,4 +1,4 @@
-//! Layers that several parts of the model share (upstream: `common.py`).
+//! Layers shared by several parts of the model (upstream: `common.py`).
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig};
@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::kernels::gelu;
 
-/// What LayerNorm adds to the variance, in the encoder and in every [`LayerNorm2d`].
+/// Value that layer normalisation adds to the variance, in the encoder and in every [`LayerNorm2d`].
 pub(super) const LAYER_NORM_EPSILON: f64 = 1e-6;
 
 /// Layer normalisation over the channels of an image-like tensor.
@@ -21,7 +21,7 @@ pub struct LayerNorm2d {
 }
 
 impl LayerNorm2d {
-    /// A layer that leaves normalised values as they are.
+    /// Creates a layer that does not change normalised values: weights of 1 and biases of 0.
     pub fn new(channels: usize, device: &Device) -> Self {
         Self {
             weight: Initializer::Ones.init([channels], device),
@@ -48,7 +48,7 @@ impl LayerNorm2d {
     }
 }
 
-/// What stands between the two layers of an [`MlpBlock`].
+/// The activation between the two layers of an [`MlpBlock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// The exact GELU, with the error function.
@@ -57,19 +57,19 @@ pub enum Activation {
     Relu,
 }
 
-/// Two linear layers around an activation.
+/// Two linear layers with an activation between them.
 #[derive(Module, Debug)]
 pub struct MlpBlock {
-    /// Into the hidden channels.
+    /// Maps to the hidden channels.
     pub lin1: Linear,
-    /// Back out of them.
+    /// Maps back to the outer channels.
     pub lin2: Linear,
     #[module(skip)]
     activation: Activation,
 }
 
 impl MlpBlock {
-    /// A block from `dim` through `hidden` channels and back.
+    /// Creates a block that maps `dim` channels to `hidden` channels and back.
     pub fn new(dim: usize, hidden: usize, activation: Activation, device: &Device) -> Self {
         Self {
             lin1: LinearConfig::new(dim, hidden).init(device),

@@ -1,7 +1,7 @@
-//! Every size of a Segment Anything model, so that small models are possible.
+//! All sizes of a Segment Anything model, so that small models are possible.
 //!
-//! In: nothing or a published model's name. Out: the sizes; `init` builds the modules. Sizes are read
-//! off a checkpoint's tensors in `detect`.
+//! In: nothing, or a published model's name. Out: the sizes; `init` builds the modules. `detect` derives the sizes from
+//! a checkpoint's tensors.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,15 +13,15 @@ use super::error::{Result, SamError};
 use super::sam::Sam;
 use super::tiny_vit::TinyVitConfig;
 
-/// Pixels of the model input that one cell of the image embedding stands for, per axis.
+/// Pixels of the model input per cell of the image embedding, along each axis.
 pub const PATCH_SIZE: usize = 16;
 
-/// A side of what the encoder takes, pixels: published models have 1024.
+/// Limit on the side of the model input in pixels. Published models have 1024.
 const MOST_PIXELS: usize = 16_384;
-/// Of any part of a model: published ones have 32.
+/// Limit on the number of layers in any part of a model. Published models have at most 32.
 pub(super) const MOST_LAYERS: usize = 1024;
 
-/// A published model, by its name upstream.
+/// A published model, named as upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelType {
@@ -51,7 +51,7 @@ impl ModelType {
 }
 
 impl fmt::Display for ModelType {
-    /// Writes the name: `vit_b`.
+    /// Writes the name, such as `vit_b`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -70,22 +70,22 @@ impl FromStr for ModelType {
     }
 }
 
-/// Sizes of a whole model (upstream: `build_sam.py`).
+/// The sizes of a complete model (upstream: `build_sam.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SamConfig {
     /// Side of the square model input in pixels, a multiple of [`PATCH_SIZE`].
     pub image_size: usize,
     /// The image encoder.
     pub encoder: EncoderConfig,
-    /// Channels of the image embedding, of every prompt and of every decoder token; even.
+    /// Channels of the image embedding, of every prompt and of every decoder token. Must be even.
     pub prompt_dim: usize,
-    /// Channels inside the prompt encoder's mask path; a multiple of 4.
+    /// Channels inside the prompt encoder's mask path. Must be a multiple of 4.
     pub mask_channels: usize,
     /// The mask decoder.
     pub decoder: DecoderConfig,
 }
 
-/// Which image encoder, and its sizes.
+/// The kind of image encoder, with its sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EncoderConfig {
@@ -102,13 +102,13 @@ pub struct VitConfig {
     pub embed_dim: usize,
     /// Number of blocks.
     pub depth: usize,
-    /// Attention heads; divides `embed_dim`.
+    /// Attention heads. Must divide `embed_dim`.
     pub heads: usize,
     /// Hidden channels of a block's MLP, as a multiple of `embed_dim`.
     pub mlp_ratio: usize,
     /// Side of an attention window in tokens.
     pub window_size: usize,
-    /// Blocks that attend to the whole image, counted from 0; every other block is windowed.
+    /// Blocks that attend to the complete image, counted from 0. All other blocks are windowed.
     pub global_attention_blocks: Vec<usize>,
 }
 
@@ -121,25 +121,25 @@ pub struct DecoderConfig {
     pub heads: usize,
     /// Hidden channels of a block's MLP.
     pub mlp_dim: usize,
-    /// Divides the channels inside cross attention.
+    /// Divisor of the channels inside cross attention.
     pub attention_downsample: usize,
-    /// Masks a prompt yields beside the single-mask output; upstream 3, so 4 mask tokens.
+    /// Masks per prompt besides the single-mask output. Upstream uses 3, so there are 4 mask tokens.
     pub multimask_outputs: usize,
-    /// Layers of the head that predicts IoU.
+    /// Layers of the head that predicts the IoU.
     pub iou_head_depth: usize,
     /// Hidden channels of that head.
     pub iou_head_hidden: usize,
 }
 
 impl DecoderConfig {
-    /// Mask tokens: the single-mask output, then the multimask outputs.
+    /// Number of mask tokens: one for the single-mask output, then one per multimask output.
     pub fn mask_tokens(&self) -> usize {
         self.multimask_outputs + 1
     }
 }
 
 impl Default for DecoderConfig {
-    /// The decoder of every published model.
+    /// The sizes of the decoder in every published model.
     fn default() -> Self {
         Self {
             depth: 2,
@@ -210,7 +210,7 @@ impl SamConfig {
         4 * self.grid_size()
     }
 
-    /// The published model with these sizes, if it is one.
+    /// The published model with these sizes, if there is one.
     pub fn model_type(&self) -> Option<ModelType> {
         ModelType::ALL
             .into_iter()
@@ -220,14 +220,14 @@ impl SamConfig {
     /// Builds a model with random weights.
     ///
     /// # Errors
-    /// [`SamError::ModelConfig`] when the sizes do not fit together.
+    /// [`SamError::ModelConfig`] if the sizes do not fit together.
     pub fn init(&self, device: &Device) -> Result<Sam> {
         self.check()?;
         Ok(Sam::new(self, device))
     }
 
     /// # Errors
-    /// [`SamError::ModelConfig`] when the sizes do not fit together.
+    /// [`SamError::ModelConfig`] if the sizes do not fit together.
     fn check(&self) -> Result<()> {
         require(
             (1..=MOST_PIXELS).contains(&self.image_size)
@@ -296,7 +296,7 @@ impl VitConfig {
 }
 
 /// # Errors
-/// [`SamError::ModelConfig`] with `reason` unless `holds`.
+/// [`SamError::ModelConfig`] with `reason` unless `holds` is true.
 pub(super) fn require(holds: bool, reason: impl FnOnce() -> String) -> Result<()> {
     if holds {
         Ok(())

@@ -1,4 +1,4 @@
-//! A model's sizes, read off the shapes of its weights.
+//! Derives a model's sizes from the shapes of its weights.
 
 #![allow(
     clippy::indexing_slicing,
@@ -14,8 +14,8 @@ use super::weights::TensorProblem;
 /// A tensor that every Segment Anything model has.
 pub(super) const ALWAYS_PRESENT: &str = "mask_decoder.iou_token.weight";
 
-/// Whether a checkpoint may hold a tensor that the model has no use for: MobileSAM's classifier, and
-/// counters and index tables that torch keeps beside weights.
+/// Whether a checkpoint may hold a tensor that the model does not use: MobileSAM's classifier, and counters and index
+/// tables that torch saves beside weights.
 pub(super) fn is_unused(name: &str) -> bool {
     name.starts_with("image_encoder.head.")
         || name.starts_with("image_encoder.norm_head.")
@@ -26,7 +26,7 @@ pub(super) fn is_unused(name: &str) -> bool {
 /// The sizes of the model in a checkpoint.
 ///
 /// # Errors
-/// [`SamError::CheckpointTensors`] when a tensor that tells a size is missing or has another rank.
+/// [`SamError::CheckpointTensors`] if a tensor that determines a size is missing or has another rank.
 pub(super) fn config(checkpoint: &Checkpoint) -> Result<SamConfig> {
     let shapes = Shapes(checkpoint);
     let [_, prompt_dim] = shapes.of("prompt_encoder.no_mask_embed.weight")?;
@@ -77,17 +77,17 @@ impl Shapes<'_> {
             })
     }
 
-    /// How many numbered children a prefix has, counted from 0.
+    /// Number of numbered children of a prefix, whose numbers start at 0.
     fn count(&self, prefix: &str) -> usize {
         let next = self.0.names().filter_map(|name| {
             let (number, _) = name.strip_prefix(prefix)?.split_once('.')?;
             Some(number.parse::<usize>().ok()?.saturating_add(1))
         });
-        // A name may hold any number; layers are no more than tensors.
+        // Names may contain any number, but there are never more layers than tensors.
         next.max().unwrap_or(0).min(self.0.names().count())
     }
 
-    /// The grid of a plain vision transformer, and its sizes.
+    /// The grid side and the sizes of a plain vision transformer.
     fn vit(&self) -> Result<(usize, VitConfig)> {
         let [_, grid, _, embed_dim] = self.of("image_encoder.pos_embed")?;
         let depth = self.count("image_encoder.blocks.");

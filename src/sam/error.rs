@@ -1,4 +1,4 @@
-//! The layer's own error, under short names.
+//! The module's error and result types under short names.
 
 pub(super) use crate::error::SamError;
 

@@ -1,12 +1,12 @@
-//! The names Hugging Face's `SamModel` gives to Segment Anything's weights (upstream: transformers,
-//! `convert_sam_to_hf.py`, the other way round).
+//! Hugging Face's names for the weights of Segment Anything in `SamModel` (upstream: transformers,
+//! `convert_sam_to_hf.py`, in reverse).
 //!
-//! Shapes are the same; queries, keys and values are fused in the encoder and apart in the decoder in
-//! both. Only names differ, and the first and last layer of an MLP are set apart from those between.
+//! Shapes are the same, and in both, queries, keys and values are fused in the encoder and separate in the decoder.
+//! Only names differ, and in MLPs the first and last layers are named separately from those between them.
 
 use std::collections::BTreeMap;
 
-/// Parts of names, theirs then upstream's; the first that fits in each group is replaced.
+/// Parts of names: theirs, then upstream's. Each is replaced at most once.
 const PARTS: [(&str, &str); 25] = [
     ("shared_image_embedding.positional_embedding", POSITION),
     (
@@ -71,7 +71,7 @@ const PARTS: [(&str, &str); 25] = [
 
 const POSITION: &str = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
 
-/// Gives tensors with Hugging Face's names their official ones; other tensors are left alone.
+/// Replaces Hugging Face's names with the official ones. Tensors of other checkpoints keep their names.
 pub(super) fn official_names<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
     if !tensors
         .keys()
@@ -92,7 +92,7 @@ fn replace_parts(name: &str) -> String {
         })
 }
 
-/// The official name of an MLP's layer, given all names with their parts replaced.
+/// The official name of an MLP's layer. `names` are all names with their parts replaced.
 fn mlp_layer(name: &str, names: &[String]) -> String {
     let head = name.starts_with("mask_decoder.output_hypernetworks_mlps.")
         || name.starts_with("mask_decoder.iou_prediction_head.");

@@ -1,7 +1,7 @@
 //! The plain vision transformer that turns an image into its embedding (upstream: `image_encoder.py`).
 //!
-//! In: normalised, padded pixels. Out: one feature vector per 16x16 patch. Most blocks attend within
-//! windows, a few to the whole image; both add decomposed relative positions.
+//! In: normalised, padded pixels. Out: one feature vector per 16x16 patch. Most blocks attend within windows, a few to
+//! the complete image. Both kinds add decomposed relative positions.
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -16,18 +16,18 @@ use super::relative_position::{RelativePosition, RelativePositionTables};
 /// The image encoder of vit_b, vit_l and vit_h.
 #[derive(Module, Debug)]
 pub struct ImageEncoderVit {
-    /// Pixels to tokens.
+    /// Converts pixels to tokens.
     pub patch_embed: PatchEmbed,
     /// Absolute position of each token, `[1, grid, grid, embed_dim]`.
     pub pos_embed: Param<Tensor<4>>,
     /// Transformer blocks.
     pub blocks: Vec<Block>,
-    /// Tokens to image embedding.
+    /// Converts tokens to the image embedding.
     pub neck: Neck,
 }
 
 impl ImageEncoderVit {
-    /// An encoder for inputs of `PATCH_SIZE * grid` pixels a side, with random weights.
+    /// Creates an encoder for inputs of `PATCH_SIZE * grid` pixels per side, with random weights.
     pub fn new(config: &VitConfig, grid: usize, out_channels: usize, device: &Device) -> Self {
         let dim = config.embed_dim;
         let blocks = (0..config.depth)
@@ -56,16 +56,16 @@ impl ImageEncoderVit {
 }
 
 impl VitConfig {
-    /// Side of the attention windows of block `index`; `None` where it attends to the whole image.
+    /// Side of the attention windows of block `index`; `None` if it attends to the complete image.
     fn window_of_block(&self, index: usize) -> Option<usize> {
         (!self.global_attention_blocks.contains(&index)).then_some(self.window_size)
     }
 }
 
-/// Cuts an image into patches and projects each.
+/// Cuts an image into patches and projects each patch.
 #[derive(Module, Debug)]
 pub struct PatchEmbed {
-    /// The projection, as the convolution upstream has.
+    /// The projection, stored as a convolution as upstream.
     pub proj: Conv2d,
 }
 
@@ -82,7 +82,7 @@ impl PatchEmbed {
     /// - pixels: `[batch, 3, 16 * grid, 16 * grid]`
     /// - output: `[batch, grid, grid, dim]`
     fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        // Stride equals kernel, so the convolution is one matrix product over patches.
+        // The stride equals the kernel, so the convolution is one matrix product over patches.
         let [batch, channels, height, width] = pixels.dims();
         let (rows, columns) = (height / PATCH_SIZE, width / PATCH_SIZE);
         let patch = channels * PATCH_SIZE * PATCH_SIZE;
@@ -103,13 +103,13 @@ impl PatchEmbed {
 /// One transformer block.
 #[derive(Module, Debug)]
 pub struct Block {
-    /// Before attention.
+    /// Normalisation before attention.
     pub norm1: LayerNorm,
     /// Self-attention.
     pub attn: Attention,
-    /// Before the MLP.
+    /// Normalisation before the MLP.
     pub norm2: LayerNorm,
-    /// Two layers with GELU.
+    /// Two layers with GELU between them.
     pub mlp: MlpBlock,
     #[module(skip)]
     window: Option<usize>,
@@ -150,9 +150,9 @@ impl Block {
 /// Multi-head self-attention with decomposed relative positions.
 #[derive(Module, Debug)]
 pub struct Attention {
-    /// Queries, keys and values in one.
+    /// Joint projection to queries, keys and values.
     pub qkv: Linear,
-    /// Out of the heads.
+    /// Projection of the joined heads.
     pub proj: Linear,
     /// Vertical relative positions, `[2 * side - 1, dim / heads]`.
     pub rel_pos_h: Param<Tensor<2>>,
@@ -200,21 +200,21 @@ impl Attention {
     }
 }
 
-/// From tokens to the image embedding.
+/// Converts tokens to the image embedding.
 #[derive(Module, Debug)]
 pub struct Neck {
-    /// 1x1, without bias (upstream: `neck.0`).
+    /// 1x1 convolution without bias (upstream: `neck.0`).
     pub conv1: Conv2d,
     /// Upstream: `neck.1`.
     pub norm1: LayerNorm2d,
-    /// 3x3, without bias (upstream: `neck.2`).
+    /// 3x3 convolution without bias (upstream: `neck.2`).
     pub conv2: Conv2d,
     /// Upstream: `neck.3`.
     pub norm2: LayerNorm2d,
 }
 
 impl Neck {
-    /// A neck with random weights.
+    /// Creates a neck with random weights.
     pub(super) fn new(dim: usize, out_channels: usize, device: &Device) -> Self {
         let conv2 = Conv2dConfig::new([out_channels, out_channels], [3, 3])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
@@ -243,7 +243,7 @@ impl Neck {
     }
 }
 
-/// Cuts a token grid into square windows, padding the bottom and right with zeros.
+/// Cuts a token grid into square windows. The bottom and right are padded with zeros.
 ///
 /// # Shapes
 /// - tokens: `[batch, height, width, dim]`

@@ -1,17 +1,16 @@
 //! Loops over plain slices for the CPU, where burn-flex's own operations are slow.
 //!
-//! burn-flex evaluates `exp` and `erf` one value at a time through libm; here they are polynomials that
-//! the compiler turns into vector code. Every other device, and every tensor that needs gradients, takes
-//! burn's operations.
+//! burn-flex evaluates `exp` and `erf` one value at a time through libm. Here they are polynomials that the compiler
+//! turns into vector code. All other devices, and tensors that need gradients, use burn's operations.
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 use pulp::Arch;
 use rayon::prelude::*;
 
-/// Values one task works on: enough to outweigh starting it, little enough to stay in cache.
+/// Values per task: enough to outweigh the cost of starting it, few enough to stay in the cache.
 const CHUNK: usize = 16 * 1024;
 
-/// Whether tensors on this device can be worked on as slices: on burn-flex, outside of training.
+/// Whether tensors on this device can be processed as slices: on burn-flex, outside of training.
 pub(super) fn works_on_slices(device: &Device, dtype: DType) -> bool {
     dtype == DType::F32 && !device.is_autodiff() && is_flex(device)
 }
@@ -38,7 +37,7 @@ pub(super) fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
     Tensor::from_data(data, &device)
 }
 
-/// Changes values in place, or in a copy where the data does not let itself be written.
+/// Changes values in place, or in a copy if the data is not writable.
 pub(super) fn update_values(mut data: TensorData, update: impl FnOnce(&mut [f32])) -> TensorData {
     if let Ok(values) = data.as_mut_slice::<f32>() {
         update(values);
@@ -54,8 +53,8 @@ fn gelu_value(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
-/// The error function to a few units in the last place, as a rational function of the clamped
-/// argument (the approximation Eigen and XLA use).
+/// The error function, accurate to a few units in the last place, as a rational function of the clamped argument (the
+/// approximation that Eigen and XLA use).
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     const ABOVE: [f32; 7] = [
@@ -87,10 +86,10 @@ fn erf(x: f32) -> f32 {
     x * above / below
 }
 
-/// `e^x` for x <= 0, to about 2 units in the last place; 0 where it is below the smallest normal f32.
+/// `e^x` for x <= 0, accurate to about 2 units in the last place; 0 if the result is below the smallest normal f32.
 #[inline(always)]
 fn exp_of_nonpositive(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the sum.
+    // Adding 1.5 * 2^23 puts the nearest integer into the low bits of the sum.
     const ROUNDER: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -113,21 +112,20 @@ fn exp_of_nonpositive(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { mantissa * exponent }
 }
 
-/// Terms of relative position for some queries: per query one for each row and for each column a key may
-/// be in.
+/// Terms of relative position for some queries. Each query has one term per row and one per column of the grid of keys.
 #[derive(Clone, Copy)]
 pub(super) struct PositionTerms<'a> {
-    /// `height` values a query.
+    /// `height` values per query.
     pub rows: &'a [f32],
-    /// `width` values a query.
+    /// `width` values per query.
     pub columns: &'a [f32],
     /// Rows and columns of the grid of keys.
     pub grid: [usize; 2],
 }
 
-/// Turns rows of raw scores into attention weights in place: scales, adds relative positions, softmax.
+/// Turns rows of raw scores into attention weights in place: scales them, adds relative positions and applies softmax.
 ///
-/// `scores` holds `keys` values a query; with `position`, keys are its grid in row-major order.
+/// `scores` holds `keys` values per query. With `position`, the keys are its grid in row-major order.
 pub(super) fn softmax_scores(
     scores: &mut [f32],
     keys: usize,
@@ -177,7 +175,7 @@ fn add_position(scores: &mut [f32], scale: f32, by_row: &[f32], by_column: &[f32
 
 #[inline(always)]
 fn softmax_row(row: &mut [f32], scale: f32) {
-    // Sixteen lanes, since the compiler may not reorder a plain running sum or maximum.
+    // Sixteen lanes, because the compiler may not reorder a plain running sum or maximum.
     const LANES: usize = 16;
     let mut highest = [f32::NEG_INFINITY; LANES];
     let (blocks, rest) = row.as_chunks_mut::<LANES>();

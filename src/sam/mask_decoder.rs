@@ -1,8 +1,7 @@
-//! From image embedding and prompts to masks, their predicted IoU and their tokens (upstream:
-//! `mask_decoder.py`).
+//! Predicts masks, their IoU and their tokens from an image embedding and prompts (upstream: `mask_decoder.py`).
 //!
-//! Upscaling keeps channels last: a transposed convolution whose stride is its kernel is a matrix
-//! product per cell, and only the finished masks, not the wide feature maps, are put in pixel order.
+//! Upscaling keeps channels last. A transposed convolution whose stride equals its kernel is a matrix product per cell,
+//! so only the finished masks, not the wide feature maps, have to be put in pixel order.
 
 use burn::module::Module;
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
@@ -16,39 +15,38 @@ use super::kernels::gelu;
 use super::prompt_encoder::PromptEmbeddings;
 use super::transformer::TwoWayTransformer;
 
-/// What the decoder says about each row of a batch. Output 0 is the single-mask output; the others are
-/// the multimask outputs, which upstream prefers for a single point.
+/// The decoder's output for each row of a batch. Output 0 is the single-mask output. The others are the multimask
+/// outputs, which upstream prefers for a single point.
 #[derive(Clone, Debug)]
 pub struct DecoderOutput {
-    /// Mask logits at a quarter of the model input, `[batch, outputs, 4 * grid, 4 * grid]`; above 0 is
+    /// Mask logits at a quarter of the model input, `[batch, outputs, 4 * grid, 4 * grid]`. Values above 0 are
     /// foreground.
     pub masks: Tensor<4>,
-    /// Predicted IoU of each mask, about [0, 1], `[batch, outputs]`.
+    /// Predicted IoU of each mask, roughly in [0, 1], `[batch, outputs]`.
     pub iou: Tensor<2>,
-    /// Mask tokens as the transformer leaves them, `[batch, outputs, dim]`: the paper's embedding is a
-    /// row of these, flattened.
+    /// Mask tokens after the transformer, `[batch, outputs, dim]`. The paper's embedding is a row of these, flattened.
     pub tokens: Tensor<3>,
 }
 
 /// The mask decoder.
 #[derive(Module, Debug)]
 pub struct MaskDecoder {
-    /// Tokens and image attend to each other.
+    /// The transformer in which tokens and image attend to each other.
     pub transformer: TwoWayTransformer,
-    /// The token IoU is predicted from.
+    /// The token that the IoU is predicted from.
     pub iou_token: Embedding,
     /// One token per mask output.
     pub mask_tokens: Embedding,
-    /// From cells to pixels.
+    /// Upscales cells to pixels.
     pub output_upscaling: OutputUpscaling,
-    /// Per mask output, from its token to weights over pixel features.
+    /// One MLP per mask output, from its token to weights over pixel features.
     pub output_hypernetworks_mlps: Vec<Mlp>,
-    /// From the IoU token to one IoU per mask output.
+    /// Maps the IoU token to one IoU per mask output.
     pub iou_prediction_head: Mlp,
 }
 
 impl MaskDecoder {
-    /// A decoder with random weights.
+    /// Creates a decoder with random weights.
     pub fn new(config: &SamConfig, device: &Device) -> Self {
         let (dim, decoder) = (config.prompt_dim, &config.decoder);
         let outputs = decoder.mask_tokens();
@@ -76,7 +74,7 @@ impl MaskDecoder {
         }
     }
 
-    /// Predicts every mask output of each prompt.
+    /// Predicts all mask outputs for each prompt.
     ///
     /// # Shapes
     /// - image: `[1, dim, grid, grid]`
@@ -130,7 +128,7 @@ fn channels_last(input: Tensor<4>) -> Tensor<3> {
     input.flatten::<3>(2, 3).swap_dims(1, 2)
 }
 
-/// Cells to 4x4 pixels each, and pixels to masks.
+/// Upscales each cell to 4x4 pixels and combines pixel features to masks.
 #[derive(Module, Debug)]
 pub struct OutputUpscaling {
     /// Upstream: `output_upscaling.0`.
@@ -175,7 +173,7 @@ impl OutputUpscaling {
     }
 }
 
-/// A transposed convolution with kernel and stride 2; each row becomes four, left to right, then down.
+/// A transposed convolution with kernel and stride 2. Each row becomes four, left to right, then down.
 ///
 /// # Shapes
 /// - rows: `[count, from]`

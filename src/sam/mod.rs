@@ -1,15 +1,15 @@
 //! Segment Anything in burn: from pixels and prompts to masks, predicted IoU and mask tokens.
 //!
-//! In: RGB bytes, prompts, a checkpoint. Out: tensors and single masks at the original size. Tensors
-//! only: nothing here knows of stores, files of images or grids of points. Files are named as upstream
-//! (github.com/facebookresearch/segment-anything), and so are weights.
+//! In: RGB bytes, prompts, a checkpoint. Out: tensors, and single masks at the original size. This module works on
+//! tensors only and does not depend on stores, image files or point grids. Files and weights are named as upstream
+//! (github.com/facebookresearch/segment-anything).
 //!
 //! ```text
 //! PreparedImage --Sam::encode_image--> embedding --Sam::decode(prompts)--> DecoderOutput
 //! DecoderOutput.masks --MaskUpscaler--> logits at the original size
 //! ```
 //!
-//! [`SamPredictor`] does all of it in one call: the mask of a click or of a box.
+//! [`SamPredictor`] does all of this in one call: it returns the mask for a click or a box.
 
 mod attention;
 mod checkpoint;

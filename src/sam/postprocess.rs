@@ -1,8 +1,7 @@
-//! From the decoder's small masks to masks of the original image (upstream:
-//! `Sam.postprocess_masks`, `calculate_stability_score`).
+//! Converts the decoder's small masks to masks of the original image (upstream: `Sam.postprocess_masks`,
+//! `calculate_stability_score`).
 //!
-//! Works on one mask at a time in buffers that are used again, so no caller need hold all masks of an
-//! image at full size.
+//! Works on one mask at a time in reused buffers, so that no caller has to hold all masks of an image at full size.
 
 use super::error::{Result, SamError};
 use super::preprocess::ImageFrame;
@@ -11,9 +10,9 @@ use super::resample::{Tap, linear_taps};
 /// Logits above this are foreground.
 pub const MASK_THRESHOLD: f32 = 0.0;
 
-/// Brings masks of one image to its original size.
+/// Scales masks of one image to its original size.
 ///
-/// As upstream: bilinear to the model input, cut to the image's part of it, bilinear to the original
+/// The steps are upstream's: bilinear to the model input, crop to the image's part of it, bilinear to the original
 /// size.
 #[derive(Clone, Debug)]
 pub struct MaskUpscaler {
@@ -25,7 +24,7 @@ pub struct MaskUpscaler {
 }
 
 impl MaskUpscaler {
-    /// An upscaler from masks of `low_res_size` pixels a side to the image of `frame`.
+    /// Creates an upscaler from masks of `low_res_size` pixels per side to the image of `frame`.
     pub fn new(frame: &ImageFrame, low_res_size: usize) -> Self {
         let side = frame.image_size as usize;
         let (height, width) = (frame.resized.height as usize, frame.resized.width as usize);
@@ -47,7 +46,7 @@ impl MaskUpscaler {
         }
     }
 
-    /// Logits of one mask at the original size, row-major; valid until the next mask.
+    /// Logits of one mask at the original size, row-major. The slice is overwritten by the next call.
     ///
     /// # Shapes
     /// - low_res: `[low_res_size, low_res_size]`, row-major
@@ -108,14 +107,14 @@ impl Resize {
     }
 }
 
-/// Marks the foreground of a mask: 1 where the logit is above `threshold`, else 0.
+/// Marks the foreground of a mask: 1 where the logit is above `threshold`, 0 elsewhere.
 pub fn threshold_into(logits: &[f32], threshold: f32, bitmap: &mut Vec<u8>) {
     bitmap.clear();
     bitmap.extend(logits.iter().map(|logit| u8::from(*logit > threshold)));
 }
 
-/// How little a mask changes when its threshold does: IoU between the masks cut at
-/// `threshold + offset` and `threshold - offset`, in [0, 1]; 0 where both are empty.
+/// How little a mask changes with its threshold: the IoU between the masks at
+/// `threshold + offset` and `threshold - offset`, in [0, 1]; 0 if both are empty.
 pub fn stability_score(logits: &[f32], threshold: f32, offset: f32) -> f32 {
     let (strict, loose) = (threshold + offset, threshold - offset);
     let (mut inside, mut around) = (0u32, 0u32);

@@ -1,4 +1,4 @@
-//! The mask of a click: one image, encoded once, and as many prompts as one likes (upstream: `SamPredictor`).
+//! Predicts masks for prompts: one image, encoded once, and any number of prompts (upstream: `SamPredictor`).
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use image::RgbImage;
@@ -10,23 +10,23 @@ use super::prompt_encoder::{PointPrompts, Prompts};
 use super::sam::Sam;
 use crate::geometry::{Rle, Size};
 
-/// How far the threshold is moved for a stability score, in logits, as in upstream's automatic generator.
+/// Shift of the threshold for a stability score, in logits, as in upstream's automatic generator.
 const STABILITY_OFFSET: f32 = 1.0;
 
-/// What to segment: points, a box, or both. Coordinates are pixels of the original image, x before y, as upstream has
-/// them: (0, 0) is the first pixel.
+/// The object to segment: points, a box, or both. Coordinates are pixels of the original image, x before y, as
+/// upstream: (0, 0) is the first pixel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompt {
     /// Points on the object.
     pub foreground: Vec<[f64; 2]>,
-    /// Points beside it.
+    /// Points outside the object.
     pub background: Vec<[f64; 2]>,
-    /// A box around it: XYXY.
+    /// A box around the object, as XYXY.
     pub box_xyxy: Option<[f64; 4]>,
 }
 
 impl Prompt {
-    /// One point on the object.
+    /// A prompt of one point on the object.
     pub fn click(x: f64, y: f64) -> Self {
         Self {
             foreground: vec![[x, y]],
@@ -34,7 +34,7 @@ impl Prompt {
         }
     }
 
-    /// A box around the object: XYXY.
+    /// A prompt of a box around the object, as XYXY.
     pub fn of_box(box_xyxy: [f64; 4]) -> Self {
         Self {
             box_xyxy: Some(box_xyxy),
@@ -43,20 +43,20 @@ impl Prompt {
     }
 }
 
-/// A mask that a prompt asked for.
+/// A mask predicted for a prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictedMask {
     /// Its pixels, at the size of the original image.
     pub mask: Rle,
-    /// The model's own estimate of the mask's IoU with the object, about [0, 1].
+    /// The model's own estimate of the mask's IoU with the object, roughly in [0, 1].
     pub predicted_iou: f32,
-    /// IoU of the mask at thresholds one logit apart from 0 either way, [0, 1].
+    /// IoU between the masks at thresholds of 1 and -1 logits, in [0, 1].
     pub stability_score: f32,
-    /// Which of the decoder's outputs it is: 0 the single mask, 1..=3 the three of an ambiguous prompt.
+    /// The decoder output that the mask comes from: 0 is the single mask, 1..=3 are the masks for an ambiguous prompt.
     pub output: usize,
 }
 
-/// An image that prompts are about.
+/// An encoded image, ready for prompts.
 ///
 /// ```no_run
 /// use grainstore::sam::{Checkpoint, Prompt, SamPredictor};
@@ -80,10 +80,10 @@ pub struct SamPredictor<'a> {
 }
 
 impl<'a> SamPredictor<'a> {
-    /// Encodes an image. `device` is the one the model lives on.
+    /// Encodes an image. `device` is the model's device.
     ///
     /// # Errors
-    /// [`SamError::EmptyImage`].
+    /// [`SamError::EmptyImage`] if the image has no pixels.
     pub fn new(sam: &'a Sam, photo: &RgbImage, device: &Device) -> Result<Self> {
         let size = Size {
             height: photo.height(),
@@ -99,12 +99,12 @@ impl<'a> SamPredictor<'a> {
         })
     }
 
-    /// Every mask that the decoder gives for a prompt, by number of its output: the single one first, then three for a
-    /// prompt that may mean a part, an object or a whole.
+    /// Predicts all masks of the decoder for a prompt, in the order of its outputs: the single mask first, then three
+    /// for a prompt that may mean a part, an object or a group of objects.
     ///
     /// # Errors
-    /// [`SamError::EmptyPrompt`] for a prompt without points and box; [`SamError::PromptCoordinate`] for one that is not
-    /// finite; [`SamError::Output`] if the model gives numbers that are not finite.
+    /// [`SamError::EmptyPrompt`] for a prompt with neither points nor a box; [`SamError::PromptCoordinate`] for a
+    /// coordinate that is not finite; [`SamError::Output`] if the model returns values that are not finite.
     pub fn predict(&self, prompt: &Prompt) -> Result<Vec<PredictedMask>> {
         let prompts = self.prompts(prompt)?;
         let output = self.sam.decode(self.embedding.clone(), &prompts);
@@ -131,18 +131,18 @@ impl<'a> SamPredictor<'a> {
         Ok(found)
     }
 
-    /// The mask for a prompt: of a single point, which is ambiguous, the one of the three with the best predicted IoU;
-    /// of more the single one, as upstream advises.
+    /// Predicts the best mask for a prompt. For a single point, which is ambiguous, this is the one of the three with
+    /// the highest predicted IoU. For any other prompt it is the single mask, as upstream advises.
     ///
     /// # Errors
-    /// As [`SamPredictor::predict`].
+    /// Those of [`SamPredictor::predict`].
     pub fn predict_best(&self, prompt: &Prompt) -> Result<PredictedMask> {
         let points = prompt.foreground.len() + prompt.background.len();
         let is_ambiguous = points == 1 && prompt.box_xyxy.is_none();
         let found = self.predict(prompt)?;
         let several = is_ambiguous && found.len() > 1;
         let fitting = found.into_iter().filter(|it| (it.output > 0) == several);
-        // Of equal ones the first, as argmax has it.
+        // Of equal values, the first is used, as with argmax.
         let best = fitting.reduce(|best, next| {
             if next.predicted_iou > best.predicted_iou {
                 next
@@ -195,7 +195,7 @@ impl<'a> SamPredictor<'a> {
     }
 }
 
-/// A tensor's numbers, which must be finite.
+/// The values of a tensor, which must be finite.
 fn finite<const D: usize>(tensor: Tensor<D>, what: &'static str) -> Result<Vec<f32>> {
     let numbers: Vec<f32> = tensor.into_data().iter::<f32>().collect();
     if numbers.iter().all(|x| x.is_finite()) {

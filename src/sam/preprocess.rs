@@ -1,7 +1,7 @@
-//! From a photo to the model's input (upstream: `ResizeLongestSide`, `Sam.preprocess`).
+//! Converts a photo to the model's input (upstream: `ResizeLongestSide`, `Sam.preprocess`).
 //!
-//! In: RGB bytes of any size. Out: the longest side scaled to the model's, with Pillow's antialiased
-//! bilinear filter; normalised; padded with zeros at the right and bottom. No decoding of files.
+//! In: RGB bytes of any size. Out: pixels whose longest side is scaled to the model's with Pillow's antialiased
+//! bilinear filter, normalised, and padded with zeros at the right and bottom. Files are not decoded here.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -11,22 +11,22 @@ use crate::geometry::Size;
 
 /// Mean of R, G and B over upstream's training images, in [0, 255].
 pub(super) const PIXEL_MEAN: [f32; 3] = [123.675, 116.28, 103.53];
-/// Their standard deviation.
+/// Standard deviation of R, G and B, in the same units.
 pub(super) const PIXEL_STD: [f32; 3] = [58.395, 57.12, 57.375];
 
-/// How an image lies in the model's square input: its size, and the size it is resized to.
+/// The placement of an image in the model's square input: its own size and the size it is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ImageFrame {
     /// Size of the original image.
     pub original: Size,
-    /// Size in the model input, whose rest to the right and bottom is padding.
+    /// Size in the model input. The rest, at the right and bottom, is padding.
     pub resized: Size,
-    /// Side of the model input.
+    /// Side of the model input in pixels.
     pub image_size: u32,
 }
 
 impl ImageFrame {
-    /// The frame of an image of `original` size.
+    /// The frame of an image of size `original`.
     ///
     /// # Errors
     /// [`SamError::EmptyImage`] for an image without pixels.
@@ -36,7 +36,7 @@ impl ImageFrame {
             return Err(SamError::EmptyImage { size: original });
         }
         let scale = image_size as f64 / f64::from(height.max(width));
-        // A sliver's short side rounds to 0 upstream, which then fails; here it keeps one pixel.
+        // Upstream rounds the short side of a very thin image to 0 and then fails; here it keeps one pixel.
         let scaled = |side: u32| ((f64::from(side) * scale + 0.5) as u32).max(1);
         Ok(Self {
             original,
@@ -48,7 +48,7 @@ impl ImageFrame {
         })
     }
 
-    /// A point XY of the original image, in pixels of the model input.
+    /// Converts a point (x, y) of the original image to pixels of the model input.
     pub fn model_from_image(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         [
             x * (f64::from(self.resized.width) / f64::from(self.original.width)),
@@ -60,7 +60,7 @@ impl ImageFrame {
 /// An image ready for the encoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreparedImage {
-    /// How the image lies in the input.
+    /// The placement of the image in the input.
     pub frame: ImageFrame,
     pixels: Vec<f32>,
 }
@@ -69,7 +69,7 @@ impl PreparedImage {
     /// Resizes, normalises and pads an image of row-major RGB bytes.
     ///
     /// # Errors
-    /// [`SamError::EmptyImage`]; [`SamError::PixelCount`] unless there are three bytes a pixel.
+    /// [`SamError::EmptyImage`]; [`SamError::PixelCount`] unless there are three bytes per pixel.
     pub fn new(rgb: &[u8], size: Size, image_size: usize) -> Result<Self> {
         let frame = ImageFrame::new(size, image_size)?;
         check_length(rgb, size)?;
@@ -88,7 +88,7 @@ impl PreparedImage {
         &self.pixels
     }
 
-    /// The encoder's input of one image.
+    /// The encoder's input for one image.
     ///
     /// # Shapes
     /// - output: `[1, 3, image_size, image_size]`
@@ -99,7 +99,7 @@ impl PreparedImage {
 }
 
 /// # Errors
-/// [`SamError::PixelCount`] unless there are three bytes a pixel.
+/// [`SamError::PixelCount`] unless there are three bytes per pixel.
 fn check_length(rgb: &[u8], size: Size) -> Result<()> {
     let expected = size.height as usize * size.width as usize * 3;
     if rgb.len() == expected {

@@ -1,7 +1,6 @@
-//! Points, boxes and masks as tokens and feature maps the mask decoder understands (upstream:
-//! `prompt_encoder.py`).
+//! Converts points, boxes and masks to tokens and feature maps for the mask decoder (upstream: `prompt_encoder.py`).
 //!
-//! Coordinates are pixels of the model input, that is of the resized image, x before y.
+//! Coordinates are pixels of the model input, that is, of the resized image, x before y.
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -12,18 +11,18 @@ use super::common::LayerNorm2d;
 use super::config::SamConfig;
 use super::kernels::gelu;
 
-/// What a batch asks for: each row of the batch yields its own masks.
+/// A batch of prompts. Each row of the batch yields its own masks.
 #[derive(Clone, Debug, Default)]
 pub struct Prompts {
-    /// Clicked points.
+    /// Point prompts.
     pub points: Option<PointPrompts>,
     /// Boxes as XYXY in pixels of the model input, `[batch, 4]`.
     pub boxes: Option<Tensor<2>>,
-    /// Mask logits of an earlier round, `[batch, 1, 4 * grid, 4 * grid]`.
+    /// Mask logits of a previous round, `[batch, 1, 4 * grid, 4 * grid]`.
     pub masks: Option<Tensor<4>>,
 }
 
-/// Clicked points of each row of a batch.
+/// Point prompts for each row of a batch.
 #[derive(Clone, Debug)]
 pub struct PointPrompts {
     /// XY in pixels of the model input, `[batch, points, 2]`.
@@ -33,9 +32,9 @@ pub struct PointPrompts {
 }
 
 impl Prompts {
-    /// One foreground point per row, as the automatic mask generator asks.
+    /// One foreground point per row, as in the automatic mask generator.
     ///
-    /// Points are XY in pixels of the model input.
+    /// Points are (x, y) in pixels of the model input.
     pub fn single_points(points_in_model: &[[f32; 2]], device: &Device) -> Self {
         let count = points_in_model.len();
         let coords = TensorData::new(points_in_model.as_flattened().to_vec(), [count, 1, 2]);
@@ -49,34 +48,34 @@ impl Prompts {
     }
 }
 
-/// Prompts in the decoder's terms.
+/// Embedded prompts, the input of the decoder.
 #[derive(Clone, Debug)]
 pub struct PromptEmbeddings {
     /// One token per point or box corner, `[batch, tokens, dim]`.
     pub sparse: Tensor<3>,
-    /// Added to the image embedding, `[batch or 1, dim, grid, grid]`: 1 without mask prompts.
+    /// Added to the image embedding, `[batch or 1, dim, grid, grid]`. The batch is 1 without mask prompts.
     pub dense: Tensor<4>,
 }
 
-/// Turns prompts into embeddings.
+/// Converts prompts to embeddings.
 #[derive(Module, Debug)]
 pub struct PromptEncoder {
     /// Random Fourier features of positions.
     pub pe_layer: PositionEmbeddingRandom,
-    /// Background point, foreground point, first and second box corner.
+    /// Embeddings of a background point, a foreground point, and the first and second box corner.
     pub point_embeddings: Vec<Embedding>,
-    /// Padding point.
+    /// Embedding of a padding point.
     pub not_a_point_embed: Embedding,
-    /// Mask logits to feature maps.
+    /// Converts mask logits to feature maps.
     pub mask_downscaling: MaskDownscaling,
-    /// Stands for an absent mask prompt.
+    /// Embedding used if there is no mask prompt.
     pub no_mask_embed: Embedding,
     image_size: usize,
     grid: usize,
 }
 
 impl PromptEncoder {
-    /// An encoder with random weights.
+    /// Creates an encoder with random weights.
     pub fn new(config: &SamConfig, device: &Device) -> Self {
         let dim = config.prompt_dim;
         let embedding = || EmbeddingConfig::new(1, dim).init(device);
@@ -91,10 +90,10 @@ impl PromptEncoder {
         }
     }
 
-    /// Embeds prompts; points and boxes may be given together.
+    /// Embeds prompts. Points and boxes may be given together.
     ///
     /// # Shapes
-    /// - output: see [`PromptEmbeddings`]; without points and boxes, no sparse tokens
+    /// - output: see [`PromptEmbeddings`]; without points and boxes there are no sparse tokens
     pub fn forward(&self, prompts: &Prompts) -> PromptEmbeddings {
         let batch = prompts.batch();
         let mut tokens = Vec::new();
@@ -122,7 +121,7 @@ impl PromptEncoder {
         PromptEmbeddings { sparse, dense }
     }
 
-    /// Positions of the image embedding's cells, for the decoder.
+    /// Position features of the image embedding's cells, for the decoder.
     ///
     /// # Shapes
     /// - output: `[1, dim, grid, grid]`
@@ -179,13 +178,13 @@ impl PromptEncoder {
     /// - coords: `[batch, points, 2]`, pixels of the model input
     /// - output: `[batch, points, dim]`
     fn encode_pixels(&self, coords: Tensor<3>) -> Tensor<3> {
-        // Half a pixel, to the pixel's centre.
+        // Half a pixel is added, to use the pixel's centre.
         self.pe_layer
             .encode((coords + 0.5) / self.image_size as f32)
             .cast(self.dtype())
     }
 
-    /// The type of every tensor but the positions' frequencies.
+    /// The data type of every tensor except the frequencies of positions.
     pub(super) fn dtype(&self) -> DType {
         self.no_mask_embed.weight.val().dtype()
     }
@@ -219,12 +218,12 @@ impl PositionEmbeddingRandom {
         };
         let matrix: Param<Tensor<2>> = normal.init([2, features], device);
         Self {
-            // Upstream has a buffer here: it is saved, but training leaves it alone.
+            // Upstream has a buffer here: it is saved but not trained.
             positional_encoding_gaussian_matrix: matrix.set_require_grad(false),
         }
     }
 
-    /// In f32 whatever the model's precision: angles go far beyond one turn.
+    /// Computes in f32 whatever the model's precision, because angles go far beyond one turn.
     ///
     /// # Shapes
     /// - coords: `[batch, points, 2]`, XY in [0, 1]
@@ -237,7 +236,7 @@ impl PositionEmbeddingRandom {
     }
 }
 
-/// Mask logits to feature maps at the size of the image embedding.
+/// Converts mask logits to feature maps at the size of the image embedding.
 #[derive(Module, Debug)]
 pub struct MaskDownscaling {
     /// Upstream: `mask_downscaling.0`.

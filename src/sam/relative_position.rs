@@ -1,8 +1,8 @@
 //! Decomposed relative positions of the image encoder (upstream: `get_rel_pos`,
 //! `add_decomposed_rel_pos`; paper: MViTv2).
 //!
-//! Attention between tokens a and b gains `q_a . R_h[row_a - row_b] + q_a . R_w[col_a - col_b]`. The two
-//! terms are kept apart here, so the full `[tokens, tokens]` bias need never exist.
+//! Attention between tokens a and b gains `q_a . R_h[row_a - row_b] + q_a . R_w[col_a - col_b]`. The two terms are kept
+//! separate here, so that the full `[tokens, tokens]` bias is never needed.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -14,11 +14,11 @@ pub(super) struct RelativePositionTables {
     pub width: Tensor<2>,
 }
 
-/// What relative position adds to each attention score: one term per key row, one per key column.
+/// The terms that relative position adds to each attention score: one per key row and one per key column.
 pub(super) struct RelativePosition {
-    /// `[batch, heads, tokens, height]`: the term for each row a key may be in.
+    /// `[batch, heads, tokens, height]`: the term for each row that a key may be in.
     pub height: Tensor<4>,
-    /// `[batch, heads, tokens, width]`: the term for each column a key may be in.
+    /// `[batch, heads, tokens, width]`: the term for each column that a key may be in.
     pub width: Tensor<4>,
 }
 
@@ -44,7 +44,7 @@ impl RelativePosition {
         }
     }
 
-    /// The whole bias, for kernels that take nothing smaller.
+    /// The complete bias, for kernels that need it as one tensor.
     ///
     /// # Shapes
     /// - output: `[batch, heads, tokens, height * width]`
@@ -57,8 +57,8 @@ impl RelativePosition {
     }
 }
 
-/// The table's row for each (query, key) on an axis of `side` tokens; a table made for another side is
-/// first interpolated.
+/// The table's row for each (query, key) on an axis of `side` tokens. A table made for another side is interpolated
+/// first.
 ///
 /// # Shapes
 /// - table: `[any, head_dim]`
@@ -82,7 +82,7 @@ fn by_offset(table: Tensor<2>, side: usize) -> Tensor<3> {
     table.select(0, indices).reshape([side, side, head_dim])
 }
 
-/// The matrix that resizes an axis linearly, as torch's `interpolate(mode="linear")` does.
+/// The matrix that resizes an axis linearly, as torch's `interpolate(mode="linear")`.
 ///
 /// # Shapes
 /// - output: `[to, from]`
@@ -134,7 +134,7 @@ mod tests {
         let table = Tensor::<2>::from_floats([[0.0], [2.0], [4.0], [6.0], [8.0]], &device);
         let same = by_offset(table.clone(), 3);
         assert_eq!(same.dims(), [3, 3, 1]);
-        // Query 0 and key 2 are two apart: the table's first row.
+        // Query 0 and key 2 are two apart, which is the table's first row.
         assert_eq!(same.slice([0..1, 2..3, 0..1]).into_scalar::<f32>(), 0.0);
         let smaller = by_offset(table, 2);
         assert_eq!(smaller.dims(), [2, 2, 1]);

@@ -1,17 +1,17 @@
-//! Linear resampling of one axis, as torch does it with `align_corners=False`.
+//! Linear resampling of one axis, as in torch with `align_corners=False`.
 
-/// The two source samples a resampled one lies between.
+/// The two source samples on either side of a resampled one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tap {
-    /// Index of the sample before.
+    /// Index of the sample before it.
     pub low: usize,
-    /// Index of the sample after; `low` at the end of the axis.
+    /// Index of the sample after it; equal to `low` at the end of the axis.
     pub high: usize,
-    /// Weight of the sample after, in [0, 1].
+    /// Weight of the sample after it, in [0, 1].
     pub fraction: f32,
 }
 
-/// Where sample `index` of an axis resized from `from` to `to` samples lies.
+/// The position of sample `index` of an axis that is resized from `from` to `to` samples.
 pub(super) fn linear_tap(index: usize, from: usize, to: usize) -> Tap {
     let scale = from as f32 / to as f32;
     let position = ((index as f32 + 0.5) * scale - 0.5).max(0.0);
@@ -24,7 +24,7 @@ pub(super) fn linear_tap(index: usize, from: usize, to: usize) -> Tap {
     }
 }
 
-/// All samples of an axis resized from `from` to `to`, the first `count` of them.
+/// The positions of the first `count` samples of an axis that is resized from `from` to `to` samples.
 pub(super) fn linear_taps(from: usize, to: usize, count: usize) -> Vec<Tap> {
     (0..count).map(|i| linear_tap(i, from, to)).collect()
 }

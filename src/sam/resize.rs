@@ -1,26 +1,25 @@
-//! Resizing 8-bit images exactly as Pillow's antialiased bilinear filter does (upstream:
-//! python-pillow, `src/libImaging/Resample.c`).
+//! Resizes 8-bit images exactly as Pillow's antialiased bilinear filter (upstream: python-pillow,
+//! `src/libImaging/Resample.c`).
 //!
-//! Weights are whole numbers in units of 2^-22; columns are resized first, rounded to bytes, then rows.
-//! Libraries with coarser weights differ by one level in a quarter of all pixels, which the image
-//! embedding shows.
+//! Weights are integers in units of 2^-22. Columns are resized first and rounded to bytes, then rows. Libraries with
+//! coarser weights differ by one level in a quarter of all pixels, which changes the image embedding noticeably.
 
 use rayon::prelude::*;
 
 use crate::geometry::Size;
 
-/// Fraction bits of a weight.
+/// Fractional bits of a weight.
 const PRECISION: u32 = 22;
-/// Bytes a pixel.
+/// Bytes per pixel.
 const CHANNELS: usize = 3;
 
-/// The source samples that make up one resized sample.
+/// The source samples that contribute to one resized sample.
 struct Window {
     start: usize,
     weights: Vec<i32>,
 }
 
-/// Resizes row-major RGB bytes; both sizes hold at least one pixel.
+/// Resizes row-major RGB bytes. Both sizes must have at least one pixel.
 pub(super) fn resize_bilinear(rgb: &[u8], from: Size, to: Size) -> Vec<u8> {
     let (from_width, to_width) = (from.width as usize, to.width as usize);
     let narrowed = if from_width == to_width {
@@ -88,8 +87,8 @@ fn level(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// The window of each sample of an axis resized from `from` to `to` samples: a triangle as wide as two
-/// target samples, or two source samples where the axis grows.
+/// The window of each sample of an axis that is resized from `from` to `to` samples: a triangle as wide as two target
+/// samples, or as two source samples if the axis grows.
 fn windows(from: usize, to: usize) -> Vec<Window> {
     let scale = from as f64 / to as f64;
     let support = scale.max(1.0);

@@ -1,4 +1,4 @@
-//! The whole model: image encoder, prompt encoder and mask decoder (upstream: `sam.py`).
+//! The complete model: image encoder, prompt encoder and mask decoder (upstream: `sam.py`).
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -12,28 +12,28 @@ use super::tiny_vit::TinyVit;
 /// Segment Anything.
 #[derive(Module, Debug)]
 pub struct Sam {
-    /// Image to embedding.
+    /// Converts an image to its embedding.
     pub image_encoder: ImageEncoder,
-    /// Prompts to embeddings.
+    /// Converts prompts to embeddings.
     pub prompt_encoder: PromptEncoder,
-    /// Embeddings to masks.
+    /// Converts embeddings to masks.
     pub mask_decoder: MaskDecoder,
     #[module(skip)]
     config: SamConfig,
 }
 
-/// Either image encoder.
+/// One of the supported image encoders.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // there is one per model
 pub enum ImageEncoder {
-    /// Segment Anything's.
+    /// The encoder of Segment Anything.
     Vit(ImageEncoderVit),
-    /// MobileSAM's.
+    /// The encoder of MobileSAM.
     TinyVit(TinyVit),
 }
 
 impl Sam {
-    /// Builds a model whose sizes fit together; [`SamConfig::init`] checks that they do.
+    /// Builds a model without checking that its sizes fit together; [`SamConfig::init`] checks them.
     pub(super) fn new(config: &SamConfig, device: &Device) -> Self {
         let (grid, dim) = (config.grid_size(), config.prompt_dim);
         let image_encoder = match &config.encoder {
@@ -50,15 +50,15 @@ impl Sam {
         }
     }
 
-    /// The sizes this model was built with.
+    /// The sizes that this model was built with.
     pub fn config(&self) -> &SamConfig {
         &self.config
     }
 
-    /// Encodes images; done once per image, whatever is asked of it later.
+    /// Encodes images. This is done once per image, whatever prompts follow.
     ///
     /// # Shapes
-    /// - pixels: `[batch, 3, image_size, image_size]`, as `preprocess` makes them
+    /// - pixels: `[batch, 3, image_size, image_size]`, as made by `preprocess`
     /// - output: `[batch, prompt_dim, grid, grid]`
     pub fn encode_image(&self, pixels: Tensor<4>) -> Tensor<4> {
         let pixels = pixels.cast(self.prompt_encoder.dtype());

@@ -1,7 +1,7 @@
 //! MobileSAM's image encoder (upstream: ChaoningZhang/MobileSAM, `tiny_vit_sam.py`).
 //!
-//! In: normalised, padded pixels. Out: the image embedding. Convolutions first, then windowed attention
-//! with a learned bias per offset; the grid halves twice and ends at 16 pixels a cell.
+//! In: normalised, padded pixels. Out: the image embedding. Convolutions come first, then windowed attention with a
+//! learned bias per offset. The grid is halved twice and ends at 16 pixels per cell.
 
 #![allow(
     clippy::indexing_slicing,
@@ -19,23 +19,23 @@ use super::kernels::gelu;
 use super::tiny_vit_block::TinyVitBlock;
 use super::tiny_vit_conv::{ConvBn, ConvBnSizes, MbConv, PatchMerging};
 
-/// Sizes of the TinyViT, per stage. The first stage is convolutional, the others attend.
+/// Sizes of the TinyViT, per stage. The first stage is convolutional, the others use attention.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TinyVitConfig {
     /// Channels.
     pub embed_dims: [usize; 4],
     /// Blocks.
     pub depths: [usize; 4],
-    /// Attention heads; the first stage has none and ignores its entry.
+    /// Attention heads. The first stage has none and ignores its entry.
     pub heads: [usize; 4],
-    /// Side of the attention windows in tokens; ignored by the first stage.
+    /// Side of the attention windows in tokens. The first stage ignores its entry.
     pub window_sizes: [usize; 4],
     /// Hidden channels as a multiple of the outer ones, in MLPs and convolution blocks.
     pub mlp_ratio: usize,
 }
 
 impl Default for TinyVitConfig {
-    /// MobileSAM's vit_t.
+    /// The sizes of MobileSAM's vit_t.
     fn default() -> Self {
         Self {
             embed_dims: [64, 128, 160, 320],
@@ -74,21 +74,21 @@ impl TinyVitConfig {
 /// The image encoder of MobileSAM.
 #[derive(Module, Debug)]
 pub struct TinyVit {
-    /// Pixels to a quarter of the resolution.
+    /// Converts pixels to features at a quarter of the resolution.
     pub patch_embed: TinyPatchEmbed,
     /// The convolutional stage (upstream: `layers.0`).
     pub conv_layer: ConvLayer,
-    /// The attending stages (upstream: `layers.1` to `layers.3`).
+    /// The attention stages (upstream: `layers.1` to `layers.3`).
     pub layers: Vec<BasicLayer>,
-    /// Tokens to image embedding.
+    /// Converts tokens to the image embedding.
     pub neck: Neck,
 }
 
 impl TinyVit {
-    /// An encoder with random weights.
+    /// Creates an encoder with random weights.
     pub fn new(config: &TinyVitConfig, out_channels: usize, device: &Device) -> Self {
         let [dim0, dim1, dim2, dim3] = config.embed_dims;
-        // The last merging keeps the resolution, so that cells are 16 pixels.
+        // The last merging keeps the resolution, so that cells cover 16 pixels.
         let merges = [Some((dim2, 2)), Some((dim3, 1)), None];
         let layers = merges.iter().enumerate().map(|(i, merge)| {
             let dim = config.embed_dims[i + 1];
@@ -164,20 +164,20 @@ impl TinyPatchEmbed {
     }
 }
 
-/// Convolution blocks, then a merging of 2x2 cells.
+/// Convolution blocks, followed by a merging of 2x2 cells.
 #[derive(Module, Debug)]
 pub struct ConvLayer {
     /// The blocks.
     pub blocks: Vec<MbConv>,
-    /// To the next stage.
+    /// Merges cells for the next stage.
     pub downsample: PatchMerging,
 }
 
-/// Attention blocks, then a change of channels.
+/// Attention blocks, followed by a change of channels.
 #[derive(Module, Debug)]
 pub struct BasicLayer {
     /// The blocks.
     pub blocks: Vec<TinyVitBlock>,
-    /// To the next stage, if there is one.
+    /// Changes channels for the next stage, if there is one.
     pub downsample: Option<PatchMerging>,
 }

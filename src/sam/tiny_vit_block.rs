@@ -15,12 +15,12 @@ use super::kernels::gelu;
 use super::tiny_vit::TinyVitConfig;
 use super::tiny_vit_conv::{ConvBn, ConvBnSizes};
 
-/// Windowed attention, a convolution per channel, an MLP.
+/// Windowed attention, then a convolution per channel, then an MLP.
 #[derive(Module, Debug)]
 pub struct TinyVitBlock {
     /// Attention within windows.
     pub attn: TinyAttention,
-    /// The MLP, with its norm.
+    /// The MLP with its normalisation.
     pub mlp: TinyMlp,
     /// Mixes neighbours across windows.
     pub local_conv: ConvBn,
@@ -57,13 +57,13 @@ impl TinyVitBlock {
 /// Multi-head attention with one learned bias per head and absolute offset.
 #[derive(Module, Debug)]
 pub struct TinyAttention {
-    /// Before attention.
+    /// Normalisation before attention.
     pub norm: LayerNorm,
     /// Queries, keys and values, interleaved by head.
     pub qkv: Linear,
-    /// Out of the heads.
+    /// Projection of the joined heads.
     pub proj: Linear,
-    /// `[heads, window * window]`, by `|rows| * window + |columns|`.
+    /// Biases `[heads, window * window]`, indexed by `|rows| * window + |columns|`.
     pub attention_biases: Param<Tensor<2>>,
     heads: usize,
 }
@@ -117,14 +117,14 @@ impl TinyAttention {
     }
 }
 
-/// A norm, then two layers with GELU.
+/// Normalisation, then two layers with GELU between them.
 #[derive(Module, Debug)]
 pub struct TinyMlp {
-    /// Before the layers.
+    /// Normalisation before the layers.
     pub norm: LayerNorm,
-    /// Into the hidden channels.
+    /// Maps to the hidden channels.
     pub fc1: Linear,
-    /// Back out of them.
+    /// Maps back to the outer channels.
     pub fc2: Linear,
 }
 

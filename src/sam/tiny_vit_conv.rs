@@ -7,10 +7,10 @@ use burn::tensor::{Device, Tensor};
 
 use super::kernels::gelu;
 
-/// What batch normalisation adds to the variance.
+/// Value that batch normalisation adds to the variance.
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 
-/// A convolution without bias, then batch normalisation with fixed statistics.
+/// A convolution without bias, followed by batch normalisation with fixed statistics.
 #[derive(Module, Debug)]
 pub struct ConvBn {
     /// The convolution.
@@ -81,7 +81,7 @@ impl ConvBn {
     }
 }
 
-/// Batch normalisation with the statistics of its training.
+/// Batch normalisation with the statistics from training.
 #[derive(Module, Debug)]
 pub struct FixedBatchNorm {
     /// Factor per channel.
@@ -115,14 +115,14 @@ impl FixedBatchNorm {
     }
 }
 
-/// Widens, mixes neighbours per channel, narrows; around it a residual.
+/// Widens the channels, mixes neighbours per channel and narrows them again, inside a residual connection.
 #[derive(Module, Debug)]
 pub struct MbConv {
-    /// Widens.
+    /// Widens the channels.
     pub conv1: ConvBn,
-    /// Mixes neighbours.
+    /// Mixes neighbours per channel.
     pub conv2: ConvBn,
-    /// Narrows.
+    /// Narrows the channels.
     pub conv3: ConvBn,
 }
 
@@ -147,7 +147,7 @@ impl MbConv {
 /// Changes the channels between stages and, with stride 2, halves the grid.
 #[derive(Module, Debug)]
 pub struct PatchMerging {
-    /// To the new channels.
+    /// Maps to the new channels.
     pub conv1: ConvBn,
     /// Mixes neighbours, with the stride.
     pub conv2: ConvBn,

@@ -1,8 +1,7 @@
 //! The two-way transformer of the mask decoder (upstream: `transformer.py`).
 //!
-//! In: tokens (outputs and prompts) and the image embedding. Out: both, each having attended to the
-//! other. The image has batch 1 for as long as it is the same for every prompt, so what depends on it
-//! alone is computed once.
+//! In: tokens (outputs and prompts) and the image embedding. Out: both, after attending to each other. The image keeps
+//! batch 1 as long as it is the same for all prompts, so whatever depends only on it is computed once.
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -12,19 +11,19 @@ use super::attention::attention;
 use super::common::{Activation, MlpBlock};
 use super::config::DecoderConfig;
 
-/// Tokens and image attending to each other.
+/// A transformer in which tokens and image attend to each other.
 #[derive(Module, Debug)]
 pub struct TwoWayTransformer {
     /// The blocks.
     pub layers: Vec<TwoWayAttentionBlock>,
-    /// Last look of the tokens at the image.
+    /// Final attention from tokens to the image.
     pub final_attn_token_to_image: DecoderAttention,
-    /// After it.
+    /// Normalisation after the final attention.
     pub norm_final_attn: LayerNorm,
 }
 
 impl TwoWayTransformer {
-    /// A transformer over `dim` channels, with random weights.
+    /// Creates a transformer over `dim` channels, with random weights.
     pub fn new(dim: usize, config: &DecoderConfig, device: &Device) -> Self {
         let layers = (0..config.depth)
             .map(|i| TwoWayAttentionBlock::new(dim, config, i == 0, device))
@@ -42,7 +41,7 @@ impl TwoWayTransformer {
     /// # Shapes
     /// - image: `[batch or 1, cells, dim]`
     /// - image_position: `[1, cells, dim]`
-    /// - tokens: `[batch, tokens, dim]`; also their own position
+    /// - tokens: `[batch, tokens, dim]`, which also serve as their own position
     /// - output: tokens `[batch, tokens, dim]`, image `[batch, cells, dim]`
     pub fn forward(
         &self,
@@ -64,24 +63,25 @@ impl TwoWayTransformer {
     }
 }
 
-/// Self-attention of tokens, tokens to image, an MLP on tokens, image to tokens.
+/// A block of self-attention among tokens, attention from tokens to image, an MLP on tokens, and attention from image
+/// to tokens.
 #[derive(Module, Debug)]
 pub struct TwoWayAttentionBlock {
-    /// Among tokens.
+    /// Self-attention among tokens.
     pub self_attn: DecoderAttention,
-    /// After it.
+    /// Normalisation after self-attention.
     pub norm1: LayerNorm,
-    /// Tokens look at the image.
+    /// Attention from tokens to the image.
     pub cross_attn_token_to_image: DecoderAttention,
-    /// After it.
+    /// Normalisation after attention to the image.
     pub norm2: LayerNorm,
-    /// Two layers with ReLU, on tokens.
+    /// Two layers with ReLU between them, applied to tokens.
     pub mlp: MlpBlock,
-    /// After it.
+    /// Normalisation after the MLP.
     pub norm3: LayerNorm,
-    /// After the image has looked at the tokens.
+    /// Normalisation of the image after its attention to tokens.
     pub norm4: LayerNorm,
-    /// The image looks at the tokens.
+    /// Attention from the image to tokens.
     pub cross_attn_image_to_token: DecoderAttention,
     is_first: bool,
 }
@@ -110,7 +110,7 @@ impl TwoWayAttentionBlock {
         token_position: &Tensor<3>,
         image_position: &Tensor<3>,
     ) -> (Tensor<3>, Tensor<3>) {
-        // The first block's tokens are their own position, and its attention replaces them.
+        // In the first block, tokens are their own position, and attention replaces them instead of being added.
         let queries = if self.is_first {
             self.self_attn.among_tokens(queries.clone(), queries)
         } else {
@@ -139,13 +139,13 @@ impl TwoWayAttentionBlock {
 /// Attention with fewer channels inside than outside.
 #[derive(Module, Debug)]
 pub struct DecoderAttention {
-    /// Queries.
+    /// Projection of queries.
     pub q_proj: Linear,
-    /// Keys.
+    /// Projection of keys.
     pub k_proj: Linear,
-    /// Values.
+    /// Projection of values.
     pub v_proj: Linear,
-    /// Back to the outer channels.
+    /// Projection back to the outer channels.
     pub out_proj: Linear,
     heads: usize,
 }
@@ -219,8 +219,8 @@ impl DecoderAttention {
     }
 }
 
-/// `linear(image + position)`, computed as two projections: the position's has batch 1, and no sum the
-/// size of the whole image batch is made.
+/// `linear(image + position)`, computed as two projections: that of the position has batch 1, so no sum of the size of
+/// the complete image batch is needed.
 fn project_placed(linear: &Linear, image: Tensor<3>, position: &Tensor<3>) -> Tensor<3> {
     let [batch, ..] = image.dims();
     if batch == 1 {

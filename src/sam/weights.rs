@@ -1,7 +1,7 @@
-//! Weights between a checkpoint and a model: loading, saving, and what keeps them from fitting.
+//! Loading weights from a checkpoint into a model, saving them, and reporting why they do not fit.
 //!
-//! A model's fields are named as upstream names its weights, but where upstream has numbers in a
-//! `Sequential`; `official_name` knows those places.
+//! A model's fields are named like upstream's weights, except where upstream has numbers in a `Sequential`;
+//! `official_name` translates these.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -19,30 +19,30 @@ use crate::device::Precision;
 /// Why one tensor of a checkpoint does not fit a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TensorProblem {
-    /// The model needs it, the checkpoint lacks it.
+    /// The model needs the tensor, but the checkpoint does not have it.
     Missing {
         /// Official name.
         tensor: String,
-        /// Shape the model has, where that is known.
+        /// Shape in the model, if known.
         expected: Option<Vec<usize>>,
     },
-    /// The checkpoint holds it, the model has no place for it.
+    /// The checkpoint has the tensor, but the model does not.
     Extra {
         /// Official name.
         tensor: String,
         /// Shape in the checkpoint.
         found: Vec<usize>,
     },
-    /// Shapes differ.
+    /// The shapes differ.
     Shape {
         /// Official name.
         tensor: String,
-        /// Shape the model has.
+        /// Shape in the model.
         expected: Vec<usize>,
         /// Shape in the checkpoint.
         found: Vec<usize>,
     },
-    /// A tensor that tells a size of the model has another number of dimensions.
+    /// A tensor that determines a size of the model has another number of dimensions.
     Rank {
         /// Official name.
         tensor: String,
@@ -99,7 +99,7 @@ pub enum WeightPrecision {
     F32,
 }
 
-/// Fills a model from a checkpoint, its weights rounded to `precision`.
+/// Fills a model from a checkpoint, with weights rounded to `precision`.
 pub(super) fn load(checkpoint: &Checkpoint, model: Sam, precision: Precision) -> Result<Sam> {
     let mut loader = Loader {
         checkpoint,
@@ -132,7 +132,7 @@ pub(super) fn load(checkpoint: &Checkpoint, model: Sam, precision: Precision) ->
     }
 }
 
-/// Where a walk over a model's parameters is.
+/// The position in a walk over a model's parameters.
 #[derive(Default)]
 struct Place {
     path: Vec<String>,
@@ -158,7 +158,7 @@ impl Place {
         official_name(&self.path.join("."))
     }
 
-    /// Whether the parameter is kept transposed: torch has a linear layer's weight as `[out, in]`.
+    /// Whether the parameter is stored transposed: torch stores a linear layer's weight as `[out, in]`.
     fn is_transposed(&self) -> bool {
         let is_weight = self.path.last().is_some_and(|name| name == "weight");
         is_weight
@@ -169,7 +169,7 @@ impl Place {
     }
 }
 
-/// Parts of parameter paths, ours then upstream's.
+/// Parts of parameter paths: ours, then upstream's.
 const PARTS: [(&str, &str); 17] = [
     (".gamma", ".weight"),
     (".beta", ".bias"),
@@ -196,9 +196,9 @@ const PARTS: [(&str, &str); 17] = [
     ("image_encoder.conv_layer.", "image_encoder.layers.0."),
 ];
 
-/// The name upstream gives to the parameter at a path of field names.
+/// Upstream's name of the parameter at a path of field names.
 fn official_name(path: &str) -> String {
-    // TinyViT's first stage stands apart here, so the others count from 0.
+    // TinyViT's first stage is a separate field here, so the other stages count from 0.
     if let Some((stage, rest)) = path
         .strip_prefix("image_encoder.layers.")
         .and_then(|rest| rest.split_once('.'))
@@ -272,7 +272,7 @@ impl ModuleMapper for Loader<'_> {
                 let device = param.lazy_device();
                 let data = TensorData::new(values, expected);
                 let tensor = Tensor::<D>::from_data(data, (&device, DType::F32));
-                // Copied, so that matrix products find the weight's rows side by side.
+                // Copied, so that the weight's rows are contiguous for matrix products.
                 let tensor = if transposed {
                     contiguous(tensor.transpose())
                 } else {
@@ -287,7 +287,7 @@ impl ModuleMapper for Loader<'_> {
 }
 
 impl Loader<'_> {
-    /// Frequencies of positions stay in f32: their angles go through many turns.
+    /// The frequencies of positions stay in f32, because their angles go through many turns.
     fn dtype_of(&self, name: &str) -> DType {
         if name == POSITION_FREQUENCIES {
             DType::F32
@@ -302,10 +302,10 @@ fn contiguous<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     Tensor::from_data(tensor.into_data(), &device)
 }
 
-/// Saves a model as safetensors with official names and its sizes.
+/// Saves a model as safetensors, with official names and with its sizes.
 ///
 /// # Errors
-/// [`SamError::SaveCheckpoint`].
+/// [`SamError::SaveCheckpoint`] if the file cannot be written.
 pub fn save(model: &Sam, path: impl AsRef<Path>, precision: WeightPrecision) -> Result<()> {
     let path = path.as_ref();
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| SamError::SaveCheckpoint {

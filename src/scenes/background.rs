@@ -11,7 +11,7 @@ use crate::geometry::Size;
 /// A background before it is painted.
 pub(super) struct Background {
     size: Size,
-    /// The colours that are mixed.
+    /// The two colours that are mixed.
     pub colors: [Color; 2],
     octaves: Vec<Octave>,
     wave: Wave,
@@ -20,7 +20,7 @@ pub(super) struct Background {
 impl Background {
     pub fn random(size: Size, random: &mut fastrand::Rng) -> Self {
         let first: Color = std::array::from_fn(|_| random.f32() * 255.0);
-        // Near the first, so that the two leave objects room to differ from both.
+        // The second colour is near the first, so that objects have room to differ from both.
         let second = first.map(|level| (level + (random.f32() - 0.5) * 140.0).clamp(0.0, 255.0));
         let long = size.height.max(size.width) as f32;
         let octaves = [2.5, 7.0, 22.0]
@@ -78,7 +78,7 @@ impl Wave {
     }
 }
 
-/// Random values on a lattice, smoothly joined.
+/// Random values on a lattice, smoothly interpolated.
 struct Octave {
     cell: f32,
     columns: usize,

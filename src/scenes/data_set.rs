@@ -1,4 +1,5 @@
-//! A data set of scenes on disk: photos of one object each in a folder per kind, and photos of several with COCO JSON.
+//! A data set of scenes on disk: photos of one object each in a folder per kind, and photos of several objects with
+//! COCO JSON.
 
 use std::fs;
 use std::path::Path;
@@ -10,12 +11,12 @@ use super::{Kind, Scene, SceneGenerator};
 use crate::geometry::Rle;
 use crate::{Error, Result};
 
-/// Photos' longer sides, in pixels.
+/// Length of a photo's longer side, in pixels.
 const LONGEST: std::ops::RangeInclusive<u32> = 160..=224;
-/// Objects on a test photo.
+/// Number of objects in a test photo.
 const OBJECTS: std::ops::RangeInclusive<usize> = 2..=4;
 
-/// How many photos.
+/// Number of photos in a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataSetSize {
     /// Photos of one object each, labelled by their folder.
@@ -33,7 +34,8 @@ impl Default for DataSetSize {
     }
 }
 
-/// Writes `train/KIND/NNN.png`, `test/NNN.png` and `test.json` into a directory; a size gives the same files every time.
+/// Writes `train/KIND/NNN.png`, `test/NNN.png` and `test.json` into a directory; the same size gives the same files
+/// every time.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::EncodeImage`].

@@ -1,4 +1,4 @@
-//! The kinds of objects: outline and texture, in a frame whose unit disc holds the object.
+//! The kinds of objects: their outlines and textures, in a frame whose unit disc holds the object.
 
 use std::f64::consts::TAU;
 use std::fmt;
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// The hue it has most often, in degrees of the colour circle.
+    /// The most frequent hue of the kind, in degrees of the colour circle.
     pub(super) fn usual_hue(self) -> f64 {
         match self {
             Self::Starfish => 10.0,
@@ -82,7 +82,7 @@ impl Kind {
         }
     }
 
-    /// The colour of a point that the object covers; `texture` varies what is random in it.
+    /// The colour of a point that the object covers; `texture` varies its random parts.
     pub(super) fn color(self, u: f64, v: f64, colors: &[Color; 2], texture: u32) -> Color {
         let [main, second] = colors;
         match self {

@@ -1,8 +1,8 @@
 //! Generated photos whose objects are known: for demos, tests and small models.
 //!
-//! In: a seed, a size, kinds of objects. Out: RGB photos with textured backgrounds, objects of varying
-//! colour (each kind has a hue it has more often than others), size and rotation that may hide one another, and the exact pixels each object shows. The same
-//! seed gives the same photos.
+//! In: a seed, a size, kinds of objects. Out: RGB photos with textured backgrounds and objects of varying colour (each
+//! kind has a most frequent hue), size and rotation that may hide one another, and the exact pixels that each object
+//! shows. The same seed gives the same photos.
 
 #![allow(
     clippy::indexing_slicing,
@@ -26,49 +26,51 @@ use background::Background;
 /// A colour while it is mixed, channels in [0, 255].
 type Color = [f32; 3];
 
-/// Share of an object's pixels that objects drawn later leave visible.
+/// Minimum fraction of an object's pixels that objects drawn later leave visible.
 const VISIBLE: f64 = 0.5;
-/// Places tried for an object before it is left out.
+/// Number of places tried for an object before it is left out.
 const ATTEMPTS: usize = 12;
-/// Distance between an object's colour and the background's, root of the squared channel differences.
+/// Distance to reach between an object's colour and the background's: the root of the sum of squared channel
+/// differences.
 const CONTRAST: f32 = 75.0;
-/// Objects of a kind have hues up to twice this from its usual one, in degrees; near ones more often.
+/// Hues of a kind differ by at most twice this from its usual hue, in degrees; nearer hues are more frequent.
 const HUE_SPREAD: f64 = 12.0;
-/// One object in so many has any hue.
+/// One object in this many has any hue.
 const ANY_HUE: u8 = 12;
 
-/// A photo and what is on it.
+/// A photo and the objects on it.
 #[derive(Clone, Debug)]
 pub struct Scene {
     /// The photo.
     pub photo: RgbImage,
-    /// Its objects, from back to front.
+    /// The objects, from back to front.
     pub objects: Vec<SceneObject>,
 }
 
 /// One object of a scene.
 #[derive(Clone, Debug)]
 pub struct SceneObject {
-    /// What it is.
+    /// Kind of the object.
     pub kind: Kind,
-    /// 1 where the object is seen, else 0; row-major, of the photo's size.
+    /// 1 where the object is visible, otherwise 0; row-major, of the photo's size.
     pub mask: Vec<u8>,
     pixels: usize,
 }
 
 impl SceneObject {
-    /// Pixels seen.
+    /// Number of visible pixels.
     pub fn area(&self) -> usize {
         self.mask.iter().filter(|pixel| **pixel == 1).count()
     }
 
-    /// The pixel XY that is farthest from the object's edge, by steps along rows and columns; `size` is
-    /// the photo's.
+    /// The pixel, as x and y, that is farthest from the object's edge, in steps along rows and columns; `size` is the
+    /// photo's.
     pub fn innermost_pixel(&self, size: Size) -> [u32; 2] {
         let (height, width) = (size.height as usize, size.width as usize);
         let mut depth: Vec<u32> = self.mask.iter().map(|pixel| u32::from(*pixel)).collect();
         let at = |x: usize, y: usize| y * width + x;
-        // Steps to the edge above and to the left, then the shorter of these and those below and right.
+        // First the steps to the edge above or to the left, then the minimum of these and the steps to the edge below
+        // or to the right.
         for y in 0..height {
             for x in 0..width {
                 if depth[at(x, y)] > 0 {
@@ -109,7 +111,7 @@ impl Scene {
         }
     }
 
-    /// 1 where no object is seen, else 0; row-major.
+    /// 1 where no object is visible, otherwise 0; row-major.
     pub fn background(&self) -> Vec<u8> {
         let mut mask = vec![1u8; (self.photo.width() * self.photo.height()) as usize];
         for object in &self.objects {
@@ -121,33 +123,34 @@ impl Scene {
     }
 }
 
-/// Makes scenes, each from the state the one before it left.
+/// Generates scenes, each from the random state that the one before it left.
 #[derive(Clone, Debug)]
 pub struct SceneGenerator {
     random: fastrand::Rng,
 }
 
 impl SceneGenerator {
-    /// A generator whose scenes follow from `seed`.
+    /// Creates a generator whose scenes are determined by `seed`.
     pub fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
         }
     }
 
-    /// `count` kinds, any of them any number of times.
+    /// Draws `count` kinds, with repetition.
     pub fn kinds(&mut self, count: usize) -> Vec<Kind> {
         (0..count)
             .map(|_| Kind::ALL[self.random.usize(..Kind::ALL.len())])
             .collect()
     }
 
-    /// A number of a range, all alike likely.
+    /// Draws a number from a range, with equal probabilities.
     pub fn count(&mut self, range: RangeInclusive<usize>) -> usize {
         self.random.usize(range)
     }
 
-    /// A photo's size: the longer side in `longest`, in either direction, the other at least 0.6 of it.
+    /// Draws a photo's size: the longer side is in `longest` and is either the height or the width; the other side is
+    /// at least 0.6 of it.
     pub fn size(&mut self, longest: RangeInclusive<u32>) -> Size {
         let long = self.random.u32(longest);
         let short = (f64::from(long) * self.between(0.6, 1.0)) as u32;
@@ -159,8 +162,8 @@ impl SceneGenerator {
         Size { height, width }
     }
 
-    /// A photo with objects of the kinds given, later ones in front. An object that would hide another
-    /// too far wherever it is tried is left out.
+    /// Draws a photo with objects of the given kinds, later ones in front. An object that would hide too much of
+    /// another wherever it is tried is left out.
     pub fn scene(&mut self, size: Size, kinds: &[Kind]) -> Scene {
         let background = Background::random(size, &mut self.random);
         let mut canvas: Vec<Color> = background.paint();
@@ -211,7 +214,7 @@ impl SceneGenerator {
         std::array::from_fn(|_| self.random.f32() * 255.0)
     }
 
-    /// A colour that a kind may have: near its usual hue or, now and then, any.
+    /// Draws a colour for a kind: near its usual hue or, now and then, any colour.
     fn color_of(&mut self, kind: Kind) -> Color {
         if self.random.u8(..ANY_HUE) == 0 {
             return self.color();
@@ -242,13 +245,13 @@ impl SceneGenerator {
         best
     }
 
-    /// A second colour for an object: the first one darker or lighter, and a little off in hue.
+    /// Draws a second colour for an object: the first one, darker or lighter and slightly different in hue.
     fn companion(&mut self, main: Color) -> Color {
         let factor = if self.random.bool() { 0.5 } else { 1.6 };
         main.map(|level| (level * factor + self.random.f32() * 40.0 - 20.0).clamp(0.0, 255.0))
     }
 
-    /// Light that falls off to one side, and the noise of a sensor.
+    /// Adds light that falls off to one side, and the noise of a sensor.
     fn expose(&mut self, canvas: &[Color], size: Size) -> RgbImage {
         let (height, width) = (size.height as f32, size.width as f32);
         let noise = self.random.f32() * 14.0;
@@ -258,7 +261,7 @@ impl SceneGenerator {
                 + 0.4 * (light_x * (x as f32 / width - 0.5) + light_y * (y as f32 / height - 0.5));
             let pixel = &canvas[y as usize * size.width as usize + x as usize];
             Rgb(pixel.map(|level| {
-                // The sum of two uniform numbers: a triangle is near enough to a bell.
+                // The sum of two uniform numbers has a triangular distribution, which is near enough to a normal one.
                 let grain = self.random.f32() + self.random.f32() - 1.0;
                 (level * light + grain * noise).clamp(0.0, 255.0) as u8
             }))
@@ -274,7 +277,7 @@ fn distance(a: &Color, b: &Color) -> f32 {
         .sqrt()
 }
 
-/// Hue in degrees, the others in [0, 1].
+/// The colour of a hue in degrees, and a saturation and a value in [0, 1].
 pub(crate) fn color_from_hsv(hue: f64, saturation: f64, value: f64) -> Color {
     // Smith, "Color Gamut Transform Pairs", 1978.
     [5.0, 3.0, 1.0].map(|n| {
@@ -284,7 +287,7 @@ pub(crate) fn color_from_hsv(hue: f64, saturation: f64, value: f64) -> Color {
     })
 }
 
-/// Where an object lies and how it looks.
+/// Position and appearance of an object.
 struct Pose {
     kind: Kind,
     center: [f64; 2],
@@ -295,14 +298,14 @@ struct Pose {
     texture: u32,
 }
 
-/// A pixel an object covers: its index, and how many of its four quarters.
+/// A pixel that an object covers: its index, and how many of its four quarters are covered.
 struct Covered {
     at: usize,
     quarters: u8,
 }
 
 impl Pose {
-    /// A point of the photo in the frame of the object, whose outline lies within the unit disc.
+    /// Maps a point of the photo to the frame of the object, whose outline lies within the unit disc.
     fn object_from_image(&self, x: f64, y: f64) -> [f64; 2] {
         let (dx, dy) = (x - self.center[0], y - self.center[1]);
         let (sin, cos) = self.turn.sin_cos();
@@ -353,7 +356,7 @@ impl Pose {
     }
 }
 
-/// Whether one of the objects would keep too little of itself visible.
+/// Whether the coverage would leave too little of one of the objects visible.
 fn hides_too_much(objects: &[SceneObject], coverage: &[Covered]) -> bool {
     objects.iter().any(|object| {
         let hidden = coverage
@@ -364,7 +367,7 @@ fn hides_too_much(objects: &[SceneObject], coverage: &[Covered]) -> bool {
     })
 }
 
-/// Takes what an object covers away from those behind it.
+/// Creates an object from its coverage, and removes the covered pixels from the objects behind it.
 fn cover(
     objects: &mut [SceneObject],
     kind: Kind,

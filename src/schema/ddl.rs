@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::TableDefinition;
 use crate::{Error, Result};
 
-/// The field that every list type of the schemas holds: nullable, named `item`.
+/// The item field of every list type in the schemas: nullable, named `item`.
 pub fn list_item(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("item", data_type, true))
 }
@@ -81,7 +81,7 @@ pub fn parse_create_table(ddl: &str) -> Result<TableDefinition> {
     })
 }
 
-/// Text becomes `Utf8`, the string type that Lance stores.
+/// A planner that maps text to `Utf8`, the string type that Lance stores.
 fn ddl_planner(context: &DdlContext) -> SqlToRel<'_, DdlContext> {
     let options = ParserOptions::new().with_map_string_types_to_utf8view(false);
     SqlToRel::new_with_options(context, options)
@@ -91,10 +91,10 @@ fn arrow_schema(columns: Vec<ColumnDef>) -> Result<Schema, DataFusionError> {
     ddl_planner(&DdlContext::default()).build_schema(columns)
 }
 
-/// SQL types that the schemas use beyond what DataFusion's planner knows.
+/// SQL types that the schemas use and DataFusion's planner does not know.
 ///
-/// `FLOAT16`; `T[n]` and `T[]` as lists of nullable `item`s, whatever the planner would name them;
-/// and timestamps with time zone as UTC.
+/// They are `FLOAT16`, `T[n]` and `T[]` as lists of nullable `item`s (whatever the planner would name them), and
+/// timestamps with time zone as UTC.
 #[derive(Debug)]
 struct DdlTypes;
 
@@ -142,7 +142,7 @@ fn unnamed_column(data_type: ast::DataType) -> ColumnDef {
     }
 }
 
-/// A planner context that knows types and nothing else: the schemas refer to no table or function.
+/// A planner context that knows only types, because the schemas refer to no table or function.
 #[derive(Default)]
 struct DdlContext {
     options: ConfigOptions,

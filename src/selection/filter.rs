@@ -1,9 +1,13 @@
-//! The filter that every verb takes.
+//! The filter of images that every verb takes.
 
 use std::collections::HashSet;
 
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use datafusion::sql::unparser::expr_to_sql;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +20,7 @@ use crate::store::Snapshot;
 use crate::store::is_of_images;
 use crate::store::rows::decode;
 
-/// Which images: those for which all that is given holds. By default all.
+/// Selects the images that satisfy everything that is given. By default, it selects all images.
 ///
 /// ```
 /// use grainstore::selection::ImageFilter;
@@ -26,13 +30,13 @@ use crate::store::rows::decode;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ImageFilter {
-    /// Images of this data set.
+    /// Only images of this data set.
     pub dataset: Option<String>,
-    /// Images of this split.
+    /// Only images of this split.
     pub split: Option<String>,
-    /// SQL over the columns of `images`.
+    /// Only images that satisfy this condition, SQL over the columns of `images`.
     pub condition: Option<String>,
-    /// Only these.
+    /// Only these images.
     pub ids: Option<Vec<ImageId>>,
 }
 
@@ -63,7 +67,7 @@ impl ImageFilter {
         Self::default().and_where(condition)
     }
 
-    /// Of these images the ones for which a condition in SQL holds. It replaces a condition that was there.
+    /// Adds a condition in SQL that the images must satisfy. It replaces an earlier condition.
     #[must_use]
     pub fn and_where(self, condition: impl Into<String>) -> Self {
         Self {
@@ -72,10 +76,10 @@ impl ImageFilter {
         }
     }
 
-    /// Checks that the data set and the split are there.
+    /// Checks that the data set and the split exist.
     ///
     /// # Errors
-    /// [`crate::error::CatalogueError`] if one is not; what the store says.
+    /// [`crate::error::CatalogueError`] if one does not; errors from the store.
     pub async fn check(&self, snapshot: &Snapshot) -> Result<()> {
         if let Some(dataset) = &self.dataset {
             find_dataset(snapshot, dataset).await?;
@@ -86,10 +90,10 @@ impl ImageFilter {
         Ok(())
     }
 
-    /// The filter as one condition in SQL over the columns of `images`; none if it chooses all.
+    /// The filter as one condition in SQL over the columns of `images`; `None` if it selects all images.
     ///
     /// # Errors
-    /// [`crate::Error::DataFusion`] if a value cannot be written in SQL.
+    /// [`crate::Error::DataFusion`] if the condition is not one expression, or a value cannot be written in SQL.
     pub fn to_sql(&self) -> Result<Option<String>> {
         let mut parts = Vec::new();
         let text = |expr: Expr| Ok::<_, crate::Error>(expr_to_sql(&expr)?.to_string());
@@ -102,13 +106,14 @@ impl ImageFilter {
             parts.push(text(is_of_images(ids))?);
         }
         if let Some(condition) = &self.condition {
-            // A comment at its end goes no further than its own line.
+            check_expression(condition)?;
+            // The line break ends a comment at the end of the condition.
             parts.push(format!("({condition}\n)"));
         }
         Ok((!parts.is_empty()).then(|| parts.join(" AND ")))
     }
 
-    /// The ids of the images.
+    /// The ids of the selected images.
     ///
     /// # Errors
     /// As [`ImageFilter::check`]; [`crate::Error::DataFusion`] for a condition that cannot be planned.
@@ -134,7 +139,7 @@ impl ImageFilter {
         Ok(found)
     }
 
-    /// Whether an image for which the condition holds is chosen.
+    /// Whether an image that satisfies the condition is selected.
     pub(super) fn holds(&self, id: &ImageId, dataset: &str, split: Option<&str>) -> bool {
         let is_wanted = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
@@ -142,5 +147,32 @@ impl ImageFilter {
         is_wanted(&self.dataset, Some(dataset))
             && is_wanted(&self.split, split)
             && self.ids.as_ref().is_none_or(|ids| ids.contains(id))
+    }
+}
+
+/// Checks that a condition is one expression, so that it cannot end the brackets around it.
+fn check_expression(condition: &str) -> Result<()> {
+    let parse = || {
+        let mut parser = Parser::new(&GenericDialect {}).try_with_sql(condition)?;
+        parser.parse_expr()?;
+        parser.expect_token(&Token::EOF).map(drop)
+    };
+    parse().map_err(|err| crate::Error::from(DataFusionError::from(err)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_stays_within_its_brackets() {
+        let sql = |condition| ImageFilter::split("x").and_where(condition).to_sql();
+        assert_eq!(
+            sql("width > 3 -- wide").unwrap().unwrap(),
+            "(split = 'x') AND (width > 3 -- wide\n)"
+        );
+        for condition in ["1=1) OR (true", "true; DROP TABLE images", "", "width >"] {
+            assert!(sql(condition).is_err(), "{condition}");
+        }
     }
 }

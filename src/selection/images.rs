@@ -1,4 +1,4 @@
-//! The chosen images.
+//! The selected images.
 
 use std::path::{Path, PathBuf};
 
@@ -13,33 +13,33 @@ use crate::sql::Sql;
 use crate::store::Snapshot;
 use crate::store::rows::decode;
 
-/// A chosen image: what exports and pictures need to know of it.
+/// A selected image, with what exports and pictures need to know of it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct SelectedImage {
     /// `images.image_id`.
     pub image_id: ImageId,
-    /// Its id in an export, which [`plan_images`](crate::export::plan_images) gives it; 0 before.
+    /// The image's id in an export, which [`plan_images`](crate::export::plan_images) sets; 0 before.
     #[serde(skip)]
     pub id: i64,
-    /// The data set's own id, if it gives any.
+    /// The data set's own id of the image, if it has one.
     pub external_id: Option<i64>,
-    /// Path below the export's root, `/` between parts.
+    /// Path of the file below `root`, with `/` between its parts; in exports, below the export's root.
     pub file_name: String,
-    /// Directory the file lies below.
+    /// Directory below which the file lies.
     pub root: String,
-    /// Pixels, upright.
+    /// Width in pixels, upright.
     pub width: i32,
-    /// Pixels, upright.
+    /// Height in pixels, upright.
     pub height: i32,
-    /// EXIF orientation of the file's pixels; 1: upright.
+    /// EXIF orientation of the file's pixels; 1 is upright.
     pub orientation: i8,
     /// Format of the file by its content: 'jpeg', 'png', ...
     pub format: String,
-    /// Data set that brought it.
+    /// Data set that the image came from.
     pub dataset: String,
-    /// Its split, if any.
+    /// Split of the image, if any.
     pub split: Option<String>,
-    /// What else the data set says of it, a JSON object.
+    /// The data set's other attributes of the image, as a JSON object.
     pub attributes: Option<String>,
 }
 
@@ -66,13 +66,13 @@ impl SelectedImage {
         }
     }
 
-    /// Where its file lies.
+    /// Path of the image's file.
     pub fn path(&self) -> PathBuf {
         Path::new(&self.root).join(&self.file_name)
     }
 }
 
-/// The images of a store that a filter chooses and for which `belongs` holds, by data set and file name.
+/// The images that a filter selects and for which `belongs` holds, ordered by data set and file name.
 ///
 /// # Errors
 /// As [`ImageFilter::image_ids`].

@@ -1,4 +1,4 @@
-//! Which images: the one filter that every verb takes, and the images that it chooses.
+//! Selection of images: the filter that every verb takes, and the images that it selects.
 //!
 //! A filter and a snapshot come in; rows of images go out. No file is read.
 

@@ -1,14 +1,14 @@
-//! `function(...).field`: the dot that SQL has and DataFusion's planner lacks.
+//! `function(...).field`, which SQL has and DataFusion's planner lacks.
 //!
-//! DataFusion plans `column.field` and `expr['field']`, but of a dot after any other expression only one
-//! before a string. The statement is changed to say that before it is planned.
+//! DataFusion plans `column.field` and `expr['field']`. After any other expression, it plans a dot only before a
+//! string. The statement is rewritten to that form before it is planned.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, Value, VisitMut, VisitorMut};
 
-/// Writes every dot before an identifier as the dot before a string that means the same.
+/// Rewrites every dot before an identifier to a dot before the equivalent string.
 pub(super) fn name_fields(statement: &mut Statement) {
     match statement {
         Statement::Statement(statement) => {
@@ -28,7 +28,7 @@ impl VisitorMut for Dots {
         let Expr::CompoundFieldAccess { root, access_chain } = expr else {
             return ControlFlow::Continue(());
         };
-        // A dot after a name may be that between a table and its column.
+        // A dot after a name may separate a table from its column.
         if !matches!(root.as_ref(), Expr::Function(_) | Expr::Nested(_)) {
             return ControlFlow::Continue(());
         }
@@ -36,7 +36,7 @@ impl VisitorMut for Dots {
             if let AccessExpr::Dot(field) = access
                 && let Expr::Identifier(name) = field
             {
-                // As DataFusion does it for columns: lower case unless quoted.
+                // Like DataFusion's columns: lower case unless quoted.
                 let name = match name.quote_style {
                     None => name.value.to_lowercase(),
                     Some(_) => name.value.clone(),

@@ -1,7 +1,7 @@
-//! SQL over a snapshot: tables of the store and `rle_*` functions come in, record batches stream out.
+//! SQL over a snapshot: the store's tables and the SQL [`functions`] come in, record batches stream out.
 //!
-//! [`Sql`] plans with DataFusion and reads with Lance, so a query touches only the columns and rows it
-//! names. Everything here only reads.
+//! [`Sql`] plans with DataFusion and reads with Lance, so a query reads only the columns and rows that it names.
+//! Nothing here writes to the store.
 
 mod dot_access;
 pub mod functions;

@@ -24,14 +24,14 @@ use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
-/// Runs queries over one snapshot of a store. May be shared: a query leaves nothing behind.
+/// Runs queries over one snapshot of a store. It can be shared, because a query leaves nothing behind.
 pub struct Sql {
     context: SessionContext,
     tables: Vec<(&'static str, Arc<dyn TableProvider>)>,
 }
 
 impl Sql {
-    /// Registers the snapshot's tables under their names, and the `rle_*` functions.
+    /// Registers the snapshot's tables under their names, and the SQL [`functions`].
     ///
     /// # Errors
     /// If a table cannot be opened.
@@ -49,12 +49,34 @@ impl Sql {
         Ok(Self { context, tables })
     }
 
-    /// Makes a function known to the queries that follow.
+    /// Registers a function for the queries that follow.
     pub fn register_function(&self, function: ScalarUDF) {
         self.context.register_udf(function);
     }
 
     /// Runs one query.
+    ///
+    /// # Examples
+    /// ```
+    /// use grainstore::Error;
+    /// use grainstore::sql::Sql;
+    /// # use grainstore::store::{Store, StoreOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().to_str().unwrap();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let store = Store::open_or_create(place, StoreOptions::default()).await?;
+    /// let sql = Sql::new(&store.snapshot().await?).await?;
+    /// let rows = sql.query("SELECT count(*) AS masks, avg(rle_area(rle)) AS pixels FROM masks").await?;
+    /// let batches = rows.collect().await?;
+    /// assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+    ///
+    /// let refused = sql.query("DELETE FROM masks").await;
+    /// assert!(matches!(refused, Err(Error::ReadOnlySql { .. })));
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::ReadOnlySql`] for statements that would change something, [`Error::DataFusion`] for
@@ -75,15 +97,15 @@ impl Sql {
         Rows::of(plan(&self.context, sql, values).await?).await
     }
 
-    /// A query that is planned and not run, to build on.
+    /// Plans a query without running it, so that the caller can build on it.
     pub(crate) async fn frame(&self, sql: &str) -> Result<DataFrame> {
         plan(&self.context, sql, HashMap::new()).await
     }
 
-    /// Some columns of the rows of a table for which a condition in SQL holds.
+    /// Reads some columns of a table, for the rows that satisfy a condition in SQL.
     ///
     /// # Errors
-    /// [`Error::DataFusion`] for a condition that is no expression over the table's columns.
+    /// [`Error::DataFusion`] if the condition is not an expression over the table's columns.
     pub async fn select(
         &self,
         table: Table,
@@ -98,7 +120,7 @@ impl Sql {
         Rows::of(frame.select_columns(columns)?).await
     }
 
-    /// A session with the same tables and functions and room for tables of its own.
+    /// A session with the same tables and functions, to which the caller can add tables of its own.
     pub(crate) fn fork(&self) -> Result<SessionContext> {
         let state = SessionStateBuilder::new_from_existing(self.context.state())
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
@@ -146,7 +168,7 @@ pub(crate) async fn plan(
     Ok(frame)
 }
 
-/// The rows of a query, as they come.
+/// The rows of a query, as a stream of batches.
 pub struct Rows {
     stream: SendableRecordBatchStream,
 }
@@ -157,24 +179,24 @@ impl Rows {
         Ok(Self { stream })
     }
 
-    /// The columns.
+    /// The columns of the result.
     pub fn schema(&self) -> SchemaRef {
         self.stream.schema()
     }
 
-    /// The next rows, or none at the end.
+    /// The next batch of rows, or `None` at the end.
     ///
     /// # Errors
-    /// What goes wrong while the query runs.
+    /// Any error while the query runs.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let batch = self.stream.next().await.transpose();
         batch.map_err(|err: DataFusionError| Error::from(err))
     }
 
-    /// Every row, in memory: for queries whose result has a bound.
+    /// Reads every row into memory. Use it only for queries whose result is bounded.
     ///
     /// # Errors
-    /// What goes wrong while the query runs.
+    /// Any error while the query runs.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         Ok(self.stream.try_collect().await?)
     }

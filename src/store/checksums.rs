@@ -1,17 +1,17 @@
-//! Checksums of tables' files: a byte that changed on disk is found before it becomes a wrong label.
+//! Checksums of the tables' files, by which a byte that changed on disk is found before it becomes a wrong label.
 //!
-//! Lance's files hold none. But they are never changed once they are written, so every commit takes the checksums of
-//! those it adds, and puts them into a file beside its record:
+//! Lance's files hold none, but they never change once they are written. So every commit takes the checksums of the
+//! files that it adds and writes them to a file beside its record:
 //!
 //! ```text
 //! checksums/0000000042-9f86d081884c7d65.json   {"files": {"masks.lance/data/....lance": {"bytes": ..., "xxh3": ...}}}
 //! ```
 //!
-//! A record names all such files that its tables' files stand in; when they become many, a commit merges them.
+//! A record names every checksum file that its tables need; when there are many, a commit merges them.
 //!
-//! Whatever makes labels (training, annotation, export) holds the files it is about to read against them, in stores on
-//! this machine; object stores do that themselves. Queries do not, since it means to read whole files where a query
-//! reads a column.
+//! In local stores, everything that makes labels (training, annotation, export) first compares the files that it is
+//! about to read with their checksums; object stores do that themselves. Queries do not, because they would have to
+//! read complete files where a query reads one column.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -29,9 +29,9 @@ use crate::progress::Progress;
 use crate::schema::Table;
 use crate::{Error, Result};
 
-/// Files that are read at once.
+/// Number of files that are read at the same time.
 const CONCURRENT_FILES: usize = 4;
-/// So many files of checksums are merged into one.
+/// Number of checksum files at which the next commit merges them into one.
 const MAX_CHECKSUM_FILES: usize = 64;
 
 /// Size and XXH3 of a file.
@@ -48,16 +48,16 @@ pub(super) struct Checksums {
     pub files: BTreeMap<String, Checksum>,
 }
 
-/// What reading every file of a snapshot found.
+/// The result of reading every file of a snapshot.
 #[derive(Debug, Default, Serialize)]
 pub struct Verification {
-    /// Files that were read.
+    /// Number of files that were read.
     pub files: u64,
-    /// Their size.
+    /// Total size of these files in bytes.
     pub bytes: u64,
-    /// Of those the ones whose commit took no checksum: an earlier version of grainstore wrote them.
+    /// Number of these files without a checksum; earlier versions of grainstore wrote none.
     pub without_checksum: u64,
-    /// Those that are not as they were written.
+    /// Files that are not as they were written.
     pub damaged: Vec<DamagedFile>,
 }
 
@@ -79,7 +79,7 @@ impl From<DamagedFile> for Error {
     }
 }
 
-/// Hashes what is read from a file bit by bit.
+/// The size and hash, so far, of a file that is read piece by piece.
 #[derive(Default)]
 struct Summing {
     hash: Xxh3,
@@ -100,7 +100,7 @@ impl Summing {
     }
 }
 
-/// Of a file on this machine; none if there is no such file.
+/// The checksum of a local file; `None` if there is no such file.
 pub(super) fn of_file(path: &Path) -> Result<Option<Checksum>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -116,7 +116,7 @@ pub(super) fn of_file(path: &Path) -> Result<Option<Checksum>> {
     }
 }
 
-/// Of an object elsewhere, as it streams in.
+/// The checksum of an object in an object store, taken as it streams in.
 pub(super) async fn of_stream(found: object_store::GetResult) -> Result<Checksum> {
     let (mut sum, mut chunks) = (Summing::default(), found.into_stream());
     while let Some(chunk) = chunks.try_next().await.map_err(lance::Error::from)? {
@@ -125,7 +125,7 @@ pub(super) async fn of_stream(found: object_store::GetResult) -> Result<Checksum
     Ok(sum.end())
 }
 
-/// The files that a version of a table is made of, by their paths within the store.
+/// The files of one version of a table, as paths within the store.
 pub(super) fn files_of(table: Table, dataset: &Dataset) -> BTreeSet<String> {
     let within = |folder: &str, name: &str| format!("{}.lance/{folder}/{name}", table.name());
     let manifest = dataset.manifest_location().path.filename();
@@ -148,10 +148,10 @@ pub(super) fn files_of(table: Table, dataset: &Dataset) -> BTreeSet<String> {
 }
 
 impl StoreFiles {
-    /// Takes the checksums of files that a commit adds, and puts them beside its record, whose list of such files it
-    /// extends. On this machine the files, and that they are there, are on the disk afterwards.
+    /// Writes the checksums of the added files to `checksums/` and adds that file's name to the record. On local stores
+    /// the added files and their directories are fsynced first.
     ///
-    /// `live` says of every file of the commit's tables where lists are merged.
+    /// `live` holds every file of the commit's tables; where checksum files are merged, only these are kept.
     pub async fn put_checksums(
         &self,
         record: &mut CommitRecord,
@@ -171,7 +171,7 @@ impl StoreFiles {
             .await?;
         if record.checksums.len() >= MAX_CHECKSUM_FILES {
             let (known, damaged) = self.checksums(&record.checksums).await?;
-            // One that cannot be read stays named, for 'check --deep' to tell.
+            // A checksum file that cannot be read stays named, so that 'check --deep' reports it.
             if damaged.is_empty() {
                 files.extend(known.into_iter().filter(|(path, _)| live.contains(path)));
                 record.checksums.clear();
@@ -184,7 +184,7 @@ impl StoreFiles {
         Ok(())
     }
 
-    /// The checksums in files of them, and which of these cannot be read.
+    /// Reads checksum files: returns the checksums in them, and the files that cannot be read.
     async fn checksums(
         &self,
         names: &[String],
@@ -214,8 +214,12 @@ fn missing(path: &str) -> DamagedFile {
     }
 }
 
-/// What is wrong with a file, if anything is.
-fn judge(path: &str, written: Option<&Checksum>, found: Option<&Checksum>) -> Option<DamagedFile> {
+/// Compares a file with its checksum; `None` if nothing is wrong.
+fn damage_of(
+    path: &str,
+    written: Option<&Checksum>,
+    found: Option<&Checksum>,
+) -> Option<DamagedFile> {
     let Some(found) = found else {
         return Some(missing(path));
     };
@@ -235,12 +239,11 @@ fn judge(path: &str, written: Option<&Checksum>, found: Option<&Checksum>) -> Op
 }
 
 impl Snapshot {
-    /// Holds the files of tables against the checksums that were taken when they were written, if the store is on this
-    /// machine.
+    /// Compares the files of tables with the checksums that were taken when they were written, if the store is local.
     ///
     /// # Errors
-    /// [`Error::StoreDamaged`] names the first file that is not as it was written; [`Error::NoSuchVersion`] if it was
-    /// cleaned up.
+    /// [`Error::StoreDamaged`] names the first file that is not as it was written; [`Error::NoSuchVersion`] if the
+    /// version has expired.
     pub async fn verify(&self, tables: &[Table], progress: &dyn Progress) -> Result<()> {
         if self.store().inner.files.local_path().is_none() {
             return Ok(());
@@ -262,10 +265,11 @@ impl Snapshot {
         }
     }
 
-    /// Reads every file of every table, holds it against its checksum, and reads every row.
+    /// Reads every file of every table, compares it with its checksum, and reads every row.
     ///
     /// # Errors
-    /// What the file system says; what is damaged is no error, but told.
+    /// [`Error::NoSuchVersion`] if the version expires meanwhile; errors from the file system. Damage is not an error;
+    /// it is reported in the result.
     pub async fn verify_all(&self, progress: &dyn Progress) -> Result<Verification> {
         let mut verification = Verification::default();
         let mut files = BTreeSet::new();
@@ -286,7 +290,7 @@ impl Snapshot {
         for table in open {
             let folder = format!("{}.lance/", table.name());
             let known = |file: &DamagedFile| file.path.starts_with(&folder);
-            // Lance was not made to read what is damaged.
+            // Lance is not made to read damaged files.
             if verification.damaged.iter().any(known) {
                 continue;
             }
@@ -297,7 +301,7 @@ impl Snapshot {
         Ok(verification)
     }
 
-    /// Returns the files of checksums that cannot be read.
+    /// Compares files with their checksums; returns the checksum files that cannot be read.
     async fn verify_files(
         &self,
         files: BTreeSet<String>,
@@ -316,13 +320,13 @@ impl Snapshot {
             verification.files += 1;
             verification.bytes += found.as_ref().map_or(0, |found| found.bytes);
             verification.without_checksum += u64::from(written.is_none());
-            let damaged = judge(&path, written, found.as_ref());
+            let damaged = damage_of(&path, written, found.as_ref());
             verification.damaged.extend(damaged);
             progress.advance(1);
         }
         progress.finish();
         if !verification.damaged.is_empty() && !store.has_commit(self.version()).await? {
-            // A clean-up took them while they were read.
+            // A clean-up removed them while they were being read.
             return Err(Error::NoSuchVersion {
                 version: self.version(),
             });

@@ -1,4 +1,4 @@
-//! Writing: one commit, several tables, all or nothing.
+//! Writing to a store: one commit changes several tables, all or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{CommitRecord, Snapshot, Store};
 use crate::schema::Table;
 use crate::{Error, Result};
 
-/// How often a commit starts again after other writers won.
+/// Maximum number of times that a commit is tried, if other writers win each time.
 const MAX_ATTEMPTS: u32 = 20;
 
 /// Rows to delete and to append, by table.
@@ -36,7 +36,7 @@ impl Changes {
         }
     }
 
-    /// Deletes the rows of a table for which a condition holds, before any are appended to it.
+    /// Deletes the rows of a table for which a condition holds, before any rows are appended to it.
     pub fn delete(&mut self, table: Table, condition: Expr) {
         let condition = match self.deletes.remove(&table) {
             Some(other) => other.or(condition),
@@ -51,27 +51,61 @@ impl Changes {
     }
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Debug)]
 pub struct Commit {
-    /// The store afterwards.
+    /// The store after the commit.
     pub snapshot: Snapshot,
-    /// False if there was nothing to write and so no new version.
+    /// False if there was nothing to write, so that there is no new version.
     pub changed: bool,
 }
 
 impl Store {
-    /// Writes what `plan` asks for, in one commit.
+    /// Writes the changes that `plan` returns, in one commit.
     ///
-    /// `plan` is given the newest snapshot and says what to add to it. While it runs no other process
-    /// of this machine commits to the store, so keep slow work out of it: it is the place to drop rows
-    /// that the snapshot already holds. It is called again from a newer snapshot when another writer
-    /// was quicker, so it must not spend what it captures.
+    /// `plan` gets the newest snapshot and returns the changes to it. It is the place to drop rows that the snapshot
+    /// already holds. While it runs, no other process on this machine can commit to the store, so keep slow work out of
+    /// it. It is called again with a newer snapshot if another writer was quicker, so it must not consume what it
+    /// captures.
+    ///
+    /// # Examples
+    /// ```
+    /// use grainstore::ids::ImageId;
+    /// use grainstore::schema::Table;
+    /// use grainstore::store::Changes;
+    /// use grainstore::store::rows::{LabelRow, Row};
+    /// # use grainstore::store::{Store, StoreOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().to_str().unwrap();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let store = Store::open_or_create(place, StoreOptions::default()).await?;
+    /// let commit = store
+    ///     .commit("label", |head| async move {
+    ///         let row = LabelRow {
+    ///             image_id: ImageId::of_bytes(b"the bytes of a photo"),
+    ///             dataset: "pets".to_owned(),
+    ///             label: "cat".to_owned(),
+    ///             origin: "csv".to_owned(),
+    ///             ingested_at: head.now(),
+    ///         };
+    ///         let mut changes = Changes::new();
+    ///         changes.append(LabelRow::TABLE, LabelRow::to_batch(&[row])?);
+    ///         Ok(changes)
+    ///     })
+    ///     .await?;
+    /// assert!(commit.changed);
+    /// assert_eq!(commit.snapshot.version(), 2);
+    /// assert_eq!(commit.snapshot.count(Table::Labels).await?, 1);
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// What `plan` returns, [`Error::ColumnMismatch`] for rows that do not fit their table,
-    /// [`Error::CommitContention`] after 20 lost races, [`Error::StoreGone`], or what Lance and the file system say. Nothing
-    /// is written then, as far as any reader can see.
+    /// The error that `plan` returns, [`Error::ColumnMismatch`] for rows that do not fit their table,
+    /// [`Error::CommitContention`] after 20 lost races, [`Error::StoreGone`], or errors from Lance and the file system.
+    /// In all these cases, readers see none of the changes.
     pub async fn commit<F, Planned>(&self, operation: &str, mut plan: F) -> Result<Commit>
     where
         F: FnMut(Snapshot) -> Planned,
@@ -84,7 +118,8 @@ impl Store {
         Ok(self.commit_with(operation, &mut changes).await?.0)
     }
 
-    /// As [`Store::commit`], for a plan that also tells something, of which the last counts: the one that was written.
+    /// Like [`Store::commit`], but `plan` also returns a value. The value of the attempt that was committed is
+    /// returned.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -99,7 +134,7 @@ impl Store {
     {
         let done = self.try_commit(operation, plan).await;
         if done.is_err() && matches!(self.inner.files.read_header().await, Ok(None)) {
-            // Whatever file was missed first.
+            // A removed store is the cause, whichever file was missed first.
             return Err(Error::StoreGone {
                 uri: self.uri().to_owned(),
             });
@@ -119,9 +154,10 @@ impl Store {
         for attempt in 0..MAX_ATTEMPTS {
             let guard = self.inner.lock.acquire().await?;
             let snapshot = self.snapshot().await?;
-            let raised = match snapshot.is_current_format() {
-                true => Some(snapshot),
-                false => unless_race_lost(Box::pin(self.raise(&snapshot)).await)?.flatten(),
+            let raised = if snapshot.is_current_format() {
+                Some(snapshot)
+            } else {
+                unless_race_lost(Box::pin(self.raise(&snapshot)).await)?.flatten()
             };
             let Some(snapshot) = raised else {
                 drop(guard);
@@ -147,7 +183,7 @@ impl Store {
         })
     }
 
-    /// Appends the rows and puts the record; `None` if another writer interfered.
+    /// Deletes and appends the rows and puts the record; `None` if another writer interfered.
     async fn apply(
         &self,
         head: &Snapshot,
@@ -200,8 +236,8 @@ impl Store {
         self.put(Some(head), record, tables).await
     }
 
-    /// Names the new table versions in a commit record, once the checksums of their files are written; `None` if another
-    /// writer put one first.
+    /// Writes the checksums of the new files, and then a commit record that names the new table versions; `None` if
+    /// another writer put that record first.
     pub(super) async fn put(
         &self,
         head: Option<&Snapshot>,
@@ -239,7 +275,7 @@ impl Store {
         Ok(Some(Snapshot::with_tables(self.clone(), record, tables)))
     }
 
-    /// Takes back what a writer left that died before its record was put.
+    /// Reverts what a writer left that died before it put its record.
     ///
     /// Returns the tables that had to be restored, at their new versions.
     pub(super) async fn recover(&self, head: &Snapshot) -> Result<BTreeMap<Table, Dataset>> {
@@ -316,12 +352,12 @@ impl Store {
     }
 }
 
-/// A condition as Lance takes it.
+/// A condition as SQL text, which Lance needs for deletes.
 pub(super) fn sql_of(condition: &Expr) -> Result<String> {
     Ok(datafusion::sql::unparser::expr_to_sql(condition)?.to_string())
 }
 
-/// `None` where Lance refused a change because another writer's came first.
+/// Returns `None` if Lance refused a change because another writer's came first.
 pub(super) fn unless_race_lost<T>(done: Result<T>) -> Result<Option<T>> {
     match done {
         Err(Error::Lance(
@@ -333,7 +369,7 @@ pub(super) fn unless_race_lost<T>(done: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Waits a little, longer each time, and not as long as the other writer does.
+/// Waits briefly: longer with each attempt, and not as long as the other writer.
 pub(super) async fn back_off(attempt: u32) {
     let spread =
         u64::from(std::process::id()) ^ u64::from(chrono::Utc::now().timestamp_subsec_nanos());

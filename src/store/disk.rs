@@ -1,4 +1,4 @@
-//! Small files that are whole and on the disk before they are there, and that show when a byte of them has changed.
+//! Small files that are complete and on the disk before they get their name, and that reveal a changed byte.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Error, Result};
 
-/// Creates a file in a store that must not exist yet, whole and on the disk; false if it does.
+/// Creates a file in a store, complete and on the disk (fsync) before it gets its name; returns false if it exists.
 pub(super) fn create_file(store: &Path, path: &Path, content: &[u8]) -> Result<bool> {
     let directory = path.parent().unwrap_or(path);
     create_directory(directory)?;
@@ -33,7 +33,7 @@ pub(super) fn create_file(store: &Path, path: &Path, content: &[u8]) -> Result<b
     created
 }
 
-/// Puts a file in the place of another, whole and on the disk.
+/// Replaces a file by one that is complete and on the disk (fsync) before it gets the name.
 pub(super) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
     let directory = path.parent().unwrap_or(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -52,27 +52,27 @@ pub(super) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
     sync_directory(directory)
 }
 
-/// Creates a directory, and those above it that are not there; that they are there is on the disk.
+/// Creates a directory and its missing parents, and fsyncs the directories that get a new entry.
 pub(super) fn create_directory(directory: &Path) -> Result<()> {
     let changed = directories_changed(directory);
     fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
     changed.into_iter().try_for_each(sync_directory)
 }
 
-/// The directories that get an entry when a directory and those above it are created, from below.
+/// The directories that get a new entry when a directory and its missing parents are created, deepest first.
 fn directories_changed(directory: &Path) -> Vec<&Path> {
     let new = directory.ancestors().take_while(|path| !path.exists());
     new.filter_map(Path::parent).collect()
 }
 
-/// A directory and those above it, up to a store's own. A file is found again when each of them has its entry on the
-/// disk, whoever created them.
+/// A directory and its parents, up to the store's own. After a power cut a file is found again only if each of them has
+/// its entry on the disk, whoever created them.
 pub(super) fn up_to<'a>(store: &'a Path, directory: &'a Path) -> impl Iterator<Item = &'a Path> {
     let above = directory.ancestors();
     above.take_while(move |path| path.starts_with(store))
 }
 
-/// Windows has no such thing.
+/// Fsyncs a directory; does nothing on Windows, where that is not possible.
 pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     if cfg!(unix) {
         sync_file(directory)
@@ -86,10 +86,10 @@ pub(super) fn sync_file(path: &Path) -> Result<()> {
     file.sync_all().map_err(Error::file("write to disk", path))
 }
 
-/// Stands between the last key of a sealed object and the checksum of all before it.
+/// The text between the last key of a sealed object and the checksum of everything before this text.
 const SEAL: &[u8] = b",\n  \"xxh3\": \"";
 
-/// A JSON object with its own checksum as its last key.
+/// Adds a JSON object's own checksum to it, as its last key.
 pub(super) fn sealed(mut object: Vec<u8>) -> Vec<u8> {
     object.truncate(object.len().saturating_sub(2)); // the closing brace
     let sum = format!("{:016x}\"\n}}", xxh3_64(&object));
@@ -98,7 +98,8 @@ pub(super) fn sealed(mut object: Vec<u8>) -> Vec<u8> {
     object
 }
 
-/// Checks an object against its own checksum, if it has one: earlier versions of grainstore wrote none.
+/// Compares an object with its own checksum. An object without one passes, because earlier versions of grainstore wrote
+/// none.
 pub(super) fn check_seal(object: &[u8]) -> std::result::Result<(), &'static str> {
     let Some(at) = object.windows(SEAL.len()).rposition(|part| part == SEAL) else {
         return Ok(());

@@ -1,6 +1,7 @@
-//! The store's own small JSON files: header, commit records, tags.
+//! The store's own small JSON files: header, commit records, checksums, tags.
 //!
-//! All go through Lance's object-store layer, so a store can live wherever Lance can.
+//! They go through Lance's object-store layer, so a store can live wherever Lance can. Only local stores write them
+//! directly, so that they are on the disk before they get their name.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -24,18 +25,18 @@ use crate::schema::{EmbeddingType, Table};
 use crate::task::blocking;
 use crate::{Error, Result};
 
-/// Version of the layout described in [`crate::store`]. Raised when older programs could no longer
-/// read a store rightly.
+/// Version of the layout described in [`crate::store`]. Raised when older programs can no longer read a store
+/// correctly.
 pub(super) const FORMAT_VERSION: u32 = 2;
 
-/// What is chosen when a store is created, and never changed.
+/// Options that are chosen when a store is created and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StoreOptions {
     /// Type of the embeddings.
     pub embedding: EmbeddingType,
 }
 
-/// `grainstore.json`.
+/// The content of `grainstore.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoreHeader {
     pub format_version: u32,
@@ -45,28 +46,28 @@ pub(super) struct StoreHeader {
     pub options: StoreOptions,
 }
 
-/// One commit: which version of every table belongs together.
+/// One commit: the versions of all tables that belong together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitRecord {
-    /// 1, 2, ...: the store's version.
+    /// The store's version: 1, 2, ...
     pub version: u64,
-    /// Format of the tables it names; records of format 1 do not say it.
+    /// Format of the tables that it names; records of format 1 lack this key.
     #[serde(default = "first_format")]
     pub format: u32,
     /// What was done: `ingest images`, `compact`, ...
     pub operation: String,
-    /// When, by the writer's clock; later than every commit before it, also where that clock was set back.
+    /// Time of the commit by the writer's clock; later than every commit before it, even if that clock was set back.
     pub committed_at: DateTime<Utc>,
-    /// Program that wrote it.
+    /// Program that wrote the record.
     pub program: String,
     /// Rows appended, by table.
     pub rows: BTreeMap<String, u64>,
-    /// Rows deleted before, by table; unknown in stores of earlier versions.
+    /// Rows deleted before these were appended, by table; not recorded by earlier versions of grainstore.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deleted: BTreeMap<String, u64>,
     /// Lance version of every table.
     pub tables: BTreeMap<String, u64>,
-    /// Files in `checksums/` that hold the checksums of the tables' files; none in stores of earlier versions.
+    /// Files in `checksums/` that hold the checksums of the tables' files; earlier versions of grainstore wrote none.
     #[serde(default)]
     pub checksums: Vec<String>,
 }
@@ -86,7 +87,7 @@ impl CommitRecord {
         }
     }
 
-    /// The record of a commit that follows this one and leaves every table as it is, so far.
+    /// The record of the next commit, which so far leaves every table as it is.
     pub(super) fn next(&self, operation: &str) -> Self {
         Self {
             version: self.version + 1,
@@ -101,7 +102,7 @@ impl CommitRecord {
         }
     }
 
-    /// Now, or just after the commit if the clock says that it is yet to come.
+    /// The current time, or the time just after this commit if that is later.
     pub(super) fn after(&self) -> DateTime<Utc> {
         Utc::now().max(self.committed_at + TimeDelta::microseconds(1))
     }
@@ -111,14 +112,14 @@ fn first_format() -> u32 {
     1
 }
 
-/// A commit with a name. Tagged commits are never cleaned up.
+/// A name for a commit. Tagged commits never expire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag {
     /// The name.
     pub tag: String,
-    /// Version of the store it names.
+    /// Version of the store that it names.
     pub version: u64,
-    /// When it was made.
+    /// Time at which the tag was created.
     pub created_at: DateTime<Utc>,
 }
 
@@ -126,18 +127,18 @@ fn program() -> String {
     concat!("grainstore ", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
-/// The place a store lives in.
+/// The place in which a store lives, and the store's own files there.
 #[derive(Debug)]
 pub(super) struct StoreFiles {
     objects: Arc<ObjectStore>,
     registry: Arc<ObjectStoreRegistry>,
     base: Path,
-    /// The directory, if the store is one on this machine.
+    /// The directory, if the store is local.
     local: Option<PathBuf>,
 }
 
 impl StoreFiles {
-    /// Resolves `uri` and connects to it; nothing is created. Returns the URI made absolute.
+    /// Resolves `uri` and connects to it; nothing is created. Returns the absolute URI.
     pub async fn connect(uri: &str) -> Result<(String, Self)> {
         let local = match uri.split_once("://") {
             None => Some(FsPath::new(uri)),
@@ -181,7 +182,7 @@ impl StoreFiles {
         self.local.clone()
     }
 
-    /// Whether nothing lies at the place, a lock left by a creation that died aside.
+    /// Whether the place is empty, apart from what a creation that died can leave.
     pub async fn is_empty(&self) -> Result<bool> {
         let Some(local) = &self.local else {
             let first = self.objects.inner.list(Some(&self.base)).try_next().await;
@@ -209,7 +210,7 @@ impl StoreFiles {
         self.read_json(&self.path(HEADER)).await
     }
 
-    /// Writes the header, or reads that of a process which was quicker.
+    /// Writes the header, or reads the one of a process that was quicker.
     pub async fn create_header(&self, options: StoreOptions) -> Result<StoreHeader> {
         let header = StoreHeader {
             format_version: FORMAT_VERSION,
@@ -228,7 +229,7 @@ impl StoreFiles {
             })
     }
 
-    /// Makes the header say today's format, so that programs of before leave the store alone.
+    /// Raises the format in the header to today's, so that older programs refuse the store.
     pub async fn raise_header(&self) -> Result<()> {
         let Some(mut header) = self.read_header().await? else {
             return Ok(());
@@ -251,7 +252,7 @@ impl StoreFiles {
         Ok(())
     }
 
-    /// Numbers of the commit records there are, in order.
+    /// Versions of the commit records that exist, in order.
     pub async fn commit_versions(&self) -> Result<Vec<u64>> {
         let names = self.list(COMMITS).await?;
         let mut versions: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
@@ -263,7 +264,7 @@ impl StoreFiles {
         let mut gone = None;
         while let Some(&version) = self.commit_versions().await?.last() {
             match self.read_commit(version).await? {
-                // Superseded and cleaned up since it was listed; listed again without it, it cannot be read.
+                // It may have expired since it was listed. A record that is listed a second time cannot be read.
                 None if gone != Some(version) => gone = Some(version),
                 found => return Ok(found),
             }
@@ -282,13 +283,13 @@ impl StoreFiles {
     pub async fn commits(&self) -> Result<Vec<CommitRecord>> {
         let mut records = Vec::new();
         for version in self.commit_versions().await? {
-            // A record may be cleaned up while the list is read.
+            // A record may expire while the list is read.
             records.extend(self.read_commit(version).await?);
         }
         Ok(records)
     }
 
-    /// Puts a record, unless one of that version exists; says whether it did.
+    /// Puts a record, unless one of that version exists; returns whether it did.
     pub async fn put_commit(&self, record: &CommitRecord) -> Result<bool> {
         self.create_json(&self.commit_path(record.version), record)
             .await
@@ -316,7 +317,7 @@ impl StoreFiles {
         Ok(tags)
     }
 
-    /// Puts a tag, unless one of that name exists; says whether it did.
+    /// Puts a tag, unless one of that name exists; returns whether it did.
     pub async fn put_tag(&self, tag: &Tag) -> Result<bool> {
         self.create_json(&self.tag_path(&tag.tag), tag).await
     }
@@ -325,7 +326,7 @@ impl StoreFiles {
         self.delete(&self.tag_path(tag)).await
     }
 
-    /// Size and checksum of a file, by its path within the store; none if there is no such file.
+    /// Size and checksum of a file, by its path within the store; `None` if there is no such file.
     pub async fn checksum(&self, path: &str) -> Result<Option<Checksum>> {
         if let Some(local) = &self.local {
             let file = local.join(path);
@@ -339,7 +340,7 @@ impl StoreFiles {
         }
     }
 
-    /// Has files on this machine, and the directories they lie in up to the store's own, written to the disk.
+    /// Fsyncs files of a local store, and their directories up to the store's own.
     pub async fn sync(&self, paths: Vec<String>) -> Result<()> {
         let Some(local) = self.local.clone() else {
             return Ok(());
@@ -363,8 +364,8 @@ impl StoreFiles {
         self.read_json(&self.checksums_path(name)).await
     }
 
-    /// Under a name of its own, which it returns: a writer that loses the race for a version must not replace the
-    /// winner's.
+    /// Writes checksums to a file with a unique name, and returns that name: a writer that loses the race for a version
+    /// must not replace the winner's file.
     pub async fn write_checksums(&self, version: u64, checksums: &Checksums) -> Result<String> {
         let name = format!("{version:010}-{:016x}", fastrand::u64(..));
         self.create_json(&self.checksums_path(&name), checksums)
@@ -372,8 +373,8 @@ impl StoreFiles {
         Ok(name)
     }
 
-    /// Removes versions of a table that no commit names, and of which nobody can be writing any: under the lock of a
-    /// store on this machine. False where there is no such lock.
+    /// Removes the versions of a table after `version`. No commit may name them, and the caller must hold the lock of a
+    /// local store, so that nobody is writing one of them. Returns false for stores without a lock.
     pub async fn remove_versions_after(&self, table: Table, version: u64) -> Result<bool> {
         let Some(local) = &self.local else {
             return Ok(false);
@@ -385,7 +386,7 @@ impl StoreFiles {
             let number = path
                 .file_stem()
                 .and_then(|stem| stem.to_str()?.parse().ok());
-            // Lance counts names down, so that the newest comes first; it once counted up.
+            // Lance numbers these files downwards, so that the newest comes first; it once counted upwards.
             let number = number.map(|number: u64| number.min(u64::MAX - number));
             if number.is_none_or(|number| number > version) {
                 fs::remove_file(&path).map_err(Error::file("remove", &path))?;
@@ -394,7 +395,8 @@ impl StoreFiles {
         Ok(true)
     }
 
-    /// Removes files of checksums that none of the names given is of; where there is no lock, only those of before.
+    /// Removes checksum files that are not in `named`. In stores without a lock, removes only those last modified
+    /// before `before`.
     pub async fn remove_checksums_but(
         &self,
         named: &HashSet<String>,
@@ -457,7 +459,7 @@ impl StoreFiles {
         Ok(Some(value))
     }
 
-    /// Writes a file that must not exist yet; false if it does. On this machine it is on the disk before it is there.
+    /// Creates a file; returns false if it exists already. On local stores it is on the disk before it gets its name.
     async fn create_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<bool> {
         let content = sealed(serde_json::to_vec_pretty(value)?);
         if let Some(local) = &self.local {
@@ -488,5 +490,5 @@ const COMMITS: &str = "commits";
 const TAGS: &str = "tags";
 const CHECKSUMS: &str = "checksums";
 
-/// What a worker does, where it fails.
+/// What a worker thread does, for its errors.
 const WRITING: &str = "writing to the disk";

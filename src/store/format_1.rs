@@ -1,17 +1,17 @@
-//! Stores of format 1: read as if they had today's format, and raised to it by the first write.
+//! Stores of format 1, which are read as if they had today's format and are raised to it by the first write.
 //!
-//! Both ways run the same steps. To raise a store, they run on its tables. To read one, they run on shallow clones of
-//! them in a temporary directory, which name the store's own data files and hold only what differs; nothing is written
-//! to the store.
+//! Both run the same steps. To raise a store, they run on its tables. To read it, they run on shallow clones of the
+//! tables in a temporary directory. The clones refer to the store's own data files and hold only what differs; nothing
+//! is written to the store.
 //!
-//! | table | what format 1 had | what becomes of it |
+//! | table | in format 1 | in today's format |
 //! |---|---|---|
-//! | `extractors` | `model_type` 'imported ...' for imports | `kind`, and null where an import has nothing |
+//! | `extractors` | `model_type` 'imported ...' for imports | `kind`; null where an import has no value |
 //! | `masks` | zeros for imported masks | nulls; `object_score` |
 //! | `heads` | empty weights, device 'none', version -1 | nulls; `inputs`, `normalise` |
 //! | `predictions` | the policy in every row; entropy 0 of imports | table `policies`; null |
 //! | `evaluations` | columns `report` and `policy` | `query` and `request`; `query_sha256` |
-//! | the five new tables | nothing | empty |
+//! | the other four new tables | nothing | empty |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use crate::ids::{ExtractorId, HeadId, PolicyId};
 use crate::schema::Table;
 use crate::{Error, Result};
 
-/// Columns of `masks` that imports had zeros in.
+/// Columns of `masks` that hold zeros for imported masks in format 1.
 const OF_MODELS: [&str; 5] = [
     "predicted_iou",
     "stability_score",
@@ -47,14 +47,14 @@ const OF_MODELS: [&str; 5] = [
     "mask_output",
     "embedding",
 ];
-/// Heads that are held in memory at once: each weighs megabytes.
+/// Number of heads that are held in memory at once; each takes megabytes.
 const HEADS_AT_ONCE: usize = 16;
 
-/// A snapshot of format 1 in today's format.
+/// A snapshot of format 1, shown in today's format.
 #[derive(Debug)]
 pub(super) struct View {
     tables: BTreeMap<Table, Arc<Dataset>>,
-    /// Where the clones are, as long as they are needed.
+    /// The directory of the clones, kept as long as they are needed.
     _clones: TempDir,
 }
 
@@ -83,13 +83,12 @@ impl View {
                 place: String::new(),
                 reason: "a path for temporary files must be valid UTF-8".to_owned(),
             })?;
-            let dataset = match snapshot.record().tables.contains_key(table.name()) {
-                true => {
-                    let mut stored = snapshot.stored(table).await?.as_ref().clone();
-                    let version = stored.version_id();
-                    stored.shallow_clone(uri, version, None).await?
-                }
-                false => create(store, table, uri).await?,
+            let dataset = if snapshot.record().tables.contains_key(table.name()) {
+                let mut stored = snapshot.stored(table).await?.as_ref().clone();
+                let version = stored.version_id();
+                stored.shallow_clone(uri, version, None).await?
+            } else {
+                create(store, table, uri).await?
             };
             tables.insert(table, dataset);
         }
@@ -109,7 +108,7 @@ impl View {
     }
 }
 
-/// An empty table, in the place of one that an interrupted raising may have left.
+/// Creates an empty table, in place of one that an interrupted raise may have left.
 async fn create(store: &Store, table: Table, uri: &str) -> Result<Dataset> {
     let empty = arrow::array::RecordBatchIterator::new([], store.schema(table));
     let params = WriteParams {
@@ -121,8 +120,8 @@ async fn create(store: &Store, table: Table, uri: &str) -> Result<Dataset> {
 }
 
 impl Store {
-    /// Raises the store from format 1, under the lock; `None` if another writer interfered. Cut off at any point, it can
-    /// be done again: until the record is put, the old one names the old versions of the tables.
+    /// Raises the store from format 1, under the lock; `None` if another writer interfered. It can be interrupted at
+    /// any point and repeated, because the old record names the old versions of the tables until the new one is put.
     pub(super) async fn raise(&self, head: &Snapshot) -> Result<Option<Snapshot>> {
         tracing::info!("raising the store to format {FORMAT_VERSION}");
         self.inner.files.raise_header().await?;
@@ -145,7 +144,7 @@ impl Store {
     }
 }
 
-/// Gives every table today's form.
+/// Converts every table to today's format.
 async fn raise(
     store: &Store,
     now: DateTime<Utc>,
@@ -177,7 +176,7 @@ impl Raising<'_> {
         })
     }
 
-    /// All extractors, and the ids of imported ones.
+    /// Returns all extractors in today's format, and the ids of the imported ones.
     async fn extractors(&mut self) -> Result<(Vec<ExtractorRow>, BTreeSet<String>)> {
         #[derive(Deserialize)]
         struct Old {
@@ -227,7 +226,7 @@ impl Raising<'_> {
         Ok((rows, imported))
     }
 
-    /// Only what the files say of nulls changes, but for imported masks.
+    /// Makes columns nullable, which touches no data file; rewrites only the rows of imported masks.
     async fn masks(&mut self, imported: &BTreeSet<String>) -> Result<()> {
         let schema = self.store.schema(Table::Masks);
         let masks = self.dataset(Table::Masks)?;
@@ -239,7 +238,7 @@ impl Raising<'_> {
             .await
     }
 
-    /// Rewrites the heads; the ids of those that are imported.
+    /// Rewrites the heads, and returns the ids of the imported ones.
     async fn heads(&mut self) -> Result<BTreeSet<String>> {
         #[derive(Deserialize)]
         struct Old {
@@ -277,12 +276,15 @@ impl Raising<'_> {
                 if of_import {
                     imported.insert(old.head_id.to_string());
                 }
-                // Of imports, format 1 had "imported from 'FILE'".
+                // For imports, format 1 has "imported from 'FILE'" here.
                 let file = old.query.strip_prefix("imported from '");
                 let file = file.and_then(|it| it.strip_suffix('\'')).map(str::to_owned);
-                let alone = |of_head: &str| match of_import {
-                    true => "[]".to_owned(),
-                    false => of_head.to_owned(),
+                let alone = |of_head: &str| {
+                    if of_import {
+                        "[]".to_owned()
+                    } else {
+                        of_head.to_owned()
+                    }
                 };
                 rows.push(HeadRow {
                     head_id: old.head_id,
@@ -314,7 +316,7 @@ impl Raising<'_> {
         Ok(imported)
     }
 
-    /// Policies get a table; of imported predictions the entropy is not known.
+    /// Moves the policies to their own table; the entropy of imported predictions is not known and becomes null.
     async fn predictions(&mut self, imported: &BTreeSet<String>, now: DateTime<Utc>) -> Result<()> {
         #[derive(Deserialize)]
         struct Old {
@@ -356,7 +358,7 @@ impl Raising<'_> {
         add_null_column(evaluations, &schema, "query_sha256").await
     }
 
-    /// Rewrites the rows of a table whose `key` is one of `values`, with nulls in some columns.
+    /// Rewrites the rows of a table whose `key` is one of `values`, with nulls in `columns`.
     async fn nullify(
         &mut self,
         table: Table,
@@ -391,7 +393,7 @@ impl Raising<'_> {
         Ok(())
     }
 
-    /// Writes a table anew.
+    /// Replaces all rows of a table, and its schema.
     async fn replace(&mut self, table: Table, rows: Vec<RecordBatch>) -> Result<()> {
         let schema = self.store.schema(table);
         let params = WriteParams {
@@ -429,7 +431,7 @@ fn append_params(session: Arc<lance::session::Session>) -> WriteParams {
     }
 }
 
-/// Adds a column of nulls as a schema has it; no file is touched.
+/// Adds a column of nulls, as `schema` declares it; no data file is touched.
 async fn add_null_column(dataset: &mut Dataset, schema: &Schema, name: &str) -> Result<()> {
     let field: Field = schema.field_with_name(name)?.clone();
     let added = Arc::new(Schema::new(vec![field]));
@@ -439,7 +441,7 @@ async fn add_null_column(dataset: &mut Dataset, schema: &Schema, name: &str) -> 
     Ok(())
 }
 
-/// A batch with nulls in the place of some columns.
+/// A batch with nulls in place of some columns.
 fn without(
     batch: &RecordBatch,
     columns: &[&str],
@@ -447,14 +449,15 @@ fn without(
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
     let made = schema.fields().iter().map(|field| {
         let null = |data_type: &DataType| new_null_array(data_type, batch.num_rows());
-        match columns.contains(&field.name().as_str()) {
-            true => Ok(null(field.data_type())),
-            false => Ok(batch
+        if columns.contains(&field.name().as_str()) {
+            Ok(null(field.data_type()))
+        } else {
+            Ok(batch
                 .column_by_name(field.name())
                 .ok_or_else(|| {
                     arrow::error::ArrowError::SchemaError(format!("no column '{}'", field.name()))
                 })?
-                .clone()),
+                .clone())
         }
     });
     let made: Result<Vec<_>, arrow::error::ArrowError> = made.collect();

@@ -1,7 +1,7 @@
 //! The lock that makes writers of a local store take turns.
 //!
-//! It is an advisory lock on `STORE/lock`, which the kernel frees when the holder ends, however it
-//! ends. Other stores have none: there, commit records alone keep writers apart (see [`super`]).
+//! It is an advisory lock on `STORE/lock`, which the kernel frees when its holder ends, however it ends. Other stores
+//! have no lock; there, commit records alone keep concurrent writers safe (see [`super`]).
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
@@ -17,18 +17,18 @@ pub(super) struct CommitLock {
     directory: Option<PathBuf>,
 }
 
-/// Holds the lock until dropped.
+/// Holds the lock until it is dropped.
 pub(super) struct CommitGuard {
     _file: Option<File>,
 }
 
 impl CommitLock {
-    /// The lock of the store in `directory`, or of a store that is not a local directory.
+    /// The lock of the store in `directory`; `None` for a store that is not a local directory and so has no lock.
     pub fn new(directory: Option<PathBuf>) -> Self {
         Self { directory }
     }
 
-    /// Waits for the lock.
+    /// Waits for the lock and takes it.
     pub async fn acquire(&self) -> Result<CommitGuard> {
         let Some(directory) = self.directory.clone() else {
             return Ok(CommitGuard { _file: None });

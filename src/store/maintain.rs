@@ -1,4 +1,4 @@
-//! Upkeep: tags, compaction, clean-up, sizes.
+//! Upkeep of a store: tags, compaction, clean-up and sizes.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::progress::NoProgress;
 use crate::schema::Table;
 use crate::{Error, Result};
 
-/// Commits younger than this are never cleaned up where no lock shows who is still writing.
+/// Commits younger than this never expire in stores without a lock, where nothing shows who is still writing.
 const MIN_AGE_WITHOUT_LOCK: TimeDelta = TimeDelta::hours(1);
 
 /// What a compaction did to one table.
@@ -31,18 +31,18 @@ pub struct CompactStats {
     pub table: &'static str,
     /// Data files that were merged.
     pub files_before: usize,
-    /// Data files they became.
+    /// Data files after the merge.
     pub files_after: usize,
 }
 
 /// What a clean-up removed.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct CleanupStats {
-    /// Commits that can no longer be read.
+    /// Number of commits that expired.
     pub commits: u64,
-    /// Lance versions of tables.
+    /// Number of Lance versions of tables.
     pub table_versions: u64,
-    /// Bytes given back.
+    /// Bytes freed.
     pub bytes: u64,
 }
 
@@ -53,21 +53,39 @@ pub struct TableStats {
     pub table: &'static str,
     /// Its Lance version in the snapshot.
     pub version: u64,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Data files.
+    /// Number of data files.
     pub files: usize,
-    /// Compressed bytes on disk of the rows, all columns.
+    /// Compressed size of the rows on disk in bytes, over all columns.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Gives the snapshot's version a name. It is kept by every clean-up until the tag is deleted.
+    /// Gives the snapshot's version a name. The version does not expire until the tag is deleted.
     ///
     /// Each table's Lance dataset gets the same tag, so that other readers of Lance see it.
     ///
+    /// # Examples
+    /// ```
+    /// # use grainstore::store::{Store, StoreOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().to_str().unwrap();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let store = Store::open_or_create(place, StoreOptions::default()).await?;
+    /// let tag = store.create_tag("paper", &store.snapshot().await?).await?;
+    /// assert_eq!(store.version_of_tag("paper").await?, tag.version);
+    ///
+    /// // However much is added later:
+    /// let as_published = store.snapshot_at(tag.version).await?;
+    /// assert_eq!(as_published.version(), tag.version);
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::InvalidName`], [`Error::TagExists`], or what Lance says.
+    /// [`Error::InvalidName`], [`Error::TagExists`], or errors from Lance.
     pub async fn create_tag(&self, tag: &str, snapshot: &Snapshot) -> Result<Tag> {
         check_name("tag", tag)?;
         let _guard = self.inner.lock.acquire().await?;
@@ -80,7 +98,7 @@ impl Store {
         for table in snapshot.stored_tables() {
             let dataset = snapshot.stored(table).await?;
             let tags = dataset.tags();
-            // Without a record of the tag, a Lance tag of that name is left from a creation that died.
+            // If the store has no such tag, a Lance tag of that name was left by a creation that died.
             match tags.create(tag, dataset.version_id()).await {
                 Err(lance::Error::RefConflict { .. }) => {
                     tags.update(tag, dataset.version_id()).await?;
@@ -102,10 +120,10 @@ impl Store {
         })
     }
 
-    /// Takes a name away; the version it named may then be cleaned up.
+    /// Deletes a tag; the version that it named can then expire.
     ///
     /// # Errors
-    /// [`Error::NoSuchTag`], or what Lance says.
+    /// [`Error::NoSuchTag`], or errors from Lance.
     pub async fn delete_tag(&self, tag: &str) -> Result<()> {
         let _guard = self.inner.lock.acquire().await?;
         check_name("tag", tag)?;
@@ -121,19 +139,19 @@ impl Store {
                 deleted => deleted?,
             }
         }
-        // The last, so that it can be done again if it is cut off. A damaged one goes, too.
+        // This comes last, so that an interrupted deletion can be repeated. A damaged tag is deleted, too.
         self.inner.files.delete_tag(tag).await
     }
 
-    /// Every tag, by name.
+    /// Every tag, ordered by name.
     ///
     /// # Errors
-    /// [`Error::StoreDamaged`], or what the file system says.
+    /// [`Error::StoreDamaged`], or errors from the file system.
     pub async fn tags(&self) -> Result<Vec<Tag>> {
         self.inner.files.tags().await
     }
 
-    /// The version a tag names.
+    /// The version that a tag names.
     ///
     /// # Errors
     /// [`Error::NoSuchTag`].
@@ -147,17 +165,51 @@ impl Store {
         }
     }
 
-    /// Merges small data files, in one commit. Rows and their order stay as they are.
+    /// Merges small data files, in one commit. Rows and their order stay the same.
     ///
-    /// Files are rewritten while others write; only the switch to them waits for the lock.
+    /// Files are rewritten while others can write; only the switch to the new files waits for the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// # use grainstore::ids::ImageId;
+    /// # use grainstore::store::rows::{LabelRow, Row};
+    /// # use grainstore::store::{Changes, Store, StoreOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().to_str().unwrap();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let store = Store::open_or_create(place, StoreOptions::default()).await?;
+    /// # for label in ["cat", "dog"] {
+    /// #     let commit = store.commit("label", |head| async move {
+    /// #         let row = LabelRow {
+    /// #             image_id: ImageId::of_bytes(b"the bytes of a photo"),
+    /// #             dataset: "pets".to_owned(),
+    /// #             label: label.to_owned(),
+    /// #             origin: "csv".to_owned(),
+    /// #             ingested_at: head.now(),
+    /// #         };
+    /// #         let mut changes = Changes::new();
+    /// #         changes.append(LabelRow::TABLE, LabelRow::to_batch(&[row])?);
+    /// #         Ok(changes)
+    /// #     });
+    /// #     commit.await?;
+    /// # }
+    /// // Two commits have added labels, each in a file of its own.
+    /// let compacted = store.compact().await?;
+    /// assert_eq!(compacted.len(), 1);
+    /// assert_eq!(compacted[0].table, "labels");
+    /// assert_eq!((compacted[0].files_before, compacted[0].files_after), (2, 1));
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::CommitContention`] if other writers changed the same files each time; [`Error::StoreDamaged`] for files
-    /// that are not as they were written; what Lance says.
+    /// that are not as they were written; errors from Lance.
     pub async fn compact(&self) -> Result<Vec<CompactStats>> {
         const ATTEMPTS: u32 = 5;
         for attempt in 0..ATTEMPTS {
-            // What was rewritten before would not fit a table that is restored after.
+            // Restoring a table afterwards would make the rewritten files unusable.
             let snapshot = self.settled().await?;
             let mut rewritten = Vec::new();
             for table in Table::ALL {
@@ -177,7 +229,7 @@ impl Store {
         })
     }
 
-    /// The newest snapshot, once what a writer left that died is taken back.
+    /// The newest snapshot, after reverting what a writer that died has left.
     async fn settled(&self) -> Result<Snapshot> {
         let guard = self.inner.lock.acquire().await?;
         let settled = self.settle().await?;
@@ -188,7 +240,7 @@ impl Store {
         }
     }
 
-    /// The same, under the lock; `None` if another writer interfered.
+    /// Like [`Store::settled`], for a caller that holds the lock; `None` if another writer interfered.
     async fn settle(&self) -> Result<Option<Snapshot>> {
         let head = self.snapshot().await?;
         if !head.is_current_format() {
@@ -236,12 +288,28 @@ impl Store {
         Ok(committed.map(|_| stats))
     }
 
-    /// Removes commits older than `older_than`, and every file that only they need.
+    /// Expires commits older than `older_than`, and vacuums every file that only they need.
     ///
-    /// The newest commit and tagged ones stay, whatever their age.
+    /// The newest commit and tagged commits stay, whatever their age.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::TimeDelta;
+    /// # use grainstore::store::{Store, StoreOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().to_str().unwrap();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let store = Store::open_or_create(place, StoreOptions::default()).await?;
+    /// let removed = store.cleanup(TimeDelta::days(14)).await?;
+    /// assert_eq!(removed.commits, 0); // the only commit is the newest
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// What Lance and the file system say.
+    /// Any error from Lance or the file system.
     pub async fn cleanup(&self, older_than: TimeDelta) -> Result<CleanupStats> {
         let _guard = self.inner.lock.acquire().await?;
         let age = match self.inner.files.local_path() {
@@ -295,7 +363,7 @@ impl Snapshot {
     /// Rows, files and bytes of every table.
     ///
     /// # Errors
-    /// What Lance says.
+    /// Any error from Lance.
     pub async fn stats(&self) -> Result<Vec<TableStats>> {
         let mut stats = Vec::new();
         for table in self.stored_tables() {
@@ -313,14 +381,14 @@ impl Snapshot {
     }
 }
 
-/// A table's small files, rewritten and not yet committed.
+/// A table's small files, rewritten but not yet committed.
 struct Rewritten {
     table: Table,
     options: CompactionOptions,
     results: Vec<RewriteResult>,
 }
 
-/// Whether one compaction, and no other writer, brought the table from version `before` to this one.
+/// Whether a single compaction, and no other writer, brought the table from version `before` to this one.
 ///
 /// Lance commits a compaction in two versions: one reserves ids for the new files.
 async fn is_one_rewrite(dataset: &Dataset, before: u64) -> Result<bool> {
@@ -340,7 +408,7 @@ async fn rewrite(snapshot: &Snapshot, table: Table) -> Result<Option<Rewritten>>
     let dataset = snapshot.dataset(table).await?;
     let plan = plan_compaction(&dataset, &CompactionOptions::default()).await?;
     if plan.compaction_tasks().next().is_some() {
-        // Else what had changed on disk would get a checksum of its own.
+        // Otherwise bytes that had changed on disk would get a new, valid checksum.
         snapshot.verify(&[table], &NoProgress).await?;
     }
     let mut results = Vec::new();
@@ -356,13 +424,13 @@ async fn rewrite(snapshot: &Snapshot, table: Table) -> Result<Option<Rewritten>>
 
 #[derive(Debug, PartialEq, Eq)]
 struct CleanupPlan {
-    /// Commits to remove.
+    /// Commits that expire.
     remove: Vec<u64>,
-    /// Lance versions that remaining commits name, by table.
+    /// Lance versions that the remaining commits name, by table.
     keep: BTreeMap<String, BTreeSet<u64>>,
 }
 
-/// Which commits go: those before `cutoff` that are neither the newest nor tagged.
+/// Decides which commits expire: those before `cutoff` that are neither the newest nor tagged.
 fn plan_cleanup(
     log: Vec<super::CommitRecord>,
     tagged: &HashSet<u64>,

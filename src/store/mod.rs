@@ -1,29 +1,28 @@
 //! The store: a directory (or object-store prefix) of Lance datasets that change together.
 //!
-//! What comes in: record batches for one or more tables, written in one [`Store::commit`]. What goes
-//! out: [`Snapshot`]s, each a set of table versions that belong together. Nothing here knows what the
-//! rows mean.
+//! Record batches for one or more tables come in and are written in one [`Store::commit`]. [`Snapshot`]s go out, each a
+//! set of table versions that belong together. This module does not know what the rows mean.
 //!
 //! ```text
 //! STORE/
 //!   grainstore.json          format version and embedding type
 //!   commits/0000000042.json  one record per commit: the version of every table
 //!   checksums/...json        sizes and checksums of the files that a commit added
-//!   tags/NAME.json           a commit by name
+//!   tags/NAME.json           a name for a commit
 //!   lock                     held while committing (local stores)
 //!   images.lance/ ...        one plain Lance dataset per table
 //! ```
 //!
 //! # Why a commit is atomic across tables
 //!
-//! Lance makes a change to one dataset atomic. A commit record makes a change to several: readers open
-//! every table at the versions the newest record names, so rows of a commit whose record is not yet
-//! written are not seen, in any table. The record is put with *create, fail if it exists*, which local
-//! file systems and object stores do atomically, so of two writers that start from the same record one
-//! wins and the other starts again from the winner's. A writer that dies midway leaves table versions
-//! that no record names; the next commit finds them (a table's latest version is not the one recorded)
-//! and restores the recorded ones first. Safety rests on the records alone; the lock of local stores
-//! only spares writers the retries, and the kernel frees it when its holder dies.
+//! Lance makes a change to one dataset atomic; a commit record makes a change to several atomic. Readers open every
+//! table at the version that the newest record names. Until the record of a commit is written, they see its rows in no
+//! table. The record is put with *create, fail if it exists*, which local file systems and object stores do atomically.
+//! Of two writers that start from the same record, one therefore wins, and the other starts again from the winner's.
+//!
+//! A writer that dies midway leaves table versions that no record names. The next commit finds them, because a table's
+//! latest version is then not the recorded one, and restores the recorded versions first. Safety rests on the records
+//! alone. The lock of local stores only spares writers the retries, and the kernel frees it when its holder dies.
 
 mod checksums;
 pub mod columns;
@@ -54,7 +53,7 @@ use crate::{Error, Result};
 use files::{FORMAT_VERSION, StoreFiles, StoreHeader};
 use lock::CommitLock;
 
-/// Bytes of decoded Lance metadata and index pages a store may keep in memory.
+/// Maximum size in bytes of each of a store's caches in memory: decoded Lance metadata, and index pages.
 const CACHE_BYTES: usize = 64 << 20;
 
 /// A store, open for reading and writing. Cheap to clone.
@@ -73,11 +72,12 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store at `uri`: a directory, or a URI that Lance knows.
+    /// Opens the store at `uri`: a directory, or a URI that Lance supports.
     ///
     /// # Errors
-    /// [`Error::StoreNotFound`], [`Error::StoreFormat`] if another version of grainstore wrote it,
-    /// [`Error::StoreDamaged`], or what the file system says.
+    /// [`Error::StoreNotFound`] if the place is empty, [`Error::NotAStore`] if it holds something else,
+    /// [`Error::StoreFormat`] if a newer version of grainstore wrote it, [`Error::StoreDamaged`], or errors from the
+    /// file system.
     pub async fn open(uri: &str) -> Result<Self> {
         let (uri, files) = StoreFiles::connect(uri).await?;
         let header = match files.read_header().await? {
@@ -88,12 +88,36 @@ impl Store {
         Self::with_header(uri, files, header).await
     }
 
-    /// Opens the store at `uri`, creating it first where there is nothing.
+    /// Opens the store at `uri`, and creates it first if the place is empty.
     ///
-    /// Two processes may do this at once; the options of the first count.
+    /// The options apply only to a new store. If two processes create it at once, those of the first apply.
+    ///
+    /// # Examples
+    /// ```
+    /// use grainstore::schema::EmbeddingType;
+    /// use grainstore::store::{Store, StoreOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().to_str().unwrap();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let small = StoreOptions {
+    ///     embedding: EmbeddingType {
+    ///         dim: 256,
+    ///         ..EmbeddingType::default()
+    ///     },
+    /// };
+    /// let store = Store::open_or_create(place, small).await?;
+    /// assert_eq!(store.snapshot().await?.version(), 1);
+    ///
+    /// let again = Store::open_or_create(place, StoreOptions::default()).await?;
+    /// assert_eq!(again.options(), small); // as it was created
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Store::open`], and [`Error::NotAStore`] if the place holds something else.
+    /// As [`Store::open`], except for [`Error::StoreNotFound`].
     pub async fn open_or_create(uri: &str, options: StoreOptions) -> Result<Self> {
         let (uri, files) = StoreFiles::connect(uri).await?;
         let header = match files.read_header().await? {
@@ -134,7 +158,7 @@ impl Store {
         &self.inner.uri
     }
 
-    /// What was chosen when the store was created.
+    /// The options that were chosen when the store was created.
     pub fn options(&self) -> StoreOptions {
         self.inner.options
     }
@@ -147,7 +171,7 @@ impl Store {
     /// The tables as the newest commit left them.
     ///
     /// # Errors
-    /// [`Error::StoreDamaged`], or what the file system says.
+    /// [`Error::StoreNotFound`] if it has no commit, [`Error::StoreDamaged`], or errors from the file system.
     pub async fn snapshot(&self) -> Result<Snapshot> {
         match self.inner.files.newest_commit().await? {
             Some(record) => Ok(Snapshot::new(self.clone(), record)),
@@ -160,17 +184,17 @@ impl Store {
     /// The tables as commit `version` left them.
     ///
     /// # Errors
-    /// [`Error::NoSuchVersion`] if there is none, or it was cleaned up.
+    /// [`Error::NoSuchVersion`] if there is no such commit, or it has expired.
     pub async fn snapshot_at(&self, version: u64) -> Result<Snapshot> {
         let record = self.inner.files.read_commit(version).await?;
         let record = record.ok_or(Error::NoSuchVersion { version })?;
         Ok(Snapshot::new(self.clone(), record))
     }
 
-    /// Every commit that was not cleaned up, oldest first.
+    /// Every commit that has not expired, oldest first.
     ///
     /// # Errors
-    /// [`Error::StoreDamaged`], or what the file system says.
+    /// [`Error::StoreDamaged`], or errors from the file system.
     pub async fn log(&self) -> Result<Vec<CommitRecord>> {
         self.inner.files.commits().await
     }
@@ -189,7 +213,7 @@ impl Store {
         if let Some(version) = version {
             builder = builder.with_version(version);
         }
-        // Lance panics over some of what a damaged manifest may say.
+        // Some damaged manifests make Lance panic; in a task of its own, the panic becomes an error.
         let opened = tokio::spawn(async move { builder.load().await }).await;
         match opened {
             Ok(opened) => Ok(opened?),
@@ -200,7 +224,7 @@ impl Store {
         }
     }
 
-    /// Creates the datasets and the first commit record; safe to repeat and to run twice at once.
+    /// Creates the datasets and the first commit record; safe to repeat and to run concurrently.
     async fn create_tables(&self) -> Result<()> {
         let _guard = self.inner.lock.acquire().await?;
         if self.inner.files.newest_commit().await?.is_some() {

@@ -1,4 +1,4 @@
-//! Reading: tables at versions that belong together.
+//! Reading from a store: tables at versions that belong together.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use crate::{Error, Result};
 pub struct Snapshot {
     store: Store,
     record: Arc<CommitRecord>,
-    tables: Arc<[OnceCell<Arc<Dataset>>; Table::ALL.len()]>,
-    /// What the tables look like in today's format, where the record is of an earlier one.
+    tables: Arc<BTreeMap<Table, OnceCell<Arc<Dataset>>>>,
+    /// The tables in today's format, if the record is of an earlier one.
     view: Arc<OnceCell<View>>,
 }
 
@@ -42,42 +42,42 @@ impl Snapshot {
         record: CommitRecord,
         mut open: BTreeMap<Table, Dataset>,
     ) -> Self {
-        let tables = Table::ALL.map(|table| OnceCell::new_with(open.remove(&table).map(Arc::new)));
+        let cell = |table| (table, OnceCell::new_with(open.remove(&table).map(Arc::new)));
         Self {
             store,
             record: Arc::new(record),
-            tables: Arc::new(tables),
+            tables: Arc::new(Table::ALL.into_iter().map(cell).collect()),
             view: Arc::default(),
         }
     }
 
-    /// The store's version.
+    /// The version of the store that this snapshot shows.
     pub fn version(&self) -> u64 {
         self.record.version
     }
 
-    /// The commit this is a snapshot of.
+    /// The record of the commit that this snapshot shows.
     pub fn record(&self) -> &CommitRecord {
         &self.record
     }
 
-    /// The time that rows added to it get: later than any of its commits, also where the clock was set back. What is
-    /// newest goes by it.
+    /// The time for rows that are added to this snapshot. It is later than every commit so far, even if the clock was
+    /// set back, because the newest rows are found by their time.
     pub fn now(&self) -> DateTime<Utc> {
         self.record.after()
     }
 
-    /// The store it belongs to.
+    /// The store that this is a snapshot of.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// A table's Lance dataset, at its version in this snapshot. Of a snapshot of an earlier format it is as this format
-    /// has it.
+    /// A table's Lance dataset, at its version in this snapshot. A snapshot of an earlier format shows it in today's
+    /// format.
     ///
     /// # Errors
-    /// [`Error::NoSuchVersion`] if it was cleaned up, [`Error::StoreDamaged`] if the record does not
-    /// name the table, or what Lance says.
+    /// [`Error::NoSuchVersion`] if it has expired, [`Error::StoreDamaged`] if the record does not name the table, or
+    /// errors from Lance.
     #[allow(
         clippy::indexing_slicing,
         reason = "`tables` has a cell for each table"
@@ -98,7 +98,7 @@ impl Snapshot {
         self.record.format == FORMAT_VERSION
     }
 
-    /// Tables that the record names.
+    /// The tables that the record names.
     pub(super) fn stored_tables(&self) -> impl Iterator<Item = Table> {
         let is_stored = |table: &Table| self.record.tables.contains_key(table.name());
         Table::ALL.into_iter().filter(is_stored)
@@ -124,24 +124,24 @@ impl Snapshot {
                 opened => Ok(Arc::new(opened?)),
             }
         };
-        self.tables[table as usize]
-            .get_or_try_init(open)
-            .await
-            .cloned()
+        match self.tables.get(&table) {
+            Some(cell) => cell.get_or_try_init(open).await.cloned(),
+            None => open().await,
+        }
     }
 
     /// Number of rows of a table, from its metadata.
     ///
     /// # Errors
-    /// What Lance says.
+    /// Any error from Lance.
     pub async fn count(&self, table: Table) -> Result<u64> {
         Ok(self.dataset(table).await?.count_rows(None).await? as u64)
     }
 
-    /// Whether a row of a table has a value in a column of text.
+    /// Whether any row of a table has `value` in a column of text.
     ///
     /// # Errors
-    /// If the table has no such column, or what Lance says.
+    /// If the table has no such column, or errors from Lance.
     pub async fn has_value(&self, table: Table, column: &str, value: &str) -> Result<bool> {
         let scan = self.scan(table).await?.project(&[column])?;
         let found = scan.filter(col(column).eq(lit(value))).limit(1)?;
@@ -149,10 +149,10 @@ impl Snapshot {
         Ok(found.iter().any(|batch| batch.num_rows() > 0))
     }
 
-    /// The images that rows of a table are of: rows for which `wanted` holds, of all images or of those among some.
+    /// The ids of the images that have rows in a table for which `wanted` holds. `among` restricts them to some images.
     ///
     /// # Errors
-    /// What Lance says.
+    /// Any error from Lance.
     pub async fn image_ids(
         &self,
         table: Table,
@@ -180,6 +180,42 @@ impl Snapshot {
     }
 
     /// Starts a scan of a table.
+    ///
+    /// # Examples
+    /// ```
+    /// use grainstore::datafusion::prelude::{col, lit};
+    /// use grainstore::schema::Table;
+    /// # use grainstore::ids::ImageId;
+    /// # use grainstore::store::rows::{LabelRow, Row};
+    /// # use grainstore::store::{Changes, Store, StoreOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().to_str().unwrap();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let store = Store::open_or_create(place, StoreOptions::default()).await?;
+    /// # for label in ["cat", "dog"] {
+    /// #     let commit = store.commit("label", |head| async move {
+    /// #         let row = LabelRow {
+    /// #             image_id: ImageId::of_bytes(b"the bytes of a photo"),
+    /// #             dataset: "pets".to_owned(),
+    /// #             label: label.to_owned(),
+    /// #             origin: "csv".to_owned(),
+    /// #             ingested_at: head.now(),
+    /// #         };
+    /// #         let mut changes = Changes::new();
+    /// #         changes.append(LabelRow::TABLE, LabelRow::to_batch(&[row])?);
+    /// #         Ok(changes)
+    /// #     });
+    /// #     commit.await?;
+    /// # }
+    /// let snapshot = store.snapshot().await?;
+    /// let scan = snapshot.scan(Table::Labels).await?.project(&["image_id", "label"])?;
+    /// let cats = scan.filter(col("label").eq(lit("cat"))).collect().await?;
+    /// assert_eq!(cats.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Snapshot::dataset`].
@@ -211,7 +247,7 @@ impl Scan {
         self
     }
 
-    /// Reads at most this many rows.
+    /// Reads at most `rows` rows.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] if the number is 2^63 or more.
@@ -225,25 +261,25 @@ impl Scan {
         Ok(self)
     }
 
-    /// The rows, batch by batch, in the order they were written.
+    /// Streams the rows batch by batch, in the order in which they were written.
     ///
     /// # Errors
-    /// What Lance says, at once or while streaming.
+    /// Any error from Lance, at once or while streaming.
     pub async fn stream(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let stream = self.scanner.try_into_stream().await?;
         Ok(Box::pin(stream.map_err(Error::from)))
     }
 
-    /// Every row, in memory: only for scans whose size has a bound.
+    /// Reads every row into memory. Use it only for scans of bounded size.
     ///
     /// # Errors
-    /// What Lance says.
+    /// Any error from Lance.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         self.stream().await?.try_collect().await
     }
 }
 
-/// Says of a row that it is of one of the images.
+/// A filter for rows whose `image_id` is one of `images`.
 pub fn is_of_images<'a>(images: impl IntoIterator<Item = &'a ImageId>) -> Expr {
     let images = images.into_iter().map(|image| lit(image.as_str()));
     col("image_id").in_list(images.collect(), false)

@@ -224,7 +224,7 @@ async fn review_queries_find_what_they_ask_for() {
         ("review/similar_images", vec![("min", "0.5")], 1),
         (
             "review/disagreements",
-            vec![("head", "pets"), ("other", "pets.teacher")],
+            vec![("head", "pets"), ("other", "pets")],
             0,
         ),
         (

@@ -477,7 +477,7 @@ fn a_name_that_is_not_there_is_an_error_in_every_command() {
         ("head", &["annotate", "--head", "typo"]),
         ("head", &["rethreshold", "--head", "typo"]),
         ("head", &["eval", "--head", "typo"]),
-        ("head", &["compare", "typo", "typo"]),
+        ("head", &["compare", "--head", "typo", "--with", "typo"]),
         ("head", &["report", "--head", "typo", "-o", out]),
         ("head", &["export", "coco", "--head", "typo", "-o", out]),
         ("head", &["export", "voc", "--head", "typo", "-o", out]),

@@ -59,6 +59,7 @@ async fn a_version_of_a_class_set_judges_as_it_was() {
             "{it:?}"
         );
     }
+    compared.save(&store).await.unwrap();
     let kept: Vec<EvaluationRow> = rows(&store.snapshot().await.unwrap()).await;
     let recorded: Value = serde_json::from_str(&kept[0].request).unwrap();
     assert_eq!(recorded["other"]["head"], before.head_id.as_str());
@@ -91,7 +92,7 @@ async fn figures_over_no_images_are_an_error() {
     };
     let missing = eval(&store, nowhere).await.unwrap_err().to_string();
     assert!(
-        missing.contains("there is no split 'nowhere'; there are 'odd', 'even'"),
+        missing.contains("there is no split 'nowhere'; there are 'even', 'odd'"),
         "{missing}"
     );
     let policy = EvalRequest {

@@ -345,7 +345,7 @@ async fn images_that_changed_or_vanished_are_told_and_the_rest_goes_on() {
         .map(|row| (row.item.as_str(), row.reason.as_str()))
         .collect();
     assert!(
-        reasons[0].0 == "001.png" && reasons[0].1.contains("store relocate"),
+        reasons[0].0 == "001.png" && reasons[0].1.contains("is not there any more"),
         "{reasons:?}"
     );
     assert!(

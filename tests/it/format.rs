@@ -35,9 +35,10 @@ fn json(batches: &[RecordBatch]) -> Vec<Value> {
     }
     writer.finish().unwrap();
     let bytes = writer.into_inner();
-    match bytes.is_empty() {
-        true => Vec::new(),
-        false => serde_json::from_slice(&bytes).unwrap(),
+    if bytes.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::from_slice(&bytes).unwrap()
     }
 }
 

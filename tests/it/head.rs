@@ -214,7 +214,7 @@ async fn what_cannot_be_trained_on_is_named() {
         ("SELECT * FROM masks", "no column 'label'"),
         (
             "SELECT m.*, 1 AS label FROM masks m WHERE false",
-            "it yields no rows",
+            "there is nothing to train on",
         ),
         (
             "SELECT image_id, extractor_id, mask_index, 'x' AS label, area AS embedding FROM masks",
@@ -515,7 +515,7 @@ async fn sql_names_what_is_wrong_with_a_prediction() {
         ),
         (
             "SELECT predict('h', embedding, 'f00') FROM masks",
-            "cannot judge those of extractor 'f00'",
+            "cannot be used on those of extractor 'f00'",
         ),
     ] {
         let message = made.query(sql).await.unwrap_err().to_string();

@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 14] = [
 ];
 
 /// Modules that use each other in a circle with others of their folder. May fall, never rise.
-const IN_CIRCLES: usize = 34;
+const IN_CIRCLES: usize = 32;
 
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))

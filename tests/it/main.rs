@@ -37,6 +37,7 @@ mod ingest_voc;
 mod layers;
 mod photo;
 mod picture;
+mod predictor;
 mod relocate;
 mod sam;
 mod sql;

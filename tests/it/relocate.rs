@@ -85,7 +85,7 @@ async fn moved_and_renamed_photos_are_found_by_their_bytes() {
     let image_id = rows::<ImageRow>(&before).await[0].image_id.clone();
     let error = read_ingested(&gone, &image_id).unwrap_err().to_string();
     assert!(
-        error.contains("cat/1.png") && error.contains("store relocate"),
+        error.contains("cat/1.png") && error.contains("is not there any more"),
         "{error}"
     );
 

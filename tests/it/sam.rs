@@ -422,7 +422,7 @@ fn weights_that_are_no_numbers_are_refused() {
         });
         let checkpoint = Checkpoint::open(&path).unwrap();
         let config = small_config(&checkpoint);
-        // The stowaway is reported first: shapes are held against the model before values are.
+        // The stowaway is reported first: shapes are checked before values are.
         assert!(checkpoint.load_as(&config, &device()).is_err());
         let bytes = std::fs::read(&path).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();

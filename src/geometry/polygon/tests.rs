@@ -45,9 +45,9 @@ fn diagonal_parts_are_apart_and_nested_parts_are_polygons_of_their_own() {
         rings(&["#####", "#...#", "#.#.#", "#...#", "#####"]),
         [(4, 1), (4, 0)]
     );
-    // A part that meets itself at a corner: what it encloses there is a hole.
+    // A part that meets itself at a corner: the enclosed area is a hole.
     assert_eq!(rings(&["###", "#.#", "##."]), [(6, 1)]);
-    // Two holes that meet at a corner stay two.
+    // Two holes that meet at a corner stay separate.
     assert_eq!(rings(&["####", "#.##", "##.#", "####"]), [(4, 2)]);
     assert_eq!(rings(&["...", "..."]), []);
 }
@@ -122,7 +122,7 @@ fn far_coordinates_cost_no_more_than_near_ones() {
             .collect();
         rle_from_polygon(&zigzag, size).unwrap();
     }
-    // Milliseconds; walked step by step 1e9 would take minutes and gigabytes.
+    // This takes milliseconds; walking 1e9 pixels step by step would take minutes and gigabytes.
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 

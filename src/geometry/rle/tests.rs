@@ -11,7 +11,7 @@ const fn size(height: u32, width: u32) -> Size {
 fn bitmaps_of_both_layouts_agree_and_come_back() {
     let mut random = Random::new(1);
     for case in 0..2000 {
-        // Wide ones now and then, so that whole blocks of 32 columns occur.
+        // Sometimes wide, so that complete blocks of 32 columns occur.
         let mut size = random.size(12);
         if case % 4 == 0 {
             size.width += 32 * random.below(4);
@@ -194,7 +194,7 @@ fn malformed_masks_are_named() {
         Error::CountsTruncated { length: 2, .. }
     ));
     assert!(matches!(counts("p"), Error::CountsByte { byte: b'p', .. }));
-    // Negative, too long, past u32, and too many groups.
+    // Negative, too long, beyond u32, and too many groups.
     for bad in ["O", "7", "PPPPPP8", "PPPPPPPPPPPPPPPP0"] {
         let error = counts(bad);
         assert!(matches!(error, Error::RleCodec { .. }), "{bad}: {error}");

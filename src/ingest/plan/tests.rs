@@ -53,7 +53,7 @@ fn annotated(image: ImageRow, categories: &[&str]) -> Outcome {
     Outcome::read(record, Vec::new())
 }
 
-/// What the store would know after a plan was written.
+/// The state of the store after a plan is written.
 fn known_after(plan: &Plan) -> Known {
     let mut known = Known::default();
     for row in &plan.images {
@@ -163,7 +163,7 @@ fn no_annotations_where_there_were_some_is_told() {
     );
     assert_eq!(emptied.contradictions.len(), 1);
 
-    // A data set that does not annotate says nothing of annotations.
+    // A data set without annotations does not contradict stored ones.
     let mut silent = annotated(image("a.png", None), &[]);
     silent.record.as_mut().unwrap().ground_truth = None;
     let silent = plan_batch(&[silent], known_after(&first), None);

@@ -1,7 +1,7 @@
 //! The header of a Windows bitmap, and whether its pixel array lies within the file.
 //!
-//! The decoder reads the header. Where the pixel array ends is worked out here: no library tells
-//! it, and the file's own size field is not to be trusted, since many writers leave it 0.
+//! The decoder reads the header. The end of the pixel array is computed here, because no library gives it and the
+//! file's own size field is unreliable: many writers leave it 0.
 
 use std::io::Cursor;
 
@@ -14,9 +14,9 @@ use super::{Header, cut_header, refusal};
 use crate::photo::PhotoFormat::Bmp;
 use crate::photo::Result;
 
-/// Header of OS/2 1.x, with 16-bit sizes.
+/// Size of the OS/2 1.x header, which has 16-bit sizes.
 const CORE_HEADER_LEN: u32 = 12;
-/// Compression numbers whose rows are stored plain: BI_RGB and BI_BITFIELDS.
+/// Compression methods that store rows uncompressed: BI_RGB and BI_BITFIELDS.
 const PLAIN: [u32; 2] = [0, 3];
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
@@ -44,12 +44,12 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     })
 }
 
-/// Where and how the pixels are stored.
+/// The position and encoding of the pixels.
 struct Array {
     at: u32,
     bits: u16,
     compression: u32,
-    /// Bytes of compressed pixels.
+    /// Size of the compressed pixels in bytes.
     coded_len: u32,
 }
 
@@ -72,7 +72,7 @@ impl Array {
         })
     }
 
-    /// Where the pixels end; every row, the last one too, is padded to 4 bytes.
+    /// Offset of the end of the pixels. Every row, including the last, is padded to 4 bytes.
     fn end(&self, width: u32, height: u32) -> Option<u64> {
         let len = if PLAIN.contains(&self.compression) {
             let row = (u64::from(width) * u64::from(self.bits))

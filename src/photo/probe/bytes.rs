@@ -1,6 +1,6 @@
-//! Numbers out of bytes, with `None` past the end instead of a panic.
+//! Reads numbers from bytes. Past the end, the result is `None` instead of a panic.
 //!
-//! Frame: `at` counts bytes from the start of the slice given.
+//! `at` counts bytes from the start of the given slice.
 
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()

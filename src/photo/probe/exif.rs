@@ -1,15 +1,14 @@
-//! The orientation in a block of EXIF, which JPEG, PNG and WebP files carry.
+//! Reads the orientation from an EXIF block, as found in JPEG, PNG and WebP files.
 
 use exif::{In, Reader, Tag};
 use image::metadata::Orientation;
 
-/// Reads the orientation of the main picture; its type may be SHORT, as EXIF has it, or LONG, as
-/// some writers have it.
+/// Reads the orientation of the main picture. Its type may be SHORT, as EXIF specifies, or LONG, as some writers use.
 ///
-/// Blocks that are damaged elsewhere still give it; those without one, or with a bad one, give
+/// Blocks that are damaged elsewhere still give it. Blocks without one, or with an invalid one, give
 /// [`Orientation::NoTransforms`].
 pub(super) fn orientation(block: &[u8]) -> Orientation {
-    // WebP and PNG writers often keep the prefix that EXIF has in JPEG.
+    // WebP and PNG writers often keep the prefix that EXIF has in JPEG files.
     let block = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
     let read = Reader::new()
         .continue_on_error(true)

@@ -1,7 +1,7 @@
 //! The header of a GIF file (GIF89a), and whether its blocks reach the trailer.
 //!
-//! The decoder reads the header. It gives up at stray bytes between blocks, which some writers leave
-//! and other decoders skip, so the walk to the trailer is done here.
+//! The decoder reads the header. It fails at stray bytes between blocks, which some writers leave and other decoders
+//! skip, so the walk to the trailer is done here.
 
 use std::io::Cursor;
 
@@ -17,7 +17,7 @@ use crate::photo::Result;
 const EXTENSION: u8 = 0x21;
 const IMAGE: u8 = 0x2c;
 const TRAILER: u8 = 0x3b;
-/// Signature and logical screen descriptor.
+/// Size of the signature and the logical screen descriptor.
 const SCREEN_LEN: usize = 13;
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
@@ -39,7 +39,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     })
 }
 
-/// Bytes of the colour table that a flags byte announces.
+/// Size in bytes of the colour table that a flags byte announces.
 fn color_table_len(flags: u8) -> usize {
     if flags & 0x80 == 0 {
         0
@@ -48,7 +48,7 @@ fn color_table_len(flags: u8) -> usize {
     }
 }
 
-/// Walks the blocks from `at`; `Some` once the trailer is found within the file.
+/// Walks the blocks from `at`. Returns `Some` if the trailer lies within the file.
 fn reach_trailer(bytes: &[u8], mut at: usize) -> Option<()> {
     loop {
         match *bytes.get(at)? {
@@ -64,7 +64,7 @@ fn reach_trailer(bytes: &[u8], mut at: usize) -> Option<()> {
     }
 }
 
-/// Skips length-prefixed blocks up to and with the empty one.
+/// Skips length-prefixed blocks, including the empty one that ends them.
 fn skip_sub_blocks(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let length = usize::from(*bytes.get(at)?);

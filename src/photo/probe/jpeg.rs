@@ -1,8 +1,8 @@
-//! The header of a JPEG file (ITU-T T.81, annex B), and whether its image ends.
+//! The header of a JPEG file (ITU-T T.81, annex B), and whether its image is complete.
 //!
-//! `zune-jpeg`, which decodes the image later, reads the header. It does not say whether the image
-//! is whole: a whole one ends with an EOI marker after its first scan. That is looked for here, and
-//! so is the name of a coding that the decoder refuses.
+//! `zune-jpeg`, which later decodes the image, reads the header. It does not say whether the image is complete, that
+//! is, whether an EOI marker follows its first scan. That is checked here, and so is the name of a coding that the
+//! decoder rejects.
 
 use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
@@ -22,9 +22,9 @@ const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
 /// Frame header of JPEG-LS (ITU-T T.87).
 const SOF55: u8 = 0xf7;
-/// Temporary marker for arithmetic coding: like RST, it has no length.
+/// Temporary marker for arithmetic coding. Like RST, it has no length.
 const TEM: u8 = 0x01;
-/// Where the first marker after SOI stands.
+/// Offset of the first marker after SOI.
 const SEGMENTS_AT: usize = 2;
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
@@ -59,7 +59,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     })
 }
 
-/// Why the decoder does not take the header.
+/// The error for a header that the decoder rejects.
 fn refusal(bytes: &[u8], err: &DecodeErrors) -> PhotoError {
     if matches!(err, DecodeErrors::IoErrors(_) | DecodeErrors::ExhaustedData) {
         return cut_header(Jpeg, bytes);
@@ -73,12 +73,12 @@ fn refusal(bytes: &[u8], err: &DecodeErrors) -> PhotoError {
         Some(Frame { width, height, .. }) if width == 0 || height == 0 => {
             without_pixels(Jpeg, width.into(), height.into())
         }
-        // Some of its texts are in quotes.
+        // Some of the decoder's messages are in quotes.
         _ => corrupt(Jpeg, err.to_string().trim_matches('"')),
     }
 }
 
-/// A frame header (SOF), for errors.
+/// A frame header (SOF), used for error messages.
 struct Frame {
     marker: u8,
     bits: u8,
@@ -87,14 +87,14 @@ struct Frame {
 }
 
 impl Frame {
-    /// The first one before any scan.
+    /// The first frame header before any scan.
     fn find(bytes: &[u8]) -> Option<Self> {
         let mut at = SEGMENTS_AT;
         loop {
             let (marker, body_at) = next_marker(bytes, at)?;
             match marker {
                 SOS | EOI => return None,
-                // SOF0 to SOF15, less DHT (c4), JPG (c8) and DAC (cc), which share the range.
+                // SOF0 to SOF15, except DHT (c4), JPG (c8) and DAC (cc), which share the range.
                 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | SOF55 => {
                     return Some(Self {
                         marker,
@@ -109,7 +109,7 @@ impl Frame {
         }
     }
 
-    /// Its coding in words, if the decoder takes none such (T.81, table B.1).
+    /// The name of its coding, if the decoder does not support it (T.81, table B.1).
     fn coding(&self) -> Option<String> {
         let words = match self.marker {
             SOF55 => "jpeg-ls coding",
@@ -125,10 +125,9 @@ impl Frame {
     }
 }
 
-/// Finds the next marker at or after `at`: its code, and where its body starts.
+/// Finds the next marker at or after `at`. Returns its code and the offset of its body.
 ///
-/// Bytes between segments are skipped as libjpeg does; any number of 0xff may fill up before
-/// the code.
+/// Bytes between segments are skipped, as in libjpeg. Any number of 0xff fill bytes may precede the code.
 fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     let mut at = at + bytes.get(at..)?.iter().position(|&byte| byte == 0xff)?;
     loop {
@@ -143,10 +142,9 @@ fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
 
 /// Whether an EOI marker follows the segments and scans that start at `at`.
 ///
-/// Segments are skipped by their length, so the EOI of an embedded EXIF thumbnail is never taken
-/// for it.
+/// Segments are skipped by their length, so the EOI of an embedded EXIF thumbnail is never mistaken for it.
 fn ends(bytes: &[u8], mut at: usize) -> bool {
-    // The usual case, without reading on: inside a scan 0xff is followed by 0 or by RST only.
+    // The usual case needs no further reading: inside a scan, 0xff is followed only by 0 or by RST.
     if bytes
         .get(at..)
         .is_some_and(|rest| rest.ends_with(&[0xff, EOI]))
@@ -156,7 +154,7 @@ fn ends(bytes: &[u8], mut at: usize) -> bool {
     while let Some((marker, body_at)) = next_marker(bytes, at) {
         match marker {
             EOI => return true,
-            // Another image starts here, so this one was cut before.
+            // Another image starts here, so this one was cut off before.
             SOI => return false,
             TEM | 0x02..=0xbf | 0xd0..=0xd7 => at = body_at,
             _ => match be_u16(bytes, body_at) {

@@ -1,13 +1,13 @@
-//! Reads an image file's header and tells whether the file is whole.
+//! Reads an image file's header and checks that the file is complete.
 //!
-//! In: the bytes of a file. Out: a [`PhotoInfo`]. No pixel is decoded, and nothing is allocated by
-//! the size that a header claims.
+//! In: the bytes of a file. Out: a [`PhotoInfo`]. No pixel is decoded, and no allocation depends on the size that a
+//! header claims.
 //!
-//! Headers are read by the libraries that decode the pixels later, so a header that they refuse is
-//! refused here; EXIF is read by `kamadak-exif`. By hand is what no library tells: whether the file
-//! is whole, before its pixels are decoded. A file is called truncated only where its own structure
-//! says so: no end marker, or a chunk or strip past the end. Of a TIFF only the first page must be
-//! whole. Damage inside the pixel data is left for `decode` to find.
+//! Headers are read by the libraries that later decode the pixels, so a header that they reject is rejected here. EXIF
+//! is read by `kamadak-exif`. This module itself checks what no library reports before decoding: whether the file is
+//! complete. A file is called truncated only if its own structure says so: a missing end marker, or a chunk or strip
+//! past the end. Of a TIFF, only the first page must be complete. Damage inside the pixel data is left for `decode` to
+//! find.
 
 mod bmp;
 mod bytes;
@@ -29,10 +29,10 @@ use super::{PhotoFormat, PhotoInfo};
 use crate::error::PhotoError;
 use crate::photo::Result;
 
-/// Most pixels of an image: mask run lengths (COCO RLE) are counted in `u32`.
+/// Maximum number of pixels: mask run lengths (COCO RLE) are counted in `u32`.
 const MAX_PIXELS: u64 = u32::MAX as u64;
 
-/// What a format's header says, before any check.
+/// The contents of a header before any check.
 struct Header {
     /// Width in pixels as stored.
     width: u32,
@@ -40,24 +40,38 @@ struct Header {
     height: u32,
     orientation: Orientation,
     color: Option<String>,
-    /// Why the pixels cannot be decoded, if they cannot.
+    /// Why the pixels cannot be decoded, if so.
     undecodable: Option<String>,
     /// What is missing at the end of the file, if anything.
     missing: Option<String>,
 }
 
-/// Reads format, upright size, orientation and colour, and checks that the file is whole.
+/// Reads format, upright size, orientation and colour, and checks that the file is complete.
 ///
-/// The whole file must be given; its pixels are not decoded. Orientation comes from EXIF (JPEG,
-/// PNG, WebP) or from the TIFF tag; XMP is not read.
+/// `bytes` must be the complete file; its pixels are not decoded. Orientation comes from EXIF (JPEG, PNG, WebP) or from
+/// the TIFF tag; XMP is not read.
+///
+/// # Examples
+/// ```
+/// use grainstore::photo::{PhotoFormat, probe};
+///
+/// let mut png = std::io::Cursor::new(Vec::new());
+/// image::RgbImage::new(4, 3).write_to(&mut png, image::ImageFormat::Png)?;
+/// let info = probe(png.get_ref())?;
+/// assert_eq!(info.format, PhotoFormat::Png);
+/// assert_eq!((info.width, info.height, info.orientation), (4, 3, 1));
+/// assert_eq!(info.color.as_deref(), Some("rgb8"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// - [`PhotoError::EmptyFile`], [`PhotoError::NotAnImage`], [`PhotoError::UnsupportedFormat`]: no image here.
+/// - [`PhotoError::EmptyFile`], [`PhotoError::NotAnImage`], [`PhotoError::UnsupportedFormat`]: there is no supported
+///   image.
 /// - [`PhotoError::ImageWithoutPixels`]: width or height is zero.
-/// - [`PhotoError::ImageTooLarge`]: more than `u32::MAX` pixels, which no mask RLE can count.
+/// - [`PhotoError::ImageTooLarge`]: it has more than `u32::MAX` pixels, which mask RLE cannot count.
 /// - [`PhotoError::TruncatedImage`]: the file is cut off.
-/// - [`PhotoError::CorruptImage`], [`PhotoError::UnsupportedImage`]: the header makes no sense, or is of
-///   a variant that cannot be read.
+/// - [`PhotoError::CorruptImage`], [`PhotoError::UnsupportedImage`]: the header is invalid, or of a variant that cannot
+///   be read.
 pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
     let format = PhotoFormat::guess(bytes)?;
     let header = match format {
@@ -103,14 +117,14 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
     })
 }
 
-/// Why a decoder of the `image` crate does not take a header.
+/// The error for a header that a decoder of the `image` crate rejects.
 fn refusal(format: PhotoFormat, bytes: &[u8], err: ImageError) -> PhotoError {
     match err {
         ImageError::IoError(err) if err.kind() == ErrorKind::UnexpectedEof => {
             cut_header(format, bytes)
         }
         ImageError::Unsupported(err) => unsupported(format, err.to_string()),
-        // Its own text repeats the format's name.
+        // The text of the error itself repeats the format's name.
         err => match err.source() {
             Some(source) => corrupt(format, source.to_string()),
             None => corrupt(format, err.to_string()),
@@ -152,7 +166,7 @@ fn corrupt(format: PhotoFormat, reason: impl Into<String>) -> PhotoError {
     }
 }
 
-/// The header is of a kind that no decoder here takes.
+/// The header is of a kind that no decoder here supports.
 fn unsupported(format: PhotoFormat, reason: impl Into<String>) -> PhotoError {
     PhotoError::UnsupportedImage {
         format: format.as_str(),

@@ -1,7 +1,7 @@
 //! The header of a PNG file (W3C PNG, section 5), and whether its chunks reach IEND.
 //!
-//! The `png` crate reads IHDR. It does not tell of a missing end before all pixels are decoded, nor
-//! does it find EXIF behind them; the walk over the chunks is done here.
+//! The `png` crate reads IHDR. It does not report a missing end before all pixels are decoded, and it does not find
+//! EXIF after them, so the chunks are walked here.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -53,7 +53,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     })
 }
 
-/// Why the decoder does not take the header.
+/// The error for a header that the decoder rejects.
 fn refusal(bytes: &[u8], err: DecodingError) -> PhotoError {
     let body_at = SIGNATURE_LEN + 8;
     let size = be_u32(bytes, body_at).zip(be_u32(bytes, body_at + 4));
@@ -68,12 +68,12 @@ fn refusal(bytes: &[u8], err: DecodingError) -> PhotoError {
     }
 }
 
-/// What the chunks of a file say.
+/// Findings of the walk over a file's chunks.
 #[derive(Default)]
 struct Chunks {
     orientation: Option<Orientation>,
     has_pixels: bool,
-    /// IEND was reached, and every chunk before it lies within the file.
+    /// Whether IEND was reached, with every chunk before it within the file.
     ended: bool,
 }
 
@@ -95,7 +95,7 @@ fn walk(bytes: &[u8]) -> Chunks {
     found
 }
 
-/// Kind and body of the chunk at `at`; `None` when it does not lie within the file.
+/// Kind and body of the chunk at `at`; `None` if it does not lie within the file.
 fn chunk(bytes: &[u8], at: usize) -> Option<([u8; 4], &[u8])> {
     let length = usize::try_from(be_u32(bytes, at)?).ok()?;
     let kind = array(bytes, at + 4)?;

@@ -1,6 +1,6 @@
 //! The header of a Netpbm file (PBM, PGM, PPM, PAM), and whether its raster lies within it.
 //!
-//! The decoder reads the header; the raster behind it is measured here.
+//! The decoder reads the header; the size of the raster after it is checked here.
 
 use std::io::Cursor;
 
@@ -49,7 +49,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
             (in_row * sample_len, raster.len(), "bytes of samples")
         }
     };
-    let expected = in_row.checked_mul(height.into()).unwrap_or(u64::MAX);
+    let expected = in_row.saturating_mul(height.into());
     Ok(Header {
         width,
         height,
@@ -61,13 +61,13 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     })
 }
 
-/// Samples of a bitmap in plain text, which need no blanks between them.
+/// Counts the samples of a bitmap in plain text, which need no blanks between them.
 fn count_bits(raster: &[u8]) -> usize {
     let is_bit = |byte: &&u8| matches!(byte, b'0' | b'1');
     raster.iter().filter(is_bit).count()
 }
 
-/// Samples in plain text.
+/// Counts the samples of other formats in plain text.
 fn count_words(raster: &[u8]) -> usize {
     let words = raster.split(u8::is_ascii_whitespace);
     words.filter(|word| !word.is_empty()).count()

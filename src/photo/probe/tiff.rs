@@ -1,9 +1,9 @@
 //! The first page of a TIFF or BigTIFF file (TIFF 6.0), and whether its strips or tiles lie
 //! within the file.
 //!
-//! The `tiff` crate, which decodes the page later, reads the directory. Whether the strips lie
-//! within the file is looked up here, as is what of TIFF's many kinds of samples is decoded: 8 or 16
-//! bits without sign of gray, RGB or CMYK, and gray of 1 bit.
+//! The `tiff` crate, which later decodes the page, reads the directory. This module checks that the strips lie within
+//! the file and that the samples are of a supported kind: 8 or 16 bits, unsigned, of gray, RGB or CMYK, or gray of 1
+//! bit.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -21,7 +21,7 @@ use crate::photo::Result;
 
 type File<'a> = Decoder<Cursor<&'a [u8]>>;
 
-/// What users can do about samples that are not decoded.
+/// Advice for samples that are not supported.
 const ADVICE: &str = "convert the file to 8-bit gray or rgb";
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
@@ -52,7 +52,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     })
 }
 
-/// Why the decoder does not take the directory.
+/// The error for a directory that the decoder rejects.
 fn refusal(bytes: &[u8], err: TiffError) -> PhotoError {
     match err {
         TiffError::IoError(err) if err.kind() == ErrorKind::UnexpectedEof => {
@@ -70,7 +70,7 @@ fn refusal(bytes: &[u8], err: TiffError) -> PhotoError {
 struct Samples {
     /// Photometric interpretation.
     photometric: Option<u16>,
-    /// Samples a pixel.
+    /// Samples per pixel.
     count: u16,
     /// Bits of the first sample.
     bits: u16,
@@ -97,7 +97,7 @@ impl Samples {
         })
     }
 
-    /// Names the samples.
+    /// Name of the kind of samples.
     fn name(&self) -> Option<&'static str> {
         let name = match (self.photometric?, self.count) {
             (0 | 1, 1) => "gray",
@@ -112,7 +112,7 @@ impl Samples {
         Some(name)
     }
 
-    /// Names what keeps them from being decoded, if anything does.
+    /// Why the samples cannot be decoded, if so.
     fn undecodable(&self) -> Option<String> {
         let bits = self.bits;
         match self.format {
@@ -145,7 +145,7 @@ impl Samples {
     }
 }
 
-/// What else the decoder says that it does not know.
+/// Anything else that the decoder reports as unsupported.
 fn unknown_to_decoder(bytes: &[u8]) -> Option<String> {
     match TiffDecoder::new(Cursor::new(bytes)) {
         Err(ImageError::Unsupported(err)) => Some(err.to_string()),

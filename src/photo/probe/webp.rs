@@ -1,6 +1,6 @@
 //! The header of a WebP file (RFC 9649), and whether its RIFF container lies within the file.
 //!
-//! The decoder reads the header; the container's own size is compared with the file's here.
+//! The decoder reads the header; the size in the container is compared with the file's size here.
 
 use std::io::Cursor;
 
@@ -27,7 +27,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         ColorType::Rgba8 => "rgba8",
         _ => "rgb8",
     };
-    // A block that lies outside of the file is as good as none.
+    // An EXIF block outside the file is ignored.
     let exif = decoder.exif_metadata().ok().flatten();
     Ok(Header {
         width,

@@ -1,7 +1,7 @@
-//! Which files a checkpoint consists of.
+//! Finds the files of a checkpoint.
 //!
-//! In: the path that the user names: a file, a folder, or the index of several files. Out: the files of weights and the
-//! config beside them. Nothing here reads weights.
+//! In: the path that the user names: a file, a folder, or the index of several files. Out: the weight files and the
+//! config beside them. Weights are not read here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::error::NotWeights;
 use crate::sam::error::{Result, SamError};
 
-/// What Hugging Face's programs call weights, in the order in which they look for them.
+/// Names that Hugging Face's programs give to weights, in the order in which they look for them.
 const NAMES: [&str; 4] = [
     "model.safetensors.index.json",
     "model.safetensors",
@@ -21,20 +21,20 @@ const NAMES: [&str; 4] = [
     "pytorch_model.bin",
 ];
 
-/// Endings of files that may be weights.
+/// Extensions of files that may be weights.
 const EXTENSIONS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "ckpt"];
 
 const INDEX: &str = ".index.json";
 
-/// An index names each tensor once: those of published models take some 20 KB.
+/// Limit on the size of an index, which names each tensor once. Those of published models take about 20 KB.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
-/// The files of one checkpoint.
+/// The files of a checkpoint.
 #[derive(Debug, PartialEq)]
 pub(super) struct CheckpointFiles {
-    /// Files of weights; at least one.
+    /// Weight files; at least one.
     pub weights: Vec<PathBuf>,
-    /// By name of a tensor, the file that it is in; empty for a single file.
+    /// The file of each tensor, by the tensor's name; empty for a single file.
     pub index: BTreeMap<String, PathBuf>,
     /// `config.json`, if a folder was named that has one.
     pub config: Option<PathBuf>,
@@ -92,7 +92,7 @@ fn in_folder(folder: &Path) -> Result<CheckpointFiles> {
     })
 }
 
-/// The one file of a folder that may be weights.
+/// The only file in a folder that may be weights.
 fn only_file(folder: &Path) -> Result<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(cannot_open(folder))? {
@@ -119,7 +119,7 @@ fn quoted_name(path: &Path) -> String {
     )
 }
 
-/// Whether a name is that of one file of several: `model-00001-of-00002.safetensors`.
+/// Whether a name is that of one of several files, such as `model-00001-of-00002.safetensors`.
 fn is_shard(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
     let Some((before, of)) = stem.rsplit_once("-of-") else {
@@ -130,7 +130,7 @@ fn is_shard(name: &str) -> bool {
     part.is_some() && number(of).is_some_and(|of| of > 1)
 }
 
-/// What Hugging Face's `save_pretrained` writes beside several files of weights.
+/// The index that Hugging Face's `save_pretrained` writes beside several weight files.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,

@@ -1,7 +1,7 @@
-//! What a file is, from its first bytes and its size.
+//! Recognises a file by its first bytes and its size.
 //!
-//! In: a file that was named as weights. Out: which reader it is for, or what it is instead. Web pages, pointers and
-//! half downloads are what people have most often in the place of weights.
+//! In: a file that was named as weights. Out: the reader for it, or what it is instead. Web pages, pointers and
+//! incomplete downloads are the files that people most often have in place of weights.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,28 +12,28 @@ use crate::error::{NotWeights, PhotoError};
 use crate::photo::PhotoFormat;
 use crate::sam::error::{Result, SamError};
 
-/// The format that a file claims to be in.
+/// The format that a file appears to be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// The length of a JSON header, the header, then values.
+    /// Safetensors: the length of a JSON header, the header, then values.
     Safetensors,
-    /// What is left: a ZIP archive, a pickle, or bytes that PyTorch's reader refuses.
+    /// Anything else: a ZIP archive, a pickle, or bytes that PyTorch's reader rejects.
     Pytorch,
 }
 
-/// A file's size and how it begins.
+/// The size of a file and its first bytes.
 pub(super) struct Start {
     bytes: Vec<u8>,
     size: u64,
 }
 
-/// Enough for a page's title.
+/// Number of first bytes to read, enough for a web page's title.
 const START: u64 = 4096;
 
-/// Longest header that the format allows.
+/// The longest header that the format allows.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Characters of a text that a message shows.
+/// Number of characters of a text that a message shows.
 const SHOWN: usize = 60;
 
 /// Signatures of archives.
@@ -46,7 +46,7 @@ const ARCHIVES: [(&[u8], &str); 6] = [
     (b"Rar!\x1a\x07", "RAR"),
 ];
 
-/// Signatures of other files of weights or arrays.
+/// Signatures of other files that hold weights or arrays.
 const FORMATS: [(&[u8], &str); 3] = [
     (b"\x89HDF\r\n\x1a\n", "HDF5"),
     (b"GGUF", "GGUF"),
@@ -55,7 +55,7 @@ const FORMATS: [(&[u8], &str); 3] = [
 
 impl Start {
     /// # Errors
-    /// [`SamError::OpenCheckpoint`].
+    /// [`SamError::OpenCheckpoint`] if the file cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(cannot_open(path))?;
         let size = file.metadata().map_err(cannot_open(path))?.len();
@@ -65,10 +65,10 @@ impl Start {
         Ok(Self { bytes, size })
     }
 
-    /// Which reader the file is for.
+    /// The reader for the file.
     ///
     /// # Errors
-    /// What the file is instead, where its first bytes leave no doubt.
+    /// [`NotWeights`] with what the file is instead, if its first bytes leave no doubt.
     pub fn format(&self) -> Result<Format, NotWeights> {
         let bytes = self.bytes.as_slice();
         if bytes.is_empty() {
@@ -116,7 +116,8 @@ impl Start {
     }
 
     /// # Errors
-    /// That it is text, which the oldest form of pickles is, too: for files that PyTorch's reader has refused.
+    /// [`NotWeights::Text`] if the file is text. Call this only after PyTorch's reader has rejected the file, because
+    /// the oldest form of pickles is text, too.
     pub fn not_text(&self) -> Result<(), NotWeights> {
         match self.text() {
             None => Ok(()),
@@ -126,15 +127,16 @@ impl Start {
         }
     }
 
-    /// What a file is that PyTorch's reader has refused, if its bytes tell.
+    /// What a file is that PyTorch's reader has rejected, if its bytes show it.
     pub fn refused(&self, path: &Path) -> Result<Option<NotWeights>> {
         if self.bytes.starts_with(b"PK\x03\x04") {
-            return Ok(match has_zip_end(path, self.size)? {
-                true => None,
-                false => Some(NotWeights::Cut {
+            return Ok(if has_zip_end(path, self.size)? {
+                None
+            } else {
+                Some(NotWeights::Cut {
                     expected: None,
                     found: self.size,
-                }),
+                })
             });
         }
         let is_pickle = self.bytes.first() == Some(&0x80) && self.size > 1;
@@ -145,25 +147,25 @@ impl Start {
         }))
     }
 
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Where the values of a safetensors file begin.
+    /// Offset of the values in a safetensors file.
     pub fn safetensors_data(&self) -> u64 {
         self.safetensors_header().unwrap_or(0).saturating_add(8)
     }
 
-    /// The length of the header, of a file that opens as safetensors do.
+    /// The length of the header, if the file starts like safetensors.
     fn safetensors_header(&self) -> Option<u64> {
         let length = self.bytes.first_chunk::<8>()?;
-        // Text has no zero bytes, and a header below 2^56 bytes has one.
+        // Text has no zero bytes, but the length of a header below 2^56 bytes has one.
         let is_one = self.bytes.get(8) == Some(&b'{') && length.contains(&0);
         is_one.then(|| u64::from_le_bytes(*length))
     }
 
-    /// The file's first characters, of a text.
+    /// The first characters of the file, if it is text.
     fn text(&self) -> Option<String> {
         let bytes = self
             .bytes
@@ -171,7 +173,7 @@ impl Start {
             .unwrap_or(&self.bytes);
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
-            // A character may be cut in two where the bytes end.
+            // The last character may be cut where the bytes end.
             Err(err) if err.error_len().is_none() => {
                 std::str::from_utf8(bytes.get(..err.valid_up_to())?).ok()?
             }
@@ -184,7 +186,7 @@ impl Start {
 }
 
 /// # Errors
-/// That a text is HTML, XML or JSON.
+/// [`NotWeights`] if the text is HTML, XML or JSON.
 fn not_markup(text: &str) -> Result<(), NotWeights> {
     let lower = text.to_ascii_lowercase();
     if lower.starts_with("<!doctype html")
@@ -206,7 +208,7 @@ fn not_markup(text: &str) -> Result<(), NotWeights> {
     Ok(())
 }
 
-/// The text of the first element of a name, of a document and the same in lower case.
+/// The text of the first element with a name. `lower` is the document in lower case.
 fn element(text: &str, lower: &str, name: &str) -> Option<String> {
     let from = lower.find(&format!("<{name}"))?;
     let from = from + lower.get(from..)?.find('>')? + 1;
@@ -225,9 +227,9 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// Whether a ZIP archive has its table of contents, which is the last thing that is written.
+/// Whether a ZIP archive has its table of contents, which is written last.
 fn has_zip_end(path: &Path, size: u64) -> Result<bool> {
-    // The record takes 22 bytes, and a comment of at most 65,535 may follow.
+    // The record has 22 bytes and may be followed by a comment of at most 65,535 bytes.
     let tail = size.min(22 + 65_535);
     let mut file = File::open(path).map_err(cannot_open(path))?;
     let mut bytes = Vec::new();
@@ -239,7 +241,7 @@ fn has_zip_end(path: &Path, size: u64) -> Result<bool> {
     Ok(whole.windows(4).any(|part| part == b"PK\x05\x06"))
 }
 
-/// The error that a file is something else than weights.
+/// The error for a file that is something other than weights.
 pub(super) fn not_weights(path: &Path) -> impl Fn(NotWeights) -> SamError + '_ {
     |kind| SamError::NotWeights {
         path: path.to_owned(),

@@ -1,8 +1,8 @@
-//! Checkpoints: which tensors one holds, under the official names.
+//! Checkpoints: the tensors in a checkpoint, under their official names.
 //!
-//! In: a `.pth` of segment-anything or MobileSAM, what training programs make of it, safetensors with the same names, or
-//! Hugging Face's `SamModel`, in one file or several. Out: shapes and values by official name. The pickle inside a
-//! `.pth` is parsed, never executed.
+//! In: a `.pth` of segment-anything or MobileSAM, or what training programs make of it; safetensors with the same
+//! names; or Hugging Face's `SamModel`; each in one file or several. Out: shapes and values by official name. The
+//! pickle inside a `.pth` is parsed, never executed.
 //!
 //! ```text
 //! path --files--> files --read--> tensors --prefix--> model's own --hugging_face--> official names
@@ -31,7 +31,7 @@ use super::weights::TensorProblem;
 use super::{detect, hugging_face, weights};
 use crate::device::Precision;
 
-/// A checkpoint that has been opened: which tensors it holds is read, their values are not.
+/// An opened checkpoint. The list of its tensors has been read, but not their values.
 pub struct Checkpoint {
     path: PathBuf,
     files: Vec<PathBuf>,
@@ -50,15 +50,30 @@ impl std::fmt::Debug for Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a checkpoint: a file, whose kind is told from its first bytes and not from its name; a folder as Hugging
-    /// Face's programs write it, with the `config.json` in it; or the `.index.json` of several files.
+    /// Opens a checkpoint: a file, whose kind is recognised by its first bytes and not by its name; a folder as Hugging
+    /// Face's programs write it, including its `config.json`; or the `.index.json` of several files.
+    ///
+    /// # Examples
+    /// ```
+    /// use grainstore::sam::Checkpoint;
+    ///
+    /// # fn example() -> Result<(), grainstore::error::SamError> {
+    /// let checkpoint = Checkpoint::open("sam_vit_b_01ec64.pth")?;
+    /// let config = checkpoint.config()?;
+    /// println!("{} tensors", checkpoint.names().count());
+    /// println!("images of {0} x {0} pixels", config.image_size);
+    /// println!("embeddings of {} numbers", config.decoder.mask_tokens() * config.prompt_dim);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`SamError::OpenCheckpoint`] when a file cannot be read; [`SamError::NotWeights`] and [`SamError::ReadCheckpoint`]
-    /// when it is something else, or cut off; [`SamError::CheckpointFolder`], [`SamError::CheckpointShard`],
-    /// [`SamError::CheckpointIndex`] and [`SamError::CheckpointConfig`] when the files do not make one checkpoint;
-    /// [`SamError::NotSamCheckpoint`], [`SamError::OtherModel`] and [`SamError::AmbiguousCheckpoint`] when it holds other
-    /// weights, or two models; [`SamError::PixelStatistics`].
+    /// [`SamError::OpenCheckpoint`] if a file cannot be read; [`SamError::NotWeights`] and [`SamError::ReadCheckpoint`]
+    /// if it is something else or truncated; [`SamError::CheckpointFolder`], [`SamError::CheckpointShard`],
+    /// [`SamError::CheckpointIndex`] and [`SamError::CheckpointConfig`] if the files do not form one checkpoint;
+    /// [`SamError::NotSamCheckpoint`], [`SamError::OtherModel`] and [`SamError::AmbiguousCheckpoint`] if it holds other
+    /// weights or two models; [`SamError::PixelStatistics`] if its pixel mean or standard deviation is not Segment
+    /// Anything's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut found = files::find(path)?;
@@ -71,7 +86,7 @@ impl Checkpoint {
             Some(config) => sidecar::decoder_heads(config)?.unwrap_or(published),
             None => published,
         };
-        // A config that says what is known anyway does not tell one model from another.
+        // A config that only repeats the default does not distinguish models.
         found.config.take_if(|_| heads == published);
         let mut checkpoint = Self {
             path: path.to_owned(),
@@ -85,21 +100,22 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// What was opened: the file, or the folder.
+    /// The path that was opened: a file or a folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The files that make the model what it is: those of weights, and a `config.json` that says more than they do.
+    /// The files that define the model: the weights, and a `config.json` if it adds to them.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// The model's sizes, from the tensors' shapes. Sizes that shapes do not tell (the decoder's heads, a TinyViT's image
-    /// size) are the published ones, unless grainstore saved the file or the folder's `config.json` says otherwise.
+    /// The model's sizes, from the tensors' shapes. Sizes that shapes do not determine (the decoder's heads, a
+    /// TinyViT's image size) are the published ones, unless grainstore saved the file or the folder's `config.json`
+    /// gives other values.
     ///
     /// # Errors
-    /// [`SamError::CheckpointTensors`] when a tensor that tells a size is missing or has another rank.
+    /// [`SamError::CheckpointTensors`] if a tensor that determines a size is missing or has another rank.
     pub fn config(&self) -> Result<SamConfig> {
         match &self.saved_config {
             Some(config) => Ok(config.clone()),
@@ -119,29 +135,29 @@ impl Checkpoint {
         self.load_in(Precision::F32, device)
     }
 
-    /// Loads the model with its weights rounded to a precision, in which it then computes.
+    /// Loads the model with its weights rounded to a precision. The model then computes in this precision.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// Those of [`load`](Self::load).
     pub fn load_in(&self, precision: Precision, device: &Device) -> Result<Sam> {
         weights::load(self, self.config()?.init(device)?, precision)
     }
 
-    /// Loads a model of given sizes in f32.
+    /// Loads a model of the given sizes in f32.
     ///
     /// # Errors
-    /// [`SamError::ModelConfig`]; [`SamError::CheckpointTensors`], listing every missing, extra and mis-shaped
-    /// tensor; [`SamError::WeightNotFinite`] and [`SamError::ReadCheckpoint`].
+    /// [`SamError::ModelConfig`]; [`SamError::CheckpointTensors`] with a list of all missing, extra and mis-shaped
+    /// tensors; [`SamError::WeightNotFinite`] and [`SamError::ReadCheckpoint`].
     pub fn load_as(&self, config: &SamConfig, device: &Device) -> Result<Sam> {
         weights::load(self, config.init(device)?, Precision::F32)
     }
 
-    /// Official names of all tensors a model is made of, in alphabetic order.
+    /// Official names of all tensors of the model, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The shape of a tensor.
+    /// The shape of a tensor, if it exists.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|tensor| tensor.shape.as_slice())
     }
@@ -149,7 +165,7 @@ impl Checkpoint {
     /// Reads a tensor's values as f32, row-major.
     ///
     /// # Errors
-    /// [`SamError::CheckpointTensors`] if there is no such tensor; [`SamError::ReadCheckpoint`];
+    /// [`SamError::CheckpointTensors`] if the tensor does not exist; [`SamError::ReadCheckpoint`];
     /// [`SamError::WeightType`] unless the tensor holds floats; [`SamError::WeightNotFinite`] for NaN and infinity.
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
         let Some(tensor) = self.tensors.get(name) else {
@@ -189,7 +205,7 @@ impl Checkpoint {
         &self.tensors
     }
 
-    /// Takes out a buffer of the model that is no weight, and whose values this program has.
+    /// Checks and removes a buffer that is not a weight and whose values this program has built in.
     fn take_pixel_statistics(&mut self, name: &str, expected: [f32; 3]) -> Result<()> {
         let Some(tensor) = self.tensors.get(name) else {
             return Ok(());
@@ -199,7 +215,7 @@ impl Checkpoint {
             Some(3) => self.values(name)?,
             _ => Vec::new(),
         };
-        // In 16 bits a value of 123.675 is up to 0.25 away; some keep pixels in [0, 1] instead of [0, 255].
+        // In 16 bits, 123.675 is off by up to 0.25. Some models keep pixels in [0, 1] instead of [0, 255].
         let is_near = |scale: f32| {
             let pairs = found.iter().zip(expected);
             found.len() == 3 && pairs.into_iter().all(|(x, y)| (x * scale - y).abs() <= 0.3)
@@ -217,7 +233,7 @@ impl Checkpoint {
     }
 }
 
-/// The tensors of all files of weights, under the names they have there.
+/// Reads the tensors of all weight files, under the names they have there.
 fn read_all(files: &CheckpointFiles) -> Result<(Tensors, Option<SamConfig>)> {
     let mut all = Tensors::new();
     let mut saved_config = None;

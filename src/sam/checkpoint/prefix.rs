@@ -1,7 +1,8 @@
-//! Official names out of what training programs make of them.
+//! Restores official names from those that training programs write.
 //!
-//! In: tensors under the names of a file: `state_dict.model.image_encoder.pos_embed`, `module._orig_mod.mask_decoder...`.
-//! Out: the model's tensors alone, without what stands before their names. Nested dictionaries have become dots by then.
+//! In: tensors under the names of a file, such as `state_dict.model.image_encoder.pos_embed` or
+//! `module._orig_mod.mask_decoder...`. Out: only the model's tensors, without prefixes in their names. Nested
+//! dictionaries have been turned into dots before.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,8 +10,8 @@ use std::path::Path;
 use crate::sam::detect;
 use crate::sam::error::{Result, SamError};
 
-/// Names that PyTorch's wrappers put before a module's own, wherever it stands in a model: DataParallel,
-/// `torch.compile`, FSDP, activation checkpoints.
+/// Names that PyTorch's wrappers insert before a module's own, anywhere in a model: DataParallel, `torch.compile`,
+/// FSDP, activation checkpoints.
 const WRAPPERS: [&str; 4] = [
     "module",
     "_orig_mod",
@@ -18,13 +19,13 @@ const WRAPPERS: [&str; 4] = [
     "_checkpoint_wrapped_module",
 ];
 
-/// HQ-SAM is Segment Anything with a token more, by its own name and by Hugging Face's.
+/// Extra tokens of HQ-SAM, which is otherwise Segment Anything, under its own names and under Hugging Face's.
 const HQ_TOKENS: [&str; 2] = [
     "mask_decoder.hf_token.weight",
     "mask_decoder.hq_token.weight",
 ];
 
-/// Other models, each with the end of a name that only it has.
+/// Other models, each with a name ending that only it has.
 const FAMILIES: [(&str, &str); 6] = [
     ("SAM 2", "sam_mask_decoder.iou_token.weight"),
     ("SAM 2", "image_encoder.trunk.patch_embed.proj.weight"),
@@ -37,10 +38,10 @@ const FAMILIES: [(&str, &str); 6] = [
     ("DINOv2", "blocks.0.ls1.gamma"),
 ];
 
-/// The part of a model that [`detect::ALWAYS_PRESENT`] is in.
+/// The part of a model that contains [`detect::ALWAYS_PRESENT`].
 const PART: &str = "mask_decoder";
 
-/// The tensors of the one model in a file, without prefixes; what stands beside it is left out.
+/// The tensors of the single model in a file, without prefixes. All other tensors are left out.
 ///
 /// # Errors
 /// [`SamError::OtherModel`], [`SamError::NotSamCheckpoint`], [`SamError::AmbiguousCheckpoint`].
@@ -58,7 +59,7 @@ pub(super) fn model_tensors<T>(
         .map(|(name, _)| *name);
     let prefix = match (models.next(), models.next()) {
         (None, _) => return Err(no_model(path, &plain)),
-        // Wrappers may stand behind the part's name, too; what stands before it stands before every part's.
+        // Wrappers may also follow the part's name. What precedes that name is the prefix of all parts.
         (Some(name), None) => name.rfind(PART).and_then(|at| name.get(..at)),
         (Some(first), Some(second)) => {
             return Err(ambiguous(path, [first, second].into_iter().chain(models)));
@@ -111,7 +112,7 @@ fn ambiguous<'a>(path: &Path, keys: impl IntoIterator<Item = &'a str>) -> SamErr
     }
 }
 
-/// What stands before `end` in a name that is `end`, or ends in it after a dot.
+/// The text before `end` in a name that equals `end` or ends in it after a dot.
 fn prefix_before<'a>(name: &'a str, end: &str) -> Option<&'a str> {
     let prefix = name.strip_suffix(end)?;
     (prefix.is_empty() || prefix.ends_with('.')).then_some(prefix)
@@ -122,7 +123,7 @@ fn without_wrappers(name: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// The first parts of names, each with the number of names that it begins.
+/// The first parts of names, each with the number of names that start with it.
 fn first_parts(names: &[(&str, String)]) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, _) in names {

@@ -1,7 +1,7 @@
-//! The tensors of one file, under the names it has for them.
+//! Reads the tensors of one file, under the names they have there.
 //!
-//! In: a PyTorch or safetensors file. Out: its tensors, whose values are read later, and the sizes that grainstore saved
-//! beside them. The pickle inside a `.pth` is parsed, never executed.
+//! In: a PyTorch or safetensors file. Out: its tensors, whose values are read later, and the sizes that grainstore
+//! saved with them. The pickle inside a `.pth` is parsed, never executed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,19 +19,19 @@ use crate::error::NotWeights;
 use crate::sam::config::SamConfig;
 use crate::sam::error::{Result, SamError};
 
-/// Metadata entry of safetensors that holds the model's sizes as JSON, where shapes do not tell them.
+/// Metadata key of safetensors for the model's sizes as JSON, needed where shapes do not determine them.
 pub(in crate::sam) const CONFIG_KEY: &str = "grainstore.config";
 
 /// Tensors by name.
 pub(super) type Tensors = BTreeMap<String, StoredTensor>;
 
-/// What one file holds.
+/// The content of one file.
 pub(super) struct FileContent {
     pub tensors: Tensors,
     pub saved_config: Option<SamConfig>,
 }
 
-/// Reads which tensors a file holds; their values stay in it.
+/// Reads the list of a file's tensors; their values stay in the file.
 ///
 /// # Errors
 /// [`SamError::OpenCheckpoint`], [`SamError::NotWeights`], [`SamError::ReadCheckpoint`].
@@ -57,7 +57,7 @@ pub(super) fn unreadable(
 }
 
 fn pytorch(path: &Path, start: &Start) -> Result<Tensors> {
-    // Indices of layers stay as they are: a `Sequential` has numbers that others refer to.
+    // Indices of layers must stay as they are: names refer to the numbers in a `Sequential`.
     let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
     let err = match store.get_all_tensors() {
         Ok(tensors) => return Ok(tensors.clone()),
@@ -77,7 +77,7 @@ fn pytorch(path: &Path, start: &Start) -> Result<Tensors> {
     })
 }
 
-/// What the reader's error says that a file is.
+/// What a file is, according to the reader's error.
 fn refused_by_reader(err: &PytorchStoreError, start: &Start) -> Option<NotWeights> {
     let PytorchStoreError::Reader(err) = err else {
         return None;
@@ -88,11 +88,12 @@ fn refused_by_reader(err: &PytorchStoreError, start: &Start) -> Option<NotWeight
     };
     match err {
         PytorchError::Pickle(PickleError::UnsupportedType(class)) => {
-            Some(match class.starts_with("__torch__") {
-                true => NotWeights::TorchScript,
-                false => NotWeights::PythonObject {
+            Some(if class.starts_with("__torch__") {
+                NotWeights::TorchScript
+            } else {
+                NotWeights::PythonObject {
                     class: class.clone(),
-                },
+                }
             })
         }
         PytorchError::Pickle(PickleError::Io(err)) | PytorchError::Io(err)
@@ -135,12 +136,12 @@ fn safetensors(path: &Path, start: &Start) -> Result<FileContent> {
     })
 }
 
-/// Where a tensor's values end, counted from the end of the header.
+/// Offset of the end of a tensor's values, counted from the end of the header.
 fn end_of_tensor(entry: &Value) -> Option<u64> {
     entry.get("data_offsets")?.get(1)?.as_u64()
 }
 
-/// The header alone: eight bytes of length, then that much JSON, within the file.
+/// Reads only the header: eight bytes with its length, then that much JSON, within the file.
 fn header(path: &Path) -> Result<Map<String, Value>> {
     let mut file = File::open(path).map_err(cannot_open(path))?;
     let size = file.metadata().map_err(cannot_open(path))?.len();

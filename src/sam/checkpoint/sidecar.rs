@@ -1,7 +1,7 @@
-//! What a `config.json` beside weights says that their shapes do not.
+//! Reads sizes from a `config.json` that the shapes of weights do not determine.
 //!
-//! In: the file that Hugging Face's `save_pretrained` writes. Out: the decoder's attention heads. Every other size is
-//! read off the weights.
+//! In: the file that Hugging Face's `save_pretrained` writes. Out: the decoder's attention heads. All other sizes are
+//! derived from the weights.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,7 +13,7 @@ use super::files::cannot_open;
 use crate::sam::config::MOST_LAYERS;
 use crate::sam::error::{Result, SamError};
 
-/// Those of published models take 1 KB.
+/// Limit on the size of a config. Those of published models take 1 KB.
 const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Deserialize)]
@@ -27,10 +27,11 @@ struct DecoderConfig {
     num_attention_heads: Option<usize>,
 }
 
-/// The attention heads of the mask decoder, if the file says how many there are.
+/// The number of attention heads in the mask decoder, if the file gives it.
 ///
 /// # Errors
-/// [`SamError::OpenCheckpoint`]; [`SamError::CheckpointConfig`] if it is of another model, or no such file.
+/// [`SamError::OpenCheckpoint`]; [`SamError::CheckpointConfig`] if the file belongs to another model or is not such a
+/// config.
 pub(super) fn decoder_heads(path: &Path) -> Result<Option<usize>> {
     let wrong = |reason: String| SamError::CheckpointConfig {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! What the aggregate functions share: how they are declared to DataFusion.
+//! How the aggregate functions are declared to DataFusion.
 
 use std::hash::{Hash, Hasher};
 
@@ -16,11 +16,11 @@ type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 /// An aggregate function.
 pub(super) struct Aggregate {
     pub name: &'static str,
-    /// The type of the result for types of arguments; none if they do not fit.
+    /// The result's type for the types of the arguments; `None` if these do not fit.
     pub result: fn(&[DataType]) -> Option<DataType>,
-    /// A new accumulator for a result of a type.
+    /// Makes an accumulator for a result of the given type.
     pub accumulator: fn(&DataType) -> Box<dyn Accumulator>,
-    /// What an accumulator hands to another, for a result of a type.
+    /// The fields of the state that accumulators exchange, for a result of the given type.
     pub state: fn(&DataType) -> Vec<FieldRef>,
     pub documentation: Documentation,
 }
@@ -69,7 +69,7 @@ impl AggregateUDFImpl for Declared {
         &self.signature
     }
 
-    /// Takes the types as they are; `return_type` checks them, where an error keeps its words.
+    /// Accepts all types; `return_type` checks them, because DataFusion keeps the text of its errors.
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         Ok(given.to_vec())
     }

@@ -1,11 +1,12 @@
-//! What functions over masks and embeddings share: the types of their arguments, and errors that name rows.
+//! Argument types and errors that functions over masks and embeddings share. The errors name rows.
 
 use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
-use crate::store::columns::{ColumnError, is_rle, rle_type};
+use crate::error::ColumnError;
+use crate::store::columns::{is_rle, rle_type};
 
-/// The type of a mask, where the only argument is one or nothing but nulls.
+/// The type of a mask, if the only argument is a mask or a column of nulls; otherwise `None`.
 pub(super) fn mask_of(given: &[DataType]) -> Option<DataType> {
     match given {
         [mask] if is_rle(mask) || mask == &DataType::Null => Some(rle_type()),

@@ -87,7 +87,7 @@ impl ScalarUDFImpl for BootstrapWeight {
     }
 }
 
-/// A number in [0, 1) that follows from three others (splitmix64 over each in turn).
+/// A pseudorandom number in [0, 1) that three others determine (splitmix64 over each in turn).
 fn uniform(numbers: [i64; 3]) -> f64 {
     let mut state = 0u64;
     for number in numbers {
@@ -99,7 +99,7 @@ fn uniform(numbers: [i64; 3]) -> f64 {
     (state >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The number of a Poisson distribution of mean 1 at which a share of it lies below.
+/// The quantile of a Poisson distribution of mean 1 at `share`, at most 20.
 fn poisson(share: f64) -> i64 {
     let (mut count, mut chance) = (0, (-1f64).exp());
     let mut below = chance;

@@ -1,4 +1,4 @@
-//! `embedding_mean(embedding)`: aggregate; the mean of a group's embeddings, number by number.
+//! `embedding_mean(embedding)`: aggregate; the element-wise mean of a group's embeddings.
 
 use std::sync::Arc;
 

@@ -95,7 +95,7 @@ impl ScalarUDFImpl for MatchDetections {
             matches!(t, DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)))
                 || t == &DataType::Null
         };
-        // A parameter has no type before it has a value.
+        // A parameter has no type until it has a value.
         let text = |t: &DataType| {
             matches!(
                 t,
@@ -147,14 +147,14 @@ fn bad(reason: &str) -> DataFusionError {
     DataFusionError::Execution(reason.to_owned())
 }
 
-/// A list column of detections or objects, taken apart.
+/// A list column of detections or objects, split into its fields.
 struct Shapes {
     lists: Option<ListArray>,
     ordinals: Int64Array,
     areas: Float64Array,
-    /// Of detections alone.
+    /// Only for detections.
     scores: Option<Float64Array>,
-    /// Of objects alone.
+    /// Only for objects.
     crowds: Option<BooleanArray>,
     outlines: Outlines,
 }
@@ -173,7 +173,7 @@ enum RowShapes {
 impl Shapes {
     fn new(array: &ArrayRef, is_mask: bool) -> Result<Self> {
         let Some(lists) = array.as_list_opt::<i32>() else {
-            // Nothing but nulls.
+            // The column holds only nulls.
             return Ok(Self {
                 lists: None,
                 ordinals: Int64Array::from(Vec::<i64>::new()),
@@ -215,7 +215,7 @@ impl Shapes {
         })
     }
 
-    /// Where the items of a row lie, by rising ordinal.
+    /// Positions of the items of a row, by rising ordinal.
     #[allow(
         clippy::indexing_slicing,
         reason = "a list array has an offset for each row and one more"

@@ -1,8 +1,7 @@
-//! SQL functions over masks and what they are compared with, one per file.
+//! SQL functions over masks, embeddings and detections, one per file.
 //!
-//! A mask is the struct `{height INT, width INT, counts TEXT}` of `schemas/README.md`; a function of a
-//! null mask is null. All work on run lengths, without decoding to pixels, but for
-//! `rle_decode_png`.
+//! A mask is the struct `{height INT, width INT, counts TEXT}` of `schemas/README.md`; a function of a null mask is
+//! null. Except for `rle_decode_png`, all functions of masks work on run lengths without decoding them to pixels.
 
 mod aggregate;
 mod arguments;
@@ -27,7 +26,7 @@ mod semantic_map;
 
 use datafusion::prelude::SessionContext;
 
-/// Makes every function known to a session.
+/// Registers every function with a session.
 pub fn register(context: &SessionContext) {
     for function in [
         bootstrap_weight::function(),

@@ -1,4 +1,4 @@
-//! `rle_boundary(mask) -> mask`: the rim of a mask, as Boundary IoU takes it.
+//! `rle_boundary(mask) -> mask`: the part of a mask near its outline, as Boundary IoU defines it.
 
 use std::sync::Arc;
 

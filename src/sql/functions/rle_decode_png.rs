@@ -1,4 +1,4 @@
-//! `rle_decode_png(mask) -> BYTEA`: the mask as an 8-bit gray PNG, 255 where it is.
+//! `rle_decode_png(mask) -> BYTEA`: the mask as an 8-bit gray PNG, 255 inside and 0 outside.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `rle_difference(mask, mask)`: pixels of the first that the second lacks, as a mask.
+//! `rle_difference(mask, mask)`: pixels of the first mask that are not in the second, as a mask.
 
 use std::sync::Arc;
 

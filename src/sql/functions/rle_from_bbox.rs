@@ -1,4 +1,4 @@
-//! `rle_from_bbox(bbox, height, width) -> mask`.
+//! `rle_from_bbox(bbox, height, width) -> mask`: the pixels of a box.
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,4 +1,4 @@
-//! What the scalar functions share: a name, masks as arguments, and a kernel over columns.
+//! The base of the scalar functions of masks: a name, masks as arguments, and a kernel over columns.
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -16,7 +16,7 @@ use crate::store::columns::{RleColumn, is_rle};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
-/// A function of one or two masks, and perhaps a flag.
+/// A function of one or two masks, with an optional flag.
 #[derive(Debug)]
 pub(super) struct RleFunction {
     pub name: &'static str,
@@ -60,7 +60,7 @@ impl ScalarUDFImpl for RleFunction {
         &self.signature
     }
 
-    /// Takes the types as they are; `return_type` checks them, where an error keeps its words.
+    /// Accepts all types; `return_type` checks them, because DataFusion keeps the text of its errors.
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         Ok(given.to_vec())
     }
@@ -171,7 +171,7 @@ impl MaskArguments {
         (0..self.rows).map(move |row| Ok(mask.get(row)?.map(|mask| f(&mask))))
     }
 
-    /// Whether the only mask of every row can be read; none for a null mask.
+    /// Whether the only mask of every row can be read; `None` for a null mask.
     pub fn validity(&self) -> impl Iterator<Item = Option<bool>> {
         let [mask] = &self.masks[..] else {
             unreachable!("return_type lets no call through without its masks")
@@ -198,7 +198,7 @@ impl MaskArguments {
         })
     }
 
-    /// The flag of a row; false where it is null or was not given.
+    /// The flag of a row; false if it is null or was not given.
     pub fn flag(&self, row: usize) -> bool {
         use arrow::array::AsArray;
         let flags = self.flag.as_ref().and_then(|flags| flags.as_boolean_opt());

@@ -1,4 +1,4 @@
-//! `rle_iou(detection, ground_truth[, iscrowd]) -> DOUBLE`: as `pycocotools.mask.iou`.
+//! `rle_iou(detection, ground_truth[, iscrowd]) -> DOUBLE`: the same as `pycocotools.mask.iou`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `rle_is_valid(mask) -> BOOLEAN`: whether the mask can be read, where other functions would fail.
+//! `rle_is_valid(mask) -> BOOLEAN`: whether the mask can be read; the other functions fail if not.
 
 use std::sync::Arc;
 

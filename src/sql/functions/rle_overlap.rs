@@ -1,4 +1,4 @@
-//! `rle_overlap(mask)`: aggregate; every pixel that more than one mask of the group has, as a mask.
+//! `rle_overlap(mask)`: aggregate; every pixel that is in more than one mask of the group, as a mask.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(super) fn function() -> AggregateUDF {
     .into()
 }
 
-/// Pixels that one mask or more have, and those that two or more have; none before the first mask.
+/// Pixels that are in one mask or more, and pixels that are in two or more; `None` before the first mask.
 #[derive(Debug, Default)]
 struct Overlap {
     found: Option<[Rle; 2]>,

@@ -1,4 +1,4 @@
-//! `rle_union(mask)`: aggregate; every pixel that any mask of the group has, as a mask.
+//! `rle_union(mask)`: aggregate; every pixel that is in any mask of the group, as a mask.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(super) fn function() -> AggregateUDF {
     .into()
 }
 
-/// The union so far; none before the first mask, and null for a group without any.
+/// The union so far; `None` before the first mask, so that a group without masks gives null.
 #[derive(Debug, Default)]
 struct Union {
     mask: Option<Rle>,

@@ -1,5 +1,5 @@
-//! `semantic_map(mask, class_index, score, ordinal)`: aggregate; masks painted over each other, so that each
-//! pixel has the class of its best-scoring mask.
+//! `semantic_map(mask, class_index, score, ordinal)`: aggregate; paints masks over each other, so that each pixel gets
+//! the class of its best-scoring mask.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ fn class_item() -> FieldRef {
     list_item(DataType::Struct(class_fields()))
 }
 
-/// What the accumulator keeps of each mask.
+/// The columns that the accumulator keeps for each mask.
 fn kept_schema() -> Schema {
     Schema::new(vec![
         Field::new("rle", rle_type(), true),
@@ -87,7 +87,7 @@ fn kept_item() -> FieldRef {
     list_item(DataType::Struct(fields))
 }
 
-/// The masks of a group, as they came.
+/// The masks of a group, in the order in which they came.
 #[derive(Debug, Default)]
 struct Masks {
     batches: Vec<RecordBatch>,

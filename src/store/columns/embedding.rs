@@ -9,7 +9,8 @@ use arrow::datatypes::{DataType, Float16Type, Float32Type};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::{ColumnError, fixed_size_list};
+use super::fixed_size_list;
+use crate::error::ColumnError;
 use crate::schema::{EmbeddingFloat, EmbeddingType};
 
 /// Whether a type is that of an embedding.
@@ -27,7 +28,7 @@ pub struct EmbeddingColumn {
     nulls: Option<NullBuffer>,
 }
 
-/// All numbers, row after row.
+/// The numbers of all rows, row after row.
 #[derive(Debug, Clone)]
 enum Numbers {
     Half(Float16Array),
@@ -54,10 +55,10 @@ impl EmbeddingRow<'_> {
 }
 
 impl EmbeddingColumn {
-    /// Takes a column of lists; 64-bit numbers become 32-bit ones.
+    /// Reads a column of lists; 64-bit numbers become 32-bit ones.
     ///
     /// # Errors
-    /// [`ColumnError::Type`] for any other column, and for one with null numbers.
+    /// [`ColumnError::Type`] for any other column, and for a column with null numbers.
     pub fn new(array: &ArrayRef) -> Result<Self, ColumnError> {
         let wrong = || ColumnError::Type {
             expected: "an embedding",
@@ -67,14 +68,13 @@ impl EmbeddingColumn {
         let list = list.filter(|_| is_embedding(array.data_type()));
         let list = list.ok_or_else(wrong)?;
         let dim = usize::try_from(list.value_length()).map_err(|_| wrong())?;
-        // A sliced list keeps all its values, or its own alone.
+        // A sliced list keeps either the values of all rows or only those of its own.
         let count = list.len() * dim;
-        let values = match list.values().len() == count {
-            true => list.values().clone(),
-            false => {
-                let first = usize::try_from(list.value_offset(0)).map_err(|_| wrong())?;
-                list.values().slice(first, count)
-            }
+        let values = if list.values().len() == count {
+            list.values().clone()
+        } else {
+            let first = usize::try_from(list.value_offset(0)).map_err(|_| wrong())?;
+            list.values().slice(first, count)
         };
         if values.null_count() > 0 && list.null_count() == 0 {
             return Err(wrong());
@@ -95,22 +95,22 @@ impl EmbeddingColumn {
         })
     }
 
-    /// Numbers of an embedding.
+    /// Number of numbers in an embedding.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// Rows, null ones too.
+    /// Number of rows, including null ones.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Which rows are null, if any is.
+    /// Which rows are null; `None` if none is.
     pub fn nulls(&self) -> Option<&NullBuffer> {
         self.nulls.as_ref().filter(|nulls| nulls.null_count() > 0)
     }
 
-    /// The embedding of a row; none if it is null or there is no such row.
+    /// The embedding of a row; `None` if it is null or there is no such row.
     pub fn get(&self, row: usize) -> Option<EmbeddingRow<'_>> {
         let is_null = |nulls: &NullBuffer| row >= nulls.len() || nulls.is_null(row);
         if self.nulls.as_ref().is_some_and(is_null) {
@@ -123,8 +123,8 @@ impl EmbeddingColumn {
         }
     }
 
-    /// The numbers of some rows in 32 bits, `[rows, dim]` row-major; those of null rows say nothing. Rows beyond the
-    /// column are left out.
+    /// The numbers of some rows in 32 bits, `[rows, dim]` row-major; those of null rows have no meaning. Rows beyond
+    /// the end of the column are left out.
     pub fn to_f32(&self, rows: std::ops::Range<usize>) -> Vec<f32> {
         let (first, last) = (rows.start.min(self.rows), rows.end.min(self.rows));
         let range = first * self.dim..last.max(first) * self.dim;
@@ -139,7 +139,7 @@ impl EmbeddingColumn {
         }
     }
 
-    /// The whole column in 32 bits.
+    /// The complete column in 32 bits.
     pub fn widen(self) -> WideEmbeddings {
         let values = match self.numbers {
             Numbers::Single(ref all) => all.clone(),
@@ -162,12 +162,12 @@ pub struct WideEmbeddings {
 }
 
 impl WideEmbeddings {
-    /// Numbers of an embedding.
+    /// Number of numbers in an embedding.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The embedding of a row; none if it is null or there is no such row.
+    /// The embedding of a row; `None` if it is null or there is no such row.
     pub fn get(&self, row: usize) -> Option<&[f32]> {
         let is_null = |nulls: &NullBuffer| row >= nulls.len() || nulls.is_null(row);
         if self.nulls.as_ref().is_some_and(is_null) {
@@ -178,10 +178,10 @@ impl WideEmbeddings {
     }
 }
 
-/// A column of embeddings as a store keeps them.
+/// Builds a column of embeddings in the type that a store keeps.
 ///
 /// # Errors
-/// [`ColumnError::Length`] and [`ColumnError::NotFinite`], by row.
+/// [`ColumnError::Length`] and [`ColumnError::NotFinite`], which name the row.
 pub fn embeddings_to_array<'a>(
     rows: impl Iterator<Item = Option<&'a [f32]>>,
     embedding: EmbeddingType,

@@ -1,7 +1,6 @@
-//! Columns of two kinds that Arrow has no type for, each read and built in one place: masks as COCO RLE, and
-//! embeddings.
+//! Readers and builders for two kinds of columns that Arrow has no type for: masks as COCO RLE, and embeddings.
 //!
-//! Arrow arrays come in, [`Rle`](crate::geometry::Rle) values and slices of numbers go out, and the other way round.
+//! Arrow arrays come in, and [`Rle`](crate::geometry::Rle) values and slices of numbers go out, or the other way round.
 //! What the rows mean is left to the caller.
 
 mod embedding;
@@ -9,85 +8,20 @@ mod rle;
 
 use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
-use thiserror::Error;
 
 pub use embedding::{
     EmbeddingColumn, EmbeddingRow, WideEmbeddings, embeddings_to_array, is_embedding,
 };
 pub use rle::{RleBuilder, RleColumn, is_rle, rle_type};
 
+use crate::error::ColumnError;
 use crate::schema::list_item;
 
-/// What is wrong with a column, or with a value in it.
-#[derive(Debug, Error)]
-pub enum ColumnError {
-    /// The column has another type.
-    #[error("expected {expected}, found {found}")]
-    Type {
-        /// What the column should hold.
-        expected: &'static str,
-        /// Its type.
-        found: DataType,
-    },
-    /// A part of a mask does not fit its type.
-    #[error("{part} of a mask")]
-    Part {
-        /// 'height', 'width' or 'counts'.
-        part: &'static str,
-        /// What Arrow says.
-        source: ArrowError,
-    },
-    /// A mask has a negative side.
-    #[error("row {row}: mask of {height} x {width} pixels")]
-    Sides {
-        /// Row of the batch.
-        row: usize,
-        /// Pixels.
-        height: i32,
-        /// Pixels.
-        width: i32,
-    },
-    /// The run lengths of a mask cannot be read.
-    #[error("row {row}: a mask that cannot be read")]
-    Mask {
-        /// Row of the batch.
-        row: usize,
-        /// What is wrong with them.
-        source: Box<crate::Error>,
-    },
-    /// An embedding has another length than the column.
-    #[error("row {row}: embedding of {found} numbers, expected {expected}")]
-    Length {
-        /// Row of the batch.
-        row: usize,
-        /// Its numbers.
-        found: usize,
-        /// Those of the column.
-        expected: usize,
-    },
-    /// An embedding holds a number that the column cannot hold.
-    #[error(
-        "row {row}: embedding[{at}] is {value}, which the store cannot hold as a finite number"
-    )]
-    NotFinite {
-        /// Row of the batch.
-        row: usize,
-        /// Position in the embedding.
-        at: usize,
-        /// The number.
-        value: f32,
-    },
-    /// Arrow refuses the parts of an array.
-    #[error(transparent)]
-    Arrow(#[from] ArrowError),
-}
-
-/// A column of fixed-size lists of doubles: boxes (4) and points (2).
+/// Builds a column of fixed-size lists of doubles: boxes (4) or points (2).
 ///
 /// # Errors
-/// What Arrow says.
+/// Any error from Arrow.
 pub fn doubles_to_array<const N: usize>(
     values: impl Iterator<Item = Option<[f64; N]>>,
 ) -> Result<ArrayRef, ColumnError> {
@@ -101,7 +35,7 @@ pub fn doubles_to_array<const N: usize>(
     fixed_size_list(std::sync::Arc::new(values), N, valid)
 }
 
-/// Values as lists of `size` each, null where `valid` says so.
+/// Groups values into lists of `size` each; a list is null where `valid` is false.
 fn fixed_size_list(
     values: ArrayRef,
     size: usize,

@@ -9,7 +9,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Int32Type};
 
-use super::ColumnError;
+use crate::error::ColumnError;
 use crate::geometry::{Rle, Size};
 use crate::store::rows::RleRow;
 
@@ -49,7 +49,7 @@ pub struct RleColumn {
 }
 
 impl RleColumn {
-    /// Takes a struct column apart; a column of nothing but nulls will do too.
+    /// Reads a struct column, or a column that holds only nulls.
     ///
     /// # Errors
     /// [`ColumnError::Type`] for any other column, [`ColumnError::Part`] for sides beyond 2^31.
@@ -63,7 +63,7 @@ impl RleColumn {
             expected: "a mask",
             found: array.data_type().clone(),
         })?;
-        // An unsafe cast in Arrow's sense: a height above 2^31 is an error, not a null.
+        // Not safe in Arrow's sense, so that a height above 2^31 is an error instead of a null.
         let options = CastOptions {
             safe: false,
             ..CastOptions::default()
@@ -92,7 +92,7 @@ impl RleColumn {
             || self.counts.is_null(row)
     }
 
-    /// The mask of a row, not parsed yet; `None` where it or a part of it is null.
+    /// The mask of a row, not yet parsed; `None` if it or a part of it is null.
     pub fn row(&self, row: usize) -> Option<RleRow> {
         (!self.is_null(row)).then(|| RleRow {
             height: self.heights.value(row),
@@ -101,10 +101,10 @@ impl RleColumn {
         })
     }
 
-    /// The mask of a row; `None` where it or a part of it is null.
+    /// The mask of a row; `None` if it or a part of it is null.
     ///
     /// # Errors
-    /// [`ColumnError::Sides`] or [`ColumnError::Mask`], by row.
+    /// [`ColumnError::Sides`] or [`ColumnError::Mask`], which name the row.
     pub fn get(&self, row: usize) -> Result<Option<Rle>, ColumnError> {
         if self.is_null(row) {
             return Ok(None);
@@ -138,7 +138,7 @@ pub struct RleBuilder {
 }
 
 impl RleBuilder {
-    /// An empty column with room for some rows.
+    /// An empty builder with room for `rows` rows.
     pub fn with_capacity(rows: usize) -> Self {
         Self {
             heights: Int32Builder::with_capacity(rows),
@@ -159,7 +159,7 @@ impl RleBuilder {
             .append_option(row.as_ref().map(|row| &row.counts));
     }
 
-    /// The column.
+    /// Returns the column.
     pub fn finish(mut self) -> StructArray {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.heights.finish()),

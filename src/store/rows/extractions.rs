@@ -32,19 +32,19 @@ pub enum ExtractorKind {
     /// Segment Anything 2 over a grid of points.
     #[serde(rename = "sam2")]
     Sam2,
-    /// Points and boxes that people gave.
+    /// Segment Anything with points and boxes that people gave.
     #[serde(rename = "prompted")]
     Prompted,
-    /// Another program, which gave masks.
+    /// Another program that gave masks.
     #[serde(rename = "imported masks")]
     ImportedMasks,
-    /// Another program, which gave boxes.
+    /// Another program that gave boxes.
     #[serde(rename = "imported boxes")]
     ImportedBoxes,
 }
 
 impl ExtractorKind {
-    /// The word in `extractors.kind`.
+    /// The value in `extractors.kind`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sam => "sam",
@@ -61,8 +61,8 @@ impl ExtractorKind {
     }
 }
 
-/// `extractors.embedding_space`: what embeds masks, whatever the grid, the crops and the filters. `options` is
-/// `extractors.options`, of which the precision alone counts.
+/// The value of `extractors.embedding_space`: what embeds masks, whatever the grid, the crops and the filters.
+/// `options` is `extractors.options`, of which only the precision counts.
 pub fn embedding_space(
     checkpoint_sha256: &str,
     options: &str,
@@ -79,7 +79,7 @@ pub fn embedding_space(
 }
 
 impl ExtractorRow {
-    /// Its model, or for imported masks the word for these.
+    /// The extractor's model type, or its kind if it has no model.
     pub fn model(&self) -> &str {
         self.model_type.as_deref().unwrap_or(self.kind.as_str())
     }

@@ -26,7 +26,7 @@ pub struct FailureRow {
 }
 
 impl FailureRow {
-    /// A failure now; its id makes the same failure found again the same row.
+    /// A failure at the current time. The same failure found again has the same id, and so is the same row.
     pub fn new(stage: &str, dataset: Option<&str>, item: &str, reason: &str) -> Self {
         Self {
             failure_id: FailureId::of_parts([stage, dataset.unwrap_or_default(), item, reason]),
@@ -39,7 +39,7 @@ impl FailureRow {
         }
     }
 
-    /// A failure now, with the error's whole chain of reasons.
+    /// A failure at the current time, with the error's complete chain of causes as its reason.
     pub fn of_error(stage: &str, dataset: Option<&str>, item: &str, err: &Error) -> Self {
         let mut reason = err.to_string();
         let mut source = std::error::Error::source(err);
@@ -51,10 +51,10 @@ impl FailureRow {
     }
 }
 
-/// Those of the failures that the store has no row of yet.
+/// The failures that the store has no row for yet.
 ///
 /// # Errors
-/// What Lance says.
+/// Any error from Lance.
 pub async fn unrecorded_failures(
     snapshot: &Snapshot,
     failures: &[FailureRow],

@@ -33,7 +33,7 @@ impl Row for GroundTruthRow {
     const TABLE: Table = Table::GroundTruth;
 }
 
-/// A mask as tables hold it: COCO RLE with its size in pixels.
+/// A mask as tables store it: COCO RLE with its size in pixels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // schemas/README.md documents the struct, once
 pub struct RleRow {
@@ -46,7 +46,7 @@ impl From<&Rle> for RleRow {
     fn from(rle: &Rle) -> Self {
         let Size { height, width } = rle.size();
         Self {
-            // Images whose side passes 2^31 are refused at ingest.
+            // Ingest refuses images with a side above 2^31.
             height: i32::try_from(height).unwrap_or(i32::MAX),
             width: i32::try_from(width).unwrap_or(i32::MAX),
             counts: rle.to_counts_string(),

@@ -19,7 +19,7 @@ pub struct HeadRow {
     pub spec: String,
     pub inputs: String,
     pub normalise: String,
-    /// None, too, where a row was read without them.
+    /// `None` also if the row was read without its weights.
     #[serde(default, with = "serde_bytes")]
     pub weights: Option<Vec<u8>>,
     pub query: String,
@@ -36,18 +36,18 @@ pub struct HeadRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// `heads.inputs` of a head that reads `masks.embedding` alone.
+/// `heads.inputs` of a head that reads only `masks.embedding`.
 pub const TOKEN_INPUTS: &str = r#"["tokens"]"#;
-/// `heads.normalise` of a head that reads one input as it is.
+/// `heads.normalise` of a head that reads one input without normalising it.
 pub const AS_IT_IS: &str = r#"["none"]"#;
 
 impl HeadRow {
-    /// Whether it only names predictions of another program, which were imported.
+    /// Whether the head is only a name for imported predictions of another program.
     pub fn is_imported(&self) -> bool {
         self.device.is_none()
     }
 
-    /// Its class set with the version, `NAME@VERSION`.
+    /// The head's class set and its version, as `NAME@VERSION`.
     pub fn class_set_at_version(&self) -> String {
         format!("{}@{}", self.class_set, self.class_set_version)
     }

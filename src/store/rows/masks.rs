@@ -1,4 +1,4 @@
-//! Rows of `masks`: too big for the row-by-row codec, so a builder makes batches column by column.
+//! Rows of `masks`, which are too big for the row-by-row codec; their batches are built column by column.
 
 use std::sync::Arc;
 
@@ -6,10 +6,11 @@ use arrow::array::{
     ArrayRef, Float32Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
 
+use crate::error::ColumnError;
 use crate::geometry::Rle;
 use crate::ids::{ExtractorId, ImageId};
 use crate::schema::{EmbeddingType, Table};
-use crate::store::columns::{ColumnError, RleBuilder, doubles_to_array, embeddings_to_array};
+use crate::store::columns::{RleBuilder, doubles_to_array, embeddings_to_array};
 use crate::{Error, Result};
 
 /// One mask of an image; see `schemas/3_masks.sql` for units and ranges.
@@ -20,7 +21,7 @@ pub struct MaskRow {
     pub image_id: ImageId,
     pub mask_index: i32,
     pub rle: Rle,
-    /// None: that of the mask.
+    /// `None` for the bounding box of the mask itself.
     pub bbox: Option<[f64; 4]>,
     pub predicted_iou: Option<f32>,
     pub stability_score: Option<f32>,
@@ -31,11 +32,11 @@ pub struct MaskRow {
     pub object_score: Option<f32>,
 }
 
-/// Mask rows as one record batch; the area is that of the mask.
+/// Converts mask rows to one record batch; the area is computed from the mask.
 ///
 /// # Errors
-/// [`Error::RowCodec`] if an embedding has another length than the store's, or holds a number that is
-/// not finite (in 16 bits, if the store keeps 16).
+/// [`Error::RowCodec`] if an embedding has a different length from the store's, or holds a number that is not finite
+/// (in 16 bits, if the store keeps embeddings in 16 bits).
 pub fn masks_to_batch(rows: &[MaskRow], embedding: EmbeddingType) -> Result<RecordBatch> {
     let texts = |text: fn(&MaskRow) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
@@ -86,7 +87,7 @@ fn area(row: &MaskRow) -> Result<i64> {
     i64::try_from(row.rle.area()).map_err(|_| bad(format!("{}: area beyond 2^63", name(row))))
 }
 
-/// The error of a column, with the mask that its row is of.
+/// Adds the mask at fault to the error of a column.
 fn in_mask(rows: &[MaskRow], err: &ColumnError) -> Error {
     let row = match err {
         ColumnError::Length { row, .. } | ColumnError::NotFinite { row, .. } => rows.get(*row),

@@ -1,9 +1,8 @@
 //! Rows as Rust values: one struct per table that is read or written row by row.
 //!
-//! A struct's field names are the table's column names, and appear nowhere else in Rust. Batches are
-//! made from the table's Arrow schema, so a struct that does not fit its table fails in the tests of
-//! this module, not in a store. Masks with their embeddings are too big for this: [`masks_to_batch`]
-//! makes their batches.
+//! A struct's field names are the table's column names. Batches are made from the table's Arrow schema, so a struct
+//! that does not fit its table fails in a test, not in a store. Masks with their embeddings are too big for this;
+//! [`masks_to_batch`] makes their batches.
 
 mod class_sets;
 mod evaluations;
@@ -42,7 +41,7 @@ pub trait Row: Serialize + DeserializeOwned {
     /// The table.
     const TABLE: Table;
 
-    /// Rows as one record batch with the table's schema.
+    /// Converts rows to one record batch with the table's schema.
     ///
     /// # Errors
     /// [`Error::RowCodec`] if a value does not fit its column.
@@ -54,7 +53,7 @@ pub trait Row: Serialize + DeserializeOwned {
         })
     }
 
-    /// The rows of a batch that holds all the table's columns.
+    /// The rows of a batch that holds all of the table's columns.
     ///
     /// # Errors
     /// [`Error::RowCodec`] if a column is missing or of another type.
@@ -63,10 +62,10 @@ pub trait Row: Serialize + DeserializeOwned {
     }
 }
 
-/// Every row of a scan, in memory: only for scans whose size has a bound.
+/// Reads every row of a scan into memory. Use it only for scans of bounded size.
 ///
 /// # Errors
-/// [`Error::RowCodec`] if a column is missing or of another type, or what Lance says.
+/// [`Error::RowCodec`] if a column is missing or of another type, or errors from Lance.
 pub async fn collect<R: Row>(scan: Scan) -> Result<Vec<R>> {
     let mut rows = Vec::new();
     for batch in scan.collect().await? {
@@ -75,7 +74,7 @@ pub async fn collect<R: Row>(scan: Scan) -> Result<Vec<R>> {
     Ok(rows)
 }
 
-/// The rows of a batch that holds some of a table's columns, as a struct with fields of their names.
+/// The rows of a batch that holds some of a table's columns, as structs whose fields are named like these columns.
 ///
 /// # Errors
 /// [`Error::RowCodec`] if a column is missing or of another type.

@@ -23,7 +23,7 @@ impl Row for PolicyRow {
 }
 
 impl PolicyRow {
-    /// A policy by its JSON text, which makes its id.
+    /// A policy with its JSON text, from which its id is made.
     pub fn new(policy: String, created_at: DateTime<Utc>) -> Self {
         Self {
             policy_id: PolicyId::of_bytes(policy.as_bytes()),
@@ -32,10 +32,10 @@ impl PolicyRow {
         }
     }
 
-    /// Adds the policy to `changes`, unless `snapshot` has it.
+    /// Adds the policy to `changes`, unless `snapshot` already has it.
     ///
     /// # Errors
-    /// What Lance says.
+    /// Any error from Lance.
     pub async fn append_if_new(&self, snapshot: &Snapshot, changes: &mut Changes) -> Result<()> {
         let id = self.policy_id.as_str();
         if !snapshot.has_value(Self::TABLE, "policy_id", id).await? {

@@ -1,9 +1,12 @@
 """Makes clicks.json: what segment-anything 1.0's `SamPredictor` gives for points and boxes on two photos of
 tests/data/sam, with the small model whose masks are sharp (sharp.safetensors, which make_masks.py makes).
 
-    pip install segment-anything==1.0 torch==2.9.0 torchvision==0.24.0 numpy==2.4.6 pillow==13.0.0 \
+    pip install segment-anything==1.0 torch==2.9.0 torchvision==0.24.0 numpy==2.4.6 pillow==11.3.0 \
         pycocotools==2.0.11 opencv-python-headless==5.0.0.93 safetensors==0.8.0
     python tests/data/extract/make_clicks.py
+
+Pillow is older than in make_masks.py, and that which make_fixtures.py has: Pillow 13 resizes a photo that is more than
+about twice as high as wide, as tall.png is, by rows before columns. A fifth of its bytes are then one level off.
 """
 
 import json
@@ -24,9 +27,9 @@ SAM = HERE.parent / "sam"
 sys.path.insert(0, str(SAM))
 from make_fixtures import small_model  # noqa: E402
 
-# Foreground points, background points and a box of each prompt, in pixels of the photo. They were chosen by trial: their
-# masks are seldom empty, no pixel's logit lies within 5e-4 of a threshold, and for single points upstream's best output
-# is not always the same.
+# Foreground points, background points and a box (XYXY) of each prompt, in pixels of the photo. Chosen by trial: few of
+# the masks are empty; no logit of any pixel lies within 5e-4 of a threshold, so that rounding moves no pixel; and the
+# best of the three masks of a single point is not always the same one.
 PROMPTS = {
     "wide.png": [
         ([[64, 12]], [], None),
@@ -36,11 +39,11 @@ PROMPTS = {
         ([], [[44, 59]], [27, 8, 110, 36]),
     ],
     "tall.png": [
-        ([[76, 141]], [], None),
-        ([[26.25, 143.25]], [], None),
-        ([[64, 64], [77, 142]], [[75, 168]], None),
-        ([], [], [26, 9, 62, 86]),
-        ([], [[85, 94]], [13, 12, 81, 182]),
+        ([[77, 141]], [], None),
+        ([[67, 205]], [], None),
+        ([[62, 134], [58, 153]], [[86, 167]], None),
+        ([], [], [10, 101, 77, 181]),
+        ([], [[36, 84]], [37, 100, 69, 179]),
     ],
 }
 
