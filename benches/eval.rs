@@ -11,11 +11,8 @@
 //! One line of JSON on stdout.
 
 #![allow(
-    clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::print_stdout,
-    clippy::unwrap_used,
     reason = "a bench prints what it measured, and ends where something is not as it must be"
 )]
 

@@ -8,14 +8,7 @@
 //! what the official generator makes, and with the best one, which is grainstore's default. Beside it
 //! the encoder and the decoder alone, and how fast the machine multiplies matrices.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a bench prints what it measured, and ends where something is not as it must be"
-)]
+#![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::path::PathBuf;
 use std::time::Instant;

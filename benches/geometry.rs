@@ -3,14 +3,7 @@
 //! Writes the masks and the median times to `target/geometry-bench/` for `geometry_peer.py`, which
 //! times pycocotools on the same masks. `benches/geometry.sh` runs both and prints the ratios.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a bench prints what it measured, and ends where something is not as it must be"
-)]
+#![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::hint::black_box;
 use std::path::Path;

@@ -8,7 +8,6 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a soak prints its table, and ends where something is not as it must be"

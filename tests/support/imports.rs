@@ -106,7 +106,7 @@ fn walk(tokens: &[Token], module: &[String], found: &mut Vec<Named>) {
             Token::Group(_, inside) => walk(inside, module, found),
             Token::Word(word) if word == "mod" => {
                 if let [Token::Word(name), Token::Group('{', body), after @ ..] = rest {
-                    walk(body, &[module, &[name.clone()]].concat(), found);
+                    walk(body, &[module, std::slice::from_ref(name)].concat(), found);
                     rest = after;
                 }
             }
