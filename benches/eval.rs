@@ -27,17 +27,15 @@ use arrow::datatypes::Float64Type;
 use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::classes::{Class, ClassSet, add_class_set, classes_of_labels};
 use grainstore::coco::{Annotation, DatasetIndex};
-use grainstore::device::DeviceName;
-use grainstore::export::CocoExport;
-use grainstore::export::{Annotations, CocoFormat, ExportRequest, Ids, export_coco};
+use grainstore::export::{Annotations, CocoExport, CocoFormat, ExportRequest, Ids, export_coco};
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
-use grainstore::head::{CacheOptions, TrainOptions, TrainRequest, TrainingQuery, train};
-use grainstore::ids::{GroundTruthId, ImageId};
+use grainstore::head::{TrainOptions, TrainRequest, TrainingMasks, TrainingQuery, train};
+use grainstore::ids::{ExtractorId, GroundTruthId, ImageId};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
+use grainstore::query::{Query, QuerySession};
 use grainstore::schema::EmbeddingType;
 use grainstore::selection::ImageFilter;
-use grainstore::sql::{Report, Sql};
 use grainstore::store::rows::{
     GroundTruthRow, ImageRow, LabelRow, MaskRow, RleRow, Row, masks_to_batch,
 };
@@ -119,14 +117,14 @@ fn median(mut seconds: Vec<f64>) -> Option<f64> {
     seconds.get(seconds.len() / 2).copied()
 }
 
-/// Values of a report's figures; -1 where undefined.
-async fn metrics(store: &Store, report: &str) -> anyhow::Result<Vec<f64>> {
-    let sql = Sql::new(&store.snapshot().await?).await?;
+/// Values of a query of metrics; -1 where undefined.
+async fn metrics(store: &Store, query: &str) -> anyhow::Result<Vec<f64>> {
+    let session = QuerySession::new(&store.snapshot().await?).await?;
     let parameters = HashMap::from([
         ("head".to_owned(), "results".to_owned()),
         ("dataset".to_owned(), "coco".to_owned()),
     ]);
-    let mut rows = sql.report(&Report::named(report)?, &parameters).await?;
+    let mut rows = session.run(&Query::named(query)?, &parameters).await?;
     let mut values = Vec::new();
     while let Some(batch) = rows.next().await? {
         let column = batch.column_by_name("value").context("no column 'value'")?;
@@ -164,7 +162,7 @@ async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<(usize, usize)> 
     }
     let mut rows = Vec::new();
     for found in &index.annotations {
-        let it: Annotation = serde_json::from_str(&text[found.text.clone()])?;
+        let it = Annotation::parse(&text[found.text.clone()])?;
         let mask = it
             .segmentation
             .to_rle(SIZE)?
@@ -179,7 +177,7 @@ async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<(usize, usize)> 
             rle: Some(RleRow::from(&mask)),
             bbox: it.bbox.context("an object without a box")?,
             area: it.area.context("an object without an area")?,
-            iscrowd: it.iscrowd == 1,
+            iscrowd: it.iscrowd,
             is_ignored: false,
             segmentation: "rle".to_owned(),
             attributes: None,
@@ -234,13 +232,13 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
     let classes = ClassSet::new("kinds", classes_of_labels(&snapshot, None).await?)?;
     add_class_set(&store, "bench", &classes, "labels").await?;
     let snapshot = store.snapshot().await?;
+    let first = ImageFilter::matching("external_id < 100");
     let request = TrainRequest {
         name: "bench".to_owned(),
         classes: "kinds".to_owned(),
-        masks: TrainingMasks::OfImages {
-            images: Some(ImageFilter::matching("external_id < 100")),
-            extractor: None,
-        },
+        masks: TrainingMasks::Query(
+            TrainingQuery::of_images(&snapshot, &extractor, Some(&first)).await?,
+        ),
         options: TrainOptions {
             epochs: Some(20),
             validation: 0.0,
@@ -290,9 +288,9 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
         &snapshot,
         &CocoExport {
             export: request.clone(),
-            format: format,
+            format,
             style: None,
-            file: (&file).into(),
+            file: file.clone(),
         },
         &NoProgress,
     )
@@ -337,8 +335,12 @@ fn outline(mask: usize, random: &mut fastrand::Rng, last: &mut [f64; 3]) -> Vec<
     points
 }
 
-async fn fill_masks(store: &Store, images: usize, dir: Option<&Path>) -> anyhow::Result<ImageId> {
-    let extractor = ImageId::of_bytes(b"bench");
+async fn fill_masks(
+    store: &Store,
+    images: usize,
+    dir: Option<&Path>,
+) -> anyhow::Result<ExtractorId> {
+    let extractor = ExtractorId::of_bytes(b"bench");
     let mut files = match dir {
         Some(dir) => Some((
             std::io::BufWriter::new(std::fs::File::create(dir.join("embeddings.f16"))?),
@@ -382,12 +384,14 @@ async fn fill_masks(store: &Store, images: usize, dir: Option<&Path>) -> anyhow:
                     image_id: image_id.clone(),
                     mask_index: i32::try_from(mask)?,
                     rle,
-                    predicted_iou: 0.9,
-                    stability_score: 0.9,
-                    point: [0.0, 0.0],
+                    bbox: None,
+                    predicted_iou: Some(0.9),
+                    stability_score: Some(0.9),
+                    point: Some([0.0, 0.0]),
                     crop_box: [0.0, 0.0, 640.0, 480.0],
-                    mask_output: 1,
-                    embedding,
+                    mask_output: Some(1),
+                    embedding: Some(embedding),
+                    object_score: None,
                 });
             }
             if let Some((_, all)) = &mut files {

@@ -243,12 +243,14 @@ fn masks(first: usize, count: usize) -> Outcome<RecordBatch> {
             image_id: ImageId::of_bytes(&(row / MASKS_PER_IMAGE).to_le_bytes()),
             mask_index: (row % MASKS_PER_IMAGE) as i32,
             rle: blob(random(20_000) as u32)?,
-            predicted_iou: random(1000) / 1000.0,
-            stability_score: random(1000) / 1000.0,
-            point: [f64::from(random(640)), f64::from(random(480))],
+            bbox: None,
+            predicted_iou: Some(random(1000) / 1000.0),
+            stability_score: Some(random(1000) / 1000.0),
+            point: Some([f64::from(random(640)), f64::from(random(480))]),
             crop_box: [0.0, 0.0, 640.0, 480.0],
-            mask_output: (row % 3 + 1) as i8,
-            embedding: (0..1024).map(|_| random(2048) / 1024.0 - 1.0).collect(),
+            mask_output: Some((row % 3 + 1) as i8),
+            embedding: Some((0..1024).map(|_| random(2048) / 1024.0 - 1.0).collect()),
+            object_score: None,
         });
     }
     Ok(masks_to_batch(&rows, EmbeddingType::default())?)

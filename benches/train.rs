@@ -18,12 +18,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use grainstore::classes::{ClassSet, add_class_set, classes_of_labels};
-use grainstore::device::DeviceName;
 use grainstore::geometry::{Rle, Size};
 use grainstore::head::{
-    CacheOptions, Curve, TrainOptions, TrainRequest, TrainingQuery, load_head, train,
+    CacheOptions, Curve, TrainOptions, TrainRequest, TrainingMasks, TrainingQuery, load_head, train,
 };
-use grainstore::ids::ImageId;
+use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
 use grainstore::store::rows::{ImageRow, LabelRow, MaskRow, Row, masks_to_batch};
@@ -88,6 +87,7 @@ async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyh
     let request = TrainRequest {
         name: "bench".to_owned(),
         classes: "five".to_owned(),
+        masks: TrainingMasks::Query(TrainingQuery::of_images(&snapshot, &extractor, None).await?),
         options: options.clone(),
         cache,
         ..TrainRequest::default()
@@ -125,8 +125,8 @@ fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> 
         .collect()
 }
 
-async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ImageId> {
-    let extractor = ImageId::of_bytes(b"bench");
+async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ExtractorId> {
+    let extractor = ExtractorId::of_bytes(b"bench");
     let rle = Rle::from_bitmap(
         Size {
             height: 2,

@@ -195,8 +195,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &snapshot,
                 &CocoExport {
                     export: request.clone(),
-                    format: format,
-                    style: style,
+                    format,
+                    style,
                     file: (&args.output).into(),
                 },
                 progress,
@@ -215,7 +215,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &snapshot,
                 &VocExport {
                     export: request.clone(),
-                    photos: photos,
+                    photos,
                     directory: (&args.output).into(),
                 },
                 progress,
@@ -292,7 +292,7 @@ fn report(
         (summary.failed, "image", "could not be written"),
     ];
     if summary.annotations == 0 && !global.quiet {
-        eprintln!("there are no objects on these images; the file is valid but has none");
+        errln!("there are no objects on these images; the file is valid but has none");
     }
     let told = notes
         .into_iter()

@@ -203,7 +203,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &store,
                 &VocIngest {
                     directory: (&args.directory).into(),
-                    class_names: (&classes).to_vec(),
+                    class_names: classes.to_vec(),
                     options: options.clone(),
                 },
                 progress.as_ref(),

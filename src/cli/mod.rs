@@ -44,6 +44,7 @@ mod sql;
 mod store;
 mod train;
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -261,11 +262,8 @@ fn report_error(err: &anyhow::Error, json: bool) {
         .chain()
         .find_map(|cause| hints::hint(cause.downcast_ref()?));
     if json {
-        let mut object = serde_json::json!({ "error": text });
-        if let Some(hint) = &hint {
-            object["hint"] = hint.as_str().into();
-        }
-        let _ = print_json(&object);
+        let told = std::iter::once(("error", &text)).chain(hint.iter().map(|hint| ("hint", hint)));
+        let _ = print_json(&told.collect::<BTreeMap<_, _>>());
     }
     errln!("error: {text}");
     if let Some(hint) = hint {

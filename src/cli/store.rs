@@ -174,7 +174,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &store,
                 &RelocateRequest {
                     directory: (&args.directory).into(),
-                    which: which,
+                    which,
                 },
                 progress.as_ref(),
             )

@@ -53,8 +53,8 @@ async fn coco(
         &snapshot,
         &CocoExport {
             export: request.clone(),
-            format: format,
-            style: style,
+            format,
+            style,
             file: file.into(),
         },
         &NoProgress,

@@ -160,7 +160,7 @@ async fn a_voc_directory_can_be_ingested() {
         &other,
         &VocIngest {
             directory: (&voc).into(),
-            class_names: (&classes).to_vec(),
+            class_names: classes.to_vec(),
             options: options("voc"),
         },
         &NoProgress,
@@ -239,7 +239,7 @@ async fn there_and_back(names: [&str; 2]) -> grainstore::Result<[Vec<(String, f6
         &other,
         &VocIngest {
             directory: (&voc).into(),
-            class_names: (&classes).to_vec(),
+            class_names: classes.to_vec(),
             options: options("voc"),
         },
         &NoProgress,

@@ -357,7 +357,7 @@ async fn polygons_without_a_pixel_come_out_as_they_were_annotated() {
             &CocoExport {
                 export: wanted.clone(),
                 format: CocoFormat::Dataset,
-                style: style,
+                style,
                 file: (&file).into(),
             },
             &NoProgress,
@@ -397,7 +397,7 @@ async fn polygons_without_a_pixel_come_out_as_they_were_annotated() {
         &CocoExport {
             export: wanted.clone(),
             format: CocoFormat::Dataset,
-            style: style,
+            style,
             file: (&file).into(),
         },
         &NoProgress,

@@ -65,7 +65,7 @@ async fn voc_objects_classes_and_void() {
             &store,
             &VocIngest {
                 directory: dir.path().into(),
-                class_names: (&classes).to_vec(),
+                class_names: classes.to_vec(),
                 options: options("voc", split),
             },
             &NoProgress,
@@ -138,7 +138,7 @@ async fn ingest(store: &Store, dir: &Path) -> IngestSummary {
         store,
         &VocIngest {
             directory: dir.into(),
-            class_names: (&classes).to_vec(),
+            class_names: classes.to_vec(),
             options: options("voc", Some("val")),
         },
         &NoProgress,

@@ -35,7 +35,7 @@ async fn look(store: &Store, directory: &Path, which: Relocation) -> RelocateSum
         store,
         &RelocateRequest {
             directory: directory.into(),
-            which: which,
+            which,
         },
         &NoProgress,
     )
