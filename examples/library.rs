@@ -1,8 +1,8 @@
 //! The library from photos to a COCO file: ingest, extract, train, annotate, evaluate, export.
 //!
 //! ```text
-//! ./run demo --only-scenes --where target/demo   # generated photos and a checkpoint; any others will do
-//! cargo run --release --example library -- target/demo/scenes target/demo/sam_demo.safetensors target/library
+//! ./run demo --only-scenes --where target/demo   # generated photos; any others will do
+//! cargo run --release --example library -- target/demo/scenes assets/demo/sam_demo.safetensors target/library
 //! ```
 //!
 //! The first argument is a directory with `train/CLASS/*.png` (photos of one object each), `test/*.png` and `test.json`

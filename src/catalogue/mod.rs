@@ -2,7 +2,7 @@
 //! to ids and rows. No other module does.
 //!
 //! Words that people type come in with a [`Snapshot`](crate::store::Snapshot); ids and rows go out. A word that names
-//! nothing is a [`CatalogueError`](crate::error::CatalogueError) with the nearest existing names, never an empty
+//! nothing is a [`CatalogueError`] with the nearest existing names, never an empty
 //! result. No masks are read.
 
 mod class_sets;

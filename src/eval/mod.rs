@@ -14,5 +14,6 @@ mod session;
 
 pub use compare::{CompareRequest, ComparedMetric, Comparison, compare};
 pub use request::EvalRequest;
-pub use run::{Evaluation, Metric, evaluate, evaluate_in_session};
+pub(crate) use run::evaluate_in_session;
+pub use run::{Evaluation, Metric, evaluate};
 pub use session::EvalSession;

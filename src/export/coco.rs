@@ -188,7 +188,9 @@ pub struct CocoExport {
 /// ```
 ///
 /// # Errors
-/// Those of [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] if results of annotated objects are
+/// [`crate::error::CatalogueError`] for names that do not exist; [`crate::error::HeadError::ClassSet`] if class sets do not
+/// fit together; [`Error::NothingToExport`] if no image is chosen; [`Error::StoreDamaged`] if a file of the store has
+/// changed; [`Error::InvalidOption`] if results of annotated objects are
 /// requested; [`Error::File`]; [`Error::ExportInvalid`] if the written file fails its check. After any error, an
 /// existing file at `file` is unchanged.
 pub async fn export_coco(

@@ -20,12 +20,10 @@ mod validate;
 mod voc;
 mod writer;
 
-pub use categories::{Category, plan_categories};
 pub use coco::{CocoExport, CocoFormat, ExportSummary, export_coco};
 pub use file::Unfinished;
-pub use images::{ImageList, plan_images};
-pub use object::{Annotated, Object, ObjectKind, Predicted};
+pub(crate) use object::{Object, ObjectKind};
 pub use parquet::{ParquetExport, export_parquet};
 pub use request::{Annotations, ExportRequest, Ids, MaskStyle};
-pub use source::{Objects, Origin, Source};
+pub(crate) use source::{Objects, Source};
 pub use voc::{Photos, VocExport, export_voc};

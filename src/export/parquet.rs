@@ -88,7 +88,9 @@ pub struct ParquetExport {
 /// ```
 ///
 /// # Errors
-/// Those of [`Source::open`] and [`Source::verify`]; [`Error::File`], [`Error::EncodeParquet`]. An existing file at
+/// [`crate::error::CatalogueError`] for names that do not exist; [`crate::error::HeadError::ClassSet`] if class sets do not
+/// fit together; [`Error::NothingToExport`] if no image is chosen; [`Error::StoreDamaged`] if a file of the store has
+/// changed; [`Error::File`], [`Error::EncodeParquet`]. An existing file at
 /// `file` stays until the new one is complete.
 pub async fn export_parquet(
     snapshot: &Snapshot,

@@ -32,7 +32,7 @@ use crate::store::Snapshot;
 use crate::{Error, Result};
 
 /// Limit on classes, and on objects per image, of a label map: indices 0 and 255 have other meanings.
-const MOST: usize = 254;
+const MAX_VALUE: usize = 254;
 /// The index of void pixels.
 const VOID: u8 = 255;
 /// The file with the names of the classes, in order.
@@ -90,7 +90,9 @@ pub struct VocExport {
 /// ```
 ///
 /// # Errors
-/// Those of [`Source::open`] and [`Source::verify`]; [`Error::InvalidOption`] for more than 254 classes, for a class
+/// [`crate::error::CatalogueError`] for names that do not exist; [`crate::error::HeadError::ClassSet`] if class sets do not
+/// fit together; [`Error::NothingToExport`] if no image is chosen; [`Error::StoreDamaged`] if a file of the store has
+/// changed; [`Error::InvalidOption`] for more than 254 classes, for a class
 /// name that [`crate::ingest::read_class_names`] would read differently, and for a directory that is not empty;
 /// [`Error::File`].
 pub async fn export_voc(
@@ -100,11 +102,11 @@ pub async fn export_voc(
 ) -> Result<ExportSummary> {
     let (photos, directory) = (request.photos, &request.directory);
     let source = Source::open(snapshot, &request.export).await?;
-    if source.categories.len() > MOST {
+    if source.categories.len() > MAX_VALUE {
         return Err(Error::InvalidOption {
             what: "class set of a label map",
             value: format!("{} classes", source.categories.len()),
-            expected: format!("at most {MOST}"),
+            expected: format!("at most {MAX_VALUE}"),
         });
     }
     let classes: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
@@ -259,11 +261,11 @@ impl LabelMaps {
                 }
             }
         }
-        if shown.len() > MOST {
+        if shown.len() > MAX_VALUE {
             return Err(Error::InvalidOption {
                 what: "number of objects in a label map",
                 value: shown.len().to_string(),
-                expected: format!("at most {MOST}; annotate with a lower maximum per image"),
+                expected: format!("at most {MAX_VALUE}; annotate with a lower maximum per image"),
             });
         }
         // `paint` lets earlier masks cover later ones, so void shows only where there is no object.

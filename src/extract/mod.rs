@@ -21,7 +21,7 @@ mod sink;
 mod summary;
 
 pub use generator::{GeneratedMask, MaskGenerator};
-pub use grid::{Crop, CropLayout, crops, point_grid, points_in_crop, points_per_side};
+pub use grid::{Crop, CropLayout, crops, point_grid, points_per_side};
 pub use identity::extractor_row;
 pub use options::{MaskOptions, MaskOutput};
 pub(crate) use pending::images_done;

@@ -7,7 +7,7 @@
 //! - [`Size`], [`BBox`], [`Pixel`]: image sizes, XYWH boxes, pixel positions
 //! - [`Rle`]: a mask; its codecs, set algebra and IoU
 //! - [`pairwise_iou`]: IoU of every detection with every ground truth; [`match_detections`]: COCO's matching
-//! - [`paint`]: masks painted over each other as a semantic map; [`Rle::boundary`]: the boundary region of a mask
+//! - [`Rle::boundary`]: the boundary region of a mask
 //! - [`rle_from_polygons`], [`polygons_from_rle`]: COCO polygons in and out
 //! - [`connected_components`], [`remove_small_regions`]: parts of a mask
 //! - [`mask_nms`], [`box_nms`]: greedy non-maximum suppression
@@ -31,7 +31,7 @@ mod spans;
 mod testing;
 
 pub use bbox::{BBox, Pixel, Size};
-pub use boundary::BOUNDARY_RATIO;
+pub(crate) use boundary::BOUNDARY_RATIO;
 pub use components::{SmallRegion, connected_components, remove_small_regions};
 pub use contour::Ring;
 pub use matching::{
@@ -39,7 +39,7 @@ pub use matching::{
 };
 pub use nms::{NmsConfig, NmsOutcome, box_nms, mask_nms};
 pub use overlap::{IouMatrix, pairwise_box_iou, pairwise_iou};
-pub use paint::paint;
+pub(crate) use paint::paint;
 pub use polygon::{Polygon, polygons_from_rle, rle_from_polygon, rle_from_polygons};
 pub use rle::Rle;
 pub use segments::Connectivity;

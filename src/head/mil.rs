@@ -176,7 +176,7 @@ fn score_against(target: &[f64], scores: Vec<f64>, none_class: bool) -> BagScore
     }
 }
 
-/// The multiple-instance loss: the mean over images of the cross entropy of [`score_bag`] times the image's weight.
+/// The multiple-instance loss: the mean over images of the cross entropy of its bag's scores times the image's weight.
 ///
 /// `k` maps the number of masks in a bag to the number of masks whose mean logit is a class's score.
 pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -> LossGradient {

@@ -27,22 +27,19 @@ mod train;
 mod warm_start;
 mod weights;
 
-pub use bags::{Bags, CacheOptions, ImageBag, Skipped};
+pub use bags::{Bags, CacheOptions};
 pub use create_head_sql::CreateHead;
 pub use manage::{export_head, import_head, remove_head, rename_head};
-pub use mil::{
-    Bag, BagScore, Logits, LossGradient, entropy, is_bad_mask, mil_loss, score_bag, softmax,
-    uncertainty_loss,
-};
+pub use mil::{Bag, Logits, entropy, is_bad_mask, mil_loss, softmax, uncertainty_loss};
 pub use model::Head;
 pub use plot::plot_curves;
 pub use predict::register_predict;
 pub use predictor::{MaskPredictor, PredictedMasks};
 pub use query::{DEFAULT_CONDITION, TrainingQuery};
 pub use run::{TrainRequest, TrainSummary, TrainingMasks, train};
-pub use spec::{Balance, HeadSpec, Loss, STEPS, TrainOptions};
-pub use split::{Replay, Split};
+pub use spec::{Balance, HeadSpec, Loss, TrainOptions};
+pub use split::Split;
 pub use status::{HeadStatus, head_status};
 pub use train::{Curve, Phase, TrainedHead, Training};
-pub use warm_start::{Parent, carry_over};
+pub use warm_start::Parent;
 pub use weights::{HeadWeights, LoadedHead, StoredSpec, load_head};

@@ -234,7 +234,7 @@ impl TrainOptions {
 
     /// Fills in the options that are left open, for a given number of images per epoch.
     ///
-    /// The number of epochs is chosen to give [`STEPS`] steps, and is at least 4: few images need many passes, many
+    /// The number of epochs is chosen to give 200 steps, and is at least 4: few images need many passes, many
     /// images need few. A head that continues from another one needs a fifth of the steps, and at least 2 epochs.
     #[must_use]
     pub fn resolved(self, images: usize, goes_on: bool) -> Self {

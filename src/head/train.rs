@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::{Error, Result};
 
 /// If the loss depends on at least this fraction of a step's masks, all of them go backward.
-const MOST: f64 = 0.8;
+const LOOKED_AT_SHARE: f64 = 0.8;
 
 /// Which model is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,7 +266,7 @@ impl Training<'_> {
     fn backward_rows(&self, loss: &LossGradient) -> (Vec<i32>, Vec<f32>) {
         let classes = self.spec.classes.len();
         let looked_at = loss.looked_at.iter().filter(|looked_at| **looked_at);
-        let all = looked_at.count() as f64 >= MOST * loss.looked_at.len() as f64;
+        let all = looked_at.count() as f64 >= LOOKED_AT_SHARE * loss.looked_at.len() as f64;
         let mut rows = Vec::with_capacity(loss.looked_at.len());
         let mut gradients = Vec::with_capacity(loss.gradient.len());
         let masks = loss

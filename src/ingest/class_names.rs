@@ -14,7 +14,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Reads a file of class names.
 ///
 /// # Errors
-/// [`Error::File`]; [`Error::Content`] as in [`parse_class_names`].
+/// [`Error::File`]; [`Error::Content`] if a line is empty, a name occurs twice, or there are no names or more than 254.
 pub fn read_class_names(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
     parse_class_names(&text, path)

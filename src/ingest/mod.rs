@@ -24,7 +24,8 @@ mod voc;
 mod walk;
 mod writer;
 
-pub use class_names::{parse_class_names, read_class_names};
+pub(crate) use class_names::parse_class_names;
+pub use class_names::read_class_names;
 pub use coco::{CocoIngest, ingest_coco};
 pub use folder::{FolderIngest, LabelSource, ingest_folder};
 pub use options::{DEFAULT_COMMIT_ROWS, IngestOptions, Source};

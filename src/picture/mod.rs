@@ -13,8 +13,6 @@ mod panels;
 mod show;
 mod text;
 
-pub use color::{any_color, class_color, mix, text_on};
-pub use overlay::{Layer, draw, scaled};
+pub use color::class_color;
 pub use panels::{Panel, in_grid, sheet};
 pub use show::{Part, Picture, ShowRequest, Shown, show};
-pub use text::Pen;

@@ -22,7 +22,7 @@ pub struct Panel {
 /// Draws rows of panels. A row that has a title gets it on a line above its panels.
 ///
 /// # Errors
-/// Those of [`Pen::new`].
+/// [`crate::Error::EncodeImage`] if the built-in font cannot be read.
 pub fn sheet(rows: &[(Option<String>, Vec<Panel>)]) -> Result<RgbImage> {
     let widest = rows
         .iter()

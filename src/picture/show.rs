@@ -137,7 +137,8 @@ struct Objects {
 /// ```
 ///
 /// # Errors
-/// Those of [`Source::open`]; [`Error::NothingToExport`] if no image is chosen or no image has anything to show;
+/// [`crate::error::CatalogueError`] for names that do not exist; [`crate::error::HeadError::ClassSet`] if class sets do not
+/// fit together; [`Error::NothingToExport`] if no image is chosen or no image has anything to show;
 /// [`Error::MissingOption`] if the head's part is requested without a head; [`Error::InvalidOption`] for a data set
 /// without annotations; store errors.
 pub async fn show(

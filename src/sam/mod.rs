@@ -37,20 +37,13 @@ mod transformer;
 mod weights;
 
 pub use checkpoint::Checkpoint;
-pub use common::{Activation, LayerNorm2d, MlpBlock};
 pub use config::{DecoderConfig, EncoderConfig, ModelType, PATCH_SIZE, SamConfig, VitConfig};
-pub use image_encoder::{Attention, Block, ImageEncoderVit, Neck, PatchEmbed};
-pub use mask_decoder::{DecoderOutput, MaskDecoder, Mlp, OutputUpscaling};
+pub use mask_decoder::DecoderOutput;
 pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
 pub use predictor::{PredictedMask, Prompt, SamPredictor};
 pub use preprocess::{ImageFrame, PreparedImage};
-pub use prompt_encoder::{
-    MaskDownscaling, PointPrompts, PositionEmbeddingRandom, PromptEmbeddings, PromptEncoder,
-    Prompts,
-};
+pub use prompt_encoder::{PointPrompts, Prompts};
 pub use sam::{ImageEncoder, Sam};
-pub use tiny_vit::{BasicLayer, ConvLayer, TinyPatchEmbed, TinyVit, TinyVitConfig};
-pub use tiny_vit_block::{TinyAttention, TinyMlp, TinyVitBlock};
-pub use tiny_vit_conv::{ConvBn, FixedBatchNorm, MbConv, PatchMerging};
-pub use transformer::{DecoderAttention, TwoWayAttentionBlock, TwoWayTransformer};
+#[doc(hidden)]
+pub use transformer::DecoderAttention; // for tools/pretrain_demo_sam
 pub use weights::{WeightPrecision, save};

@@ -6,4 +6,5 @@ mod filter;
 mod images;
 
 pub use filter::ImageFilter;
-pub use images::{SelectedImage, find_images};
+pub(crate) use images::SelectedImage;
+pub use images::find_images;

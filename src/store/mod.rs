@@ -25,7 +25,7 @@
 //! alone. The lock of local stores only spares writers the retries, and the kernel frees it when its holder dies.
 
 mod checksums;
-pub mod columns;
+pub(crate) mod columns;
 mod commit;
 mod disk;
 mod files;
@@ -46,7 +46,8 @@ pub use checksums::{DamagedFile, Verification};
 pub use commit::{Changes, Commit};
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
-pub use snapshot::{Scan, Snapshot, is_of_images, send_batches};
+pub use snapshot::{Scan, Snapshot};
+pub(crate) use snapshot::{is_of_images, send_batches};
 
 use crate::schema::Table;
 use crate::{Error, Result};
@@ -244,6 +245,8 @@ impl Store {
         Ok(())
     }
 
+    /// Creates an empty table. Its row ids are addresses, not Lance's stable row ids: these are experimental in Lance 14
+    /// (lance-format/lance discussion 6933), nothing here names rows by id, and compaction updates indices without them.
     async fn create_table(&self, table: Table) -> Result<Dataset, lance::Error> {
         let empty = arrow::array::RecordBatchIterator::new([], self.schema(table));
         let params = WriteParams {

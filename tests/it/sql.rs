@@ -238,7 +238,11 @@ mod reports {
             "null",
             "\"tiny\"",
         ] {
-            assert!(items(&[("dataset", nothing)]).await.is_empty(), "{nothing}");
+            let query = Query::named("review/failures").unwrap();
+            let refused = sql.run(&query, &given(&[("dataset", nothing)])).await;
+            let message = refused.err().unwrap().to_string();
+            let expected = format!("there is no data set '{nothing}'; there are");
+            assert!(message.starts_with(&expected), "{message}");
         }
         assert_eq!(items(&[]).await, all);
     }
