@@ -455,6 +455,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A query needs a parameter that was not given.
+    #[error("query '{query}': parameter '{parameter}' is missing")]
+    MissingParameter {
+        /// Name of the query.
+        query: String,
+        /// Name of the parameter.
+        parameter: String,
+    },
+
     /// A statement would change something where only reading is allowed.
     #[error(
         "only queries can be run here ({reason}); rows are written by grainstore's own commands"

@@ -8,8 +8,8 @@ use clap::Subcommand;
 use grainstore::catalogue::{find_head, heads_stored};
 use grainstore::export::Unfinished;
 use grainstore::head::{
-    Curve, HeadStatus, StoredSpec, export_head, head_status, import_head, load_head, plot_curves,
-    remove_head, rename_head,
+    Curve, HeadStatus, Removal, StoredSpec, export_head, head_status, import_head, load_head,
+    plot_curves, remove_head, rename_head,
 };
 use grainstore::store::rows::HeadRow;
 use grainstore::store::{Store, StoreOptions};
@@ -122,7 +122,12 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             told(global, &head.row, "plotted")
         }
         Args::Rm(args) => {
-            let removed = remove_head(&store, &args.head, args.force).await?;
+            let removal = if args.force {
+                Removal::Any
+            } else {
+                Removal::Unused
+            };
+            let removed = remove_head(&store, &args.head, removal).await?;
             if global.json {
                 let name = |row: &HeadRow| json!({ "head": row.head, "head_id": row.head_id });
                 print_json(&json!({ "removed": removed.iter().map(name).collect::<Vec<_>>() }))?;

@@ -34,6 +34,12 @@ pub fn hint(err: &Error) -> Option<String> {
             fixed("other values of --dataset, --split and --where choose more images")
         }
         Error::MissingOption { option, .. } => Some(format!("give it with --{option}")),
+        Error::MissingParameter { parameter, .. } => Some(format!(
+            "give it with --param {parameter}=VALUE; 'grainstore query --list' lists the parameters of every query"
+        )),
+        Error::DataFusion(err) if err.message().contains("' not found") => {
+            fixed("'grainstore schema' lists the tables and their columns")
+        }
         Error::DeviceMemory { .. } => {
             fixed("try --precision bf16, a smaller model, or --device cpu")
         }

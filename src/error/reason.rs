@@ -14,7 +14,8 @@ pub(crate) fn sql_reason(err: &datafusion::error::DataFusionError) -> String {
         },
         DataFusionError::Diagnostic(_, err) | DataFusionError::Context(_, err) => sql_reason(err),
         DataFusionError::Shared(err) => sql_reason(err),
-        err => without_code_places(&err.message()),
+        // Tables are known by their own names, not by those of DataFusion's catalogue and schema.
+        err => without_code_places(&err.message().replace("datafusion.public.", "")),
     }
 }
 

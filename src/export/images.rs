@@ -54,7 +54,9 @@ pub fn plan_images(mut images: Vec<SelectedImage>, ids: Ids) -> Result<ImageList
             new_ids += 1;
             free.next()
         });
-        image.id = id.unwrap_or_default();
+        image.id = id.ok_or(Error::Internal {
+            what: "no free id for an image",
+        })?;
     }
     images.sort_by_key(|image| image.id);
     let root = common_root(&images);

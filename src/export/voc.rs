@@ -279,11 +279,17 @@ impl LabelMaps {
             objects: vec![0; size.height as usize * size.width as usize],
         };
         for (number, mask) in &painted {
-            let class = match *number {
-                VOID => VOID,
-                number => shown
-                    .get(usize::from(number) - 1)
-                    .map_or(0, |(class, _)| *class),
+            let object = usize::from(*number)
+                .checked_sub(1)
+                .and_then(|at| shown.get(at));
+            let class = match (*number, object) {
+                (VOID, _) => VOID,
+                (_, Some((class, _))) => *class,
+                (_, None) => {
+                    return Err(Error::Internal {
+                        what: "a pixel of an object that is not on the image",
+                    });
+                }
             };
             let pixels = mask.to_row_major().into_iter();
             let slots = maps.classes.iter_mut().zip(maps.objects.iter_mut());

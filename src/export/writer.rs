@@ -11,11 +11,11 @@ use super::images::free_ids;
 use super::object::{Object, ObjectKind};
 use super::request::MaskStyle;
 use super::source::Objects;
-use crate::Result;
 use crate::coco::{Counts, OUTLINE, Segmentation};
 use crate::geometry::{Size, polygons_from_rle};
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
+use crate::{Error, Result};
 
 /// A COCO file that is being written.
 pub(super) struct Writer<'a> {
@@ -80,7 +80,7 @@ impl Writer<'_> {
             };
             let annotation = CocoAnnotation {
                 id: id.unwrap_or(next),
-                image_id: this.images.get(object.image).map_or(0, |image| image.id),
+                image_id: this.image_id(object.image)?,
                 category_id,
                 segmentation,
                 area: object.area,
@@ -95,6 +95,14 @@ impl Writer<'_> {
         self.out.flush()
     }
 
+    /// The id that the image at a position has in the file.
+    fn image_id(&self, position: usize) -> Result<i64> {
+        let image = self.images.get(position).ok_or(Error::Internal {
+            what: "an object of an image that is not exported",
+        })?;
+        Ok(image.id)
+    }
+
     /// Writes a list of results.
     pub fn results(&mut self, objects: Objects, progress: &dyn Progress) -> Result<()> {
         progress.start("detections written", None);
@@ -104,7 +112,7 @@ impl Writer<'_> {
                 return Ok(());
             };
             let detection = CocoDetection {
-                image_id: this.images.get(object.image).map_or(0, |image| image.id),
+                image_id: this.image_id(object.image)?,
                 category_id,
                 segmentation: spell(&object, this.style, None),
                 score: predicted.score,

@@ -185,17 +185,24 @@ impl MaskGenerator {
         for (row, point) in points.iter().enumerate() {
             let iou = iou
                 .get(row * outputs..(row + 1) * outputs)
-                .unwrap_or_default();
+                .ok_or(Error::Internal {
+                    what: "fewer predicted IoUs than the model was asked for",
+                })?;
             for chosen in self.chosen(iou) {
-                let predicted_iou = iou.get(chosen).copied().unwrap_or_default();
+                let predicted_iou = iou.get(chosen).copied().ok_or(Error::Internal {
+                    what: "fewer predicted IoUs than the model was asked for",
+                })?;
                 if self.options.pred_iou_thresh > 0.0
                     && predicted_iou <= self.options.pred_iou_thresh
                 {
                     continue;
                 }
                 let start = (row * outputs + chosen) * pixels;
-                let logits =
-                    upscaler.logits(masks.get(start..start + pixels).unwrap_or_default())?;
+                let logits = masks.get(start..start + pixels);
+                let logits = logits.ok_or(Error::Internal {
+                    what: "fewer masks than the model was asked for",
+                })?;
+                let logits = upscaler.logits(logits)?;
                 let offset = self.options.stability_score_offset;
                 let stability_score = stability_score(logits, MASK_THRESHOLD, offset);
                 if stability_score < self.options.stability_score_thresh {
@@ -219,8 +226,8 @@ impl MaskGenerator {
                     mask_output: chosen,
                     embedding: tokens
                         .get(row * width..(row + 1) * width)
-                        .ok_or(Error::ModelOutput {
-                            what: "tokens, one set a point,",
+                        .ok_or(Error::Internal {
+                            what: "fewer tokens than the model was asked for",
                         })?
                         .to_vec(),
                 };

@@ -108,14 +108,23 @@ pub async fn rename_head(store: &Store, name: &str, new_name: &str) -> Result<He
     whole_head(&commit.snapshot, new_name).await
 }
 
+/// Which heads [`remove_head`] may remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Only heads without predictions.
+    Unused,
+    /// Heads with their predictions, too.
+    Any,
+}
+
 /// Removes the newest head of a name, or the head of an id, with its predictions and evaluations; older heads of its
 /// name stay. Its teacher is removed too, unless another head has the same teacher or the teacher has predictions.
 /// Returns the removed heads.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::InUse`] if the head has predictions and `even_if_used`
-/// is false.
-pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Result<Vec<HeadRow>> {
+/// [`crate::error::CatalogueError`]; [`crate::error::HeadError::InUse`] if the head has predictions and only
+/// unused heads may be removed.
+pub async fn remove_head(store: &Store, name: &str, removal: Removal) -> Result<Vec<HeadRow>> {
     let (_, removed) = store
         .commit_with("heads rm", |snapshot| async move {
             let head = find_head(&snapshot, name).await?;
@@ -123,7 +132,7 @@ pub async fn remove_head(store: &Store, name: &str, even_if_used: bool) -> Resul
                 let id = head.head_id.as_str();
                 snapshot.has_value(Table::Predictions, "head_id", id).await
             };
-            if !even_if_used && is_used(&head).await? {
+            if removal == Removal::Unused && is_used(&head).await? {
                 return Err(Error::Head(HeadError::InUse { head: head.head }));
             }
             let stored = heads_stored(&snapshot).await?;

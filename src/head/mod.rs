@@ -29,7 +29,7 @@ mod weights;
 
 pub use bags::{Bags, CacheOptions};
 pub use create_head_sql::CreateHead;
-pub use manage::{export_head, import_head, remove_head, rename_head};
+pub use manage::{Removal, export_head, import_head, remove_head, rename_head};
 pub use mil::{Bag, Logits, entropy, is_bad_mask, mil_loss, softmax, uncertainty_loss};
 pub use model::Head;
 pub use plot::plot_curves;

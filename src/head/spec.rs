@@ -237,7 +237,7 @@ impl TrainOptions {
     /// The number of epochs is chosen to give 200 steps, and is at least 4: few images need many passes, many
     /// images need few. A head that continues from another one needs a fifth of the steps, and at least 2 epochs.
     #[must_use]
-    pub fn resolved(self, images: usize, goes_on: bool) -> Self {
+    pub(super) fn resolved(self, images: usize, goes_on: bool) -> Self {
         let steps = images.div_ceil(self.batch_images).max(1);
         let (wanted, least) = if goes_on { (STEPS / 5, 2) } else { (STEPS, 4) };
         let epochs = self.epochs.unwrap_or(wanted.div_ceil(steps).max(least));

@@ -145,7 +145,10 @@ impl QuerySession {
         for parameter in first.into_iter().chain(then) {
             let name = &parameter.name;
             let word = words.get(name).or(parameter.default.as_ref());
-            let word = word.ok_or_else(|| fail(format!("parameter '{name}' is missing")))?;
+            let word = word.ok_or_else(|| Error::MissingParameter {
+                query: query.name().to_owned(),
+                parameter: name.clone(),
+            })?;
             let dependency = parameter.kind.depends_on().and_then(|it| bound.get(it));
             let key = (
                 parameter.kind.describe(),

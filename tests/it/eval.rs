@@ -6,7 +6,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use grainstore::classes::{ClassSet, add_class_set};
 use grainstore::eval::{CompareRequest, EvalRequest, Evaluation, compare, evaluate};
-use grainstore::head::{remove_head, rename_head};
+use grainstore::head::{Removal, remove_head, rename_head};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
@@ -219,8 +219,12 @@ async fn importing_again_adds_nothing() {
 
     // A head without weights is renamed and removed as any other; its predictions go with it.
     rename_head(&store, "masks", "others").await.unwrap();
-    assert!(remove_head(&store, "others", false).await.is_err());
-    remove_head(&store, "others", true).await.unwrap();
+    assert!(
+        remove_head(&store, "others", Removal::Unused)
+            .await
+            .is_err()
+    );
+    remove_head(&store, "others", Removal::Any).await.unwrap();
     let after = store.snapshot().await.unwrap();
     assert_eq!(after.count(Table::Predictions).await.unwrap(), 0);
 

@@ -8,8 +8,8 @@ use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::catalogue::{find_extractor, find_head, heads_stored};
 use grainstore::head::TrainingMasks;
 use grainstore::head::{
-    Bags, CacheOptions, CreateHead, Loss, Parent, Phase, TrainOptions, TrainRequest, TrainingQuery,
-    head_status, import_head, load_head, remove_head, rename_head,
+    Bags, CacheOptions, CreateHead, Loss, Parent, Phase, Removal, TrainOptions, TrainRequest,
+    TrainingQuery, head_status, import_head, load_head, remove_head, rename_head,
 };
 use grainstore::ids::{ExtractorId, HeadId};
 use grainstore::progress::NoProgress;
@@ -399,7 +399,9 @@ async fn heads_are_kept_moved_and_removed() {
         head.row.head_id
     );
     assert!(rename_head(&made.store, "g", "g").await.is_err());
-    remove_head(&made.store, "g", false).await.unwrap();
+    remove_head(&made.store, "g", Removal::Unused)
+        .await
+        .unwrap();
     assert!(
         heads_stored(&made.store.snapshot().await.unwrap())
             .await
@@ -407,7 +409,7 @@ async fn heads_are_kept_moved_and_removed() {
             .is_empty()
     );
     assert!(
-        remove_head(&made.store, "g", false)
+        remove_head(&made.store, "g", Removal::Unused)
             .await
             .unwrap_err()
             .to_string()
@@ -457,7 +459,9 @@ async fn a_teacher_goes_with_its_last_student() {
         stored.map(|row| row.head).collect::<Vec<_>>()
     };
     assert_eq!(names().await, ["h.teacher", "h", "h.teacher", "h"]);
-    let removed = remove_head(&made.store, "h", false).await.unwrap();
+    let removed = remove_head(&made.store, "h", Removal::Unused)
+        .await
+        .unwrap();
     let removed: Vec<&str> = removed.iter().map(|row| row.head.as_str()).collect();
     assert_eq!(removed, ["h", "h.teacher"]);
     assert_eq!(names().await, ["h.teacher", "h"]);
@@ -469,7 +473,9 @@ async fn a_teacher_goes_with_its_last_student() {
         policy: Policy::default(),
     };
     annotate(&made.store, &teacher, &NoProgress).await.unwrap();
-    remove_head(&made.store, "h", false).await.unwrap();
+    remove_head(&made.store, "h", Removal::Unused)
+        .await
+        .unwrap();
     assert_eq!(names().await, ["h.teacher"]);
 
     // Its name must be one.

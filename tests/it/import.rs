@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use grainstore::classes::{ClassSet, add_class_set};
 use grainstore::eval::{EvalRequest, evaluate};
-use grainstore::head::remove_head;
+use grainstore::head::{Removal, remove_head};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
@@ -52,7 +52,7 @@ async fn imported_again_after_removal_or_in_other_classes_nothing_is_lost_or_cou
         let first = import(&store, name).await;
         let before = ap(&store, name).await;
         assert!(before > 0.0);
-        remove_head(&store, name, true).await.unwrap();
+        remove_head(&store, name, Removal::Any).await.unwrap();
         let again = import(&store, name).await;
         assert_eq!((again.images, again.done), (first.images, 0));
         assert_eq!(ap(&store, name).await, before, "{name}");
