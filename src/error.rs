@@ -7,6 +7,7 @@ mod catalogue;
 mod coco;
 mod column;
 mod eval;
+mod file_action;
 mod head;
 mod not_weights;
 mod photo;
@@ -19,6 +20,7 @@ pub use catalogue::{CatalogueError, Named};
 pub use coco::CocoError;
 pub use column::ColumnError;
 pub use eval::EvalError;
+pub use file_action::FileAction;
 pub use head::HeadError;
 pub use not_weights::NotWeights;
 pub use photo::PhotoError;
@@ -193,8 +195,8 @@ pub enum Error {
     /// Reading or writing a file failed.
     #[error("cannot {action} '{path}'", path = path.display())]
     File {
-        /// What was tried: 'read', 'write', 'list', ...
-        action: &'static str,
+        /// What was tried.
+        action: FileAction,
         /// The file.
         path: PathBuf,
         /// The cause.
@@ -484,6 +486,14 @@ pub enum Error {
     #[error(transparent)]
     Column(#[from] ColumnError),
 
+    /// The threads that a model runs on could not be started.
+    #[error("cannot start the threads of the model")]
+    Threads {
+        /// The cause.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+
     /// Work on a worker thread panicked or was cancelled.
     #[error("a worker thread failed while {task}")]
     Worker {
@@ -547,7 +557,7 @@ fn with_points(points: usize) -> String {
 impl Error {
     /// An [`Error::File`] from an I/O error, for `map_err`.
     pub fn file(
-        action: &'static str,
+        action: FileAction,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

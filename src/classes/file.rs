@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::Class;
+use crate::error::FileAction;
 use crate::{Error, Result};
 
 /// Reads the classes of a file, in the file's order.
@@ -17,7 +18,7 @@ use crate::{Error, Result};
 /// [`Error::Content`] naming the file and, where there is one, the line; [`Error::File`] if it cannot be
 /// read.
 pub fn parse_class_file(path: &Path) -> Result<Vec<Class>> {
-    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let text = std::fs::read_to_string(path).map_err(Error::file(FileAction::Read, path))?;
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let parsed = match extension.to_lowercase().as_str() {
         "toml" => parse_toml(&text),

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::error::FileAction;
 use crate::ids::cut_file_name;
 use crate::{Error, Result};
 
@@ -39,7 +40,7 @@ impl Unfinished {
                 });
             }
             Err(err) if err.kind() == ErrorKind::InvalidFilename => {
-                return Err(Error::file("write", place)(err));
+                return Err(Error::file(FileAction::Write, place)(err));
             }
             _ => {}
         }
@@ -49,7 +50,7 @@ impl Unfinished {
             _ => Path::new("."),
         };
         let found = fs::metadata(parent);
-        found.map_err(Error::file("write into directory", parent))?;
+        found.map_err(Error::file(FileAction::Write, parent))?;
         // Two results for one path must have different temporary names, in one process or in two.
         let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
         let ending = format!(".{}-{begun}.part", std::process::id());
@@ -78,7 +79,7 @@ impl Unfinished {
                 expected: "a file; that is a directory".to_owned(),
             });
         }
-        File::create(&self.part).map_err(Error::file("write", &self.part))
+        File::create(&self.part).map_err(Error::file(FileAction::Write, &self.part))
     }
 
     /// Creates the file as a JSON file.
@@ -105,7 +106,7 @@ impl Unfinished {
                 expected: "one that is empty or not there yet".to_owned(),
             });
         }
-        fs::create_dir_all(&self.part).map_err(Error::file("create directory", &self.part))
+        fs::create_dir_all(&self.part).map_err(Error::file(FileAction::Create, &self.part))
     }
 
     /// Renames the result to its path. Returns the size of a file in bytes, or 0 for a directory.
@@ -113,7 +114,7 @@ impl Unfinished {
     /// # Errors
     /// [`Error::File`] if it cannot be renamed.
     pub fn finish(self) -> Result<u64> {
-        let failed = |err| Error::file("write", &self.part)(err);
+        let failed = |err| Error::file(FileAction::Write, &self.part)(err);
         let is_file = self.part.is_file();
         let mut bytes = 0;
         if is_file {
@@ -122,9 +123,9 @@ impl Unfinished {
             bytes = file.metadata().map_err(failed)?.len();
         } else if self.place.is_dir() {
             // It is empty: create_directory() has checked.
-            fs::remove_dir(&self.place).map_err(Error::file("replace", &self.place))?;
+            fs::remove_dir(&self.place).map_err(Error::file(FileAction::Replace, &self.place))?;
         }
-        fs::rename(&self.part, &self.place).map_err(Error::file("write", &self.place))?;
+        fs::rename(&self.part, &self.place).map_err(Error::file(FileAction::Write, &self.place))?;
         Ok(bytes)
     }
 }
@@ -139,13 +140,13 @@ pub(super) struct JsonFile {
 impl JsonFile {
     pub fn text(&mut self, text: &str) -> Result<()> {
         let written = self.out.write_all(text.as_bytes());
-        written.map_err(Error::file("write", &self.path))
+        written.map_err(Error::file(FileAction::Write, &self.path))
     }
 
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
         serde_json::to_writer(&mut self.out, value).map_err(|err| {
             if err.is_io() {
-                Error::file("write", &self.path)(err.into())
+                Error::file(FileAction::Write, &self.path)(err.into())
             } else {
                 err.into()
             }
@@ -163,7 +164,9 @@ impl JsonFile {
     }
 
     pub fn flush(&mut self) -> Result<()> {
-        self.out.flush().map_err(Error::file("write", &self.path))
+        self.out
+            .flush()
+            .map_err(Error::file(FileAction::Write, &self.path))
     }
 }
 

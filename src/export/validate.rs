@@ -20,6 +20,7 @@ use serde::de::{
 use super::categories::Category;
 use super::coco::{CocoAnnotation, CocoDetection, Extra};
 use crate::coco::Segmentation;
+use crate::error::FileAction;
 use crate::geometry::{Rle, Size};
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
@@ -190,7 +191,7 @@ pub(super) fn check_results(
 
 /// Reads a file that holds exactly one JSON value.
 fn read(file: &Path, read: impl FnOnce(&mut Json) -> Result<(), serde_json::Error>) -> Result<()> {
-    let opened = File::open(file).map_err(Error::file("read", file))?;
+    let opened = File::open(file).map_err(Error::file(FileAction::Read, file))?;
     let mut json = serde_json::Deserializer::from_reader(BufReader::new(opened));
     let done = read(&mut json).and_then(|()| json.end());
     done.map_err(|err| Error::ExportInvalid {

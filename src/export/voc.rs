@@ -21,6 +21,7 @@ use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
+use crate::error::FileAction;
 use crate::extract::read_ingested;
 use crate::geometry::{Rle, Size, paint};
 use crate::ids::cut_file_name;
@@ -139,11 +140,8 @@ pub async fn export_voc(
                     summary = counted;
                     written.insert(at);
                 }
-                Err(
-                    err @ Error::File {
-                        action: "write", ..
-                    },
-                ) => return Err(err),
+                // The next image would fail in the same way.
+                Err(err @ Error::File { action, .. }) if action.is_change() => return Err(err),
                 Err(err) => {
                     summary.failed += 1;
                     progress.note(&format!("{}: {err}", image.file_name));
@@ -162,7 +160,8 @@ pub async fn export_voc(
         }
         for (file, lines) in lines {
             let file = new.path().join(file);
-            fs::write(&file, lines.join("\n") + "\n").map_err(Error::file("write", &file))?;
+            fs::write(&file, lines.join("\n") + "\n")
+                .map_err(Error::file(FileAction::Write, &file))?;
         }
         new.finish()?;
         Ok(summary)
@@ -181,8 +180,7 @@ fn check_class_names(classes: &[String]) -> Result<()> {
                 what: "class name that a line of classes.txt can hold",
                 value: name.escape_debug().to_string(),
                 expected:
-                    "a name that is not empty and has no line break, and no blank at its ends; \
-                           choose a class set of such names with --classes"
+                    "a name that is not empty and has no line break, and no blank at its ends"
                         .to_owned(),
             });
         }
@@ -320,7 +318,7 @@ impl Directories {
     fn create(root: &Path, photos: Photos) -> Result<Self> {
         let create = |name: &str| {
             let path = root.join(name);
-            fs::create_dir_all(&path).map_err(Error::file("write", &path))?;
+            fs::create_dir_all(&path).map_err(Error::file(FileAction::Write, &path))?;
             Ok::<_, Error>(path)
         };
         create("ImageSets/Segmentation")?;
@@ -338,7 +336,7 @@ impl Directories {
         if let Some(directory) = &self.photos {
             let bytes = jpeg(image)?;
             let file = directory.join(format!("{name}.jpg"));
-            fs::write(&file, bytes).map_err(Error::file("write", &file))?;
+            fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))?;
         }
         for (directory, indices) in [
             (&self.classes, &maps.classes),
@@ -346,7 +344,7 @@ impl Directories {
         ] {
             let file = directory.join(format!("{name}.png"));
             let bytes = self.png(maps.size, indices)?;
-            fs::write(&file, bytes).map_err(Error::file("write", &file))?;
+            fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))?;
         }
         Ok(())
     }

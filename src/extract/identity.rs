@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::options::MaskOptions;
 use crate::device::Precision;
+use crate::error::FileAction;
 use crate::ids::{ExtractorId, hex};
 use crate::sam::{Checkpoint, SamConfig};
 use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
@@ -97,9 +98,9 @@ fn sha256_of_files(files: &[PathBuf]) -> Result<String> {
 
 /// SHA-256 of a file, 64 lower-case hex digits.
 fn sha256_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    let mut file = File::open(path).map_err(Error::file(FileAction::Read, path))?;
     let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).map_err(Error::file("read", path))?;
+    std::io::copy(&mut file, &mut hash).map_err(Error::file(FileAction::Read, path))?;
     Ok(hex(&hash.finalize()))
 }
 

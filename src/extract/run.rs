@@ -12,6 +12,7 @@ use super::generator::MaskGenerator;
 use super::pending::{ImageSelection, PendingImage, pending_images};
 use super::sink::{Extracted, Sink};
 use super::summary::ExtractSummary;
+use crate::error::FileAction;
 use crate::ids::ImageId;
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
@@ -161,7 +162,7 @@ pub fn read_ingested(path: &Path, image_id: &ImageId) -> Result<Vec<u8>> {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Error::PhotoGone {
             path: path.to_owned(),
         },
-        _ => Error::file("read", path)(err),
+        _ => Error::file(FileAction::Read, path)(err),
     })?;
     if ImageId::of_bytes(&bytes) != *image_id {
         return Err(Error::Content {
@@ -202,11 +203,7 @@ fn run_model_beside(
     let pools = (0..many).map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build());
     let pools = pools
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|err| Error::File {
-            action: "start threads for",
-            path: "the model".into(),
-            source: std::io::Error::other(err),
-        })?;
+        .map_err(|source| Error::Threads { source })?;
     loop {
         let mut taken = Vec::with_capacity(many);
         while taken.len() < many {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
+use crate::error::FileAction;
 use crate::store::columns::EmbeddingRow;
 use crate::{Error, Result};
 
@@ -202,10 +203,10 @@ impl Spool {
             options.read(true).write(true).create_new(true);
             options.open(&path)
         };
-        let file = open().map_err(Error::file("create", &path))?;
+        let file = open().map_err(Error::file(FileAction::Create, &path))?;
         // Nobody else needs the file's name; without one, it disappears with the program, even if that is killed.
         #[cfg(unix)]
-        std::fs::remove_file(&path).map_err(Error::file("create", &path))?;
+        std::fs::remove_file(&path).map_err(Error::file(FileAction::Create, &path))?;
         Ok(Self {
             path,
             file: Mutex::new(file),
@@ -224,10 +225,8 @@ impl Spool {
 
     fn flush(&mut self) -> Result<()> {
         let file = self.file.get_mut().unwrap_or_else(|err| err.into_inner());
-        file.write_all(&self.pending).map_err(Error::file(
-            "write embeddings to the temporary file",
-            &self.path,
-        ))?;
+        file.write_all(&self.pending)
+            .map_err(Error::file(FileAction::Write, &self.path))?;
         self.pending.clear();
         Ok(())
     }
@@ -236,7 +235,7 @@ impl Spool {
         let mut file = self.file.lock().unwrap_or_else(|err| err.into_inner());
         file.seek(SeekFrom::Start(at))
             .and_then(|_| file.read_exact(bytes))
-            .map_err(Error::file("read", &self.path))
+            .map_err(Error::file(FileAction::Read, &self.path))
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::weights::{HeadWeights, LoadedHead, unusable};
 use crate::catalogue::{find_head, heads_stored, is_head, whole_head};
+use crate::error::FileAction;
 use crate::error::HeadError;
 use crate::ids::check_name;
 use crate::schema::Table;
@@ -35,7 +36,7 @@ pub fn export_head(head: &LoadedHead) -> Result<Vec<u8>> {
 /// [`Error::File`]; [`crate::error::HeadError::Unusable`] if it is no such file or its head is already in the store;
 /// [`crate::error::HeadError::NameTaken`]; [`Error::InvalidName`].
 pub async fn import_head(store: &Store, path: &Path, name: Option<&str>) -> Result<HeadRow> {
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let bytes = std::fs::read(path).map_err(Error::file(FileAction::Read, path))?;
     let file = path.display().to_string();
     let (weights, metadata) = HeadWeights::of_safetensors(&file, &bytes)?;
     let row = metadata.get(ROW_KEY).ok_or_else(|| {

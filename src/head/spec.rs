@@ -116,8 +116,8 @@ pub struct TrainOptions {
     pub lambda_mil: f64,
     /// Weight of the student's uncertainty loss (paper: 0.15).
     pub lambda_unc: f64,
-    /// Passes over the images, for the teacher and again for the student; `None` for the number that [`Self::resolved`]
-    /// computes.
+    /// Passes over the images, for the teacher and again for the student; `None` for as many as give 200 steps, and at
+    /// least 4 (a head that continues from another: 40 steps, and at least 2).
     pub epochs: Option<usize>,
     /// Passes without a better validation loss after which training ends; 0 never ends it early; `None` means half of
     /// the epochs, at least 3.

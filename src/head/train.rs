@@ -68,7 +68,7 @@ pub struct Training<'a> {
     pub bags: &'a Bags,
     /// The head's shape.
     pub spec: &'a HeadSpec,
-    /// Training options, [resolved](TrainOptions::resolved).
+    /// Training options, with a number for each option that may be left open.
     pub options: &'a TrainOptions,
     /// Which images are used for training, and which for validation.
     pub split: &'a Split,

@@ -16,6 +16,7 @@ use super::commit::Rows;
 use crate::catalogue::{find_dataset, find_split};
 use crate::classes::ClassSet;
 use crate::coco::{Detection, Segmentation};
+use crate::error::FileAction;
 use crate::geometry::{Rle, Size};
 use crate::ids::{HeadId, ImageId, check_name, hex};
 use crate::progress::Progress;
@@ -128,7 +129,7 @@ pub async fn import_coco_results(
     let (file, dataset) = (request.file.clone(), request.dataset.clone());
     let set = class_set.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let bytes = std::fs::read(&file).map_err(Error::file("read", &file))?;
+        let bytes = std::fs::read(&file).map_err(Error::file(FileAction::Read, &file))?;
         let sha256 = hex(&Sha256::digest(&bytes));
         Ok::<_, Error>((plan(&file, &bytes, &dataset, &images, &set)?, sha256))
     });

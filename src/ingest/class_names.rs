@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::error::FileAction;
 use crate::{Error, Result};
 
 /// Maximum number of classes in a label map: 0 is background, 255 is void.
@@ -16,7 +17,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// # Errors
 /// [`Error::File`]; [`Error::Content`] if a line is empty, a name occurs twice, or there are no names or more than 254.
 pub fn read_class_names(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let text = std::fs::read_to_string(path).map_err(Error::file(FileAction::Read, path))?;
     parse_class_names(&text, path)
 }
 

@@ -15,6 +15,7 @@ use super::pipeline;
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::coco::{self, Annotation, AnnotationIndex, Category, DatasetIndex, Image};
 use crate::error::CocoError;
+use crate::error::FileAction;
 use crate::photo::PhotoInfo;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -145,7 +146,7 @@ fn content_error(file: &Path, reason: &CocoError) -> Error {
 }
 
 fn read_index(file: &Path) -> Result<(String, DatasetIndex)> {
-    let bytes = std::fs::read(file).map_err(Error::file("read", file))?;
+    let bytes = std::fs::read(file).map_err(Error::file(FileAction::Read, file))?;
     coco::open(bytes).map_err(|err| content_error(file, &err))
 }
 

@@ -13,6 +13,7 @@ use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
 use super::walk::{is_system, walk};
+use crate::error::FileAction;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::{FailureRow, LabelRow};
@@ -262,7 +263,10 @@ fn walk_failure(root: &Root, err: walkdir::Error) -> Found {
     let source = err
         .into_io_error()
         .unwrap_or_else(|| std::io::Error::other("a loop of links"));
-    Found::Failure(relative(root, &path), Error::file("list", path)(source))
+    Found::Failure(
+        relative(root, &path),
+        Error::file(FileAction::List, path)(source),
+    )
 }
 
 fn read_file(

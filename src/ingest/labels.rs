@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::walk::is_system;
+use crate::error::FileAction;
 use crate::{Error, Result};
 
 /// Names accepted for the column with the image file.
@@ -33,7 +34,7 @@ impl LabelFile {
             place,
             reason,
         };
-        let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+        let bytes = std::fs::read(path).map_err(Error::file(FileAction::Read, path))?;
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use chrono::Utc;
 
 use super::options::IngestOptions;
+use crate::error::FileAction;
 use crate::error::PhotoError;
 use crate::ids::ImageId;
 use crate::photo::{self, DecodeLimits, PhotoInfo};
@@ -26,8 +27,10 @@ impl Root {
     /// Checks the directory and makes its path absolute, with links resolved.
     pub fn new(path: &Path) -> Result<Self> {
         let listed = std::fs::read_dir(path);
-        listed.map_err(Error::file("list directory", path))?;
-        let path = path.canonicalize().map_err(Error::file("resolve", path))?;
+        listed.map_err(Error::file(FileAction::List, path))?;
+        let path = path
+            .canonicalize()
+            .map_err(Error::file(FileAction::Resolve, path))?;
         let name = path
             .to_str()
             .map(str::to_owned)
@@ -91,7 +94,7 @@ impl Root {
 
 /// Reads a regular file of at most 4 GiB. Other kinds are rejected, because reading a pipe could block forever.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let metadata = std::fs::metadata(path).map_err(Error::file("read", path))?;
+    let metadata = std::fs::metadata(path).map_err(Error::file(FileAction::Read, path))?;
     let not_a_photo = |reason| Error::Content {
         path: path.to_owned(),
         place: String::new(),
@@ -107,7 +110,7 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
             metadata.len()
         )));
     }
-    std::fs::read(path).map_err(Error::file("read", path))
+    std::fs::read(path).map_err(Error::file(FileAction::Read, path))
 }
 
 /// Describes something that is not a regular file.

@@ -13,6 +13,7 @@ use super::photo_file::{Root, read_file, read_photo, taken_otherwise};
 use super::pipeline;
 use super::regions::{Region, VOID, plan_regions};
 use crate::classes::{Class, ClassSet, add_class_set};
+use crate::error::FileAction;
 use crate::geometry::{Rle, Size};
 use crate::ids::GroundTruthId;
 use crate::photo::{IndexedImage, decode_indexed_png, voc_colormap};
@@ -166,7 +167,7 @@ fn read_image_set(directory: &Path, split: &str) -> Result<Vec<String>> {
             ),
         });
     };
-    let text = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
+    let text = std::fs::read_to_string(&file).map_err(Error::file(FileAction::Read, &file))?;
     let names: Vec<_> = text
         .trim_start_matches('\u{feff}') // Windows editors write this mark
         .lines()
@@ -310,7 +311,7 @@ fn photo_name(context: &Context, name: &str) -> Result<String> {
 
 fn missing(path: PathBuf) -> Error {
     const ENOENT: i32 = 2;
-    Error::file("read", path)(std::io::Error::from_raw_os_error(ENOENT))
+    Error::file(FileAction::Read, path)(std::io::Error::from_raw_os_error(ENOENT))
 }
 
 fn read_map(context: &Context, folder: &str, name: &str) -> Result<Option<IndexedImage>> {

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::error::FileAction;
 use crate::eval::EvalRequest;
 use crate::export::Unfinished;
 use crate::progress::Progress;
@@ -86,7 +87,7 @@ pub async fn write_report(
     let (galleries, failed) = pictures::galleries(snapshot, request, &data, progress).await?;
     let page = page::page(&data, &galleries)?;
     let written = new.create()?.write_all(page.as_bytes());
-    written.map_err(Error::file("write", new.path()))?;
+    written.map_err(Error::file(FileAction::Write, new.path()))?;
     Ok(ReportSummary {
         head: data.head.head,
         images: data

@@ -8,6 +8,7 @@ use image::RgbImage;
 use serde_json::{Value, json};
 
 use super::{Kind, Scene, SceneGenerator};
+use crate::error::FileAction;
 use crate::geometry::Rle;
 use crate::{Error, Result};
 
@@ -75,14 +76,14 @@ pub fn write_data_set(directory: &Path, size: DataSetSize) -> Result<()> {
         "images": images, "annotations": annotations, "categories": categories,
     });
     let file = directory.join("test.json");
-    fs::write(&file, data_set.to_string()).map_err(Error::file("write", &file))
+    fs::write(&file, data_set.to_string()).map_err(Error::file(FileAction::Write, &file))
 }
 
 fn save(photo: &RgbImage, folder: &Path, name: &str) -> Result<()> {
-    fs::create_dir_all(folder).map_err(Error::file("create directory", folder))?;
+    fs::create_dir_all(folder).map_err(Error::file(FileAction::Create, folder))?;
     let file = folder.join(name);
     photo.save(&file).map_err(|err| match err {
-        image::ImageError::IoError(err) => Error::file("write", &file)(err),
+        image::ImageError::IoError(err) => Error::file(FileAction::Write, &file)(err),
         err => Error::EncodeImage {
             reason: err.to_string(),
         },

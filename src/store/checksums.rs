@@ -25,6 +25,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Snapshot;
 use super::files::{CommitRecord, StoreFiles};
+use crate::error::FileAction;
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::{Error, Result};
@@ -105,11 +106,14 @@ pub(super) fn of_file(path: &Path) -> Result<Option<Checksum>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(Error::file("open", path)(err)),
+        Err(err) => return Err(Error::file(FileAction::Open, path)(err)),
     };
     let (mut sum, mut buffer) = (Summing::default(), vec![0; 1 << 18]);
     loop {
-        match file.read(&mut buffer).map_err(Error::file("read", path))? {
+        match file
+            .read(&mut buffer)
+            .map_err(Error::file(FileAction::Read, path))?
+        {
             0 => return Ok(Some(sum.end())),
             read => sum.add(buffer.get(..read).unwrap_or_default()),
         }

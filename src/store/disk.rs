@@ -6,6 +6,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::error::FileAction;
 use crate::{Error, Result};
 
 /// Creates a file in a store, complete and on the disk (fsync) before it gets its name; returns false if it exists.
@@ -25,7 +26,7 @@ pub(super) fn create_file(store: &Path, path: &Path, content: &[u8]) -> Result<b
             Err(err) => Err(err),
         }
     };
-    let created = write().map_err(Error::file("write", path));
+    let created = write().map_err(Error::file(FileAction::Write, path));
     let _ = fs::remove_file(&part);
     if *created.as_ref().unwrap_or(&false) {
         up_to(store, directory).try_for_each(sync_directory)?;
@@ -47,7 +48,7 @@ pub(super) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
     };
     if let Err(err) = write() {
         let _ = fs::remove_file(&part);
-        return Err(Error::file("write", path)(err));
+        return Err(Error::file(FileAction::Write, path)(err));
     }
     sync_directory(directory)
 }
@@ -55,7 +56,7 @@ pub(super) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
 /// Creates a directory and its missing parents, and fsyncs the directories that get a new entry.
 pub(super) fn create_directory(directory: &Path) -> Result<()> {
     let changed = directories_changed(directory);
-    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    fs::create_dir_all(directory).map_err(Error::file(FileAction::Create, directory))?;
     changed.into_iter().try_for_each(sync_directory)
 }
 
@@ -82,8 +83,9 @@ pub(super) fn sync_directory(directory: &Path) -> Result<()> {
 }
 
 pub(super) fn sync_file(path: &Path) -> Result<()> {
-    let file = File::open(path).map_err(Error::file("open", path))?;
-    file.sync_all().map_err(Error::file("write to disk", path))
+    let file = File::open(path).map_err(Error::file(FileAction::Open, path))?;
+    file.sync_all()
+        .map_err(Error::file(FileAction::Write, path))
 }
 
 /// The text between the last key of a sealed object and the checksum of everything before this text.

@@ -21,6 +21,7 @@ use super::checksums::{self, Checksum, Checksums};
 use super::disk::{
     check_seal, create_file, replace_file, sealed, sync_directory, sync_file, up_to,
 };
+use crate::error::FileAction;
 use crate::schema::{EmbeddingType, Table};
 use crate::task::blocking;
 use crate::{Error, Result};
@@ -146,7 +147,7 @@ impl StoreFiles {
             Some(_) => None,
         };
         let local = local
-            .map(|path| std::path::absolute(path).map_err(Error::file("resolve", path)))
+            .map(|path| std::path::absolute(path).map_err(Error::file(FileAction::Resolve, path)))
             .transpose()?;
         let uri = match &local {
             Some(path) => path
@@ -191,7 +192,7 @@ impl StoreFiles {
         match std::fs::read_dir(local) {
             Ok(entries) => {
                 for entry in entries {
-                    let entry = entry.map_err(Error::file("list", local))?;
+                    let entry = entry.map_err(Error::file(FileAction::List, local))?;
                     // A creation that died can leave its lock, and the header's staging file.
                     let name = entry.file_name();
                     let name = name.to_string_lossy();
@@ -202,7 +203,7 @@ impl StoreFiles {
                 Ok(true)
             }
             Err(err) if err.kind() == ErrorKind::NotFound => Ok(true),
-            Err(err) => Err(Error::file("open", local)(err)),
+            Err(err) => Err(Error::file(FileAction::Open, local)(err)),
         }
     }
 
@@ -380,16 +381,19 @@ impl StoreFiles {
             return Ok(false);
         };
         let directory = local.join(format!("{}.lance/_versions", table.name()));
-        let entries = fs::read_dir(&directory).map_err(Error::file("list", &directory))?;
+        let entries =
+            fs::read_dir(&directory).map_err(Error::file(FileAction::List, &directory))?;
         for entry in entries {
-            let path = entry.map_err(Error::file("list", &directory))?.path();
+            let path = entry
+                .map_err(Error::file(FileAction::List, &directory))?
+                .path();
             let number = path
                 .file_stem()
                 .and_then(|stem| stem.to_str()?.parse().ok());
             // Lance numbers these files downwards, so that the newest comes first; it once counted upwards.
             let number = number.map(|number: u64| number.min(u64::MAX - number));
             if number.is_none_or(|number| number > version) {
-                fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+                fs::remove_file(&path).map_err(Error::file(FileAction::Remove, &path))?;
             }
         }
         Ok(true)

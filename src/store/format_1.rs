@@ -35,6 +35,7 @@ use super::rows::{
     embedding_space,
 };
 use super::{Snapshot, Store};
+use crate::error::FileAction;
 use crate::ids::{ExtractorId, HeadId, PolicyId};
 use crate::schema::Table;
 use crate::{Error, Result};
@@ -73,7 +74,7 @@ impl View {
         let clones = tempfile::Builder::new()
             .prefix("grainstore-view-")
             .tempdir();
-        let clones = clones.map_err(Error::file("create", std::env::temp_dir()))?;
+        let clones = clones.map_err(Error::file(FileAction::Create, std::env::temp_dir()))?;
         let place = |table: Table| clones.path().join(format!("{}.lance", table.name()));
         let mut tables = BTreeMap::new();
         for table in Table::ALL {

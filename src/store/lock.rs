@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
 use super::disk::create_directory;
+use crate::error::FileAction;
 use crate::task::blocking;
 use crate::{Error, Result};
 
@@ -41,8 +42,8 @@ impl CommitLock {
                 .truncate(false)
                 .write(true)
                 .open(&path)
-                .map_err(Error::file("open for writing", &path))?;
-            file.lock().map_err(Error::file("lock", &path))?;
+                .map_err(Error::file(FileAction::Write, &path))?;
+            file.lock().map_err(Error::file(FileAction::Lock, &path))?;
             Ok(CommitGuard { _file: Some(file) })
         })
         .await
