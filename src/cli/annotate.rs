@@ -105,7 +105,7 @@ fn report(summary: &AnnotateSummary, seconds: f64, global: &Global) -> anyhow::R
         return Ok(Ended::Done);
     }
     outln!(
-        "head '{}': {} of {} predicted in {seconds:.1} s; {} kept, {} below the score threshold, {} of low quality, \
+        "head '{}': predictions for {} of {} in {seconds:.1} s; {} kept, {} below the score threshold, {} of low quality, \
          {} suppressed, {} beyond the maximum per image",
         summary.head,
         plural(summary.masks, "mask"),
