@@ -100,12 +100,15 @@ fn list(global: &Global) -> anyhow::Result<()> {
                 Some(default) => format!(" = {default}"),
                 None => ", required".to_owned(),
             };
+            let about = match parameter.about.as_str() {
+                "" => String::new(),
+                about => format!(" ({about})"),
+            };
             writeln!(
                 out,
-                "    --param {}: {}{default} {}",
+                "    --param {}: {}{default}{about}",
                 parameter.name,
-                parameter.kind.describe(),
-                parameter.about
+                parameter.kind.describe()
             )?;
         }
     }
