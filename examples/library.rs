@@ -111,11 +111,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let evaluation = evaluate(&snapshot, &request, &NoProgress).await?;
     evaluation.save(&store).await?;
-    println!(
-        "mIoU {:?}, AP50 {:?}",
-        evaluation.metric("miou"),
-        evaluation.metric("ap50")
-    );
+    for name in ["miou", "ap50"] {
+        match evaluation.metric(name) {
+            Some(value) => println!("{name} {value:.3}"),
+            None => println!("{name} is undefined here"),
+        }
+    }
 
     let sql = Sql::new(&snapshot).await?;
     let rows = sql
