@@ -287,10 +287,10 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
     let exported = export_coco(
         &snapshot,
         &CocoExport {
-            export: request.clone(),
+            export: request,
             format,
             style: None,
-            file: file.clone(),
+            file,
         },
         &NoProgress,
     )

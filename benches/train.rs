@@ -88,7 +88,7 @@ async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyh
         name: "bench".to_owned(),
         classes: "five".to_owned(),
         masks: TrainingMasks::Query(TrainingQuery::of_images(&snapshot, &extractor, None).await?),
-        options: options.clone(),
+        options,
         cache,
         ..TrainRequest::default()
     };

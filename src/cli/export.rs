@@ -194,10 +194,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             export_coco(
                 &snapshot,
                 &CocoExport {
-                    export: request.clone(),
+                    export: request,
                     format,
                     style,
-                    file: (&args.output).into(),
+                    file: args.output,
                 },
                 progress,
             )
@@ -214,9 +214,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             export_voc(
                 &snapshot,
                 &VocExport {
-                    export: request.clone(),
+                    export: request,
                     photos,
-                    directory: (&args.output).into(),
+                    directory: args.output,
                 },
                 progress,
             )
@@ -228,8 +228,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             export_parquet(
                 &snapshot,
                 &ParquetExport {
-                    export: request.clone(),
-                    file: (&args.output).into(),
+                    export: request,
+                    file: args.output,
                 },
                 progress,
             )

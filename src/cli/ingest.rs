@@ -172,9 +172,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             ingest_folder(
                 &store,
                 &FolderIngest {
-                    directory: (&args.directory).into(),
-                    labels: labels.clone(),
-                    options: options.clone(),
+                    directory: args.directory,
+                    labels,
+                    options,
                 },
                 progress.as_ref(),
             )
@@ -185,16 +185,16 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             ingest_coco(
                 &store,
                 &CocoIngest {
-                    annotations: (&args.annotations).into(),
-                    images: (&args.images).into(),
-                    options: options.clone(),
+                    annotations: args.annotations,
+                    images: args.images,
+                    options,
                 },
                 progress.as_ref(),
             )
             .await
         }
         Args::Voc(args) => {
-            let classes = match &args.class_names {
+            let class_names = match &args.class_names {
                 Some(file) => read_class_names(file)?,
                 None => VOC_CLASSES.map(str::to_owned).to_vec(),
             };
@@ -202,9 +202,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             ingest_voc(
                 &store,
                 &VocIngest {
-                    directory: (&args.directory).into(),
-                    class_names: classes.to_vec(),
-                    options: options.clone(),
+                    directory: args.directory,
+                    class_names,
+                    options,
                 },
                 progress.as_ref(),
             )

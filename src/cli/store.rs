@@ -173,7 +173,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             let summary = relocate(
                 &store,
                 &RelocateRequest {
-                    directory: (&args.directory).into(),
+                    directory: args.directory,
                     which,
                 },
                 progress.as_ref(),

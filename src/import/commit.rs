@@ -84,7 +84,7 @@ impl Rows {
             inputs: "[]".to_owned(),
             normalise: "[]".to_owned(),
             weights: None,
-            query: name.clone(),
+            query: name,
             store_version: i64::try_from(snapshot.version()).ok(),
             seed: None,
             parent_head_id: None,

@@ -341,7 +341,7 @@ pub async fn ingest(store: &Store, dir: &Path, file: &Path) {
         &CocoIngest {
             annotations: file.into(),
             images: (&dir.join("photos")).into(),
-            options: options.clone(),
+            options,
         },
         &NoProgress,
     )

@@ -209,7 +209,7 @@ async fn store_of_photos(count: u32) -> (tempfile::TempDir, Store) {
         &FolderIngest {
             directory: (&photos).into(),
             labels: LabelSource::Unlabelled,
-            options: options.clone(),
+            options,
         },
         &NoProgress,
     )

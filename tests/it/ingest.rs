@@ -40,7 +40,7 @@ async fn ingest_images(store: &Store, dir: &Path, labels: LabelSource) -> Ingest
         store,
         &FolderIngest {
             directory: dir.into(),
-            labels: labels.clone(),
+            labels,
             options: options("pets", None),
         },
         &NoProgress,
@@ -236,7 +236,7 @@ async fn damage_inside_pixel_data_is_found_when_asked_for() {
         &FolderIngest {
             directory: (&photos).into(),
             labels: LabelSource::Folders,
-            options: verify.clone(),
+            options: verify,
         },
         &NoProgress,
     )
@@ -327,7 +327,7 @@ async fn ingest_instances(store: &Store, dir: &Path, split: &str) -> IngestSumma
         &CocoIngest {
             annotations: (&json).into(),
             images: (&images).into(),
-            options: options.clone(),
+            options,
         },
         &NoProgress,
     )

@@ -355,7 +355,7 @@ async fn polygons_without_a_pixel_come_out_as_they_were_annotated() {
         export_coco(
             &snapshot,
             &CocoExport {
-                export: wanted.clone(),
+                export: wanted,
                 format: CocoFormat::Dataset,
                 style,
                 file: (&file).into(),
@@ -395,7 +395,7 @@ async fn polygons_without_a_pixel_come_out_as_they_were_annotated() {
     export_coco(
         &snapshot,
         &CocoExport {
-            export: wanted.clone(),
+            export: wanted,
             format: CocoFormat::Dataset,
             style,
             file: (&file).into(),

@@ -21,7 +21,7 @@ async fn ingest(store: &Store, photos: &Path, labels: LabelSource) -> IngestSumm
         store,
         &FolderIngest {
             directory: photos.into(),
-            labels: labels.clone(),
+            labels,
             options: options("p", None),
         },
         &NoProgress,

@@ -56,7 +56,7 @@ async fn store_with_two_photos(dir: &Path) -> (tempfile::TempDir, Store) {
         &CocoIngest {
             annotations: (&dir.join("in.json")).into(),
             images: (&photos).into(),
-            options: options.clone(),
+            options,
         },
         &NoProgress,
     )

@@ -59,7 +59,7 @@ async fn moved_and_renamed_photos_are_found_by_their_bytes() {
             &store,
             &FolderIngest {
                 directory: (&old).into(),
-                labels: labels.clone(),
+                labels,
                 options: options("pets", None),
             },
             &NoProgress,
@@ -152,7 +152,7 @@ async fn copies_take_the_place_of_photos_that_are_still_there_if_asked_to() {
         &store,
         &FolderIngest {
             directory: (&old).into(),
-            labels: labels.clone(),
+            labels,
             options: options("pets", None),
         },
         &NoProgress,

@@ -136,15 +136,21 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
+/// The first `max_bytes` bytes of a text file.
+pub(super) fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(cannot_open(path))?;
+    let read = file.take(max_bytes).read_to_string(&mut text);
+    read.map_err(cannot_open(path))?;
+    Ok(text)
+}
+
 fn indexed(path: &Path) -> Result<CheckpointFiles> {
     let wrong = |reason: String| SamError::CheckpointIndex {
         path: path.to_owned(),
         reason,
     };
-    let mut text = String::new();
-    let file = File::open(path).map_err(cannot_open(path))?;
-    let read = file.take(MAX_INDEX_BYTES).read_to_string(&mut text);
-    read.map_err(cannot_open(path))?;
+    let text = read_text(path, MAX_INDEX_BYTES)?;
     let index: Index = serde_json::from_str(&text)
         .map_err(|err| wrong(format!("expected JSON with a 'weight_map': {err}")))?;
     let folder = path.parent().unwrap_or(Path::new(""));

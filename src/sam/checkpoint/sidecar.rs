@@ -3,13 +3,11 @@
 //! In: the file that Hugging Face's `save_pretrained` writes. Out: the decoder's attention heads. All other sizes are
 //! derived from the weights.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::files::cannot_open;
+use super::files::read_text;
 use crate::sam::config::MOST_LAYERS;
 use crate::sam::error::{Result, SamError};
 
@@ -37,10 +35,7 @@ pub(super) fn decoder_heads(path: &Path) -> Result<Option<usize>> {
         path: path.to_owned(),
         reason,
     };
-    let mut text = String::new();
-    let file = File::open(path).map_err(cannot_open(path))?;
-    let read = file.take(MAX_BYTES).read_to_string(&mut text);
-    read.map_err(cannot_open(path))?;
+    let text = read_text(path, MAX_BYTES)?;
     let config: ModelConfig =
         serde_json::from_str(&text).map_err(|err| wrong(format!("expected JSON: {err}")))?;
     match config.model_type.as_deref() {
