@@ -16,7 +16,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Distribution, Tensor};
 use grainstore::extract::{MaskGenerator, MaskOptions, MaskOutput};
 use grainstore::photo::{DecodeLimits, decode};
-use grainstore::sam::{Checkpoint, EncoderConfig, Prompts, SamConfig};
+use grainstore::models::sam::{Checkpoint, EncoderConfig, Prompts, SamConfig};
 use serde_json::json;
 
 #[global_allocator]
@@ -70,7 +70,7 @@ fn main() -> Outcome<()> {
 
 /// Seconds for each photo, from its bytes to its masks; the first photo is run once before.
 fn end_to_end(
-    sam: grainstore::sam::Sam,
+    sam: grainstore::models::sam::Sam,
     mask_output: MaskOutput,
     photos: &[PathBuf],
 ) -> Outcome<Vec<f64>> {

@@ -22,7 +22,7 @@ use grainstore::ingest::{
     CocoIngest, FolderIngest, IngestOptions, LabelSource, Source, ingest_coco, ingest_folder,
 };
 use grainstore::progress::NoProgress;
-use grainstore::sam::Checkpoint;
+use grainstore::models::sam::Checkpoint;
 use grainstore::schema::EmbeddingType;
 use grainstore::selection::ImageFilter;
 use grainstore::sql::Sql;

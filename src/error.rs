@@ -12,7 +12,7 @@ mod head;
 mod not_weights;
 mod photo;
 mod reason;
-mod sam;
+mod model;
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub use not_weights::NotWeights;
 pub use photo::PhotoError;
 pub(crate) use reason::sql_reason;
 use reason::without_code_places;
-pub use sam::SamError;
+pub use model::ModelError;
 
 use crate::geometry::{Pixel, Size};
 
@@ -514,7 +514,7 @@ pub enum Error {
 
     /// A model, its weights or its input cannot be used.
     #[error(transparent)]
-    Sam(#[from] SamError),
+    Model(#[from] ModelError),
 
     /// A class set or a head cannot be used.
     #[error(transparent)]

@@ -64,7 +64,7 @@
 //! - L0 [`error`], [`ids`], [`progress`], [`geometry`], [`photo`], [`coco`],
 //!   [`scenes`]
 //! - L1 [`schema`], [`store`], [`sql`]
-//! - L2 [`catalogue`], [`device`], [`sam`]
+//! - L2 [`catalogue`], [`device`], [`models`]
 //! - L2, built on these: [`query`] and [`selection`], then [`classes`]
 //! - L3 [`ingest`]
 //! - L4 [`extract`]
@@ -91,13 +91,13 @@ pub mod head;
 pub mod ids;
 pub mod import;
 pub mod ingest;
+pub mod models;
 mod options;
 pub mod photo;
 pub mod picture;
 pub mod progress;
 pub mod query;
 pub mod report;
-pub mod sam;
 pub mod scenes;
 pub mod schema;
 pub mod selection;

@@ -8,7 +8,7 @@ use grainstore::extract::{
     DEFAULT_COMMIT_MASKS, ExtractRequest, ExtractSummary, ImageSelection, MaskOptions, MaskOutput,
     Shard, extract, extractor_row, pending_images,
 };
-use grainstore::sam::{Checkpoint, ModelType};
+use grainstore::models::sam::{Checkpoint, ModelType};
 use grainstore::store::Store;
 
 use super::progress::progress;

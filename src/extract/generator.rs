@@ -13,7 +13,7 @@ use super::options::{MaskOptions, MaskOutput};
 use crate::geometry::{
     BBox, NmsConfig, NmsOutcome, Pixel, Rle, Size, SmallRegion, box_nms, remove_small_regions,
 };
-use crate::sam::{
+use crate::models::sam::{
     ImageFrame, MASK_THRESHOLD, MaskUpscaler, PreparedImage, Prompts, Sam, stability_score,
     threshold_into,
 };

@@ -11,7 +11,7 @@ use super::options::MaskOptions;
 use crate::device::Precision;
 use crate::error::FileAction;
 use crate::ids::{ExtractorId, hex};
-use crate::sam::{Checkpoint, SamConfig};
+use crate::models::sam::{Checkpoint, SamConfig};
 use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
 
@@ -107,7 +107,7 @@ fn sha256_of(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sam::ModelType;
+    use crate::models::sam::ModelType;
 
     const SHA256: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 

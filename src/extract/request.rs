@@ -11,7 +11,7 @@ use super::summary::ExtractSummary;
 use crate::Result;
 use crate::device::{DeviceName, Precision};
 use crate::progress::Progress;
-use crate::sam::Checkpoint;
+use crate::models::sam::Checkpoint;
 use crate::store::Store;
 use crate::task::blocking;
 
@@ -59,7 +59,7 @@ impl ExtractRequest {
     /// Loads the model.
     ///
     /// # Errors
-    /// [`crate::Error::InvalidOption`]; [`crate::error::SamError`] for a file that is not a checkpoint;
+    /// [`crate::Error::InvalidOption`]; [`crate::error::ModelError`] for a file that is not a checkpoint;
     /// [`crate::Error::Device`].
     pub fn open(&self) -> Result<Extractor> {
         self.options.validate()?;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use grainstore::device::Precision;
-use grainstore::error::SamError;
+use grainstore::error::ModelError;
 use grainstore::extract::{MaskOptions, extractor_row};
-use grainstore::sam::Checkpoint;
+use grainstore::models::sam::Checkpoint;
 
 use crate::support::device;
 
@@ -270,7 +270,7 @@ fn checkpoints_that_cannot_be_used_say_why() {
         .map(|i| format!("'tensor_{i}' is missing"))
         .collect();
     let path = PathBuf::from("a.pth");
-    let many = SamError::CheckpointTensors { path, problems }.to_string();
+    let many = ModelError::CheckpointTensors { path, problems }.to_string();
     assert!(
         many.contains("'tensor_19'") && many.ends_with("and 30 more"),
         "{many}"

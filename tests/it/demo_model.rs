@@ -1,7 +1,7 @@
 //! The demo's model: what its training promised it still does.
 
 use burn::tensor::Device;
-use grainstore::sam::Checkpoint;
+use grainstore::models::sam::Checkpoint;
 
 #[path = "../../tools/pretrain_demo_sam/measure.rs"]
 mod measure;

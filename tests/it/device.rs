@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Tensor;
 use grainstore::device::Precision;
-use grainstore::sam::{Checkpoint, PreparedImage, Prompts, Sam, WeightPrecision, save};
+use grainstore::models::sam::{Checkpoint, PreparedImage, Prompts, Sam, WeightPrecision, save};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 

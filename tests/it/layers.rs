@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 14] = [
         "error", "ids", "options", "task", "progress", "geometry", "photo", "coco", "scenes",
     ],
     &["schema", "store", "sql"],
-    &["catalogue", "device", "sam"],
+    &["catalogue", "device", "models"],
     &["query", "selection"],
     &["classes"],
     &["ingest"],

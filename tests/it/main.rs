@@ -16,6 +16,7 @@ mod cli;
 mod demo;
 mod demo_model;
 mod device;
+mod embedding_models;
 mod eval;
 mod eval_boxes;
 mod eval_classes;

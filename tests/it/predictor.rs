@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use grainstore::error::SamError;
+use grainstore::error::ModelError;
 use grainstore::geometry::{Rle, Size};
-use grainstore::sam::{Checkpoint, Prompt, Sam, SamPredictor};
+use grainstore::models::sam::{Checkpoint, Prompt, Sam, SamPredictor};
 use image::RgbImage;
 use serde_json::Value;
 
@@ -188,7 +188,7 @@ fn prompts_that_ask_for_nothing_or_lie_nowhere_are_refused() {
     };
 
     let error = refused(&Prompt::default());
-    assert!(matches!(error, SamError::EmptyPrompt), "{error:?}");
+    assert!(matches!(error, ModelError::EmptyPrompt), "{error:?}");
     assert_eq!(
         error.to_string(),
         "the prompt has neither a point nor a box"
@@ -205,7 +205,7 @@ fn prompts_that_ask_for_nothing_or_lie_nowhere_are_refused() {
         beside,
     ] {
         let error = refused(&prompt);
-        let SamError::PromptCoordinate { value } = error else {
+        let ModelError::PromptCoordinate { value } = error else {
             panic!("{prompt:?}: {error}")
         };
         assert!(value.is_nan(), "{prompt:?}");

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use grainstore::error::SamError;
+use grainstore::error::ModelError;
 use grainstore::geometry::Size;
-use grainstore::sam::{
+use grainstore::models::sam::{
     Checkpoint, EncoderConfig, MASK_THRESHOLD, MaskUpscaler, ModelType, PointPrompts,
     PreparedImage, Prompts, Sam, SamConfig, WeightPrecision, save, stability_score, threshold_into,
 };
@@ -385,7 +385,7 @@ fn misfits_are_listed_by_name() {
     let error = checkpoint
         .load_as(&small_config(&checkpoint), &device())
         .unwrap_err();
-    let SamError::CheckpointTensors { problems, .. } = &error else {
+    let ModelError::CheckpointTensors { problems, .. } = &error else {
         panic!("{error}")
     };
     assert_eq!(problems.len(), 3);
@@ -472,7 +472,7 @@ fn damaged_files_are_named() {
     }
     let missing = Checkpoint::open(folder.path().join("absent.pth")).unwrap_err();
     assert!(
-        matches!(missing, SamError::OpenCheckpoint { .. }),
+        matches!(missing, ModelError::OpenCheckpoint { .. }),
         "{missing}"
     );
 }
@@ -497,7 +497,7 @@ fn impossible_images_are_refused() {
     };
     assert!(matches!(
         PreparedImage::new(&[], empty, 128),
-        Err(SamError::EmptyImage { .. })
+        Err(ModelError::EmptyImage { .. })
     ));
     let size = Size {
         height: 2,
@@ -505,7 +505,7 @@ fn impossible_images_are_refused() {
     };
     assert!(matches!(
         PreparedImage::new(&[0; 11], size, 128),
-        Err(SamError::PixelCount { .. })
+        Err(ModelError::PixelCount { .. })
     ));
     let sliver = Size {
         height: 1,
@@ -522,7 +522,7 @@ fn impossible_images_are_refused() {
     let mut upscaler = MaskUpscaler::new(&prepared.frame, 32);
     assert!(matches!(
         upscaler.logits(&[0.0; 5]),
-        Err(SamError::MaskLength { .. })
+        Err(ModelError::MaskLength { .. })
     ));
     assert_eq!(upscaler.logits(&[1.0; 1024]).unwrap(), vec![1.0; 5000]);
 }

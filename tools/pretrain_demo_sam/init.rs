@@ -14,7 +14,7 @@ use std::f32::consts::{FRAC_1_SQRT_2, PI};
 use anyhow::{Result, bail};
 use burn::module::Param;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use grainstore::sam::{DecoderAttention, ImageEncoder, PATCH_SIZE, PreparedImage, Sam};
+use grainstore::models::sam::{DecoderAttention, ImageEncoder, PATCH_SIZE, PreparedImage, Sam};
 use grainstore::scenes::SceneGenerator;
 
 /// Seed of the scenes that coefficients are scaled by.

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
-use grainstore::sam::MASK_THRESHOLD;
+use grainstore::models::sam::MASK_THRESHOLD;
 
 use crate::looks::LOOKS;
 

@@ -44,7 +44,7 @@ use burn::optim::{
     AdamWConfig, AdjustLrFn, GradientsAccumulator, GradientsParams, ModuleOptimizer, MuonConfig,
 };
 use burn::tensor::{Device, Tensor, TensorData};
-use grainstore::sam::{
+use grainstore::models::sam::{
     self, Checkpoint, DecoderConfig, EncoderConfig, Prompts, Sam, SamConfig, VitConfig,
     WeightPrecision,
 };

@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use grainstore::sam::{MASK_THRESHOLD, MaskUpscaler, PreparedImage, Prompts, Sam};
+use grainstore::models::sam::{MASK_THRESHOLD, MaskUpscaler, PreparedImage, Prompts, Sam};
 use grainstore::scenes::{Scene, SceneGenerator};
 
 /// Seeds from here on are never trained on.

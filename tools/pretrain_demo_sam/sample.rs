@@ -1,7 +1,7 @@
 //! What a scene teaches: clicks with the masks they ask for, and what every pixel shows.
 
 use anyhow::Result;
-use grainstore::sam::{PreparedImage, SamConfig};
+use grainstore::models::sam::{PreparedImage, SamConfig};
 use grainstore::scenes::{Scene, SceneGenerator};
 
 use crate::looks::{LOOKS, LooksScale};

@@ -1,0 +1,7 @@
+//! From bytes of RGB to a model's input: resizing as Pillow does it, and normalising.
+
+mod normalise;
+mod pillow;
+
+pub(super) use normalise::{IMAGENET, Normalisation};
+pub(super) use pillow::{Filter, resize};

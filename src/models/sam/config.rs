@@ -1,0 +1,306 @@
+//! All sizes of a Segment Anything model, so that small models are possible.
+//!
+//! In: nothing, or a published model's name. Out: the sizes; `init` builds the modules. `detect` derives the sizes from
+//! a checkpoint's tensors.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::models::error::{Result, ModelError};
+use super::sam::Sam;
+use super::tiny_vit::TinyVitConfig;
+
+/// Pixels of the model input per cell of the image embedding, along each axis.
+pub const PATCH_SIZE: usize = 16;
+
+/// Limit on the side of the model input in pixels. Published models have 1024.
+const MOST_PIXELS: usize = 16_384;
+/// Limit on the number of layers in any part of a model. Published models have at most 32.
+pub(super) const MOST_LAYERS: usize = 1024;
+
+/// A published model, named as upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelType {
+    /// Segment Anything with a ViT-B encoder, 94 M parameters.
+    VitB,
+    /// Segment Anything with a ViT-L encoder, 312 M parameters.
+    VitL,
+    /// Segment Anything with a ViT-H encoder, 641 M parameters.
+    VitH,
+    /// MobileSAM: the same decoder behind a TinyViT encoder, 10 M parameters.
+    VitT,
+}
+
+impl ModelType {
+    /// Every published model.
+    pub const ALL: [Self; 4] = [Self::VitB, Self::VitL, Self::VitH, Self::VitT];
+
+    /// The name used for `--model-type` and in stores.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VitB => "vit_b",
+            Self::VitL => "vit_l",
+            Self::VitH => "vit_h",
+            Self::VitT => "vit_t",
+        }
+    }
+}
+
+impl fmt::Display for ModelType {
+    /// Writes the name, such as `vit_b`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ModelType {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|model| model.name() == name)
+            .ok_or_else(|| ModelError::UnknownModelType {
+                found: name.to_owned(),
+            })
+    }
+}
+
+/// The sizes of a complete model (upstream: `build_sam.py`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SamConfig {
+    /// Side of the square model input in pixels, a multiple of [`PATCH_SIZE`].
+    pub image_size: usize,
+    /// The image encoder.
+    pub encoder: EncoderConfig,
+    /// Channels of the image embedding, of every prompt and of every decoder token. Must be even.
+    pub prompt_dim: usize,
+    /// Channels inside the prompt encoder's mask path. Must be a multiple of 4.
+    pub mask_channels: usize,
+    /// The mask decoder.
+    pub decoder: DecoderConfig,
+}
+
+/// The kind of image encoder, with its sizes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderConfig {
+    /// The plain vision transformer of Segment Anything.
+    Vit(VitConfig),
+    /// MobileSAM's TinyViT.
+    TinyVit(TinyVitConfig),
+}
+
+/// Sizes of the plain vision transformer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VitConfig {
+    /// Channels of a token.
+    pub embed_dim: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads. Must divide `embed_dim`.
+    pub heads: usize,
+    /// Hidden channels of a block's MLP, as a multiple of `embed_dim`.
+    pub mlp_ratio: usize,
+    /// Side of an attention window in tokens.
+    pub window_size: usize,
+    /// Blocks that attend to the complete image, counted from 0. All other blocks are windowed.
+    pub global_attention_blocks: Vec<usize>,
+}
+
+/// Sizes of the mask decoder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecoderConfig {
+    /// Two-way attention blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden channels of a block's MLP.
+    pub mlp_dim: usize,
+    /// Divisor of the channels inside cross attention.
+    pub attention_downsample: usize,
+    /// Masks per prompt besides the single-mask output. Upstream uses 3, so there are 4 mask tokens.
+    pub multimask_outputs: usize,
+    /// Layers of the head that predicts the IoU.
+    pub iou_head_depth: usize,
+    /// Hidden channels of that head.
+    pub iou_head_hidden: usize,
+}
+
+impl DecoderConfig {
+    /// Number of mask tokens: one for the single-mask output, then one per multimask output.
+    pub fn mask_tokens(&self) -> usize {
+        self.multimask_outputs + 1
+    }
+}
+
+impl Default for DecoderConfig {
+    /// The sizes of the decoder in every published model.
+    fn default() -> Self {
+        Self {
+            depth: 2,
+            heads: 8,
+            mlp_dim: 2048,
+            attention_downsample: 2,
+            multimask_outputs: 3,
+            iou_head_depth: 3,
+            iou_head_hidden: 256,
+        }
+    }
+}
+
+impl SamConfig {
+    /// The sizes of a published model.
+    pub fn published(model: ModelType) -> Self {
+        match model {
+            ModelType::VitB => Self::vit_b(),
+            ModelType::VitL => Self::vit_l(),
+            ModelType::VitH => Self::vit_h(),
+            ModelType::VitT => Self::with_encoder(EncoderConfig::TinyVit(TinyVitConfig::default())),
+        }
+    }
+
+    /// Segment Anything ViT-B.
+    pub fn vit_b() -> Self {
+        Self::with_vit(768, 12, 12, &[2, 5, 8, 11])
+    }
+
+    /// Segment Anything ViT-L.
+    pub fn vit_l() -> Self {
+        Self::with_vit(1024, 24, 16, &[5, 11, 17, 23])
+    }
+
+    /// Segment Anything ViT-H.
+    pub fn vit_h() -> Self {
+        Self::with_vit(1280, 32, 16, &[7, 15, 23, 31])
+    }
+
+    fn with_vit(embed_dim: usize, depth: usize, heads: usize, global: &[usize]) -> Self {
+        Self::with_encoder(EncoderConfig::Vit(VitConfig {
+            embed_dim,
+            depth,
+            heads,
+            mlp_ratio: 4,
+            window_size: 14,
+            global_attention_blocks: global.to_vec(),
+        }))
+    }
+
+    fn with_encoder(encoder: EncoderConfig) -> Self {
+        Self {
+            image_size: 1024,
+            encoder,
+            prompt_dim: 256,
+            mask_channels: 16,
+            decoder: DecoderConfig::default(),
+        }
+    }
+
+    /// Side of the image embedding in cells.
+    pub fn grid_size(&self) -> usize {
+        self.image_size / PATCH_SIZE
+    }
+
+    /// Side of the decoder's masks in pixels: a quarter of the model input.
+    pub fn low_res_size(&self) -> usize {
+        4 * self.grid_size()
+    }
+
+    /// The published model with these sizes, if there is one.
+    pub fn model_type(&self) -> Option<ModelType> {
+        ModelType::ALL
+            .into_iter()
+            .find(|&model| Self::published(model) == *self)
+    }
+
+    /// Builds a model with random weights.
+    ///
+    /// # Errors
+    /// [`ModelError::ModelConfig`] if the sizes do not fit together.
+    pub fn init(&self, device: &Device) -> Result<Sam> {
+        self.check()?;
+        Ok(Sam::new(self, device))
+    }
+
+    /// # Errors
+    /// [`ModelError::ModelConfig`] if the sizes do not fit together.
+    fn check(&self) -> Result<()> {
+        require(
+            (1..=MOST_PIXELS).contains(&self.image_size)
+                && self.image_size.is_multiple_of(PATCH_SIZE),
+            || {
+                format!(
+                    "image_size {} is not a multiple of 16 up to {MOST_PIXELS}",
+                    self.image_size
+                )
+            },
+        )?;
+        let prompt = self.prompt_dim;
+        require(prompt > 0 && prompt.is_multiple_of(8), || {
+            format!("prompt_dim {prompt} is not a multiple of 8")
+        })?;
+        let mask = self.mask_channels;
+        require(mask > 0 && mask.is_multiple_of(4), || {
+            format!("mask_channels {mask} is not a multiple of 4")
+        })?;
+        let decoder = &self.decoder;
+        let inner = decoder.heads * decoder.attention_downsample;
+        require(inner > 0 && prompt.is_multiple_of(inner), || {
+            format!(
+                "prompt_dim {prompt} is not a multiple of decoder heads {} x downsample {}",
+                decoder.heads, decoder.attention_downsample
+            )
+        })?;
+        let layers = 1..=MOST_LAYERS;
+        require(
+            layers.contains(&decoder.depth) && layers.contains(&decoder.iou_head_depth),
+            || format!("the decoder and its iou head need 1 to {MOST_LAYERS} layers"),
+        )?;
+        require(decoder.multimask_outputs <= MOST_LAYERS, || {
+            format!(
+                "{} multimask outputs are too many",
+                decoder.multimask_outputs
+            )
+        })?;
+        match &self.encoder {
+            EncoderConfig::Vit(vit) => vit.check(),
+            EncoderConfig::TinyVit(tiny) => tiny.check(self.image_size),
+        }
+    }
+}
+
+impl VitConfig {
+    fn check(&self) -> Result<()> {
+        let Self {
+            embed_dim, heads, ..
+        } = *self;
+        require(
+            heads > 0 && embed_dim > 0 && embed_dim.is_multiple_of(heads),
+            || format!("embed_dim {embed_dim} is not a multiple of heads {heads}"),
+        )?;
+        require(self.window_size > 0, || "window_size is 0".to_owned())?;
+        require(
+            self.global_attention_blocks.iter().all(|&i| i < self.depth),
+            || {
+                format!(
+                    "global attention blocks {:?} go past depth {}",
+                    self.global_attention_blocks, self.depth
+                )
+            },
+        )
+    }
+}
+
+/// # Errors
+/// [`ModelError::ModelConfig`] with `reason` unless `holds` is true.
+pub(super) fn require(holds: bool, reason: impl FnOnce() -> String) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ModelError::ModelConfig { reason: reason() })
+    }
+}

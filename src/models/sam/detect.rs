@@ -1,0 +1,127 @@
+//! Derives a model's sizes from the shapes of its weights.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the stages are four, and each size is an array of four"
+)]
+
+use super::config::{DecoderConfig, EncoderConfig, PATCH_SIZE, SamConfig, VitConfig};
+use crate::models::error::Result;
+use super::tiny_vit::TinyVitConfig;
+use crate::models::checkpoint::Weights;
+
+/// Whether a checkpoint may hold a tensor that the model does not use: MobileSAM's classifier, and counters and index
+/// tables that torch saves beside weights.
+pub(super) fn is_unused(name: &str) -> bool {
+    name.starts_with("image_encoder.head.")
+        || name.starts_with("image_encoder.norm_head.")
+        || name.ends_with(".num_batches_tracked")
+        || name.ends_with(".attention_bias_idxs")
+}
+
+/// The sizes of the model in a checkpoint.
+///
+/// # Errors
+/// [`ModelError::CheckpointTensors`] if a tensor that determines a size is missing or has another rank.
+pub(super) fn config(checkpoint: &Weights) -> Result<SamConfig> {
+    let shapes = Shapes(checkpoint);
+    let [_, prompt_dim] = shapes.of("prompt_encoder.no_mask_embed.weight")?;
+    let [mask_channels, ..]: [usize; 4] = shapes.of("prompt_encoder.mask_downscaling.3.weight")?;
+    let tiny = checkpoint
+        .shape("image_encoder.patch_embed.seq.0.c.weight")
+        .is_some();
+    let (image_size, encoder) = if tiny {
+        (1024, EncoderConfig::TinyVit(shapes.tiny_vit()?))
+    } else {
+        let (grid, vit) = shapes.vit()?;
+        (grid * PATCH_SIZE, EncoderConfig::Vit(vit))
+    };
+    Ok(SamConfig {
+        image_size,
+        encoder,
+        prompt_dim,
+        mask_channels,
+        decoder: shapes.decoder(prompt_dim)?,
+    })
+}
+
+struct Shapes<'a>(&'a Weights);
+
+impl Shapes<'_> {
+    fn of<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
+        self.0.shape_of(name)
+    }
+
+    fn count(&self, prefix: &str) -> usize {
+        self.0.children(prefix)
+    }
+
+    /// The grid side and the sizes of a plain vision transformer.
+    fn vit(&self) -> Result<(usize, VitConfig)> {
+        let [_, grid, _, embed_dim] = self.of("image_encoder.pos_embed")?;
+        let depth = self.count("image_encoder.blocks.");
+        let block = |i: usize, name: &str| format!("image_encoder.blocks.{i}.{name}");
+        let [_, head_dim] = self.of(&block(0, "attn.rel_pos_h"))?;
+        let [hidden, _] = self.of(&block(0, "mlp.lin1.weight"))?;
+        let mut window_size = grid;
+        let mut global_attention_blocks = Vec::new();
+        for i in 0..depth {
+            let [offsets, _] = self.of(&block(i, "attn.rel_pos_h"))?;
+            match offsets.div_ceil(2) {
+                side if side == grid => global_attention_blocks.push(i),
+                side => window_size = side,
+            }
+        }
+        let vit = VitConfig {
+            embed_dim,
+            depth,
+            heads: embed_dim / head_dim.max(1),
+            mlp_ratio: hidden / embed_dim.max(1),
+            window_size,
+            global_attention_blocks,
+        };
+        Ok((grid, vit))
+    }
+
+    fn tiny_vit(&self) -> Result<TinyVitConfig> {
+        let published = TinyVitConfig::default();
+        let [hidden, dim, ..]: [usize; 4] =
+            self.of("image_encoder.layers.0.blocks.0.conv1.c.weight")?;
+        let mut config = TinyVitConfig {
+            mlp_ratio: hidden / dim.max(1),
+            ..published
+        };
+        config.embed_dims[0] = dim;
+        config.depths[0] = self.count("image_encoder.layers.0.blocks.");
+        for stage in 1..4 {
+            let layer = format!("image_encoder.layers.{stage}.blocks.");
+            let [_, dim] = self.of(&format!("{layer}0.attn.qkv.weight"))?;
+            let [heads, cells] = self.of(&format!("{layer}0.attn.attention_biases"))?;
+            config.embed_dims[stage] = dim;
+            config.depths[stage] = self.count(&layer);
+            config.heads[stage] = heads;
+            config.window_sizes[stage] = cells.isqrt();
+        }
+        Ok(config)
+    }
+
+    fn decoder(&self, prompt_dim: usize) -> Result<DecoderConfig> {
+        let layers = "mask_decoder.transformer.layers.";
+        let [mlp_dim, _] = self.of(&format!("{layers}0.mlp.lin1.weight"))?;
+        let [inner, _] = self.of(&format!(
+            "{layers}0.cross_attn_token_to_image.q_proj.weight"
+        ))?;
+        let [outputs, _] = self.of("mask_decoder.mask_tokens.weight")?;
+        let iou_head = "mask_decoder.iou_prediction_head.layers.";
+        let [iou_head_hidden, _] = self.of(&format!("{iou_head}0.weight"))?;
+        Ok(DecoderConfig {
+            depth: self.count(layers),
+            mlp_dim,
+            attention_downsample: prompt_dim / inner.max(1),
+            multimask_outputs: outputs.saturating_sub(1),
+            iou_head_depth: self.count(iou_head),
+            iou_head_hidden,
+            ..DecoderConfig::default()
+        })
+    }
+}

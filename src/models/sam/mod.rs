@@ -1,0 +1,44 @@
+//! Segment Anything in burn: from pixels and prompts to masks, predicted IoU and mask tokens.
+//!
+//! In: RGB bytes, prompts, a checkpoint. Out: tensors, and single masks at the original size. This module works on
+//! tensors only and does not depend on stores, image files or point grids. Files and weights are named as upstream
+//! (github.com/facebookresearch/segment-anything).
+//!
+//! ```text
+//! PreparedImage --Sam::encode_image--> embedding --Sam::decode(prompts)--> DecoderOutput
+//! DecoderOutput.masks --MaskUpscaler--> logits at the original size
+//! ```
+//!
+//! [`SamPredictor`] does all of this in one call: it returns the mask for a click or a box.
+
+mod checkpoint;
+mod config;
+mod detect;
+mod image_encoder;
+mod mask_decoder;
+mod names;
+mod official;
+mod postprocess;
+mod predictor;
+mod preprocess;
+mod prompt_encoder;
+#[allow(clippy::module_inception)] // upstream's name
+mod sam;
+mod sidecar;
+mod tiny_vit;
+mod tiny_vit_block;
+mod tiny_vit_conv;
+mod transformer;
+
+pub use checkpoint::Checkpoint;
+pub use config::{DecoderConfig, EncoderConfig, ModelType, PATCH_SIZE, SamConfig, VitConfig};
+pub use mask_decoder::DecoderOutput;
+pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
+pub use predictor::{PredictedMask, Prompt, SamPredictor};
+pub use preprocess::{ImageFrame, PreparedImage};
+pub use prompt_encoder::{PointPrompts, Prompts};
+pub use sam::{ImageEncoder, Sam};
+#[doc(hidden)]
+pub use transformer::DecoderAttention; // for tools/pretrain_demo_sam
+pub use super::weights::WeightPrecision;
+pub use official::save;

@@ -1,0 +1,80 @@
+//! Official names of the weights of Segment Anything (upstream: segment-anything, MobileSAM), by field of the model.
+//!
+//! Fields are named like upstream's weights, except where upstream has numbers in a `Sequential`.
+
+use std::path::Path;
+
+use super::sam::Sam;
+use crate::models::error::Result;
+use crate::models::weights::{self, Place, Recipe, WeightPrecision};
+
+/// Parts of parameter paths: ours, then upstream's.
+const PARTS: [(&str, &str); 15] = [
+    (".neck.conv1.", ".neck.0."),
+    (".neck.norm1.", ".neck.1."),
+    (".neck.conv2.", ".neck.2."),
+    (".neck.norm2.", ".neck.3."),
+    (".mask_downscaling.conv1.", ".mask_downscaling.0."),
+    (".mask_downscaling.norm1.", ".mask_downscaling.1."),
+    (".mask_downscaling.conv2.", ".mask_downscaling.3."),
+    (".mask_downscaling.norm2.", ".mask_downscaling.4."),
+    (".mask_downscaling.conv3.", ".mask_downscaling.6."),
+    (".output_upscaling.conv1.", ".output_upscaling.0."),
+    (".output_upscaling.norm.", ".output_upscaling.1."),
+    (".output_upscaling.conv2.", ".output_upscaling.3."),
+    (
+        "image_encoder.patch_embed.conv1.",
+        "image_encoder.patch_embed.seq.0.",
+    ),
+    (
+        "image_encoder.patch_embed.conv2.",
+        "image_encoder.patch_embed.seq.2.",
+    ),
+    ("image_encoder.conv_layer.", "image_encoder.layers.0."),
+];
+
+/// Upstream's name of the parameter at a path of field names.
+fn official_name(path: &str) -> String {
+    // TinyViT's first stage is a separate field here, so the other stages count from 0.
+    if let Some((stage, rest)) = path
+        .strip_prefix("image_encoder.layers.")
+        .and_then(|rest| rest.split_once('.'))
+        && let Ok(stage) = stage.parse::<usize>()
+    {
+        return official_name(&format!("image_encoder.layer.{}.{rest}", stage + 1)).replacen(
+            "image_encoder.layer.",
+            "image_encoder.layers.",
+            1,
+        );
+    }
+    PARTS
+        .iter()
+        .fold(path.to_owned(), |path, (ours, official)| {
+            path.replacen(ours, official, 1)
+        })
+}
+
+const POSITION_FREQUENCIES: &str = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
+
+
+/// The names of Segment Anything's weights.
+pub(super) struct Names;
+
+impl weights::Names for Names {
+    fn recipe(&self, place: &Place) -> Recipe {
+        Recipe::One(official_name(&place.path()))
+    }
+
+    /// The frequencies of positions stay in f32, because their angles go through many turns.
+    fn stays_f32(&self, name: &str) -> bool {
+        name == POSITION_FREQUENCIES
+    }
+}
+
+/// Saves a model as safetensors, with official names and with its sizes.
+///
+/// # Errors
+/// [`crate::error::ModelError::SaveCheckpoint`] if the file cannot be written.
+pub fn save(model: &Sam, path: impl AsRef<Path>, precision: WeightPrecision) -> Result<()> {
+    weights::save(model, model.config(), &Names, path.as_ref(), precision)
+}

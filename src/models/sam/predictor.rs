@@ -1,0 +1,206 @@
+//! Predicts masks for prompts: one image, encoded once, and any number of prompts (upstream: `SamPredictor`).
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use image::RgbImage;
+
+use crate::models::error::{Result, ModelError};
+use super::postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
+use super::preprocess::{ImageFrame, PreparedImage};
+use super::prompt_encoder::{PointPrompts, Prompts};
+use super::sam::Sam;
+use crate::geometry::{Rle, Size};
+
+/// Shift of the threshold for a stability score, in logits, as in upstream's automatic generator.
+const STABILITY_OFFSET: f32 = 1.0;
+
+/// The object to segment: points, a box, or both. Coordinates are pixels of the original image, x before y, as
+/// upstream: (0, 0) is the first pixel.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prompt {
+    /// Points on the object.
+    pub foreground: Vec<[f64; 2]>,
+    /// Points outside the object.
+    pub background: Vec<[f64; 2]>,
+    /// A box around the object, as XYXY.
+    pub box_xyxy: Option<[f64; 4]>,
+}
+
+impl Prompt {
+    /// A prompt of one point on the object.
+    pub fn click(x: f64, y: f64) -> Self {
+        Self {
+            foreground: vec![[x, y]],
+            ..Self::default()
+        }
+    }
+
+    /// A prompt of a box around the object, as XYXY.
+    pub fn of_box(box_xyxy: [f64; 4]) -> Self {
+        Self {
+            box_xyxy: Some(box_xyxy),
+            ..Self::default()
+        }
+    }
+}
+
+/// A mask predicted for a prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictedMask {
+    /// Its pixels, at the size of the original image.
+    pub mask: Rle,
+    /// The model's own estimate of the mask's IoU with the object, roughly in [0, 1].
+    pub predicted_iou: f32,
+    /// IoU between the masks at thresholds of 1 and -1 logits, in [0, 1].
+    pub stability_score: f32,
+    /// The decoder output that the mask comes from: 0 is the single mask, 1..=3 are the masks for an ambiguous prompt.
+    pub output: usize,
+}
+
+/// An encoded image, ready for prompts.
+///
+/// ```no_run
+/// use grainstore::models::sam::{Checkpoint, Prompt, SamPredictor};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = grainstore::burn::tensor::Device::flex();
+/// let sam = Checkpoint::open("sam_vit_b_01ec64.pth")?.load(&device)?;
+/// let photo = image::open("truck.jpg")?.into_rgb8();
+/// let predictor = SamPredictor::new(&sam, &photo, &device)?;
+/// let mask = predictor.predict_best(&Prompt::click(500.0, 375.0))?;
+/// println!("{} pixels, predicted IoU {:.2}", mask.mask.area(), mask.predicted_iou);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SamPredictor<'a> {
+    sam: &'a Sam,
+    device: Device,
+    frame: ImageFrame,
+    embedding: Tensor<4>,
+}
+
+impl<'a> SamPredictor<'a> {
+    /// Encodes an image. `device` is the model's device.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyImage`] if the image has no pixels.
+    pub fn new(sam: &'a Sam, photo: &RgbImage, device: &Device) -> Result<Self> {
+        let size = Size {
+            height: photo.height(),
+            width: photo.width(),
+        };
+        let pixels = PreparedImage::new(photo.as_raw(), size, sam.config().image_size)?;
+        let frame = pixels.frame;
+        Ok(Self {
+            sam,
+            device: device.clone(),
+            embedding: sam.encode_image(pixels.into_tensor(device)),
+            frame,
+        })
+    }
+
+    /// Predicts all masks of the decoder for a prompt, in the order of its outputs: the single mask first, then three
+    /// for a prompt that may mean a part, an object or a group of objects.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyPrompt`] for a prompt with neither points nor a box; [`ModelError::PromptCoordinate`] for a
+    /// coordinate that is not finite; [`ModelError::Output`] if the model returns values that are not finite.
+    pub fn predict(&self, prompt: &Prompt) -> Result<Vec<PredictedMask>> {
+        let prompts = self.prompts(prompt)?;
+        let output = self.sam.decode(self.embedding.clone(), &prompts);
+        let [_, _, low_res, _] = output.masks.dims();
+        let masks = finite(output.masks, "masks")?;
+        let iou = finite(output.iou, "predicted IoU")?;
+        let mut upscaler = MaskUpscaler::new(&self.frame, low_res);
+        let mut bitmap = Vec::new();
+        let mut found = Vec::with_capacity(iou.len());
+        let outputs = masks.chunks_exact(low_res * low_res).zip(iou);
+        for (output, (low_res, predicted_iou)) in outputs.enumerate() {
+            let logits = upscaler.logits(low_res)?;
+            threshold_into(logits, MASK_THRESHOLD, &mut bitmap);
+            let mask = Rle::from_row_major(self.frame.original, &bitmap);
+            found.push(PredictedMask {
+                mask: mask.map_err(|source| ModelError::Mask {
+                    source: Box::new(source),
+                })?,
+                predicted_iou,
+                stability_score: stability_score(logits, MASK_THRESHOLD, STABILITY_OFFSET),
+                output,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Predicts the best mask for a prompt. For a single point, which is ambiguous, this is the one of the three with
+    /// the highest predicted IoU. For any other prompt it is the single mask, as upstream advises.
+    ///
+    /// # Errors
+    /// Those of [`SamPredictor::predict`].
+    pub fn predict_best(&self, prompt: &Prompt) -> Result<PredictedMask> {
+        let points = prompt.foreground.len() + prompt.background.len();
+        let is_ambiguous = points == 1 && prompt.box_xyxy.is_none();
+        let found = self.predict(prompt)?;
+        let several = is_ambiguous && found.len() > 1;
+        let fitting = found.into_iter().filter(|it| (it.output > 0) == several);
+        // Of equal values, the first is used, as with argmax.
+        let best = fitting.reduce(|best, next| {
+            if next.predicted_iou > best.predicted_iou {
+                next
+            } else {
+                best
+            }
+        });
+        best.ok_or(ModelError::Output { what: "masks" })
+    }
+
+    fn prompts(&self, prompt: &Prompt) -> Result<Prompts> {
+        let in_model = |point: &[f64; 2]| self.frame.model_from_image(*point).map(|x| x as f32);
+        let labels = prompt.foreground.iter().map(|point| (point, 1));
+        let labels: Vec<(&[f64; 2], i32)> = labels
+            .chain(prompt.background.iter().map(|point| (point, 0)))
+            .collect();
+        let corners = prompt.box_xyxy.iter().flatten();
+        let numbers = labels.iter().flat_map(|(point, _)| point.iter());
+        if let Some(value) = numbers.chain(corners).find(|x| !x.is_finite()) {
+            return Err(ModelError::PromptCoordinate { value: *value });
+        }
+        if labels.is_empty() && prompt.box_xyxy.is_none() {
+            return Err(ModelError::EmptyPrompt);
+        }
+        let points = (!labels.is_empty()).then(|| {
+            let coords: Vec<f32> = labels
+                .iter()
+                .flat_map(|(point, _)| in_model(point))
+                .collect();
+            let count = labels.len();
+            let labels: Vec<i32> = labels.iter().map(|(_, label)| *label).collect();
+            PointPrompts {
+                coords: Tensor::from_data(TensorData::new(coords, [1, count, 2]), &self.device),
+                labels: Tensor::<2, Int>::from_data(
+                    TensorData::new(labels, [1, count]),
+                    &self.device,
+                ),
+            }
+        });
+        let boxes = prompt.box_xyxy.map(|[left, top, right, bottom]| {
+            let corners = [in_model(&[left, top]), in_model(&[right, bottom])];
+            let corners = TensorData::new(corners.as_flattened().to_vec(), [1, 4]);
+            Tensor::from_data(corners, &self.device)
+        });
+        Ok(Prompts {
+            points,
+            boxes,
+            masks: None,
+        })
+    }
+}
+
+/// The values of a tensor, which must be finite.
+fn finite<const D: usize>(tensor: Tensor<D>, what: &'static str) -> Result<Vec<f32>> {
+    let numbers: Vec<f32> = tensor.into_data().iter::<f32>().collect();
+    if numbers.iter().all(|x| x.is_finite()) {
+        Ok(numbers)
+    } else {
+        Err(ModelError::Output { what })
+    }
+}
