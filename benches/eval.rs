@@ -29,7 +29,9 @@ use grainstore::classes::{Class, ClassSet, add_class_set, classes_of_labels};
 use grainstore::coco::{Annotation, DatasetIndex};
 use grainstore::export::{Annotations, CocoExport, CocoFormat, ExportRequest, Ids, export_coco};
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
-use grainstore::head::{TrainOptions, TrainRequest, TrainingMasks, TrainingQuery, train};
+use grainstore::head::{
+    HeadInputs, TrainOptions, TrainRequest, TrainingMasks, TrainingQuery, train,
+};
 use grainstore::ids::{ExtractorId, GroundTruthId, ImageId};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
@@ -237,7 +239,8 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
         name: "bench".to_owned(),
         classes: "kinds".to_owned(),
         masks: TrainingMasks::Query(
-            TrainingQuery::of_images(&snapshot, &extractor, Some(&first)).await?,
+            TrainingQuery::of_images(&snapshot, &extractor, Some(&first), &HeadInputs::tokens())
+                .await?,
         ),
         options: TrainOptions {
             epochs: Some(20),

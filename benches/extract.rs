@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use grainstore::extract::{MaskGenerator, MaskOptions, MaskOutput};
-use grainstore::photo::{DecodeLimits, decode};
 use grainstore::models::sam::{Checkpoint, EncoderConfig, Prompts, SamConfig};
+use grainstore::photo::{DecodeLimits, decode};
 use serde_json::json;
 
 #[global_allocator]

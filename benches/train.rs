@@ -20,7 +20,8 @@ use anyhow::Context;
 use grainstore::classes::{ClassSet, add_class_set, classes_of_labels};
 use grainstore::geometry::{Rle, Size};
 use grainstore::head::{
-    CacheOptions, Curve, TrainOptions, TrainRequest, TrainingMasks, TrainingQuery, load_head, train,
+    CacheOptions, Curve, HeadInputs, TrainOptions, TrainRequest, TrainingMasks, TrainingQuery,
+    load_head, train,
 };
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::progress::NoProgress;
@@ -87,7 +88,9 @@ async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyh
     let request = TrainRequest {
         name: "bench".to_owned(),
         classes: "five".to_owned(),
-        masks: TrainingMasks::Query(TrainingQuery::of_images(&snapshot, &extractor, None).await?),
+        masks: TrainingMasks::Query(
+            TrainingQuery::of_images(&snapshot, &extractor, None, &HeadInputs::tokens()).await?,
+        ),
         options,
         cache,
         ..TrainRequest::default()

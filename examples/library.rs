@@ -21,8 +21,8 @@ use grainstore::head::{TrainOptions, TrainRequest, train};
 use grainstore::ingest::{
     CocoIngest, FolderIngest, IngestOptions, LabelSource, Source, ingest_coco, ingest_folder,
 };
-use grainstore::progress::NoProgress;
 use grainstore::models::sam::Checkpoint;
+use grainstore::progress::NoProgress;
 use grainstore::schema::EmbeddingType;
 use grainstore::selection::ImageFilter;
 use grainstore::sql::Sql;

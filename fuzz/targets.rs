@@ -8,8 +8,8 @@ use grainstore::classes::{ClassSet, parse_class_file};
 use grainstore::coco::{self, Annotation, Detection};
 use grainstore::geometry::{Rle, Size, polygons_from_rle, rle_from_polygons};
 use grainstore::head::HeadWeights;
-use grainstore::photo::{DecodeLimits, decode, decode_indexed_png, probe};
 use grainstore::models::sam::Checkpoint;
+use grainstore::photo::{DecodeLimits, decode, decode_indexed_png, probe};
 
 /// A name, and what takes the bytes.
 pub type Target = (&'static str, fn(&[u8]));

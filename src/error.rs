@@ -9,10 +9,10 @@ mod column;
 mod eval;
 mod file_action;
 mod head;
+mod model;
 mod not_weights;
 mod photo;
 mod reason;
-mod model;
 
 use std::path::PathBuf;
 
@@ -22,11 +22,11 @@ pub use column::ColumnError;
 pub use eval::EvalError;
 pub use file_action::FileAction;
 pub use head::HeadError;
+pub use model::ModelError;
 pub use not_weights::NotWeights;
 pub use photo::PhotoError;
 pub(crate) use reason::sql_reason;
 use reason::without_code_places;
-pub use model::ModelError;
 
 use crate::geometry::{Pixel, Size};
 
@@ -50,7 +50,7 @@ pub enum Error {
     #[error("table '{table}': column '{column}': expected {expected}, found {found}")]
     ColumnMismatch {
         /// Table being read or written.
-        table: &'static str,
+        table: String,
         /// Column at fault.
         column: String,
         /// Declared type.
@@ -63,7 +63,7 @@ pub enum Error {
     #[error("table '{table}': {reason}")]
     RowCodec {
         /// Table being read or written.
-        table: &'static str,
+        table: String,
         /// What does not fit.
         reason: String,
     },
@@ -399,10 +399,59 @@ pub enum Error {
         with_points(*points)
     )]
     DeviceMemory {
-        /// Points decoded at once, 0 while the image itself was encoded.
+        /// Points or crops that went through the model at once, 0 while the image itself was encoded.
         points: usize,
         /// The backend's error.
         reason: String,
+    },
+
+    /// Weights are not those that an embedder was made with.
+    #[error(
+        "'{path}' is not the checkpoint of embedder '{embedder}', which was made with '{checkpoint}': its SHA-256 is {found}, \
+         expected {expected}",
+        path = path.display()
+    )]
+    OtherWeights {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Its SHA-256.
+        found: String,
+        /// The embedder.
+        embedder: String,
+        /// Name of its checkpoint.
+        checkpoint: String,
+        /// SHA-256 of its checkpoint.
+        expected: String,
+    },
+
+    /// Another embedder has the name.
+    #[error("embedder '{name}' is another one already, {embedder_id}, with options {options}")]
+    EmbedderExists {
+        /// The name.
+        name: String,
+        /// Id of the embedder that has it.
+        embedder_id: String,
+        /// Options of that embedder.
+        options: String,
+    },
+
+    /// An embedder is needed by heads.
+    #[error("embedder '{name}' is read by {}", heads.iter().map(|head| format!("head '{head}'")).collect::<Vec<_>>().join(", "))]
+    EmbedderInUse {
+        /// The embedder.
+        name: String,
+        /// Heads that read its vectors.
+        heads: Vec<String>,
+    },
+
+    /// An embedding network failed on an image, and would fail on others, too.
+    #[error("the embedding network failed on '{item}'")]
+    Embedding {
+        /// The image's file.
+        item: String,
+        /// The cause.
+        #[source]
+        source: Box<Error>,
     },
 
     /// The model failed on an image, and would fail on others, too.

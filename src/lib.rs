@@ -67,7 +67,7 @@
 //! - L2 [`catalogue`], [`device`], [`models`]
 //! - L2, built on these: [`query`] and [`selection`], then [`classes`]
 //! - L3 [`ingest`]
-//! - L4 [`extract`]
+//! - L4 [`extract`], then [`embed`]
 //! - L5 [`head`]
 //! - L6 [`annotate`], [`import`](mod@import)
 //! - L7 [`eval`]
@@ -82,6 +82,7 @@ pub mod catalogue;
 pub mod classes;
 pub mod coco;
 pub mod device;
+pub mod embed;
 pub mod error;
 pub mod eval;
 pub mod export;
@@ -104,6 +105,7 @@ pub mod selection;
 pub mod sql;
 pub mod store;
 mod task;
+mod vectors;
 
 pub use error::{Error, Result};
 

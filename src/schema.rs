@@ -5,6 +5,7 @@
 
 mod ddl;
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ddl::{list_item, parse_create_table};
 
+use crate::ids::EmbedderId;
 use crate::{Error, Result};
 
 /// A table of the store.
@@ -163,9 +165,12 @@ impl Table {
     }
 }
 
+/// Key in the metadata of a column of vectors, whose value is the id of their embedder.
+pub const EMBEDDER_KEY: &str = "grainstore.embedder";
+
 /// A table of which every embedder has its own Lance dataset. It is made from a template when the embedder is
 /// registered, so that the vectors scan at full speed, can have an index, and are removed with the embedder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VectorTable {
     /// One vector per mask.
     Masks,
@@ -191,6 +196,27 @@ impl VectorTable {
             Self::Masks => include_str!("../schemas/vectors.sql"),
             Self::Images => include_str!("../schemas/image_vectors.sql"),
         }
+    }
+
+    /// The Arrow schema of an embedder's own table: the column `vector` says in its metadata whose vectors they are.
+    ///
+    /// # Errors
+    /// As [`VectorTable::definition`].
+    pub fn schema_of(self, embedder_id: &EmbedderId, dim: u32) -> Result<SchemaRef> {
+        let definition = self.definition(dim)?;
+        let fields: Fields = definition
+            .schema
+            .fields()
+            .iter()
+            .map(|field| match field.name().as_str() {
+                "vector" => {
+                    let of = (EMBEDDER_KEY.to_owned(), embedder_id.to_string());
+                    Arc::new(field.as_ref().clone().with_metadata(HashMap::from([of])))
+                }
+                _ => field.clone(),
+            })
+            .collect();
+        Ok(Arc::new(Schema::new(fields)))
     }
 
     /// The table of an embedder whose vectors have `dim` numbers.
@@ -221,6 +247,44 @@ impl VectorTable {
             schema: Arc::new(Schema::new(fields)),
             ..template
         })
+    }
+}
+
+/// Any dataset of a store: one of the fixed tables, or the vectors of an embedder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreTable {
+    /// A table that every store has.
+    Fixed(Table),
+    /// The vectors of one embedder.
+    Vectors(VectorTable, EmbedderId),
+}
+
+impl StoreTable {
+    /// The path of its dataset within a store, without `.lance`: `masks`, or `vectors/EMBEDDER_ID`. Commit records and
+    /// checksums name it so.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Fixed(table) => table.name().to_owned(),
+            Self::Vectors(table, embedder_id) => format!("{}/{embedder_id}", table.name()),
+        }
+    }
+
+    /// The table of a path.
+    pub fn from_path(path: &str) -> Option<Self> {
+        let Some((folder, id)) = path.split_once('/') else {
+            return Table::from_name(path).map(Self::Fixed);
+        };
+        let table = VectorTable::ALL
+            .into_iter()
+            .find(|it| it.name() == folder)?;
+        let id = EmbedderId::try_from(id.to_owned()).ok()?;
+        Some(Self::Vectors(table, id))
+    }
+}
+
+impl From<Table> for StoreTable {
+    fn from(table: Table) -> Self {
+        Self::Fixed(table)
     }
 }
 
@@ -371,6 +435,19 @@ mod tests {
         }
         let keys = VectorTable::ALL.map(|table| table.definition(1).unwrap().key.len());
         assert_eq!(keys, [3, 1]);
+    }
+
+    #[test]
+    fn tables_have_paths_within_a_store() {
+        let id = EmbedderId::of_bytes(b"embedder");
+        let vectors = VectorTable::ALL.map(|table| StoreTable::Vectors(table, id.clone()));
+        let fixed = Table::ALL.into_iter().map(StoreTable::from);
+        for table in fixed.chain(vectors) {
+            assert_eq!(StoreTable::from_path(&table.path()), Some(table));
+        }
+        for none in ["vectors", "vectors/x", "mask", "masks/0", ""] {
+            assert_eq!(StoreTable::from_path(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array, RecordBatch, StringArray};
+use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Int32Type};
 use rayon::prelude::*;
 
 use super::policy::{Candidate, Policy, Verdict};
 use crate::geometry::Rle;
-use crate::head::MaskPredictor;
+use crate::head::{HeadInput, HeadInputs, MaskPredictor};
 use crate::ids::ImageId;
 use crate::schema::Table;
+use crate::sql::functions::mask_shapes;
 use crate::store::columns::RleColumn;
 use crate::store::rows::RleRow;
 use crate::{Error, Result};
@@ -25,8 +27,8 @@ pub(super) struct MaskPrediction {
 
 /// The source of predictions.
 pub(super) enum Predictors {
-    /// A head, which predicts from embeddings.
-    Head(Box<MaskPredictor>),
+    /// A head, which predicts from its inputs.
+    Head(Box<MaskPredictor>, HeadInputs),
     /// Predictions that were made before.
     Stored(HashMap<ImageId, HashMap<i32, MaskPrediction>>),
 }
@@ -45,29 +47,34 @@ pub(super) struct Annotator {
     /// Number of masks of each image.
     pub expected: HashMap<ImageId, usize>,
     /// Images of which only some masks have arrived.
-    pub open: HashMap<ImageId, Vec<(MaskPrediction, Option<RleRow>)>>,
+    pub open: HashMap<ImageId, OpenImage>,
+}
+
+/// An image of which only some masks have arrived.
+#[derive(Default)]
+pub(super) struct OpenImage {
+    /// Masks that have arrived.
+    seen: usize,
+    /// Those of them that have a prediction.
+    masks: Vec<(MaskPrediction, Option<RleRow>)>,
 }
 
 impl Annotator {
     /// Columns of `masks` that it needs.
-    pub fn columns(&self) -> &'static [&'static str] {
-        match self.predictors {
-            Predictors::Head(_) => &[
-                "image_id",
-                "mask_index",
-                "rle",
-                "predicted_iou",
-                "stability_score",
-                "embedding",
-            ],
-            Predictors::Stored(_) => &[
-                "image_id",
-                "mask_index",
-                "rle",
-                "predicted_iou",
-                "stability_score",
-            ],
+    pub fn columns(&self) -> Vec<&'static str> {
+        let mut columns = vec![
+            "image_id",
+            "mask_index",
+            "rle",
+            "predicted_iou",
+            "stability_score",
+        ];
+        if let Predictors::Head(_, inputs) = &self.predictors
+            && inputs.has_tokens()
+        {
+            columns.push("embedding");
         }
+        columns
     }
 
     /// Takes a batch and returns the images that it completes.
@@ -90,10 +97,17 @@ impl Annotator {
         let rles = RleColumn::new(column("rle")?)?;
 
         let found = match &self.predictors {
-            Predictors::Head(predictor) => {
-                let predicted = predictor.predict(column("embedding")?).map_err(bad)?;
+            Predictors::Head(predictor, inputs) => {
+                let mut columns = Vec::with_capacity(inputs.count());
+                for input in inputs.iter() {
+                    columns.push(match input {
+                        HeadInput::Shape => shapes(batch)?,
+                        other => column(other.column())?.clone(),
+                    });
+                }
+                let predicted = predictor.predict(&columns).map_err(bad)?;
                 let best: Vec<(usize, f32)> = predicted.best().collect();
-                Some((best, predicted.entropy))
+                Some((best, predicted))
             }
             Predictors::Stored(_) => None,
         };
@@ -104,9 +118,13 @@ impl Annotator {
                 continue;
             };
             let mask_index = indices.value(row);
+            let is_null = |nulls: &NullBuffer| nulls.is_null(row);
             let prediction = match (&self.predictors, &found) {
-                (_, Some((best, entropy))) => {
-                    let (Some((class, score)), Some(entropy)) = (best.get(row), entropy.get(row))
+                // A mask without a vector has no prediction.
+                (_, Some((_, predicted))) if predicted.nulls.as_ref().is_some_and(is_null) => None,
+                (_, Some((best, predicted))) => {
+                    let (Some((class, score)), Some(entropy)) =
+                        (best.get(row), predicted.entropy.get(row))
                     else {
                         return Err(Error::Internal {
                             what: "a head predicts nothing for a mask",
@@ -128,26 +146,26 @@ impl Annotator {
                     let of_image = stored.get(&image_id);
                     of_image.and_then(|masks| masks.get(&mask_index)).copied()
                 }
-                (Predictors::Head(_), None) => None,
+                (Predictors::Head(..), None) => None,
             };
-            let Some(mut prediction) = prediction else {
-                continue;
-            };
-            let value = |column: &Float32Array| column.is_valid(row).then(|| column.value(row));
-            prediction.candidate.predicted_iou = value(predicted);
-            prediction.candidate.stability_score = value(stability);
-            // The policy looks only at the pixels of candidates.
-            let rle = self
-                .policy
-                .is_candidate(&prediction.candidate)
-                .then(|| rles.row(row))
-                .flatten();
-            let masks = self.open.entry(image_id.clone()).or_default();
-            masks.push((prediction, rle));
-            if masks.len() == expected
-                && let Some(masks) = self.open.remove(&image_id)
+            let image = self.open.entry(image_id.clone()).or_default();
+            image.seen += 1;
+            if let Some(mut prediction) = prediction {
+                let value = |column: &Float32Array| column.is_valid(row).then(|| column.value(row));
+                prediction.candidate.predicted_iou = value(predicted);
+                prediction.candidate.stability_score = value(stability);
+                // The policy looks only at the pixels of candidates.
+                let rle = self
+                    .policy
+                    .is_candidate(&prediction.candidate)
+                    .then(|| rles.row(row))
+                    .flatten();
+                image.masks.push((prediction, rle));
+            }
+            if image.seen == expected
+                && let Some(image) = self.open.remove(&image_id)
             {
-                complete.push((image_id, masks));
+                complete.push((image_id, image.masks));
             }
         }
         let policy = &self.policy;
@@ -178,13 +196,27 @@ fn decide(
     })
 }
 
+/// The six numbers of each mask's shape.
+fn shapes(batch: &RecordBatch) -> Result<ArrayRef> {
+    let column = |name: &str| {
+        let found = batch.column_by_name(name).cloned();
+        found.ok_or_else(|| bad(format!("column '{name}' is missing")))
+    };
+    let masks = [
+        column("rle")?,
+        column("predicted_iou")?,
+        column("stability_score")?,
+    ];
+    Ok(mask_shapes(&masks)?)
+}
+
 fn text(column: &ArrayRef) -> Result<StringArray> {
     Ok(cast(column, &DataType::Utf8)?.as_string().clone())
 }
 
 fn bad(reason: String) -> Error {
     Error::RowCodec {
-        table: Table::Masks.name(),
+        table: Table::Masks.name().to_owned(),
         reason,
     }
 }

@@ -8,11 +8,13 @@ use futures::StreamExt;
 use serde::Deserialize;
 
 use crate::Result;
+use crate::head::HeadInputs;
 use crate::ids::{HeadId, ImageId, PolicyId};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::rows::{HeadRow, decode};
 use crate::store::{Snapshot, is_of_images};
+use crate::vectors::images_embedded;
 
 #[derive(Deserialize)]
 struct OfImage {
@@ -21,6 +23,18 @@ struct OfImage {
 
 /// For more images than this, whole tables are read instead of filtering by id.
 const MAX_LISTED: usize = 10_000;
+
+/// Maximum number of masks whose vectors are held in memory at once, 150 MB of 768 numbers each.
+const MASKS_HELD: usize = 100_000;
+
+/// Images whose masks are read together.
+#[derive(Debug, PartialEq)]
+pub(super) enum Chunk {
+    /// All that the extractor has; those of other images are left out later.
+    All,
+    /// These.
+    Images(Vec<ImageId>),
+}
 
 /// Images that are left to annotate.
 #[derive(Debug, Default)]
@@ -34,7 +48,8 @@ pub(super) struct PendingImages {
 }
 
 impl PendingImages {
-    /// Images that match a filter, have masks of the head's extractor, and have no predictions under the policy.
+    /// Images that match a filter, have masks of the head's extractor and the vectors that it reads, and have no
+    /// predictions under the policy.
     ///
     /// # Errors
     /// [`crate::Error::DataFusion`] for a condition that cannot be planned; errors of the store.
@@ -43,8 +58,19 @@ impl PendingImages {
         head: &HeadRow,
         policy_id: &PolicyId,
         images: &ImageFilter,
+        inputs: &HeadInputs,
     ) -> Result<Self> {
-        Self::counted(snapshot, head, policy_id, images, |_| true).await
+        let mut embedded: Option<HashSet<ImageId>> = None;
+        for (embedder_id, _) in inputs.embedders() {
+            let of_extractor = Some(&head.extractor_id);
+            let done = images_embedded(snapshot, embedder_id, of_extractor, None).await?;
+            embedded = Some(match embedded {
+                Some(others) => others.intersection(&done).cloned().collect(),
+                None => done,
+            });
+        }
+        let has_vectors = |image: &ImageId| embedded.as_ref().is_none_or(|it| it.contains(image));
+        Self::counted(snapshot, head, policy_id, images, has_vectors).await
     }
 
     /// Like [`PendingImages::of_masks`], but only images with predictions of the head under another policy, because
@@ -95,6 +121,34 @@ impl PendingImages {
         }
         pending.done = done_here.len() as u64;
         Ok(pending)
+    }
+
+    /// The images in parts whose masks are read together: one for all, or, where vectors are held in memory beside them,
+    /// of a bounded number of masks.
+    pub fn chunks(&self, has_vectors: bool) -> Vec<Chunk> {
+        let is_short = self.masks.len() <= MAX_LISTED;
+        if !has_vectors && !(self.partial && is_short) {
+            return vec![Chunk::All];
+        }
+        let mut ids: Vec<&ImageId> = self.masks.keys().collect();
+        ids.sort_unstable();
+        if !has_vectors {
+            return vec![Chunk::Images(ids.into_iter().cloned().collect())];
+        }
+        let (mut chunks, mut chunk, mut held) = (Vec::new(), Vec::new(), 0);
+        for id in ids {
+            let masks = self.masks.get(id).copied().unwrap_or(0);
+            if held + masks > MASKS_HELD && !chunk.is_empty() {
+                chunks.push(Chunk::Images(std::mem::take(&mut chunk)));
+                held = 0;
+            }
+            held += masks;
+            chunk.push(id.clone());
+        }
+        if !chunk.is_empty() {
+            chunks.push(Chunk::Images(chunk));
+        }
+        chunks
     }
 
     /// A filter for the rows of these images; `None` if every row matches or there are too many images to list.

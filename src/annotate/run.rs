@@ -1,27 +1,30 @@
 //! The run: masks are read, predicted on a worker thread, and committed, with all stages running side by side.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::annotator::{Annotator, DecidedImage, MaskPrediction, Predictors};
-use super::pending::{PendingImages, predictions_of_other_policies};
+use super::pending::{Chunk, PendingImages, predictions_of_other_policies};
 use super::policy::{Candidate, Policy};
 use super::sink::{Common, Sink};
 use super::summary::AnnotateSummary;
-use crate::catalogue::{find_head, policies_of};
+use crate::catalogue::{find_embedder, find_head, policies_of};
 use crate::error::CatalogueError;
-use crate::head::{MaskPredictor, StoredSpec, load_head};
-use crate::ids::{ImageId, PolicyId};
+use crate::head::{HeadInputs, MaskPredictor, StoredSpec, load_head, tables_read};
+use crate::ids::{EmbedderId, ExtractorId, ImageId, PolicyId};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::rows::{HeadRow, decode};
-use crate::store::{Snapshot, Store, send_batches};
+use crate::store::{Snapshot, Store, is_of_images};
+use crate::vectors::VectorsOfImages;
 use crate::{Error, Result};
 
 /// Tables that predictions are made from; their files are checked to be as they were written.
@@ -85,9 +88,12 @@ pub async fn annotate(
     let loaded = load_head(&snapshot, &request.head).await?;
     let common = common(loaded.row.clone(), &request.policy)?;
     let images = &request.images;
-    let pending =
-        PendingImages::of_masks(&snapshot, &common.head, &common.policy_id, images).await?;
-    snapshot.verify(&READ, progress).await?;
+    let inputs = HeadInputs::of_row(&snapshot, &common.head).await?;
+    let (of_head, policy_id) = (&common.head, &common.policy_id);
+    let pending = PendingImages::of_masks(&snapshot, of_head, policy_id, images, &inputs).await?;
+    snapshot
+        .verify(&tables_read(&READ, &inputs), progress)
+        .await?;
     Run {
         snapshot: &snapshot,
         operation: "annotate",
@@ -96,7 +102,7 @@ pub async fn annotate(
     }
     .run(
         pending,
-        Predictors::Head(Box::new(MaskPredictor::new(loaded))),
+        Predictors::Head(Box::new(MaskPredictor::new(loaded)?), inputs),
         progress,
     )
     .await
@@ -242,21 +248,31 @@ impl Run<'_> {
         let mut sink = Sink::new(store, self.operation, self.common, summary);
         let mut ended = Ok(());
         if !pending.masks.is_empty() {
-            let mut wanted = col("extractor_id").eq(lit(head.extractor_id.as_str()));
-            if let Some(of_images) = pending.filter() {
-                wanted = wanted.and(of_images);
-            }
+            let embedders: Vec<(EmbedderId, String)> = match &predictors {
+                Predictors::Head(_, inputs) => inputs
+                    .embedders()
+                    .map(|(id, name)| (id.clone(), name.to_owned()))
+                    .collect(),
+                Predictors::Stored(_) => Vec::new(),
+            };
+            let chunks = pending.chunks(!embedders.is_empty());
             let annotator = Annotator {
                 predictors,
                 policy: self.policy.clone(),
                 expected: pending.masks,
                 open: HashMap::new(),
             };
-            let scan = self.snapshot.scan(Table::Masks).await?;
-            let masks = scan.project(annotator.columns())?.filter(wanted);
             let (to_worker, batches) = mpsc::channel(QUEUED);
             let (results, mut from_worker) = mpsc::channel(QUEUED);
-            let reading = tokio::spawn(send_batches(masks.stream().await?, to_worker));
+            let reading = tokio::spawn(
+                MaskReader {
+                    snapshot: self.snapshot.clone(),
+                    extractor_id: head.extractor_id.clone(),
+                    columns: annotator.columns(),
+                    embedders,
+                }
+                .send(chunks, to_worker),
+            );
             let worker = tokio::task::spawn_blocking(move || work(annotator, batches, &results));
             while let Some(images) = from_worker.recv().await {
                 progress.advance(images.len() as u64);
@@ -275,6 +291,75 @@ impl Run<'_> {
         progress.finish();
         ended.map(|()| summary)
     }
+}
+
+/// Reads masks, with the vectors that a head needs.
+struct MaskReader {
+    snapshot: Snapshot,
+    extractor_id: ExtractorId,
+    columns: Vec<&'static str>,
+    /// Embedders, by the names of their columns.
+    embedders: Vec<(EmbedderId, String)>,
+}
+
+impl MaskReader {
+    /// Sends batches to the worker, chunk of images by chunk, until the first error or until the worker has ended.
+    async fn send(self, chunks: Vec<Chunk>, to_worker: mpsc::Sender<Result<RecordBatch>>) {
+        for chunk in chunks {
+            if let Err(err) = self.send_chunk(&chunk, &to_worker).await {
+                // The worker has ended, too, if it does not take the error.
+                let _ = to_worker.send(Err(err)).await;
+                return;
+            }
+            if to_worker.is_closed() {
+                return;
+            }
+        }
+    }
+
+    async fn send_chunk(
+        &self,
+        chunk: &Chunk,
+        to_worker: &mpsc::Sender<Result<RecordBatch>>,
+    ) -> Result<()> {
+        let mut wanted = col("extractor_id").eq(lit(self.extractor_id.as_str()));
+        let mut vectors = Vec::with_capacity(self.embedders.len());
+        if let Chunk::Images(images) = chunk {
+            wanted = wanted.and(is_of_images(images));
+            for (id, name) in &self.embedders {
+                let read =
+                    VectorsOfImages::read(&self.snapshot, id, &self.extractor_id, images).await?;
+                let dim = find_embedder(&self.snapshot, id.as_str()).await?.dim();
+                vectors.push((name.as_str(), read, dim));
+            }
+        }
+        let scan = self.snapshot.scan(Table::Masks).await?;
+        let scan = scan.project(&self.columns)?.filter(wanted);
+        let mut rows = scan.stream().await?;
+        while let Some(batch) = rows.next().await {
+            let mut batch = batch?;
+            for (name, vectors, dim) in &vectors {
+                let column = vectors.column(&batch, *dim)?;
+                batch = with_column(&batch, name, column)?;
+            }
+            if to_worker.send(Ok(batch)).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A batch with one more column.
+fn with_column(batch: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch> {
+    let mut fields: Vec<FieldRef> = batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(name, column.data_type().clone(), true)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(column);
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
 }
 
 fn work(

@@ -1,13 +1,9 @@
 //! Extractors and embedders by id or name.
 
-use serde::Deserialize;
-
 use super::by_id;
 use crate::error::{CatalogueError, Named};
-use crate::ids::EmbedderId;
-use crate::schema::Table;
 use crate::store::Snapshot;
-use crate::store::rows::{ExtractorRow, Row, collect, decode};
+use crate::store::rows::{EmbedderRow, ExtractorRow, Row, collect};
 use crate::{Error, Result};
 
 /// Every extractor in the store.
@@ -44,27 +40,24 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
     }
 }
 
-/// Finds the id of the embedder of a name, or of the embedder whose id begins with `word`.
+/// Every embedder in the store, oldest first.
+///
+/// # Errors
+/// Any error from the store.
+pub async fn embedders_stored(snapshot: &Snapshot) -> Result<Vec<EmbedderRow>> {
+    let mut rows: Vec<EmbedderRow> = collect(snapshot.scan(EmbedderRow::TABLE).await?).await?;
+    rows.sort_by_key(|row| row.created_at);
+    Ok(rows)
+}
+
+/// Finds the embedder of a name, or the embedder whose id begins with `word`.
 ///
 /// # Errors
 /// [`CatalogueError`] if there is none, or more than one; errors from the store.
-pub async fn find_embedder(snapshot: &Snapshot, word: &str) -> Result<EmbedderId> {
-    #[derive(Deserialize)]
-    struct Embedder {
-        embedder_id: EmbedderId,
-        embedder: String,
-    }
-    let scan = snapshot.scan(Table::Embedders).await?;
-    let mut stored = Vec::new();
-    for batch in scan
-        .project(&["embedder_id", "embedder"])?
-        .collect()
-        .await?
-    {
-        stored.extend(decode::<Embedder>(Table::Embedders, &batch)?);
-    }
+pub async fn find_embedder(snapshot: &Snapshot, word: &str) -> Result<EmbedderRow> {
+    let stored = embedders_stored(snapshot).await?;
     if let Some(row) = stored.iter().find(|row| row.embedder == word) {
-        return Ok(row.embedder_id.clone());
+        return Ok(row.clone());
     }
     let found = by_id(
         Named::Embedder,
@@ -72,6 +65,6 @@ pub async fn find_embedder(snapshot: &Snapshot, word: &str) -> Result<EmbedderId
         &stored,
         |row| row.embedder_id.as_str(),
         |row| row.embedder.clone(),
-    )?;
-    Ok(found.embedder_id.clone())
+    );
+    found.cloned()
 }

@@ -8,13 +8,14 @@ use clap::Subcommand;
 use grainstore::catalogue::{find_head, heads_stored};
 use grainstore::export::Unfinished;
 use grainstore::head::{
-    Curve, HeadStatus, Removal, StoredSpec, export_head, head_status, import_head, load_head,
-    plot_curves, remove_head, rename_head,
+    Curve, HeadStatus, Removal, StoredSpec, Words, ZeroShotRequest, export_head, head_status,
+    import_head, load_head, plot_curves, remove_head, rename_head, zero_shot,
 };
 use grainstore::store::rows::HeadRow;
 use grainstore::store::{Store, StoreOptions};
 use serde_json::{Value, json};
 
+use super::progress::progress;
 use super::{Ended, Global, print_json};
 
 /// List, inspect, move and remove trained heads.
@@ -26,6 +27,8 @@ pub enum Args {
     Show(NamedArgs),
     /// Show which heads are out of date: rows were added, or their class set has a newer version.
     Status(StatusArgs),
+    /// Make a head from the names of its classes, with a CLIP that has embedded the masks; nothing is trained.
+    ZeroShot(ZeroShotArgs),
     /// Write a head to a safetensors file, with everything that 'import' needs.
     Export(ExportArgs),
     /// Add a head from a file that 'export' wrote.
@@ -48,6 +51,40 @@ pub struct NamedArgs {
 pub struct StatusArgs {
     /// Only this head [default: the newest of each name].
     head: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore embed --checkpoint clip-vit-base-patch32/ --name clip
+  grainstore heads zero-shot words --classes voc --embedder clip --checkpoint clip-vit-base-patch32/
+  grainstore heads zero-shot words --classes voc --embedder clip --checkpoint clip-vit-base-patch32/ \\
+      --template 'a photo of a {}.' --template 'a close-up of a {}.'
+  grainstore annotate --head words --score-threshold 0.7")]
+pub struct ZeroShotArgs {
+    /// Name of the head. An existing head of this name stays as an older one.
+    name: String,
+    /// The class set: NAME or NAME@VERSION.
+    #[arg(long, value_name = "NAME")]
+    classes: String,
+    /// The embedder: its name, or the first digits of its id.
+    #[arg(long, value_name = "NAME")]
+    embedder: String,
+    /// The weights that the embedder was made with.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// A text with {} in the place of the class; the vectors of several are averaged [default: 'a photo of a {}.'].
+    #[arg(long, value_name = "TEXT")]
+    template: Vec<String>,
+    /// What describes a class: names, or labels (all labels that map to it, averaged).
+    #[arg(long, default_value = "names", value_name = "WHICH")]
+    words: Words,
+    /// What everything else is called; for a set of one class.
+    #[arg(long, value_name = "TEXT")]
+    background: Option<String>,
+    /// First digits of the id of the extractor whose masks the head predicts; needed if the embedder has done several.
+    #[arg(long, value_name = "ID")]
+    extractor: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -141,6 +178,21 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         Args::Rename(args) => {
             let row = rename_head(&store, &args.head, &args.new_name).await?;
             told(global, &row, "renamed")
+        }
+        Args::ZeroShot(args) => {
+            let request = ZeroShotRequest {
+                name: args.name,
+                classes: args.classes,
+                embedder: args.embedder,
+                checkpoint: args.checkpoint,
+                templates: args.template,
+                words: args.words,
+                background: args.background,
+                extractor: args.extractor,
+            };
+            let progress = progress(global);
+            let row = zero_shot(&store, &request, progress.as_ref()).await?;
+            told(global, &row, "made")
         }
         Args::Import(_) => Ok(Ended::Done),
     }

@@ -1,7 +1,7 @@
 //! Advice on errors in terms of the command line. The library's errors state facts and do not mention options.
 
 use grainstore::Error;
-use grainstore::error::{CatalogueError, EvalError, HeadError, Named};
+use grainstore::error::{CatalogueError, EvalError, HeadError, ModelError, Named};
 
 /// Advice on an error, if there is any.
 pub fn hint(err: &Error) -> Option<String> {
@@ -40,6 +40,13 @@ pub fn hint(err: &Error) -> Option<String> {
         Error::DataFusion(err) if err.message().contains("' not found") => {
             fixed("'grainstore schema' lists the tables and their columns")
         }
+        Error::EmbedderExists { .. } => {
+            fixed("give this one another name with --name; 'grainstore embedders list' lists them")
+        }
+        Error::EmbedderInUse { .. } => fixed("'grainstore heads rm HEAD' removes a head"),
+        Error::Model(ModelError::ActivationUnknown { .. }) => fixed(
+            "OpenAI's weights were trained with --activation quick-gelu, LAION's with --activation gelu",
+        ),
         Error::DeviceMemory { .. } => {
             fixed("try --precision bf16, a smaller model, or --device cpu")
         }
@@ -77,6 +84,8 @@ fn catalogue(err: &CatalogueError) -> Option<String> {
             Named::ClassSet => "'grainstore classes list' lists them",
             Named::Extractor if nearest.is_empty() => "run 'grainstore extract' first",
             Named::Extractor => "'grainstore query review/extractors' lists them",
+            Named::Embedder if nearest.is_empty() => "run 'grainstore embed' first",
+            Named::Embedder => "'grainstore embedders list' lists them",
             Named::Dataset | Named::AnnotatedDataset => {
                 "'grainstore query review/datasets' lists them"
             }

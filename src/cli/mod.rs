@@ -25,6 +25,8 @@ mod classes;
 mod compare;
 mod completions;
 mod demo;
+mod embed;
+mod embedders;
 mod eval;
 mod eval_args;
 mod export;
@@ -70,6 +72,7 @@ Examples:
   grainstore ingest images photos/ --dataset web
   grainstore ingest coco --annotations instances_val2017.json --images val2017/ --split val
   grainstore extract --checkpoint sam_vit_b_01ec64.pth
+  grainstore embed --checkpoint dinov2_vitb14_pretrain.pth
   grainstore classes add all --from labels
   grainstore train --name fine --classes all
   grainstore annotate --head fine
@@ -113,6 +116,9 @@ enum Command {
     #[command(subcommand)]
     Ingest(ingest::Args),
     Extract(extract::Args),
+    Embed(embed::Args),
+    #[command(subcommand)]
+    Embedders(embedders::Args),
     #[command(subcommand)]
     Classes(classes::Args),
     Train(train::Args),
@@ -207,6 +213,8 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Init(args) => init::run(args, global).await,
         Command::Ingest(args) => ingest::run(args, global).await,
         Command::Extract(args) => extract::run(args, global).await,
+        Command::Embed(args) => embed::run(args, global).await,
+        Command::Embedders(args) => embedders::run(args, global).await,
         Command::Classes(args) => classes::run(args, global).await,
         Command::Train(args) => train::run(args, global).await,
         Command::Annotate(args) => annotate::run(args, global).await,

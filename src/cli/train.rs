@@ -23,6 +23,7 @@ Examples:
   grainstore train --name fine --classes all
   grainstore train --name coarse --classes groups --where \"dataset = 'scenes'\"
   grainstore train --name fine2 --classes all --from fine --since parent   # new images, some old ones
+  grainstore train --name dino --classes all --vectors dinov2_vitb14,tokens    # after 'grainstore embed'
   grainstore train --name mine --classes all --query my.sql                # like 'grainstore query train/bags --show'")]
 pub struct Args {
     /// Name of the head. An existing head of this name stays as an older one.
@@ -37,6 +38,11 @@ pub struct Args {
     /// File with your own SELECT, which yields image_id, extractor_id, mask_index, embedding and label or labels.
     #[arg(long, value_name = "FILE")]
     query: Option<PathBuf>,
+    /// What the head reads of a mask, in order: tokens (Segment Anything's), shape (six numbers), names of embedders
+    /// ('grainstore embedders list'). With --query, each is a column: embedding for the tokens, else of that name
+    /// [default: tokens].
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    vectors: Vec<String>,
     /// First digits of the id of the extractor whose masks to use; needed if there are several.
     #[arg(long, value_name = "ID", conflicts_with = "query")]
     extractor: Option<String>,
@@ -172,6 +178,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         name: args.name,
         classes: args.classes,
         masks,
+        vectors: args.vectors,
         options,
         parent: args.from.map(|head| Parent { head, replay }),
         at: None,
@@ -247,6 +254,10 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
         (
             skipped.masks_not_finite,
             "mask whose embedding is not finite",
+        ),
+        (
+            skipped.masks_without_vector,
+            "mask without one of the vectors",
         ),
     ] {
         if count > 0 {

@@ -153,7 +153,7 @@ pub enum ModelError {
 
     /// A checkpoint holds weights of something else.
     #[error(
-        "checkpoint '{path}' holds {tensors} tensors, but no model of {expected}, which is told from the names of tensors; {}",
+        "checkpoint '{path}' holds {tensors} tensors, but no {expected} model, by their names; {}",
         listed("there are", keys)
     )]
     UnknownModel {

@@ -239,7 +239,7 @@ impl Decoder {
         let indices = indices.and_then(|column| column.as_primitive_opt::<Int32Type>());
         let (Some(images), Some(indices)) = (images, indices) else {
             return Err(Error::RowCodec {
-                table: Table::Masks.name(),
+                table: Table::Masks.name().to_owned(),
                 reason: "columns 'image_id' and 'mask_index' are not text and 32-bit integers"
                     .to_owned(),
             });

@@ -150,7 +150,7 @@ pub async fn export_parquet(
 
 fn codec(err: serde_arrow::Error) -> Error {
     Error::RowCodec {
-        table: "export",
+        table: "export".to_owned(),
         reason: err.message().to_owned(),
     }
 }

@@ -1,4 +1,5 @@
-//! Points are decoded in batches that fit the device: a batch that runs out of memory is halved and tried again.
+//! Points and crops go through a model in batches that fit the device: a batch that runs out of memory is halved and
+//! tried again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,24 +7,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::device::{is_out_of_memory, panic_text};
 use crate::{Error, Result};
 
-/// How many points are decoded at once; the number never grows again.
-pub(super) struct PointBatches {
+/// How many points or crops go through a model at once; the number never grows again.
+#[derive(Debug)]
+pub(crate) struct Batches {
     size: AtomicUsize,
 }
 
-impl PointBatches {
-    /// Creates batches of at most `size` points.
+impl Batches {
+    /// Creates batches of at most `size` items.
     pub fn new(size: usize) -> Self {
         Self {
             size: AtomicUsize::new(size.max(1)),
         }
     }
 
-    /// Decodes all points, a batch at a time, and returns the results in the points' order; `free` is called between
+    /// Runs all items, a batch at a time, and returns the results in the items' order; `free` is called between
     /// running out of memory and the next, smaller attempt.
     ///
     /// # Errors
-    /// [`Error::DeviceMemory`] if a single point does not fit; errors of `decode`.
+    /// [`Error::DeviceMemory`] if a single item does not fit; errors of `decode`.
     pub fn decode<P, T>(
         &self,
         points: &[P],
@@ -40,7 +42,7 @@ impl PointBatches {
                     let smaller = size.div_ceil(2);
                     self.size.store(smaller, Ordering::Relaxed);
                     tracing::warn!(
-                        "out of device memory with {size} points at once, going on with {smaller}: {reason}"
+                        "out of device memory with {size} at once, going on with {smaller}: {reason}"
                     );
                     free();
                 }
@@ -54,11 +56,11 @@ impl PointBatches {
     }
 }
 
-/// Runs `work` on `points` points; turns a backend's panic about exhausted memory into an error.
+/// Runs `work` on `points` items; turns a backend's panic about exhausted memory into an error.
 ///
 /// # Errors
 /// [`Error::DeviceMemory`]; errors of `work`. Any other panic continues.
-pub(super) fn within_memory<T>(points: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn within_memory<T>(points: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
         if !is_out_of_memory(text) {
@@ -96,7 +98,7 @@ mod tests {
     fn a_batch_too_large_is_halved_and_nothing_is_lost() {
         let (tried, freed) = (RefCell::new(Vec::new()), Cell::new(0));
         let points: Vec<u32> = (0..100).collect();
-        let batches = PointBatches::new(64);
+        let batches = Batches::new(64);
         let free = || freed.set(freed.get() + 1);
         let found = batches.decode(&points, device(20, &tried), free).unwrap();
         assert_eq!(found, points);
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn not_even_one_point_fits() {
         let tried = RefCell::new(Vec::new());
-        let error = PointBatches::new(4).decode(&[1, 2, 3], device(0, &tried), || ());
+        let error = Batches::new(4).decode(&[1, 2, 3], device(0, &tried), || ());
         assert_eq!(*tried.borrow(), [3, 2, 1]);
         let message = error.unwrap_err().to_string();
         assert!(
@@ -126,7 +128,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "something else")]
     fn other_panics_go_on() {
-        let _ = PointBatches::new(4).decode(
+        let _ = Batches::new(4).decode(
             &[1],
             |_| -> Result<Vec<()>> { panic!("something else") },
             || (),

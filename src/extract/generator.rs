@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use image::imageops::crop_imm;
 
-use super::batches::{PointBatches, within_memory};
+use super::batches::{Batches, within_memory};
 use super::grid::{Crop, CropLayout, crops, points_in_crop, points_per_side};
 use super::options::{MaskOptions, MaskOutput};
 use crate::geometry::{
@@ -62,7 +62,7 @@ pub struct MaskGenerator {
     sam: Sam,
     device: Device,
     options: MaskOptions,
-    batches: PointBatches,
+    batches: Batches,
 }
 
 impl MaskGenerator {
@@ -90,7 +90,7 @@ impl MaskGenerator {
             sam,
             device,
             options,
-            batches: PointBatches::new(points_per_batch),
+            batches: Batches::new(points_per_batch),
         })
     }
 

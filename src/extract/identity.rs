@@ -71,7 +71,7 @@ fn row(
 }
 
 /// The last component of a path, even of one that ends in `.` or `..`.
-fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_os_string());
     let name = name.or_else(|| Some(path.canonicalize().ok()?.file_name()?.to_os_string()));
     name.unwrap_or_default().to_string_lossy().into_owned()
@@ -81,7 +81,7 @@ fn file_name(path: &Path) -> String {
 ///
 /// File names do not count, so a checkpoint stays the same when its files are renamed. In a shell:
 /// `sha256sum FILE... | cut -c1-64 | LC_ALL=C sort | sha256sum`.
-fn sha256_of_files(files: &[PathBuf]) -> Result<String> {
+pub(crate) fn sha256_of_files(files: &[PathBuf]) -> Result<String> {
     if let [file] = files {
         return sha256_of(file);
     }

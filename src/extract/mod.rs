@@ -20,12 +20,15 @@ mod run;
 mod sink;
 mod summary;
 
+pub(crate) use batches::{Batches, within_memory};
 pub use generator::{GeneratedMask, MaskGenerator};
 pub use grid::{Crop, CropLayout, crops, point_grid, points_per_side};
 pub use identity::extractor_row;
+pub(crate) use identity::{file_name, sha256_of_files};
 pub use options::{MaskOptions, MaskOutput};
 pub(crate) use pending::images_done;
 pub use pending::{ImageSelection, PendingImage, Shard, pending_images};
 pub use request::{ExtractRequest, extract};
+pub(crate) use run::{DECODED_AHEAD, failure_of, read_photo};
 pub use run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with, read_ingested};
 pub use summary::ExtractSummary;

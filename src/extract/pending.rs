@@ -34,7 +34,7 @@ pub struct Shard {
 
 impl Shard {
     /// Whether an image belongs to the part.
-    fn holds(self, image: &ImageId) -> bool {
+    pub(crate) fn holds(self, image: &ImageId) -> bool {
         let hash = u32::from_str_radix(image.as_str().get(..8).unwrap_or("0"), 16).unwrap_or(0);
         hash % self.count == self.index
     }

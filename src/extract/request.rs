@@ -10,8 +10,8 @@ use super::run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 use super::summary::ExtractSummary;
 use crate::Result;
 use crate::device::{DeviceName, Precision};
-use crate::progress::Progress;
 use crate::models::sam::Checkpoint;
+use crate::progress::Progress;
 use crate::store::Store;
 use crate::task::blocking;
 

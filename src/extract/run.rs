@@ -21,7 +21,7 @@ use crate::store::rows::{ExtractorRow, FailureRow};
 use crate::{Error, Result};
 
 /// Decoded photos that wait for the model: enough that it never waits for them.
-const DECODED_AHEAD: usize = 4;
+pub(crate) const DECODED_AHEAD: usize = 4;
 
 /// Default number of masks that are committed together, unless 20 seconds pass first.
 pub const DEFAULT_COMMIT_MASKS: usize = 4096;
@@ -107,7 +107,7 @@ pub async fn extract_with(
         match result {
             Ok(extracted) => sink.push(extracted).await?,
             Err(err) => {
-                let failure = failure(&image, &err);
+                let failure = failure_of("extract", &image, &err);
                 progress.note(&format!("{}: {}", failure.item, failure.reason));
                 sink.fail(failure).await?;
             }
@@ -147,7 +147,8 @@ async fn read_ahead(pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
     }
 }
 
-fn read_photo(image: &PendingImage) -> Result<RgbImage> {
+/// Reads and decodes the photo of an image.
+pub(crate) fn read_photo(image: &PendingImage) -> Result<RgbImage> {
     let path = Path::new(&image.root).join(&image.file_name);
     let bytes = read_ingested(&path, &image.image_id)?;
     Ok(decode(&bytes, &DecodeLimits::default())?)
@@ -263,8 +264,9 @@ fn run_on(
     }))
 }
 
-fn failure(image: &PendingImage, err: &Error) -> FailureRow {
-    let mut failure = FailureRow::of_error("extract", None, &image.file_name, err);
+/// The row of `failures` for an image that cannot be used in a stage.
+pub(crate) fn failure_of(stage: &'static str, image: &PendingImage, err: &Error) -> FailureRow {
+    let mut failure = FailureRow::of_error(stage, None, &image.file_name, err);
     failure.image_id = Some(image.image_id.clone());
     failure
 }

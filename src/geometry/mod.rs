@@ -9,12 +9,14 @@
 //! - [`pairwise_iou`]: IoU of every detection with every ground truth; [`match_detections`]: COCO's matching
 //! - [`Rle::boundary`]: the boundary region of a mask
 //! - [`rle_from_polygons`], [`polygons_from_rle`]: COCO polygons in and out
+//! - [`CellGrid`]: how much of each cell of a grid a mask covers
 //! - [`connected_components`], [`remove_small_regions`]: parts of a mask
 //! - [`mask_nms`], [`box_nms`]: greedy non-maximum suppression
 
 mod bbox;
 mod bitmap;
 mod boundary;
+mod cells;
 mod components;
 mod contour;
 mod matching;
@@ -32,6 +34,7 @@ mod testing;
 
 pub use bbox::{BBox, Pixel, Size};
 pub(crate) use boundary::BOUNDARY_RATIO;
+pub use cells::CellGrid;
 pub use components::{SmallRegion, connected_components, remove_small_regions};
 pub use contour::Ring;
 pub use matching::{

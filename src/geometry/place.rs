@@ -32,6 +32,31 @@ impl Rle {
         }
         Self::from_runs(size, runs.finish(size.pixels()?))
     }
+
+    /// The part of the mask in a window of the image, as a row-major bitmap of 0 and 1; 0 beyond the image.
+    pub fn window(&self, origin: Pixel, size: Size) -> Vec<u8> {
+        let (rows, columns) = (size.height as usize, size.width as usize);
+        let mut bitmap = vec![0; rows * columns];
+        let height = self.size().height.max(1);
+        for (start, end) in spans(self.runs()) {
+            let mut from = start;
+            while from < end {
+                let x = from / height;
+                let to = end.min((x + 1).saturating_mul(height));
+                let column = (x as usize).checked_sub(origin.x as usize);
+                if let Some(column) = column.filter(|column| *column < columns) {
+                    let (top, bottom) = ((from - x * height) as usize, (to - x * height) as usize);
+                    let first = top.saturating_sub(origin.y as usize);
+                    let last = bottom.saturating_sub(origin.y as usize).min(rows);
+                    let pixels = bitmap.iter_mut().skip(column).step_by(columns);
+                    let inside = pixels.skip(first).take(last.saturating_sub(first));
+                    inside.for_each(|pixel| *pixel = 1);
+                }
+                from = to;
+            }
+        }
+        bitmap
+    }
 }
 
 #[cfg(test)]

@@ -6,19 +6,22 @@ use std::path::PathBuf;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
+use half::f16;
 
 use super::embeddings::Embeddings;
+use super::inputs::HeadInputs;
+use super::normaliser::Normaliser;
 use crate::classes::ClassSet;
 use crate::error::HeadError;
 use crate::ids::{ExtractorId, ImageId};
 use crate::progress::Progress;
 use crate::schema::list_item;
 use crate::sql::Rows;
-use crate::store::columns::EmbeddingColumn;
+use crate::store::columns::{EmbeddingColumn, EmbeddingRow};
 use crate::{Error, Result};
 
-/// Columns that a training query must yield, besides `label` or `labels`.
-const COLUMNS: [&str; 4] = ["image_id", "extractor_id", "mask_index", "embedding"];
+/// Columns that a training query must yield, besides `label` or `labels` and one per input of the head.
+const COLUMNS: [&str; 3] = ["image_id", "extractor_id", "mask_index"];
 
 /// Where embeddings are kept while a head is trained.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +63,14 @@ pub struct Skipped {
     pub masks_not_finite: u64,
     /// Images without a usable mask.
     pub images_empty: u64,
+    /// Masks that lack one of the head's inputs: those that an embedder has not done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub masks_without_vector: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The training set: a bag for each image, and the embeddings.
@@ -69,16 +80,21 @@ pub struct Bags {
     pub images: Vec<ImageBag>,
     /// Extractor of every mask.
     pub extractor_id: ExtractorId,
-    /// Length of an embedding.
+    /// Numbers per mask: those of all inputs.
     pub embedding_dim: usize,
+    /// Numbers of each input.
+    pub input_dims: Vec<usize>,
     /// Counts of what was left out.
     pub skipped: Skipped,
+    /// How the numbers are normalised when they are read.
+    pub(super) normaliser: Normaliser,
     pub(super) embeddings: Embeddings,
 }
 
 impl Bags {
-    /// Reads the rows of a training query: `image_id`, `extractor_id`, `mask_index`, `embedding` and
-    /// `label` (text; several rows for several labels) or `labels` (a list).
+    /// Reads the rows of a training query: `image_id`, `extractor_id`, `mask_index`, a column per input (see
+    /// [`HeadInput::column`](super::HeadInput::column)) and `label` (text; several rows for several labels) or `labels`
+    /// (a list). Masks of which an input is null are left out and counted.
     ///
     /// For a class set with a single class, images that have only other labels are negative examples; for a larger set
     /// they are left out.
@@ -90,11 +106,12 @@ impl Bags {
     pub async fn read(
         mut rows: Rows,
         set: &ClassSet,
+        inputs: &HeadInputs,
         cache: &CacheOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
         progress.start("masks read", None);
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(inputs);
         while let Some(batch) = rows.next().await? {
             builder.push(&batch, cache)?;
             progress.advance(batch.num_rows() as u64);
@@ -118,9 +135,10 @@ impl Bags {
     pub fn of_batches(
         batches: &[RecordBatch],
         set: &ClassSet,
+        inputs: &HeadInputs,
         cache: &CacheOptions,
     ) -> Result<Self> {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(inputs);
         for batch in batches {
             builder.push(batch, cache)?;
         }
@@ -136,12 +154,12 @@ impl Bags {
     }
 }
 
-#[derive(Default)]
-struct Builder {
+struct Builder<'a> {
+    inputs: &'a HeadInputs,
     images: HashMap<String, Unfinished>,
     embeddings: Option<Embeddings>,
     extractor_id: Option<String>,
-    dim: usize,
+    dims: Vec<usize>,
     skipped: Skipped,
 }
 
@@ -152,7 +170,46 @@ struct Unfinished {
     masks: Vec<(i32, Option<u32>)>,
 }
 
-impl Builder {
+impl<'a> Builder<'a> {
+    fn new(inputs: &'a HeadInputs) -> Self {
+        Self {
+            inputs,
+            images: HashMap::new(),
+            embeddings: None,
+            extractor_id: None,
+            dims: Vec::new(),
+            skipped: Skipped::default(),
+        }
+    }
+
+    /// The columns of the inputs, which must have as many numbers in every batch.
+    fn columns(&mut self, batch: &RecordBatch) -> Result<Vec<EmbeddingColumn>> {
+        let mut columns = Vec::with_capacity(self.inputs.count());
+        for input in self.inputs.iter() {
+            let name = input.column();
+            let column = batch.column_by_name(name).ok_or_else(|| missing(name))?;
+            let expected = "a list of fixed size of FLOAT16 or FLOAT numbers";
+            let values = EmbeddingColumn::new(column);
+            columns.push(values.map_err(|_| wrong(name, expected, column))?);
+        }
+        let dims: Vec<usize> = columns.iter().map(EmbeddingColumn::dim).collect();
+        if self.embeddings.is_some() && dims != self.dims {
+            let numbers = |dims: &[usize]| {
+                let dims: Vec<String> = dims.iter().map(usize::to_string).collect();
+                dims.join(" + ")
+            };
+            return Err(Error::Head(HeadError::TrainingQuery {
+                reason: format!(
+                    "it yields embeddings of {} and of {} numbers",
+                    numbers(&self.dims),
+                    numbers(&dims)
+                ),
+            }));
+        }
+        self.dims = dims;
+        Ok(columns)
+    }
+
     fn push(&mut self, batch: &RecordBatch, cache: &CacheOptions) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -166,23 +223,12 @@ impl Builder {
         let extractor_ids = text(batch, "extractor_id")?;
         let mask_indices = integers(batch, "mask_index")?;
         let labels = Labels::of(batch)?;
-        let column = batch
-            .column_by_name("embedding")
-            .ok_or_else(|| missing("embedding"))?;
-        let values = EmbeddingColumn::new(column).ok();
-        let values = values.filter(|values| values.nulls().is_none());
-        let values = values.ok_or_else(|| {
-            wrong(
-                "embedding",
-                "a list of fixed size of FLOAT16 or FLOAT numbers, without nulls",
-                column,
-            )
-        })?;
+        let columns = self.columns(batch)?;
         if self.embeddings.is_none() {
-            self.dim = values.dim();
-            let budget = cache.budget_bytes;
-            self.embeddings = Some(Embeddings::new(self.dim, budget, &cache.spool_dir));
+            let (dim, budget) = (self.dims.iter().sum(), cache.budget_bytes);
+            self.embeddings = Some(Embeddings::new(dim, budget, &cache.spool_dir));
         }
+        let mut joined = Joined::default();
         for row in 0..batch.num_rows() {
             let extractor = extractor_ids.value(row);
             let first = self
@@ -216,16 +262,11 @@ impl Builder {
                     reason: "it yields more than 4294967295 masks".to_owned(),
                 })
             })?;
-            let embedding = values.get(row).filter(|_| values.dim() == self.dim);
-            let embedding = embedding.ok_or_else(|| {
-                Error::Head(HeadError::TrainingQuery {
-                    reason: format!(
-                        "it yields embeddings of {} and of {} numbers",
-                        self.dim,
-                        values.dim()
-                    ),
-                })
-            })?;
+            let Some(embedding) = joined.of(&columns, row) else {
+                self.skipped.masks_without_vector += 1;
+                image.masks.insert(at, (mask, None));
+                continue;
+            };
             let stored = embeddings.push(embedding)?;
             self.skipped.masks_not_finite += u64::from(!stored);
             image.masks.insert(at, (mask, stored.then_some(kept)));
@@ -239,6 +280,7 @@ impl Builder {
             return Err(Error::Head(HeadError::NothingToTrainOn));
         };
         embeddings.finish()?;
+        let normaliser = Normaliser::fit(&embeddings, &self.dims, &self.inputs.normalisations())?;
         let mut skipped = self.skipped;
         let by_label = set.index_by_label();
         let mut images = Vec::with_capacity(self.images.len());
@@ -276,10 +318,57 @@ impl Builder {
         Ok(Bags {
             images,
             extractor_id: ExtractorId::try_from(extractor_id)?,
-            embedding_dim: self.dim,
+            embedding_dim: self.dims.iter().sum(),
+            input_dims: self.dims,
             skipped,
+            normaliser,
             embeddings,
         })
+    }
+}
+
+/// The numbers of all inputs of a mask, one after the other.
+#[derive(Default)]
+struct Joined {
+    halves: Vec<f16>,
+    singles: Vec<f32>,
+}
+
+impl Joined {
+    /// The numbers of a row in 16 bits if all inputs have them so, else in 32; `None` if an input is null.
+    fn of<'a>(
+        &'a mut self,
+        columns: &'a [EmbeddingColumn],
+        row: usize,
+    ) -> Option<EmbeddingRow<'a>> {
+        if let [only] = columns {
+            return only.get(row);
+        }
+        self.halves.clear();
+        self.singles.clear();
+        let parts: Option<Vec<EmbeddingRow<'_>>> =
+            columns.iter().map(|column| column.get(row)).collect();
+        let parts = parts?;
+        if parts
+            .iter()
+            .all(|part| matches!(part, EmbeddingRow::Half(_)))
+        {
+            for part in parts {
+                if let EmbeddingRow::Half(numbers) = part {
+                    self.halves.extend_from_slice(numbers);
+                }
+            }
+            return Some(EmbeddingRow::Half(&self.halves));
+        }
+        for part in parts {
+            match part {
+                EmbeddingRow::Half(numbers) => {
+                    self.singles.extend(numbers.iter().map(|x| x.to_f32()));
+                }
+                EmbeddingRow::Single(numbers) => self.singles.extend_from_slice(numbers),
+            }
+        }
+        Some(EmbeddingRow::Single(&self.singles))
     }
 }
 
@@ -321,8 +410,8 @@ fn quoted(names: &[&str]) -> String {
 fn missing(column: &str) -> Error {
     Error::Head(HeadError::TrainingQuery {
         reason: format!(
-            "it yields no column '{column}'; it must yield image_id, extractor_id, mask_index, embedding and label or labels, \
-             as the query train/bags does"
+            "it yields no column '{column}'; it must yield image_id, extractor_id, mask_index, label or labels, and a column \
+             for each input: embedding for the tokens, shape, the names of embedders; as the query train/bags does"
         ),
     })
 }

@@ -79,6 +79,7 @@ fn read_batch(bags: &Bags, weights: &[f64], images: &[usize]) -> Result<Batch> {
         .embeddings
         .reserve(batch.rows.len() * bags.embedding_dim);
     bags.embeddings.read(&batch.rows, &mut batch.embeddings)?;
+    bags.normaliser.apply(&mut batch.embeddings);
     Ok(batch)
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::weights::{HeadWeights, LoadedHead, unusable};
+use super::unusable::unusable;
+use super::weights::{HeadWeights, LoadedHead};
 use crate::catalogue::{find_head, heads_stored, is_head, whole_head};
 use crate::error::FileAction;
 use crate::error::HeadError;

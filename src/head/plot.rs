@@ -4,7 +4,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::train::{Curve, Phase};
-use super::weights::unusable;
+use super::unusable::unusable;
 use crate::Result;
 
 /// One line of a chart: its name, its colour, and its value in each epoch.

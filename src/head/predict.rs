@@ -1,7 +1,8 @@
 //! `predict('HEAD', embedding) -> STRUCT<class, score, entropy>` and
 //! `predict_scores('HEAD', embedding) -> FLOAT[]`: heads in SQL.
 //!
-//! A third argument, the column `extractor_id`, makes them reject masks of extractors that the head was not trained on.
+//! A head over vectors takes its inputs in its own order. One more argument, the column `extractor_id`, makes them reject
+//! masks of extractors that the head was not trained on.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     ColumnarValue, DocSection, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, TypeSignature, Volatility,
+    Signature, Volatility,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -21,7 +22,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use super::predictor::{MaskPredictor, PredictedMasks};
 use super::weights::load_head;
 use crate::Result;
-use crate::schema::list_item;
+use crate::schema::{EMBEDDER_KEY, list_item};
 use crate::sql::Sql;
 use crate::store::Snapshot;
 
@@ -33,7 +34,7 @@ use crate::store::Snapshot;
 pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Result<()> {
     let mut heads = HashMap::new();
     for name in heads_named(text) {
-        let predictor = MaskPredictor::new(load_head(snapshot, &name).await?);
+        let predictor = MaskPredictor::new(load_head(snapshot, &name).await?)?;
         heads.insert(name, predictor);
     }
     let heads = Arc::new(Heads(heads));
@@ -41,10 +42,7 @@ pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Res
         sql.register_function(ScalarUDF::from(Predict {
             kind,
             heads: heads.clone(),
-            signature: Signature::one_of(
-                vec![TypeSignature::Any(2), TypeSignature::Any(3)],
-                Volatility::Stable,
-            ),
+            signature: Signature::variadic_any(Volatility::Stable),
             documentation: kind.documentation(),
         }));
     }
@@ -106,10 +104,13 @@ impl Kind {
                 "The probability that a head gives each class, in the class set's order."
             }
         };
-        let call = format!("{}('head', embedding[, extractor_id])", self.name());
+        let call = format!("{}('head', embedding[, ...][, extractor_id])", self.name());
         Documentation::builder(DocSection::default(), about, call)
             .with_argument("head", "Name or id of a head, in quotes.")
-            .with_argument("embedding", "masks.embedding.")
+            .with_argument(
+                "embedding",
+                "masks.embedding or, for a head over vectors, its inputs in their order: vectors.NAME's vector, mask_shape(...).",
+            )
             .with_argument(
                 "extractor_id",
                 "masks.extractor_id: masks of another extractor are an error.",
@@ -198,17 +199,34 @@ impl ScalarUDFImpl for Predict {
         for value in rest {
             columns.push(value.to_array(rows)?);
         }
-        if let Some(extractors) = columns.get(1) {
-            let extractors = arrow::compute::cast(extractors, &DataType::Utf8)?;
+        let inputs = ready.head().spec.head.input_dims().len();
+        let is_text = |column: &ArrayRef| {
+            use DataType::{LargeUtf8, Utf8, Utf8View};
+            matches!(column.data_type(), Utf8 | LargeUtf8 | Utf8View)
+        };
+        if columns.len() == inputs + 1
+            && let Some(extractors) = columns.pop_if(|last| is_text(last))
+        {
+            let extractors = arrow::compute::cast(&extractors, &DataType::Utf8)?;
             for extractor in extractors.as_string::<i32>().iter().flatten() {
                 let checked = ready.head().check_extractor(extractor);
                 checked.map_err(|err| DataFusionError::External(Box::new(err)))?;
             }
         }
-        let column = columns
-            .first()
-            .ok_or_else(|| bad("expected an embedding".to_owned()))?;
-        let predicted = ready.predict(column).map_err(bad)?;
+        let stored = serde_json::from_str::<Vec<String>>(&ready.head().row.inputs);
+        let stored = stored.map_err(|err| bad(err.to_string()))?;
+        for (at, input) in stored.iter().enumerate() {
+            // The columns of vectors say whose they are; what is computed from them does not.
+            let given = args.arg_fields.get(at + 1);
+            let given = given.and_then(|field| field.metadata().get(EMBEDDER_KEY));
+            if let Some(given) = given.filter(|given| *given != input) {
+                return Err(bad(format!(
+                    "argument {} of head '{name}' is '{input}', found vectors of embedder '{given}'",
+                    at + 2
+                )));
+            }
+        }
+        let predicted = ready.predict(&columns).map_err(bad)?;
         Ok(ColumnarValue::Array(match self.kind {
             Kind::Best => best(predicted, &ready.head().spec.head.classes),
             Kind::Scores => scores(predicted),

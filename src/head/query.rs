@@ -6,12 +6,14 @@ use std::ops::ControlFlow;
 use datafusion::functions_aggregate::expr_fn::count_distinct;
 use datafusion::prelude::col;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query as Select, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    Expr, Ident, Join, ObjectNamePart, Query as Select, SelectItem, SetExpr, Statement,
+    TableFactor, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use serde::Deserialize;
 
+use super::inputs::{HeadInput, HeadInputs};
 use crate::ids::{ExtractorId, ImageId};
 use crate::query::Query;
 use crate::schema::Table;
@@ -39,7 +41,7 @@ impl TrainingQuery {
     }
 
     /// Selects every mask that an extractor found in the labelled images that match a filter, or [`DEFAULT_CONDITION`]
-    /// if there is none.
+    /// if there is none, with a column for each input.
     ///
     /// # Errors
     /// [`Error::DataFusion`] for a condition that is no expression over `images`.
@@ -47,6 +49,7 @@ impl TrainingQuery {
         snapshot: &Snapshot,
         extractor_id: &ExtractorId,
         images: Option<&ImageFilter>,
+        inputs: &HeadInputs,
     ) -> Result<Self> {
         let condition = match images {
             None => None,
@@ -64,6 +67,7 @@ impl TrainingQuery {
             Query::named("train/bags")?.sql(),
             extractor_id,
             condition.as_deref(),
+            inputs,
         )?;
         Ok(Self::new(&text))
     }
@@ -108,7 +112,12 @@ impl TrainingQuery {
 
 /// The query `train/bags` as text that can be run again: with the extractor's id in place of its parameter and, if one
 /// is given, another condition on the images.
-fn filled(template: &str, extractor_id: &ExtractorId, condition: Option<&str>) -> Result<String> {
+fn filled(
+    template: &str,
+    extractor_id: &ExtractorId,
+    condition: Option<&str>,
+    inputs: &HeadInputs,
+) -> Result<String> {
     let parsed = |err: ParserError| Error::Query {
         query: "train/bags".to_owned(),
         reason: err.to_string(),
@@ -119,7 +128,11 @@ fn filled(template: &str, extractor_id: &ExtractorId, condition: Option<&str>) -
         let parser = Parser::new(&dialect).try_with_sql(text);
         parser.and_then(|mut parser| parser.parse_expr())
     });
+    let inputs = inputs.iter().enumerate();
+    let inputs = inputs.map(|(at, input)| InputSql::of(input, at).map_err(parsed));
     let mut filling = Filling {
+        inputs: inputs.collect::<Result<_>>()?,
+        selects: 0,
         extractor_id: extractor_id.as_str(),
         condition: condition.transpose().map_err(parsed)?,
         extractors: 0,
@@ -131,15 +144,113 @@ fn filled(template: &str, extractor_id: &ExtractorId, condition: Option<&str>) -
         });
     };
     let _ = statement.visit(&mut filling);
-    match (filling.extractors, filling.conditions) {
-        (1, 1) => Ok(format!("{statement:#}")),
+    match (filling.extractors, filling.conditions, filling.selects) {
+        (1, 1, 1) => Ok(format!("{statement:#}")),
         _ => Err(Error::Internal {
-            what: "train/bags has not one place for the extractor, and one for the condition on images",
+            what: "train/bags has not one place for the extractor, one for the condition on images and one for inputs",
         }),
     }
 }
 
+/// What an input adds to a SELECT over masks.
+struct InputSql {
+    items: Vec<SelectItem>,
+    joins: Vec<Join>,
+}
+
+impl InputSql {
+    /// The column of an input, the `at`-th, and the join that it needs.
+    fn of(input: &HeadInput, at: usize) -> Result<Self, ParserError> {
+        /// Vectors of an embedder; `v` and `name` are replaced.
+        const VECTORS: &str = "SELECT v.vector AS name FROM masks m LEFT JOIN vectors.name v \
+            ON v.extractor_id = m.extractor_id AND v.image_id = m.image_id AND v.mask_index = m.mask_index";
+        const SHAPE: &str =
+            "SELECT mask_shape(m.rle, m.predicted_iou, m.stability_score) AS shape FROM masks m";
+        const TOKENS: &str = "SELECT m.embedding FROM masks m";
+        let (text, name) = match input {
+            HeadInput::Tokens => (TOKENS, ""),
+            HeadInput::Shape => (SHAPE, ""),
+            HeadInput::Vectors { embedder, .. } => (VECTORS, embedder.as_str()),
+        };
+        let mut query = Parser::new(&GenericDialect {})
+            .try_with_sql(text)?
+            .parse_query()?;
+        let mut naming = Naming {
+            table: format!("v{at}"),
+            name: name.to_owned(),
+        };
+        let _ = query.visit(&mut naming);
+        let (mut items, mut joins) = (Vec::new(), Vec::new());
+        if let SetExpr::Select(select) = *query.body {
+            items = select.projection;
+            naming.rename_items(&mut items);
+            joins = select
+                .from
+                .into_iter()
+                .flat_map(|from| from.joins)
+                .collect();
+            naming.rename_joins(&mut joins);
+        }
+        Ok(Self { items, joins })
+    }
+}
+
+/// Replaces the table `v` and the embedder `name`.
+struct Naming {
+    table: String,
+    name: String,
+}
+
+impl Naming {
+    fn rename(&self, ident: &mut Ident) {
+        match ident.value.as_str() {
+            "v" => ident.value.clone_from(&self.table),
+            "name" => *ident = Ident::with_quote('"', self.name.clone()),
+            _ => {}
+        }
+    }
+
+    fn rename_items(&self, items: &mut [SelectItem]) {
+        for item in items {
+            if let SelectItem::ExprWithAlias { alias, .. } = item {
+                self.rename(alias);
+            }
+        }
+    }
+
+    fn rename_joins(&self, joins: &mut [Join]) {
+        for join in joins {
+            if let TableFactor::Table { name, alias, .. } = &mut join.relation {
+                let parts = name.0.iter_mut().filter_map(|part| match part {
+                    ObjectNamePart::Identifier(ident) => Some(ident),
+                    ObjectNamePart::Function(_) => None,
+                });
+                parts.for_each(|ident| self.rename(ident));
+                if let Some(alias) = alias {
+                    self.rename(&mut alias.name);
+                }
+            }
+        }
+    }
+}
+
+impl VisitorMut for Naming {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let Some(table) = parts.first_mut()
+        {
+            self.rename(table);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 struct Filling<'a> {
+    inputs: Vec<InputSql>,
+    /// SELECTs of `m.embedding`, which the inputs replace.
+    selects: u32,
     extractor_id: &'a str,
     condition: Option<Expr>,
     extractors: u32,
@@ -158,6 +269,20 @@ impl VisitorMut for Filling<'_> {
             self.conditions += 1;
             if let Some(condition) = &self.condition {
                 select.selection = Some(condition.clone());
+            }
+        }
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && let Some(at) = select
+                .projection
+                .iter()
+                .position(|item| item.to_string() == "m.embedding")
+        {
+            self.selects += 1;
+            let items = self.inputs.iter().flat_map(|input| input.items.clone());
+            select.projection.splice(at..=at, items);
+            if let Some(from) = select.from.first_mut() {
+                let joins = self.inputs.iter().flat_map(|input| input.joins.clone());
+                from.joins.extend(joins);
             }
         }
         ControlFlow::Continue(())
@@ -181,21 +306,22 @@ mod tests {
     #[test]
     fn the_condition_on_images_is_replaced_however_it_is_spelt() {
         let id = ExtractorId::of_bytes(b"extractor");
+        let tokens = HeadInputs::tokens();
         let template = Query::named("train/bags").unwrap().sql().to_owned();
         for template in [
             template.clone(),
             template.replace("source IN", "source   IN\n"),
         ] {
-            let plain = filled(&template, &id, None).unwrap();
+            let plain = filled(&template, &id, None, &tokens).unwrap();
             assert!(
                 plain.contains(id.as_str()) && !plain.contains('$'),
                 "{plain}"
             );
             assert!(plain.contains("source IN"), "{plain}");
-            let other = filled(&template, &id, Some("split = 'train' -- mine")).unwrap();
+            let other = filled(&template, &id, Some("split = 'train' -- mine"), &tokens).unwrap();
             assert!(other.contains("split = 'train'"), "{other}");
             assert!(!other.contains("source IN"), "{other}");
         }
-        assert!(filled("SELECT 1", &id, None).is_err());
+        assert!(filled("SELECT 1", &id, None, &tokens).is_err());
     }
 }

@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use datafusion::prelude::{col, lit};
 use serde::Serialize;
 
 use super::bags::{Bags, CacheOptions, Skipped};
+use super::inputs::HeadInputs;
 use super::query::TrainingQuery;
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::{Replay, Split};
@@ -14,16 +16,15 @@ use super::train::{Curve, Phase, TrainedHead, Training};
 use super::warm_start::{Parent, carry_over, images_when_trained};
 use super::weights::{HeadWeights, StoredSpec};
 use super::weights::{LoadedHead, load_head};
-use crate::catalogue::find_extractor;
-use crate::catalogue::heads_stored;
+use crate::catalogue::{extractors_stored, find_extractor, heads_stored};
 use crate::classes::ClassSet;
 use crate::device::DeviceName;
-use crate::error::HeadError;
-use crate::ids::{ExtractorId, HeadId, check_name};
+use crate::error::{CatalogueError, HeadError, Named};
+use crate::ids::{EmbedderId, ExtractorId, HeadId, check_name};
 use crate::progress::{Progress, progress_channel};
-use crate::schema::Table;
+use crate::schema::{StoreTable, Table, VectorTable};
 use crate::selection::ImageFilter;
-use crate::store::rows::{AS_IT_IS, HeadRow, Row, TOKEN_INPUTS};
+use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
@@ -36,6 +37,8 @@ pub struct TrainRequest {
     pub classes: String,
     /// The masks to train on.
     pub masks: TrainingMasks,
+    /// What the head reads of a mask, in order: 'tokens', 'shape', names of embedders; none for the tokens.
+    pub vectors: Vec<String>,
     /// Training options.
     pub options: TrainOptions,
     /// Head to continue from.
@@ -77,16 +80,68 @@ impl TrainingMasks {
     /// # Errors
     /// [`crate::error::CatalogueError`] for an extractor, a data set or a split that does not exist;
     /// [`Error::DataFusion`] for a condition that cannot be planned; errors of the store.
-    pub async fn query(&self, snapshot: &Snapshot) -> Result<TrainingQuery> {
+    pub async fn query(&self, snapshot: &Snapshot, inputs: &HeadInputs) -> Result<TrainingQuery> {
         match self {
             Self::Query(query) => Ok(query.clone()),
             Self::OfImages { images, extractor } => {
-                let extractor = find_extractor(snapshot, extractor.as_deref()).await?;
+                let extractor_id = extractor_of(snapshot, extractor.as_deref(), inputs).await?;
                 let images = images.as_ref();
-                TrainingQuery::of_images(snapshot, &extractor.extractor_id, images).await
+                TrainingQuery::of_images(snapshot, &extractor_id, images, inputs).await
             }
         }
     }
+}
+
+/// The extractor whose masks have some inputs: that of a word, else the only one of which every embedder has vectors, or
+/// the only one with tokens.
+///
+/// # Errors
+/// [`CatalogueError`] if there is none, or more than one; errors from the store.
+pub(super) async fn extractor_of(
+    snapshot: &Snapshot,
+    word: Option<&str>,
+    inputs: &HeadInputs,
+) -> Result<ExtractorId> {
+    if word.is_some() || inputs.has_tokens() {
+        return Ok(find_extractor(snapshot, word).await?.extractor_id);
+    }
+    let stored = extractors_stored(snapshot).await?;
+    let mut fitting = Vec::new();
+    for row in &stored {
+        let mut has_all = true;
+        for (embedder_id, _) in inputs.embedders() {
+            has_all &= has_vectors(snapshot, embedder_id, &row.extractor_id).await?;
+        }
+        if has_all {
+            fitting.push(row);
+        }
+    }
+    let kind = Named::Extractor;
+    match fitting[..] {
+        [only] => Ok(only.extractor_id.clone()),
+        [] => Err(Error::Catalogue(CatalogueError::Empty { kind })),
+        _ => Err(Error::Catalogue(CatalogueError::Choose {
+            kind,
+            found: fitting
+                .into_iter()
+                .map(|row| format!("{} ({}, {})", row.extractor_id, row.model(), row.checkpoint))
+                .collect(),
+        })),
+    }
+}
+
+/// Whether an embedder is done with an image of an extractor.
+async fn has_vectors(
+    snapshot: &Snapshot,
+    embedder_id: &EmbedderId,
+    extractor_id: &ExtractorId,
+) -> Result<bool> {
+    let wanted = col("embedder_id").eq(lit(embedder_id.as_str()));
+    let wanted = wanted.and(col("extractor_id").eq(lit(extractor_id.as_str())));
+    let scan = snapshot.scan(Table::Embeddings).await?;
+    let found = scan.project(&["image_id"])?.filter(wanted).limit(1)?;
+    let found = found.collect().await?;
+    Ok(found.iter().any(|batch| batch.num_rows() > 0))
 }
 
 /// Result of a training run.
@@ -122,7 +177,7 @@ pub struct TrainSummary {
     pub training_seconds: f64,
 }
 
-/// Tables that training reads; their files are checked to be as they were written.
+/// Tables that training reads, besides those of vectors; their files are checked to be as they were written.
 const READ: [Table; 5] = [
     Table::Images,
     Table::Labels,
@@ -130,6 +185,15 @@ const READ: [Table; 5] = [
     Table::ClassSets,
     Table::Heads,
 ];
+
+/// Tables that are read for some inputs, besides `tables`.
+pub(crate) fn tables_read(tables: &[Table], inputs: &HeadInputs) -> Vec<StoreTable> {
+    let vectors = inputs
+        .embedders()
+        .map(|(id, _)| StoreTable::Vectors(VectorTable::Masks, id.clone()));
+    let tables = tables.iter().copied().map(StoreTable::from);
+    tables.chain(vectors).collect()
+}
 
 /// Trains a head and commits it, together with its teacher, named `NAME.teacher`, if it has one.
 ///
@@ -180,17 +244,19 @@ pub async fn train(
         None => store.snapshot().await?,
     };
     let class_set = ClassSet::load(&snapshot, &request.classes).await?;
-    let query = request.masks.query(&snapshot).await?;
+    let inputs = HeadInputs::find(&snapshot, &request.vectors).await?;
+    let query = request.masks.query(&snapshot, &inputs).await?;
     let parent = match &request.parent {
         Some(parent) => Some(load_head(&snapshot, &parent.head).await?),
         None => None,
     };
     let started = Instant::now();
     let rows = query.rows(&snapshot).await?;
-    snapshot.verify(&READ, progress).await?;
-    let bags = Bags::read(rows, &class_set, &request.cache, progress).await?;
+    let tables = tables_read(&READ, &inputs);
+    snapshot.verify(&tables, progress).await?;
+    let mut bags = Bags::read(rows, &class_set, &inputs, &request.cache, progress).await?;
     let reading_seconds = started.elapsed().as_secs_f64();
-    let spec = HeadSpec::new(bags.embedding_dim, class_set.class_names());
+    let spec = HeadSpec::of_inputs(&bags.input_dims, class_set.class_names());
     let mut options = request.options.clone();
 
     let mut start = None;
@@ -198,6 +264,8 @@ pub async fn train(
     let replay = request.parent.as_ref().and_then(|parent| parent.replay);
     if let Some(parent) = &parent {
         parent.check_extractor(bags.extractor_id.as_str())?;
+        parent.check_inputs(&inputs)?;
+        bags.normaliser = parent.normaliser()?;
         let fresh = HeadWeights::random(&spec, options.seed);
         start = Some(carry_over(parent, &spec, &fresh)?);
         if replay.is_some() {
@@ -239,6 +307,7 @@ pub async fn train(
         request,
         class_set: &class_set,
         query: &query,
+        inputs: &inputs,
         parent: parent.as_ref(),
         spec: StoredSpec {
             head: spec,
@@ -279,6 +348,7 @@ struct Lineage<'a> {
     request: &'a TrainRequest,
     class_set: &'a ClassSet,
     query: &'a TrainingQuery,
+    inputs: &'a HeadInputs,
     parent: Option<&'a LoadedHead>,
     spec: StoredSpec,
     extractor_id: ExtractorId,
@@ -344,8 +414,8 @@ impl Lineage<'_> {
             class_set: class_set.name.clone(),
             class_set_version: class_set.version,
             spec,
-            inputs: TOKEN_INPUTS.to_owned(),
-            normalise: AS_IT_IS.to_owned(),
+            inputs: self.inputs.to_json()?,
+            normalise: serde_json::to_string(&self.inputs.normalisations())?,
             weights: Some(weights),
             query: self.query.text().to_owned(),
             store_version: i64::try_from(self.store_version).ok(),
@@ -364,7 +434,7 @@ impl Lineage<'_> {
 }
 
 /// Commits the rows of heads that are not in the store yet.
-async fn commit(store: &Store, rows: &[HeadRow]) -> Result<()> {
+pub(super) async fn commit(store: &Store, rows: &[HeadRow]) -> Result<()> {
     store
         .commit("train", |head| async move {
             let stored = heads_stored(&head).await?;

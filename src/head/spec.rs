@@ -8,8 +8,11 @@ use crate::{Error, Result};
 /// The shape of a head: an MLP from a mask's embedding to one number per class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadSpec {
-    /// Length of an embedding.
+    /// Numbers that the head reads of a mask: those of all inputs.
     pub embedding_dim: usize,
+    /// Numbers of each input, in order; empty for a single one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<usize>,
     /// Widths of the hidden layers, each followed by ReLU (paper: 512, 256, 128).
     pub hidden: Vec<usize>,
     /// Probability that a unit of the last hidden layer is dropped while training (paper: 0.9).
@@ -23,9 +26,30 @@ impl HeadSpec {
     pub fn new(embedding_dim: usize, classes: Vec<String>) -> Self {
         Self {
             embedding_dim,
+            blocks: Vec::new(),
             hidden: vec![512, 256, 128],
             dropout: 0.9,
             classes,
+        }
+    }
+
+    /// The paper's head for several inputs of the given lengths.
+    pub fn of_inputs(dims: &[usize], classes: Vec<String>) -> Self {
+        let blocks = match dims {
+            [_] => Vec::new(),
+            several => several.to_vec(),
+        };
+        Self {
+            blocks,
+            ..Self::new(dims.iter().sum(), classes)
+        }
+    }
+
+    /// Numbers of each input, in order.
+    pub fn input_dims(&self) -> &[usize] {
+        match &self.blocks[..] {
+            [] => std::slice::from_ref(&self.embedding_dim),
+            several => several,
         }
     }
 

@@ -61,6 +61,10 @@ pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStat
         status.unknown = Some("its predictions were imported; it was trained elsewhere".to_owned());
         return Ok(status);
     }
+    if head.is_from_words() {
+        status.unknown = Some("it was made from words, not trained".to_owned());
+        return Ok(status);
+    }
     if head.store_version.is_none() {
         status.unknown = Some("it was trained in another store".to_owned());
         return Ok(status);

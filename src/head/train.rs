@@ -9,7 +9,8 @@ use super::mil::{Logits, LossGradient, is_bad_mask, mil_loss, score_bag, uncerta
 use super::model::{Head, HeadOptimizer};
 use super::spec::{HeadSpec, Loss, TrainOptions};
 use super::split::Split;
-use super::weights::{HeadWeights, IN_TRAINING, unusable};
+use super::unusable::{IN_TRAINING, unusable};
+use super::weights::HeadWeights;
 use crate::error::HeadError;
 use crate::progress::Progress;
 use crate::{Error, Result};
@@ -109,7 +110,7 @@ impl Training<'_> {
         let (teacher, chosen) = self.phase(Phase::Teacher, &[], &mut curves)?;
         let trained = match self.options.loss {
             Loss::Mil => TrainedHead {
-                weights: HeadWeights::of(&teacher)?,
+                weights: self.weights(&teacher)?,
                 teacher: None,
                 curves,
                 chosen,
@@ -118,8 +119,8 @@ impl Training<'_> {
                 let bad = self.bad_masks(&teacher)?;
                 let (student, chosen) = self.phase(Phase::Student, &bad, &mut curves)?;
                 TrainedHead {
-                    weights: HeadWeights::of(&student)?,
-                    teacher: Some(HeadWeights::of(&teacher)?),
+                    weights: self.weights(&student)?,
+                    teacher: Some(self.weights(&teacher)?),
                     curves,
                     chosen,
                 }
@@ -127,6 +128,11 @@ impl Training<'_> {
         };
         self.progress.finish();
         Ok(trained)
+    }
+
+    /// A head's weights, with the statistics by which its inputs are normalised.
+    fn weights(&self, head: &Head) -> Result<HeadWeights> {
+        Ok(HeadWeights::of(head)?.with_standards(&self.bags.normaliser))
     }
 
     fn epochs(&self) -> usize {

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::query::TrainingQuery;
 use super::spec::HeadSpec;
-use super::weights::{HeadWeights, LoadedHead, unusable};
+use super::unusable::unusable;
+use super::weights::{HeadWeights, LoadedHead};
 use crate::Result;
 use crate::ids::ImageId;
 use crate::store::Store;

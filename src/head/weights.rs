@@ -13,16 +13,16 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::bags::Skipped;
+use super::inputs::{HeadInputs, Normalisation};
 use super::model::Head;
+use super::normaliser::{Normaliser, Standard};
 use super::spec::{HeadSpec, TrainOptions};
+use super::unusable::{IN_TRAINING, unusable};
 use crate::catalogue::whole_head;
 use crate::error::HeadError;
 use crate::store::Snapshot;
 use crate::store::rows::HeadRow;
 use crate::{Error, Result};
-
-/// Name in errors for a head that has no name yet.
-pub(super) const IN_TRAINING: &str = "in training";
 
 /// Weights of a head in host memory, independent of any device.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct HeadWeights {
     /// Weight, `[inputs, outputs]` row-major, and bias of each layer.
     layers: Vec<(Vec<f32>, Vec<f32>)>,
     widths: Vec<usize>,
+    /// Statistics of the inputs, for those that are normalised by them.
+    standards: Vec<Option<Standard>>,
 }
 
 /// `heads.spec`: the head, how it was trained, and what was left out.
@@ -89,7 +91,11 @@ impl HeadWeights {
             }
             layers.push((weight, bias));
         }
-        Ok(Self { layers, widths })
+        Ok(Self {
+            layers,
+            widths,
+            standards: Vec::new(),
+        })
     }
 
     /// Random weights that are determined by a seed, whatever the device: uniform within 1 / sqrt(inputs), as PyTorch
@@ -106,7 +112,11 @@ impl HeadWeights {
             };
             layers.push((draw(inputs * outputs), draw(outputs)));
         }
-        Self { layers, widths }
+        Self {
+            layers,
+            widths,
+            standards: Vec::new(),
+        }
     }
 
     /// Creates the head on a device.
@@ -140,6 +150,15 @@ impl HeadWeights {
             tensors.push((format!("layers.{at}.weight"), vec![outputs, inputs], bytes));
             let bytes: Vec<u8> = bias.iter().copied().flat_map(f32::to_le_bytes).collect();
             tensors.push((format!("layers.{at}.bias"), vec![outputs], bytes));
+        }
+        for (at, standard) in self.standards.iter().enumerate() {
+            let Some(Standard { mean, scale }) = standard else {
+                continue;
+            };
+            let bytes: Vec<u8> = mean.iter().copied().flat_map(f32::to_le_bytes).collect();
+            tensors.push((format!("inputs.{at}.mean"), vec![mean.len()], bytes));
+            let bytes = scale.to_le_bytes().to_vec();
+            tensors.push((format!("inputs.{at}.scale"), vec![1], bytes));
         }
         let views: Result<Vec<_>, _> = tensors
             .iter()
@@ -212,7 +231,49 @@ impl HeadWeights {
         if layers.is_empty() {
             return Err(fail("it has no tensor 'layers.0.weight'".to_owned()));
         }
-        Ok((Self { layers, widths }, metadata))
+        let mut standards = Vec::new();
+        // At most as many inputs as numbers.
+        for at in 0..widths.first().copied().unwrap_or(0) {
+            let (mean, scale) = (format!("inputs.{at}.mean"), format!("inputs.{at}.scale"));
+            let Ok(tensor) = tensors.tensor(&mean) else {
+                standards.push(None);
+                continue;
+            };
+            let shape = tensor.shape().to_vec();
+            let scales = numbers(&scale, &[1])?;
+            let found = scales.first().copied().filter(|scale| *scale > 0.0);
+            let scale = found.ok_or_else(|| fail(format!("tensor '{scale}' is not above 0")))?;
+            standards.push(Some(Standard {
+                mean: numbers(&mean, &shape)?,
+                scale,
+            }));
+        }
+        let used = standards.iter().rposition(Option::is_some);
+        standards.truncate(used.map_or(0, |at| at + 1));
+        let weights = Self {
+            layers,
+            widths,
+            standards,
+        };
+        Ok((weights, metadata))
+    }
+
+    /// The weights with the statistics of a normaliser.
+    #[must_use]
+    pub(super) fn with_standards(self, normaliser: &Normaliser) -> Self {
+        let mut standards = normaliser.standards();
+        let used = standards.iter().rposition(Option::is_some);
+        standards.truncate(used.map_or(0, |at| at + 1));
+        Self { standards, ..self }
+    }
+
+    /// Weights of a single layer, `[inputs, outputs]` row-major, without biases.
+    pub(super) fn of_layer(weight: Vec<f32>, [inputs, outputs]: [usize; 2]) -> Self {
+        Self {
+            layers: vec![(weight, vec![0.0; outputs])],
+            widths: vec![inputs, outputs],
+            standards: Vec::new(),
+        }
     }
 
     /// Widths of all layers, from the embedding to the outputs.
@@ -228,14 +289,6 @@ impl HeadWeights {
     pub(super) fn layers(&self) -> &[(Vec<f32>, Vec<f32>)] {
         &self.layers
     }
-}
-
-/// The error for a head, or one in the making, that cannot be used.
-pub(super) fn unusable(head: &str, reason: impl Into<String>) -> Error {
-    Error::Head(HeadError::Unusable {
-        head: head.to_owned(),
-        reason: reason.into(),
-    })
 }
 
 impl LoadedHead {
@@ -267,6 +320,40 @@ impl LoadedHead {
             ));
         }
         Ok(Self { row, spec, weights })
+    }
+
+    /// How the head's inputs are normalised.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] if the row does not say, or the weights lack the statistics.
+    pub fn normaliser(&self) -> Result<Normaliser> {
+        let kinds: Vec<Normalisation> = serde_json::from_str(&self.row.normalise)
+            .map_err(|err| unusable(&self.row.head, format!("its normalisation: {err}")))?;
+        let dims = self.spec.head.input_dims();
+        Normaliser::new(dims, &kinds, &self.weights.standards).ok_or_else(|| {
+            unusable(
+                &self.row.head,
+                "the means and scales of its inputs are missing, or of other lengths",
+            )
+        })
+    }
+
+    /// Checks that the head reads some inputs, in their order.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] naming both.
+    pub fn check_inputs(&self, inputs: &HeadInputs) -> Result<()> {
+        let asked = inputs.to_json()?;
+        if self.row.inputs == asked {
+            return Ok(());
+        }
+        Err(unusable(
+            &self.row.head,
+            format!(
+                "it reads {}, so it cannot be trained on with {asked}",
+                self.row.inputs
+            ),
+        ))
     }
 
     /// Checks that the head can predict the masks of an extractor.

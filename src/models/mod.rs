@@ -11,14 +11,20 @@ mod checkpoint;
 pub mod clip;
 pub mod dino;
 pub mod efficientnet;
+mod embedding;
 mod error;
 mod family;
 mod layers;
 mod pixels;
 pub mod sam;
+mod tensor_problem;
 mod weights;
 
 pub use checkpoint::Weights;
+pub use embedding::{
+    DenseVectors, EMBEDDING_FAMILIES, EmbeddingModel, EmbeddingModelInfo, open_embedding_weights,
+};
 pub use family::Family;
 pub use layers::Activation;
+pub use pixels::{Fit, Rgb};
 pub use weights::WeightPrecision;

@@ -195,7 +195,7 @@ impl ParameterType {
                 let found = find_extractor(snapshot, Some(word)).await?;
                 text(found.extractor_id.to_string())
             }
-            Self::Embedder => text(find_embedder(snapshot, word).await?.to_string()),
+            Self::Embedder => text(find_embedder(snapshot, word).await?.embedder_id.to_string()),
             Self::Image => text(find_image(snapshot, word).await?.to_string()),
         })
     }

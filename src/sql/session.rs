@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::MemoryCatalogProviderList;
-use datafusion::common::ScalarValue;
+use datafusion::catalog::{MemoryCatalogProviderList, MemorySchemaProvider};
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -20,31 +20,41 @@ use lance::datafusion::LanceTableProvider;
 use super::dot_access::name_fields;
 use super::functions;
 use crate::error::sql_reason;
-use crate::schema::Table;
+use crate::schema::{StoreTable, Table, VectorTable};
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
 /// Runs queries over one snapshot of a store. It can be shared, because a query leaves nothing behind.
 pub struct Sql {
     context: SessionContext,
-    tables: Vec<(&'static str, Arc<dyn TableProvider>)>,
+    tables: Vec<(TableReference, Arc<dyn TableProvider>)>,
 }
 
 impl Sql {
-    /// Registers the snapshot's tables under their names, and the SQL [`functions`].
+    /// Registers the snapshot's tables under their names, those of an embedder as `vectors.NAME` and
+    /// `image_vectors.NAME`, and the SQL [`functions`].
     ///
     /// # Errors
     /// If a table cannot be opened.
     pub async fn new(snapshot: &Snapshot) -> Result<Self> {
         let config = SessionConfig::new().with_information_schema(true);
         let context = SessionContext::new_with_config(config);
-        let mut tables: Vec<(&'static str, Arc<dyn TableProvider>)> = Vec::new();
+        let mut tables: Vec<(TableReference, Arc<dyn TableProvider>)> = Vec::new();
         for table in Table::ALL {
             let dataset = snapshot.dataset(table).await?;
             let provider = Arc::new(LanceTableProvider::new(dataset, false, false));
-            context.register_table(table.name(), provider.clone())?;
-            tables.push((table.name(), provider));
+            tables.push((TableReference::bare(table.name()), provider));
         }
+        for (name, table) in snapshot.vector_tables().await? {
+            let StoreTable::Vectors(kind, _) = &table else {
+                continue;
+            };
+            let name = TableReference::partial(kind.name(), name);
+            let dataset = snapshot.dataset(table).await?;
+            let provider = Arc::new(LanceTableProvider::new(dataset, false, false));
+            tables.push((name, provider));
+        }
+        register(&context, &tables)?;
         functions::register(&context);
         Ok(Self { context, tables })
     }
@@ -131,15 +141,35 @@ impl Sql {
             catalog.default_schema.clone(),
         );
         let own = datafusion::catalog::MemoryCatalogProvider::new();
-        let tables = Arc::new(datafusion::catalog::MemorySchemaProvider::new());
+        let tables = Arc::new(MemorySchemaProvider::new());
         datafusion::catalog::CatalogProvider::register_schema(&own, &schema, tables)?;
         let context = SessionContext::new_with_state(state);
         context.register_catalog(name, Arc::new(own));
-        for (name, table) in &self.tables {
-            context.register_table(*name, table.clone())?;
-        }
+        register(&context, &self.tables)?;
         Ok(context)
     }
+}
+
+/// Registers tables in the default catalogue of a session, with a schema for each kind of vectors.
+fn register(
+    context: &SessionContext,
+    tables: &[(TableReference, Arc<dyn TableProvider>)],
+) -> Result<()> {
+    let name = context
+        .state()
+        .config_options()
+        .catalog
+        .default_catalog
+        .clone();
+    if let Some(catalog) = context.catalog(&name) {
+        for kind in VectorTable::ALL {
+            catalog.register_schema(kind.name(), Arc::new(MemorySchemaProvider::new()))?;
+        }
+    }
+    for (name, table) in tables {
+        context.register_table(name.clone(), table.clone())?;
+    }
+    Ok(())
 }
 
 /// Plans a query that only reads.

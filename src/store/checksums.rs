@@ -27,7 +27,7 @@ use super::Snapshot;
 use super::files::{CommitRecord, StoreFiles};
 use crate::error::FileAction;
 use crate::progress::Progress;
-use crate::schema::Table;
+use crate::schema::StoreTable;
 use crate::{Error, Result};
 
 /// Number of files that are read at the same time.
@@ -130,8 +130,8 @@ pub(super) async fn of_stream(found: object_store::GetResult) -> Result<Checksum
 }
 
 /// The files of one version of a table, as paths within the store.
-pub(super) fn files_of(table: Table, dataset: &Dataset) -> BTreeSet<String> {
-    let within = |folder: &str, name: &str| format!("{}.lance/{folder}/{name}", table.name());
+pub(super) fn files_of(table: &StoreTable, dataset: &Dataset) -> BTreeSet<String> {
+    let within = |folder: &str, name: &str| format!("{}.lance/{folder}/{name}", table.path());
     let manifest = dataset.manifest_location().path.filename();
     let mut files: BTreeSet<String> = manifest
         .map(|name| within("_versions", name))
@@ -248,14 +248,17 @@ impl Snapshot {
     /// # Errors
     /// [`Error::StoreDamaged`] names the first file that is not as it was written; [`Error::NoSuchVersion`] if the
     /// version has expired.
-    pub async fn verify(&self, tables: &[Table], progress: &dyn Progress) -> Result<()> {
+    pub async fn verify<T>(&self, tables: &[T], progress: &dyn Progress) -> Result<()>
+    where
+        T: Into<StoreTable> + Clone,
+    {
         if self.store().inner.files.local_path().is_none() {
             return Ok(());
         }
         let mut files = BTreeSet::new();
-        for table in tables {
-            if self.record().tables.contains_key(table.name()) {
-                files.extend(files_of(*table, self.stored(*table).await?.as_ref()));
+        for table in tables.iter().cloned().map(Into::into) {
+            if self.has_table(&table) {
+                files.extend(files_of(&table, self.stored(&table).await?.as_ref()));
             }
         }
         let mut found = Verification::default();
@@ -279,12 +282,12 @@ impl Snapshot {
         let mut files = BTreeSet::new();
         let mut open = Vec::new();
         for table in self.stored_tables() {
-            match self.stored(table).await {
+            match self.stored(&table).await {
                 Ok(dataset) => {
-                    files.extend(files_of(table, &dataset));
+                    files.extend(files_of(&table, &dataset));
                     open.push(table);
                 }
-                Err(err) => verification.damaged.push(unreadable(table, &err)),
+                Err(err) => verification.damaged.push(unreadable(&table, &err)),
             }
         }
         let unread = self
@@ -292,14 +295,14 @@ impl Snapshot {
             .await?;
         verification.damaged.extend(unread);
         for table in open {
-            let folder = format!("{}.lance/", table.name());
+            let folder = format!("{}.lance/", table.path());
             let known = |file: &DamagedFile| file.path.starts_with(&folder);
             // Lance is not made to read damaged files.
             if verification.damaged.iter().any(known) {
                 continue;
             }
-            if let Err(err) = self.read_all(table).await {
-                verification.damaged.push(unreadable(table, &err));
+            if let Err(err) = self.read_all(&table).await {
+                verification.damaged.push(unreadable(&table, &err));
             }
         }
         Ok(verification)
@@ -338,7 +341,7 @@ impl Snapshot {
         Ok(unread)
     }
 
-    async fn read_all(&self, table: Table) -> Result<()> {
+    async fn read_all(&self, table: &StoreTable) -> Result<()> {
         let mut rows = self.stored(table).await?.scan().try_into_stream().await?;
         while let Some(batch) = rows.next().await {
             batch?;
@@ -347,9 +350,9 @@ impl Snapshot {
     }
 }
 
-fn unreadable(table: Table, err: &Error) -> DamagedFile {
+fn unreadable(table: &StoreTable, err: &Error) -> DamagedFile {
     DamagedFile {
-        path: format!("{}.lance", table.name()),
+        path: format!("{}.lance", table.path()),
         reason: format!("it cannot be read: {err}"),
     }
 }

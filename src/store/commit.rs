@@ -5,22 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
 use lance::dataset::{Dataset, InsertBuilder, WriteMode, WriteParams};
 
 use super::checksums::files_of;
 use super::{CommitRecord, Snapshot, Store};
-use crate::schema::Table;
+use crate::ids::EmbedderId;
+use crate::schema::{StoreTable, VectorTable};
 use crate::{Error, Result};
 
 /// Maximum number of times that a commit is tried, if other writers win each time.
 const MAX_ATTEMPTS: u32 = 20;
 
-/// Rows to delete and to append, by table.
+/// Rows to delete and to append, by table, and tables of vectors to create and to drop.
 #[derive(Debug, Default)]
 pub struct Changes {
-    deletes: BTreeMap<Table, Expr>,
-    appends: BTreeMap<Table, Vec<RecordBatch>>,
+    creates: BTreeMap<StoreTable, SchemaRef>,
+    drops: BTreeSet<StoreTable>,
+    deletes: BTreeMap<StoreTable, Expr>,
+    appends: BTreeMap<StoreTable, Vec<RecordBatch>>,
 }
 
 impl Changes {
@@ -30,14 +34,15 @@ impl Changes {
     }
 
     /// Appends a batch to a table; an empty batch is no change.
-    pub fn append(&mut self, table: Table, batch: RecordBatch) {
+    pub fn append(&mut self, table: impl Into<StoreTable>, batch: RecordBatch) {
         if batch.num_rows() > 0 {
-            self.appends.entry(table).or_default().push(batch);
+            self.appends.entry(table.into()).or_default().push(batch);
         }
     }
 
     /// Deletes the rows of a table for which a condition holds, before any rows are appended to it.
-    pub fn delete(&mut self, table: Table, condition: Expr) {
+    pub fn delete(&mut self, table: impl Into<StoreTable>, condition: Expr) {
+        let table = table.into();
         let condition = match self.deletes.remove(&table) {
             Some(other) => other.or(condition),
             None => condition,
@@ -45,9 +50,34 @@ impl Changes {
         self.deletes.insert(table, condition);
     }
 
+    /// Creates the table of an embedder's vectors, with `dim` numbers each, before any rows are appended to it.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] unless `dim` is 1 to 2^31 - 1.
+    pub fn create_vectors(
+        &mut self,
+        table: VectorTable,
+        embedder_id: &EmbedderId,
+        dim: u32,
+    ) -> Result<()> {
+        let schema = table.schema_of(embedder_id, dim)?;
+        let table = StoreTable::Vectors(table, embedder_id.clone());
+        self.creates.insert(table, schema);
+        Ok(())
+    }
+
+    /// Drops the table of an embedder's vectors; its files stay as long as an earlier version of the store names them.
+    pub fn drop_vectors(&mut self, table: VectorTable, embedder_id: &EmbedderId) {
+        let table = StoreTable::Vectors(table, embedder_id.clone());
+        self.drops.insert(table);
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.appends.is_empty() && self.deletes.is_empty()
+        self.appends.is_empty()
+            && self.deletes.is_empty()
+            && self.creates.is_empty()
+            && self.drops.is_empty()
     }
 }
 
@@ -191,16 +221,32 @@ impl Store {
         changes: &Changes,
     ) -> Result<Option<Snapshot>> {
         for (table, batches) in &changes.appends {
+            let declared = match (table, changes.creates.get(table)) {
+                (StoreTable::Fixed(fixed), _) => self.schema(*fixed),
+                (_, Some(schema)) => schema.clone(),
+                (_, None) => {
+                    let dataset = head.dataset(table.clone()).await?;
+                    Arc::new(arrow::datatypes::Schema::from(dataset.schema()))
+                }
+            };
             for batch in batches {
-                self.check_columns(*table, batch)?;
+                check_columns(table, &declared, batch)?;
             }
         }
         let mut record = head.record().next(operation);
         let mut tables = self.recover(head).await?;
+        for (table, schema) in &changes.creates {
+            let created = self.create_table(table, schema.clone(), WriteMode::Overwrite);
+            tables.insert(table.clone(), created.await?);
+        }
+        for table in &changes.drops {
+            record.tables.remove(&table.path());
+            tables.remove(table);
+        }
         for (table, condition) in &changes.deletes {
             let mut dataset = match tables.remove(table) {
                 Some(restored) => restored,
-                None => head.dataset(*table).await?.as_ref().clone(),
+                None => head.dataset(table.clone()).await?.as_ref().clone(),
             };
             let expected = dataset.version_id() + 1;
             let deleted = dataset.delete(&sql_of(condition)?).await?;
@@ -208,13 +254,13 @@ impl Store {
                 return Ok(None);
             }
             let rows = deleted.num_deleted_rows;
-            record.deleted.insert(table.name().to_owned(), rows);
-            tables.insert(*table, dataset);
+            record.deleted.insert(table.path(), rows);
+            tables.insert(table.clone(), dataset);
         }
         for (table, batches) in &changes.appends {
             let dataset = match tables.remove(table) {
                 Some(restored) => Arc::new(restored),
-                None => head.dataset(*table).await?,
+                None => head.dataset(table.clone()).await?,
             };
             let expected = dataset.version_id() + 1;
             let params = WriteParams {
@@ -230,8 +276,8 @@ impl Store {
                 return Ok(None);
             }
             let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-            record.rows.insert(table.name().to_owned(), rows);
-            tables.insert(*table, appended);
+            record.rows.insert(table.path(), rows);
+            tables.insert(table.clone(), appended);
         }
         self.put(Some(head), record, tables).await
     }
@@ -242,13 +288,18 @@ impl Store {
         &self,
         head: Option<&Snapshot>,
         mut record: CommitRecord,
-        tables: BTreeMap<Table, Dataset>,
+        tables: BTreeMap<StoreTable, Dataset>,
     ) -> Result<Option<Snapshot>> {
         let (mut live, mut added) = (BTreeSet::new(), BTreeSet::new());
-        for table in Table::ALL {
+        let named = record.tables.keys();
+        let mut all: BTreeSet<StoreTable> = named
+            .filter_map(|path| StoreTable::from_path(path))
+            .collect();
+        all.extend(tables.keys().cloned());
+        for table in all {
             let before = match head {
-                Some(head) if head.record().tables.contains_key(table.name()) => {
-                    files_of(table, head.stored(table).await?.as_ref())
+                Some(head) if head.has_table(&table) => {
+                    files_of(&table, head.stored(&table).await?.as_ref())
                 }
                 _ => BTreeSet::new(),
             };
@@ -256,11 +307,10 @@ impl Store {
                 live.extend(before);
                 continue;
             };
-            let after = files_of(table, changed);
+            let after = files_of(&table, changed);
             added.extend(after.difference(&before).cloned());
             live.extend(after);
-            let version = changed.version_id();
-            record.tables.insert(table.name().to_owned(), version);
+            record.tables.insert(table.path(), changed.version_id());
         }
         let files = &self.inner.files;
         files.put_checksums(&mut record, added, &live).await?;
@@ -278,15 +328,15 @@ impl Store {
     /// Reverts what a writer left that died before it put its record.
     ///
     /// Returns the tables that had to be restored, at their new versions.
-    pub(super) async fn recover(&self, head: &Snapshot) -> Result<BTreeMap<Table, Dataset>> {
+    pub(super) async fn recover(&self, head: &Snapshot) -> Result<BTreeMap<StoreTable, Dataset>> {
         let mut restored = BTreeMap::new();
         for table in head.stored_tables() {
-            let dataset = head.stored(table).await?;
+            let dataset = head.stored(&table).await?;
             if dataset.latest_version_id().await? == dataset.version_id() {
                 continue;
             }
             tracing::warn!(
-                table = table.name(),
+                table = table.path(),
                 version = dataset.version_id(),
                 "taking back rows of a commit that was never finished"
             );
@@ -296,60 +346,60 @@ impl Store {
                 if !self
                     .inner
                     .files
-                    .remove_versions_after(table, dataset.version_id())
+                    .remove_versions_after(&table, dataset.version_id())
                     .await?
                 {
                     return Err(err.into());
                 }
-                dataset = self.open_table(table, Some(dataset.version_id())).await?;
+                dataset = self.open_table(&table, Some(dataset.version_id())).await?;
                 dataset.restore().await?;
             }
             restored.insert(table, dataset);
         }
         Ok(restored)
     }
+}
 
-    fn check_columns(&self, table: Table, batch: &RecordBatch) -> Result<()> {
-        let declared = self.schema(table);
-        let found = batch.schema();
-        let mismatch = |column: &str, expected: String, found: String| Error::ColumnMismatch {
-            table: table.name(),
-            column: column.to_owned(),
-            expected,
-            found,
+/// Checks that a batch has exactly the columns of its table.
+fn check_columns(table: &StoreTable, declared: &SchemaRef, batch: &RecordBatch) -> Result<()> {
+    let found = batch.schema();
+    let mismatch = |column: &str, expected: String, found: String| Error::ColumnMismatch {
+        table: table.path(),
+        column: column.to_owned(),
+        expected,
+        found,
+    };
+    for (position, field) in declared.fields().iter().enumerate() {
+        let expected = field.data_type().to_string();
+        let Some(column) = batch.column_by_name(field.name()) else {
+            return Err(mismatch(field.name(), expected, "nothing".to_owned()));
         };
-        for (position, field) in declared.fields().iter().enumerate() {
-            let expected = field.data_type().to_string();
-            let Some(column) = batch.column_by_name(field.name()) else {
-                return Err(mismatch(field.name(), expected, "nothing".to_owned()));
-            };
-            if column.data_type() != field.data_type() {
-                return Err(mismatch(
-                    field.name(),
-                    expected,
-                    column.data_type().to_string(),
-                ));
-            }
-            if found.fields().find(field.name()).map(|(at, _)| at) != Some(position) {
-                let place = |at: usize| format!("column {at}");
-                return Err(mismatch(
-                    field.name(),
-                    place(position),
-                    "another place".to_owned(),
-                ));
-            }
-            if !field.is_nullable() && column.null_count() > 0 {
-                let nulls = format!("{} nulls", column.null_count());
-                return Err(mismatch(field.name(), "no nulls".to_owned(), nulls));
-            }
+        if column.data_type() != field.data_type() {
+            return Err(mismatch(
+                field.name(),
+                expected,
+                column.data_type().to_string(),
+            ));
         }
-        if declared.fields().len() != found.fields().len() {
-            let count = |n: usize| format!("{n} columns");
-            let (expected, found) = (declared.fields().len(), found.fields().len());
-            return Err(mismatch("*", count(expected), count(found)));
+        if found.fields().find(field.name()).map(|(at, _)| at) != Some(position) {
+            let place = |at: usize| format!("column {at}");
+            return Err(mismatch(
+                field.name(),
+                place(position),
+                "another place".to_owned(),
+            ));
         }
-        Ok(())
+        if !field.is_nullable() && column.null_count() > 0 {
+            let nulls = format!("{} nulls", column.null_count());
+            return Err(mismatch(field.name(), "no nulls".to_owned(), nulls));
+        }
     }
+    if declared.fields().len() != found.fields().len() {
+        let count = |n: usize| format!("{n} columns");
+        let (expected, found) = (declared.fields().len(), found.fields().len());
+        return Err(mismatch("*", count(expected), count(found)));
+    }
+    Ok(())
 }
 
 /// A condition as SQL text, which Lance needs for deletes.

@@ -22,7 +22,7 @@ use super::disk::{
     check_seal, create_file, replace_file, sealed, sync_directory, sync_file, up_to,
 };
 use crate::error::FileAction;
-use crate::schema::{EmbeddingType, Table};
+use crate::schema::{EmbeddingType, StoreTable, VectorTable};
 use crate::task::blocking;
 use crate::{Error, Result};
 
@@ -376,11 +376,11 @@ impl StoreFiles {
 
     /// Removes the versions of a table after `version`. No commit may name them, and the caller must hold the lock of a
     /// local store, so that nobody is writing one of them. Returns false for stores without a lock.
-    pub async fn remove_versions_after(&self, table: Table, version: u64) -> Result<bool> {
+    pub async fn remove_versions_after(&self, table: &StoreTable, version: u64) -> Result<bool> {
         let Some(local) = &self.local else {
             return Ok(false);
         };
-        let directory = local.join(format!("{}.lance/_versions", table.name()));
+        let directory = local.join(format!("{}.lance/_versions", table.path()));
         let entries =
             fs::read_dir(&directory).map_err(Error::file(FileAction::List, &directory))?;
         for entry in entries {
@@ -418,6 +418,48 @@ impl StoreFiles {
             }
         }
         Ok(())
+    }
+
+    /// Paths of the datasets of vectors that are there, as [`StoreTable::path`] gives them, each with the time at which
+    /// it last changed.
+    pub async fn vector_tables(&self) -> Result<BTreeMap<StoreTable, DateTime<Utc>>> {
+        let mut found: BTreeMap<StoreTable, DateTime<Utc>> = BTreeMap::new();
+        for folder in VectorTable::ALL.map(VectorTable::name) {
+            let objects = self.objects.inner.list(Some(&self.path(folder)));
+            let metas: Vec<_> = objects.try_collect().await.map_err(lance::Error::from)?;
+            for meta in metas {
+                let within = meta.location.prefix_match(&self.base).into_iter().flatten();
+                let dataset = within.skip(1).map(|part| part.as_ref().to_owned()).next();
+                let id = dataset
+                    .as_deref()
+                    .and_then(|name| name.strip_suffix(".lance"));
+                let table = id.and_then(|id| StoreTable::from_path(&format!("{folder}/{id}")));
+                if let Some(table) = table {
+                    let changed = found.entry(table).or_insert(meta.last_modified);
+                    *changed = meta.last_modified.max(*changed);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes every file of a table; returns their size in bytes. No commit may name it.
+    pub async fn remove_table(&self, table: &StoreTable) -> Result<u64> {
+        let folder = format!("{}.lance", table.path());
+        let place = folder.split('/').fold(self.base.clone(), Path::join);
+        let objects = self.objects.inner.list(Some(&place));
+        let metas: Vec<_> = objects.try_collect().await.map_err(lance::Error::from)?;
+        for meta in &metas {
+            self.delete(&meta.location).await?;
+        }
+        if let Some(local) = &self.local {
+            let folder = local.join(folder);
+            if folder.exists() {
+                let removed = fs::remove_dir_all(&folder);
+                removed.map_err(Error::file(FileAction::Remove, &folder))?;
+            }
+        }
+        Ok(metas.iter().map(|meta| meta.size).sum())
     }
 
     fn path(&self, name: &str) -> Path {

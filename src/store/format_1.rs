@@ -37,7 +37,7 @@ use super::rows::{
 use super::{Snapshot, Store};
 use crate::error::FileAction;
 use crate::ids::{ExtractorId, HeadId, PolicyId};
-use crate::schema::Table;
+use crate::schema::{StoreTable, Table};
 use crate::{Error, Result};
 
 /// Columns of `masks` that hold zeros for imported masks in format 1.
@@ -85,7 +85,7 @@ impl View {
                 reason: "a path for temporary files must be valid UTF-8".to_owned(),
             })?;
             let dataset = if snapshot.record().tables.contains_key(table.name()) {
-                let mut stored = snapshot.stored(table).await?.as_ref().clone();
+                let mut stored = snapshot.stored(&table.into()).await?.as_ref().clone();
                 let version = stored.version_id();
                 stored.shallow_clone(uri, version, None).await?
             } else {
@@ -102,8 +102,12 @@ impl View {
     }
 
     /// A table of the view.
-    pub fn dataset(&self, table: Table) -> Result<Arc<Dataset>> {
-        self.tables.get(&table).cloned().ok_or(Error::Internal {
+    pub fn dataset(&self, table: &StoreTable) -> Result<Arc<Dataset>> {
+        let found = match table {
+            StoreTable::Fixed(table) => self.tables.get(table),
+            StoreTable::Vectors(..) => None,
+        };
+        found.cloned().ok_or(Error::Internal {
             what: "a table is missing from the view of a store of format 1",
         })
     }
@@ -129,18 +133,20 @@ impl Store {
         let restored = self.recover(head).await?;
         let mut tables = BTreeMap::new();
         for table in Table::ALL {
-            let dataset = match restored.get(&table) {
+            let dataset = match restored.get(&table.into()) {
                 Some(restored) => restored.clone(),
                 None if head.record().tables.contains_key(table.name()) => {
-                    head.stored(table).await?.as_ref().clone()
+                    head.stored(&table.into()).await?.as_ref().clone()
                 }
-                None => create(self, table, &self.table_uri(table)).await?,
+                None => create(self, table, &self.table_uri(&table.into())).await?,
             };
             tables.insert(table, dataset);
         }
         raise(self, head.now(), &mut tables).await?;
         let mut record = head.record().next("raise to format 2");
         record.format = FORMAT_VERSION;
+        let tables = tables.into_iter();
+        let tables = tables.map(|(table, it)| (table.into(), it)).collect();
         self.put(Some(head), record, tables).await
     }
 }

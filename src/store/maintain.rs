@@ -18,17 +18,17 @@ use super::commit::{back_off, unless_race_lost};
 use super::{Snapshot, Store, Tag};
 use crate::ids::check_name;
 use crate::progress::NoProgress;
-use crate::schema::Table;
+use crate::schema::StoreTable;
 use crate::{Error, Result};
 
 /// Commits younger than this never expire in stores without a lock, where nothing shows who is still writing.
 const MIN_AGE_WITHOUT_LOCK: TimeDelta = TimeDelta::hours(1);
 
 /// What a compaction did to one table.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct CompactStats {
-    /// The table's name.
-    pub table: &'static str,
+    /// The table's name; for vectors, with the embedder's id.
+    pub table: String,
     /// Data files that were merged.
     pub files_before: usize,
     /// Data files after the merge.
@@ -49,8 +49,8 @@ pub struct CleanupStats {
 /// Size of one table.
 #[derive(Debug, Clone, Serialize)]
 pub struct TableStats {
-    /// The table's name.
-    pub table: &'static str,
+    /// The table's name; for vectors, with the embedder's id.
+    pub table: String,
     /// Its Lance version in the snapshot.
     pub version: u64,
     /// Number of rows.
@@ -96,7 +96,7 @@ impl Store {
             });
         }
         for table in snapshot.stored_tables() {
-            let dataset = snapshot.stored(table).await?;
+            let dataset = snapshot.stored(&table).await?;
             let tags = dataset.tags();
             // If the store has no such tag, a Lance tag of that name was left by a creation that died.
             match tags.create(tag, dataset.version_id()).await {
@@ -134,7 +134,7 @@ impl Store {
         }
         let snapshot = self.snapshot().await?;
         for table in snapshot.stored_tables() {
-            match snapshot.stored(table).await?.tags().delete(tag).await {
+            match snapshot.stored(&table).await?.tags().delete(tag).await {
                 Err(lance::Error::RefNotFound { .. }) => {}
                 deleted => deleted?,
             }
@@ -212,7 +212,7 @@ impl Store {
             // Restoring a table afterwards would make the rewritten files unusable.
             let snapshot = self.settled().await?;
             let mut rewritten = Vec::new();
-            for table in Table::ALL {
+            for table in snapshot.stored_tables() {
                 rewritten.extend(rewrite(&snapshot, table).await?);
             }
             if rewritten.is_empty() {
@@ -263,7 +263,7 @@ impl Store {
         for part in rewritten {
             let mut dataset = match tables.remove(&part.table) {
                 Some(restored) => restored,
-                None => head.dataset(part.table).await?.as_ref().clone(),
+                None => head.dataset(part.table.clone()).await?.as_ref().clone(),
             };
             let before = dataset.version_id();
             let metrics = commit_compaction(
@@ -277,7 +277,7 @@ impl Store {
                 return Ok(None);
             }
             stats.push(CompactStats {
-                table: part.table.name(),
+                table: part.table.path(),
                 files_before: metrics.fragments_removed,
                 files_after: metrics.fragments_added,
             });
@@ -326,9 +326,9 @@ impl Store {
             self.inner.files.delete_commit(*version).await?;
             stats.commits += 1;
         }
-        for table in Table::ALL {
-            let dataset = head.dataset(table).await?;
-            let keep = plan.keep.get(table.name());
+        for table in head.stored_tables() {
+            let dataset = head.stored(&table).await?;
+            let keep = plan.keep.get(&table.path());
             let versions = dataset
                 .version_refs()
                 .await?
@@ -349,9 +349,16 @@ impl Store {
             stats.table_versions += removed.old_versions;
             stats.bytes += removed.bytes_removed;
         }
+        let files = &self.inner.files;
+        for (table, changed) in files.vector_tables().await? {
+            let is_new =
+                files.local_path().is_none() && changed >= Utc::now() - MIN_AGE_WITHOUT_LOCK;
+            if !plan.keep.contains_key(&table.path()) && !is_new {
+                stats.bytes += files.remove_table(&table).await?;
+            }
+        }
         let left = self.log().await?.into_iter();
         let named = left.flat_map(|record| record.checksums).collect();
-        let files = &self.inner.files;
         files
             .remove_checksums_but(&named, Utc::now() - MIN_AGE_WITHOUT_LOCK)
             .await?;
@@ -367,10 +374,10 @@ impl Snapshot {
     pub async fn stats(&self) -> Result<Vec<TableStats>> {
         let mut stats = Vec::new();
         for table in self.stored_tables() {
-            let dataset = self.stored(table).await?;
+            let dataset = self.stored(&table).await?;
             let fields = dataset.calculate_data_stats().await?.fields;
             stats.push(TableStats {
-                table: table.name(),
+                table: table.path(),
                 version: dataset.version_id(),
                 rows: dataset.count_rows(None).await? as u64,
                 files: dataset.count_fragments(),
@@ -383,7 +390,7 @@ impl Snapshot {
 
 /// A table's small files, rewritten but not yet committed.
 struct Rewritten {
-    table: Table,
+    table: StoreTable,
     options: CompactionOptions,
     results: Vec<RewriteResult>,
 }
@@ -404,12 +411,14 @@ async fn is_one_rewrite(dataset: &Dataset, before: u64) -> Result<bool> {
     Ok(rewrites == 1)
 }
 
-async fn rewrite(snapshot: &Snapshot, table: Table) -> Result<Option<Rewritten>> {
-    let dataset = snapshot.dataset(table).await?;
+async fn rewrite(snapshot: &Snapshot, table: StoreTable) -> Result<Option<Rewritten>> {
+    let dataset = snapshot.stored(&table).await?;
     let plan = plan_compaction(&dataset, &CompactionOptions::default()).await?;
     if plan.compaction_tasks().next().is_some() {
         // Otherwise bytes that had changed on disk would get a new, valid checksum.
-        snapshot.verify(&[table], &NoProgress).await?;
+        snapshot
+            .verify(std::slice::from_ref(&table), &NoProgress)
+            .await?;
     }
     let mut results = Vec::new();
     for task in plan.compaction_tasks() {

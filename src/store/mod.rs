@@ -11,6 +11,7 @@
 //!   tags/NAME.json           a name for a commit
 //!   lock                     held while committing (local stores)
 //!   images.lance/ ...        one plain Lance dataset per table
+//!   vectors/ID.lance/ ...    one per embedder, and image_vectors/ID.lance
 //! ```
 //!
 //! # Why a commit is atomic across tables
@@ -38,6 +39,7 @@ mod snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::{Dataset, WriteMode, WriteParams};
 use lance::session::Session;
@@ -49,7 +51,7 @@ pub use maintain::{CleanupStats, CompactStats, TableStats};
 pub use snapshot::{Scan, Snapshot};
 pub(crate) use snapshot::{is_of_images, send_batches};
 
-use crate::schema::Table;
+use crate::schema::{StoreTable, Table};
 use crate::{Error, Result};
 use files::{FORMAT_VERSION, StoreFiles, StoreHeader};
 use lock::CommitLock;
@@ -165,7 +167,7 @@ impl Store {
     }
 
     /// The Arrow schema of a table in this store.
-    pub fn schema(&self, table: Table) -> arrow::datatypes::SchemaRef {
+    pub fn schema(&self, table: Table) -> SchemaRef {
         table.schema_with(self.inner.options.embedding)
     }
 
@@ -200,15 +202,15 @@ impl Store {
         self.inner.files.commits().await
     }
 
-    fn table_uri(&self, table: Table) -> String {
+    fn table_uri(&self, table: &StoreTable) -> String {
         format!(
             "{}/{}.lance",
             self.inner.uri.trim_end_matches('/'),
-            table.name()
+            table.path()
         )
     }
 
-    async fn open_table(&self, table: Table, version: Option<u64>) -> Result<Dataset> {
+    async fn open_table(&self, table: &StoreTable, version: Option<u64>) -> Result<Dataset> {
         let mut builder = DatasetBuilder::from_uri(self.table_uri(table))
             .with_session(self.inner.session.clone());
         if let Some(version) = version {
@@ -219,7 +221,7 @@ impl Store {
         match opened {
             Ok(opened) => Ok(opened?),
             Err(_) => Err(Error::StoreDamaged {
-                path: format!("{}.lance", table.name()),
+                path: format!("{}.lance", table.path()),
                 reason: "its manifest cannot be read; restore it from a backup".to_owned(),
             }),
         }
@@ -232,10 +234,12 @@ impl Store {
             return Ok(());
         }
         let mut tables = BTreeMap::new();
-        for table in Table::ALL {
-            let dataset = match self.create_table(table).await {
+        for fixed in Table::ALL {
+            let table = StoreTable::Fixed(fixed);
+            let created = self.create_table(&table, self.schema(fixed), WriteMode::Create);
+            let dataset = match created.await {
                 Err(lance::Error::DatasetAlreadyExists { .. }) => {
-                    self.open_table(table, None).await?
+                    self.open_table(&table, None).await?
                 }
                 created => created?,
             };
@@ -247,10 +251,16 @@ impl Store {
 
     /// Creates an empty table. Its row ids are addresses, not Lance's stable row ids: these are experimental in Lance 14
     /// (lance-format/lance discussion 6933), nothing here names rows by id, and compaction updates indices without them.
-    async fn create_table(&self, table: Table) -> Result<Dataset, lance::Error> {
-        let empty = arrow::array::RecordBatchIterator::new([], self.schema(table));
+    /// With [`WriteMode::Overwrite`] it takes the place of what an interrupted commit may have left.
+    async fn create_table(
+        &self,
+        table: &StoreTable,
+        schema: SchemaRef,
+        mode: WriteMode,
+    ) -> Result<Dataset, lance::Error> {
+        let empty = arrow::array::RecordBatchIterator::new([], schema);
         let params = WriteParams {
-            mode: WriteMode::Create,
+            mode,
             session: Some(self.inner.session.clone()),
             ..Default::default()
         };

@@ -18,8 +18,8 @@ use super::files::FORMAT_VERSION;
 use super::format_1::View;
 use super::rows::decode;
 use super::{CommitRecord, Store};
-use crate::ids::ImageId;
-use crate::schema::Table;
+use crate::ids::{EmbedderId, ImageId};
+use crate::schema::{StoreTable, Table};
 use crate::{Error, Result};
 
 /// The store as one commit left it. Later commits do not show in it. Cheap to clone.
@@ -27,7 +27,7 @@ use crate::{Error, Result};
 pub struct Snapshot {
     store: Store,
     record: Arc<CommitRecord>,
-    tables: Arc<BTreeMap<Table, OnceCell<Arc<Dataset>>>>,
+    tables: Arc<BTreeMap<StoreTable, OnceCell<Arc<Dataset>>>>,
     /// The tables in today's format, if the record is of an earlier one.
     view: Arc<OnceCell<View>>,
 }
@@ -40,13 +40,18 @@ impl Snapshot {
     pub(super) fn with_tables(
         store: Store,
         record: CommitRecord,
-        mut open: BTreeMap<Table, Dataset>,
+        mut open: BTreeMap<StoreTable, Dataset>,
     ) -> Self {
-        let cell = |table| (table, OnceCell::new_with(open.remove(&table).map(Arc::new)));
+        let cell = |table: StoreTable| {
+            let open = open.remove(&table).map(Arc::new);
+            (table, OnceCell::new_with(open))
+        };
+        let named = record.tables.keys();
+        let named = named.filter_map(|path| StoreTable::from_path(path));
         Self {
+            tables: Arc::new(named.map(cell).collect()),
             store,
             record: Arc::new(record),
-            tables: Arc::new(Table::ALL.into_iter().map(cell).collect()),
             view: Arc::default(),
         }
     }
@@ -78,19 +83,16 @@ impl Snapshot {
     /// # Errors
     /// [`Error::NoSuchVersion`] if it has expired, [`Error::StoreDamaged`] if the record does not name the table, or
     /// errors from Lance.
-    #[allow(
-        clippy::indexing_slicing,
-        reason = "`tables` has a cell for each table"
-    )]
-    pub async fn dataset(&self, table: Table) -> Result<Arc<Dataset>> {
+    pub async fn dataset(&self, table: impl Into<StoreTable>) -> Result<Arc<Dataset>> {
+        let table = table.into();
         if !self.is_current_format() {
             let view = self
                 .view
                 .get_or_try_init(|| Box::pin(View::of(self)))
                 .await?;
-            return view.dataset(table);
+            return view.dataset(&table);
         }
-        self.stored(table).await
+        self.stored(&table).await
     }
 
     /// Whether the tables have today's format.
@@ -99,21 +101,25 @@ impl Snapshot {
     }
 
     /// The tables that the record names.
-    pub(super) fn stored_tables(&self) -> impl Iterator<Item = Table> {
-        let is_stored = |table: &Table| self.record.tables.contains_key(table.name());
-        Table::ALL.into_iter().filter(is_stored)
+    pub(super) fn stored_tables(&self) -> impl Iterator<Item = StoreTable> {
+        self.tables.keys().cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Whether the snapshot has a table.
+    pub fn has_table(&self, table: &StoreTable) -> bool {
+        self.tables.contains_key(table)
     }
 
     /// A table's Lance dataset as it is stored, whatever its format.
     ///
     /// # Errors
     /// As [`Snapshot::dataset`].
-    pub(super) async fn stored(&self, table: Table) -> Result<Arc<Dataset>> {
+    pub(super) async fn stored(&self, table: &StoreTable) -> Result<Arc<Dataset>> {
         let open = || async {
-            let version = self.record.tables.get(table.name()).copied();
+            let version = self.record.tables.get(&table.path()).copied();
             let version = version.ok_or_else(|| Error::StoreDamaged {
                 path: format!("commits/{}", self.record.version),
-                reason: format!("it names no version of table '{}'", table.name()),
+                reason: format!("it names no version of table '{}'", table.path()),
             })?;
             match self.store.open_table(table, Some(version)).await {
                 Err(Error::Lance(lance::Error::VersionNotFound { .. })) => {
@@ -124,17 +130,49 @@ impl Snapshot {
                 opened => Ok(Arc::new(opened?)),
             }
         };
-        match self.tables.get(&table) {
+        match self.tables.get(table) {
             Some(cell) => cell.get_or_try_init(open).await.cloned(),
             None => open().await,
         }
+    }
+
+    /// The tables of vectors, by the names of their embedders.
+    ///
+    /// # Errors
+    /// Any error from Lance.
+    pub async fn vector_tables(&self) -> Result<Vec<(String, StoreTable)>> {
+        #[derive(Deserialize)]
+        struct Embedder {
+            embedder_id: EmbedderId,
+            embedder: String,
+        }
+        let stored: Vec<&StoreTable> = self
+            .tables
+            .keys()
+            .filter(|table| matches!(table, StoreTable::Vectors(..)))
+            .collect();
+        if stored.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scan = self.scan(Table::Embedders).await?;
+        let rows = scan.project(&["embedder_id", "embedder"])?;
+        let mut names = BTreeMap::new();
+        for batch in rows.collect().await? {
+            let rows = decode::<Embedder>(Table::Embedders, &batch)?.into_iter();
+            names.extend(rows.map(|row| (row.embedder_id, row.embedder)));
+        }
+        let named = stored.into_iter().filter_map(|table| match table {
+            StoreTable::Vectors(_, id) => Some((names.get(id)?.clone(), table.clone())),
+            StoreTable::Fixed(_) => None,
+        });
+        Ok(named.collect())
     }
 
     /// Number of rows of a table, from its metadata.
     ///
     /// # Errors
     /// Any error from Lance.
-    pub async fn count(&self, table: Table) -> Result<u64> {
+    pub async fn count(&self, table: impl Into<StoreTable>) -> Result<u64> {
         Ok(self.dataset(table).await?.count_rows(None).await? as u64)
     }
 
@@ -219,7 +257,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::dataset`].
-    pub async fn scan(&self, table: Table) -> Result<Scan> {
+    pub async fn scan(&self, table: impl Into<StoreTable>) -> Result<Scan> {
         let mut scanner = self.dataset(table).await?.scan();
         scanner.scan_in_order(true);
         Ok(Scan { scanner })

@@ -60,7 +60,9 @@ impl Reference {
         let (_, expected) = self.values(name);
         let found: Vec<f32> = found.into_data().iter::<f32>().collect();
         assert_eq!(found.len(), expected.len(), "{name}");
-        let largest = expected.iter().fold(0f64, |most, x| most.max(f64::from(x.abs())));
+        let largest = expected
+            .iter()
+            .fold(0f64, |most, x| most.max(f64::from(x.abs())));
         let pairs = found.iter().zip(&expected);
         let difference = pairs.fold(0f64, |most, (found, expected)| {
             most.max((f64::from(*found) - f64::from(*expected)).abs())
@@ -96,7 +98,11 @@ fn dinov2_is_the_official_one_at_every_size() {
         let weights = weights(file);
         assert_eq!(weights.family(), Family::DinoV2);
         let config = DinoConfig::of(&weights).unwrap();
-        assert_eq!((config.heads, config.registers), (heads, registers), "{file}");
+        assert_eq!(
+            (config.heads, config.registers),
+            (heads, registers),
+            "{file}"
+        );
         let model = Dino::load(weights, Precision::F32, &device()).unwrap();
         for size in ["", "56x84.", "70x42."] {
             let name = |what: &str| format!("{prefix}.{size}{what}");
@@ -175,7 +181,8 @@ fn other_models_are_named() {
     );
     let sam = open("../sam/small.pth", &EMBEDDING);
     assert!(
-        sam.contains("holds Segment Anything") && sam.contains("expected CLIP, DINOv2 or EfficientNet-Lite"),
+        sam.contains("holds Segment Anything")
+            && sam.contains("expected CLIP, DINOv2 or EfficientNet-Lite"),
         "{sam}"
     );
 }

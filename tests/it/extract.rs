@@ -9,9 +9,9 @@ use grainstore::extract::{
 use grainstore::geometry::{Rle, Size};
 use grainstore::ingest::FolderIngest;
 use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
+use grainstore::models::sam::{Checkpoint, Sam};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
-use grainstore::models::sam::{Checkpoint, Sam};
 use grainstore::schema::{EmbeddingFloat, EmbeddingType, Table};
 use grainstore::selection::ImageFilter;
 use grainstore::store::rows::{ExtractorRow, FailureRow};

@@ -71,6 +71,11 @@ fn kill_9_while_extracting_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn kill_9_while_embedding_loses_and_doubles_nothing() {
+    killed("embed", 60, 16);
+}
+
+#[test]
 fn kill_9_while_training_leaves_a_whole_head_or_none() {
     killed("train", 30, 6);
 }

@@ -8,8 +8,8 @@ use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::catalogue::{find_extractor, find_head, heads_stored};
 use grainstore::head::TrainingMasks;
 use grainstore::head::{
-    Bags, CacheOptions, CreateHead, Loss, Parent, Phase, Removal, TrainOptions, TrainRequest,
-    TrainingQuery, head_status, import_head, load_head, remove_head, rename_head,
+    Bags, CacheOptions, CreateHead, HeadInputs, Loss, Parent, Phase, Removal, TrainOptions,
+    TrainRequest, TrainingQuery, head_status, import_head, load_head, remove_head, rename_head,
 };
 use grainstore::ids::{ExtractorId, HeadId};
 use grainstore::progress::NoProgress;
@@ -148,11 +148,21 @@ async fn labels_of_several_kinds_are_told_apart_and_counted() {
         .await;
     let request = made.request("two", set.clone()).await;
     let snapshot = made.store.snapshot().await.unwrap();
-    let query = request.masks.query(&snapshot).await.unwrap();
-    let rows = query.rows(&snapshot).await.unwrap();
-    let bags = Bags::read(rows, &set, &CacheOptions::default(), &NoProgress)
+    let query = request
+        .masks
+        .query(&snapshot, &HeadInputs::tokens())
         .await
         .unwrap();
+    let rows = query.rows(&snapshot).await.unwrap();
+    let bags = Bags::read(
+        rows,
+        &set,
+        &HeadInputs::tokens(),
+        &CacheOptions::default(),
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     assert_eq!(bags.images.len(), 22);
     assert_eq!(
         (bags.skipped.images_outside, bags.skipped.labels_outside),
@@ -169,9 +179,15 @@ async fn labels_of_several_kinds_are_told_apart_and_counted() {
     let sql =
         "SELECT m.*, l.label FROM masks m JOIN labels l USING (image_id) WHERE m.mask_index < 6;";
     let rows = TrainingQuery::new(sql).rows(&snapshot).await.unwrap();
-    let own = Bags::read(rows, &set, &CacheOptions::default(), &NoProgress)
-        .await
-        .unwrap();
+    let own = Bags::read(
+        rows,
+        &set,
+        &HeadInputs::tokens(),
+        &CacheOptions::default(),
+        &NoProgress,
+    )
+    .await
+    .unwrap();
     assert_eq!(own.images.len(), 22);
     assert_eq!(own.masks(), 20 * 6 + 6 + 1);
     let both = own
@@ -235,6 +251,7 @@ async fn what_cannot_be_trained_on_is_named() {
         &snapshot,
         &made.extractor,
         Some(&ImageFilter::matching("1=1) OR (true")),
+        &HeadInputs::tokens(),
     )
     .await;
     assert!(
@@ -259,7 +276,11 @@ async fn embeddings_that_are_not_finite_are_left_out() {
     let set = made.classes("two", &FINE[..2]).await;
     let snapshot = made.store.snapshot().await.unwrap();
     let request = made.request("h", set.clone()).await;
-    let query = request.masks.query(&snapshot).await.unwrap();
+    let query = request
+        .masks
+        .query(&snapshot, &HeadInputs::tokens())
+        .await
+        .unwrap();
     let batches = query
         .rows(&snapshot)
         .await
@@ -299,7 +320,13 @@ async fn embeddings_that_are_not_finite_are_left_out() {
     let mut columns = batch.columns().to_vec();
     columns[at] = Arc::new(FixedSizeListArray::new(item, 1024, values, None));
     let batch = RecordBatch::try_new(schema, columns).unwrap();
-    let bags = Bags::of_batches(&[batch], &set, &CacheOptions::default()).unwrap();
+    let bags = Bags::of_batches(
+        &[batch],
+        &set,
+        &HeadInputs::tokens(),
+        &CacheOptions::default(),
+    )
+    .unwrap();
     assert_eq!(bags.skipped.masks_not_finite, spoilt.len() as u64 + 1);
     assert_eq!(bags.skipped.images_empty, 1);
     assert_eq!(bags.images.len(), 5);

@@ -6,8 +6,8 @@ use arrow::array::{FixedSizeListArray, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use grainstore::classes::{Class, ClassSet};
 use grainstore::head::{
-    Bag, Bags, Balance, CacheOptions, HeadSpec, HeadWeights, Logits, Loss, Split, TrainOptions,
-    Training, is_bad_mask, mil_loss, softmax, uncertainty_loss,
+    Bag, Bags, Balance, CacheOptions, HeadInputs, HeadSpec, HeadWeights, Logits, Loss, Split,
+    TrainOptions, Training, is_bad_mask, mil_loss, softmax, uncertainty_loss,
 };
 use grainstore::ids::ImageId;
 use grainstore::progress::NoProgress;
@@ -154,8 +154,15 @@ fn steps_are_pytorchs() {
         labels: vec![name.clone()],
     };
     let set = ClassSet::new("numbers", names.iter().map(class).collect()).unwrap();
-    let bags = Bags::of_batches(&[batch], &set, &CacheOptions::default()).unwrap();
+    let bags = Bags::of_batches(
+        &[batch],
+        &set,
+        &HeadInputs::tokens(),
+        &CacheOptions::default(),
+    )
+    .unwrap();
     let spec = HeadSpec {
+        blocks: Vec::new(),
         embedding_dim: 6,
         hidden: widths[1..4].to_vec(),
         dropout: 0.0,

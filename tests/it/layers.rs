@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_children, words};
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 14] = [
+const LAYERS: [&[&str]; 15] = [
     &[
         "error", "ids", "options", "task", "progress", "geometry", "photo", "coco", "scenes",
     ],
@@ -13,8 +13,9 @@ const LAYERS: [&[&str]; 14] = [
     &["catalogue", "device", "models"],
     &["query", "selection"],
     &["classes"],
-    &["ingest"],
+    &["ingest", "vectors"],
     &["extract"],
+    &["embed"],
     &["head"],
     &["annotate", "import"],
     &["eval"],

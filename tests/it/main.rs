@@ -16,6 +16,7 @@ mod cli;
 mod demo;
 mod demo_model;
 mod device;
+mod embed;
 mod embedding_models;
 mod eval;
 mod eval_boxes;

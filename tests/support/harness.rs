@@ -80,6 +80,13 @@ const EXTRACTED: &[&str] = &[
     "SELECT extractor_id, model_type, options FROM extractors",
 ];
 
+const EMBEDDED: &[&str] = &[
+    "SELECT image_id, mask_index, vector FROM vectors.e ORDER BY image_id, mask_index",
+    "SELECT image_id, vectors FROM embeddings ORDER BY image_id",
+    "SELECT embedder_id, embedder, dim, options FROM embedders",
+    "SELECT (SELECT count(*) FROM vectors.e) = (SELECT sum(vectors) FROM embeddings) AS as_counted",
+];
+
 /// Training again makes another head of the same name, with the same weights: a run that was killed after it committed
 /// is no different. A student never comes without its teacher.
 const TRAINED: &[&str] = &[
@@ -103,6 +110,10 @@ pub fn jobs(photos: &Path, checkpoint: &Path, dir: &Path) -> Vec<Job> {
     let ingest = words(&format!("ingest images {photos} --commit-rows 20"));
     let extract = words(&format!(
         "extract --checkpoint {checkpoint} --points-per-side 2 --commit-masks 12"
+    ));
+    let embed = words(&format!(
+        "embed --checkpoint {}/tests/data/embed/clip_hf --name e --commit-vectors 10",
+        env!("CARGO_MANIFEST_DIR")
     ));
     let classes = words("classes add all --from labels");
     let train = words("train --name h --classes all --epochs 3 --loss mil+distill");
@@ -130,6 +141,7 @@ pub fn jobs(photos: &Path, checkpoint: &Path, dir: &Path) -> Vec<Job> {
             ..job("ingest", vec![init.clone()], &ingest, INGESTED)
         },
         job("extract", vec![init, ingest.clone()], &extract, EXTRACTED),
+        job("embed", with(&[]), &embed, EMBEDDED),
         job("train", with(&[&classes]), &train, TRAINED),
         job("annotate", with(&[&classes, &train]), &annotate, ANNOTATED),
         Job {

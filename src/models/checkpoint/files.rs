@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::NotWeights;
-use crate::models::error::{Result, ModelError};
+use crate::models::error::{ModelError, Result};
 
 /// Names that Hugging Face's programs give to weights, in the order in which they look for them.
 const NAMES: [&str; 4] = [

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use super::files::cannot_open;
 use crate::error::{NotWeights, PhotoError};
+use crate::models::error::{ModelError, Result};
 use crate::photo::PhotoFormat;
-use crate::models::error::{Result, ModelError};
 
 /// The format that a file appears to be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,11 +22,11 @@ use serde_json::Value;
 
 use self::files::CheckpointFiles;
 pub(super) use self::files::read_text;
-pub(super) use self::read::{CONFIG_KEY, Tensors};
 use self::read::unreadable;
+pub(super) use self::read::{CONFIG_KEY, Tensors};
 use super::error::{ModelError, Result};
 use super::family::Family;
-use super::weights::TensorProblem;
+use super::tensor_problem::TensorProblem;
 
 /// Limit on the size of a config. Those of published models take 1 KB.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;

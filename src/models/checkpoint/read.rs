@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::files::cannot_open;
 use super::inspect::{Format, Start, not_weights};
 use crate::error::NotWeights;
-use crate::models::error::{Result, ModelError};
+use crate::models::error::{ModelError, Result};
 
 /// Metadata key of safetensors for the model's sizes as JSON, needed where shapes do not determine them.
 pub(in crate::models) const CONFIG_KEY: &str = "grainstore.config";

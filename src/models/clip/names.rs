@@ -110,8 +110,7 @@ impl Layout {
             Self::HuggingFace => &HUGGING_FACE,
             Self::OpenAi | Self::OpenClipText => &OPENAI,
         };
-        let replaced =
-            |name: String, (ours, theirs): &(&str, &str)| name.replacen(ours, theirs, 1);
+        let replaced = |name: String, (ours, theirs): &(&str, &str)| name.replacen(ours, theirs, 1);
         let name = parts.iter().fold(path.to_owned(), replaced);
         let name = match name.as_str() {
             "text.token_embedding" => "text.token_embedding.weight".to_owned(),
@@ -179,9 +178,17 @@ mod tests {
                 "token_embedding.weight",
                 "text_model.embeddings.token_embedding.weight",
             ),
-            ("text.ln_final.weight", "ln_final.weight", "text_model.final_layer_norm.weight"),
+            (
+                "text.ln_final.weight",
+                "ln_final.weight",
+                "text_model.final_layer_norm.weight",
+            ),
             ("visual.proj", "visual.proj", "visual_projection.weight"),
-            ("text.text_projection", "text_projection", "text_projection.weight"),
+            (
+                "text.text_projection",
+                "text_projection",
+                "text_projection.weight",
+            ),
         ] {
             assert_eq!(Layout::OpenAi.name(path), openai);
             assert_eq!(Layout::HuggingFace.name(path), theirs);

@@ -92,9 +92,8 @@ impl TextTower {
 /// # Shapes
 /// - output: `[heads, tokens, tokens]`
 fn looking_back(tokens: usize, heads: usize, device: &Device) -> Tensor<3> {
-    let row = |at: usize| {
-        (0..tokens).map(move |key| if key > at { f32::NEG_INFINITY } else { 0.0 })
-    };
+    let row =
+        |at: usize| (0..tokens).map(move |key| if key > at { f32::NEG_INFINITY } else { 0.0 });
     let mask: Vec<f32> = (0..tokens).flat_map(row).collect();
     let mask = Tensor::<3>::from_data(TensorData::new(mask, [1, tokens, tokens]), device);
     mask.expand([heads, tokens, tokens])

@@ -1,14 +1,10 @@
 //! The sizes of a DINOv2 model, from the shapes of its weights.
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::names::{Layout, Names, is_unused};
-use super::vit::Dino;
-use crate::device::Precision;
+use super::names::Layout;
 use crate::models::checkpoint::Weights;
 use crate::models::error::{ModelError, Result};
-use crate::models::weights;
 
 /// Channels of an attention head in every published model.
 const HEAD_WIDTH: usize = 64;
@@ -114,19 +110,5 @@ impl DinoConfig {
             (14, 4) => Some(with_registers),
             _ => None,
         }
-    }
-}
-
-impl Dino {
-    /// Loads the model of a file, with its weights rounded to a precision.
-    ///
-    /// # Errors
-    /// Those of [`DinoConfig::of`]; [`ModelError::CheckpointTensors`] with a list of all missing, extra and mis-shaped
-    /// tensors; [`ModelError::WeightNotFinite`] and [`ModelError::ReadCheckpoint`].
-    pub fn load(mut weights: Weights, precision: Precision, device: &Device) -> Result<Self> {
-        let config = DinoConfig::of(&weights)?;
-        weights.retain(|name| !is_unused(name));
-        let names = Names(Layout::of(&weights));
-        weights::load(&weights, Self::new(&config, device), precision, &names)
     }
 }

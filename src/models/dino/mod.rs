@@ -5,6 +5,7 @@
 //! those of facebookresearch/dinov2 or of Hugging Face's `Dinov2Model` and `Dinov2WithRegistersModel`.
 
 mod config;
+mod load;
 mod names;
 mod vit;
 

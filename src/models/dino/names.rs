@@ -17,7 +17,10 @@ const PARTS: [(&str, &str); 10] = [
     ("pos_embed", "embeddings.position_embeddings"),
     ("cls_token", "embeddings.cls_token"),
     ("register_tokens", "embeddings.register_tokens"),
-    ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
+    (
+        "patch_embed.proj.",
+        "embeddings.patch_embeddings.projection.",
+    ),
     ("blocks.", "encoder.layer."),
     (".attn.qkv.", ".attention.attention.qkv."),
     (".attn.proj.", ".attention.output.dense."),
@@ -58,9 +61,8 @@ impl Layout {
         if let Some(rest) = official.strip_prefix("norm.") {
             return format!("layernorm.{rest}");
         }
-        let replaced = |name: String, (official, theirs): &(&str, &str)| {
-            name.replacen(official, theirs, 1)
-        };
+        let replaced =
+            |name: String, (official, theirs): &(&str, &str)| name.replacen(official, theirs, 1);
         PARTS.iter().fold(official.to_owned(), replaced)
     }
 }
@@ -89,15 +91,15 @@ mod tests {
     fn hugging_faces_names() {
         for (official, theirs) in [
             ("pos_embed", "embeddings.position_embeddings"),
-            (
-                "blocks.3.norm1.weight",
-                "encoder.layer.3.norm1.weight",
-            ),
+            ("blocks.3.norm1.weight", "encoder.layer.3.norm1.weight"),
             (
                 "blocks.0.attn.proj.bias",
                 "encoder.layer.0.attention.output.dense.bias",
             ),
-            ("blocks.11.ls2.gamma", "encoder.layer.11.layer_scale2.lambda1"),
+            (
+                "blocks.11.ls2.gamma",
+                "encoder.layer.11.layer_scale2.lambda1",
+            ),
             ("norm.bias", "layernorm.bias"),
             (
                 "patch_embed.proj.weight",

@@ -71,7 +71,9 @@ impl Dino {
             blocks: (0..config.layers)
                 .map(|_| VitBlock::new(&block, device))
                 .collect(),
-            norm: LayerNormConfig::new(width).with_epsilon(EPSILON).init(device),
+            norm: LayerNormConfig::new(width)
+                .with_epsilon(EPSILON)
+                .init(device),
             config: config.clone(),
         }
     }

@@ -58,7 +58,9 @@ impl EfficientNetLite {
         let [stem, channels, kernel, _]: [usize; 4] = weights.shape_of("_conv_stem.weight")?;
         let strides: Vec<usize> = STAGES
             .iter()
-            .flat_map(|(blocks, first)| std::iter::once(*first).chain(std::iter::repeat_n(1, blocks - 1)))
+            .flat_map(|(blocks, first)| {
+                std::iter::once(*first).chain(std::iter::repeat_n(1, blocks - 1))
+            })
             .collect();
         let found = weights.children("_blocks.");
         if found != strides.len() {

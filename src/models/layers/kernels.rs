@@ -64,7 +64,10 @@ fn quick_gelu_value(x: f32) -> f32 {
 }
 
 /// Changes values in place, or in a copy if the data is not writable.
-pub(in crate::models) fn update_values(mut data: TensorData, update: impl FnOnce(&mut [f32])) -> TensorData {
+pub(in crate::models) fn update_values(
+    mut data: TensorData,
+    update: impl FnOnce(&mut [f32]),
+) -> TensorData {
     if let Ok(values) = data.as_mut_slice::<f32>() {
         update(values);
         return data;
@@ -268,7 +271,10 @@ mod tests {
             let x = i as f32 * 5e-4;
             let exact = f64::from(x) / (1.0 + (-1.702 * f64::from(x)).exp());
             let found = f64::from(quick_gelu_value(x));
-            assert!((found - exact).abs() <= 1e-6 * exact.abs() + 1e-9, "{x}: {found} {exact}");
+            assert!(
+                (found - exact).abs() <= 1e-6 * exact.abs() + 1e-9,
+                "{x}: {found} {exact}"
+            );
         }
     }
 

@@ -43,4 +43,3 @@ impl LayerNorm2d {
         layer_norm(input, weight, Some(bias), LAYER_NORM_EPSILON)
     }
 }
-

@@ -65,7 +65,11 @@ impl VitBlock {
     /// # Shapes
     /// - tokens and output: `[batch, tokens, dim]`
     /// - bias, added to the scores: `[heads or 1, tokens, tokens]`
-    pub(in crate::models) fn forward(&self, tokens: Tensor<3>, bias: Option<Tensor<3>>) -> Tensor<3> {
+    pub(in crate::models) fn forward(
+        &self,
+        tokens: Tensor<3>,
+        bias: Option<Tensor<3>>,
+    ) -> Tensor<3> {
         let attended = self.attn.forward(self.norm1.forward(tokens.clone()), bias);
         self.mixed(tokens + scaled(&self.ls1, attended))
     }

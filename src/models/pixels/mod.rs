@@ -1,7 +1,10 @@
 //! From bytes of RGB to a model's input: resizing as Pillow does it, and normalising.
 
+mod fit;
 mod normalise;
 mod pillow;
 
+pub(super) use fit::within;
+pub use fit::{Fit, Rgb};
 pub(super) use normalise::{IMAGENET, Normalisation};
 pub(super) use pillow::{Filter, resize};

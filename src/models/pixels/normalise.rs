@@ -30,14 +30,16 @@ impl Normalisation {
         }
         let planes = channels.par_chunks_exact_mut(pixels).enumerate();
         let statistics = self.mean.into_par_iter().zip(self.std);
-        planes.zip(statistics).for_each(|((channel, plane), (mean, std))| {
-            // Upstream divides bytes by 255 and normalises in [0, 1]; in f32 the results agree to a unit in the last place.
-            let table: [f32; 256] = std::array::from_fn(|level| (level as f32 - mean) / std);
-            let levels = rgb.iter().skip(channel).step_by(3);
-            for (value, level) in plane.iter_mut().zip(levels) {
-                *value = table[usize::from(*level)];
-            }
-        });
+        planes
+            .zip(statistics)
+            .for_each(|((channel, plane), (mean, std))| {
+                // Upstream divides bytes by 255 and normalises in [0, 1]; in f32 the results agree to a unit in the last place.
+                let table: [f32; 256] = std::array::from_fn(|level| (level as f32 - mean) / std);
+                let levels = rgb.iter().skip(channel).step_by(3);
+                for (value, level) in plane.iter_mut().zip(levels) {
+                    *value = table[usize::from(*level)];
+                }
+            });
     }
 
     /// The colour that becomes 0, rounded to bytes.

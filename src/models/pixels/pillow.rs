@@ -4,6 +4,8 @@
 //! Weights are integers in units of 2^-22. Columns are resized first and rounded to bytes, then rows. Libraries with
 //! coarser weights differ by one level in a quarter of all pixels, which changes the image embedding noticeably.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::geometry::Size;
@@ -52,17 +54,34 @@ impl Filter {
 
 /// Resizes row-major RGB bytes. Both sizes must have at least one pixel.
 pub(in crate::models) fn resize(rgb: &[u8], from: Size, to: Size, filter: Filter) -> Vec<u8> {
-    let (from_width, to_width) = (from.width as usize, to.width as usize);
-    let narrowed = if from_width == to_width {
+    let part = [0..to.height as usize, 0..to.width as usize];
+    resize_part(rgb, from, to, part, filter)
+}
+
+/// Like [`resize`], but makes only some rows and columns of the result: those of `part`.
+pub(in crate::models) fn resize_part(
+    rgb: &[u8],
+    from: Size,
+    to: Size,
+    part: [Range<usize>; 2],
+    filter: Filter,
+) -> Vec<u8> {
+    let [rows, columns] = part;
+    let from_width = from.width as usize;
+    let is_whole =
+        |range: &Range<usize>, from: u32, to: u32| from == to && *range == (0..to as usize);
+    let width = columns.len();
+    let narrowed = if is_whole(&columns, from.width, to.width) {
         rgb.to_vec()
     } else {
-        resize_columns(rgb, &windows(from_width, to_width, filter), from_width)
+        let windows = windows(from_width, to.width as usize, columns, filter);
+        resize_columns(rgb, &windows, from_width)
     };
-    if from.height == to.height {
+    if is_whole(&rows, from.height, to.height) {
         narrowed
     } else {
-        let windows = windows(from.height as usize, to.height as usize, filter);
-        resize_rows(&narrowed, &windows, to_width)
+        let windows = windows(from.height as usize, to.height as usize, rows, filter);
+        resize_rows(&narrowed, &windows, width)
     }
 }
 
@@ -113,9 +132,9 @@ fn level(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// The window of each sample of an axis that is resized from `from` to `to` samples: as wide as the filter in target
+/// The windows of some samples of an axis that is resized from `from` to `to` samples: as wide as the filter in target
 /// samples, or in source samples if the axis grows.
-fn windows(from: usize, to: usize, filter: Filter) -> Vec<Window> {
+fn windows(from: usize, to: usize, samples: Range<usize>, filter: Filter) -> Vec<Window> {
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
     let support = filter.support() * stretch;
@@ -132,7 +151,7 @@ fn windows(from: usize, to: usize, filter: Filter) -> Vec<Window> {
             weights: (start..end).map(fixed).collect(),
         }
     };
-    (0..to).map(window).collect()
+    samples.map(window).collect()
 }
 
 #[cfg(test)]
@@ -148,7 +167,9 @@ mod tests {
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let mut compared = 0;
         for photo in ["photo_a", "photo_b"] {
-            let image = image::open(format!("{folder}{photo}.png")).unwrap().to_rgb8();
+            let image = image::open(format!("{folder}{photo}.png"))
+                .unwrap()
+                .to_rgb8();
             let from = Size {
                 height: image.height(),
                 width: image.width(),

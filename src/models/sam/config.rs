@@ -9,9 +9,9 @@ use std::str::FromStr;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::models::error::{Result, ModelError};
 use super::sam::Sam;
 use super::tiny_vit::TinyVitConfig;
+use crate::models::error::{ModelError, Result};
 
 /// Pixels of the model input per cell of the image embedding, along each axis.
 pub const PATCH_SIZE: usize = 16;

@@ -6,9 +6,9 @@
 )]
 
 use super::config::{DecoderConfig, EncoderConfig, PATCH_SIZE, SamConfig, VitConfig};
-use crate::models::error::Result;
 use super::tiny_vit::TinyVitConfig;
 use crate::models::checkpoint::Weights;
+use crate::models::error::Result;
 
 /// Whether a checkpoint may hold a tensor that the model does not use: MobileSAM's classifier, and counters and index
 /// tables that torch saves beside weights.

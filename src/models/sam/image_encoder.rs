@@ -8,10 +8,12 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
-use crate::models::layers::{ScoreBias, attention};
-use crate::models::layers::{Activation, LAYER_NORM_EPSILON, LayerNorm2d, MlpBlock, PatchEmbed, PatchEmbedSizes};
 use super::config::{PATCH_SIZE, VitConfig};
+use crate::models::layers::{
+    Activation, LAYER_NORM_EPSILON, LayerNorm2d, MlpBlock, PatchEmbed, PatchEmbedSizes,
+};
 use crate::models::layers::{RelativePosition, RelativePositionTables};
+use crate::models::layers::{ScoreBias, attention};
 
 /// The image encoder of vit_b, vit_l and vit_h.
 #[derive(Module, Debug)]

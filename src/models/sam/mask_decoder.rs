@@ -9,11 +9,11 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use crate::models::layers::LayerNorm2d;
 use super::config::SamConfig;
-use crate::models::layers::gelu;
 use super::prompt_encoder::PromptEmbeddings;
 use super::transformer::TwoWayTransformer;
+use crate::models::layers::LayerNorm2d;
+use crate::models::layers::gelu;
 
 /// The decoder's output for each row of a batch. Output 0 is the single-mask output. The others are the multimask
 /// outputs, which upstream prefers for a single point.

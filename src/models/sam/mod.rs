@@ -30,9 +30,11 @@ mod tiny_vit_block;
 mod tiny_vit_conv;
 mod transformer;
 
+pub use super::weights::WeightPrecision;
 pub use checkpoint::Checkpoint;
 pub use config::{DecoderConfig, EncoderConfig, ModelType, PATCH_SIZE, SamConfig, VitConfig};
 pub use mask_decoder::DecoderOutput;
+pub use official::save;
 pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
 pub use predictor::{PredictedMask, Prompt, SamPredictor};
 pub use preprocess::{ImageFrame, PreparedImage};
@@ -40,5 +42,3 @@ pub use prompt_encoder::{PointPrompts, Prompts};
 pub use sam::{ImageEncoder, Sam};
 #[doc(hidden)]
 pub use transformer::DecoderAttention; // for tools/pretrain_demo_sam
-pub use super::weights::WeightPrecision;
-pub use official::save;

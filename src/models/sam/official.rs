@@ -56,7 +56,6 @@ fn official_name(path: &str) -> String {
 
 const POSITION_FREQUENCIES: &str = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
 
-
 /// The names of Segment Anything's weights.
 pub(super) struct Names;
 

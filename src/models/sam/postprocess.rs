@@ -3,8 +3,8 @@
 //!
 //! Works on one mask at a time in reused buffers, so that no caller has to hold all masks of an image at full size.
 
-use crate::models::error::{Result, ModelError};
 use super::preprocess::ImageFrame;
+use crate::models::error::{ModelError, Result};
 use crate::models::layers::{Tap, linear_taps};
 
 /// Logits above this are foreground.

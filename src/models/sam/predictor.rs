@@ -3,12 +3,12 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use image::RgbImage;
 
-use crate::models::error::{Result, ModelError};
 use super::postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
 use super::preprocess::{ImageFrame, PreparedImage};
 use super::prompt_encoder::{PointPrompts, Prompts};
 use super::sam::Sam;
 use crate::geometry::{Rle, Size};
+use crate::models::error::{ModelError, Result};
 
 /// Shift of the threshold for a stability score, in logits, as in upstream's automatic generator.
 const STABILITY_OFFSET: f32 = 1.0;

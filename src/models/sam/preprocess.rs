@@ -5,9 +5,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::models::error::{Result, ModelError};
-use crate::models::pixels::{Filter, resize};
 use crate::geometry::Size;
+use crate::models::error::{ModelError, Result};
+use crate::models::pixels::{Filter, resize};
 
 /// Mean of R, G and B over upstream's training images, in [0, 255].
 pub(super) const PIXEL_MEAN: [f32; 3] = [123.675, 116.28, 103.53];

@@ -7,8 +7,8 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use crate::models::layers::LayerNorm2d;
 use super::config::SamConfig;
+use crate::models::layers::LayerNorm2d;
 use crate::models::layers::gelu;
 
 /// A batch of prompts. Each row of the batch yields its own masks.

@@ -13,11 +13,11 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::config::{MOST_LAYERS, require};
-use crate::models::error::Result;
 use super::image_encoder::Neck;
-use crate::models::layers::gelu;
 use super::tiny_vit_block::TinyVitBlock;
 use super::tiny_vit_conv::{ConvBn, ConvBnSizes, MbConv, PatchMerging};
+use crate::models::error::Result;
+use crate::models::layers::gelu;
 
 /// Sizes of the TinyViT, per stage. The first stage is convolutional, the others use attention.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,11 +9,11 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::models::layers::{ScoreBias, attention};
 use super::image_encoder::{window_partition, window_unpartition};
-use crate::models::layers::gelu;
 use super::tiny_vit::TinyVitConfig;
 use super::tiny_vit_conv::{ConvBn, ConvBnSizes};
+use crate::models::layers::gelu;
+use crate::models::layers::{ScoreBias, attention};
 
 /// Windowed attention, then a convolution per channel, then an MLP.
 #[derive(Module, Debug)]

@@ -7,9 +7,9 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
+use super::config::DecoderConfig;
 use crate::models::layers::attention;
 use crate::models::layers::{Activation, MlpBlock};
-use super::config::DecoderConfig;
 
 /// A transformer in which tokens and image attend to each other.
 #[derive(Module, Debug)]

@@ -6,10 +6,10 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use super::place::Place;
-use super::problem::TensorProblem;
 use crate::device::Precision;
 use crate::models::checkpoint::Weights;
 use crate::models::error::{ModelError, Result};
+use crate::models::tensor_problem::TensorProblem;
 
 /// How a parameter is made from the tensors of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

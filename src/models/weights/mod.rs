@@ -5,11 +5,9 @@
 
 mod load;
 mod place;
-mod problem;
 mod save;
 
 pub(super) use load::{Names, Recipe, load};
 pub(super) use place::Place;
-pub(super) use problem::TensorProblem;
 pub use save::WeightPrecision;
 pub(super) use save::save;

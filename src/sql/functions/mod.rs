@@ -8,6 +8,7 @@ mod arguments;
 mod bootstrap_weight;
 mod cosine_similarity;
 mod embedding_mean;
+mod mask_shape;
 mod match_detections;
 mod rle_area;
 mod rle_bbox;
@@ -26,11 +27,14 @@ mod semantic_map;
 
 use datafusion::prelude::SessionContext;
 
+pub(crate) use mask_shape::mask_shapes;
+
 /// Registers every function with a session.
 pub fn register(context: &SessionContext) {
     for function in [
         bootstrap_weight::function(),
         cosine_similarity::function(),
+        mask_shape::function(),
         match_detections::function(),
         rle_area::function(),
         rle_bbox::function(),

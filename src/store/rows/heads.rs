@@ -47,6 +47,11 @@ impl HeadRow {
         self.device.is_none()
     }
 
+    /// Whether the head was made from the names of its classes, without training.
+    pub fn is_from_words(&self) -> bool {
+        self.query.starts_with("{\"zero_shot\":")
+    }
+
     /// The head's class set and its version, as `NAME@VERSION`.
     pub fn class_set_at_version(&self) -> String {
         format!("{}@{}", self.class_set, self.class_set_version)

@@ -106,7 +106,7 @@ fn name(row: &MaskRow) -> String {
 
 fn bad(reason: String) -> Error {
     Error::RowCodec {
-        table: Table::Masks.name(),
+        table: Table::Masks.name().to_owned(),
         reason,
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! A struct's field names are the table's column names. Batches are made from the table's Arrow schema, so a struct
 //! that does not fit its table fails in a test, not in a store. Masks with their embeddings are too big for this;
-//! [`masks_to_batch`] makes their batches.
+//! [`masks_to_batch`] and [`vectors_to_batch`] make batches of masks and vectors.
 
 mod class_sets;
+mod embedders;
 mod evaluations;
 mod extractions;
 mod failures;
@@ -21,6 +22,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use class_sets::ClassRow;
+pub use embedders::{
+    EmbedderRow, EmbeddingDoneRow, ImageVectorRow, VectorRow, image_vectors_to_batch,
+    vectors_to_batch,
+};
 pub use evaluations::EvaluationRow;
 pub use extractions::{ExtractionRow, ExtractorKind, ExtractorRow, embedding_space};
 pub use failures::{FailureRow, unrecorded_failures};
@@ -48,7 +53,7 @@ pub trait Row: Serialize + DeserializeOwned {
     fn to_batch(rows: &[Self]) -> Result<RecordBatch> {
         let schema = Self::TABLE.schema();
         serde_arrow::to_record_batch(schema.fields(), &rows).map_err(|err| Error::RowCodec {
-            table: Self::TABLE.name(),
+            table: Self::TABLE.name().to_owned(),
             reason: err.message().to_owned(),
         })
     }
@@ -80,7 +85,7 @@ pub async fn collect<R: Row>(scan: Scan) -> Result<Vec<R>> {
 /// [`Error::RowCodec`] if a column is missing or of another type.
 pub fn decode<T: DeserializeOwned>(table: Table, batch: &RecordBatch) -> Result<Vec<T>> {
     serde_arrow::from_record_batch(batch).map_err(|err| Error::RowCodec {
-        table: table.name(),
+        table: table.name().to_owned(),
         reason: err.message().to_owned(),
     })
 }

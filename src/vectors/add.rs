@@ -1,0 +1,115 @@
+//! Vectors become rows: with the marks that their images are done, and with their embedder, in one commit.
+
+use std::collections::HashSet;
+
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::{col, lit};
+
+use crate::ids::{EmbedderId, ExtractorId, ImageId};
+use crate::schema::{StoreTable, Table, VectorTable};
+use crate::store::rows::{
+    EmbedderRow, EmbeddingDoneRow, ImageVectorRow, Row, VectorRow, collect, image_vectors_to_batch,
+    vectors_to_batch,
+};
+use crate::store::{Changes, Snapshot};
+use crate::{Error, Result};
+
+/// Vectors of one embedder that are not committed yet.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct VectorBatch {
+    pub masks: Vec<VectorRow>,
+    pub images: Vec<ImageVectorRow>,
+    pub done: Vec<EmbeddingDoneRow>,
+}
+
+/// Adds the vectors of the images that nobody has embedded in the meantime to the changes of a commit, and registers the
+/// embedder if the store does not know it. Returns the numbers of images and of vectors.
+///
+/// # Errors
+/// [`Error::EmbedderExists`] if another embedder has the name; errors of the store.
+pub(crate) async fn add_vectors(
+    changes: &mut Changes,
+    head: &Snapshot,
+    embedder: &EmbedderRow,
+    extractor_id: Option<&ExtractorId>,
+    batch: &VectorBatch,
+) -> Result<(u64, u64)> {
+    let embedder_id = &embedder.embedder_id;
+    let ids: Vec<&ImageId> = batch.done.iter().map(|row| &row.image_id).collect();
+    let before: HashSet<ImageId> =
+        images_embedded(head, embedder_id, extractor_id, Some(ids)).await?;
+    let done: Vec<EmbeddingDoneRow> = batch
+        .done
+        .iter()
+        .filter(|row| !before.contains(&row.image_id))
+        .cloned()
+        .collect();
+    if done.is_empty() {
+        return Ok((0, 0));
+    }
+    let stored: Vec<EmbedderRow> = collect(head.scan(Table::Embedders).await?).await?;
+    if !stored.iter().any(|row| row.embedder_id == *embedder_id) {
+        check_free(&stored, embedder)?;
+        let row = std::slice::from_ref(embedder);
+        changes.append(Table::Embedders, EmbedderRow::to_batch(row)?);
+    }
+    let kind = match extractor_id {
+        Some(_) => VectorTable::Masks,
+        None => VectorTable::Images,
+    };
+    let (table, dim) = (
+        StoreTable::Vectors(kind, embedder_id.clone()),
+        embedder.dim(),
+    );
+    if !head.has_table(&table) {
+        changes.create_vectors(kind, embedder_id, dim)?;
+    }
+    let vectors = match kind {
+        VectorTable::Masks => {
+            let is_new = |row: &&VectorRow| !before.contains(&row.image_id);
+            let rows: Vec<VectorRow> = batch.masks.iter().filter(is_new).cloned().collect();
+            vectors_to_batch(&rows, dim)?
+        }
+        VectorTable::Images => {
+            let is_new = |row: &&ImageVectorRow| !before.contains(&row.image_id);
+            let rows: Vec<ImageVectorRow> = batch.images.iter().filter(is_new).cloned().collect();
+            image_vectors_to_batch(&rows, dim)?
+        }
+    };
+    let count = vectors.num_rows() as u64;
+    changes.append(table, vectors);
+    changes.append(EmbeddingDoneRow::TABLE, EmbeddingDoneRow::to_batch(&done)?);
+    Ok((done.len() as u64, count))
+}
+
+/// Checks that no other embedder has the name of a new one.
+pub(crate) fn check_free(stored: &[EmbedderRow], embedder: &EmbedderRow) -> Result<()> {
+    let mut others = stored
+        .iter()
+        .filter(|row| row.embedder_id != embedder.embedder_id);
+    match others.find(|row| row.embedder == embedder.embedder) {
+        None => Ok(()),
+        Some(other) => Err(Error::EmbedderExists {
+            name: other.embedder.clone(),
+            embedder_id: other.embedder_id.to_string(),
+            options: other.options.clone(),
+        }),
+    }
+}
+
+/// Ids of the images that an embedder has done; only those in `among`, if it is given.
+pub(crate) async fn images_embedded(
+    snapshot: &Snapshot,
+    embedder_id: &EmbedderId,
+    extractor_id: Option<&ExtractorId>,
+    among: Option<Vec<&ImageId>>,
+) -> Result<HashSet<ImageId>> {
+    let of_masks: Expr = match extractor_id {
+        Some(extractor_id) => col("extractor_id").eq(lit(extractor_id.as_str())),
+        None => col("extractor_id").is_null(),
+    };
+    let wanted = col("embedder_id")
+        .eq(lit(embedder_id.as_str()))
+        .and(of_masks);
+    snapshot.image_ids(Table::Embeddings, wanted, among).await
+}

@@ -1,0 +1,10 @@
+//! What everything that makes vectors of masks has in common: pooling under masks, adding rows
+//! to a store, and reading vectors beside their masks.
+
+mod add;
+mod attach;
+mod pool;
+
+pub(crate) use add::{VectorBatch, add_vectors, check_free, images_embedded};
+pub(crate) use attach::VectorsOfImages;
+pub(crate) use pool::{check_finite, pooled};

@@ -1,0 +1,688 @@
+//! Vectors of masks: embedding runs on a store, and heads that read vectors.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Tensor, TensorData};
+use grainstore::device::Precision;
+use grainstore::extract::Shard;
+use grainstore::models::clip::Clip;
+use grainstore::models::{Activation, Family, Weights};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::support::harness::Program;
+use crate::support::random_clip::random_clip;
+use crate::support::{Asks, CHECKPOINT, device};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_grainstore");
+
+fn fixture(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/embed");
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+/// A store with masks of the small model over the photos of `tests/data`, in three classes.
+struct Store {
+    _dir: tempfile::TempDir,
+    dir: PathBuf,
+    program: Program,
+}
+
+fn store() -> Store {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for (class, photo) in [
+        ("cat", "embed/photo_a.png"),
+        ("cat", "sam/wide.png"),
+        ("dog", "embed/photo_b.png"),
+        ("dog", "sam/tall.png"),
+    ] {
+        let folder = path.join("photos").join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        let from = data.join(photo);
+        std::fs::copy(&from, folder.join(from.file_name().unwrap())).unwrap();
+    }
+    let program = Program {
+        file: PROGRAM.into(),
+        store: path.join("store"),
+    };
+    program.expect(0, &["init", "--embedding-dim", "128"]);
+    let photos = path.join("photos");
+    program.expect(0, &["ingest", "images", photos.to_str().unwrap()]);
+    let extract = [
+        "extract",
+        "--checkpoint",
+        CHECKPOINT,
+        "--points-per-side",
+        "4",
+    ];
+    program.expect(0, &extract);
+    Store {
+        _dir: dir,
+        dir: path,
+        program,
+    }
+}
+
+impl Store {
+    fn embed(&self, arguments: &[&str]) -> Value {
+        let command: Vec<&str> = ["--json", "embed"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        self.program.json(&command)
+    }
+
+    fn sql(&self, query: &str) -> Vec<Value> {
+        let found = self.program.json(&["--json", "sql", query]);
+        found.as_array().unwrap().clone()
+    }
+}
+
+#[test]
+fn vectors_are_those_of_the_model_on_the_crop() {
+    let store = store();
+    let checkpoint = fixture("clip.safetensors");
+    let photo = "cat/photo_a.png";
+    let ids = store.sql(&format!(
+        "SELECT image_id FROM images WHERE file_name = '{photo}'"
+    ));
+    let image_id = ids[0]["image_id"].as_str().unwrap().to_owned();
+    let arguments = [
+        "--checkpoint",
+        &checkpoint,
+        "--activation",
+        "quick-gelu",
+        "--context",
+        "10",
+    ];
+    store.embed(&arguments);
+    // With that much context, the crop of a mask that is not too small is the whole photo.
+    let covers = |axis: u32, length: u32| {
+        let (start, extent) = (format!("m.bbox[{axis}]"), format!("m.bbox[{}]", axis + 2));
+        format!("{start} - 4.5 * {extent} <= 0 AND {start} + 5.5 * {extent} >= {length}")
+    };
+    let stored = store.sql(&format!(
+        "SELECT vector FROM vectors.clip v JOIN masks m ON m.image_id = v.image_id AND m.mask_index = v.mask_index
+         WHERE m.image_id = '{image_id}' AND {} AND {}",
+        covers(1, 97),
+        covers(2, 61)
+    ));
+    assert!(stored.len() > 3);
+    let vectors: Vec<Vec<f64>> = stored
+        .iter()
+        .map(|row| {
+            let numbers = row["vector"].as_array().unwrap().iter();
+            numbers.map(|x| x.as_f64().unwrap()).collect()
+        })
+        .collect();
+
+    let reference = std::fs::read(fixture("pixels_reference.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&reference).unwrap();
+    let pixels = tensors.tensor("clip.normalised.photo_a").unwrap();
+    let pixels: Vec<f32> = pixels
+        .data()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|it| f32::from_le_bytes(*it))
+        .collect();
+    let weights = Weights::open(fixture("clip.safetensors"), &[Family::Clip]).unwrap();
+    let activation = Some(Activation::QuickGelu);
+    let model = Clip::load(weights, activation, Precision::F32, &device()).unwrap();
+    let pixels = TensorData::new(pixels, [1, 3, 32, 32]);
+    let expected = model
+        .visual
+        .unwrap()
+        .forward(Tensor::from_data(pixels, &device()));
+    let expected: Vec<f32> = expected.into_data().iter::<f32>().collect();
+    for vector in &vectors {
+        for (found, expected) in vector.iter().zip(&expected) {
+            assert!(
+                (found - f64::from(*expected)).abs() < 3e-3,
+                "{found} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_on_where_it_was_and_failures_are_rows() {
+    let store = store();
+    let checkpoint = fixture("dinov2.safetensors");
+    let run = |more: &[&str]| {
+        let arguments: Vec<&str> = ["--checkpoint", &checkpoint]
+            .iter()
+            .chain(more)
+            .copied()
+            .collect();
+        store.embed(&arguments)
+    };
+    let first = run(&["--limit", "1"]);
+    assert_eq!(
+        (&first["images"], &first["embedder"]),
+        (&1.into(), &"dinov2".into())
+    );
+    let left = run(&["--dry-run"]);
+    assert_eq!((&left["images"], &left["dim"]), (&3.into(), &128.into()));
+
+    let gone = store.dir.join("photos/dog/tall.png");
+    std::fs::rename(&gone, gone.with_extension("gone")).unwrap();
+    let args = ["--json", "embed", "--checkpoint", &checkpoint];
+    let told: Value = serde_json::from_str(&store.program.expect(2, &args)).unwrap();
+    assert_eq!((&told["images"], &told["failed"]), (&2.into(), &1.into()));
+    let failures = store.sql("SELECT stage, item FROM failures");
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0]["stage"], "embed");
+    assert!(failures[0]["item"].as_str().unwrap().contains("tall.png"));
+
+    std::fs::rename(gone.with_extension("gone"), &gone).unwrap();
+    assert_eq!(run(&[])["images"], 1);
+    assert_eq!(run(&[])["images"], 0);
+    // Every mask that is not empty has one vector.
+    let counts = store.sql(
+        "SELECT count(*) AS vectors, count(DISTINCT concat(image_id, mask_index)) AS masks,
+                (SELECT count(*) FROM masks WHERE area > 0) AS expected,
+                (SELECT sum(vectors) FROM embeddings) AS marked FROM vectors.dinov2",
+    );
+    assert!(counts[0]["vectors"].as_i64().unwrap() > 10);
+    for name in ["masks", "expected", "marked"] {
+        assert_eq!(counts[0][name], counts[0]["vectors"], "{name}");
+    }
+    let missing = store.sql(
+        "SELECT m.mask_index FROM masks m LEFT ANTI JOIN vectors.dinov2 v
+         ON v.extractor_id = m.extractor_id AND v.image_id = m.image_id AND v.mask_index = m.mask_index
+         WHERE m.area > 0",
+    );
+    assert!(missing.is_empty());
+    assert!(
+        store
+            .program
+            .expect(0, &["check", "--deep"])
+            .contains("healthy")
+    );
+}
+
+#[test]
+fn shards_filters_and_image_vectors() {
+    let store = store();
+    let checkpoint = fixture("dinov2_reg_hf");
+    for shard in ["0/2", "1/2"] {
+        shard.parse::<Shard>().unwrap();
+        store.embed(&[
+            "--checkpoint",
+            &checkpoint,
+            "--shard",
+            shard,
+            "--commit-vectors",
+            "1",
+        ]);
+    }
+    let images = store.sql("SELECT count(DISTINCT image_id) AS n FROM vectors.dinov2");
+    assert_eq!(images[0]["n"], 4);
+
+    let good = store.embed(&["--checkpoint", &checkpoint, "--min-predicted-iou", "0.5"]);
+    let name = good["embedder"].as_str().unwrap();
+    assert!(name.starts_with("dinov2_"), "{name}");
+    let expected =
+        store.sql("SELECT count(*) AS n FROM masks WHERE area > 0 AND predicted_iou >= 0.5");
+    assert_eq!(good["vectors"], expected[0]["n"]);
+
+    let of_images = store.embed(&[
+        "--checkpoint",
+        &checkpoint,
+        "--pool",
+        "image",
+        "--name",
+        "photos",
+    ]);
+    assert_eq!(
+        (&of_images["images"], &of_images["vectors"]),
+        (&4.into(), &4.into())
+    );
+    assert_eq!(
+        store.sql("SELECT image_id FROM image_vectors.photos").len(),
+        4
+    );
+    let listed = store.program.json(&["--json", "embedders", "list"]);
+    let names: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["embedder"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["dinov2", name, "photos"]);
+}
+
+#[test]
+fn what_cannot_be_embedded_says_why() {
+    let store = store();
+    let fails = |arguments: &[&str]| {
+        let command: Vec<&str> = ["embed"].iter().chain(arguments).copied().collect();
+        store.program.fails(&command)
+    };
+    let (clip, net, dino) = (
+        fixture("clip.safetensors"),
+        fixture("efficientnet_lite.safetensors"),
+        fixture("dinov2.safetensors"),
+    );
+    for (arguments, part) in [
+        (vec!["--checkpoint", &clip], "--activation quick-gelu"),
+        (vec!["--checkpoint", CHECKPOINT], "holds Segment Anything"),
+        (
+            vec!["--checkpoint", &net, "--pool", "dense"],
+            "EfficientNet-Lite has no vectors of patches",
+        ),
+        (
+            vec!["--checkpoint", &net, "--activation", "gelu"],
+            "only files of CLIP",
+        ),
+        (
+            vec!["--checkpoint", &dino, "--image-size", "500"],
+            "a multiple of the patch of 14",
+        ),
+        (
+            vec!["--checkpoint", &dino, "--fit", "pad"],
+            "keep or squash",
+        ),
+        (
+            vec!["--checkpoint", &net, "--fit", "keep"],
+            "the network's input is square",
+        ),
+        (vec!["--checkpoint", &dino, "--context", "0.5"], "1 to 10"),
+        (
+            vec!["--checkpoint", &dino, "--name", "Big-Name"],
+            "lower-case letters",
+        ),
+        (
+            vec!["--checkpoint", &dino, "--name", "tokens"],
+            "lower-case letters",
+        ),
+        (
+            vec!["--checkpoint", &dino, "--extractor", "ffff"],
+            "extractor",
+        ),
+        (
+            vec!["--checkpoint", &dino, "--where", "nonsense = 1"],
+            "nonsense",
+        ),
+    ] {
+        let told = fails(&arguments);
+        assert!(told.contains(part), "{arguments:?}: {told}");
+    }
+    store.embed(&["--checkpoint", &dino, "--name", "mine"]);
+    let taken = fails(&["--checkpoint", &net, "--name", "mine"]);
+    assert!(
+        taken.contains("embedder 'mine' is another one already") && taken.contains("--name"),
+        "{taken}"
+    );
+    let renamed = fails(&["--checkpoint", &dino, "--name", "other"]);
+    assert!(
+        renamed.contains("'mine', which this embedder has already"),
+        "{renamed}"
+    );
+}
+
+#[test]
+fn an_embedder_is_removed_with_its_vectors() {
+    let store = store();
+    let program = &store.program;
+    store.embed(&[
+        "--checkpoint",
+        &fixture("dinov2.safetensors"),
+        "--name",
+        "one",
+    ]);
+    store.embed(&["--checkpoint", &fixture("dinov2_hf"), "--name", "two"]);
+    program.expect(0, &["embedders", "rm", "one"]);
+    let gone = program.fails(&["sql", "SELECT * FROM vectors.one"]);
+    assert!(gone.contains("one"), "{gone}");
+    assert!(!store.sql("SELECT * FROM vectors.two LIMIT 1").is_empty());
+    let unknown = program.fails(&["embedders", "rm", "one"]);
+    assert!(
+        unknown.contains("there is no embedder 'one'") && unknown.contains("two"),
+        "{unknown}"
+    );
+    let folders = || {
+        std::fs::read_dir(store.program.store.join("vectors"))
+            .unwrap()
+            .count()
+    };
+    assert_eq!(folders(), 2, "an earlier version of the store names them");
+    program.expect(0, &["store", "cleanup", "--older-than", "0s"]);
+    assert_eq!(folders(), 1);
+    assert!(program.expect(0, &["check", "--deep"]).contains("healthy"));
+    // The same vectors again, after all.
+    let again = store.embed(&[
+        "--checkpoint",
+        &fixture("dinov2.safetensors"),
+        "--name",
+        "one",
+    ]);
+    assert_eq!(again["images"], 4);
+}
+
+#[test]
+fn heads_read_vectors_in_their_order() {
+    let store = store();
+    let program = &store.program;
+    store.embed(&[
+        "--checkpoint",
+        &fixture("dinov2.safetensors"),
+        "--name",
+        "dino",
+    ]);
+    let clip = random_clip(&store.dir.join("clip"), 3);
+    store.embed(&["--checkpoint", clip.to_str().unwrap(), "--name", "clip"]);
+    program.expect(0, &["classes", "add", "all", "--from", "labels"]);
+    let train = |name: &str, vectors: &str| {
+        let common = [
+            "train",
+            "--classes",
+            "all",
+            "--epochs",
+            "3",
+            "--validation",
+            "0",
+        ];
+        let more = ["--where", "true", "--name", name, "--vectors", vectors];
+        program.expect(0, &[&common[..], &more[..]].concat())
+    };
+    train("one", "dino");
+    train("both", "clip,tokens,shape");
+    let heads = store.sql("SELECT head, inputs, normalise, query FROM heads WHERE head IN ('one', 'both') ORDER BY head");
+    let embedders = store.sql("SELECT embedder, embedder_id FROM embedders ORDER BY embedder");
+    let clip_id = embedders[0]["embedder_id"].as_str().unwrap();
+    assert_eq!(
+        heads[0]["inputs"],
+        format!(r#"["{clip_id}","tokens","shape"]"#)
+    );
+    assert_eq!(
+        heads[0]["normalise"],
+        r#"["standard","standard","standard"]"#
+    );
+    assert!(
+        heads[0]["query"]
+            .as_str()
+            .unwrap()
+            .contains(r#"vectors."clip""#)
+    );
+
+    // In SQL as in annotate.
+    program.expect(0, &["annotate", "--head", "both", "--score-threshold", "0"]);
+    let differs = store.sql(
+        "SELECT count(*) AS n, max(abs(p.score - predict('both', v.vector, m.embedding,
+                mask_shape(m.rle, m.predicted_iou, m.stability_score)).score)) AS most
+         FROM predictions p
+         JOIN masks m ON m.image_id = p.image_id AND m.mask_index = p.mask_index
+         JOIN vectors.clip v ON v.image_id = m.image_id AND v.mask_index = m.mask_index",
+    );
+    assert!(differs[0]["n"].as_i64().unwrap() > 10, "{differs:?}");
+    assert!(differs[0]["most"].as_f64().unwrap() < 1e-6, "{differs:?}");
+    let counted = store.sql(
+        "SELECT (SELECT count(*) FROM predictions) = (SELECT count(*) FROM vectors.clip) AS same",
+    );
+    assert_eq!(counted[0]["same"], true);
+
+    // Other vectors, another order, another number.
+    for (call, part) in [
+        ("predict('one', v.vector)", "found vectors of embedder"),
+        (
+            "predict('both', m.embedding, v.vector, mask_shape(m.rle, 0, 0))",
+            "found",
+        ),
+        ("predict('both', v.vector)", "expected 3 embeddings"),
+        (
+            "predict('one', m.embedding, v.vector)",
+            "expected one embedding of 128 numbers",
+        ),
+    ] {
+        let query = format!(
+            "SELECT {call} FROM masks m JOIN vectors.clip v ON v.image_id = m.image_id AND v.mask_index = m.mask_index"
+        );
+        let told = program.fails(&["sql", &query]);
+        assert!(told.contains(part), "{call}: {told}");
+    }
+    let unknown = program.fails(&[
+        "train",
+        "--name",
+        "x",
+        "--classes",
+        "all",
+        "--vectors",
+        "dyno",
+    ]);
+    assert!(
+        unknown.contains("there is no embedder 'dyno'") && unknown.contains("dino"),
+        "{unknown}"
+    );
+    let twice = program.fails(&[
+        "train",
+        "--name",
+        "x",
+        "--classes",
+        "all",
+        "--vectors",
+        "dino,dino",
+    ]);
+    assert!(twice.contains("each of them once"), "{twice}");
+    let in_use = program.fails(&["embedders", "rm", "clip"]);
+    assert!(in_use.contains("is read by head 'both"), "{in_use}");
+
+    // Elsewhere and back: the statistics travel with the weights.
+    let file = store.dir.join("both.safetensors");
+    let file = file.to_str().unwrap();
+    program.expect(0, &["heads", "export", "both", "-o", file]);
+    program.expect(0, &["heads", "rm", "both", "--force"]);
+    program.expect(0, &["heads", "import", file]);
+    let again = program.expect(
+        0,
+        &[
+            "--json",
+            "annotate",
+            "--head",
+            "both",
+            "--score-threshold",
+            "0",
+        ],
+    );
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["images"], 4);
+    program.expect(0, &["heads", "status"]);
+
+    // A head over vectors goes on from one over the same, and from no other.
+    let from = [
+        "train",
+        "--classes",
+        "all",
+        "--epochs",
+        "2",
+        "--where",
+        "true",
+        "--validation",
+        "0",
+        "--from",
+    ];
+    program.expect(
+        0,
+        &[&from[..], &["one", "--name", "more", "--vectors", "dino"]].concat(),
+    );
+    let other =
+        program.fails(&[&from[..], &["one", "--name", "more", "--vectors", "clip"]].concat());
+    assert!(other.contains("it reads"), "{other}");
+}
+
+#[test]
+fn masks_without_a_vector_are_left_out_and_counted() {
+    let store = store();
+    let program = &store.program;
+    let dino = fixture("dinov2.safetensors");
+    store.embed(&[
+        "--checkpoint",
+        &dino,
+        "--name",
+        "dino",
+        "--min-predicted-iou",
+        "0.5",
+    ]);
+    program.expect(0, &["classes", "add", "all", "--from", "labels"]);
+    let told = program.expect(
+        0,
+        &[
+            "train",
+            "--name",
+            "h",
+            "--classes",
+            "all",
+            "--epochs",
+            "2",
+            "--where",
+            "true",
+            "--validation",
+            "0",
+            "--vectors",
+            "dino",
+        ],
+    );
+    let without =
+        store.sql("SELECT count(*) AS n FROM masks WHERE NOT (area > 0 AND predicted_iou >= 0.5)");
+    let without = without[0]["n"].as_i64().unwrap();
+    assert!(without > 0);
+    assert!(
+        told.contains(&format!(
+            "left out: {without} x mask without one of the vectors"
+        )),
+        "{told}"
+    );
+    program.expect(0, &["annotate", "--head", "h"]);
+    let counts = store.sql(
+        "SELECT (SELECT count(*) FROM predictions) AS predictions, (SELECT count(*) FROM vectors.dino) AS vectors",
+    );
+    assert_eq!(counts[0]["predictions"], counts[0]["vectors"]);
+}
+
+#[test]
+fn a_head_from_words_is_clips_softmax() {
+    let store = store();
+    let program = &store.program;
+    let clip = random_clip(&store.dir.join("clip"), 5);
+    let clip = clip.to_str().unwrap();
+    store.embed(&["--checkpoint", clip, "--name", "clip"]);
+    program.expect(0, &["classes", "add", "all", "--from", "labels"]);
+    let made = |name: &str, more: &[&str]| {
+        let common = [
+            "heads",
+            "zero-shot",
+            name,
+            "--classes",
+            "all",
+            "--embedder",
+            "clip",
+            "--checkpoint",
+            clip,
+        ];
+        program.expect(0, &[&common[..], more].concat())
+    };
+    made("words", &[]);
+    made("two", &["--template", "a {}.", "--template", "the {} here"]);
+
+    // The same by hand: the cosines with the texts, times the factor, through a softmax.
+    let weights = Weights::open(clip, &[Family::Clip]).unwrap();
+    let model = Clip::load(weights, None, Precision::F32, &device()).unwrap();
+    let tower = model.text.as_ref().unwrap();
+    let tokenizer = grainstore::models::clip::Tokenizer::new();
+    let unit = |vector: Vec<f64>| -> Vec<f64> {
+        let length = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+        vector.into_iter().map(|x| x / length).collect()
+    };
+    let text = |text: &str| -> Vec<f64> {
+        let vector = tower.forward(&tokenizer.ids(text, 77)).into_data();
+        unit(vector.iter::<f32>().map(f64::from).collect())
+    };
+    for (head, templates) in [
+        ("words", vec!["a photo of a {}."]),
+        ("two", vec!["a {}.", "the {} here"]),
+    ] {
+        let classes = ["cat", "dog"].map(|class| {
+            let mut sum = vec![0.0; 12];
+            for template in &templates {
+                let vector = text(&template.replace("{}", class));
+                sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+            }
+            unit(sum)
+        });
+        let found = store.sql(&format!(
+            "SELECT vector, predict_scores('{head}', vector) AS scores FROM vectors.clip LIMIT 20"
+        ));
+        for row in &found {
+            let numbers = |name: &str| -> Vec<f64> {
+                let values = row[name].as_array().unwrap().iter();
+                values.map(|x| x.as_f64().unwrap()).collect()
+            };
+            let vector = unit(numbers("vector"));
+            let logits = classes.clone().map(|class| {
+                let cosine: f64 = class.iter().zip(&vector).map(|(x, y)| x * y).sum();
+                (cosine * model.similarity_factor()).exp()
+            });
+            let total: f64 = logits.iter().sum();
+            for (found, expected) in numbers("scores").iter().zip(logits) {
+                assert!((found - expected / total).abs() < 1e-4, "{head}");
+            }
+        }
+    }
+    program.expect(
+        0,
+        &["annotate", "--head", "words", "--score-threshold", "0.7"],
+    );
+    let status = program.expect(0, &["heads", "status"]);
+    assert!(status.contains("made from words"), "{status}");
+
+    let other = random_clip(&store.dir.join("other"), 6);
+    let zero_shot = |more: &[&str]| {
+        let common = ["heads", "zero-shot", "x", "--embedder", "clip"];
+        program.fails(&[&common[..], more].concat())
+    };
+    let told = zero_shot(&["--classes", "all", "--checkpoint", other.to_str().unwrap()]);
+    assert!(
+        told.contains("is not the checkpoint of embedder 'clip'"),
+        "{told}"
+    );
+    let told = zero_shot(&[
+        "--classes",
+        "all",
+        "--checkpoint",
+        clip,
+        "--template",
+        "a dog",
+    ]);
+    assert!(told.contains("'{}' in the place of the class"), "{told}");
+    let one = store.dir.join("one.toml");
+    std::fs::write(&one, "[[class]]\nname = \"cat\"\nlabels = [\"cat\"]\n").unwrap();
+    program.expect(
+        0,
+        &["classes", "add", "one", "--file", one.to_str().unwrap()],
+    );
+    let told = zero_shot(&["--classes", "one", "--checkpoint", clip]);
+    assert!(
+        told.contains("say what everything else is called"),
+        "{told}"
+    );
+    program.expect(
+        0,
+        &[
+            "heads",
+            "zero-shot",
+            "x",
+            "--embedder",
+            "clip",
+            "--classes",
+            "one",
+            "--checkpoint",
+            clip,
+            "--background",
+            "background",
+        ],
+    );
+}
