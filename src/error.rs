@@ -424,6 +424,24 @@ pub enum Error {
         expected: String,
     },
 
+    /// A mask, or an image, has no vector in a table.
+    #[error("{} has no vector in '{table}'", mask_of(image, *mask_index))]
+    NoSuchMask {
+        /// Id of the image.
+        image: String,
+        /// The mask's index; `None` for the image itself.
+        mask_index: Option<i32>,
+        /// The table.
+        table: String,
+    },
+
+    /// A table has no index of its vectors.
+    #[error("'{table}' has no index of its vectors")]
+    NoSuchIndex {
+        /// The table.
+        table: String,
+    },
+
     /// Another embedder has the name.
     #[error("embedder '{name}' is another one already, {embedder_id}, with options {options}")]
     EmbedderExists {
@@ -592,6 +610,13 @@ pub enum Error {
     /// Reading or writing JSON failed.
     #[error("json: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+fn mask_of(image: &str, mask_index: Option<i32>) -> String {
+    match mask_index {
+        Some(index) => format!("mask {index} of image '{image}'"),
+        None => format!("image '{image}'"),
+    }
 }
 
 /// What a device was doing.

@@ -67,7 +67,7 @@
 //! - L2 [`catalogue`], [`device`], [`models`]
 //! - L2, built on these: [`query`] and [`selection`], then [`classes`]
 //! - L3 [`ingest`]
-//! - L4 [`extract`], then [`embed`]
+//! - L4 [`extract`], then [`embed`], then [`neighbours`]
 //! - L5 [`head`]
 //! - L6 [`annotate`], [`import`](mod@import)
 //! - L7 [`eval`]
@@ -93,6 +93,7 @@ pub mod ids;
 pub mod import;
 pub mod ingest;
 pub mod models;
+pub mod neighbours;
 mod options;
 pub mod photo;
 pub mod picture;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::{
     DEFAULT_COMMIT_MASKS, ExtractRequest, ExtractSummary, ImageSelection, MaskOptions, MaskOutput,
-    Shard, extract, extractor_row, pending_images,
+    SamVector, Shard, extract, extractor_row, pending_images,
 };
 use grainstore::models::sam::{Checkpoint, ModelType};
 use grainstore::store::Store;
@@ -23,6 +23,7 @@ use super::{Ended, Global, images_where, plural, print_json, print_json_summary}
 Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --where \"split = 'val'\" --dry-run
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --vectors neck,token
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --shard 0/2   # and 1/2 in another process
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
       --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as in upstream's generator")]
@@ -55,6 +56,10 @@ pub struct Args {
     /// Commit after this many masks, or after 20 seconds.
     #[arg(long, default_value_t = DEFAULT_COMMIT_MASKS, value_name = "N")]
     commit_masks: usize,
+    /// Vectors to keep besides the tokens, for nothing: neck (the image embedding averaged under each mask) and token
+    /// (that of the mask's own output); 256 numbers each, as embedders sam_neck and sam_token.
+    #[arg(long, value_name = "neck,token", value_delimiter = ',')]
+    vectors: Vec<SamVector>,
     /// Only print how many images are left to do.
     #[arg(long)]
     dry_run: bool,
@@ -140,6 +145,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let request = ExtractRequest {
         checkpoint: args.checkpoint,
         options,
+        vectors: args.vectors,
         precision: args.precision,
         device: args.device,
         points_per_batch: args.masks.points_per_batch as usize,

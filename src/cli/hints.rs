@@ -43,6 +43,7 @@ pub fn hint(err: &Error) -> Option<String> {
         Error::EmbedderExists { .. } => {
             fixed("give this one another name with --name; 'grainstore embedders list' lists them")
         }
+        Error::NoSuchIndex { .. } => fixed("'grainstore store index create TABLE' makes one"),
         Error::EmbedderInUse { .. } => fixed("'grainstore heads rm HEAD' removes a head"),
         Error::Model(ModelError::ActivationUnknown { .. }) => fixed(
             "OpenAI's weights were trained with --activation quick-gelu, LAION's with --activation gelu",
@@ -67,6 +68,7 @@ fn catalogue(err: &CatalogueError) -> Option<String> {
         }
         CatalogueError::Empty { kind } => match kind {
             Named::Extractor => "run 'grainstore extract' first",
+            Named::Embedder => "run 'grainstore embed' first",
             Named::AnnotatedDataset => {
                 "'grainstore ingest coco' and 'grainstore ingest voc' add annotations"
             }
@@ -75,6 +77,7 @@ fn catalogue(err: &CatalogueError) -> Option<String> {
         CatalogueError::Choose { kind, .. } => match kind {
             Named::Extractor => "name it by the first digits of its id with --extractor",
             Named::AnnotatedDataset => "name it with --dataset",
+            Named::Embedder => "name it with --vectors",
             _ => return None,
         },
         CatalogueError::NoSuch { kind, nearest, .. } => match kind {

@@ -41,9 +41,11 @@ mod progress;
 mod query;
 mod report;
 mod schema;
+mod search;
 mod show;
 mod sql;
 mod store;
+mod store_index;
 mod train;
 
 use std::collections::BTreeMap;
@@ -133,6 +135,7 @@ enum Command {
     #[command(subcommand)]
     Export(export::Args),
     Show(show::Args),
+    Search(search::Args),
     Report(report::Args),
     Sql(sql::Args),
     Query(query::Args),
@@ -224,6 +227,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Compare(args) => compare::run(args, global).await,
         Command::Import(args) => import::run(args, global).await,
         Command::Export(args) => export::run(args, global).await,
+        Command::Search(args) => search::run(args, global).await,
         Command::Show(args) => show::run(args, global).await,
         Command::Report(args) => report::run(args, global).await,
         Command::Sql(args) => sql::run(args, global).await,

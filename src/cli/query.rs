@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use grainstore::head::register_predict;
+use grainstore::neighbours::register_neighbours;
 use grainstore::query::{Query, QuerySession};
 use grainstore::store::Store;
 
@@ -81,6 +82,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let snapshot = args.at.snapshot(&store).await?;
     let session = QuerySession::new(&snapshot).await?;
     register_predict(session.sql(), &snapshot, query.sql()).await?;
+    register_neighbours(session.sql(), &snapshot, None);
     let rows = session.run(&query, &parameters).await?;
     args.output.write(rows, global.json).await?;
     Ok(Ended::Done)

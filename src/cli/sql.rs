@@ -2,9 +2,11 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use grainstore::head::{CreateHead, register_predict};
+use grainstore::neighbours::{ClipTexts, register_neighbours};
 use grainstore::sql::Sql;
 use grainstore::store::Store;
 
@@ -22,11 +24,12 @@ Examples:
                   ORDER BY predict('fine', embedding).entropy DESC LIMIT 20\"
   grainstore sql \"CREATE HEAD fine USING CLASSES all OPTIONS (epochs = 4) AS SELECT m.*, l.label
                   FROM masks m JOIN labels l USING (image_id) WHERE m.area > 100\"
+  grainstore sql \"SELECT * FROM nearest('vectors.dinov2_vitb14', 'cat/1.jpg', 17, 20)\"
   grainstore sql \"SHOW TABLES\"
 
 Tables: see 'grainstore schema'. Functions on masks: rle_area, rle_bbox, rle_iou, rle_intersection_area,
 rle_intersection, rle_difference, rle_union (aggregate), rle_is_valid, rle_decode_png. Functions of heads: predict,
-predict_scores. All functions of DataFusion are available, too.")]
+predict_scores. Neighbours: nearest, nearest_vector, nearest_text. All functions of DataFusion are available, too.")]
 pub struct Args {
     /// The query, or '-' to read it from stdin.
     #[arg(required_unless_present = "file")]
@@ -34,6 +37,9 @@ pub struct Args {
     /// Read the query from a file.
     #[arg(short, long, value_name = "FILE", conflicts_with = "query")]
     file: Option<PathBuf>,
+    /// For nearest_text: the weights that the embedder was made with.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
     #[command(flatten)]
     at: At,
     #[command(flatten)]
@@ -63,6 +69,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let sql = Sql::new(&snapshot).await?;
     register_predict(&sql, &snapshot, &query).await?;
+    let texts = args.checkpoint.map(ClipTexts::new);
+    register_neighbours(&sql, &snapshot, texts.map(|texts| Arc::new(texts) as _));
     let rows = sql.query(&query).await?;
     args.output.write(rows, global.json).await?;
     Ok(Ended::Done)

@@ -23,6 +23,8 @@ pub enum Args {
     Relocate(RelocateArgs),
     Compact(CompactArgs),
     Cleanup(CleanupArgs),
+    #[command(subcommand)]
+    Index(super::store_index::Args),
 }
 
 /// Maximum number of missing photos whose names are shown.
@@ -115,6 +117,7 @@ fn parse_age(text: &str) -> Result<TimeDelta, String> {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = Store::open(&global.store).await?;
     match args {
+        Args::Index(args) => return super::store_index::run(args, &store, global).await,
         Args::Info(args) => {
             let snapshot = args.at.snapshot(&store).await?;
             let stats = snapshot.stats().await?;

@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::store::rows::EmbedderRow;
 use crate::store::{Snapshot, Store};
 use crate::task::blocking;
-use crate::vectors::check_free;
+use crate::vectors::{check_free, free_name};
 use crate::{Error, Result};
 
 /// Default number of crops that go through the network at once.
@@ -129,17 +129,11 @@ impl EmbedRequest {
                 _ => Ok(known.clone()),
             };
         }
-        match check_free(&stored, row) {
-            // A default name gets a part of the id, so that options can be tried without thinking of names.
-            Err(_) if self.name.is_none() => {
-                let digits = row.embedder_id.as_str().get(..6).unwrap_or_default();
-                Ok(EmbedderRow {
-                    embedder: format!("{}_{digits}", row.embedder),
-                    ..row.clone()
-                })
-            }
-            checked => checked.map(|()| row.clone()),
+        if self.name.is_some() {
+            check_free(&stored, row)?;
         }
+        // A default name gets a part of the id, so that options can be tried without thinking of names.
+        Ok(free_name(&stored, row.clone()))
     }
 
     /// The extractor whose masks are embedded.

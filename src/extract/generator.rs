@@ -11,12 +11,14 @@ use super::batches::{Batches, within_memory};
 use super::grid::{Crop, CropLayout, crops, points_in_crop, points_per_side};
 use super::options::{MaskOptions, MaskOutput};
 use crate::geometry::{
-    BBox, NmsConfig, NmsOutcome, Pixel, Rle, Size, SmallRegion, box_nms, remove_small_regions,
+    BBox, CellGrid, NmsConfig, NmsOutcome, Pixel, Rle, Size, SmallRegion, box_nms,
+    remove_small_regions,
 };
 use crate::models::sam::{
     ImageFrame, MASK_THRESHOLD, MaskUpscaler, PreparedImage, Prompts, Sam, stability_score,
     threshold_into,
 };
+use crate::vectors::pooled;
 use crate::{Error, Result};
 
 /// Boxes within this distance of a crop's edge, in pixels, count as cut off by it (amg.py, `is_box_near_crop_edge`).
@@ -39,9 +41,17 @@ pub struct GeneratedMask {
     pub mask_output: usize,
     /// All of the decoder's mask tokens for the prompt, flattened: outputs x token width.
     pub embedding: Vec<f32>,
+    /// The image embedding, averaged under the mask, if it was asked for; `None` also for an empty mask.
+    pub neck: Option<Vec<f32>>,
 }
 
 impl GeneratedMask {
+    /// The token of the mask's own output; `width` is that of a token.
+    pub fn token(&self, width: usize) -> Option<&[f32]> {
+        let start = self.mask_output.checked_mul(width)?;
+        self.embedding.get(start..start.checked_add(width)?)
+    }
+
     /// The mask's box as upstream computes it: XYXY with the last column and row inclusive; all 0 if the mask is empty.
     fn inclusive_box(&self) -> BBox {
         let bbox = self.rle.bbox();
@@ -63,6 +73,15 @@ pub struct MaskGenerator {
     device: Device,
     options: MaskOptions,
     batches: Batches,
+    pools_neck: bool,
+}
+
+/// The image embedding of a crop: its cells, and where they lie in the photo.
+struct CropFeatures {
+    crop: Crop,
+    /// `[rows * columns, channels]`.
+    cells: Tensor<2>,
+    grid: CellGrid,
 }
 
 impl MaskGenerator {
@@ -91,7 +110,22 @@ impl MaskGenerator {
             device,
             options,
             batches: Batches::new(points_per_batch),
+            pools_neck: false,
         })
+    }
+
+    /// Also averages the image embedding under each mask.
+    #[must_use]
+    pub fn with_neck(self) -> Self {
+        Self {
+            pools_neck: true,
+            ..self
+        }
+    }
+
+    /// Channels of a token and of the image embedding.
+    pub(super) fn token_width(&self) -> usize {
+        self.sam.config().prompt_dim
     }
 
     /// Generates all masks of a photo.
@@ -108,10 +142,10 @@ impl MaskGenerator {
             overlap_ratio: self.options.crop_overlap_ratio,
         };
         let crops = crops(photo.width(), photo.height(), layout);
-        let mut masks = Vec::new();
+        let (mut masks, mut features) = (Vec::new(), Vec::new());
         for crop in &crops {
             if crop.width() > 0 && crop.height() > 0 {
-                masks.extend(self.masks_of_crop(photo, *crop)?);
+                masks.extend(self.masks_of_crop(photo, *crop, &mut features)?);
             }
         }
         if crops.len() > 1 {
@@ -123,10 +157,18 @@ impl MaskGenerator {
         if self.options.min_mask_region_area > 0 {
             masks = self.without_small_regions(masks)?;
         }
+        for of_crop in &features {
+            add_neck(&mut masks, of_crop)?;
+        }
         Ok(masks)
     }
 
-    fn masks_of_crop(&self, photo: &RgbImage, crop: Crop) -> Result<Vec<GeneratedMask>> {
+    fn masks_of_crop(
+        &self,
+        photo: &RgbImage,
+        crop: Crop,
+        features: &mut Vec<CropFeatures>,
+    ) -> Result<Vec<GeneratedMask>> {
         let size = Size {
             height: crop.height(),
             width: crop.width(),
@@ -141,6 +183,9 @@ impl MaskGenerator {
         let embedding = within_memory(0, || {
             Ok(self.sam.encode_image(pixels.into_tensor(&self.device)))
         })?;
+        if self.pools_neck {
+            features.push(features_of(&embedding, &frame, crop));
+        }
         let side = points_per_side(
             self.options.points_per_side,
             self.options.crop_n_points_downscale_factor,
@@ -230,6 +275,7 @@ impl MaskGenerator {
                             what: "fewer tokens than the model was asked for",
                         })?
                         .to_vec(),
+                    neck: None,
                 };
                 if !is_cut_off(&mask, image) {
                     found.push(mask);
@@ -270,6 +316,53 @@ impl MaskGenerator {
         let scored = suppress_by(cleaned, |(mask, _)| mask, |(_, score)| *score, threshold)?;
         Ok(scored.into_iter().map(|(mask, _)| mask).collect())
     }
+}
+
+fn features_of(embedding: &Tensor<4>, frame: &ImageFrame, crop: Crop) -> CropFeatures {
+    let [_, channels, rows, columns] = embedding.dims();
+    let cells = embedding
+        .clone()
+        .permute([0, 2, 3, 1])
+        .reshape([rows * columns, channels]);
+    // A cell is as many pixels of the input as of the resized crop, whose rest is padding.
+    let cell = |cells: usize, original: u32, resized: u32| {
+        f64::from(frame.image_size) / cells as f64 * f64::from(original) / f64::from(resized)
+    };
+    CropFeatures {
+        crop,
+        cells,
+        grid: CellGrid {
+            rows,
+            columns,
+            cell_height: cell(rows, frame.original.height, frame.resized.height),
+            cell_width: cell(columns, frame.original.width, frame.resized.width),
+            origin: Pixel {
+                x: crop.left,
+                y: crop.top,
+            },
+        },
+    }
+}
+
+/// Averages the image embedding of a crop under the masks that were found in it.
+fn add_neck(masks: &mut [GeneratedMask], features: &CropFeatures) -> Result<()> {
+    let of_crop: Vec<usize> = masks
+        .iter()
+        .enumerate()
+        .filter(|(_, mask)| mask.crop == features.crop)
+        .map(|(at, _)| at)
+        .collect();
+    let rles: Vec<&Rle> = of_crop
+        .iter()
+        .filter_map(|at| masks.get(*at).map(|mask| &mask.rle))
+        .collect();
+    let vectors = pooled(&features.cells, &features.grid, &rles)?;
+    for (at, vector) in of_crop.into_iter().zip(vectors) {
+        if let Some(mask) = masks.get_mut(at) {
+            mask.neck = vector;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the mask seems to be cut off by an edge of its crop that is not an edge of the image.

@@ -7,12 +7,12 @@ use chrono::Utc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::options::MaskOptions;
+use super::options::{MaskOptions, SamVector};
 use crate::device::Precision;
 use crate::error::FileAction;
-use crate::ids::{ExtractorId, hex};
+use crate::ids::{EmbedderId, ExtractorId, hex};
 use crate::models::sam::{Checkpoint, SamConfig};
-use crate::store::rows::{ExtractorKind, ExtractorRow, embedding_space};
+use crate::store::rows::{EmbedderRow, ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
 
 /// What affects the masks, besides the checkpoint.
@@ -67,6 +67,36 @@ fn row(
         options,
         grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: Utc::now(),
+    })
+}
+
+/// The row of `embedders` for a vector that a model gives beside an extractor's masks. The grid, the crops and the filters
+/// do not count: vectors of the same weights are comparable.
+///
+/// # Errors
+/// [`Error::ModelOutput`] for a model whose tokens are too wide for the column.
+pub(super) fn sam_embedder_row(
+    extractor: &ExtractorRow,
+    config: &SamConfig,
+    precision: Precision,
+    vector: SamVector,
+) -> Result<EmbedderRow> {
+    let options = serde_json::json!({ "precision": precision, "vector": vector.word() });
+    let options = options.to_string();
+    let sha256 = &extractor.checkpoint_sha256;
+    let model_type = vector.embedder();
+    Ok(EmbedderRow {
+        embedder_id: EmbedderId::of_parts([model_type, sha256, &options]),
+        embedder: model_type.to_owned(),
+        model_type: model_type.to_owned(),
+        checkpoint: extractor.checkpoint.clone(),
+        checkpoint_sha256: sha256.clone(),
+        dim: i32::try_from(config.prompt_dim).map_err(|_| Error::ModelOutput {
+            what: "vector's length",
+        })?,
+        options,
+        grainstore_version: extractor.grainstore_version.clone(),
+        created_at: extractor.created_at,
     })
 }
 

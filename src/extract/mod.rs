@@ -25,7 +25,7 @@ pub use generator::{GeneratedMask, MaskGenerator};
 pub use grid::{Crop, CropLayout, crops, point_grid, points_per_side};
 pub use identity::extractor_row;
 pub(crate) use identity::{file_name, sha256_of_files};
-pub use options::{MaskOptions, MaskOutput};
+pub use options::{MaskOptions, MaskOutput, SamVector};
 pub(crate) use pending::images_done;
 pub use pending::{ImageSelection, PendingImage, Shard, pending_images};
 pub use request::{ExtractRequest, extract};

@@ -33,6 +33,45 @@ impl FromStr for MaskOutput {
     }
 }
 
+/// A vector of a mask that Segment Anything gives while it runs, besides its four tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SamVector {
+    /// The image embedding, averaged under the mask: 256 numbers.
+    Neck,
+    /// The token of the mask's own output: 256 numbers. (`masks.embedding` holds the tokens of all outputs.)
+    Token,
+}
+
+impl SamVector {
+    /// Its word in options.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Neck => "neck",
+            Self::Token => "token",
+        }
+    }
+
+    /// The name of its embedder, and its `model_type`.
+    pub fn embedder(self) -> &'static str {
+        match self {
+            Self::Neck => "sam_neck",
+            Self::Token => "sam_token",
+        }
+    }
+}
+
+impl FromStr for SamVector {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        one_of(
+            "vector",
+            text,
+            &[("neck", Self::Neck), ("token", Self::Token)],
+        )
+    }
+}
+
 /// Every option that affects which masks come out, named as in segment-anything's `SamAutomaticMaskGenerator`. The
 /// defaults are GranSAM's: a 10 x 10 grid and no filter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

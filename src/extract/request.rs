@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::generator::MaskGenerator;
-use super::identity::extractor_row;
-use super::options::MaskOptions;
+use super::identity::{extractor_row, sam_embedder_row};
+use super::options::{MaskOptions, SamVector};
 use super::pending::ImageSelection;
 use super::run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 use super::summary::ExtractSummary;
@@ -25,6 +25,8 @@ pub struct ExtractRequest {
     pub checkpoint: PathBuf,
     /// Where to look for masks, and which to keep.
     pub options: MaskOptions,
+    /// Vectors of masks to keep besides their tokens.
+    pub vectors: Vec<SamVector>,
     /// Precision that the model computes in.
     pub precision: Precision,
     /// Device that the model computes on.
@@ -45,6 +47,7 @@ impl Default for ExtractRequest {
         Self {
             checkpoint: PathBuf::new(),
             options: MaskOptions::default(),
+            vectors: Vec::new(),
             precision: Precision::default(),
             device: DeviceName::default(),
             points_per_batch: 64,
@@ -70,7 +73,18 @@ impl ExtractRequest {
         self.precision.check(self.device, &device)?;
         let sam = checkpoint.load_in(self.precision, &device)?;
         let (options, points) = (self.options.clone(), self.points_per_batch);
-        let generator = MaskGenerator::new(sam, device, options, points)?;
+        let mut generator = MaskGenerator::new(sam, device, options, points)?;
+        if self.vectors.contains(&SamVector::Neck) {
+            generator = generator.with_neck();
+        }
+        let mut kinds = self.vectors.clone();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let mut vectors = Vec::with_capacity(kinds.len());
+        for kind in kinds {
+            let embedder = sam_embedder_row(&row, &config, self.precision, kind)?;
+            vectors.push((kind, embedder));
+        }
         let images_at_once = self.images_at_once.unwrap_or_else(|| {
             if self.device == DeviceName::Cpu && config.image_size <= SMALL_MODEL {
                 std::thread::available_parallelism().map_or(1, usize::from)
@@ -79,6 +93,7 @@ impl ExtractRequest {
             }
         });
         Ok(Extractor::new(generator, row)
+            .with_vectors(vectors)
             .with_commit_masks(self.commit_masks)
             .with_images_at_once(images_at_once))
     }

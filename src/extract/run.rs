@@ -9,15 +9,18 @@ use image::RgbImage;
 use tokio::sync::mpsc;
 
 use super::generator::MaskGenerator;
+use super::options::SamVector;
 use super::pending::{ImageSelection, PendingImage, pending_images};
 use super::sink::{Extracted, Sink};
 use super::summary::ExtractSummary;
+use crate::catalogue::embedders_stored;
 use crate::error::FileAction;
 use crate::ids::ImageId;
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
-use crate::store::Store;
-use crate::store::rows::{ExtractorRow, FailureRow};
+use crate::store::rows::{EmbedderRow, ExtractorRow, FailureRow};
+use crate::store::{Snapshot, Store};
+use crate::vectors::free_name;
 use crate::{Error, Result};
 
 /// Decoded photos that wait for the model: enough that it never waits for them.
@@ -30,6 +33,7 @@ pub const DEFAULT_COMMIT_MASKS: usize = 4096;
 pub struct Extractor {
     generator: MaskGenerator,
     row: ExtractorRow,
+    vectors: Vec<(SamVector, EmbedderRow)>,
     commit_masks: usize,
     images_at_once: usize,
 }
@@ -41,9 +45,16 @@ impl Extractor {
         Self {
             generator,
             row,
+            vectors: Vec::new(),
             commit_masks: DEFAULT_COMMIT_MASKS,
             images_at_once: 1,
         }
+    }
+
+    /// Also keeps vectors of masks, each as those of an embedder.
+    #[must_use]
+    pub(super) fn with_vectors(self, vectors: Vec<(SamVector, EmbedderRow)>) -> Self {
+        Self { vectors, ..self }
     }
 
     /// Extracts this many images at once, each on one CPU thread, instead of one image with all threads. This is faster
@@ -91,9 +102,12 @@ pub async fn extract_with(
     let Extractor {
         generator,
         row,
+        vectors,
         commit_masks,
         images_at_once,
     } = extractor;
+    let vectors = named_in(&snapshot, vectors).await?;
+    let token_width = generator.token_width();
     let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
     let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);
     let reading = tokio::spawn(read_ahead(pending, photos));
@@ -103,6 +117,7 @@ pub async fn extract_with(
     });
 
     let mut sink = Sink::new(store, &row, commit_masks);
+    sink.keep(vectors, token_width);
     while let Some((image, result)) = from_model.recv().await {
         match result {
             Ok(extracted) => sink.push(extracted).await?,
@@ -125,6 +140,16 @@ pub async fn extract_with(
     let summary = sink.finish().await?;
     progress.finish();
     ended.map(|()| summary)
+}
+
+/// Embedders under the names that they have in the store, or under free ones.
+async fn named_in(
+    snapshot: &Snapshot,
+    vectors: Vec<(SamVector, EmbedderRow)>,
+) -> Result<Vec<(SamVector, EmbedderRow)>> {
+    let stored = embedders_stored(snapshot).await?;
+    let named = |(kind, row): (SamVector, EmbedderRow)| (kind, free_name(&stored, row));
+    Ok(vectors.into_iter().map(named).collect())
 }
 
 type Photo = (PendingImage, Result<RgbImage>);

@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 
 use super::generator::GeneratedMask;
+use super::options::SamVector;
 use super::pending::images_done;
 use super::summary::ExtractSummary;
 use crate::Result;
 use crate::ids::ImageId;
 use crate::schema::EmbeddingType;
 use crate::store::rows::{
-    ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row, collect, masks_to_batch,
-    unrecorded_failures,
+    EmbedderRow, EmbeddingDoneRow, ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row,
+    VectorRow, collect, masks_to_batch, unrecorded_failures,
 };
 use crate::store::{Changes, Snapshot, Store};
+use crate::vectors::{VectorBatch, add_vectors};
 
 /// A batch is committed once it is this old, however few masks it holds, which limits the work that is lost to a kill.
 const BATCH_AGE: Duration = Duration::from_secs(20);
@@ -35,12 +37,16 @@ struct Batch {
     masks: Vec<MaskRow>,
     images: Vec<ExtractionRow>,
     failures: Vec<FailureRow>,
+    /// One per embedder of the sink.
+    vectors: Vec<VectorBatch>,
 }
 
 /// Collects images and commits them in batches.
 pub(super) struct Sink<'a> {
     store: &'a Store,
     extractor: &'a ExtractorRow,
+    embedders: Vec<(SamVector, EmbedderRow)>,
+    token_width: usize,
     commit_masks: usize,
     batch: Batch,
     opened: Instant,
@@ -52,6 +58,8 @@ impl<'a> Sink<'a> {
         Self {
             store,
             extractor,
+            embedders: Vec::new(),
+            token_width: 0,
             commit_masks,
             batch: Batch::default(),
             opened: Instant::now(),
@@ -59,9 +67,42 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Keeps vectors of masks, too; `token_width` is that of a token.
+    pub fn keep(&mut self, embedders: Vec<(SamVector, EmbedderRow)>, token_width: usize) {
+        self.batch.vectors = vec![VectorBatch::default(); embedders.len()];
+        self.embedders = embedders;
+        self.token_width = token_width;
+    }
+
     /// Takes an image, and commits when the batch is large or old enough.
     pub async fn push(&mut self, image: Extracted) -> Result<()> {
         let extractor_id = &self.extractor.extractor_id;
+        let embedders = self.embedders.iter();
+        for ((kind, embedder), batch) in embedders.zip(&mut self.batch.vectors) {
+            let before = batch.masks.len();
+            for (mask, mask_index) in image.masks.iter().zip(0..) {
+                let vector = match kind {
+                    SamVector::Neck => mask.neck.clone(),
+                    SamVector::Token => mask.token(self.token_width).map(<[f32]>::to_vec),
+                };
+                // As with other embedders, masks without a pixel have none.
+                let vector = vector.filter(|_| !mask.rle.is_empty());
+                batch.masks.extend(vector.map(|vector| VectorRow {
+                    extractor_id: extractor_id.clone(),
+                    image_id: image.image_id.clone(),
+                    mask_index,
+                    vector,
+                }));
+            }
+            batch.done.push(EmbeddingDoneRow {
+                embedder_id: embedder.embedder_id.clone(),
+                extractor_id: Some(extractor_id.clone()),
+                image_id: image.image_id.clone(),
+                vectors: i32::try_from(batch.masks.len() - before).unwrap_or(i32::MAX),
+                seconds: 0.0,
+                embedded_at: Utc::now(),
+            });
+        }
         self.batch.images.push(ExtractionRow {
             extractor_id: extractor_id.clone(),
             image_id: image.image_id.clone(),
@@ -114,16 +155,17 @@ impl<'a> Sink<'a> {
     async fn flush(&mut self) -> Result<()> {
         self.opened = Instant::now();
         let batch = Arc::new(mem::take(&mut self.batch));
+        self.batch.vectors = vec![VectorBatch::default(); self.embedders.len()];
         if batch.images.is_empty() && batch.failures.is_empty() {
             return Ok(());
         }
-        let extractor = self.extractor;
+        let (extractor, embedders) = (self.extractor, &self.embedders);
         let embedding = self.store.options().embedding;
         let (_, (images, masks)) = self
             .store
             .commit_with("extract", |head| {
                 let batch = batch.clone();
-                async move { plan(&head, extractor, &batch, embedding).await }
+                async move { plan(&head, extractor, embedders, &batch, embedding).await }
             })
             .await?;
         self.summary.images += images;
@@ -138,6 +180,7 @@ impl<'a> Sink<'a> {
 async fn plan(
     head: &Snapshot,
     extractor: &ExtractorRow,
+    embedders: &[(SamVector, EmbedderRow)],
     batch: &Batch,
     embedding: EmbeddingType,
 ) -> Result<(Changes, (u64, u64))> {
@@ -170,6 +213,25 @@ async fn plan(
         crate::schema::Table::Masks,
         masks_to_batch(&masks, embedding)?,
     );
+    for ((_, embedder), vectors) in embedders.iter().zip(&batch.vectors) {
+        let vectors = VectorBatch {
+            masks: vectors
+                .masks
+                .iter()
+                .filter(|row| !done.contains(&row.image_id))
+                .cloned()
+                .collect(),
+            images: Vec::new(),
+            done: vectors
+                .done
+                .iter()
+                .filter(|row| !done.contains(&row.image_id))
+                .cloned()
+                .collect(),
+        };
+        let of_extractor = Some(&extractor.extractor_id);
+        add_vectors(&mut changes, head, embedder, of_extractor, &vectors).await?;
+    }
     changes.append(ExtractionRow::TABLE, ExtractionRow::to_batch(&images)?);
     changes.append(FailureRow::TABLE, FailureRow::to_batch(&failures)?);
     Ok((changes, (images.len() as u64, masks.len() as u64)))

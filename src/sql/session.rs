@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::{MemoryCatalogProviderList, MemorySchemaProvider};
+use datafusion::catalog::{MemoryCatalogProviderList, MemorySchemaProvider, TableFunctionImpl};
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::TableProvider;
 use datafusion::error::DataFusionError;
@@ -62,6 +62,11 @@ impl Sql {
     /// Registers a function for the queries that follow.
     pub fn register_function(&self, function: ScalarUDF) {
         self.context.register_udf(function);
+    }
+
+    /// Registers a function that yields a table for the queries that follow.
+    pub fn register_table_function(&self, name: &str, function: Arc<dyn TableFunctionImpl>) {
+        self.context.register_udtf(name, function);
     }
 
     /// Runs one query.

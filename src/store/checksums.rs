@@ -20,6 +20,7 @@ use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt};
 use lance::dataset::Dataset;
+use lance::index::DatasetIndexExt;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -130,7 +131,7 @@ pub(super) async fn of_stream(found: object_store::GetResult) -> Result<Checksum
 }
 
 /// The files of one version of a table, as paths within the store.
-pub(super) fn files_of(table: &StoreTable, dataset: &Dataset) -> BTreeSet<String> {
+pub(super) async fn files_of(table: &StoreTable, dataset: &Dataset) -> Result<BTreeSet<String>> {
     let within = |folder: &str, name: &str| format!("{}.lance/{folder}/{name}", table.path());
     let manifest = dataset.manifest_location().path.filename();
     let mut files: BTreeSet<String> = manifest
@@ -148,7 +149,12 @@ pub(super) fn files_of(table: &StoreTable, dataset: &Dataset) -> BTreeSet<String
             files.insert(within("_deletions", &name));
         }
     }
-    files
+    for index in dataset.load_indices().await?.iter() {
+        let named = index.files.iter().flatten();
+        let path = |path: &str| within("_indices", &format!("{}/{path}", index.uuid));
+        files.extend(named.map(|file| path(&file.path)));
+    }
+    Ok(files)
 }
 
 impl StoreFiles {
@@ -258,7 +264,7 @@ impl Snapshot {
         let mut files = BTreeSet::new();
         for table in tables.iter().cloned().map(Into::into) {
             if self.has_table(&table) {
-                files.extend(files_of(&table, self.stored(&table).await?.as_ref()));
+                files.extend(files_of(&table, self.stored(&table).await?.as_ref()).await?);
             }
         }
         let mut found = Verification::default();
@@ -282,9 +288,13 @@ impl Snapshot {
         let mut files = BTreeSet::new();
         let mut open = Vec::new();
         for table in self.stored_tables() {
-            match self.stored(&table).await {
-                Ok(dataset) => {
-                    files.extend(files_of(&table, &dataset));
+            let listed = match self.stored(&table).await {
+                Ok(dataset) => files_of(&table, &dataset).await,
+                Err(err) => Err(err),
+            };
+            match listed {
+                Ok(of_table) => {
+                    files.extend(of_table);
                     open.push(table);
                 }
                 Err(err) => verification.damaged.push(unreadable(&table, &err)),

@@ -299,7 +299,7 @@ impl Store {
         for table in all {
             let before = match head {
                 Some(head) if head.has_table(&table) => {
-                    files_of(&table, head.stored(&table).await?.as_ref())
+                    files_of(&table, head.stored(&table).await?.as_ref()).await?
                 }
                 _ => BTreeSet::new(),
             };
@@ -307,7 +307,7 @@ impl Store {
                 live.extend(before);
                 continue;
             };
-            let after = files_of(&table, changed);
+            let after = files_of(&table, changed).await?;
             added.extend(after.difference(&before).cloned());
             live.extend(after);
             record.tables.insert(table.path(), changed.version_id());

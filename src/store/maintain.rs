@@ -230,7 +230,7 @@ impl Store {
     }
 
     /// The newest snapshot, after reverting what a writer that died has left.
-    async fn settled(&self) -> Result<Snapshot> {
+    pub(super) async fn settled(&self) -> Result<Snapshot> {
         let guard = self.inner.lock.acquire().await?;
         let settled = self.settle().await?;
         drop(guard);

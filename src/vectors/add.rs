@@ -113,3 +113,18 @@ pub(crate) async fn images_embedded(
         .and(of_masks);
     snapshot.image_ids(Table::Embeddings, wanted, among).await
 }
+
+/// The row of an embedder under the name that it has in a store or, if another has its name, under a free one.
+pub(crate) fn free_name(stored: &[EmbedderRow], row: EmbedderRow) -> EmbedderRow {
+    if let Some(known) = stored.iter().find(|it| it.embedder_id == row.embedder_id) {
+        return known.clone();
+    }
+    if check_free(stored, &row).is_ok() {
+        return row;
+    }
+    let digits = row.embedder_id.as_str().get(..6).unwrap_or_default();
+    EmbedderRow {
+        embedder: format!("{}_{digits}", row.embedder),
+        ..row
+    }
+}

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use grainstore::device::Precision;
-use grainstore::extract::Shard;
+use grainstore::extract::{MaskGenerator, MaskOptions, Shard};
+use grainstore::geometry::Size;
 use grainstore::models::clip::Clip;
+use grainstore::models::sam::{Checkpoint, PreparedImage};
 use grainstore::models::{Activation, Family, Weights};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -685,4 +687,128 @@ fn a_head_from_words_is_clips_softmax() {
             "background",
         ],
     );
+}
+
+#[test]
+fn sam_gives_the_neck_under_each_mask_and_the_masks_own_token() {
+    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sam/wide.png");
+    let photo = image::open(photo).unwrap().to_rgb8();
+    let checkpoint = Checkpoint::open(CHECKPOINT).unwrap();
+    let config = checkpoint.config().unwrap();
+    let (dim, side) = (config.prompt_dim, config.image_size);
+    let options = MaskOptions {
+        points_per_side: 4,
+        crop_n_layers: 1,
+        crop_nms_thresh: 1.0,
+        ..MaskOptions::default()
+    };
+    let load = || checkpoint.load(&device()).unwrap();
+    let generator = MaskGenerator::new(load(), device(), options, 16)
+        .unwrap()
+        .with_neck();
+    let masks = generator.generate(&photo).unwrap();
+    let sam = load();
+    let grid = config.grid_size();
+    let mut compared = 0;
+    for mask in masks.iter().filter(|mask| !mask.rle.is_empty()) {
+        let token = mask.token(dim).unwrap();
+        assert_eq!(
+            token,
+            &mask.embedding[mask.mask_output * dim..(mask.mask_output + 1) * dim]
+        );
+        // The crop's embedding, averaged over the mask's pixels at many samples each.
+        let crop = mask.crop;
+        let size = Size {
+            height: crop.height(),
+            width: crop.width(),
+        };
+        let part = image::imageops::crop_imm(&photo, crop.left, crop.top, size.width, size.height);
+        let prepared = PreparedImage::new(part.to_image().as_raw(), size, side).unwrap();
+        let frame = prepared.frame;
+        let embedding = sam
+            .encode_image(prepared.into_tensor(&device()))
+            .into_data();
+        let embedding: Vec<f32> = embedding.iter::<f32>().collect();
+        let bitmap = mask.rle.to_row_major();
+        let (mut sum, mut count) = (vec![0f64; dim], 0f64);
+        const FINE: u32 = 16;
+        for y in 0..size.height * FINE {
+            for x in 0..size.width * FINE {
+                let (row, column) = (y / FINE + crop.top, x / FINE + crop.left);
+                if bitmap[(row * photo.width() + column) as usize] == 0 {
+                    continue;
+                }
+                let sample = [x, y].map(|at| (f64::from(at) + 0.5) / f64::from(FINE));
+                let cell = frame
+                    .model_from_image(sample)
+                    .map(|at| (at / 16.0) as usize);
+                count += 1.0;
+                for (channel, sum) in sum.iter_mut().enumerate() {
+                    *sum += f64::from(embedding[(channel * grid + cell[1]) * grid + cell[0]]);
+                }
+            }
+        }
+        let largest = embedding.iter().fold(0f32, |most, x| most.max(x.abs()));
+        for (found, sum) in mask.neck.as_ref().unwrap().iter().zip(&sum) {
+            let expected = sum / count;
+            assert!(
+                (f64::from(*found) - expected).abs() < 0.02 * f64::from(largest),
+                "{found} {expected}"
+            );
+        }
+        compared += 1;
+        if compared == 12 {
+            break;
+        }
+    }
+    assert_eq!(compared, 12);
+
+    let store = store();
+    let program = &store.program;
+    let again = [
+        "extract",
+        "--checkpoint",
+        CHECKPOINT,
+        "--points-per-side",
+        "5",
+        "--vectors",
+        "neck,token",
+    ];
+    program.expect(0, &again);
+    let counts = store.sql(
+        "SELECT (SELECT count(*) FROM vectors.sam_neck) AS neck, (SELECT count(*) FROM vectors.sam_token) AS token,
+                (SELECT count(*) FROM masks m JOIN embeddings e ON e.extractor_id = m.extractor_id
+                 AND e.image_id = m.image_id AND e.vectors > 0 WHERE m.area > 0) AS masks",
+    );
+    assert!(counts[0]["neck"].as_i64().unwrap() > 20);
+    assert_eq!(counts[0]["neck"], counts[0]["token"]);
+    // Each image is done by two embedders.
+    assert_eq!(
+        counts[0]["masks"].as_i64().unwrap(),
+        2 * counts[0]["neck"].as_i64().unwrap()
+    );
+    program.expect(0, &["classes", "add", "all", "--from", "labels"]);
+    let extractor = store.sql("SELECT DISTINCT extractor_id FROM vectors.sam_neck");
+    program.expect(
+        0,
+        &[
+            "train",
+            "--name",
+            "h",
+            "--classes",
+            "all",
+            "--epochs",
+            "2",
+            "--where",
+            "true",
+            "--validation",
+            "0",
+            "--vectors",
+            "sam_token,sam_neck,shape",
+            "--extractor",
+            extractor[0]["extractor_id"].as_str().unwrap(),
+        ],
+    );
+    program.expect(0, &["annotate", "--head", "h"]);
+    assert!(program.expect(0, &["check"]).contains("healthy"));
 }

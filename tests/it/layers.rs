@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_children, words};
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 15] = [
+const LAYERS: [&[&str]; 16] = [
     &[
         "error", "ids", "options", "task", "progress", "geometry", "photo", "coco", "scenes",
     ],
@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 15] = [
     &["ingest", "vectors"],
     &["extract"],
     &["embed"],
+    &["neighbours"],
     &["head"],
     &["annotate", "import"],
     &["eval"],

@@ -310,7 +310,8 @@ mod tests {
             ("q/x/b.jpg", "q/x/b.jpg"),
             (
                 "b.jpg",
-                "it may be any of 'p/x/b.jpg' of data set 'test', 'q/x/b.jpg' of data set 'test'; choose one data set, or name the folder",
+                "it may be any of 'p/x/b.jpg' of data set 'test', 'q/x/b.jpg' of data set 'test'; choose one \
+                 data set, or name the folder",
             ),
             ("a.png", "no image of the store is called so"),
             ("aa.jpg", "no image of the store is called so"),

@@ -192,7 +192,6 @@ pub(super) fn reason_of(err: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Size;
 
     #[test]
     fn a_mask_has_pixels() {

@@ -66,8 +66,8 @@ fn no_labels(info: &PhotoInfo) -> Error {
 fn not_as_expected(format: PhotoFormat, found: &str) -> Error {
     Error::Annotation {
         reason: format!(
-            "not a label map: {format} of {found}; expected gray levels of 8, 16 or 32 bits, whole numbers, or a png with \
-             a palette"
+            "not a label map: {format} of {found}; expected gray levels of 8, 16 or 32 bits, whole numbers, or a \
+             palette in a png"
         ),
     }
 }

@@ -38,7 +38,7 @@ use crate::{Error, Result};
 /// # async fn example(store: &grainstore::store::Store) -> grainstore::Result<()> {
 /// let request = ImportMasksRequest {
 ///     source: MaskSource::LabelMaps {
-///         path: "cellpose/".into(), // cellpose/a.png has the masks of a.jpg
+///         path: "cells/".into(), // cells/a.png has the masks of a.jpg
 ///         ignore: vec![255],
 ///     },
 ///     ..ImportMasksRequest::default()

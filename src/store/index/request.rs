@@ -1,0 +1,221 @@
+//! What index is to be made, and the numbers that it gets.
+
+use std::fmt;
+use std::str::FromStr;
+
+use arrow::datatypes::{DataType, Schema};
+use lance::dataset::Dataset;
+use lance::index::vector::VectorIndexParams;
+use serde::Serialize;
+
+use crate::options::one_of;
+use crate::schema::StoreTable;
+use crate::{Error, Result};
+
+/// Rows per partition, unless their number is given.
+const PARTITION_ROWS: u64 = 4096;
+/// Numbers per sub-vector of a quantised vector, unless their number is given; the largest that divides the vector's
+/// length counts.
+const SUB_VECTOR_NUMBERS: [u32; 5] = [16, 8, 4, 2, 1];
+/// Bits per sub-vector of a quantised vector, and so a code of as many centroids as this has values.
+const SUB_VECTOR_BITS: u8 = 8;
+/// Iterations of k-means for the codes of sub-vectors; Lance's default.
+const MAX_ITERATIONS: usize = 50;
+
+/// How an index keeps vectors. Both put similar vectors into partitions, of which a search looks at a few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexKind {
+    /// Quantised, about one byte per 16 numbers: small, and quick to search.
+    #[default]
+    IvfPq,
+    /// As they are: as large as the table.
+    IvfFlat,
+}
+
+impl IndexKind {
+    const WORDS: [(&'static str, Self); 2] = [("ivf_pq", Self::IvfPq), ("ivf_flat", Self::IvfFlat)];
+
+    /// Minimum number of vectors that an index is made from.
+    const fn min_vectors(self) -> u64 {
+        match self {
+            Self::IvfPq => 1 << SUB_VECTOR_BITS,
+            Self::IvfFlat => 1,
+        }
+    }
+}
+
+impl FromStr for IndexKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        one_of("kind of index", text, &Self::WORDS)
+    }
+}
+
+impl fmt::Display for IndexKind {
+    /// Writes the word, such as `ivf_pq`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Self::WORDS.iter();
+        let word = words.find(|(_, kind)| kind == self);
+        f.write_str(word.map_or("", |(word, _)| word))
+    }
+}
+
+/// An index to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VectorIndexRequest {
+    /// A table with vectors.
+    pub table: StoreTable,
+    /// How vectors are kept.
+    pub kind: IndexKind,
+    /// Number of partitions; `None` for one per 4096 rows.
+    pub partitions: Option<u64>,
+    /// Number of parts that each vector is quantised in, one byte each; `None` for a part per 16 numbers. It divides
+    /// the length of the vectors. Only for [`IndexKind::IvfPq`].
+    pub sub_vectors: Option<u32>,
+}
+
+impl VectorIndexRequest {
+    /// The default index of a table.
+    pub fn new(table: impl Into<StoreTable>) -> Self {
+        Self {
+            table: table.into(),
+            kind: IndexKind::default(),
+            partitions: None,
+            sub_vectors: None,
+        }
+    }
+
+    /// Lance's parameters for a dataset.
+    pub(super) async fn params(
+        &self,
+        dataset: &Dataset,
+        column: &str,
+    ) -> Result<VectorIndexParams> {
+        let rows = dataset.count_rows(None).await? as u64;
+        let schema = Schema::from(dataset.schema());
+        let dim = match schema.field_with_name(column)?.data_type() {
+            DataType::FixedSizeList(_, dim) => u32::try_from(*dim).unwrap_or(0),
+            _ => 0,
+        };
+        let plan = self.plan(rows, dim)?;
+        let partitions = usize::try_from(plan.partitions).unwrap_or(usize::MAX);
+        Ok(match self.kind {
+            IndexKind::IvfPq => VectorIndexParams::ivf_pq(
+                partitions,
+                SUB_VECTOR_BITS,
+                plan.sub_vectors as usize,
+                cosine()?,
+                MAX_ITERATIONS,
+            ),
+            IndexKind::IvfFlat => VectorIndexParams::ivf_flat(partitions, cosine()?),
+        })
+    }
+
+    /// Resolves the numbers for a table of so many rows with vectors of so many numbers.
+    fn plan(&self, rows: u64, dim: u32) -> Result<Plan> {
+        if rows < self.kind.min_vectors() {
+            return Err(too_few(self.kind, &self.table));
+        }
+        let partitions = self.partitions.unwrap_or((rows / PARTITION_ROWS).max(1));
+        if !(1..=rows).contains(&partitions) {
+            return Err(Error::InvalidOption {
+                what: "number of partitions",
+                value: partitions.to_string(),
+                expected: format!("1 to {rows}, the number of rows"),
+            });
+        }
+        let divides = |width: &u32| dim.is_multiple_of(*width);
+        let width = SUB_VECTOR_NUMBERS.into_iter().find(divides).unwrap_or(1);
+        let sub_vectors = self.sub_vectors.unwrap_or(dim / width);
+        if sub_vectors == 0 || !dim.is_multiple_of(sub_vectors) {
+            return Err(Error::InvalidOption {
+                what: "number of sub-vectors",
+                value: sub_vectors.to_string(),
+                expected: format!("a divisor of {dim}, the length of the vectors"),
+            });
+        }
+        Ok(Plan {
+            partitions,
+            sub_vectors,
+        })
+    }
+}
+
+/// Lance's value for the cosine distance. Its type is in a crate that this one does not depend on.
+///
+/// # Errors
+/// [`Error::Internal`] if Lance has no such distance.
+pub(crate) fn cosine<D: TryFrom<&'static str>>() -> Result<D> {
+    D::try_from("cosine").map_err(|_| Error::Internal {
+        what: "Lance does not know the cosine distance",
+    })
+}
+
+/// The numbers of an index.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    partitions: u64,
+    sub_vectors: u32,
+}
+
+pub(super) fn too_few(kind: IndexKind, table: &StoreTable) -> Error {
+    Error::InvalidOption {
+        what: "table to index",
+        value: table.path(),
+        expected: format!("at least {} vectors for {kind}", kind.min_vectors()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Table;
+
+    fn plan(rows: u64, dim: u32, numbers: (Option<u64>, Option<u32>)) -> Result<(u64, u32)> {
+        let request = VectorIndexRequest {
+            partitions: numbers.0,
+            sub_vectors: numbers.1,
+            ..VectorIndexRequest::new(Table::Masks)
+        };
+        let plan = request.plan(rows, dim)?;
+        Ok((plan.partitions, plan.sub_vectors))
+    }
+
+    #[test]
+    fn numbers_follow_the_table_unless_they_are_given() {
+        for (rows, dim, given, expected) in [
+            (1_000_000, 768, (None, None), (244, 48)),
+            (256, 1024, (None, None), (1, 64)),
+            (10_000, 12, (None, None), (2, 3)),
+            (10_000, 7, (None, None), (2, 7)),
+            (10_000, 768, (Some(50), Some(96)), (50, 96)),
+        ] {
+            assert_eq!(plan(rows, dim, given).unwrap(), expected);
+        }
+        for (rows, given, part) in [
+            (255, (None, None), "at least 256 vectors for ivf_pq"),
+            (300, (Some(301), None), "1 to 300"),
+            (300, (Some(0), None), "1 to 300"),
+            (300, (None, Some(5)), "a divisor of 768"),
+            (300, (None, Some(0)), "a divisor of 768"),
+        ] {
+            let message = plan(rows, 768, given).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        let flat = VectorIndexRequest {
+            kind: IndexKind::IvfFlat,
+            ..VectorIndexRequest::new(Table::Masks)
+        };
+        assert!(flat.plan(1, 4).is_ok() && flat.plan(0, 4).is_err());
+    }
+
+    #[test]
+    fn kinds_are_read_as_they_are_written() {
+        for kind in [IndexKind::IvfPq, IndexKind::IvfFlat] {
+            assert_eq!(kind.to_string().parse::<IndexKind>().unwrap(), kind);
+        }
+        assert!("hnsw".parse::<IndexKind>().is_err());
+    }
+}
