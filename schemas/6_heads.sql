@@ -1,6 +1,6 @@
--- Grain:  one trained head, or one set of imported predictions. Heads are small: the weights are in the row.
+-- Grain:  one trained head, one made from words, or one set of imported predictions. Heads are small: the weights are in the row.
 -- Key:    head_id
--- Writer: grainstore train, import, heads import, heads rename, heads rm
+-- Writer: grainstore train, heads zero-shot, import, heads import, heads rename, heads rm
 -- Reader: annotate, heads list|show|export|plot
 CREATE TABLE heads (
     head_id            TEXT   NOT NULL, -- first 128 bits of the SHA-256 of weights and lineage, hex
@@ -10,11 +10,11 @@ CREATE TABLE heads (
     class_set_version  INT    NOT NULL, -- class_sets.version
     spec               TEXT   NOT NULL, -- JSON object: layer widths, dropout, loss, every training option
     inputs             TEXT   NOT NULL, -- JSON array of the vectors it reads, in order: 'tokens' (masks.embedding), 'shape', an embedders.embedder_id
-    normalise          TEXT   NOT NULL, -- JSON array beside inputs: 'none' or 'l2' (each vector divided by its length)
+    normalise          TEXT   NOT NULL, -- JSON array beside inputs: 'none', 'l2' (each vector divided by its length) or 'standard' (less the training set's mean, divided by one scale; both are in weights)
     weights            BYTEA,           -- safetensors; null: imported predictions
-    query              TEXT   NOT NULL, -- the SELECT it was trained on; for imported predictions, the file
+    query              TEXT   NOT NULL, -- the SELECT it was trained on; from words, a JSON object of the texts; for imported predictions, the file
     store_version      BIGINT,          -- version of the store the SELECT was read at; null: trained in another store
-    seed               BIGINT,          -- random seed; null: imported predictions
+    seed               BIGINT,          -- random seed; null: imported predictions, or from words
     parent_head_id     TEXT,            -- heads.head_id that its training started from
     teacher_head_id    TEXT,            -- heads.head_id of its frozen teacher (uncertainty distillation)
     curves             TEXT   NOT NULL, -- JSON array, one object per epoch: loss, validation metrics, seconds

@@ -1,7 +1,7 @@
 -- Grain:  one annotated object, crowd or ignored region of an image.
 -- Key:    ground_truth_id
 -- Writer: grainstore ingest coco, ingest voc
--- Reader: eval, export --ground-truth
+-- Reader: eval, export --ground-truth, import masks --ground-truth
 CREATE TABLE ground_truth (
     ground_truth_id TEXT      NOT NULL, -- first 128 bits of the SHA-256 of the row's content, hex
     image_id        TEXT      NOT NULL, -- images.image_id

@@ -1,7 +1,7 @@
 -- Grain:  the vector of one mask. A template: each embedder has its own Lance dataset,
 --         vectors/EMBEDDER_ID.lance, whose vectors have embedders.dim numbers.
 -- Key:    extractor_id, image_id, mask_index
--- Writer: grainstore embed
+-- Writer: grainstore embed; extract --vectors
 -- Reader: train, annotate, neighbours; in SQL the table vectors.NAME
 CREATE TABLE vectors (
     extractor_id TEXT         NOT NULL, -- masks.extractor_id

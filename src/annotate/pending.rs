@@ -126,8 +126,8 @@ impl PendingImages {
     /// The images in parts whose masks are read together: one for all, or, where vectors are held in memory beside them,
     /// of a bounded number of masks.
     pub fn chunks(&self, has_vectors: bool) -> Vec<Chunk> {
-        let is_short = self.masks.len() <= MAX_LISTED;
-        if !has_vectors && !(self.partial && is_short) {
+        let is_listed = self.partial && self.masks.len() <= MAX_LISTED;
+        if !has_vectors && !is_listed {
             return vec![Chunk::All];
         }
         let mut ids: Vec<&ImageId> = self.masks.keys().collect();

@@ -4,25 +4,31 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{MemoryCatalogProviderList, MemorySchemaProvider, TableFunctionImpl};
 use datafusion::common::{ScalarValue, TableReference};
-use datafusion::datasource::TableProvider;
+use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
 use futures::{StreamExt, TryStreamExt};
 use lance::datafusion::LanceTableProvider;
 
 use super::dot_access::name_fields;
 use super::functions;
 use crate::error::sql_reason;
-use crate::schema::{StoreTable, Table, VectorTable};
+use crate::schema::{EMBEDDER_KEY, StoreTable, Table, VectorTable};
 use crate::store::Snapshot;
 use crate::{Error, Result};
+
+/// Views of the keys of all vectors, whichever embedder they are of.
+const VECTOR_KEYS: [(VectorTable, &str); 2] = [
+    (VectorTable::Masks, "vector_keys"),
+    (VectorTable::Images, "image_vector_keys"),
+];
 
 /// Runs queries over one snapshot of a store. It can be shared, because a query leaves nothing behind.
 pub struct Sql {
@@ -32,7 +38,7 @@ pub struct Sql {
 
 impl Sql {
     /// Registers the snapshot's tables under their names, those of an embedder as `vectors.NAME` and
-    /// `image_vectors.NAME`, and the SQL [`functions`].
+    /// `image_vectors.NAME`, the keys of all vectors as `vector_keys` and `image_vector_keys`, and the SQL [`functions`].
     ///
     /// # Errors
     /// If a table cannot be opened.
@@ -55,6 +61,12 @@ impl Sql {
             tables.push((name, provider));
         }
         register(&context, &tables)?;
+        for (kind, view) in VECTOR_KEYS {
+            let name = TableReference::bare(view);
+            let provider = keys_of_vectors(&context, &tables, kind).await?;
+            context.register_table(name.clone(), provider.clone())?;
+            tables.push((name, provider));
+        }
         functions::register(&context);
         Ok(Self { context, tables })
     }
@@ -175,6 +187,43 @@ fn register(
         context.register_table(name.clone(), table.clone())?;
     }
     Ok(())
+}
+
+/// The keys of the vectors of all embedders, as a view: `embedder_id` and the key's columns.
+async fn keys_of_vectors(
+    context: &SessionContext,
+    tables: &[(TableReference, Arc<dyn TableProvider>)],
+    kind: VectorTable,
+) -> Result<Arc<dyn TableProvider>> {
+    let key = kind.definition(1)?.key;
+    let mut all: Option<DataFrame> = None;
+    for (name, provider) in tables {
+        if name.schema() != Some(kind.name()) {
+            continue;
+        }
+        let schema = provider.schema();
+        let vector = schema.field_with_name("vector")?;
+        let embedder_id = vector.metadata().get(EMBEDDER_KEY);
+        let embedder_id = embedder_id.map_or("", String::as_str);
+        let mut columns = vec![lit(embedder_id).alias("embedder_id")];
+        columns.extend(key.iter().map(col));
+        let keys = context.table(name.clone()).await?.select(columns)?;
+        all = Some(match all {
+            Some(others) => others.union(keys)?,
+            None => keys,
+        });
+    }
+    if let Some(all) = all {
+        return Ok(all.into_view());
+    }
+    let definition = kind.definition(1)?;
+    let of_key = |name: &String| definition.schema.field_with_name(name).cloned();
+    let mut fields = vec![Field::new("embedder_id", DataType::Utf8, false)];
+    for name in &key {
+        fields.push(of_key(name)?);
+    }
+    let schema = Arc::new(Schema::new(fields));
+    Ok(Arc::new(MemTable::try_new(schema, vec![Vec::new()])?))
 }
 
 /// Plans a query that only reads.

@@ -9,6 +9,7 @@ use grainstore::geometry::Size;
 use grainstore::models::clip::Clip;
 use grainstore::models::sam::{Checkpoint, PreparedImage};
 use grainstore::models::{Activation, Family, Weights};
+use grainstore::schema::{StoreTable, VectorTable};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -811,4 +812,107 @@ fn sam_gives_the_neck_under_each_mask_and_the_masks_own_token() {
     );
     program.expect(0, &["annotate", "--head", "h"]);
     assert!(program.expect(0, &["check"]).contains("healthy"));
+}
+
+#[test]
+fn the_example_goes_from_words_to_metrics_and_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let data = root.join("tests/data/import");
+    let clip = random_clip(&dir.path().join("clip"), 9);
+    let output = std::process::Command::new("bash")
+        .arg(root.join("examples/10_words.sh"))
+        .args(["--points-per-side", "3"])
+        .env("DIR", dir.path())
+        .env("GRAINSTORE", PROGRAM)
+        .env("SAM", CHECKPOINT)
+        .env("CLIP", clip)
+        .env("EMBEDDING_DIM", "128")
+        .env("ANNOTATIONS", data.join("coco.json"))
+        .env("IMAGES", data.join("photos"))
+        .output()
+        .unwrap();
+    let (told, wrong) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{wrong}");
+    assert!(
+        told.contains("miou") && told.contains("made head 'words'"),
+        "{told}"
+    );
+    let sheet = image::open(dir.path().join("cats.png")).unwrap();
+    assert!(sheet.width() > 100 && sheet.height() > 100);
+}
+
+#[test]
+fn vectors_that_do_not_fit_their_marks_and_masks_are_found() {
+    let store = store();
+    let program = &store.program;
+    store.embed(&[
+        "--checkpoint",
+        &fixture("dinov2.safetensors"),
+        "--name",
+        "dino",
+    ]);
+    assert!(program.expect(0, &["check"]).starts_with("healthy"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let opened = grainstore::store::Store::open(program.store.to_str().unwrap())
+            .await
+            .unwrap();
+        let snapshot = opened.snapshot().await.unwrap();
+        let id = grainstore::catalogue::find_embedder(&snapshot, "dino")
+            .await
+            .unwrap()
+            .embedder_id;
+        let table = StoreTable::Vectors(VectorTable::Masks, id);
+        let stored = snapshot
+            .scan(table.clone())
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+        // A vector twice, and one of a mask that is not there.
+        let first = stored[0].slice(0, 1);
+        let index: arrow::array::ArrayRef =
+            std::sync::Arc::new(arrow::array::Int32Array::from(vec![9999]));
+        let columns = vec![
+            first.column(0).clone(),
+            first.column(1).clone(),
+            index,
+            first.column(3).clone(),
+        ];
+        let stray = arrow::array::RecordBatch::try_new(first.schema(), columns).unwrap();
+        let batches = [first, stray];
+        let commit = opened.commit("test", |_| {
+            let (table, batches) = (table.clone(), batches.clone());
+            async move {
+                let mut changes = grainstore::store::Changes::new();
+                for batch in batches {
+                    changes.append(table.clone(), batch);
+                }
+                Ok(changes)
+            }
+        });
+        commit.await.unwrap();
+    });
+    let found = program.run(&["--json", "check"]);
+    assert_eq!(found.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    let names: Vec<&str> = found["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["check"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "check/embeddings_vectors",
+            "check/vectors_once",
+            "check/vectors_without_mask"
+        ]
+    );
 }

@@ -538,7 +538,7 @@ async fn sql_tells_how_it_searches_and_what_is_wrong() {
         ("nearest('vectors', '000001.jpg', 2, 5)", "'vectors.NAME'"),
         ("nearest('masks', '000001.jpg', 2, 5, 'fast')", "nprobes=N"),
         ("nearest('masks', '000001.jpg', 2, 5, 'index')", "masks"),
-        ("nearest('masks', file_name, 2, 5)", "file_name"),
+        ("nearest('masks', file_name, 2, 5)", "of literals"),
         ("nearest_vector('masks', make_array(1.0), 5)", "24 numbers"),
         ("nearest_vector('masks', 'text', 5)", "make_array"),
         ("nearest_text('e', 'a rusty bolt', 5)", "checkpoint"),

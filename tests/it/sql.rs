@@ -495,6 +495,7 @@ mod checks {
             ("class_sets_in_order", 4),
             ("embedders_once", 1),
             ("embeddings_once", 1),
+            ("embeddings_vectors", 2),
             ("evaluations_once", 1),
             ("extractions_masks", 4),
             ("extractions_once", 1),
@@ -521,6 +522,8 @@ mod checks {
             ("predictions_without_head", 1),
             ("predictions_without_mask", 1),
             ("predictions_without_policy", 1),
+            ("vectors_once", 1),
+            ("vectors_without_mask", 2),
         ];
         let expected = expected.map(|(check, rows)| (check.to_owned(), rows));
         assert_eq!(found(&sql).await, expected);

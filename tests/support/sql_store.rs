@@ -18,11 +18,11 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type};
-use grainstore::ids::{Id, kind};
-use grainstore::schema::Table;
+use grainstore::ids::{EmbedderId, ExtractorId, Id, ImageId, kind};
+use grainstore::schema::{StoreTable, Table, VectorTable};
 use grainstore::store::rows::{
     ClassRow, EvaluationRow, ExtractionRow, FailureRow, GroundTruthRow, HeadRow, ImageRow,
-    LabelRow, PolicyRow, PredictionRow, RleRow, Row,
+    LabelRow, PolicyRow, PredictionRow, RleRow, Row, VectorRow, vectors_to_batch,
 };
 use grainstore::store::{Changes, Store};
 
@@ -339,6 +339,21 @@ pub fn broken() -> Changes {
     for (table, twice) in broken_others() {
         changes.append(table, twice); // embedders_once, embeddings_once, mask_labels_once, image_features_once
     }
+    // vectors_once, vectors_without_mask; and none of the 7 that embeddings tells of: embeddings_vectors
+    let sevens = || "7".repeat(32);
+    let embedder_id = EmbedderId::try_from(sevens()).unwrap();
+    let vector = VectorRow {
+        extractor_id: ExtractorId::try_from(sevens()).unwrap(),
+        image_id: ImageId::try_from(sevens()).unwrap(),
+        mask_index: 7,
+        vector: vec![0.0, 1.0],
+    };
+    let vectors = VectorTable::Masks;
+    changes.create_vectors(vectors, &embedder_id, 2).unwrap();
+    changes.append(
+        StoreTable::Vectors(vectors, embedder_id),
+        vectors_to_batch(&[vector.clone(), vector], 2).unwrap(),
+    );
     changes
 }
 
@@ -374,7 +389,7 @@ fn broken_others() -> Vec<(Table, RecordBatch)> {
             let columns = table.schema();
             let columns = columns.fields().iter().map(|field| -> ArrayRef {
                 match field.data_type() {
-                    DataType::Utf8 => Arc::new(StringArray::from(vec!["7"; 2])),
+                    DataType::Utf8 => Arc::new(StringArray::from(vec!["7".repeat(32); 2])),
                     DataType::Int32 => Arc::new(Int32Array::from(vec![7; 2])),
                     DataType::Float64 => Arc::new(Float64Array::from(vec![0.0; 2])),
                     DataType::Timestamp(..) => {

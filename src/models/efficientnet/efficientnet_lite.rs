@@ -77,13 +77,10 @@ impl EfficientNetLite {
             let [hidden, _, kernel, _]: [usize; 4] = weights.shape_of(&name("_depthwise_conv"))?;
             let [to, _, _, _]: [usize; 4] = weights.shape_of(&name("_project_conv"))?;
             let expands = weights.shape(&name("_expand_conv")).is_some();
-            let from = match expands {
-                false => hidden,
-                true => {
-                    let [_, from, _, _]: [usize; 4] = weights.shape_of(&name("_expand_conv"))?;
-                    from
-                }
-            };
+            let mut from = hidden;
+            if expands {
+                [_, from, _, _] = weights.shape_of(&name("_expand_conv"))?;
+            }
             let sizes = MbConvSizes {
                 from,
                 hidden,

@@ -4,7 +4,7 @@
 //! turns into vector code. All other devices, and tensors that need gradients, use burn's operations.
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Values per task: enough to outweigh the cost of starting it, few enough to stay in the cache.
@@ -32,7 +32,7 @@ pub(in crate::models) fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
         let arch = Arch::new();
         values
             .par_chunks_mut(CHUNK)
-            .for_each(|chunk| arch.dispatch(|| chunk.iter_mut().for_each(|x| *x = gelu_value(*x))));
+            .for_each(|chunk| arch.dispatch(Gelu(chunk)));
     });
     Tensor::from_data(data, &device)
 }
@@ -48,9 +48,9 @@ pub(in crate::models) fn quick_gelu<const D: usize>(input: Tensor<D>) -> Tensor<
     }
     let data = update_values(input.into_data(), |values| {
         let arch = Arch::new();
-        values.par_chunks_mut(CHUNK).for_each(|chunk| {
-            arch.dispatch(|| chunk.iter_mut().for_each(|x| *x = quick_gelu_value(*x)));
-        });
+        values
+            .par_chunks_mut(CHUNK)
+            .for_each(|chunk| arch.dispatch(QuickGelu(chunk)));
     });
     Tensor::from_data(data, &device)
 }
@@ -61,6 +61,31 @@ fn quick_gelu_value(x: f32) -> f32 {
     let small = exp_of_nonpositive(-z.abs());
     let above = if z >= 0.0 { 1.0 } else { small };
     x * above / (1.0 + small)
+}
+
+/// [`gelu_value`] of each value. A struct, because the compiler may call a closure instead of compiling it for the
+/// processor's vector instructions.
+struct Gelu<'a>(&'a mut [f32]);
+
+impl WithSimd for Gelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.0.iter_mut().for_each(|x| *x = gelu_value(*x));
+    }
+}
+
+/// [`quick_gelu_value`] of each value.
+struct QuickGelu<'a>(&'a mut [f32]);
+
+impl WithSimd for QuickGelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.0.iter_mut().for_each(|x| *x = quick_gelu_value(*x));
+    }
 }
 
 /// Changes values in place, or in a copy if the data is not writable.
@@ -170,27 +195,44 @@ pub(in crate::models) fn softmax_scores(
         .par_chunks_mut(queries * keys)
         .enumerate()
         .for_each(|(chunk, scores)| {
-            arch.dispatch(
-                #[inline(always)]
-                || match position {
-                    None => scores
-                        .chunks_exact_mut(keys)
-                        .for_each(|row| softmax_row(row, scale)),
-                    Some(position) => {
-                        let [height, width] = position.grid;
-                        let first = chunk * queries;
-                        let rows = position.rows.chunks_exact(height).skip(first);
-                        let columns = position.columns.chunks_exact(width).skip(first);
-                        for ((row, by_row), by_column) in
-                            scores.chunks_exact_mut(keys).zip(rows).zip(columns)
-                        {
-                            add_position(row, scale, by_row, by_column);
-                            softmax_row(row, 1.0);
-                        }
-                    }
-                },
-            );
+            arch.dispatch(SoftmaxRows {
+                scores,
+                keys,
+                scale,
+                position,
+                first: chunk * queries,
+            });
         });
+}
+
+/// Attention weights of some queries, from their raw scores.
+struct SoftmaxRows<'a> {
+    scores: &'a mut [f32],
+    keys: usize,
+    scale: f32,
+    position: Option<PositionTerms<'a>>,
+    /// The first of the queries among those of `position`.
+    first: usize,
+}
+
+impl WithSimd for SoftmaxRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let rows = self.scores.chunks_exact_mut(self.keys);
+        let Some(position) = self.position else {
+            rows.for_each(|row| softmax_row(row, self.scale));
+            return;
+        };
+        let [height, width] = position.grid;
+        let by_row = position.rows.chunks_exact(height).skip(self.first);
+        let by_column = position.columns.chunks_exact(width).skip(self.first);
+        for ((row, by_row), by_column) in rows.zip(by_row).zip(by_column) {
+            add_position(row, self.scale, by_row, by_column);
+            softmax_row(row, 1.0);
+        }
+    }
 }
 
 #[inline(always)]

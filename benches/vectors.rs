@@ -1,0 +1,332 @@
+//! Times scans of vectors, exact neighbours, neighbours by an index, and a linear head, on a store that it makes, and
+//! prints one JSON object.
+//!
+//! ```text
+//! cargo bench --bench vectors -- DIR ROWS DIM [REAL.f32]
+//! ```
+//!
+//! `REAL.f32` holds little-endian vectors of `DIM` numbers, which are repeated with noise until there are `ROWS`; without
+//! it, vectors are drawn around 1,000 random centres.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench prints what it measured, and ends where it cannot"
+)]
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::Instant;
+
+use futures::StreamExt;
+use grainstore::catalogue::find_embedder;
+use grainstore::classes::{Class, ClassSet, add_class_set};
+use grainstore::head::register_predict;
+use grainstore::ids::{EmbedderId, ExtractorId, HeadId, ImageId};
+use grainstore::neighbours::{NearestRequest, Search, SearchQuery, SearchedTable, nearest};
+use grainstore::schema::{StoreTable, Table, VectorTable};
+use grainstore::sql::Sql;
+use grainstore::store::rows::{EmbedderRow, HeadRow, Row, VectorRow, vectors_to_batch};
+use grainstore::store::{Changes, Snapshot, Store, StoreOptions, VectorIndexRequest};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Rows of a commit.
+const PART: usize = 100_000;
+/// Masks of an image.
+const MASKS: usize = 100;
+/// Neighbours of a query, and queries.
+const COUNT: usize = 20;
+const QUERIES: usize = 50;
+
+fn main() -> Outcome<()> {
+    tokio::runtime::Runtime::new()?.block_on(run())
+}
+
+async fn run() -> Outcome<()> {
+    // `cargo bench` adds --bench.
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|it| it != "--bench")
+        .collect();
+    let (dir, rows, dim, real) = match &args[..] {
+        [dir, rows, dim] => (dir, rows.parse()?, dim.parse()?, None),
+        [dir, rows, dim, real] => (dir, rows.parse()?, dim.parse()?, Some(real)),
+        _ => return Err("usage: vectors DIR ROWS DIM [REAL.f32]".into()),
+    };
+    let store = Store::open_or_create(dir, StoreOptions::default()).await?;
+    let table = made(&store, rows, dim, real.map(Path::new)).await?;
+    let snapshot = store.snapshot().await?;
+    let bytes = (rows * dim * 2) as f64;
+
+    let scan_s = best(3, async || scanned(&snapshot, &table).await).await?;
+    let queries = queries(rows);
+    let exact = Search::Exact;
+    let mut truth = Vec::new();
+    let mut exact_s = Vec::new();
+    for query in &queries {
+        let started = Instant::now();
+        truth.push(found(&snapshot, query, exact).await?);
+        exact_s.push(started.elapsed().as_secs_f64());
+    }
+    let predict_s = best(2, async || predicted(&store, &snapshot, dim).await).await?;
+    let (result, size) = (&json!(null), rows);
+    let index = if rows >= 100_000 {
+        indexed(&store, &table, &queries, &truth).await?
+    } else {
+        result.clone()
+    };
+    println!(
+        "{}",
+        json!({
+            "rows": size, "dim": dim, "scan_s": scan_s, "scan_gb_s": bytes / scan_s / 1e9,
+            "exact_s": median(&mut exact_s[1..].to_vec()), "predict_s": predict_s, "index": index,
+        })
+    );
+    Ok(())
+}
+
+async fn best(runs: usize, mut run: impl AsyncFnMut() -> Outcome<()>) -> Outcome<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..runs {
+        let started = Instant::now();
+        run().await?;
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn image_id(row: usize) -> ImageId {
+    ImageId::of_bytes(&(row / MASKS).to_le_bytes())
+}
+
+/// The table of vectors, made unless it is there.
+async fn made(store: &Store, rows: usize, dim: usize, real: Option<&Path>) -> Outcome<StoreTable> {
+    let id = EmbedderId::of_bytes(b"bench");
+    let table = StoreTable::Vectors(VectorTable::Masks, id.clone());
+    if store.snapshot().await?.has_table(&table) {
+        return Ok(table);
+    }
+    let mut random = fastrand::Rng::with_seed(1);
+    let centres: Vec<f32> = match real {
+        Some(path) => {
+            let bytes = std::fs::read(path)?;
+            bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|it| f32::from_le_bytes(*it))
+                .collect()
+        }
+        None => (0..1000 * dim).map(|_| random.f32() - 0.5).collect(),
+    };
+    let centres: Vec<&[f32]> = centres.chunks_exact(dim).collect();
+    let square = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>() / dim as f32;
+    let noise = 0.5 * centres.iter().map(|row| square(row)).sum::<f32>().sqrt()
+        / (centres.len() as f32).sqrt();
+    let embedder = EmbedderRow {
+        embedder_id: id.clone(),
+        embedder: "bench".to_owned(),
+        model_type: "custom".to_owned(),
+        checkpoint: "none".to_owned(),
+        checkpoint_sha256: "0".repeat(64),
+        dim: i32::try_from(dim)?,
+        options: "{}".to_owned(),
+        grainstore_version: "0".to_owned(),
+        created_at: chrono::Utc::now(),
+    };
+    let extractor_id = ExtractorId::of_bytes(b"bench");
+    let width = u32::try_from(dim)?;
+    for first in (0..rows).step_by(PART) {
+        let part: Vec<VectorRow> = (first..rows.min(first + PART))
+            .map(|row| VectorRow {
+                extractor_id: extractor_id.clone(),
+                image_id: image_id(row),
+                mask_index: (row % MASKS) as i32,
+                vector: centres[row % centres.len()]
+                    .iter()
+                    .map(|x| x + (random.f32() - 0.5) * noise)
+                    .collect(),
+            })
+            .collect();
+        let batch = vectors_to_batch(&part, width)?;
+        let (id, table, batch, embedder) = (&id, &table, &batch, &embedder);
+        store
+            .commit("bench", |head| async move {
+                let mut changes = Changes::new();
+                if !head.has_table(table) {
+                    changes.create_vectors(VectorTable::Masks, id, width)?;
+                    changes.append(
+                        Table::Embedders,
+                        EmbedderRow::to_batch(std::slice::from_ref(embedder))?,
+                    );
+                }
+                changes.append(table.clone(), batch.clone());
+                Ok(changes)
+            })
+            .await?;
+    }
+    Ok(table)
+}
+
+async fn scanned(snapshot: &Snapshot, table: &StoreTable) -> Outcome<()> {
+    let scan = snapshot.scan(table.clone()).await?.project(&["vector"])?;
+    let mut rows = scan.stream().await?;
+    while let Some(batch) = rows.next().await {
+        std::hint::black_box(batch?);
+    }
+    Ok(())
+}
+
+fn queries(rows: usize) -> Vec<usize> {
+    let mut random = fastrand::Rng::with_seed(2);
+    (0..QUERIES).map(|_| random.usize(0..rows)).collect()
+}
+
+type Found = HashSet<(String, i32)>;
+
+async fn found(snapshot: &Snapshot, row: &usize, search: Search) -> Outcome<Found> {
+    let query = SearchQuery::Mask {
+        image: image_id(*row),
+        extractor: None,
+        mask_index: (row % MASKS) as i32,
+    };
+    let request = NearestRequest {
+        count: COUNT,
+        search,
+        ..NearestRequest::new(SearchedTable::Vectors("bench".to_owned()), query)
+    };
+    let found = nearest(snapshot, &request).await?;
+    let key = |row: grainstore::neighbours::Neighbour| {
+        (row.image_id.to_string(), row.mask_index.unwrap_or(-1))
+    };
+    Ok(found.rows.into_iter().map(key).collect())
+}
+
+/// A linear head of 20 classes over all vectors, in SQL.
+async fn predicted(store: &Store, snapshot: &Snapshot, dim: usize) -> Outcome<()> {
+    let mut snapshot = snapshot.clone();
+    if !snapshot.has_value(Table::Heads, "head", "linear").await? {
+        let classes: Vec<Class> = (0..20)
+            .map(|n| Class {
+                name: format!("class{n}"),
+                supercategory: None,
+                external_id: None,
+                labels: vec![format!("class{n}")],
+            })
+            .collect();
+        let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+        let set = ClassSet {
+            name: "twenty".to_owned(),
+            version: 1,
+            classes,
+        };
+        add_class_set(store, "bench", &set, "file").await?;
+        let embedder = find_embedder(&snapshot, "bench").await?;
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut bytes = |count: usize| -> Vec<u8> {
+            (0..count)
+                .flat_map(|_| (random.f32() - 0.5).to_le_bytes())
+                .collect()
+        };
+        let (weight, bias) = (bytes(20 * dim), bytes(20));
+        let views = [
+            (
+                "layers.0.weight",
+                TensorView::new(Dtype::F32, vec![20, dim], &weight)?,
+            ),
+            (
+                "layers.0.bias",
+                TensorView::new(Dtype::F32, vec![20], &bias)?,
+            ),
+        ];
+        let weights = safetensors::serialize(views, Some(HashMap::new()))?;
+        let options = grainstore::head::TrainOptions::default();
+        let spec = json!({
+            "head": { "embedding_dim": dim, "hidden": [], "dropout": 0.0, "classes": names },
+            "options": options,
+            "skipped": { "images_outside": 0, "labels_outside": 0, "masks_not_finite": 0, "images_empty": 0 },
+        });
+        let row = HeadRow {
+            head_id: HeadId::of_bytes(b"linear"),
+            head: "linear".to_owned(),
+            extractor_id: ExtractorId::of_bytes(b"bench"),
+            class_set: "twenty".to_owned(),
+            class_set_version: 1,
+            spec: spec.to_string(),
+            inputs: json!([embedder.embedder_id]).to_string(),
+            normalise: r#"["l2"]"#.to_owned(),
+            weights: Some(weights),
+            query: "none".to_owned(),
+            store_version: None,
+            seed: None,
+            parent_head_id: None,
+            teacher_head_id: None,
+            curves: "[]".to_owned(),
+            images_read: 0,
+            rows_read: 0,
+            seconds: 0.0,
+            device: Some("cpu".to_owned()),
+            grainstore_version: "0".to_owned(),
+            created_at: chrono::Utc::now(),
+        };
+        let batch = HeadRow::to_batch(&[row])?;
+        store
+            .commit("bench", |_| {
+                let batch = batch.clone();
+                async move {
+                    let mut changes = Changes::new();
+                    changes.append(Table::Heads, batch);
+                    Ok(changes)
+                }
+            })
+            .await?;
+        snapshot = store.snapshot().await?;
+    }
+    let query = "SELECT predict('linear', vector).class AS class, count(*) AS masks FROM vectors.bench GROUP BY 1";
+    let sql = Sql::new(&snapshot).await?;
+    register_predict(&sql, &snapshot, query).await?;
+    sql.query(query).await?.collect().await?;
+    Ok(())
+}
+
+/// An IVF_PQ index: how long it takes to make, and for some settings how long a query takes and how much of the truth it
+/// finds.
+async fn indexed(
+    store: &Store,
+    table: &StoreTable,
+    queries: &[usize],
+    truth: &[Found],
+) -> Outcome<serde_json::Value> {
+    let started = Instant::now();
+    let request = VectorIndexRequest::new(table.clone());
+    store.create_vector_index(&request).await?;
+    let build_s = started.elapsed().as_secs_f64();
+    let snapshot = store.snapshot().await?;
+    let mut settings = Vec::new();
+    for (nprobes, refine) in [(10, 5), (20, 10), (40, 10), (80, 20)] {
+        let search = Search::Index { nprobes, refine };
+        let (mut times, mut recalled) = (Vec::new(), 0);
+        for (query, truth) in queries.iter().zip(truth) {
+            let started = Instant::now();
+            let found = found(&snapshot, query, search).await?;
+            times.push(started.elapsed().as_secs_f64());
+            recalled += found.intersection(truth).count();
+        }
+        settings.push(json!({
+            "nprobes": nprobes, "refine": refine, "median_s": median(&mut times),
+            "recall_at_20": recalled as f64 / (COUNT * queries.len()) as f64,
+        }));
+    }
+    Ok(json!({ "build_s": build_s, "settings": settings }))
+}
