@@ -43,6 +43,8 @@ pub(super) struct PendingImages {
     pub masks: HashMap<ImageId, usize>,
     /// Number of images that are already done.
     pub done: u64,
+    /// Number of images that cannot be annotated.
+    pub impossible: u64,
     /// Whether the tables also hold masks of other images.
     pub partial: bool,
 }
@@ -100,7 +102,7 @@ impl PendingImages {
         let chosen = images.image_ids(snapshot).await?;
         let done = images_annotated(snapshot, &head.head_id, policy_id, None).await?;
         let mut pending = Self::default();
-        let mut done_here = HashSet::new();
+        let (mut done_here, mut impossible) = (HashSet::new(), HashSet::new());
         let scan = snapshot.scan(Table::Masks).await?;
         let of_extractor = col("extractor_id").eq(lit(head.extractor_id.as_str()));
         let scan = scan.filter(of_extractor).project(&["image_id"])?;
@@ -114,12 +116,14 @@ impl PendingImages {
                     done_here.insert(image_id);
                 } else if !is_possible(&image_id) {
                     pending.partial = true;
+                    impossible.insert(image_id);
                 } else {
                     *pending.masks.entry(image_id).or_default() += 1;
                 }
             }
         }
         pending.done = done_here.len() as u64;
+        pending.impossible = impossible.len() as u64;
         Ok(pending)
     }
 

@@ -241,6 +241,10 @@ impl Run<'_> {
             head_id: Some(head.head_id.clone()),
             policy_id: Some(self.common.policy_id.clone()),
             done: pending.done,
+            without_vectors: match &predictors {
+                Predictors::Head(..) => pending.impossible,
+                Predictors::Stored(_) => 0,
+            },
             ..AnnotateSummary::default()
         };
         progress.start("images", Some(pending.masks.len() as u64));

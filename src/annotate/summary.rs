@@ -18,6 +18,8 @@ pub struct AnnotateSummary {
     pub images: u64,
     /// Images that already had predictions.
     pub done: u64,
+    /// Images whose masks lack vectors that the head reads: their embedders have not done them.
+    pub without_vectors: u64,
     /// Predictions added, one per mask.
     pub masks: u64,
     /// Predictions among these that are part of the annotation.
@@ -48,6 +50,7 @@ impl AnnotateSummary {
     pub(super) fn add(&mut self, other: &Self) {
         self.images += other.images;
         self.done += other.done;
+        self.without_vectors += other.without_vectors;
         self.masks += other.masks;
         self.kept += other.kept;
         self.below_threshold += other.below_threshold;

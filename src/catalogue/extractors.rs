@@ -32,6 +32,7 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
         .collect();
     match of_models[..] {
         [only] => Ok(only.clone()),
+        [] if !stored.is_empty() => Err(Error::Catalogue(CatalogueError::OnlyImported)),
         [] => Err(Error::Catalogue(CatalogueError::Empty { kind })),
         _ => Err(Error::Catalogue(CatalogueError::Choose {
             kind,

@@ -116,6 +116,12 @@ fn report(summary: &AnnotateSummary, seconds: f64, global: &Global) -> anyhow::R
         summary.suppressed,
         summary.beyond_max
     );
+    if summary.without_vectors > 0 {
+        outln!(
+            "{} left out: vectors that the head reads are missing; 'grainstore embed' makes them",
+            plural(summary.without_vectors, "image")
+        );
+    }
     if summary.done > 0 {
         outln!("{} annotated before", plural(summary.done, "image"));
     }

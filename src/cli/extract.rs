@@ -160,7 +160,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     if args.dry_run {
         let row = extractor_row(&checkpoint, &config, &request.options, request.precision)?;
         let snapshot = store.snapshot().await?;
-        let pending = pending_images(&snapshot, &row.extractor_id, &request.selection).await?;
+        let embedders = request.embedders(&row, &config)?;
+        let selection = &request.selection;
+        let pending = pending_images(&snapshot, &row.extractor_id, &embedders, selection).await?;
         return dry_run(pending.len() as u64, row.extractor_id.as_str(), global);
     }
     let started = Instant::now();
@@ -195,6 +197,12 @@ fn report(summary: &ExtractSummary, seconds: f64, global: &Global) -> anyhow::Re
         plural(summary.images, "image"),
         summary.images as f64 / seconds.max(1e-9),
     );
+    if summary.revisited > 0 {
+        errln!(
+            "{} had their masks before, and got vectors",
+            plural(summary.revisited, "image")
+        );
+    }
     if summary.done_elsewhere > 0 {
         errln!(
             "{} done by another process in the meantime",

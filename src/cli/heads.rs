@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
-use grainstore::catalogue::{find_head, heads_stored};
+use grainstore::catalogue::{embedders_stored, find_head, heads_stored};
 use grainstore::export::Unfinished;
 use grainstore::head::{
     Curve, HeadStatus, Removal, StoredSpec, Words, ZeroShotRequest, export_head, head_status,
     import_head, load_head, plot_curves, remove_head, rename_head, zero_shot,
 };
-use grainstore::store::rows::HeadRow;
+use grainstore::store::rows::{EmbedderRow, HeadRow};
 use grainstore::store::{Store, StoreOptions};
 use serde_json::{Value, json};
 
@@ -132,7 +132,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let snapshot = store.snapshot().await?;
     match args {
         Args::List => list(&heads_stored(&snapshot).await?, global),
-        Args::Show(args) => show(&find_head(&snapshot, &args.head).await?, global),
+        Args::Show(args) => {
+            let embedders = embedders_stored(&snapshot).await?;
+            show(&find_head(&snapshot, &args.head).await?, &embedders, global)
+        }
         Args::Status(args) => {
             let rows = match &args.head {
                 Some(name) => vec![find_head(&snapshot, name).await?],
@@ -264,7 +267,18 @@ fn about(row: &HeadRow) -> anyhow::Result<Value> {
     Ok(Value::Object(map))
 }
 
-fn show(row: &HeadRow, global: &Global) -> anyhow::Result<Ended> {
+/// What a head reads of a mask: 'tokens', 'shape' and names of embedders, or ids of those that the store does not have.
+fn reads(row: &HeadRow, embedders: &[EmbedderRow]) -> anyhow::Result<Vec<String>> {
+    let words: Vec<String> = serde_json::from_str(&row.inputs)?;
+    let name = |word: String| {
+        let mut known = embedders.iter();
+        let known = known.find(|embedder| embedder.embedder_id.as_str() == word);
+        known.map_or(word, |embedder| embedder.embedder.clone())
+    };
+    Ok(words.into_iter().map(name).collect())
+}
+
+fn show(row: &HeadRow, embedders: &[EmbedderRow], global: &Global) -> anyhow::Result<Ended> {
     if global.json {
         print_json(&about(row)?)?;
         return Ok(Ended::Done);
@@ -286,6 +300,12 @@ fn show(row: &HeadRow, global: &Global) -> anyhow::Result<Ended> {
         spec.head.dropout
     )?;
     writeln!(out, "extractor {}", row.extractor_id)?;
+    writeln!(
+        out,
+        "reads     {}, normalised: {}",
+        reads(row, embedders)?.join(", "),
+        row.normalise
+    )?;
     let source = match (&row.device, row.store_version) {
         (None, _) => "elsewhere; predictions imported".to_owned(),
         (Some(device), None) => format!("{:.1} s on {device}, in another store", row.seconds),
@@ -296,6 +316,11 @@ fn show(row: &HeadRow, global: &Global) -> anyhow::Result<Ended> {
             )
         }
     };
+    if row.is_from_words() {
+        writeln!(out, "made      of words, not trained")?;
+        writeln!(out, "words     {}", row.query)?;
+        return Ok(Ended::Done);
+    }
     writeln!(
         out,
         "trained   on {} images, {} masks, {source}",

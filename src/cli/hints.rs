@@ -37,6 +37,9 @@ pub fn hint(err: &Error) -> Option<String> {
         Error::MissingParameter { parameter, .. } => Some(format!(
             "give it with --param {parameter}=VALUE; 'grainstore query --list' lists the parameters of every query"
         )),
+        Error::DataFusion(err) if err.message().contains("vectors.") => {
+            fixed("'grainstore embedders list' lists the embedders, whose tables are vectors.NAME")
+        }
         Error::DataFusion(err) if err.message().contains("' not found") => {
             fixed("'grainstore schema' lists the tables and their columns")
         }
@@ -44,7 +47,9 @@ pub fn hint(err: &Error) -> Option<String> {
             fixed("give this one another name with --name; 'grainstore embedders list' lists them")
         }
         Error::NoSuchIndex { .. } => fixed("'grainstore store index create TABLE' makes one"),
-        Error::EmbedderInUse { .. } => fixed("'grainstore heads rm HEAD' removes a head"),
+        Error::EmbedderInUse { .. } => fixed(
+            "'grainstore heads rm HEAD' removes a head and its teacher; --force removes its predictions, too",
+        ),
         Error::Model(ModelError::ActivationUnknown { .. }) => fixed(
             "OpenAI's weights were trained with --activation quick-gelu, LAION's with --activation gelu",
         ),
@@ -65,6 +70,9 @@ fn catalogue(err: &CatalogueError) -> Option<String> {
     let text = match err {
         CatalogueError::NoPredictions { head } => {
             return Some(format!("run 'grainstore annotate --head {head}' first"));
+        }
+        CatalogueError::OnlyImported => {
+            "'grainstore embed' gives them vectors, and --vectors NAME trains on these"
         }
         CatalogueError::Empty { kind } => match kind {
             Named::Extractor => "run 'grainstore extract' first",
@@ -105,6 +113,10 @@ fn head(err: &HeadError) -> Option<String> {
     let text = match err {
         HeadError::NothingToTrainOn => {
             "'grainstore query review/labels' lists the labels, 'grainstore query review/extractors' the masks"
+        }
+        HeadError::NoVectors { .. } => "'grainstore embed' makes vectors of masks",
+        HeadError::NoTokens { .. } => {
+            "'grainstore embed' gives them vectors, and --vectors NAME trains on these"
         }
         HeadError::NoNewImages => "without --since, the head is trained on all images",
         HeadError::ClassesWithoutImages { .. } => {

@@ -85,7 +85,7 @@ Examples:
   grainstore check
 
 Exit codes: 0 done, 1 failed, 2 done, but some items could not be used. Each was reported, and
-'grainstore query failures' lists those of ingest, extract and import.";
+'grainstore query failures' lists those of ingest, extract, embed and import.";
 
 /// Options of all commands.
 #[derive(Debug, Clone, clap::Args)]

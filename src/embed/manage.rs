@@ -84,6 +84,7 @@ pub async fn remove_embedder(store: &Store, word: &str) -> Result<EmbedderRow> {
             let readers: Vec<String> = heads
                 .into_iter()
                 .filter(|head| head.inputs.contains(id.as_str()))
+                .filter(|head| !head.head.ends_with(".teacher"))
                 .map(|head| head.head)
                 .collect();
             if !readers.is_empty() {

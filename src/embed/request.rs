@@ -14,6 +14,7 @@ use crate::extract::{Batches, ImageSelection};
 use crate::ids::{ExtractorId, check_name};
 use crate::models::{EmbeddingModel, EmbeddingModelInfo, Weights, open_embedding_weights};
 use crate::progress::Progress;
+use crate::schema::Table;
 use crate::store::rows::EmbedderRow;
 use crate::store::{Snapshot, Store};
 use crate::task::blocking;
@@ -183,18 +184,19 @@ impl EmbedRequest {
 fn check_embedder_name(name: &str) -> Result<()> {
     check_name("embedder", name)?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let reserved = ["tokens", "shape", "embedding", "label", "labels"];
+    let masks = Table::Masks.schema();
+    let words = ["tokens", "shape", "label", "labels"];
+    let is_reserved = words.contains(&name) || masks.field_with_name(name).is_ok();
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if starts && name.chars().all(plain) && !reserved.contains(&name) {
+    if starts && name.chars().all(plain) && !is_reserved {
         return Ok(());
     }
     Err(Error::InvalidOption {
         what: "name",
         value: name.to_owned(),
-        expected: format!(
-            "lower-case letters, digits and '_', beginning with a letter, and not {}: it is the name of a table",
-            reserved.join(", ")
-        ),
+        expected: "lower-case letters, digits and '_', beginning with a letter, and no column of masks, 'tokens', \
+                   'shape', 'label' or 'labels': it is the name of a table and of a column"
+            .to_owned(),
     })
 }
 

@@ -59,7 +59,7 @@ pub(super) async fn run(
             }
         }
     });
-    let reading = tokio::spawn(read_ahead(to_decode, photos));
+    let reading = tokio::spawn(read_ahead(to_decode, photos, extractor_id.is_some()));
     let model = tokio::task::spawn_blocking(move || run_model(&embedder, to_model, &results));
 
     let mut sink = Sink::new(store, &row, extractor_id, commit_vectors);
@@ -208,12 +208,19 @@ fn take_masks(
 
 /// Reads and decodes photos on worker threads, in order and a bounded number ahead. The photo of an image without masks
 /// is not read, if masks are what is embedded.
-async fn read_ahead(mut jobs: mpsc::Receiver<Job>, photos: mpsc::Sender<Decoded>) {
+async fn read_ahead(
+    mut jobs: mpsc::Receiver<Job>,
+    photos: mpsc::Sender<Decoded>,
+    needs_masks: bool,
+) {
     let jobs = stream::poll_fn(move |context| jobs.poll_recv(context));
     let mut decoded = jobs
-        .map(|(image, masks)| {
+        .map(move |(image, masks)| {
             tokio::task::spawn_blocking(move || {
-                let photo = read_photo(&image).map(Some);
+                let photo = match (needs_masks, masks.is_empty()) {
+                    (true, true) => Ok(None),
+                    _ => read_photo(&image).map(Some),
+                };
                 (image, masks, photo)
             })
         })

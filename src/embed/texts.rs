@@ -73,7 +73,7 @@ impl TextEncoder {
         let ids = self.tokenizer.ids(text, config.context);
         if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocabulary) {
             return Err(Error::InvalidOption {
-                what: "text",
+                what: "text for this model",
                 value: text.to_owned(),
                 expected: format!(
                     "tokens below {}, the size of the model's vocabulary; one of its tokens is {id}",

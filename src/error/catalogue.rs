@@ -112,6 +112,10 @@ pub enum CatalogueError {
         kind: Named,
     },
 
+    /// The masks of every extractor were imported, and have no tokens.
+    #[error("all masks were imported, and have no tokens")]
+    OnlyImported,
+
     /// A head has no predictions.
     #[error("head '{head}' has no predictions yet")]
     NoPredictions {

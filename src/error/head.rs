@@ -24,6 +24,20 @@ pub enum HeadError {
     #[error("there is nothing to train on: no labelled image has masks")]
     NothingToTrainOn,
 
+    /// No extractor's masks have the vectors that a head is to read.
+    #[error("no extractor has masks with vectors of {embedders}")]
+    NoVectors {
+        /// The embedders.
+        embedders: String,
+    },
+
+    /// The masks of an extractor were imported, without tokens.
+    #[error("extractor '{extractor_id}' has imported masks, and these have no tokens")]
+    NoTokens {
+        /// The extractor.
+        extractor_id: String,
+    },
+
     /// No image was added after the parent head was trained.
     #[error("no image came after the parent head")]
     NoNewImages,

@@ -7,11 +7,12 @@ use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::Deserialize;
 
-use crate::ids::{ExtractorId, ImageId};
+use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::Snapshot;
 use crate::store::rows;
+use crate::vectors::images_embedded;
 use crate::{Error, Result};
 
 /// Which images to extract.
@@ -69,17 +70,22 @@ pub struct PendingImage {
     pub file_name: String,
 }
 
-/// The selected images that the extractor has not done yet, in the order in which they were ingested. Images that
-/// failed before come last, so that a limit gets past them.
+/// The selected images that the extractor has not done yet, or of whose masks one of `embedders` has no vectors, in the
+/// order in which they were ingested. Images that failed before come last, so that a limit gets past them.
 ///
 /// # Errors
 /// [`Error::DataFusion`] for a condition that cannot be planned; errors of the store.
 pub async fn pending_images(
     snapshot: &Snapshot,
     extractor_id: &ExtractorId,
+    embedders: &[EmbedderId],
     selection: &ImageSelection,
 ) -> Result<Vec<PendingImage>> {
-    let done = images_done(snapshot, extractor_id, None).await?;
+    let mut done = images_done(snapshot, extractor_id, None).await?;
+    for embedder_id in embedders {
+        let embedded = images_embedded(snapshot, embedder_id, Some(extractor_id), None).await?;
+        done.retain(|image| embedded.contains(image));
+    }
     let chosen = selection.images.image_ids(snapshot).await?;
     let columns = ["image_id", "root", "file_name"];
     let scan = snapshot.scan(Table::Images).await?.project(&columns)?;

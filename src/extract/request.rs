@@ -10,9 +10,11 @@ use super::run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 use super::summary::ExtractSummary;
 use crate::Result;
 use crate::device::{DeviceName, Precision};
-use crate::models::sam::Checkpoint;
+use crate::ids::EmbedderId;
+use crate::models::sam::{Checkpoint, SamConfig};
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::store::rows::ExtractorRow;
 use crate::task::blocking;
 
 /// Models whose input is at most this many pixels on a side extract one image per CPU thread by default.
@@ -59,6 +61,16 @@ impl Default for ExtractRequest {
 }
 
 impl ExtractRequest {
+    /// The ids of the embedders whose vectors are kept, for the extractor of a row.
+    ///
+    /// # Errors
+    /// [`crate::Error::ModelOutput`] for a model whose tokens are too wide for the store.
+    pub fn embedders(&self, row: &ExtractorRow, config: &SamConfig) -> Result<Vec<EmbedderId>> {
+        let rows = self.vectors.iter();
+        let rows = rows.map(|kind| sam_embedder_row(row, config, self.precision, *kind));
+        rows.map(|row| Ok(row?.embedder_id)).collect()
+    }
+
     /// Loads the model.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::sink::{Extracted, Sink};
 use super::summary::ExtractSummary;
 use crate::catalogue::embedders_stored;
 use crate::error::FileAction;
-use crate::ids::ImageId;
+use crate::ids::{EmbedderId, ImageId};
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
 use crate::store::rows::{EmbedderRow, ExtractorRow, FailureRow};
@@ -96,8 +96,6 @@ pub async fn extract_with(
         return Err(Error::EmbeddingSize { expected, found });
     }
     let snapshot = store.snapshot().await?;
-    let pending = pending_images(&snapshot, &extractor.row.extractor_id, selection).await?;
-    progress.start("images", Some(pending.len() as u64));
 
     let Extractor {
         generator,
@@ -107,6 +105,12 @@ pub async fn extract_with(
         images_at_once,
     } = extractor;
     let vectors = named_in(&snapshot, vectors).await?;
+    let embedders: Vec<EmbedderId> = vectors
+        .iter()
+        .map(|(_, embedder)| embedder.embedder_id.clone())
+        .collect();
+    let pending = pending_images(&snapshot, &row.extractor_id, &embedders, selection).await?;
+    progress.start("images", Some(pending.len() as u64));
     let token_width = generator.token_width();
     let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
     let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);

@@ -1,10 +1,14 @@
 //! Extracted images become commits: an image's masks and the mark that it is done are written together.
 
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use serde::Deserialize;
 
 use super::generator::GeneratedMask;
 use super::options::SamVector;
@@ -12,12 +16,12 @@ use super::pending::images_done;
 use super::summary::ExtractSummary;
 use crate::Result;
 use crate::ids::ImageId;
-use crate::schema::EmbeddingType;
+use crate::schema::{EmbeddingType, Table};
 use crate::store::rows::{
     EmbedderRow, EmbeddingDoneRow, ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row,
-    VectorRow, collect, masks_to_batch, unrecorded_failures,
+    VectorRow, collect, decode, masks_to_batch, unrecorded_failures,
 };
-use crate::store::{Changes, Snapshot, Store};
+use crate::store::{Changes, Snapshot, Store, is_of_images};
 use crate::vectors::{VectorBatch, add_vectors};
 
 /// A batch is committed once it is this old, however few masks it holds, which limits the work that is lost to a kill.
@@ -161,29 +165,45 @@ impl<'a> Sink<'a> {
         }
         let (extractor, embedders) = (self.extractor, &self.embedders);
         let embedding = self.store.options().embedding;
-        let (_, (images, masks)) = self
+        let (_, planned) = self
             .store
             .commit_with("extract", |head| {
                 let batch = batch.clone();
                 async move { plan(&head, extractor, embedders, &batch, embedding).await }
             })
             .await?;
-        self.summary.images += images;
-        self.summary.masks += masks;
-        self.summary.done_elsewhere += batch.images.len() as u64 - images;
+        self.summary.images += planned.images;
+        self.summary.masks += planned.masks;
+        self.summary.revisited += planned.revisited;
+        self.summary.failed += planned.differing;
+        let all = batch.images.len() as u64;
+        let handled = planned.images + planned.revisited + planned.differing;
+        self.summary.done_elsewhere += all.saturating_sub(handled);
         Ok(())
     }
 }
 
-/// The rows to write, without the images that another process has done in the meantime, and the numbers of images and
-/// masks in them.
+/// What a commit does with the images of a batch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Planned {
+    /// Images whose masks are new.
+    images: u64,
+    /// Their masks.
+    masks: u64,
+    /// Images whose masks were there, and get vectors.
+    revisited: u64,
+    /// Images whose masks were there, and were others.
+    differing: u64,
+}
+
+/// The rows to write, without the masks of images that are done, and the numbers of images and masks in them.
 async fn plan(
     head: &Snapshot,
     extractor: &ExtractorRow,
     embedders: &[(SamVector, EmbedderRow)],
     batch: &Batch,
     embedding: EmbeddingType,
-) -> Result<(Changes, (u64, u64))> {
+) -> Result<(Changes, Planned)> {
     let ids = batch.images.iter().map(|row| &row.image_id).collect();
     let done = images_done(head, &extractor.extractor_id, Some(ids)).await?;
     let images: Vec<_> = batch
@@ -199,7 +219,14 @@ async fn plan(
         .cloned()
         .collect();
     let stored: Vec<ExtractorRow> = collect(head.scan(ExtractorRow::TABLE).await?).await?;
-    let failures = unrecorded_failures(head, &batch.failures).await?;
+    let mut failures = batch.failures.clone();
+    let mut differing = HashSet::new();
+    let is_revisit = !embedders.is_empty() && !done.is_empty();
+    if is_revisit {
+        differing = differing_images(head, extractor, batch, &done).await?;
+        failures.extend(differing.iter().map(differs));
+    }
+    let failures = unrecorded_failures(head, &failures).await?;
 
     let mut changes = Changes::new();
     let is_known = |row: &ExtractorRow| row.extractor_id == extractor.extractor_id;
@@ -209,30 +236,78 @@ async fn plan(
             ExtractorRow::to_batch(std::slice::from_ref(extractor))?,
         );
     }
-    changes.append(
-        crate::schema::Table::Masks,
-        masks_to_batch(&masks, embedding)?,
-    );
+    changes.append(Table::Masks, masks_to_batch(&masks, embedding)?);
     for ((_, embedder), vectors) in embedders.iter().zip(&batch.vectors) {
-        let vectors = VectorBatch {
-            masks: vectors
-                .masks
-                .iter()
-                .filter(|row| !done.contains(&row.image_id))
-                .cloned()
-                .collect(),
-            images: Vec::new(),
-            done: vectors
-                .done
-                .iter()
-                .filter(|row| !done.contains(&row.image_id))
-                .cloned()
-                .collect(),
-        };
+        let vectors = vectors.without(&differing);
         let of_extractor = Some(&extractor.extractor_id);
         add_vectors(&mut changes, head, embedder, of_extractor, &vectors).await?;
     }
     changes.append(ExtractionRow::TABLE, ExtractionRow::to_batch(&images)?);
     changes.append(FailureRow::TABLE, FailureRow::to_batch(&failures)?);
-    Ok((changes, (images.len() as u64, masks.len() as u64)))
+    let planned = Planned {
+        images: images.len() as u64,
+        masks: masks.len() as u64,
+        revisited: if is_revisit {
+            (done.len() - differing.len()) as u64
+        } else {
+            0
+        },
+        differing: differing.len() as u64,
+    };
+    Ok((changes, planned))
+}
+
+/// The images that were done before with other masks than those of a batch.
+async fn differing_images(
+    head: &Snapshot,
+    extractor: &ExtractorRow,
+    batch: &Batch,
+    done: &HashSet<ImageId>,
+) -> Result<HashSet<ImageId>> {
+    #[derive(Deserialize)]
+    struct Stored {
+        image_id: ImageId,
+        mask_index: i32,
+        area: i64,
+    }
+    let mut found: HashMap<&ImageId, Vec<(i32, u64)>> = HashMap::new();
+    for mask in batch
+        .masks
+        .iter()
+        .filter(|mask| done.contains(&mask.image_id))
+    {
+        let of_image = found.entry(&mask.image_id).or_default();
+        of_image.push((mask.mask_index, mask.rle.area()));
+    }
+    let mut stored: HashMap<ImageId, Vec<(i32, u64)>> = HashMap::new();
+    let of_extractor = col("extractor_id").eq(lit(extractor.extractor_id.as_str()));
+    let scan = head.scan(Table::Masks).await?;
+    let scan = scan.project(&["image_id", "mask_index", "area"])?;
+    let mut rows = scan
+        .filter(of_extractor.and(is_of_images(done)))
+        .stream()
+        .await?;
+    while let Some(rows) = rows.next().await {
+        for row in decode::<Stored>(Table::Masks, &rows?)? {
+            let area = u64::try_from(row.area).unwrap_or(0);
+            stored
+                .entry(row.image_id)
+                .or_default()
+                .push((row.mask_index, area));
+        }
+    }
+    stored.values_mut().for_each(|masks| masks.sort_unstable());
+    let differs = |image: &&ImageId| {
+        let (now, then) = (found.get(image), stored.get(*image));
+        now.map_or(&[][..], Vec::as_slice) != then.map_or(&[][..], Vec::as_slice)
+    };
+    Ok(done.iter().filter(differs).cloned().collect())
+}
+
+/// The failure of an image whose vectors would not be of the masks that are stored.
+fn differs(image_id: &ImageId) -> FailureRow {
+    let reason = "its masks are not those that were stored, so it gets no vectors: another device or version made them";
+    let mut failure = FailureRow::new("extract", None, image_id.as_str(), reason);
+    failure.image_id = Some(image_id.clone());
+    failure
 }

@@ -9,6 +9,8 @@ pub struct ExtractSummary {
     pub images: u64,
     /// Masks added.
     pub masks: u64,
+    /// Images whose masks were there, and got vectors.
+    pub revisited: u64,
     /// Images that another process had done before they could be written.
     pub done_elsewhere: u64,
     /// Images that could not be extracted; each has a row in `failures`.

@@ -9,13 +9,13 @@ use arrow::datatypes::{DataType, Int32Type};
 use half::f16;
 
 use super::embeddings::Embeddings;
-use super::inputs::HeadInputs;
+use super::inputs::{HeadInput, HeadInputs};
 use super::normaliser::Normaliser;
 use crate::classes::ClassSet;
 use crate::error::HeadError;
 use crate::ids::{ExtractorId, ImageId};
 use crate::progress::Progress;
-use crate::schema::list_item;
+use crate::schema::{EMBEDDER_KEY, list_item};
 use crate::sql::Rows;
 use crate::store::columns::{EmbeddingColumn, EmbeddingRow};
 use crate::{Error, Result};
@@ -188,6 +188,7 @@ impl<'a> Builder<'a> {
         for input in self.inputs.iter() {
             let name = input.column();
             let column = batch.column_by_name(name).ok_or_else(|| missing(name))?;
+            check_owner(batch, input)?;
             let expected = "a list of fixed size of FLOAT16 or FLOAT numbers";
             let values = EmbeddingColumn::new(column);
             columns.push(values.map_err(|_| wrong(name, expected, column))?);
@@ -325,6 +326,29 @@ impl<'a> Builder<'a> {
             embeddings,
         })
     }
+}
+
+/// Checks that a column of vectors, which says whose they are, is of the embedder that the head is to read.
+fn check_owner(batch: &RecordBatch, input: &HeadInput) -> Result<()> {
+    let schema = batch.schema();
+    let field = schema.field_with_name(input.column())?;
+    let Some(owner) = field.metadata().get(EMBEDDER_KEY) else {
+        return Ok(());
+    };
+    if owner == input.stored() {
+        return Ok(());
+    }
+    Err(Error::Head(HeadError::TrainingQuery {
+        reason: format!(
+            "column '{}' is to hold {}, and holds the vectors of embedder '{owner}'",
+            input.column(),
+            match input {
+                HeadInput::Tokens => "tokens".to_owned(),
+                HeadInput::Shape => "shapes".to_owned(),
+                HeadInput::Vectors { embedder, .. } => format!("those of embedder '{embedder}'"),
+            }
+        ),
+    }))
 }
 
 /// The numbers of all inputs of a mask, one after the other.

@@ -92,7 +92,7 @@ impl HeadInputs {
         let different: HashSet<&HeadInput> = inputs.iter().collect();
         if different.len() < inputs.len() {
             return Err(Error::InvalidOption {
-                what: "vectors",
+                what: "list of vectors",
                 value: words.join(","),
                 expected: "each of them once".to_owned(),
             });

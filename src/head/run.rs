@@ -103,7 +103,13 @@ pub(super) async fn extractor_of(
     inputs: &HeadInputs,
 ) -> Result<ExtractorId> {
     if word.is_some() || inputs.has_tokens() {
-        return Ok(find_extractor(snapshot, word).await?.extractor_id);
+        let found = find_extractor(snapshot, word).await?;
+        if inputs.has_tokens() && found.kind.is_imported() {
+            return Err(Error::Head(HeadError::NoTokens {
+                extractor_id: found.extractor_id.to_string(),
+            }));
+        }
+        return Ok(found.extractor_id);
     }
     let stored = extractors_stored(snapshot).await?;
     let mut fitting = Vec::new();
@@ -119,7 +125,14 @@ pub(super) async fn extractor_of(
     let kind = Named::Extractor;
     match fitting[..] {
         [only] => Ok(only.extractor_id.clone()),
-        [] => Err(Error::Catalogue(CatalogueError::Empty { kind })),
+        [] => {
+            let names = inputs
+                .embedders()
+                .map(|(_, name)| format!("embedder '{name}'"));
+            Err(Error::Head(HeadError::NoVectors {
+                embedders: names.collect::<Vec<_>>().join(" and "),
+            }))
+        }
         _ => Err(Error::Catalogue(CatalogueError::Choose {
             kind,
             found: fitting

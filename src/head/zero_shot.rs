@@ -115,9 +115,12 @@ pub async fn zero_shot(
     let snapshot = store.snapshot().await?;
     let set = ClassSet::load(&snapshot, &request.classes).await?;
     let embedder = find_embedder(&snapshot, &request.embedder).await?;
+    check_background(&set, request.background.as_deref())?;
+    let (checkpoint, of_embedder) = (request.checkpoint.clone(), embedder.clone());
+    let opening = move || TextEncoder::open(&checkpoint, &of_embedder);
+    let encoder = blocking("opening the weights", opening).await?;
     let inputs = HeadInputs::find(&snapshot, std::slice::from_ref(&request.embedder)).await?;
     let extractor_id = extractor_of(&snapshot, request.extractor.as_deref(), &inputs).await?;
-    check_background(&set, request.background.as_deref())?;
     let texts: Vec<Vec<String>> = set
         .classes
         .iter()
@@ -128,10 +131,8 @@ pub async fn zero_shot(
 
     let started = std::time::Instant::now();
     progress.start("classes", Some(texts.len() as u64));
-    let (checkpoint, of_embedder) = (request.checkpoint.clone(), embedder.clone());
     let (all, behind) = (texts.clone(), background.clone());
     let (weights, dim) = blocking("making vectors of words", move || {
-        let encoder = TextEncoder::open(&checkpoint, &of_embedder)?;
         text_weights(&encoder, &all, behind.as_deref())
     })
     .await?;

@@ -22,6 +22,29 @@ pub(crate) struct VectorBatch {
     pub done: Vec<EmbeddingDoneRow>,
 }
 
+impl VectorBatch {
+    /// The batch without some images.
+    pub fn without(&self, images: &HashSet<ImageId>) -> Self {
+        let masks = self
+            .masks
+            .iter()
+            .filter(|row| !images.contains(&row.image_id));
+        let of_images = self
+            .images
+            .iter()
+            .filter(|row| !images.contains(&row.image_id));
+        let done = self
+            .done
+            .iter()
+            .filter(|row| !images.contains(&row.image_id));
+        Self {
+            masks: masks.cloned().collect(),
+            images: of_images.cloned().collect(),
+            done: done.cloned().collect(),
+        }
+    }
+}
+
 /// Adds the vectors of the images that nobody has embedded in the meantime to the changes of a commit, and registers the
 /// embedder if the store does not know it. Returns the numbers of images and of vectors.
 ///

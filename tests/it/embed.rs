@@ -304,6 +304,10 @@ fn what_cannot_be_embedded_says_why() {
             "lower-case letters",
         ),
         (
+            vec!["--checkpoint", &dino, "--name", "mask_index"],
+            "no column of masks",
+        ),
+        (
             vec!["--checkpoint", &dino, "--extractor", "ffff"],
             "extractor",
         ),
@@ -515,6 +519,85 @@ fn heads_read_vectors_in_their_order() {
     let other =
         program.fails(&[&from[..], &["one", "--name", "more", "--vectors", "clip"]].concat());
     assert!(other.contains("it reads"), "{other}");
+}
+
+#[test]
+fn vectors_that_are_called_tokens_are_refused() {
+    let store = store();
+    let program = &store.program;
+    let same_width = fixture("dinov2.safetensors");
+    store.embed(&[
+        "--checkpoint",
+        &same_width,
+        "--name",
+        "dino",
+        "--where",
+        "file_name LIKE '%wide%' OR file_name LIKE '%tall%'",
+    ]);
+    program.expect(0, &["classes", "add", "all", "--from", "labels"]);
+    let query = "CREATE HEAD h USING CLASSES all AS SELECT v.image_id, v.extractor_id, v.mask_index, l.label, \
+                 v.vector AS embedding FROM vectors.dino v JOIN labels l ON l.image_id = v.image_id";
+    let told = program.fails(&["sql", query]);
+    assert!(
+        told.contains("column 'embedding' is to hold tokens, and holds the vectors of embedder"),
+        "{told}"
+    );
+    let train = [
+        "train",
+        "--name",
+        "h",
+        "--classes",
+        "all",
+        "--where",
+        "true",
+        "--epochs",
+        "1",
+        "--vectors",
+        "dino",
+    ];
+    program.expect(0, &train);
+    let told = program.expect(0, &["annotate", "--head", "h"]);
+    assert!(
+        told.contains("2 images left out: vectors that the head reads are missing"),
+        "{told}"
+    );
+    let shown = program.expect(0, &["heads", "show", "h"]);
+    assert!(
+        shown.contains("reads     dino, normalised: [\"standard\"]"),
+        "{shown}"
+    );
+    let unknown = program.fails(&["sql", "SELECT * FROM vectors.nothing"]);
+    assert!(unknown.contains("embedders list"), "{unknown}");
+}
+
+#[test]
+fn images_that_were_extracted_before_get_sams_vectors_too() {
+    let store = store();
+    let program = &store.program;
+    let again = [
+        "extract",
+        "--checkpoint",
+        CHECKPOINT,
+        "--points-per-side",
+        "4",
+        "--vectors",
+        "token",
+    ];
+    let left = program.expect(0, &[&again[..], &["--dry-run"]].concat());
+    assert!(left.starts_with("4 images left to do"), "{left}");
+    let before = store.sql("SELECT count(*) AS n FROM masks");
+    let told = program.json(&[&["--json"][..], &again[..]].concat());
+    assert_eq!(
+        (&told["revisited"], &told["images"], &told["failed"]),
+        (&4.into(), &0.into(), &0.into())
+    );
+    assert_eq!(store.sql("SELECT count(*) AS n FROM masks"), before);
+    let counts = store.sql(
+        "SELECT (SELECT count(*) FROM vectors.sam_token) AS vectors, (SELECT count(*) FROM masks WHERE area > 0) AS masks",
+    );
+    assert_eq!(counts[0]["vectors"], counts[0]["masks"]);
+    assert!(program.expect(0, &again).is_empty());
+    assert!(program.expect(0, &["check"]).starts_with("healthy"));
 }
 
 #[test]

@@ -32,7 +32,11 @@ struct Reference(Vec<u8>);
 
 impl Reference {
     fn open(name: &str) -> Self {
-        Self(std::fs::read(fixture(name)).unwrap())
+        Self::file(&fixture(name))
+    }
+
+    fn file(path: &Path) -> Self {
+        Self(std::fs::read(path).unwrap())
     }
 
     fn values(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
@@ -200,4 +204,40 @@ fn texts_have_open_clips_ids() {
         .map(|(text, ids)| (text, ids, tokenizer.ids(text, 77)))
         .collect();
     assert!(different.is_empty(), "{different:?}");
+}
+
+/// `tests/data/embed/make_full_size.py target/full-size-embed` makes what it needs.
+#[test]
+#[ignore = "needs 1.1 GB that a script makes"]
+fn full_size_networks_are_the_official_ones() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/full-size-embed");
+    let weights = |name: &str| Weights::open(folder.join(name), &EMBEDDING).unwrap();
+    let reference =
+        |name: &str| Reference::file(&folder.join(format!("{name}.reference.safetensors")));
+
+    let clip = Clip::load(weights("clip_vit_b_32"), None, Precision::F32, &device()).unwrap();
+    assert_eq!(clip.config().name(), Some("clip_vit_b_32"));
+    let expected = reference("clip_vit_b_32");
+    let image = clip
+        .visual
+        .as_ref()
+        .unwrap()
+        .forward(expected.tensor("pixels"));
+    expected.assert_close("image", image);
+    let text = clip.text.as_ref().unwrap().forward(&expected.ids("ids")[0]);
+    expected.assert_close("text", text);
+
+    let dino = weights("dinov2_vitb14");
+    assert_eq!(DinoConfig::of(&dino).unwrap().name(), Some("dinov2_vitb14"));
+    let dino = Dino::load(dino, Precision::F32, &device()).unwrap();
+    let expected = reference("dinov2_vitb14");
+    let output = dino.forward(expected.tensor("pixels"));
+    expected.assert_close("cls", output.cls);
+    expected.assert_close("patches", output.patches);
+
+    let lite = weights("efficientnet_lite0.pth");
+    let lite = EfficientNetLite::load(lite, Precision::F32, &device()).unwrap();
+    assert_eq!(lite.dim(), 1280);
+    let expected = reference("efficientnet_lite0");
+    expected.assert_close("features", lite.forward(expected.tensor("pixels")));
 }

@@ -60,6 +60,7 @@ pub struct TextTowerConfig {
 /// Hugging Face's `config.json`, of both towers or of one.
 #[derive(Deserialize)]
 struct HuggingFaceConfig {
+    model_type: Option<String>,
     hidden_act: Option<String>,
     num_attention_heads: Option<usize>,
     vision_config: Option<TowerConfig>,
@@ -225,7 +226,14 @@ fn text_tower(
 }
 
 fn beside(weights: &Weights) -> Result<Beside> {
-    if let Some((path, config)) = weights.beside::<HuggingFaceConfig>("config.json")? {
+    let config = weights.beside::<HuggingFaceConfig>("config.json")?;
+    let is_clips = |config: &HuggingFaceConfig| {
+        let kind = config.model_type.as_deref();
+        kind.is_some_and(|kind| kind == "clip" || kind.starts_with("clip_"))
+    };
+    // A config of another model may lie beside a single file.
+    if let Some((path, config)) = config.filter(|(_, config)| is_clips(config)) {
+        // transformers leaves out what has its default value, which is 'quick_gelu'.
         let vision = config.vision_config.unwrap_or_default();
         let text = config.text_config.unwrap_or_default();
         let word = config.hidden_act.or(vision.hidden_act).or(text.hidden_act);

@@ -30,6 +30,7 @@ pub struct DinoConfig {
 
 #[derive(Deserialize)]
 struct Sidecar {
+    model_type: Option<String>,
     num_attention_heads: Option<usize>,
 }
 
@@ -66,6 +67,12 @@ impl DinoConfig {
             Layout::HuggingFace => weights.beside::<Sidecar>("config.json")?,
             Layout::Official => None,
         };
+        // A config of another model may lie beside a single file.
+        let is_dinos = |sidecar: &Sidecar| {
+            let kind = sidecar.model_type.as_deref();
+            kind.is_some_and(|kind| kind.starts_with("dinov2"))
+        };
+        let sidecar = sidecar.filter(|(_, sidecar)| is_dinos(sidecar));
         let heads = sidecar.and_then(|(_, sidecar)| sidecar.num_attention_heads);
         let config = Self {
             width,
