@@ -1,8 +1,7 @@
-"""Makes the weights and the masks of real photos that real_photos.sh imports, and the tables of what it found.
+"""Makes the weights and the masks of real photos that real_photos.sh imports.
 
     python benches/real_photos.py weights FILE.pth
     python benches/real_photos.py masks DATA MASKS.json
-    python benches/real_photos.py tables DIR
 """
 
 import json
@@ -10,8 +9,6 @@ import pathlib
 import shutil
 import sys
 import zlib
-
-from markdown import table, versions
 
 # Felzenszwalb's segmentation of the photo at SIDE pixels or less; a segment covers LEAST of the photo or more.
 SIDE, SCALES, SIGMA, LEAST = 320, (30, 100, 300), 0.8, 0.005

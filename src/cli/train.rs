@@ -199,6 +199,7 @@ pub async fn create(
         name: statement.name,
         classes: statement.class_set,
         masks: TrainingMasks::Query(TrainingQuery::new(&statement.query)),
+        vectors: statement.vectors,
         options: statement.options,
         at: Some(snapshot.version()),
         ..TrainRequest::default()

@@ -17,6 +17,8 @@ pub struct CreateHead {
     pub name: String,
     /// The class set, with `@VERSION` if one was named.
     pub class_set: String,
+    /// What the head reads of a mask, in order, each a column of the SELECT; none for the tokens in `embedding`.
+    pub vectors: Vec<String>,
     /// Training options.
     pub options: TrainOptions,
     /// The SELECT after AS.
@@ -27,7 +29,7 @@ impl CreateHead {
     /// Parses the statement; returns `None` if the text does not begin with `CREATE HEAD` or cannot be tokenised.
     ///
     /// Names may be quoted, and must be if they contain `@VERSION` or `-`. The options are the fields of
-    /// [`TrainOptions`].
+    /// [`TrainOptions`], and `vectors = 'NAME,...'`.
     ///
     /// # Errors
     /// [`HeadError::CreateHead`] for a malformed statement or an unknown option; [`Error::InvalidOption`] for an option
@@ -61,7 +63,16 @@ struct Parts {
 }
 
 impl Parts {
-    fn finish(self) -> Result<CreateHead> {
+    fn finish(mut self) -> Result<CreateHead> {
+        let vectors = match self.options.remove("vectors") {
+            None => Vec::new(),
+            Some(Value::String(names)) => names.split(',').map(|it| it.trim().to_owned()).collect(),
+            Some(other) => {
+                return Err(Error::Head(HeadError::CreateHead {
+                    reason: format!("OPTIONS: vectors: expected names in quotes, found {other}"),
+                }));
+            }
+        };
         let options: TrainOptions =
             serde_json::from_value(Value::Object(self.options)).map_err(|err| {
                 Error::Head(HeadError::CreateHead {
@@ -72,6 +83,7 @@ impl Parts {
         Ok(CreateHead {
             name: self.name,
             class_set: self.class_set,
+            vectors,
             options,
             query: self.query,
         })
@@ -146,8 +158,8 @@ mod tests {
 
     #[test]
     fn a_statement_is_read() {
-        let sql = "create HEAD h USING CLASSES 'pets@2' OPTIONS (loss = 'mil', epochs 3, a = 7.5) \
-            AS SELECT * FROM masks;";
+        let sql = "create HEAD h USING CLASSES 'pets@2' OPTIONS (loss = 'mil', epochs 3, a = 7.5, \
+            vectors = 'dino, shape') AS SELECT * FROM masks;";
         let found = CreateHead::parse(sql).unwrap().unwrap();
         assert_eq!(
             (found.name.as_str(), found.class_set.as_str()),
@@ -157,6 +169,7 @@ mod tests {
             (found.options.loss, found.options.epochs, found.options.a),
             (Loss::Mil, Some(3), 7.5)
         );
+        assert_eq!(found.vectors, ["dino", "shape"]);
         assert_eq!(found.query, "SELECT * FROM masks");
         assert_eq!(CreateHead::parse("SELECT 1").unwrap(), None);
         assert_eq!(CreateHead::parse("CREATE TABLE t (a INT)").unwrap(), None);

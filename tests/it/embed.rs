@@ -542,6 +542,9 @@ fn vectors_that_are_called_tokens_are_refused() {
         told.contains("column 'embedding' is to hold tokens, and holds the vectors of embedder"),
         "{told}"
     );
+    let options = "CLASSES all OPTIONS (vectors = 'dino', epochs = 1)";
+    let named = query.replace("AS embedding", "AS dino");
+    program.expect(0, &["sql", &named.replace("CLASSES all", options)]);
     let train = [
         "train",
         "--name",
