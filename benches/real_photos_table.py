@@ -103,37 +103,184 @@ def class_mean(images, objects, is_right, class_of):
     return np.nanmean(values, axis=0)
 
 
-def figure(samples):
+def figure(samples, digits=3):
     """`0.123 ± 0.004 (0.100 to 0.150)`: mean and standard deviation over seeds, and the interval of the mean."""
-    samples = np.asarray(samples)
+    samples = np.atleast_2d(samples)
     values = samples[:, 0]
     low, high = np.nanpercentile(samples[:, 1:].mean(axis=0), [2.5, 97.5])
-    spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{spread} ({low:.3f} to {high:.3f})"
+    spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def metric(path, query, name):
+def metrics(path):
+    """What `grainstore eval --json` says of all classes together."""
+    found = {}
     for it in json.loads(path.read_text())["metrics"]:
-        if (it["query"], it["slice"], it["class"], it["metric"]) == (query, None, None, name):
-            return it["value"] or 0.0
-    raise KeyError(f"{path} has no {name}")
+        if it["slice"] is None and it["class"] is None:
+            found[it["query"], it["metric"]] = it["value"] or 0.0
+    return {"ap50": found["eval/coco", "ap50"], "miou": found["eval/miou", "miou"],
+            "miou_classes": found["eval/miou", "miou_classes"]}
 
 
-def of_head(images, directory, head, threshold, class_of, wanted, predicted):
-    """Samples of a head's figures; those over all images must be the program's."""
-    base = f"{head}-{threshold}"
-    matches, pixels = rows(directory / f"{base}-matches.csv"), rows(directory / f"{base}-pixels.csv")
-    samples = {
-        "ap50": average_precision(images, matches, wanted),
-        "miou": mean_iou(images, pixels, True),
-        "miou_classes": mean_iou(images, pixels, False),
-    }
-    said = directory / f"{base}.json"
-    for name, query in (("ap50", "eval/coco"), ("miou", "eval/miou"), ("miou_classes", "eval/miou")):
-        theirs = metric(said, query, name)
-        assert abs(samples[name][0] - theirs) < 1e-9, (base, name, samples[name][0], theirs)
-    return samples
+def choose(directory):
+    """The options and thresholds with the highest mIoU on the part of the training images, mean over seeds, as JSON."""
+    found = collections.defaultdict(list)
+    for path in sorted(directory.glob("choose-*.json")):
+        head, threshold = path.stem.rsplit("-", 1)
+        _, name, a, unc, seed = head.removesuffix(".teacher").split("-")
+        loss = "mil" if head.endswith(".teacher") else "mil+distill"
+        found[name, loss, a, unc, threshold].append(metrics(path))
+    mean = {key: {it: float(np.mean([one[it] for one in all])) for it in ("miou", "ap50")} for key, all in found.items()}
+    chosen = {}
+    for name in SETS:
+        own = [key for key in mean if key[0] == name]
+        top = lambda keys: max(keys, key=lambda key: mean[key]["miou"])
+        best = top(own)
+        chosen[name] = {
+            "distill": top([it for it in own if it[1:4] == ("mil+distill", "20", "0.15")])[4],
+            "mil": top([it for it in own if it[1:4] == ("mil", "20", "0.15")])[4],
+            "loss": best[1], "a": best[2], "unc": best[3], "best": best[4],
+        }
+    chosen["tried"] = [[*key, *(round(value, 4) for value in mean[key].values())] for key in sorted(mean)]
+    json.dump(chosen, sys.stdout, indent=1)
+
+
+class Found:
+    """What was found of val: its images, its objects, and the figures of heads."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.images = Images(directory / "images.csv")
+        self.chosen = json.loads((directory / "chosen.json").read_text())
+        self.classes = {name: classes(name) for name in SETS}
+        self.objects = {
+            masks: [it for it in rows(directory / f"{masks}.csv") if it["split"] == "val" and it["category"] in self.classes["voc"]]
+            for masks in ("objects", "sam")
+        }
+        assert all(float(it["iou"]) > 0.99 for it in self.objects["objects"])
+
+    def wanted(self, name):
+        """The number of objects of each class in each image."""
+        class_of, wanted = self.classes[name], {}
+        for label in set(class_of.values()):
+            own = [it["image_id"] for it in self.objects["objects"] if class_of[it["category"]] == label]
+            if own:
+                wanted[label] = self.images.spread(own, np.ones(len(own)))
+        return wanted
+
+    def covered(self, masks):
+        """The objects that have a mask: one with an IoU of 0.5."""
+        return [it for it in self.objects[masks] if float(it["iou"]) >= 0.5]
+
+    def seeds(self, head):
+        """The heads of one kind, by seed: `head` with {} for the seed."""
+        found = (path.stem.removesuffix("-0.7") for path in self.directory.glob(head.format("*") + "-0.7.json"))
+        return sorted(it for it in found if it.endswith(".teacher") == head.endswith(".teacher"))
+
+    def annotation(self, head, name, threshold):
+        """Samples of AP50 and mIoU of each seed. Those over all images must be what the program says."""
+        samples = collections.defaultdict(list)
+        for it in self.seeds(head):
+            base = f"{it}-{threshold}"
+            matches, pixels = (rows(self.directory / f"{base}-{query}.csv") for query in ("matches", "image_pixels"))
+            found = {
+                "ap50": average_precision(self.images, matches, self.wanted(name)),
+                "miou": mean_iou(self.images, pixels, True),
+                "miou_classes": mean_iou(self.images, pixels, False),
+            }
+            said = metrics(self.directory / f"{base}.json")
+            for key, value in found.items():
+                assert abs(value[0] - said[key]) < 1e-9, (base, key, value[0], said[key])
+                samples[key].append(value)
+        return samples
+
+    def right(self, head, masks, name):
+        """For each seed, which of the objects that have a mask get their class."""
+        class_of, right = self.classes[name], []
+        for it in self.seeds(head):
+            predicted = {(row["image_id"], row["mask_index"]): row["class"] for row in rows(self.directory / f"{it}.csv")}
+            right.append([
+                predicted[row["image_id"], row["mask_index"]] == class_of[row["category"]] for row in self.covered(masks)
+            ])
+        return np.array(right, dtype=float)
+
+
+def by_size(found, objects, right):
+    """Accuracies of all objects and of those of each size, by COCO's areas."""
+    cells = []
+    for low, high in SIZES.values():
+        at = [index for index, it in enumerate(objects) if low <= float(it["area"]) < high]
+        own = [objects[index] for index in at]
+        cells.append(figure([accuracy(found.images, own, one[at]) for one in np.atleast_2d(right)]))
+    return cells
+
+
+def tables(directory):
+    found = Found(directory)
+    person = {}
+    for masks in ("objects", "sam"):
+        person[masks] = np.array([it["category"] == "person" for it in found.covered(masks)], dtype=float)
+    objects = found.covered("objects")
+    counts = [sum(low <= float(it["area"]) < high for it in objects) for low, high in SIZES.values()]
+
+    print(f"\nClass accuracy of val's {len(objects)} annotated objects of VOC's classes, each with its own mask:")
+    for name in SETS:
+        class_of = found.classes[name]
+        lines = [["always 'person'", *by_size(found, objects, person["objects"]),
+                  figure(class_mean(found.images, objects, person["objects"], class_of))]]
+        for among, text in (("val", "nearest object of another image of val"), ("train", "nearest object of train")):
+            nearest = {it["ground_truth_id"]: it for it in rows(directory / "neighbours.csv") if it["among"] == among}
+            right = np.array([class_of[it["category"]] == class_of[nearest[it["ground_truth_id"]]["neighbour"]] for it in objects], dtype=float)
+            lines.append([text, *by_size(found, objects, right), figure(class_mean(found.images, objects, right, class_of))])
+        for head, text in heads_of_objects(found, name):
+            right = found.right(head, "objects", name)
+            lines.append([text, *by_size(found, objects, right),
+                          figure([class_mean(found.images, objects, one, class_of) for one in right])])
+        number = len(set(class_of.values()))
+        table([f"{number} classes", *(f"{size} ({count})" for size, count in zip(SIZES, counts)), "mean over classes"], lines)
+
+    print("\nThe annotation of val with these masks:")
+    lines = []
+    for name in SETS:
+        for (head, text), key in zip(heads_of_objects(found, name), ("mil", "distill", "best")):
+            for threshold in sorted({"0.7", found.chosen[name][key]}, reverse=True):
+                samples = found.annotation(head, name, threshold)
+                lines.append([name, text, threshold, *(figure(samples[it]) for it in ("ap50", "miou", "miou_classes"))])
+    table(["classes", "head", "threshold", "AP50", "mIoU", "mIoU without background"], lines)
+
+    covered = found.covered("sam")
+    print(
+        f"\nMasks of the demo's model: {len(covered)} of {len(found.objects['sam'])} objects have one with an IoU of 0.5 or more "
+        f"({sum(float(it['iou']) >= 0.75 for it in covered)} with 0.75). 'person' is right for {person['sam'].mean():.3f} of them."
+    )
+    lines = []
+    for name in SETS:
+        class_of = found.classes[name]
+        for vectors, text in (("tokens", "tokens"), ("vectors", "vectors"), ("both", "tokens and vectors"),
+                              ("own", "tokens, `sam_neck`, `sam_token`, shape")):
+            for suffix, loss, key in ((".teacher", "mil", "mil"), ("", "mil+distill", "distill")):
+                head = f"sam-{vectors}-{name}-{{}}{suffix}"
+                if not found.seeds(head):
+                    continue
+                right = found.right(head, "sam", name)
+                low = found.chosen[name][key]
+                cells = [figure([accuracy(found.images, covered, one) for one in right])]
+                for threshold in ("0.7", low):
+                    samples = found.annotation(head, name, threshold)
+                    cells += [figure(samples["ap50"]), figure(samples["miou"])]
+                lines.append([name, text, loss, len(right), cells[0], cells[1], cells[2], low, cells[3], cells[4]])
+    table(["classes", "a head reads", "loss", "seeds", "accuracy", "AP50 at 0.7", "mIoU at 0.7", "lower threshold", "AP50", "mIoU"], lines)
+
+
+def heads_of_objects(found, name):
+    chosen = found.chosen[name]
+    return [
+        (f"objects-vectors-{name}-{{}}.teacher", "head, `--loss mil`"),
+        (f"objects-vectors-{name}-{{}}", "head, the defaults"),
+        (f"objects-best-{name}-{{}}", f"head, `--loss {chosen['loss']} -a {chosen['a']} --lambda-unc {chosen['unc']}`"),
+    ]
 
 
 if __name__ == "__main__":
-    pass
+    command, directory = sys.argv[1:]
+    {"choose": choose, "tables": tables}[command](pathlib.Path(directory))

@@ -14,7 +14,7 @@ use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::rows::{HeadRow, decode};
 use crate::store::{Snapshot, is_of_images};
-use crate::vectors::images_embedded;
+use crate::vectors::images_with_vectors;
 
 #[derive(Deserialize)]
 struct OfImage {
@@ -64,8 +64,7 @@ impl PendingImages {
     ) -> Result<Self> {
         let mut embedded: Option<HashSet<ImageId>> = None;
         for (embedder_id, _) in inputs.embedders() {
-            let of_extractor = Some(&head.extractor_id);
-            let done = images_embedded(snapshot, embedder_id, of_extractor, None).await?;
+            let done = images_with_vectors(snapshot, embedder_id, &head.extractor_id).await?;
             embedded = Some(match embedded {
                 Some(others) => others.intersection(&done).cloned().collect(),
                 None => done,
@@ -142,7 +141,8 @@ impl PendingImages {
         let (mut chunks, mut chunk, mut held) = (Vec::new(), Vec::new(), 0);
         for id in ids {
             let masks = self.masks.get(id).copied().unwrap_or(0);
-            if held + masks > MASKS_HELD && !chunk.is_empty() {
+            let is_full = held + masks > MASKS_HELD || chunk.len() >= MAX_LISTED;
+            if is_full && !chunk.is_empty() {
                 chunks.push(Chunk::Images(std::mem::take(&mut chunk)));
                 held = 0;
             }

@@ -51,7 +51,7 @@ pub struct AnnotateRequest {
 /// Predicts the masks of images that have no predictions of the head under the policy yet.
 ///
 /// A run may be stopped at any time and started again; several may run at once on one store. A run needs memory for a
-/// few batches of masks, and for an id and a number per image.
+/// few batches of masks, for an id and a number per image and, for a head over vectors, for those of 100,000 masks.
 ///
 /// # Examples
 /// ```
@@ -252,13 +252,13 @@ impl Run<'_> {
         let mut sink = Sink::new(store, self.operation, self.common, summary);
         let mut ended = Ok(());
         if !pending.masks.is_empty() {
-            let embedders: Vec<(EmbedderId, String)> = match &predictors {
-                Predictors::Head(_, inputs) => inputs
-                    .embedders()
-                    .map(|(id, name)| (id.clone(), name.to_owned()))
-                    .collect(),
-                Predictors::Stored(_) => Vec::new(),
-            };
+            let mut embedders = Vec::new();
+            if let Predictors::Head(_, inputs) = &predictors {
+                for (id, name) in inputs.embedders() {
+                    let dim = find_embedder(self.snapshot, id.as_str()).await?.dim();
+                    embedders.push((id.clone(), name.to_owned(), dim));
+                }
+            }
             let chunks = pending.chunks(!embedders.is_empty());
             let annotator = Annotator {
                 predictors,
@@ -302,8 +302,8 @@ struct MaskReader {
     snapshot: Snapshot,
     extractor_id: ExtractorId,
     columns: Vec<&'static str>,
-    /// Embedders, by the names of their columns.
-    embedders: Vec<(EmbedderId, String)>,
+    /// Embedders, with the names of their columns and the lengths of their vectors.
+    embedders: Vec<(EmbedderId, String, u32)>,
 }
 
 impl MaskReader {
@@ -330,11 +330,10 @@ impl MaskReader {
         let mut vectors = Vec::with_capacity(self.embedders.len());
         if let Chunk::Images(images) = chunk {
             wanted = wanted.and(is_of_images(images));
-            for (id, name) in &self.embedders {
+            for (id, name, dim) in &self.embedders {
                 let read =
                     VectorsOfImages::read(&self.snapshot, id, &self.extractor_id, images).await?;
-                let dim = find_embedder(&self.snapshot, id.as_str()).await?.dim();
-                vectors.push((name.as_str(), read, dim));
+                vectors.push((name.as_str(), read, *dim));
             }
         }
         let scan = self.snapshot.scan(Table::Masks).await?;

@@ -144,7 +144,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 
 async fn dry_run(store: &Store, request: &EmbedRequest, global: &Global) -> anyhow::Result<Ended> {
     let snapshot = store.snapshot().await?;
-    let open = request.open()?;
+    let asked = request.clone();
+    let open = tokio::task::spawn_blocking(move || asked.open()).await??;
     let row = request.named_in(&snapshot, open.row()).await?;
     let extractor_id = if open.is_of_images() {
         None

@@ -1,7 +1,7 @@
 //! Advice on errors in terms of the command line. The library's errors state facts and do not mention options.
 
 use grainstore::Error;
-use grainstore::error::{CatalogueError, EvalError, HeadError, ModelError, Named};
+use grainstore::error::{CatalogueError, EvalError, HeadError, ModelError, Named, VectorError};
 
 /// Advice on an error, if there is any.
 pub fn hint(err: &Error) -> Option<String> {
@@ -43,11 +43,13 @@ pub fn hint(err: &Error) -> Option<String> {
         Error::DataFusion(err) if err.message().contains("' not found") => {
             fixed("'grainstore schema' lists the tables and their columns")
         }
-        Error::EmbedderExists { .. } => {
+        Error::Vectors(VectorError::EmbedderExists { .. }) => {
             fixed("give this one another name with --name; 'grainstore embedders list' lists them")
         }
-        Error::NoSuchIndex { .. } => fixed("'grainstore store index create TABLE' makes one"),
-        Error::EmbedderInUse { .. } => fixed(
+        Error::Vectors(VectorError::NoSuchIndex { .. }) => {
+            fixed("'grainstore store index create TABLE' makes one")
+        }
+        Error::Vectors(VectorError::EmbedderInUse { .. }) => fixed(
             "'grainstore heads rm HEAD' removes a head and its teacher; --force removes its predictions, too",
         ),
         Error::Model(ModelError::ActivationUnknown { .. }) => fixed(

@@ -6,9 +6,10 @@ use datafusion::prelude::{col, lit};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{embedders_stored, find_embedder, heads_stored};
+use crate::error::VectorError;
 use crate::ids::EmbedderId;
 use crate::schema::{StoreTable, Table, VectorTable};
-use crate::store::rows::{EmbedderRow, decode};
+use crate::store::rows::{EmbedderRow, HeadRow, decode};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
@@ -74,24 +75,27 @@ async fn count(snapshot: &Snapshot, table: VectorTable, id: &EmbedderId) -> Resu
 /// Takes an embedder and its vectors out of the store; their files stay until the versions that name them expire.
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`] if there is no such embedder; [`Error::EmbedderInUse`] if a head reads its vectors.
+/// [`crate::error::CatalogueError`] if there is no such embedder; [`crate::error::VectorError::EmbedderInUse`] if a head reads its vectors.
 pub async fn remove_embedder(store: &Store, word: &str) -> Result<EmbedderRow> {
     let (_, row) = store
         .commit_with("remove embedder", |head| async move {
             let row = find_embedder(&head, word).await?;
             let id = &row.embedder_id;
             let heads = heads_stored(&head).await?;
-            let readers: Vec<String> = heads
-                .into_iter()
-                .filter(|head| head.inputs.contains(id.as_str()))
-                .filter(|head| !head.head.ends_with(".teacher"))
-                .map(|head| head.head)
-                .collect();
+            let is_reader = |head: &&HeadRow| head.inputs.contains(id.as_str());
+            let reading: Vec<&HeadRow> = heads.iter().filter(is_reader).collect();
+            let is_teacher = |head: &HeadRow| {
+                let mut pupils = reading.iter();
+                pupils.any(|pupil| pupil.teacher_head_id.as_ref() == Some(&head.head_id))
+            };
+            // A teacher goes with its student.
+            let readers = reading.iter().filter(|head| !is_teacher(head));
+            let readers: Vec<String> = readers.map(|head| head.head.clone()).collect();
             if !readers.is_empty() {
-                return Err(Error::EmbedderInUse {
+                return Err(Error::Vectors(VectorError::EmbedderInUse {
                     name: row.embedder.clone(),
                     heads: readers,
-                });
+                }));
             }
             let mut changes = Changes::new();
             for table in VectorTable::ALL {

@@ -116,7 +116,7 @@ impl EmbedRequest {
     /// The row of the embedder in a store: the name that it was registered under, or a free one.
     ///
     /// # Errors
-    /// [`Error::EmbedderExists`] if another embedder has the name that was asked for; errors of the store.
+    /// [`crate::error::VectorError::EmbedderExists`] if another embedder has the name that was asked for; errors of the store.
     pub async fn named_in(&self, snapshot: &Snapshot, row: &EmbedderRow) -> Result<EmbedderRow> {
         let stored = embedders_stored(snapshot).await?;
         let known = stored.iter().find(|it| it.embedder_id == row.embedder_id);

@@ -215,25 +215,31 @@ async fn read_ahead(
 ) {
     let jobs = stream::poll_fn(move |context| jobs.poll_recv(context));
     let mut decoded = jobs
-        .map(move |(image, masks)| {
-            tokio::task::spawn_blocking(move || {
-                let photo = match (needs_masks, masks.is_empty()) {
-                    (true, true) => Ok(None),
-                    _ => read_photo(&image).map(Some),
+        .map(|(image, masks)| async move {
+            let of = image.clone();
+            let reading = tokio::task::spawn_blocking(move || {
+                let photo = if needs_masks && masks.is_empty() {
+                    Ok(None)
+                } else {
+                    read_photo(&image).map(Some)
                 };
                 (image, masks, photo)
+            });
+            reading.await.unwrap_or_else(|source| {
+                let task = "decoding a photo";
+                (of, Vec::new(), Err(Error::Worker { task, source }))
             })
         })
         .buffered(DECODED_AHEAD);
-    while let Some(Ok(photo)) = decoded.next().await {
+    while let Some(photo) = decoded.next().await {
         if photos.send(photo).await.is_err() {
             return; // the run has ended
         }
     }
 }
 
-/// Runs the network on every photo. A photo that cannot be used is passed on as its own error; an error of the network
-/// ends the run.
+/// Runs the network on every photo. A photo that cannot be used, or of which the network makes numbers that are not
+/// finite, is passed on as its own error; any other error of the network ends the run.
 fn run_model(
     embedder: &Embedder,
     mut photos: mpsc::Receiver<Decoded>,
@@ -241,7 +247,17 @@ fn run_model(
 ) -> Result<()> {
     while let Some((image, masks, photo)) = photos.blocking_recv() {
         let result = match photo {
-            Ok(photo) => Ok(embedded(embedder, &image, &masks, photo.as_ref())?),
+            Ok(photo) => match embedded(embedder, &image, &masks, photo.as_ref()) {
+                // Numbers that are not finite are this photo's; anything else would go wrong with others, too.
+                Err(err @ Error::ModelOutput { .. }) => Err(err),
+                Err(err) => {
+                    return Err(Error::Embedding {
+                        item: image.file_name,
+                        source: Box::new(err),
+                    });
+                }
+                done => done,
+            },
             Err(err) => Err(err),
         };
         if results.blocking_send((image, result)).is_err() {
@@ -258,15 +274,9 @@ fn embedded(
     photo: Option<&RgbImage>,
 ) -> Result<Embedded> {
     let started = Instant::now();
-    let failed = |err| Error::Embedding {
-        item: image.file_name.clone(),
-        source: Box::new(err),
-    };
     let vectors = match photo {
-        Some(photo) if embedder.is_of_images() => {
-            Vectors::Image(embedder.image_vector(photo).map_err(failed)?)
-        }
-        Some(photo) => Vectors::Masks(embedder.mask_vectors(photo, masks).map_err(failed)?),
+        Some(photo) if embedder.is_of_images() => Vectors::Image(embedder.image_vector(photo)?),
+        Some(photo) => Vectors::Masks(embedder.mask_vectors(photo, masks)?),
         None => Vectors::Masks(Vec::new()),
     };
     Ok(Embedded {

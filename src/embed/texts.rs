@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use serde::Deserialize;
 
 use crate::device::Precision;
+use crate::error::VectorError;
 use crate::extract::sha256_of_files;
 use crate::models::clip::{Clip, TextTower, Tokenizer};
 use crate::models::{Activation, Family, Weights};
@@ -25,7 +26,7 @@ impl TextEncoder {
     /// Loads the text tower from the weights that an embedder was made with.
     ///
     /// # Errors
-    /// [`Error::OtherWeights`] if the file is not the embedder's; [`crate::error::ModelError`] for a file that holds no
+    /// [`crate::error::VectorError::OtherWeights`] if the file is not the embedder's; [`crate::error::ModelError`] for a file that holds no
     /// CLIP, or one without text tower.
     pub fn open(checkpoint: &Path, embedder: &EmbedderRow) -> Result<Self> {
         #[derive(Deserialize)]
@@ -35,13 +36,13 @@ impl TextEncoder {
         let weights = Weights::open(checkpoint, &[Family::Clip])?;
         let found = sha256_of_files(weights.files())?;
         if found != embedder.checkpoint_sha256 {
-            return Err(Error::OtherWeights {
+            return Err(Error::Vectors(VectorError::OtherWeights {
                 path: checkpoint.to_owned(),
                 found,
                 embedder: embedder.embedder.clone(),
                 checkpoint: embedder.checkpoint.clone(),
                 expected: embedder.checkpoint_sha256.clone(),
-            });
+            }));
         }
         let options: Options = serde_json::from_str(&embedder.options)?;
         let clip = Clip::load(weights, options.activation, Precision::F32, &Device::flex())?;

@@ -162,14 +162,19 @@ type Outcome = (PendingImage, Result<Extracted>);
 /// Reads and decodes photos on worker threads, in order and a bounded number ahead.
 async fn read_ahead(pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
     let mut decoded = stream::iter(pending)
-        .map(|image| {
-            tokio::task::spawn_blocking(move || {
+        .map(|image| async move {
+            let of = image.clone();
+            let reading = tokio::task::spawn_blocking(move || {
                 let photo = read_photo(&image);
                 (image, photo)
+            });
+            reading.await.unwrap_or_else(|source| {
+                let task = "decoding a photo";
+                (of, Err(Error::Worker { task, source }))
             })
         })
         .buffered(DECODED_AHEAD);
-    while let Some(Ok(photo)) = decoded.next().await {
+    while let Some(photo) = decoded.next().await {
         if photos.send(photo).await.is_err() {
             return; // the run has ended
         }

@@ -257,6 +257,9 @@ async fn plan(
     Ok((changes, planned))
 }
 
+/// What tells a mask from another: its index, its area, and its box by bits.
+type Looks = (i32, u64, Vec<u64>);
+
 /// The images that were done before with other masks than those of a batch.
 async fn differing_images(
     head: &Snapshot,
@@ -269,20 +272,22 @@ async fn differing_images(
         image_id: ImageId,
         mask_index: i32,
         area: i64,
+        bbox: Vec<f64>,
     }
-    let mut found: HashMap<&ImageId, Vec<(i32, u64)>> = HashMap::new();
+    let mut found: HashMap<&ImageId, Vec<Looks>> = HashMap::new();
     for mask in batch
         .masks
         .iter()
         .filter(|mask| done.contains(&mask.image_id))
     {
         let of_image = found.entry(&mask.image_id).or_default();
-        of_image.push((mask.mask_index, mask.rle.area()));
+        let bbox = mask.rle.bbox().to_xywh().map(f64::to_bits).to_vec();
+        of_image.push((mask.mask_index, mask.rle.area(), bbox));
     }
-    let mut stored: HashMap<ImageId, Vec<(i32, u64)>> = HashMap::new();
+    let mut stored: HashMap<ImageId, Vec<Looks>> = HashMap::new();
     let of_extractor = col("extractor_id").eq(lit(extractor.extractor_id.as_str()));
     let scan = head.scan(Table::Masks).await?;
-    let scan = scan.project(&["image_id", "mask_index", "area"])?;
+    let scan = scan.project(&["image_id", "mask_index", "area", "bbox"])?;
     let mut rows = scan
         .filter(of_extractor.and(is_of_images(done)))
         .stream()
@@ -290,10 +295,9 @@ async fn differing_images(
     while let Some(rows) = rows.next().await {
         for row in decode::<Stored>(Table::Masks, &rows?)? {
             let area = u64::try_from(row.area).unwrap_or(0);
-            stored
-                .entry(row.image_id)
-                .or_default()
-                .push((row.mask_index, area));
+            let bbox = row.bbox.into_iter().map(f64::to_bits).collect();
+            let of_image = stored.entry(row.image_id).or_default();
+            of_image.push((row.mask_index, area, bbox));
         }
     }
     stored.values_mut().for_each(|masks| masks.sort_unstable());

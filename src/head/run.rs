@@ -102,18 +102,24 @@ pub(super) async fn extractor_of(
     word: Option<&str>,
     inputs: &HeadInputs,
 ) -> Result<ExtractorId> {
-    if word.is_some() || inputs.has_tokens() {
+    let stored = extractors_stored(snapshot).await?;
+    if stored.is_empty() {
+        let kind = Named::Extractor;
+        return Err(Error::Catalogue(CatalogueError::Empty { kind }));
+    }
+    let possible = if word.is_some() || inputs.has_tokens() {
         let found = find_extractor(snapshot, word).await?;
         if inputs.has_tokens() && found.kind.is_imported() {
             return Err(Error::Head(HeadError::NoTokens {
                 extractor_id: found.extractor_id.to_string(),
             }));
         }
-        return Ok(found.extractor_id);
-    }
-    let stored = extractors_stored(snapshot).await?;
+        vec![found]
+    } else {
+        stored
+    };
     let mut fitting = Vec::new();
-    for row in &stored {
+    for row in &possible {
         let mut has_all = true;
         for (embedder_id, _) in inputs.embedders() {
             has_all &= has_vectors(snapshot, embedder_id, &row.extractor_id).await?;
@@ -455,6 +461,10 @@ pub(super) async fn commit(store: &Store, rows: &[HeadRow]) -> Result<()> {
             let created_at = head.now();
             let new = rows.iter().filter(is_new).cloned();
             let new: Vec<HeadRow> = new.map(|row| HeadRow { created_at, ..row }).collect();
+            for row in &new {
+                // An embedder may have been removed meanwhile.
+                HeadInputs::of_row(&head, row).await?;
+            }
             let mut changes = Changes::new();
             changes.append(HeadRow::TABLE, HeadRow::to_batch(&new)?);
             Ok(changes)

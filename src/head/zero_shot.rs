@@ -103,7 +103,7 @@ struct FromWords<'a> {
 ///
 /// # Errors
 /// [`crate::error::CatalogueError`] for a class set, an embedder or an extractor that does not exist;
-/// [`Error::OtherWeights`]; [`Error::InvalidOption`] for a template without `{}`; [`HeadError::ClassSet`] for a set of one
+/// [`crate::error::VectorError::OtherWeights`]; [`Error::InvalidOption`] for a template without `{}`; [`HeadError::ClassSet`] for a set of one
 /// class without background; errors of the store.
 pub async fn zero_shot(
     store: &Store,

@@ -11,6 +11,7 @@ use super::request::{
 use super::searched::{Searched, Sought};
 use super::similarity::Wanted;
 use crate::catalogue::extractors_stored;
+use crate::error::VectorError;
 use crate::ids::{ExtractorId, ImageId};
 use crate::selection::ImageFilter;
 use crate::store::rows::ExtractorRow;
@@ -44,9 +45,9 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`crate::error::CatalogueError`] for an unknown embedder; [`Error::NoSuchMask`] if the mask or the image has no
+/// [`crate::error::CatalogueError`] for an unknown embedder; [`crate::error::VectorError::NoSuchMask`] if the mask or the image has no
 /// vector in the table; [`Error::InvalidOption`] for a vector of another length or without direction, for a query that
-/// does not fit the table, and for a count of 0; [`Error::NoSuchIndex`]; errors from the store.
+/// does not fit the table, and for a count of 0; [`crate::error::VectorError::NoSuchIndex`]; errors from the store.
 pub async fn nearest(snapshot: &Snapshot, request: &NearestRequest) -> Result<Neighbours> {
     if request.count == 0 {
         return Err(Error::InvalidOption {
@@ -113,9 +114,9 @@ impl Searched {
                 unindexed_rows: index.unindexed_rows,
             }),
             None if search == Search::Auto => self.exact_plan().await,
-            None => Err(Error::NoSuchIndex {
+            None => Err(Error::Vectors(VectorError::NoSuchIndex {
                 table: self.name.clone(),
-            }),
+            })),
         }
     }
 
@@ -182,11 +183,11 @@ impl Searched {
     }
 
     fn no_such(&self, image: &ImageId, mask_index: Option<i32>) -> Error {
-        Error::NoSuchMask {
+        Error::Vectors(VectorError::NoSuchMask {
             image: image.to_string(),
             mask_index,
             table: self.name.clone(),
-        }
+        })
     }
 
     /// The vector of a mask. Only the embeddings of extractors need a condition: an embedder has one space.

@@ -263,7 +263,7 @@ impl Snapshot {
         }
         let mut files = BTreeSet::new();
         for table in tables.iter().cloned().map(Into::into) {
-            if self.has_table(&table) {
+            if self.is_stored(&table) {
                 files.extend(files_of(&table, self.stored(&table).await?.as_ref()).await?);
             }
         }

@@ -236,8 +236,8 @@ impl Store {
         let mut record = head.record().next(operation);
         let mut tables = self.recover(head).await?;
         for (table, schema) in &changes.creates {
-            let created = self.create_table(table, schema.clone(), WriteMode::Overwrite);
-            tables.insert(table.clone(), created.await?);
+            let created = self.create_vectors(table, schema).await?;
+            tables.insert(table.clone(), created);
         }
         for table in &changes.drops {
             record.tables.remove(&table.path());
@@ -282,6 +282,40 @@ impl Store {
         self.put(Some(head), record, tables).await
     }
 
+    /// Creates the table of an embedder, in place of what an interrupted commit may have left.
+    async fn create_vectors(&self, table: &StoreTable, schema: &SchemaRef) -> Result<Dataset> {
+        let create = async || {
+            let (store, table, schema) = (self.clone(), table.clone(), schema.clone());
+            let mode = WriteMode::Overwrite;
+            // Some damaged manifests make Lance panic; in a task of its own, the panic becomes an error.
+            let task = tokio::spawn(async move { store.create_table(&table, schema, mode).await });
+            match task.await {
+                Ok(created) => Ok(created?),
+                Err(_) => Err(Error::StoreDamaged {
+                    path: "a table of vectors".to_owned(),
+                    reason: "its manifest cannot be read".to_owned(),
+                }),
+            }
+        };
+        let created = create().await;
+        let files = &self.inner.files;
+        let is_race = matches!(
+            created,
+            Err(Error::Lance(lance::Error::DatasetAlreadyExists { .. }))
+        );
+        if created.is_ok() || is_race || files.local_path().is_none() {
+            return created;
+        }
+        // After a power cut, the version that no record names may be a file without content.
+        let path = table.path();
+        let log = self.log().await?;
+        if log.iter().any(|record| record.tables.contains_key(&path)) {
+            return created;
+        }
+        files.remove_table(table, None).await?;
+        create().await
+    }
+
     /// Writes the checksums of the new files, and then a commit record that names the new table versions; `None` if
     /// another writer put that record first.
     pub(super) async fn put(
@@ -298,7 +332,7 @@ impl Store {
         all.extend(tables.keys().cloned());
         for table in all {
             let before = match head {
-                Some(head) if head.has_table(&table) => {
+                Some(head) if head.is_stored(&table) => {
                     files_of(&table, head.stored(&table).await?.as_ref()).await?
                 }
                 _ => BTreeSet::new(),
@@ -412,6 +446,7 @@ pub(super) fn unless_race_lost<T>(done: Result<T>) -> Result<Option<T>> {
     match done {
         Err(Error::Lance(
             lance::Error::CommitConflict { .. }
+            | lance::Error::DatasetAlreadyExists { .. }
             | lance::Error::RetryableCommitConflict { .. }
             | lance::Error::IncompatibleTransaction { .. },
         )) => Ok(None),

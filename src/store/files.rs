@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use lance::io::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry};
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -420,10 +420,9 @@ impl StoreFiles {
         Ok(())
     }
 
-    /// Paths of the datasets of vectors that are there, as [`StoreTable::path`] gives them, each with the time at which
-    /// it last changed.
-    pub async fn vector_tables(&self) -> Result<BTreeMap<StoreTable, DateTime<Utc>>> {
-        let mut found: BTreeMap<StoreTable, DateTime<Utc>> = BTreeMap::new();
+    /// The datasets of vectors that are there, each with its files.
+    pub async fn vector_tables(&self) -> Result<BTreeMap<StoreTable, Vec<ObjectMeta>>> {
+        let mut found: BTreeMap<StoreTable, Vec<ObjectMeta>> = BTreeMap::new();
         for folder in VectorTable::ALL.map(VectorTable::name) {
             let objects = self.objects.inner.list(Some(&self.path(folder)));
             let metas: Vec<_> = objects.try_collect().await.map_err(lance::Error::from)?;
@@ -435,31 +434,33 @@ impl StoreFiles {
                     .and_then(|name| name.strip_suffix(".lance"));
                 let table = id.and_then(|id| StoreTable::from_path(&format!("{folder}/{id}")));
                 if let Some(table) = table {
-                    let changed = found.entry(table).or_insert(meta.last_modified);
-                    *changed = meta.last_modified.max(*changed);
+                    found.entry(table).or_default().push(meta);
                 }
             }
         }
         Ok(found)
     }
 
-    /// Removes every file of a table; returns their size in bytes. No commit may name it.
-    pub async fn remove_table(&self, table: &StoreTable) -> Result<u64> {
-        let folder = format!("{}.lance", table.path());
-        let place = folder.split('/').fold(self.base.clone(), Path::join);
-        let objects = self.objects.inner.list(Some(&place));
-        let metas: Vec<_> = objects.try_collect().await.map_err(lance::Error::from)?;
-        for meta in &metas {
-            self.delete(&meta.location).await?;
-        }
+    /// Removes the files of a table: of an object store the given ones, of a local store all, for which the caller holds
+    /// the lock. No commit may name the table. Returns the size of the given files in bytes.
+    pub async fn remove_table(
+        &self,
+        table: &StoreTable,
+        files: Option<&[ObjectMeta]>,
+    ) -> Result<u64> {
+        let files = files.unwrap_or_default();
         if let Some(local) = &self.local {
-            let folder = local.join(folder);
+            let folder = local.join(format!("{}.lance", table.path()));
             if folder.exists() {
                 let removed = fs::remove_dir_all(&folder);
                 removed.map_err(Error::file(FileAction::Remove, &folder))?;
             }
+        } else {
+            for meta in files {
+                self.delete(&meta.location).await?;
+            }
         }
-        Ok(metas.iter().map(|meta| meta.size).sum())
+        Ok(files.iter().map(|meta| meta.size).sum())
     }
 
     fn path(&self, name: &str) -> Path {

@@ -23,6 +23,7 @@ pub(crate) use stats::{COSINE, indexes_of, vector_column};
 
 use super::commit::{back_off, unless_race_lost};
 use super::{Snapshot, Store};
+use crate::error::VectorError;
 use crate::progress::NoProgress;
 use crate::schema::StoreTable;
 use crate::{Error, Result};
@@ -110,7 +111,7 @@ impl Store {
     /// Adds the rows that are not in the index of a table to it, in one commit. Others wait meanwhile.
     ///
     /// # Errors
-    /// [`Error::NoSuchIndex`] if it has none; otherwise as [`Store::create_vector_index`].
+    /// [`crate::error::VectorError::NoSuchIndex`] if it has none; otherwise as [`Store::create_vector_index`].
     pub async fn update_vector_index(&self, table: &StoreTable) -> Result<IndexStats> {
         for attempt in 0..ATTEMPTS {
             let made = Box::pin(self.try_update_index(table)).await;
@@ -147,7 +148,7 @@ impl Store {
     /// Drops the index of a table, in one commit. Its files stay as long as an earlier version of the store has it.
     ///
     /// # Errors
-    /// [`Error::NoSuchIndex`] if it has none; [`Error::CommitContention`]; errors from Lance.
+    /// [`crate::error::VectorError::NoSuchIndex`] if it has none; [`Error::CommitContention`]; errors from Lance.
     pub async fn drop_vector_index(&self, table: &StoreTable) -> Result<()> {
         for attempt in 0..ATTEMPTS {
             let dropped = Box::pin(self.try_drop_index(table)).await;
@@ -254,8 +255,10 @@ async fn index_in(snapshot: &Snapshot, table: &StoreTable) -> Result<IndexStats>
     let column = indexable(snapshot, table)?;
     let indexes = indexes_of(snapshot.stored(table).await?.as_ref(), &table.path()).await?;
     let mut of_column = indexes.into_iter().filter(|index| index.column == column);
-    of_column.next().ok_or_else(|| Error::NoSuchIndex {
-        table: table.path(),
+    of_column.next().ok_or_else(|| {
+        Error::Vectors(VectorError::NoSuchIndex {
+            table: table.path(),
+        })
     })
 }
 

@@ -132,11 +132,17 @@ impl Store {
                 tag: tag.to_owned(),
             });
         }
-        let snapshot = self.snapshot().await?;
-        for table in snapshot.stored_tables() {
-            match snapshot.stored(&table).await?.tags().delete(tag).await {
-                Err(lance::Error::RefNotFound { .. }) => {}
-                deleted => deleted?,
+        let mut snapshots = vec![self.snapshot().await?];
+        // Tables of embedders that were removed since; the tag itself may be damaged.
+        if let Ok(version) = self.version_of_tag(tag).await {
+            snapshots.extend(self.snapshot_at(version).await.ok());
+        }
+        for snapshot in snapshots {
+            for table in snapshot.stored_tables() {
+                match snapshot.stored(&table).await?.tags().delete(tag).await {
+                    Err(lance::Error::RefNotFound { .. }) => {}
+                    deleted => deleted?,
+                }
             }
         }
         // This comes last, so that an interrupted deletion can be repeated. A damaged tag is deleted, too.
@@ -261,6 +267,10 @@ impl Store {
         let mut tables = self.recover(&head).await?;
         let mut stats = Vec::new();
         for part in rewritten {
+            // An embedder may have been removed meanwhile.
+            if !head.is_stored(&part.table) {
+                return Ok(None);
+            }
             let mut dataset = match tables.remove(&part.table) {
                 Some(restored) => restored,
                 None => head.dataset(part.table.clone()).await?.as_ref().clone(),
@@ -350,11 +360,12 @@ impl Store {
             stats.bytes += removed.bytes_removed;
         }
         let files = &self.inner.files;
-        for (table, changed) in files.vector_tables().await? {
-            let is_new =
-                files.local_path().is_none() && changed >= Utc::now() - MIN_AGE_WITHOUT_LOCK;
-            if !plan.keep.contains_key(&table.path()) && !is_new {
-                stats.bytes += files.remove_table(&table).await?;
+        for (table, objects) in files.vector_tables().await? {
+            let young = Utc::now() - MIN_AGE_WITHOUT_LOCK;
+            let is_young = objects.iter().any(|object| object.last_modified >= young);
+            let may_be_written = files.local_path().is_none() && is_young;
+            if !plan.keep.contains_key(&table.path()) && !may_be_written {
+                stats.bytes += files.remove_table(&table, Some(&objects)).await?;
             }
         }
         let left = self.log().await?.into_iter();

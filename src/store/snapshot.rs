@@ -105,8 +105,13 @@ impl Snapshot {
         self.tables.keys().cloned().collect::<Vec<_>>().into_iter()
     }
 
-    /// Whether the snapshot has a table.
+    /// Whether the snapshot has a table: every fixed one, and those of embedders that are in the store.
     pub fn has_table(&self, table: &StoreTable) -> bool {
+        matches!(table, StoreTable::Fixed(_)) || self.is_stored(table)
+    }
+
+    /// Whether the record names a table.
+    pub(super) fn is_stored(&self, table: &StoreTable) -> bool {
         self.tables.contains_key(table)
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
 
+use crate::error::VectorError;
 use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::{StoreTable, Table, VectorTable};
 use crate::store::rows::{
@@ -49,7 +50,7 @@ impl VectorBatch {
 /// embedder if the store does not know it. Returns the numbers of images and of vectors.
 ///
 /// # Errors
-/// [`Error::EmbedderExists`] if another embedder has the name; errors of the store.
+/// [`crate::error::VectorError::EmbedderExists`] if another embedder has the name; errors of the store.
 pub(crate) async fn add_vectors(
     changes: &mut Changes,
     head: &Snapshot,
@@ -112,11 +113,11 @@ pub(crate) fn check_free(stored: &[EmbedderRow], embedder: &EmbedderRow) -> Resu
         .filter(|row| row.embedder_id != embedder.embedder_id);
     match others.find(|row| row.embedder == embedder.embedder) {
         None => Ok(()),
-        Some(other) => Err(Error::EmbedderExists {
+        Some(other) => Err(Error::Vectors(VectorError::EmbedderExists {
             name: other.embedder.clone(),
             embedder_id: other.embedder_id.to_string(),
             options: other.options.clone(),
-        }),
+        })),
     }
 }
 
@@ -135,6 +136,18 @@ pub(crate) async fn images_embedded(
         .eq(lit(embedder_id.as_str()))
         .and(of_masks);
     snapshot.image_ids(Table::Embeddings, wanted, among).await
+}
+
+/// Ids of the images of which an embedder has vectors, for the masks of an extractor.
+pub(crate) async fn images_with_vectors(
+    snapshot: &Snapshot,
+    embedder_id: &EmbedderId,
+    extractor_id: &ExtractorId,
+) -> Result<HashSet<ImageId>> {
+    let of_embedder = col("embedder_id").eq(lit(embedder_id.as_str()));
+    let of_masks = col("extractor_id").eq(lit(extractor_id.as_str()));
+    let wanted = of_embedder.and(of_masks).and(col("vectors").gt(lit(0)));
+    snapshot.image_ids(Table::Embeddings, wanted, None).await
 }
 
 /// The row of an embedder under the name that it has in a store or, if another has its name, under a free one.

@@ -45,6 +45,7 @@ impl VectorsOfImages {
             });
         };
         let all = concat_batches(&first.schema(), &batches)?;
+        drop(batches);
         let column = |name: &str| {
             let found = all.column_by_name(name);
             found.ok_or(Error::Internal {

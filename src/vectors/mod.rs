@@ -5,6 +5,8 @@ mod add;
 mod attach;
 mod pool;
 
-pub(crate) use add::{VectorBatch, add_vectors, check_free, free_name, images_embedded};
+pub(crate) use add::{
+    VectorBatch, add_vectors, check_free, free_name, images_embedded, images_with_vectors,
+};
 pub(crate) use attach::VectorsOfImages;
 pub(crate) use pool::{check_finite, pooled};

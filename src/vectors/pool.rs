@@ -46,10 +46,13 @@ pub(crate) fn pooled(
     Ok(found)
 }
 
+/// Checks that numbers are finite in 16 bits, in which vectors are kept.
+///
 /// # Errors
-/// [`Error::ModelOutput`] if a number is not finite.
+/// [`Error::ModelOutput`] if one is not.
 pub(crate) fn check_finite(numbers: &[f32]) -> Result<()> {
-    if numbers.iter().all(|x| x.is_finite()) {
+    let limit = half::f16::MAX.to_f32();
+    if numbers.iter().all(|x| x.abs() <= limit) {
         Ok(())
     } else {
         Err(Error::ModelOutput { what: "vectors" })

@@ -7,6 +7,7 @@ use arrow::datatypes::{Float32Type, Int32Type, Int64Type};
 use chrono::TimeDelta;
 use datafusion::prelude::{col, lit};
 use grainstore::Error;
+use grainstore::error::VectorError;
 use grainstore::geometry::{Rle, Size};
 use grainstore::ids::{EmbedderId, EmbeddingSpaceId, ExtractorId, ImageId};
 use grainstore::neighbours::{
@@ -425,10 +426,10 @@ async fn what_cannot_be_searched_says_why() {
     let missing = nearest(&made.snapshot().await, &of_mask(SearchedTable::Masks, 0, 3)).await;
     assert!(matches!(
         missing,
-        Err(Error::NoSuchMask {
+        Err(Error::Vectors(VectorError::NoSuchMask {
             mask_index: Some(3),
             ..
-        })
+        }))
     ));
 }
 
@@ -701,7 +702,10 @@ mod index {
         made.store.drop_vector_index(&made.table()).await.unwrap();
         assert!(made.snapshot().await.indexes().await.unwrap().is_empty());
         let again = made.store.drop_vector_index(&made.table()).await;
-        assert!(matches!(again, Err(Error::NoSuchIndex { .. })));
+        assert!(matches!(
+            again,
+            Err(Error::Vectors(VectorError::NoSuchIndex { .. }))
+        ));
         let by_index = made.fails(&request).await;
         assert!(by_index.contains("vectors.e"), "{by_index}");
         healthy(&made.store).await;
@@ -768,7 +772,10 @@ mod index {
             assert!(message.contains(part), "{message}");
         }
         let none = made.store.update_vector_index(&made.table()).await;
-        assert!(matches!(none, Err(Error::NoSuchIndex { .. })));
+        assert!(matches!(
+            none,
+            Err(Error::Vectors(VectorError::NoSuchIndex { .. }))
+        ));
         assert_eq!(made.snapshot().await.version(), 4, "no commit was made");
     }
 }
