@@ -27,7 +27,7 @@ use grainstore::neighbours::{NearestRequest, Search, SearchQuery, SearchedTable,
 use grainstore::schema::{StoreTable, Table, VectorTable};
 use grainstore::sql::Sql;
 use grainstore::store::rows::{EmbedderRow, HeadRow, Row, VectorRow, vectors_to_batch};
-use grainstore::store::{Changes, Snapshot, Store, StoreOptions, VectorIndexRequest};
+use grainstore::store::{Changes, IndexRequest, Snapshot, Store, StoreOptions};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
@@ -309,8 +309,8 @@ async fn indexed(
     truth: &[Found],
 ) -> Outcome<serde_json::Value> {
     let started = Instant::now();
-    let request = VectorIndexRequest::new(table.clone());
-    store.create_vector_index(&request).await?;
+    let request = IndexRequest::new(table.clone());
+    store.create_index(&request).await?;
     let build_s = started.elapsed().as_secs_f64();
     let snapshot = store.snapshot().await?;
     let mut settings = Vec::new();

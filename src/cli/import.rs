@@ -181,11 +181,15 @@ fn report_masks(summary: &ImportMasksSummary, seconds: f64, global: &Global) -> 
         return print_json_summary(summary, seconds);
     }
     let id = summary.extractor_id.as_ref().map_or("", |id| id.as_str());
-    outln!(
-        "added {} of {} under extractor {id:.8} (imported masks)",
-        plural(summary.masks, "mask"),
-        plural(summary.images, "image")
-    );
+    if summary.images > 0 {
+        outln!(
+            "added {} of {} under extractor {id:.8} (imported masks)",
+            plural(summary.masks, "mask"),
+            plural(summary.images, "image")
+        );
+    } else {
+        outln!("nothing was added");
+    }
     if summary.done > 0 {
         outln!("{} imported before", plural(summary.done, "image"));
     }

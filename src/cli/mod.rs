@@ -48,7 +48,7 @@ mod store;
 mod store_index;
 mod train;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -352,5 +352,30 @@ impl At {
             Err(_) => store.version_of_tag(at).await?,
         };
         Ok(store.snapshot_at(version).await?)
+    }
+}
+
+/// What tables are called in SQL. Those of vectors are stored under the ids of their embedders.
+struct TableNames {
+    of_vectors: HashMap<String, String>,
+}
+
+impl TableNames {
+    async fn of(snapshot: &Snapshot) -> grainstore::Result<Self> {
+        let tables = snapshot.vector_tables().await?;
+        let named = tables.into_iter().map(|(embedder, table)| {
+            let path = table.path();
+            let folder = path.split('/').next().unwrap_or_default();
+            let name = format!("{folder}.{embedder}");
+            (path, name)
+        });
+        Ok(Self {
+            of_vectors: named.collect(),
+        })
+    }
+
+    /// The name of a table, by the path that the store gives it; the path itself for vectors that are gone.
+    fn name<'a>(&'a self, path: &'a str) -> &'a str {
+        self.of_vectors.get(path).map_or(path, String::as_str)
     }
 }

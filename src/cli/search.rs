@@ -40,18 +40,18 @@ Examples:
   grainstore sql \"SELECT * FROM nearest('vectors.dinov2_vitb14', 'val/000000000139.jpg', 17, 20)\"")]
 pub struct Args {
     /// Find masks like this one: the photo's file name, or first digits of its id, and the mask's index.
-    #[arg(long, value_name = "IMAGE:MASK", required_unless_present_any = ["text", "image"])]
+    #[arg(long, value_name = "IMAGE:MASK", conflicts_with_all = ["text", "image"])]
     like: Option<MaskName>,
     /// Find masks that show this. The vectors must be those of a CLIP.
     #[arg(
         long,
         value_name = "TEXT",
         requires = "checkpoint",
-        conflicts_with = "like"
+        conflicts_with = "image"
     )]
     text: Option<String>,
     /// Find photos like this one: its file name, or first digits of its id.
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["like", "text"])]
+    #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
     /// Vectors to compare: an embedder, or 'tokens', the embeddings of the extractor [default: for masks tokens,
     /// otherwise the only embedder].
@@ -152,6 +152,9 @@ async fn request(args: &Args, snapshot: &Snapshot) -> anyhow::Result<NearestRequ
             mask_index: mask.mask_index,
         };
         return Ok(NearestRequest::new(table, query));
+    }
+    if args.text.is_none() && args.image.is_none() {
+        bail!("nothing to search for: give --like IMAGE:MASK, --text TEXT or --image IMAGE");
     }
     let embedder = embedder(snapshot, args.vectors.as_deref()).await?;
     if let (Some(text), Some(checkpoint)) = (&args.text, &args.checkpoint) {

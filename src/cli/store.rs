@@ -10,7 +10,7 @@ use grainstore::ingest::{RelocateSummary, Relocation, relocate};
 use grainstore::store::{Store, TableStats};
 
 use super::progress::progress;
-use super::{At, Ended, Global, plural, print_json};
+use super::{At, Ended, Global, TableNames, plural, print_json};
 
 /// Inspect and maintain the store: sizes, history, tags, moved photos, compaction, clean-up.
 #[derive(Debug, Subcommand)]
@@ -120,7 +120,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         Args::Index(args) => return super::store_index::run(args, &store, global).await,
         Args::Info(args) => {
             let snapshot = args.at.snapshot(&store).await?;
-            let stats = snapshot.stats().await?;
+            let mut stats = snapshot.stats().await?;
+            let names = TableNames::of(&snapshot).await?;
+            for table in &mut stats {
+                table.table = names.name(&table.table).to_owned();
+            }
             if global.json {
                 print_json(&serde_json::json!({
                     "store": store.uri(), "version": snapshot.version(),
@@ -139,7 +143,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             if global.json {
                 print_json(&log)?;
             } else {
-                print_log(&log)?;
+                print_log(&log, &TableNames::of(&store.snapshot().await?).await?)?;
             }
         }
         Args::Tags(_) => {
@@ -186,7 +190,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             return Ok(Ended::with_failures(summary.failed));
         }
         Args::Compact(_) => {
-            let stats = store.compact().await?;
+            let mut stats = store.compact().await?;
+            let names = TableNames::of(&store.snapshot().await?).await?;
+            for table in &mut stats {
+                table.table = names.name(&table.table).to_owned();
+            }
             tell(global, &stats, || {
                 if stats.is_empty() {
                     "nothing to compact".to_owned()
@@ -256,23 +264,25 @@ fn relocated(summary: &RelocateSummary) -> String {
 fn print_stats(stats: &[TableStats], uri: &str, version: u64) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{uri}, version {version}")?;
+    let longest = stats.iter().map(|table| table.table.len()).max();
+    let width = longest.unwrap_or(0).max(14);
     writeln!(
         out,
-        "{:<14} {:>12} {:>7} {:>12}",
+        "{:<width$} {:>12} {:>7} {:>12}",
         "table", "rows", "files", "size"
     )?;
     for table in stats {
         let size = indicatif::HumanBytes(table.bytes).to_string();
         writeln!(
             out,
-            "{:<14} {:>12} {:>7} {size:>12}",
+            "{:<width$} {:>12} {:>7} {size:>12}",
             table.table, table.rows, table.files
         )?;
     }
     Ok(())
 }
 
-fn print_log(log: &[grainstore::store::CommitRecord]) -> anyhow::Result<()> {
+fn print_log(log: &[grainstore::store::CommitRecord], names: &TableNames) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     for record in log {
         let deleted = record.deleted.iter().map(|(table, n)| (table, '-', n));
@@ -280,7 +290,7 @@ fn print_log(log: &[grainstore::store::CommitRecord]) -> anyhow::Result<()> {
         let rows: Vec<_> = deleted
             .chain(added)
             .filter(|(.., n)| **n > 0)
-            .map(|(table, sign, n)| format!("{table} {sign}{n}"))
+            .map(|(table, sign, n)| format!("{} {sign}{n}", names.name(table)))
             .collect();
         writeln!(
             out,

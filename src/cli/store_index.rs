@@ -1,17 +1,21 @@
 //! `grainstore store index`
 
-use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, Write};
+use std::str::FromStr;
 use std::time::Instant;
 
 use clap::Subcommand;
 use grainstore::neighbours::SearchedTable;
-use grainstore::store::{IndexKind, IndexStats, Snapshot, Store, VectorIndexRequest};
-use serde_json::json;
+use grainstore::schema::{StoreTable, Table};
+use grainstore::store::{IndexKind, IndexRequest, IndexStats, Snapshot, Store};
 
-use super::{At, Ended, Global, plural, print_json};
+use super::{At, Ended, Global, TableNames, plural, print_json};
 
-/// Indexes of vectors: with one, a search looks at a part of the vectors, and can miss some of the nearest.
+/// Indexes of vectors and of images.
+///
+/// With one of vectors, a search looks at a part of them, and can miss some of the nearest. With one of images, reading
+/// the masks of some images, as 'show', 'annotate' and SQL with a condition on image_id do, skips the rest of the table.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Create(CreateArgs),
@@ -20,20 +24,21 @@ pub enum Args {
     List(ListArgs),
 }
 
-/// Make an index of a table's vectors. It takes the place of an earlier one.
+/// Make an index of a table's vectors or images. It takes the place of an earlier one.
 ///
-/// Others can write meanwhile. Rows that are added later are not in the index; searches compare them one by one, until
+/// Others can write meanwhile. Rows that are added later are not in the index; they are read one by one, until
 /// 'grainstore store index update' adds them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   grainstore store index create vectors.dinov2_vitb14
   grainstore store index create masks --kind ivf_flat       # the extractors' own embeddings, as they are
-  grainstore store index create vectors.clip_b32 --partitions 500 --sub-vectors 64")]
+  grainstore store index create vectors.clip_b32 --partitions 500 --sub-vectors 64
+  grainstore store index create masks --kind bloom          # of its images")]
 pub struct CreateArgs {
-    /// The table: masks, vectors.NAME or image_vectors.NAME.
-    table: SearchedTable,
-    /// How vectors are kept: ivf_pq (quantised, small and quick) or ivf_flat (as they are).
+    /// The table: masks, vectors.NAME or image_vectors.NAME; for --kind bloom, any with a column image_id.
+    table: IndexedTable,
+    /// ivf_pq (vectors, quantised: small and quick), ivf_flat (vectors, as they are) or bloom (images).
     #[arg(long, default_value_t = IndexKind::default(), value_name = "KIND")]
     kind: IndexKind,
     /// Number of partitions, of which a search looks at 20 by default [default: one per 4096 rows].
@@ -44,18 +49,57 @@ pub struct CreateArgs {
     sub_vectors: Option<u32>,
 }
 
-/// Add the rows to an index that came after it was made.
+/// Add the rows to a table's indexes that came after they were made.
 #[derive(Debug, clap::Args)]
 pub struct UpdateArgs {
-    /// The table: masks, vectors.NAME or image_vectors.NAME.
-    table: SearchedTable,
+    /// The table: masks, vectors.NAME, image_vectors.NAME, or another that has an index.
+    table: IndexedTable,
 }
 
-/// Drop an index. 'store cleanup' frees the disk space.
+/// Drop a table's indexes. 'store cleanup' frees the disk space.
 #[derive(Debug, clap::Args)]
 pub struct DropArgs {
-    /// The table: masks, vectors.NAME or image_vectors.NAME.
-    table: SearchedTable,
+    /// The table: masks, vectors.NAME, image_vectors.NAME, or another that has an index.
+    table: IndexedTable,
+    /// Drop only the index of images (bloom) or of vectors (any other kind).
+    #[arg(long, value_name = "KIND")]
+    kind: Option<IndexKind>,
+}
+
+/// A table by its name in SQL.
+#[derive(Debug, Clone)]
+enum IndexedTable {
+    Fixed(Table),
+    Vectors(SearchedTable),
+}
+
+impl FromStr for IndexedTable {
+    type Err = grainstore::Error;
+
+    fn from_str(text: &str) -> grainstore::Result<Self> {
+        match Table::from_name(text) {
+            Some(table) => Ok(Self::Fixed(table)),
+            None => text.parse().map(Self::Vectors),
+        }
+    }
+}
+
+impl fmt::Display for IndexedTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(table) => f.write_str(table.name()),
+            Self::Vectors(table) => table.fmt(f),
+        }
+    }
+}
+
+impl IndexedTable {
+    async fn store_table(&self, store: &Store) -> grainstore::Result<StoreTable> {
+        match self {
+            Self::Fixed(table) => Ok((*table).into()),
+            Self::Vectors(table) => table.store_table(&store.snapshot().await?).await,
+        }
+    }
 }
 
 /// List the indexes of all tables.
@@ -69,27 +113,35 @@ pub async fn run(args: Args, store: &Store, global: &Global) -> anyhow::Result<E
     let started = Instant::now();
     match args {
         Args::Create(args) => {
-            let request = VectorIndexRequest {
-                table: args.table.store_table(&store.snapshot().await?).await?,
+            let request = IndexRequest {
+                table: args.table.store_table(store).await?,
                 kind: args.kind,
                 partitions: args.partitions,
                 sub_vectors: args.sub_vectors,
             };
-            let stats = store.create_vector_index(&request).await?;
-            tell(&args.table, &stats, started, global)?;
+            let stats = store.create_index(&request).await?;
+            if global.json {
+                print_json(&stats)?;
+            }
+            tell(&args.table, &[stats], started, global);
         }
         Args::Update(args) => {
-            let table = args.table.store_table(&store.snapshot().await?).await?;
-            let stats = store.update_vector_index(&table).await?;
-            tell(&args.table, &stats, started, global)?;
+            let table = args.table.store_table(store).await?;
+            let stats = store.update_indexes(&table).await?;
+            if global.json {
+                print_json(&stats)?;
+            }
+            tell(&args.table, &stats, started, global);
         }
         Args::Drop(args) => {
-            let table = args.table.store_table(&store.snapshot().await?).await?;
-            store.drop_vector_index(&table).await?;
+            let table = args.table.store_table(store).await?;
+            let dropped = store.drop_indexes(&table, args.kind).await?;
             if global.json {
-                print_json(&json!({ "dropped": args.table.to_string() }))?;
+                print_json(&dropped)?;
             } else if !global.quiet {
-                errln!("dropped the index of '{}'", args.table);
+                for index in dropped {
+                    errln!("dropped {} of '{}'", index.kind, args.table);
+                }
             }
         }
         Args::List(args) => {
@@ -100,39 +152,25 @@ pub async fn run(args: Args, store: &Store, global: &Global) -> anyhow::Result<E
     Ok(Ended::Done)
 }
 
-fn tell(
-    table: &SearchedTable,
-    stats: &IndexStats,
-    started: Instant,
-    global: &Global,
-) -> anyhow::Result<()> {
-    if global.json {
-        return print_json(stats);
+fn tell(table: &IndexedTable, indexes: &[IndexStats], started: Instant, global: &Global) {
+    if global.json || global.quiet {
+        return;
     }
-    if !global.quiet {
+    for index in indexes {
         errln!(
             "{} of '{table}' has {} in {:.1} s",
-            stats.kind,
-            plural(stats.rows - stats.unindexed_rows, "row"),
+            index.kind,
+            plural(index.rows - index.unindexed_rows, "row"),
             started.elapsed().as_secs_f64()
         );
     }
-    Ok(())
 }
 
 async fn list(snapshot: &Snapshot, global: &Global) -> anyhow::Result<()> {
     let mut found = snapshot.indexes().await?;
-    // In SQL, tables of vectors go by the names of their embedders.
-    let mut names = HashMap::new();
-    for (name, table) in snapshot.vector_tables().await? {
-        let path = table.path();
-        let folder = path.split('/').next().unwrap_or_default();
-        names.insert(path.clone(), format!("{folder}.{name}"));
-    }
+    let names = TableNames::of(snapshot).await?;
     for index in &mut found {
-        if let Some(name) = names.get(&index.table) {
-            index.table.clone_from(name);
-        }
+        index.table = names.name(&index.table).to_owned();
     }
     if global.json {
         return print_json(&found);
@@ -144,7 +182,7 @@ async fn list(snapshot: &Snapshot, global: &Global) -> anyhow::Result<()> {
         });
         writeln!(
             out,
-            "{:<24}  {:<9}  {} of {} in {}, {size}",
+            "{:<24}  {:<11}  {} of {} in {}, {size}",
             index.table,
             index.kind,
             index.rows - index.unindexed_rows,

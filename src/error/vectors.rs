@@ -34,11 +34,13 @@ pub enum VectorError {
         table: String,
     },
 
-    /// A table has no index of its vectors.
-    #[error("'{table}' has no index of its vectors")]
+    /// A table has no index.
+    #[error("'{table}' has no index of its {of}")]
     NoSuchIndex {
         /// The table.
         table: String,
+        /// What was to be indexed: vectors, images, or any rows.
+        of: &'static str,
     },
 
     /// Another embedder has the name.

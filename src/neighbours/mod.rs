@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The search is exact, which compares every vector of the table; or it goes by the table's index
-//! ([`Store::create_vector_index`](crate::store::Store::create_vector_index)), which looks at a few of its partitions
+//! ([`Store::create_index`](crate::store::Store::create_index)), which looks at a few of its partitions
 //! and can miss neighbours. Similarities are exact either way, and the result tells which search it was.
 //!
 //! In SQL, the table functions `nearest`, `nearest_vector` and `nearest_text` do the same ([`register_neighbours`]).

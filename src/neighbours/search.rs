@@ -116,6 +116,7 @@ impl Searched {
             None if search == Search::Auto => self.exact_plan().await,
             None => Err(Error::Vectors(VectorError::NoSuchIndex {
                 table: self.name.clone(),
+                of: "vectors",
             })),
         }
     }

@@ -84,7 +84,7 @@ impl Searched {
         let indexes = indexes_of(&self.dataset, &self.name).await?;
         let mut fitting = indexes
             .into_iter()
-            .filter(|index| index.column == self.vector && index.metric == COSINE);
+            .filter(|index| index.column == self.vector && index.metric.as_deref() == Some(COSINE));
         Ok(fitting.next())
     }
 

@@ -1,9 +1,9 @@
-//! Indexes of vectors: made, brought up to date and dropped in commits of the store.
+//! Indexes of vectors and of images: made, brought up to date and dropped in commits of the store.
 //!
 //! Lance's index files never change once they are written, and a version of a table names those that it has. So an
 //! index comes with a new version of its table, and a commit record names that version as any other; earlier snapshots
 //! go on without the index. Rows that are added later are not in it until it is brought up to date; until then, they
-//! are compared one by one.
+//! are read one by one.
 
 mod request;
 mod stats;
@@ -17,9 +17,9 @@ use lance::index::DatasetIndexExt;
 
 pub(crate) use request::cosine;
 use request::too_few;
-pub use request::{IndexKind, VectorIndexRequest};
+pub use request::{IndexKind, IndexRequest};
 pub use stats::IndexStats;
-pub(crate) use stats::{COSINE, indexes_of, vector_column};
+pub(crate) use stats::{COSINE, image_column, indexes_of, vector_column};
 
 use super::commit::{back_off, unless_race_lost};
 use super::{Snapshot, Store};
@@ -32,8 +32,8 @@ use crate::{Error, Result};
 const ATTEMPTS: u32 = 5;
 
 impl Store {
-    /// Makes an index of a table's vectors for their cosine similarity, in one commit. It takes the place of an earlier
-    /// one.
+    /// Makes an index of a table's vectors for their cosine similarity, or of its images, in one commit. It takes the
+    /// place of an earlier one of the same column.
     ///
     /// It is made while others can write; only the switch to it waits for the lock. Rows that come meanwhile are not in
     /// it.
@@ -41,24 +41,25 @@ impl Store {
     /// # Examples
     /// ```
     /// use grainstore::schema::{StoreTable, VectorTable};
-    /// use grainstore::store::VectorIndexRequest;
+    /// use grainstore::store::IndexRequest;
     ///
     /// # async fn example(
     /// #     store: &grainstore::store::Store,
     /// #     embedder_id: grainstore::ids::EmbedderId,
     /// # ) -> grainstore::Result<()> {
     /// let table = StoreTable::Vectors(VectorTable::Masks, embedder_id);
-    /// let index = store.create_vector_index(&VectorIndexRequest::new(table)).await?;
+    /// let index = store.create_index(&IndexRequest::new(table)).await?;
     /// assert_eq!(index.unindexed_rows, 0);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for a table without vectors, or with too few, and for numbers that do not fit it;
+    /// [`Error::InvalidOption`] for a table without such a column, or with too few rows, and for numbers that do not
+    /// fit it;
     /// [`Error::CommitContention`] if other writers changed the table's files each time; [`Error::StoreDamaged`] for
     /// files that are not as they were written; errors from Lance.
-    pub async fn create_vector_index(&self, request: &VectorIndexRequest) -> Result<IndexStats> {
+    pub async fn create_index(&self, request: &IndexRequest) -> Result<IndexStats> {
         for attempt in 0..ATTEMPTS {
             let made = Box::pin(self.try_create_index(request)).await;
             if let Some(stats) = unless_race_lost(made)?.flatten() {
@@ -70,11 +71,12 @@ impl Store {
     }
 
     /// Makes an index and commits it; `None` if another writer interfered.
-    async fn try_create_index(&self, request: &VectorIndexRequest) -> Result<Option<IndexStats>> {
+    async fn try_create_index(&self, request: &IndexRequest) -> Result<Option<IndexStats>> {
         // Restoring a table afterwards would take the index back.
         let snapshot = self.settled().await?;
         let table = &request.table;
-        let column = indexable(&snapshot, table)?;
+        let column = request.kind.column(table)?;
+        existing(&snapshot, table)?;
         let mut dataset = snapshot.stored(table).await?.as_ref().clone();
         let params = request.params(&dataset, column).await?;
         // Otherwise vectors that had changed on disk would be in an index that is valid.
@@ -83,7 +85,7 @@ impl Store {
             .await?;
         let (name, columns) = (index_name(column), [column]);
         let made = dataset
-            .create_index_builder(&columns, params.index_type(), &params)
+            .create_index_builder(&columns, request.index_type(), params.as_ref())
             .name(name.clone())
             .replace(true)
             .execute_uncommitted()
@@ -98,23 +100,29 @@ impl Store {
         let Some(mut changing) = self.changing(table).await? else {
             return Ok(None);
         };
+        let version = made.dataset_version;
         let operation = Operation::CreateIndex {
             removed_indices: changing.dataset.load_indices_by_name(&name).await?,
-            new_indices: vec![made.clone()],
+            new_indices: vec![made],
         };
-        let transaction = TransactionBuilder::new(made.dataset_version, operation).build();
-        let indexed = CommitBuilder::new(Arc::new(changing.dataset)).execute(transaction);
-        changing.dataset = indexed.await?;
-        self.put_index("create index", table, changing).await
+        changing.exchange(version, operation).await?;
+        let committed = self.put_changed("create index", table, changing).await?;
+        match committed {
+            Some(committed) => Ok(indexes_in(&committed, table)
+                .await?
+                .into_iter()
+                .find(|index| index.column == column)),
+            None => Ok(None),
+        }
     }
 
-    /// Adds the rows that are not in the index of a table to it, in one commit. Others wait meanwhile.
+    /// Adds the rows that are not in the indexes of a table to them, in one commit. Others wait meanwhile.
     ///
     /// # Errors
-    /// [`crate::error::VectorError::NoSuchIndex`] if it has none; otherwise as [`Store::create_vector_index`].
-    pub async fn update_vector_index(&self, table: &StoreTable) -> Result<IndexStats> {
+    /// [`crate::error::VectorError::NoSuchIndex`] if it has none; otherwise as [`Store::create_index`].
+    pub async fn update_indexes(&self, table: &StoreTable) -> Result<Vec<IndexStats>> {
         for attempt in 0..ATTEMPTS {
-            let made = Box::pin(self.try_update_index(table)).await;
+            let made = Box::pin(self.try_update_indexes(table)).await;
             if let Some(stats) = unless_race_lost(made)?.flatten() {
                 return Ok(stats);
             }
@@ -123,10 +131,10 @@ impl Store {
         Err(contention("update index"))
     }
 
-    async fn try_update_index(&self, table: &StoreTable) -> Result<Option<IndexStats>> {
+    async fn try_update_indexes(&self, table: &StoreTable) -> Result<Option<Vec<IndexStats>>> {
         let snapshot = self.settled().await?;
-        let found = index_in(&snapshot, table).await?;
-        if found.unindexed_rows == 0 {
+        let found = indexes_in(&snapshot, table).await?;
+        if found.iter().all(|index| index.unindexed_rows == 0) {
             return Ok(Some(found));
         }
         snapshot
@@ -142,33 +150,60 @@ impl Store {
             // Rows without a vector are all that is not in it.
             return Ok(Some(found));
         }
-        self.put_index("update index", table, changing).await
+        match self.put_changed("update index", table, changing).await? {
+            Some(committed) => Ok(Some(indexes_in(&committed, table).await?)),
+            None => Ok(None),
+        }
     }
 
-    /// Drops the index of a table, in one commit. Its files stay as long as an earlier version of the store has it.
+    /// Drops the indexes of a table, or that of one column, in one commit. Their files stay as long as an earlier
+    /// version of the store has them. Returns those that it dropped.
     ///
     /// # Errors
     /// [`crate::error::VectorError::NoSuchIndex`] if it has none; [`Error::CommitContention`]; errors from Lance.
-    pub async fn drop_vector_index(&self, table: &StoreTable) -> Result<()> {
+    pub async fn drop_indexes(
+        &self,
+        table: &StoreTable,
+        kind: Option<IndexKind>,
+    ) -> Result<Vec<IndexStats>> {
         for attempt in 0..ATTEMPTS {
-            let dropped = Box::pin(self.try_drop_index(table)).await;
-            if unless_race_lost(dropped)?.flatten().is_some() {
-                return Ok(());
+            let dropped = Box::pin(self.try_drop_indexes(table, kind)).await;
+            if let Some(dropped) = unless_race_lost(dropped)?.flatten() {
+                return Ok(dropped);
             }
             back_off(attempt).await;
         }
         Err(contention("drop index"))
     }
 
-    async fn try_drop_index(&self, table: &StoreTable) -> Result<Option<()>> {
-        let found = index_in(&self.settled().await?, table).await?;
+    async fn try_drop_indexes(
+        &self,
+        table: &StoreTable,
+        kind: Option<IndexKind>,
+    ) -> Result<Option<Vec<IndexStats>>> {
+        let mut found = indexes_in(&self.settled().await?, table).await?;
+        if let Some(kind) = kind {
+            let column = kind.column(table)?;
+            found.retain(|index| index.column == column);
+        }
+        if found.is_empty() {
+            return Err(no_such_index(table, kind.map_or("rows", IndexKind::of)));
+        }
         let _guard = self.inner.lock.acquire().await?;
         let Some(mut changing) = self.changing(table).await? else {
             return Ok(None);
         };
-        changing.dataset.drop_index(&found.name).await?;
+        let mut removed_indices = Vec::new();
+        for index in &found {
+            removed_indices.extend(changing.dataset.load_indices_by_name(&index.name).await?);
+        }
+        let operation = Operation::CreateIndex {
+            removed_indices,
+            new_indices: Vec::new(),
+        };
+        changing.exchange(changing.before, operation).await?;
         let committed = self.put_changed("drop index", table, changing).await?;
-        Ok(committed.map(drop))
+        Ok(committed.map(|_| found))
     }
 
     /// The newest state of a table, for a caller that holds the lock; `None` if the table is gone.
@@ -188,19 +223,6 @@ impl Store {
             tables,
             dataset,
         }))
-    }
-
-    /// Commits a table that has an index now; `None` if another writer interfered.
-    async fn put_index(
-        &self,
-        operation: &str,
-        table: &StoreTable,
-        changed: Changing,
-    ) -> Result<Option<IndexStats>> {
-        match self.put_changed(operation, table, changed).await? {
-            Some(committed) => Ok(Some(index_in(&committed, table).await?)),
-            None => Ok(None),
-        }
     }
 
     /// Commits a table whose indexes have changed; `None` if another writer interfered.
@@ -236,29 +258,47 @@ struct Changing {
     before: u64,
 }
 
+impl Changing {
+    /// Puts indexes that were made of a version of the table in the place of others.
+    async fn exchange(&mut self, made_of: u64, operation: Operation) -> Result<()> {
+        let transaction = TransactionBuilder::new(made_of, operation).build();
+        let dataset = Arc::new(self.dataset.clone());
+        self.dataset = CommitBuilder::new(dataset).execute(transaction).await?;
+        Ok(())
+    }
+}
+
 fn index_name(column: &str) -> String {
     format!("{column}_idx")
 }
 
-/// The column of vectors of a table that the snapshot has.
-fn indexable(snapshot: &Snapshot, table: &StoreTable) -> Result<&'static str> {
-    let column = vector_column(table).filter(|_| snapshot.has_table(table));
-    column.ok_or_else(|| Error::InvalidOption {
-        what: "table with vectors",
+/// That the snapshot has a table.
+fn existing(snapshot: &Snapshot, table: &StoreTable) -> Result<()> {
+    if snapshot.has_table(table) {
+        return Ok(());
+    }
+    Err(Error::InvalidOption {
+        what: "table",
         value: table.path(),
-        expected: "'masks', or vectors of an embedder that has some".to_owned(),
+        expected: "a table of the store, such as 'masks', or vectors of an embedder that has some"
+            .to_owned(),
     })
 }
 
-/// The index of a table's vectors.
-async fn index_in(snapshot: &Snapshot, table: &StoreTable) -> Result<IndexStats> {
-    let column = indexable(snapshot, table)?;
+/// The indexes of a table: at least one.
+async fn indexes_in(snapshot: &Snapshot, table: &StoreTable) -> Result<Vec<IndexStats>> {
+    existing(snapshot, table)?;
     let indexes = indexes_of(snapshot.stored(table).await?.as_ref(), &table.path()).await?;
-    let mut of_column = indexes.into_iter().filter(|index| index.column == column);
-    of_column.next().ok_or_else(|| {
-        Error::Vectors(VectorError::NoSuchIndex {
-            table: table.path(),
-        })
+    if indexes.is_empty() {
+        return Err(no_such_index(table, "rows"));
+    }
+    Ok(indexes)
+}
+
+fn no_such_index(table: &StoreTable, of: &'static str) -> Error {
+    Error::Vectors(VectorError::NoSuchIndex {
+        table: table.path(),
+        of,
     })
 }
 

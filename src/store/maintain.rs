@@ -15,6 +15,7 @@ use lance::dataset::transaction::Operation;
 use serde::Serialize;
 
 use super::commit::{back_off, unless_race_lost};
+use super::index::{IndexKind, IndexRequest, IndexStats, image_column, indexes_of};
 use super::{Snapshot, Store, Tag};
 use crate::ids::check_name;
 use crate::progress::NoProgress;
@@ -225,6 +226,7 @@ impl Store {
                 return Ok(Vec::new());
             }
             if let Some(stats) = unless_race_lost(self.switch(rewritten).await)?.flatten() {
+                self.remake_indexes(&snapshot).await?;
                 return Ok(stats);
             }
             back_off(attempt).await;
@@ -233,6 +235,25 @@ impl Store {
             operation: "compact".to_owned(),
             attempts: ATTEMPTS,
         })
+    }
+
+    /// Makes the indexes of images anew that a compaction of a snapshot has emptied: unlike those of vectors, Lance cannot
+    /// change them to the new files.
+    async fn remake_indexes(&self, compacted: &Snapshot) -> Result<()> {
+        for table in compacted.stored_tables() {
+            let Some(before) = index_of_images(compacted, &table).await? else {
+                continue;
+            };
+            let after = index_of_images(&self.snapshot().await?, &table).await?;
+            if after.is_some_and(|after| after.unindexed_rows > before.unindexed_rows) {
+                let request = IndexRequest {
+                    kind: IndexKind::Bloom,
+                    ..IndexRequest::new(table)
+                };
+                self.create_index(&request).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The newest snapshot, after reverting what a writer that died has left.
@@ -420,6 +441,16 @@ async fn is_one_rewrite(dataset: &Dataset, before: u64) -> Result<bool> {
         }
     }
     Ok(rewrites == 1)
+}
+
+/// The index of a table's images, if there are both.
+async fn index_of_images(snapshot: &Snapshot, table: &StoreTable) -> Result<Option<IndexStats>> {
+    let Some(column) = image_column(table).filter(|_| snapshot.has_table(table)) else {
+        return Ok(None);
+    };
+    let mut indexes = indexes_of(snapshot.stored(table).await?.as_ref(), "").await?;
+    indexes.retain(|index| index.column == column);
+    Ok(indexes.pop())
 }
 
 async fn rewrite(snapshot: &Snapshot, table: StoreTable) -> Result<Option<Rewritten>> {

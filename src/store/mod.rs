@@ -49,7 +49,7 @@ pub use checksums::{DamagedFile, Verification};
 pub use commit::{Changes, Commit};
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub(crate) use index::{COSINE, cosine, indexes_of, vector_column};
-pub use index::{IndexKind, IndexStats, VectorIndexRequest};
+pub use index::{IndexKind, IndexRequest, IndexStats};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
 pub use snapshot::{Scan, Snapshot};
 pub(crate) use snapshot::{is_of_images, send_batches};

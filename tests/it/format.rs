@@ -8,17 +8,25 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::json::ArrayWriter;
 use futures::TryStreamExt;
+use grainstore::head::register_predict;
 use grainstore::schema::Table;
 use grainstore::sql::Sql;
-use grainstore::store::rows::{ExtractorKind, ExtractorRow, HeadRow, PolicyRow, Row};
+use grainstore::store::rows::{
+    EvaluationRow, ExtractorKind, ExtractorRow, HeadRow, PolicyRow, Row,
+};
 use grainstore::store::{Snapshot, Store};
 use lance::dataset::builder::DatasetBuilder;
 use serde_json::Value;
 
-use crate::harness::copy_tree;
+use crate::harness::{Program, copy_tree};
 use crate::support::{append, label, rows};
 
 const FORMAT_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store/format_1");
+/// One with a head, its annotation and an evaluation; make_format_1_eval.sh beside it says how it was made.
+const EVALUATED: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/data/store/format_1_eval"
+);
 
 fn copied() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -214,4 +222,54 @@ async fn raising_that_was_cut_off_is_done_again() {
         .retain(|row| row["label"] != "cat");
     assert_eq!(raised, as_read);
     assert_eq!(done.count(ExtractorRow::TABLE).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_head_of_format_1_predicts_and_evaluates_as_it_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    copy_tree(Path::new(EVALUATED), &place);
+    let program = Program {
+        file: env!("CARGO_BIN_EXE_grainstore").into(),
+        store: place.clone(),
+    };
+    let store = Store::open(place.to_str().unwrap()).await.unwrap();
+    let before: Vec<EvaluationRow> = rows(&store.snapshot().await.unwrap()).await;
+    let eval = ["eval", "--head", "linear", "--dataset", "scenes"];
+    program.expect(0, &[&eval[..], &["--split", "test"]].concat());
+    let snapshot = store.snapshot().await.unwrap();
+    let mut after: Vec<EvaluationRow> = rows(&snapshot).await;
+    after.retain(|row| row.evaluation_id != before[0].evaluation_id);
+    let values = |rows: &[EvaluationRow]| -> BTreeMap<_, Option<f64>> {
+        let value = |row: &EvaluationRow| {
+            let key = (row.query.clone(), row.metric.clone(), row.class.clone());
+            (key, row.value)
+        };
+        rows.iter().map(value).collect()
+    };
+    let (old, new) = (values(&before), values(&after));
+    assert_eq!(old.len(), before.len());
+    assert!(old.values().filter(|value| **value > Some(0.1)).count() > 5);
+    for (key, value) in &old {
+        let same = match (value, new.get(key).copied().flatten()) {
+            (Some(old), Some(new)) => (old - new).abs() < 1e-12,
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        assert!(same, "{key:?}: {value:?} was {:?}", new.get(key));
+    }
+
+    // The head says of every mask today what was stored then.
+    let query = "SELECT max(abs(p.score - predict('linear', m.embedding, m.extractor_id).score)) AS farthest, \
+         sum(CASE WHEN p.class <> predict('linear', m.embedding, m.extractor_id).class THEN 1 ELSE 0 END) AS others, \
+         count(*) AS masks \
+         FROM predictions p JOIN masks m USING (extractor_id, image_id, mask_index)";
+    let sql = Sql::new(&snapshot).await.unwrap();
+    register_predict(&sql, &snapshot, query).await.unwrap();
+    let found = sql.query(query).await.unwrap().collect().await.unwrap();
+    let found = json(&found).pop().unwrap();
+    assert_eq!(
+        (&found["others"], &found["masks"]),
+        (&0.into(), &400.into())
+    );
+    assert!(found["farthest"].as_f64().unwrap() < 1e-6, "{found}");
 }

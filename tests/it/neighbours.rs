@@ -22,7 +22,7 @@ use grainstore::store::rows::{
     EmbedderRow, ExtractorKind, ExtractorRow, ImageRow, ImageVectorRow, MaskRow, Row, VectorRow,
     image_vectors_to_batch, masks_to_batch, vectors_to_batch,
 };
-use grainstore::store::{Changes, IndexKind, Snapshot, Store, StoreOptions, VectorIndexRequest};
+use grainstore::store::{Changes, IndexKind, IndexRequest, Snapshot, Store, StoreOptions};
 
 use crate::support::{CHECKPOINT, append, image, instant};
 
@@ -620,13 +620,13 @@ mod index {
             (IndexKind::IvfPq, "IVF_PQ"),
             (IndexKind::IvfFlat, "IVF_FLAT"),
         ] {
-            let request = VectorIndexRequest {
+            let request = IndexRequest {
                 kind,
                 partitions: Some(4),
-                ..VectorIndexRequest::new(made.table())
+                ..IndexRequest::new(made.table())
             };
             // The second takes the place of the first.
-            let stats = made.store.create_vector_index(&request).await.unwrap();
+            let stats = made.store.create_index(&request).await.unwrap();
             assert_eq!(stats.kind, name);
             assert_eq!((stats.rows, stats.unindexed_rows), (600, 0));
             assert_eq!(made.snapshot().await.indexes().await.unwrap(), [stats]);
@@ -691,17 +691,17 @@ mod index {
         let told = "index vector_idx, nprobes=3, refine=10, 1 rows not indexed";
         assert!(plan.contains(told), "{plan}");
 
-        let stats = made.store.update_vector_index(&made.table()).await.unwrap();
-        assert_eq!((stats.rows, stats.unindexed_rows), (601, 0));
+        let stats = made.store.update_indexes(&made.table()).await.unwrap();
+        assert_eq!((stats[0].rows, stats[0].unindexed_rows), (601, 0));
         assert!(latest(&made.nearest(&request).await));
         healthy(&made.store).await;
         let version = made.snapshot().await.version();
-        made.store.update_vector_index(&made.table()).await.unwrap();
+        made.store.update_indexes(&made.table()).await.unwrap();
         assert_eq!(made.snapshot().await.version(), version, "nothing to add");
 
-        made.store.drop_vector_index(&made.table()).await.unwrap();
+        made.store.drop_indexes(&made.table(), None).await.unwrap();
         assert!(made.snapshot().await.indexes().await.unwrap().is_empty());
-        let again = made.store.drop_vector_index(&made.table()).await;
+        let again = made.store.drop_indexes(&made.table(), None).await;
         assert!(matches!(
             again,
             Err(Error::Vectors(VectorError::NoSuchIndex { .. }))
@@ -716,8 +716,8 @@ mod index {
         let mut made = Made::new().await;
         made.add(0..10, 30).await;
         made.add(10..20, 30).await;
-        let request = VectorIndexRequest::new(Table::Masks);
-        made.store.create_vector_index(&request).await.unwrap();
+        let request = IndexRequest::new(Table::Masks);
+        made.store.create_index(&request).await.unwrap();
         let by_index = thorough(of_mask(SearchedTable::Masks, 12, 3));
         let found = made.nearest(&by_index).await;
         assert!(!made.store.compact().await.unwrap().is_empty());
@@ -734,13 +734,88 @@ mod index {
     }
 
     #[tokio::test]
+    async fn an_index_of_images_finds_the_rows_of_images() {
+        let mut made = Made::new().await;
+        made.add(0..10, 30).await;
+        let request = IndexRequest {
+            kind: IndexKind::Bloom,
+            ..IndexRequest::new(Table::Masks)
+        };
+        let stats = made.store.create_index(&request).await.unwrap();
+        assert_eq!((&*stats.column, &*stats.kind), ("image_id", "BloomFilter"));
+        assert_eq!(
+            (stats.rows, stats.unindexed_rows, stats.metric),
+            (300, 0, None)
+        );
+        // A search is not by this index.
+        let exact = made.nearest(&of_mask(SearchedTable::Masks, 1, 5)).await;
+        assert!(matches!(exact.searched, SearchedWith::Exact { .. }));
+
+        let query = |image_no: u32| {
+            let id = image(image_no).image_id;
+            format!("SELECT count(*) AS n FROM masks WHERE image_id = '{id}'")
+        };
+        let read = async |made: &Made, number: u32, rows: i64, by: bool| {
+            let sql = made.sql(None).await;
+            let found = sql.query(&query(number)).await.unwrap();
+            let found = found.collect().await.unwrap();
+            let count = found[0].column(0).as_primitive::<Int64Type>().value(0);
+            assert_eq!(count, rows);
+            let plan = explained(&sql, &query(number)).await;
+            assert_eq!(plan.contains("image_id_idx"), by, "{plan}");
+        };
+        read(&made, 3, 30, true).await;
+        read(&made, 15, 0, true).await;
+        // Rows that are not in it are read all the same, before it is brought up to date, after, and after compaction.
+        made.add(10..20, 30).await;
+        read(&made, 15, 30, true).await;
+        let stats = made.store.update_indexes(&Table::Masks.into()).await;
+        assert_eq!(stats.unwrap()[0].unindexed_rows, 0);
+        read(&made, 15, 30, true).await;
+        assert!(!made.store.compact().await.unwrap().is_empty());
+        let indexes = made.snapshot().await.indexes().await.unwrap();
+        let covered: Vec<_> = indexes
+            .iter()
+            .map(|it| (it.rows, it.unindexed_rows))
+            .collect();
+        assert_eq!(covered, [(600, 0)]);
+        for number in [3, 15] {
+            read(&made, number, 30, true).await;
+        }
+        healthy(&made.store).await;
+        // Beside one of vectors, each is dropped alone.
+        made.store
+            .create_index(&IndexRequest::new(Table::Masks))
+            .await
+            .unwrap();
+        let masks = Table::Masks.into();
+        let dropped = made
+            .store
+            .drop_indexes(&masks, Some(IndexKind::Bloom))
+            .await;
+        assert_eq!(dropped.unwrap().len(), 1);
+        read(&made, 15, 30, false).await;
+        let again = made
+            .store
+            .drop_indexes(&masks, Some(IndexKind::Bloom))
+            .await;
+        assert_eq!(
+            again.unwrap_err().to_string(),
+            "'masks' has no index of its images"
+        );
+        assert_eq!(
+            made.store.drop_indexes(&masks, None).await.unwrap().len(),
+            1
+        );
+    }
+
+    #[tokio::test]
     async fn rows_are_added_while_an_index_is_made() {
         let mut made = Made::new().await;
         made.add(0..20, 20).await;
         let store = made.store.clone();
-        let request = VectorIndexRequest::new(made.table());
-        let (made_index, ()) =
-            tokio::join!(store.create_vector_index(&request), made.add(20..24, 5));
+        let request = IndexRequest::new(made.table());
+        let (made_index, ()) = tokio::join!(store.create_index(&request), made.add(20..24, 5));
         let stats = made_index.unwrap();
         assert!(stats.unindexed_rows <= 20 && stats.rows >= 400);
         let snapshot = made.snapshot().await;
@@ -753,8 +828,8 @@ mod index {
     async fn what_cannot_be_indexed_says_why() {
         let mut made = Made::new().await;
         made.add(0..10, 10).await;
-        let table = VectorIndexRequest::new(made.table());
-        let partitions = VectorIndexRequest {
+        let table = IndexRequest::new(made.table());
+        let partitions = IndexRequest {
             kind: IndexKind::IvfFlat,
             partitions: Some(101),
             ..table.clone()
@@ -764,14 +839,21 @@ mod index {
         for (request, part) in [
             (table, "at least 256 vectors"),
             (partitions, "1 to 100"),
-            (VectorIndexRequest::new(Table::Images), "vectors"),
-            (VectorIndexRequest::new(unknown), "vectors"),
+            (IndexRequest::new(Table::Images), "vectors"),
+            (IndexRequest::new(unknown), "vectors"),
+            (
+                IndexRequest {
+                    kind: IndexKind::Bloom,
+                    ..IndexRequest::new(Table::Heads)
+                },
+                "a column image_id",
+            ),
         ] {
-            let failed = made.store.create_vector_index(&request).await;
+            let failed = made.store.create_index(&request).await;
             let message = failed.unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
-        let none = made.store.update_vector_index(&made.table()).await;
+        let none = made.store.update_indexes(&made.table()).await;
         assert!(matches!(
             none,
             Err(Error::Vectors(VectorError::NoSuchIndex { .. }))
@@ -852,7 +934,8 @@ mod command {
             let failed = program.fails(&command);
             assert!(failed.contains(part), "{arguments:?}: {failed}");
         }
-        program.expect(1, &["search"]);
+        let nothing = program.fails(&["search"]);
+        assert!(nothing.contains("give --like IMAGE:MASK"), "{nothing}");
         let few = program.fails(&["store", "index", "create", "masks"]);
         assert!(few.contains("at least 256 vectors"), "{few}");
         program.expect(
@@ -867,6 +950,15 @@ mod command {
         let told = program.json(&["--json", "search", "--like", &like]);
         assert_eq!(told["searched"]["index"], "embedding_idx");
         program.expect(0, &["check", "--deep"]);
+        let bloom = ["store", "index", "create", "labels", "--kind", "bloom"];
+        let empty = program.fails(&bloom);
+        assert!(empty.contains("at least one row"), "{empty}");
+        program.expect(0, &["store", "index", "create", "masks", "--kind", "bloom"]);
+        let updated = program.json(&["--json", "store", "index", "update", "masks"]);
+        assert_eq!(updated.as_array().unwrap().len(), 2);
+        program.expect(0, &["check", "--deep"]);
         program.expect(0, &["store", "index", "drop", "masks"]);
+        let none = program.fails(&["store", "index", "drop", "masks"]);
+        assert!(none.contains("'masks' has no index"), "{none}");
     }
 }

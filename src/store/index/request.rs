@@ -6,8 +6,11 @@ use std::str::FromStr;
 use arrow::datatypes::{DataType, Schema};
 use lance::dataset::Dataset;
 use lance::index::vector::VectorIndexParams;
+use lance_index::scalar::{BuiltinIndexType, ScalarIndexParams};
+use lance_index::{IndexParams, IndexType};
 use serde::Serialize;
 
+use super::stats::{image_column, vector_column};
 use crate::options::one_of;
 use crate::schema::StoreTable;
 use crate::{Error, Result};
@@ -22,26 +25,67 @@ const SUB_VECTOR_BITS: u8 = 8;
 /// Iterations of k-means for the codes of sub-vectors; Lance's default.
 const MAX_ITERATIONS: usize = 50;
 
-/// How an index keeps vectors. Both put similar vectors into partitions, of which a search looks at a few.
+/// What an index is of, and how it is kept.
+///
+/// Indexes of vectors put similar ones into partitions, of which a search looks at a few.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IndexKind {
-    /// Quantised, about one byte per 16 numbers: small, and quick to search.
+    /// Of vectors, quantised to about one byte per 16 numbers: small, and quick to search.
     #[default]
     IvfPq,
-    /// As they are: as large as the table.
+    /// Of vectors, as they are: as large as the table.
     IvfFlat,
+    /// Of images: a Bloom filter per 8192 rows says whether they may have rows of an image, so that reading the rows of
+    /// some images skips the others. Exact, and about five bytes a row.
+    Bloom,
 }
 
 impl IndexKind {
-    const WORDS: [(&'static str, Self); 2] = [("ivf_pq", Self::IvfPq), ("ivf_flat", Self::IvfFlat)];
+    const WORDS: [(&'static str, Self); 3] = [
+        ("ivf_pq", Self::IvfPq),
+        ("ivf_flat", Self::IvfFlat),
+        ("bloom", Self::Bloom),
+    ];
 
-    /// Minimum number of vectors that an index is made from.
-    const fn min_vectors(self) -> u64 {
+    /// Minimum number of rows that an index is made from.
+    const fn min_rows(self) -> u64 {
         match self {
             Self::IvfPq => 1 << SUB_VECTOR_BITS,
-            Self::IvfFlat => 1,
+            Self::IvfFlat | Self::Bloom => 1,
         }
+    }
+
+    /// What of a table an index of this kind is of, in words.
+    pub(super) const fn of(self) -> &'static str {
+        match self {
+            Self::IvfPq | Self::IvfFlat => "vectors",
+            Self::Bloom => "images",
+        }
+    }
+
+    /// The column of a table that an index of this kind is of.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a table that has no such column.
+    pub(super) fn column(self, table: &StoreTable) -> Result<&'static str> {
+        let (column, what, expected) = match self {
+            Self::IvfPq | Self::IvfFlat => (
+                vector_column(table),
+                "table with vectors",
+                "'masks', or vectors of an embedder that has some",
+            ),
+            Self::Bloom => (
+                image_column(table),
+                "table with images",
+                "a table with a column image_id, such as 'masks' or 'predictions'",
+            ),
+        };
+        column.ok_or_else(|| Error::InvalidOption {
+            what,
+            value: table.path(),
+            expected: expected.to_owned(),
+        })
     }
 }
 
@@ -64,19 +108,19 @@ impl fmt::Display for IndexKind {
 
 /// An index to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VectorIndexRequest {
-    /// A table with vectors.
+pub struct IndexRequest {
+    /// A table with vectors or, for [`IndexKind::Bloom`], with images.
     pub table: StoreTable,
-    /// How vectors are kept.
+    /// What the index is of, and how it is kept.
     pub kind: IndexKind,
-    /// Number of partitions; `None` for one per 4096 rows.
+    /// Number of partitions; `None` for one per 4096 rows. Only for indexes of vectors.
     pub partitions: Option<u64>,
     /// Number of parts that each vector is quantised in, one byte each; `None` for a part per 16 numbers. It divides
     /// the length of the vectors. Only for [`IndexKind::IvfPq`].
     pub sub_vectors: Option<u32>,
 }
 
-impl VectorIndexRequest {
+impl IndexRequest {
     /// The default index of a table.
     pub fn new(table: impl Into<StoreTable>) -> Self {
         Self {
@@ -92,7 +136,7 @@ impl VectorIndexRequest {
         &self,
         dataset: &Dataset,
         column: &str,
-    ) -> Result<VectorIndexParams> {
+    ) -> Result<Box<dyn IndexParams>> {
         let rows = dataset.count_rows(None).await? as u64;
         let schema = Schema::from(dataset.schema());
         let dim = match schema.field_with_name(column)?.data_type() {
@@ -102,21 +146,45 @@ impl VectorIndexRequest {
         let plan = self.plan(rows, dim)?;
         let partitions = usize::try_from(plan.partitions).unwrap_or(usize::MAX);
         Ok(match self.kind {
-            IndexKind::IvfPq => VectorIndexParams::ivf_pq(
+            IndexKind::IvfPq => Box::new(VectorIndexParams::ivf_pq(
                 partitions,
                 SUB_VECTOR_BITS,
                 plan.sub_vectors as usize,
                 cosine()?,
                 MAX_ITERATIONS,
-            ),
-            IndexKind::IvfFlat => VectorIndexParams::ivf_flat(partitions, cosine()?),
+            )),
+            IndexKind::IvfFlat => Box::new(VectorIndexParams::ivf_flat(partitions, cosine()?)),
+            IndexKind::Bloom => Box::new(ScalarIndexParams::for_builtin(
+                BuiltinIndexType::BloomFilter,
+            )),
         })
+    }
+
+    /// Lance's name for the type of the index.
+    pub(super) fn index_type(&self) -> IndexType {
+        match self.kind {
+            IndexKind::IvfPq | IndexKind::IvfFlat => IndexType::Vector,
+            IndexKind::Bloom => IndexType::BloomFilter,
+        }
     }
 
     /// Resolves the numbers for a table of so many rows with vectors of so many numbers.
     fn plan(&self, rows: u64, dim: u32) -> Result<Plan> {
-        if rows < self.kind.min_vectors() {
+        if rows < self.kind.min_rows() {
             return Err(too_few(self.kind, &self.table));
+        }
+        if self.kind == IndexKind::Bloom {
+            return match self.partitions.or(self.sub_vectors.map(u64::from)) {
+                None => Ok(Plan {
+                    partitions: 0,
+                    sub_vectors: 0,
+                }),
+                Some(given) => Err(Error::InvalidOption {
+                    what: "number of partitions or sub-vectors",
+                    value: given.to_string(),
+                    expected: "none for an index of images".to_owned(),
+                }),
+            };
         }
         let partitions = self.partitions.unwrap_or((rows / PARTITION_ROWS).max(1));
         if !(1..=rows).contains(&partitions) {
@@ -164,7 +232,10 @@ pub(super) fn too_few(kind: IndexKind, table: &StoreTable) -> Error {
     Error::InvalidOption {
         what: "table to index",
         value: table.path(),
-        expected: format!("at least {} vectors for {kind}", kind.min_vectors()),
+        expected: match kind {
+            IndexKind::Bloom => "at least one row".to_owned(),
+            _ => format!("at least {} vectors for {kind}", kind.min_rows()),
+        },
     }
 }
 
@@ -174,10 +245,10 @@ mod tests {
     use crate::schema::Table;
 
     fn plan(rows: u64, dim: u32, numbers: (Option<u64>, Option<u32>)) -> Result<(u64, u32)> {
-        let request = VectorIndexRequest {
+        let request = IndexRequest {
             partitions: numbers.0,
             sub_vectors: numbers.1,
-            ..VectorIndexRequest::new(Table::Masks)
+            ..IndexRequest::new(Table::Masks)
         };
         let plan = request.plan(rows, dim)?;
         Ok((plan.partitions, plan.sub_vectors))
@@ -204,16 +275,23 @@ mod tests {
             let message = plan(rows, 768, given).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
-        let flat = VectorIndexRequest {
+        let flat = IndexRequest {
             kind: IndexKind::IvfFlat,
-            ..VectorIndexRequest::new(Table::Masks)
+            ..IndexRequest::new(Table::Masks)
         };
         assert!(flat.plan(1, 4).is_ok() && flat.plan(0, 4).is_err());
+        let mut bloom = IndexRequest {
+            kind: IndexKind::Bloom,
+            ..flat
+        };
+        assert!(bloom.plan(1, 0).is_ok() && bloom.plan(0, 0).is_err());
+        bloom.partitions = Some(3);
+        assert!(bloom.plan(1, 0).is_err());
     }
 
     #[test]
     fn kinds_are_read_as_they_are_written() {
-        for kind in [IndexKind::IvfPq, IndexKind::IvfFlat] {
+        for (_, kind) in IndexKind::WORDS {
             assert_eq!(kind.to_string().parse::<IndexKind>().unwrap(), kind);
         }
         assert!("hnsw".parse::<IndexKind>().is_err());

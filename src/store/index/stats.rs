@@ -18,12 +18,12 @@ pub struct IndexStats {
     pub table: String,
     /// Name of the index.
     pub name: String,
-    /// The column of vectors.
+    /// The column that it is of.
     pub column: String,
     /// Its kind, as Lance calls it: `IVF_PQ`.
     pub kind: String,
-    /// The distance that it was made for: `COSINE`.
-    pub metric: String,
+    /// The distance that it was made for, if it is of vectors: `COSINE`.
+    pub metric: Option<String>,
     /// Number of rows of the table.
     pub rows: u64,
     /// Number of rows that are not in the index.
@@ -40,6 +40,18 @@ pub(crate) fn vector_column(table: &StoreTable) -> Option<&'static str> {
         StoreTable::Fixed(Table::Masks) => Some("embedding"),
         StoreTable::Fixed(_) => None,
         StoreTable::Vectors(..) => Some("vector"),
+    }
+}
+
+/// The column of images of a table, if it has one.
+pub(crate) fn image_column(table: &StoreTable) -> Option<&'static str> {
+    const COLUMN: &str = "image_id";
+    match table {
+        StoreTable::Fixed(table) => {
+            let schema = table.schema();
+            schema.field_with_name(COLUMN).is_ok().then_some(COLUMN)
+        }
+        StoreTable::Vectors(..) => Some(COLUMN),
     }
 }
 
@@ -60,7 +72,7 @@ pub(crate) async fn indexes_of(dataset: &Dataset, table: &str) -> Result<Vec<Ind
         let field = field.and_then(|id| dataset.schema().field_by_id(id));
         let details = index.details().ok();
         let details = details.and_then(|text| serde_json::from_str::<Details>(&text).ok());
-        let (Some(field), Some(details)) = (field, details) else {
+        let Some(field) = field else {
             continue;
         };
         let (mut rows, mut unindexed_rows) = (0, 0);
@@ -81,7 +93,7 @@ pub(crate) async fn indexes_of(dataset: &Dataset, table: &str) -> Result<Vec<Ind
             name: index.name().to_owned(),
             column: field.name.clone(),
             kind: index.index_type().to_owned(),
-            metric: details.metric_type.unwrap_or_default(),
+            metric: details.and_then(|details| details.metric_type),
             rows,
             unindexed_rows,
             segments: index.segments().len(),
@@ -111,10 +123,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_tables_with_vectors_have_a_column_of_them() {
+    fn only_some_tables_have_vectors_and_images() {
         for table in Table::ALL {
             let column = vector_column(&table.into());
             assert_eq!(column.is_some(), table == Table::Masks, "{table:?}");
+        }
+        for (table, has_images) in [(Table::Predictions, true), (Table::Heads, false)] {
+            assert_eq!(image_column(&table.into()).is_some(), has_images);
         }
         let schema = Table::Masks.schema();
         let column = vector_column(&Table::Masks.into()).unwrap();
