@@ -239,8 +239,14 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
         name: "bench".to_owned(),
         classes: "kinds".to_owned(),
         masks: TrainingMasks::Query(
-            TrainingQuery::of_images(&snapshot, &extractor, Some(&first), &HeadInputs::tokens())
-                .await?,
+            TrainingQuery::of_images(
+                &snapshot,
+                &extractor,
+                Some(&first),
+                None,
+                &HeadInputs::tokens(),
+            )
+            .await?,
         ),
         options: TrainOptions {
             epochs: Some(20),

@@ -4,7 +4,7 @@
 -- reads:   predictions
 -- view:    it has one row per mask
 -- grain:   one row per mask that it has a prediction for
--- columns: image_id, extractor_id, mask_index, class_index, class, score, entropy, kept
-SELECT image_id, extractor_id, mask_index, class_index, class, score, entropy, kept
+-- columns: image_id, extractor_id, mask_index, class_index, class, score, entropy, kept, dropped
+SELECT image_id, extractor_id, mask_index, class_index, class, score, entropy, kept, dropped
 FROM predictions
 WHERE head_id = $head AND policy_id = $policy

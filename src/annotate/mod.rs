@@ -15,6 +15,6 @@ mod sink;
 mod summary;
 
 pub(crate) use pending::{images_annotated, predictions_of};
-pub use policy::{NmsScope, Policy};
+pub use policy::{MapRule, NmsScope, Policy};
 pub use run::{AnnotateRequest, annotate, rethreshold};
 pub use summary::AnnotateSummary;

@@ -30,10 +30,66 @@ impl std::str::FromStr for NmsScope {
     }
 }
 
-/// What makes a predicted mask part of the annotation.
+/// How the masks of an image become its semantic map, which has one class, or none, per pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapRule {
+    /// Kept masks are painted over each other: each pixel gets the class of its best-scoring mask.
+    #[default]
+    Paint,
+    /// All masks vote, kept or not, but for those whose quality is too low: each pixel gets the class with the greatest
+    /// sum of scores divided by the number of masks over the pixel, if this is at least the given number, in [0, 1].
+    Vote(f64),
+}
+
+impl MapRule {
+    /// The least mean score of a vote, if none is given.
+    pub const TAU: f64 = 0.5;
+
+    /// Whether masks are painted. Policies that were written before there was another rule do not name one.
+    fn is_paint(&self) -> bool {
+        *self == Self::Paint
+    }
+
+    fn paint() -> Self {
+        Self::Paint
+    }
+}
+
+impl std::str::FromStr for MapRule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = match text.split_once(':') {
+            None if text == "paint" => Some(Self::Paint),
+            None if text == "vote" => Some(Self::Vote(Self::TAU)),
+            Some(("vote", tau)) => tau.parse().ok().map(Self::Vote),
+            _ => None,
+        };
+        found.ok_or_else(|| Error::InvalidOption {
+            what: "rule of the semantic map",
+            value: text.to_owned(),
+            expected: "paint, vote, or vote:TAU with a number from 0 to 1".to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for MapRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Paint => f.write_str("paint"),
+            Self::Vote(tau) => write!(f, "vote:{tau}"),
+        }
+    }
+}
+
+/// What makes a predicted mask part of the annotation, and how masks become a semantic map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
+    /// How masks become a semantic map.
+    #[serde(default = "MapRule::paint", skip_serializing_if = "MapRule::is_paint")]
+    pub map: MapRule,
     /// Maximum number of kept masks in an image; those with the highest scores are kept.
     pub max_per_image: u32,
     /// Minimum predicted IoU, Segment Anything's own estimate of a mask's quality; 0 for no minimum.
@@ -60,6 +116,7 @@ impl Default for Policy {
     /// The score threshold is the one that the paper gives for its CLIP baseline.
     fn default() -> Self {
         Self {
+            map: MapRule::default(),
             max_per_image: 100,
             min_predicted_iou: 0.0,
             min_stability_score: 0.0,
@@ -136,6 +193,10 @@ impl Policy {
     /// [`Error::InvalidOption`] for the first field that is out of range.
     pub fn validate(&self) -> Result<()> {
         let share = |x: f64| (0.0..=1.0).contains(&x);
+        let tau = match self.map {
+            MapRule::Paint => MapRule::TAU,
+            MapRule::Vote(tau) => tau,
+        };
         let (predicted_iou, stability) = (
             f64::from(self.min_predicted_iou),
             f64::from(self.min_stability_score),
@@ -149,6 +210,7 @@ impl Policy {
                 share(self.score_threshold),
             ),
             ("NMS IoU", self.nms_iou, share(self.nms_iou)),
+            ("least mean score of a vote", tau, share(tau)),
         ];
         for (what, value, good) in checks {
             if !good {
@@ -187,10 +249,13 @@ impl Policy {
 
     /// Whether a mask's score and quality suffice. A score of NaN never does; unknown quality always does.
     pub fn is_candidate(&self, candidate: &Candidate) -> bool {
+        candidate.score >= self.score_threshold && self.has_quality(candidate)
+    }
+
+    fn has_quality(&self, candidate: &Candidate) -> bool {
         let suffices =
             |min: f32, value: Option<f32>| min == 0.0 || value.is_none_or(|value| value >= min);
-        candidate.score >= self.score_threshold
-            && suffices(self.min_predicted_iou, candidate.predicted_iou)
+        suffices(self.min_predicted_iou, candidate.predicted_iou)
             && suffices(self.min_stability_score, candidate.stability_score)
     }
 
@@ -206,11 +271,12 @@ impl Policy {
         candidates: &[Candidate],
         mut mask: impl FnMut(usize) -> Result<Rle>,
     ) -> Result<Vec<Verdict>> {
+        // Quality first: a mask below the threshold may vote, one of low quality may not.
         let low = |candidate: &Candidate| {
-            if candidate.score >= self.score_threshold {
-                Verdict::LowQuality
-            } else {
+            if self.has_quality(candidate) {
                 Verdict::BelowThreshold
+            } else {
+                Verdict::LowQuality
             }
         };
         let mut verdicts: Vec<Verdict> = candidates.iter().map(low).collect();
@@ -348,11 +414,11 @@ mod tests {
         );
         assert_eq!(
             decide(&policy(0.0, 0.5), &scored),
-            [LowQuality, Kept, BelowThreshold]
+            [LowQuality, Kept, LowQuality]
         );
         assert_eq!(
             decide(&policy(0.95, 0.0), &scored),
-            [LowQuality, LowQuality, BelowThreshold]
+            [LowQuality, LowQuality, LowQuality]
         );
         assert!(policy(1.5, 0.0).validate().is_err() && policy(0.0, f32::NAN).validate().is_err());
     }
@@ -367,6 +433,16 @@ mod tests {
         );
         let back: Policy = serde_json::from_str(&json).unwrap();
         assert_eq!(back.id().unwrap(), policy.id().unwrap());
+        let voting = Policy {
+            map: "vote:0.4".parse().unwrap(),
+            ..policy.clone()
+        };
+        let json = voting.to_json().unwrap();
+        assert!(
+            json.starts_with(r#"{"map":{"vote":0.4},"max_per_image""#),
+            "{json}"
+        );
+        assert_eq!(serde_json::from_str::<Policy>(&json).unwrap(), voting);
         let other = Policy {
             nms_iou: 0.6,
             ..policy
@@ -382,6 +458,10 @@ mod tests {
                 ..Policy::default()
             },
             Policy {
+                map: MapRule::Vote(1.5),
+                ..Policy::default()
+            },
+            Policy {
                 max_per_image: 0,
                 ..Policy::default()
             },
@@ -389,5 +469,9 @@ mod tests {
             assert!(bad.validate().is_err(), "{bad:?}");
         }
         assert!("boxes".parse::<NmsScope>().is_err());
+        for bad in ["votes", "vote:", "vote:x", "paint:0.5"] {
+            assert!(bad.parse::<MapRule>().is_err(), "{bad}");
+        }
+        assert_eq!("vote".parse::<MapRule>().unwrap(), MapRule::Vote(0.5));
     }
 }

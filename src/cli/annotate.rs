@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use grainstore::annotate::{
-    AnnotateRequest, AnnotateSummary, NmsScope, Policy, annotate, rethreshold,
+    AnnotateRequest, AnnotateSummary, MapRule, NmsScope, Policy, annotate, rethreshold,
 };
 use grainstore::store::Store;
 
@@ -59,6 +59,10 @@ struct Which {
     /// Which masks can suppress each other: class (those of the same class) or all.
     #[arg(long, default_value = "class", value_name = "SCOPE")]
     nms: NmsScope,
+    /// How masks become the semantic map: paint (kept masks over each other, best score on top) or vote:TAU (all masks
+    /// of good quality vote; a pixel gets the class whose mean score over the masks on it is greatest, if at least TAU).
+    #[arg(long, default_value_t = MapRule::default(), value_name = "RULE")]
+    map: MapRule,
     /// Maximum number of kept masks per image.
     #[arg(long, default_value_t = Policy::default().max_per_image, value_name = "N")]
     max_per_image: u32,
@@ -70,6 +74,7 @@ impl Which {
             head: self.head,
             images: images_where(self.condition),
             policy: Policy {
+                map: self.map,
                 max_per_image: self.max_per_image,
                 min_predicted_iou: self.min_predicted_iou,
                 min_stability_score: self.min_stability_score,

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use grainstore::scenes::{DataSetSize, write_data_set};
+use grainstore::scenes::{DataSet, write_data_set};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -30,11 +30,14 @@ pub struct Args {
     #[arg(long = "where", default_value = "grainstore-demo", value_name = "DIR")]
     directory: PathBuf,
     /// Number of training photos.
-    #[arg(long, default_value_t = DataSetSize::default().train, value_name = "N")]
+    #[arg(long, default_value_t = DataSet::default().train, value_name = "N")]
     train_images: usize,
     /// Number of test photos.
-    #[arg(long, default_value_t = DataSetSize::default().test, value_name = "N")]
+    #[arg(long, default_value_t = DataSet::default().test, value_name = "N")]
     test_images: usize,
+    /// Seed of the scenes: another number gives other photos.
+    #[arg(long, default_value_t = DataSet::default().seed, value_name = "N")]
+    scene_seed: u64,
     /// Epochs per training.
     #[arg(long, default_value_t = 40, value_name = "N")]
     epochs: u32,
@@ -75,23 +78,24 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     }
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create '{}'", directory.display()))?;
-    let size = DataSetSize {
+    let set = DataSet {
+        seed: args.scene_seed,
         train: args.train_images,
         test: args.test_images,
     };
     let started = Instant::now();
     let scenes = directory.join("scenes");
-    write_data_set(&scenes, size)?;
+    write_data_set(&scenes, set)?;
     if args.only_scenes {
         if global.json {
             print_json(&json!({
-                "train_images": size.train, "test_images": size.test, "directory": scenes,
+                "train_images": set.train, "test_images": set.test, "directory": scenes,
             }))?
         } else {
             outln!(
                 "{} photos to train on and {} to test on in '{}'",
-                size.train,
-                size.test,
+                set.train,
+                set.test,
                 scenes.display()
             )
         }

@@ -33,7 +33,7 @@ pub enum Args {
     Export(ExportArgs),
     /// Add a head from a file that 'export' wrote.
     Import(ImportArgs),
-    /// Remove a head, and its teacher if nothing else uses it.
+    /// Remove a head, and the student and teacher that it was trained from if nothing else uses them.
     Rm(RmArgs),
     /// Give a head another name.
     Rename(RenameArgs),

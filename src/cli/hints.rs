@@ -116,6 +116,9 @@ fn head(err: &HeadError) -> Option<String> {
         HeadError::NothingToTrainOn => {
             "'grainstore query review/labels' lists the labels, 'grainstore query review/extractors' the masks"
         }
+        HeadError::NothingToRefine => {
+            "--loss mil+distill trains without refining; a query of your own must yield image_id and mask_index as in 'masks'"
+        }
         HeadError::NoVectors { .. } => "'grainstore embed' makes vectors of masks",
         HeadError::NoTokens { .. } => {
             "'grainstore embed' gives them vectors, and --vectors NAME trains on these"

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use grainstore::device::DeviceName;
 use grainstore::head::{
-    Balance, CacheOptions, CreateHead, Loss, Parent, TrainOptions, TrainRequest, TrainSummary,
-    TrainingMasks, TrainingQuery, train,
+    Balance, CacheOptions, CreateHead, Keep, Loss, Parent, Pick, Recipe, TrainOptions,
+    TrainRequest, TrainSummary, TrainingMasks, TrainingQuery, parse_widths, train,
 };
 use grainstore::selection::ImageFilter;
 use grainstore::store::{Snapshot, Store};
@@ -24,6 +24,8 @@ Examples:
   grainstore train --name coarse --classes groups --where \"dataset = 'scenes'\"
   grainstore train --name fine2 --classes all --from fine --since parent   # new images, some old ones
   grainstore train --name dino --classes all --vectors dinov2_vitb14,tokens    # after 'grainstore embed'
+  grainstore train --name safe --classes all --negatives \"source = 'street'\" --members 3
+  grainstore train --name paper --classes all --recipe paper               # then annotate with --map paint
   grainstore train --name mine --classes all --query my.sql                # like 'grainstore query train/bags --show'")]
 pub struct Args {
     /// Name of the head. An existing head of this name stays as an older one.
@@ -35,6 +37,9 @@ pub struct Args {
     /// Choose images: SQL over the columns of 'images' [default: source IN ('web', 'synthetic')].
     #[arg(long = "where", value_name = "SQL", conflicts_with = "query")]
     condition: Option<String>,
+    /// Images that show none of the classes, SQL over the columns of 'images': all their masks are background.
+    #[arg(long, value_name = "SQL", conflicts_with = "query")]
+    negatives: Option<String>,
     /// File with your own SELECT, which yields image_id, extractor_id, mask_index, embedding and label or labels.
     #[arg(long, value_name = "FILE")]
     query: Option<PathBuf>,
@@ -73,10 +78,24 @@ enum Since {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How to train (defaults: see docs/train.md)")]
 struct How {
-    /// Loss: mil (multiple-instance loss), or mil+distill (then also a student with uncertainty distillation) [default:
-    /// mil+distill].
+    /// Options to begin with, which the others replace: default, or paper (mil+distill, a = 8, noisy picks, no balance).
+    #[arg(long, default_value = "default")]
+    recipe: Recipe,
+    /// Loss: mil (multiple-instance loss), mil+distill (then also a student with uncertainty distillation) or
+    /// mil+distill+refine (then also a head that knows the background, from the masks that the student picks) [default:
+    /// mil+distill+refine].
     #[arg(long)]
     loss: Option<Loss>,
+    /// Widths of the hidden layers, or none for a linear head [default: 512,256,128].
+    #[arg(long, value_name = "WIDTHS")]
+    hidden: Option<String>,
+    /// Share of the last hidden layer's units that are dropped at random in each step of teacher and student [default:
+    /// 0.9].
+    #[arg(long, value_name = "SHARE")]
+    dropout: Option<f64>,
+    /// Pick the best masks of a class by logits without dropout (clean) or with it (noisy) [default: clean].
+    #[arg(long, value_name = "HOW")]
+    pick: Option<Pick>,
     /// A class's score is the mean over the max(1, ceil(d / A)) best of an image's d masks [default: 20].
     #[arg(short, long, value_name = "A")]
     a: Option<f64>,
@@ -86,11 +105,18 @@ struct How {
     /// Weight of the student's uncertainty loss [default: 0.15].
     #[arg(long, value_name = "WEIGHT")]
     lambda_unc: Option<f64>,
-    /// Passes over the images, for the teacher and again for the student [default: enough for 200 steps, at least 4;
-    /// with --from a fifth].
+    /// The same share while a head is refined [default: 0.5].
+    #[arg(long, value_name = "SHARE")]
+    refine_dropout: Option<f64>,
+    /// Passes over the images, for each of teacher, student and refined head [default: enough for 100 steps a class, but
+    /// 200 to 2000, at least 4 passes; with --from a fifth].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Stop after this many passes without a better validation loss; 0 never stops early [default: half of the epochs,
+    /// Epoch whose weights are kept: last, or best (least validation loss, if at least 20 images validate) [default:
+    /// last].
+    #[arg(long, value_name = "EPOCH")]
+    keep: Option<Keep>,
+    /// With --keep best: stop after this many passes without a better validation loss; 0 never stops early [default: half of the epochs,
     /// at least 3].
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
@@ -107,6 +133,15 @@ struct How {
     /// more often) [default: weights].
     #[arg(long, value_name = "HOW")]
     balance: Option<Balance>,
+    /// Train this many heads that differ in their random choices; predictions are the means of theirs [default: 1].
+    #[arg(long, value_name = "N")]
+    members: Option<usize>,
+    /// Relative noise on the initial weights, to measure how far rounding moves a head.
+    #[arg(long, value_name = "SHARE", hide = true)]
+    initial_noise: Option<f64>,
+    /// Seed of that noise.
+    #[arg(long, value_name = "N", hide = true)]
+    noise_seed: Option<u64>,
     /// Seed of all random choices; the same seed gives the same head. A whole number below 2^63 [default: 0].
     #[arg(long)]
     seed: Option<u64>,
@@ -124,22 +159,33 @@ pub struct Cache {
 }
 
 impl How {
-    fn options(&self) -> TrainOptions {
-        let base = TrainOptions::default();
-        TrainOptions {
+    fn options(&self) -> anyhow::Result<TrainOptions> {
+        let base = self.recipe.options();
+        Ok(TrainOptions {
             loss: self.loss.unwrap_or(base.loss),
+            hidden: match &self.hidden {
+                Some(widths) => parse_widths(widths)?,
+                None => base.hidden,
+            },
+            dropout: self.dropout.unwrap_or(base.dropout),
+            pick: self.pick.unwrap_or(base.pick),
             a: self.a.unwrap_or(base.a),
             entropy_fraction: self.entropy_fraction.unwrap_or(base.entropy_fraction),
             lambda_mil: base.lambda_mil,
             lambda_unc: self.lambda_unc.unwrap_or(base.lambda_unc),
+            refine_dropout: self.refine_dropout.unwrap_or(base.refine_dropout),
             epochs: self.epochs,
+            keep: self.keep.unwrap_or(base.keep),
             patience: self.patience,
             batch_images: self.batch_images.unwrap_or(base.batch_images),
             learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
             validation: self.validation.unwrap_or(base.validation),
             balance: self.balance.unwrap_or(base.balance),
+            members: self.members.unwrap_or(base.members),
+            initial_noise: self.initial_noise.unwrap_or(base.initial_noise),
+            noise_seed: self.noise_seed.unwrap_or(base.noise_seed),
             seed: self.seed.unwrap_or(base.seed),
-        }
+        })
     }
 }
 
@@ -160,8 +206,13 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             args.replay
         );
     }
-    let options = args.how.options();
+    let options = args.how.options()?;
     options.validate()?;
+    if args.negatives.is_some() && !options.loss.distills() {
+        anyhow::bail!(
+            "--negatives needs a loss that has a use for them: mil+distill+refine or mil+distill"
+        );
+    }
     let store = Store::open(&global.store).await?;
     let masks = match &args.query {
         Some(file) => TrainingMasks::Query(TrainingQuery::new(
@@ -170,6 +221,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         )),
         None => TrainingMasks::OfImages {
             images: args.condition.map(ImageFilter::matching),
+            negatives: args.negatives.map(ImageFilter::matching),
             extractor: args.extractor,
         },
     };
@@ -239,6 +291,14 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
             "validation on {}: loss {loss:.4}, accuracy {:.1} %",
             plural(summary.validation_images, "image"),
             accuracy * 100.0
+        );
+    }
+    if let Some(refined) = summary.refined {
+        outln!(
+            "refined on {} of the classes and {} of background; {} say neither",
+            plural(refined.objects, "mask"),
+            refined.background,
+            refined.ignored
         );
     }
     let skipped = summary.skipped;

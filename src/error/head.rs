@@ -24,6 +24,12 @@ pub enum HeadError {
     #[error("there is nothing to train on: no labelled image has masks")]
     NothingToTrainOn,
 
+    /// A student picks no mask of any class.
+    #[error(
+        "there is nothing to refine a head on: no mask of the training images is in 'masks' under their ids"
+    )]
+    NothingToRefine,
+
     /// No extractor's masks have the vectors that a head is to read.
     #[error("no extractor has masks with vectors of {embedders}")]
     NoVectors {

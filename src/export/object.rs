@@ -42,7 +42,7 @@ impl Object {
 /// Where an object comes from, with the values that only this source has.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ObjectKind {
-    /// A mask that a head keeps.
+    /// A mask that a head keeps or, in a semantic map, one that votes.
     Predicted(Predicted),
     /// An annotated object, crowd or void region.
     Annotated(Annotated),
@@ -51,6 +51,8 @@ pub enum ObjectKind {
 /// Values that the head and the extractor computed for a kept mask.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predicted {
+    /// Whether the policy keeps it; if not, it is there because it votes for the semantic map.
+    pub kept: bool,
     /// `masks.mask_index`.
     pub mask_index: i32,
     /// Probability of the class.
@@ -79,9 +81,10 @@ pub struct Annotated {
     pub attributes: Option<String>,
 }
 
-/// A kept mask as stored in `predictions`.
+/// A wanted mask as stored in `predictions`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Kept {
+    pub kept: bool,
     pub mask_index: i32,
     pub class_index: i32,
     pub score: f64,
@@ -104,7 +107,7 @@ pub(super) enum Rows {
     Masks {
         /// Position of the exported category for each class of the head, if it has one.
         places: Vec<Option<usize>>,
-        /// Kept masks by image, ordered by `mask_index`.
+        /// Wanted masks by image, ordered by `mask_index`.
         kept: HashMap<String, Vec<Kept>>,
     },
     GroundTruth {
@@ -266,6 +269,7 @@ impl Decoder {
                 area: rle.area() as f64,
                 mask: Some(rle),
                 kind: ObjectKind::Predicted(Predicted {
+                    kept: mask.kept,
                     mask_index: mask.mask_index,
                     score: mask.score,
                     entropy: mask.entropy,

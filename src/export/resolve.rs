@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::object::{Kept, Rows};
 use super::request::ExportRequest;
-use super::source::Origin;
-use crate::annotate::predictions_of;
+use super::source::{Origin, Wanted};
+use crate::annotate::{MapRule, predictions_of};
 use crate::catalogue::{
     StoredPolicy, annotated_categories, find_annotated_dataset, find_head, find_policy,
 };
@@ -34,12 +34,13 @@ pub(super) struct Found {
     pub images_left_out: u64,
 }
 
-/// Resolves a request for the masks that a head keeps.
+/// Resolves a request for the masks that a head keeps or, for a semantic map, those that make it up.
 pub(super) async fn of_head(
     snapshot: &Snapshot,
     request: &ExportRequest,
     name: &str,
     policy: Option<&str>,
+    wanted: Wanted,
 ) -> Result<Found> {
     let head = find_head(snapshot, name).await?;
     let policy = find_policy(snapshot, &head, policy).await?;
@@ -48,7 +49,8 @@ pub(super) async fn of_head(
         Some(name) => ClassSet::load(snapshot, name).await?,
         None => own.clone(),
     };
-    let mut kept = kept_masks(snapshot, &head, &policy).await?;
+    let voters = wanted == Wanted::Mapped && map_rule(&policy)? != MapRule::Paint;
+    let mut kept = wanted_masks(snapshot, &head, &policy, voters).await?;
     let left_out = AtomicU64::new(0);
     // If a model found nothing at all, its import still covered the complete data set.
     let asked_about = if kept.is_empty() && head.is_imported() {
@@ -136,11 +138,29 @@ fn class_places(own: &ClassSet, classes: &ClassSet) -> Result<Vec<Option<usize>>
     Ok(places)
 }
 
-/// The masks that a head keeps under a policy, for each image it has predictions for, including images with none kept.
-async fn kept_masks(
+/// How masks become a semantic map under a stored policy.
+///
+/// # Errors
+/// [`Error::Json`] for a policy that cannot be read. That of imported predictions has no such rule.
+pub(super) fn map_rule(policy: &StoredPolicy) -> Result<MapRule> {
+    #[derive(Deserialize)]
+    struct Rule {
+        #[serde(default = "paint")]
+        map: MapRule,
+    }
+    fn paint() -> MapRule {
+        MapRule::Paint
+    }
+    Ok(serde_json::from_str::<Rule>(&policy.policy)?.map)
+}
+
+/// The masks that a head keeps under a policy and, if wanted, those that vote, for each image it has predictions for,
+/// including images with none.
+async fn wanted_masks(
     snapshot: &Snapshot,
     head: &HeadRow,
     policy: &StoredPolicy,
+    voters: bool,
 ) -> Result<HashMap<ImageId, Vec<Kept>>> {
     #[derive(Deserialize)]
     struct Prediction {
@@ -150,6 +170,7 @@ async fn kept_masks(
         score: f64,
         entropy: Option<f32>,
         kept: bool,
+        dropped: Option<String>,
     }
     let scan = snapshot.scan(Table::Predictions).await?;
     let scan = scan.project(&[
@@ -159,6 +180,7 @@ async fn kept_masks(
         "score",
         "entropy",
         "kept",
+        "dropped",
     ])?;
     let mut rows = scan
         .filter(predictions_of(&head.head_id, &policy.policy_id))
@@ -168,8 +190,9 @@ async fn kept_masks(
     while let Some(batch) = rows.next().await {
         for row in decode::<Prediction>(Table::Predictions, &batch?)? {
             let of_image = found.entry(row.image_id).or_default();
-            if row.kept {
+            if row.kept || (voters && row.dropped.as_deref() != Some("quality")) {
                 of_image.push(Kept {
+                    kept: row.kept,
                     mask_index: row.mask_index,
                     class_index: row.class_index,
                     score: row.score,

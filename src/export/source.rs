@@ -62,6 +62,15 @@ pub enum Origin {
     },
 }
 
+/// Which predicted masks of a head are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Those that the policy keeps.
+    Kept,
+    /// Those that make up its semantic maps: also those that vote, if the policy has them vote.
+    Mapped,
+}
+
 impl Source {
     /// Resolves a request.
     ///
@@ -70,13 +79,22 @@ impl Source {
     /// sets do not fit together; [`Error::Ids`]; [`Error::DataFusion`] for a condition that cannot be planned;
     /// [`Error::NothingToExport`] if no image is chosen; store errors.
     pub async fn open(snapshot: &Snapshot, request: &ExportRequest) -> Result<Self> {
+        Self::open_with(snapshot, request, Wanted::Kept).await
+    }
+
+    /// Like [`Self::open`], with a choice of predicted masks.
+    pub(super) async fn open_with(
+        snapshot: &Snapshot,
+        request: &ExportRequest,
+        wanted: Wanted,
+    ) -> Result<Self> {
         let coarser = match &request.supercategories {
             Some(name) => Some(ClassSet::load(snapshot, name).await?),
             None => None,
         };
         let found = match &request.annotations {
             Annotations::Head { head, policy } => {
-                of_head(snapshot, request, head, policy.as_deref()).await?
+                of_head(snapshot, request, head, policy.as_deref(), wanted).await?
             }
             Annotations::GroundTruth => of_ground_truth(snapshot, request).await?,
         };

@@ -8,7 +8,8 @@
 //! classes.txt                   names of the classes, in order
 //! ```
 //!
-//! Where masks overlap, the best-scoring one is drawn; of annotated objects, the smallest. Crowds are drawn as void.
+//! Where masks overlap, the best-scoring one is drawn; of annotated objects, the smallest. Crowds are drawn as void. If
+//! the head's policy has masks vote, the classes are those of the vote, and an object has only its pixels of its class.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -20,10 +21,12 @@ use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
 use super::request::ExportRequest;
-use super::source::{Objects, Source};
+use super::resolve::map_rule;
+use super::source::{Objects, Origin, Source, Wanted};
+use crate::annotate::MapRule;
 use crate::error::FileAction;
 use crate::extract::read_ingested;
-use crate::geometry::{Rle, Size, paint};
+use crate::geometry::{Rle, Size, Vote, paint, vote};
 use crate::ids::cut_file_name;
 use crate::ingest::parse_class_names;
 use crate::photo::{self, DecodeLimits, voc_colormap};
@@ -102,7 +105,11 @@ pub async fn export_voc(
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
     let (photos, directory) = (request.photos, &request.directory);
-    let source = Source::open(snapshot, &request.export).await?;
+    let source = Source::open_with(snapshot, &request.export, Wanted::Mapped).await?;
+    let rule = match &source.origin {
+        Origin::Head { policy, .. } => map_rule(policy)?,
+        Origin::GroundTruth { .. } => MapRule::Paint,
+    };
     if source.categories.len() > MAX_VALUE {
         return Err(Error::InvalidOption {
             what: "class set of a label map",
@@ -132,7 +139,7 @@ pub async fn export_voc(
             };
             // The counts are kept only if the image is written.
             let mut counted = summary.clone();
-            let maps = LabelMaps::of(image.size(), objects, &mut counted);
+            let maps = LabelMaps::of(image.size(), objects, rule, &mut counted);
             let done = maps.and_then(|maps| directories.write(name, image, &maps));
             progress.advance(1);
             match done {
@@ -242,7 +249,19 @@ struct LabelMaps {
 }
 
 impl LabelMaps {
-    fn of(size: Size, mut objects: Vec<Object>, summary: &mut ExportSummary) -> Result<Self> {
+    fn of(
+        size: Size,
+        mut objects: Vec<Object>,
+        rule: MapRule,
+        summary: &mut ExportSummary,
+    ) -> Result<Self> {
+        let classes = match rule {
+            MapRule::Paint => None,
+            MapRule::Vote(tau) => Some(voted_classes(size, &objects, tau)?),
+        };
+        let is_kept =
+            |object: &Object| !matches!(&object.kind, ObjectKind::Predicted(it) if !it.kept);
+        objects.retain(is_kept);
         let (mut shown, mut void): (Vec<(u8, Object)>, Vec<Rle>) = (Vec::new(), Vec::new());
         objects.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
         for object in objects {
@@ -295,8 +314,43 @@ impl LabelMaps {
                 (*of_class, *of_object) = (class, *number);
             }
         }
+        if let Some(voted) = classes {
+            let pixels = maps.classes.iter().zip(&voted).zip(&mut maps.objects);
+            for ((painted, voted), object) in pixels {
+                // A pixel of an object has the object's class.
+                if painted != voted {
+                    *object = 0;
+                }
+            }
+            maps.classes = voted;
+        }
         Ok(maps)
     }
+}
+
+/// The class of each pixel, row-major, by a vote of all masks.
+fn voted_classes(size: Size, objects: &[Object], tau: f64) -> Result<Vec<u8>> {
+    let votes = objects.iter().filter_map(|object| {
+        let ObjectKind::Predicted(predicted) = &object.kind else {
+            return None;
+        };
+        Some(Vote {
+            class: object.class,
+            score: predicted.score,
+            mask: object.mask.as_ref()?,
+        })
+    });
+    let votes: Vec<Vote<'_, usize>> = votes.collect();
+    let mut classes = vec![0; size.height as usize * size.width as usize];
+    for (class, mask) in vote(size, &votes, tau)? {
+        let value = u8::try_from(class + 1).unwrap_or(VOID);
+        for (slot, pixel) in classes.iter_mut().zip(mask.to_row_major()) {
+            if pixel == 1 {
+                *slot = value;
+            }
+        }
+    }
+    Ok(classes)
 }
 
 /// Drawing order: objects of a higher rank cover those of a lower one.

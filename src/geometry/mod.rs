@@ -31,6 +31,7 @@ mod segments;
 mod spans;
 #[cfg(test)]
 mod testing;
+mod vote;
 
 pub use bbox::{BBox, Pixel, Size};
 pub(crate) use boundary::BOUNDARY_RATIO;
@@ -46,3 +47,4 @@ pub(crate) use paint::paint;
 pub use polygon::{Polygon, polygons_from_rle, rle_from_polygon, rle_from_polygons};
 pub use rle::Rle;
 pub use segments::Connectivity;
+pub(crate) use vote::{Vote, vote};

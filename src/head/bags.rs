@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
 use half::f16;
@@ -50,6 +50,8 @@ pub struct ImageBag {
     pub classes: Vec<usize>,
     /// Rows of the masks in the embeddings, ordered by `mask_index`.
     pub(super) rows: Vec<u32>,
+    /// `mask_index` of each of them.
+    pub(super) mask_indices: Vec<i32>,
 }
 
 /// Counts of what was left out of the bags, by reason.
@@ -96,8 +98,8 @@ impl Bags {
     /// [`HeadInput::column`](super::HeadInput::column)) and `label` (text; several rows for several labels) or `labels`
     /// (a list). Masks of which an input is null are left out and counted.
     ///
-    /// For a class set with a single class, images that have only other labels are negative examples; for a larger set
-    /// they are left out.
+    /// For a class set with a single class, images that have only other labels are negative examples. For a larger set
+    /// they are left out, unless a column `negative` is true for them: then all their masks are background.
     ///
     /// # Errors
     /// [`HeadError::TrainingQuery`] for columns that are missing or of another type, or masks of more than one
@@ -166,6 +168,8 @@ struct Builder<'a> {
 #[derive(Default)]
 struct Unfinished {
     labels: Vec<String>,
+    /// Whether the image is said to show none of the classes.
+    negative: bool,
     /// Mask index and row in the embeddings, ordered by mask index; no row for a mask that was left out.
     masks: Vec<(i32, Option<u32>)>,
 }
@@ -224,6 +228,7 @@ impl<'a> Builder<'a> {
         let extractor_ids = text(batch, "extractor_id")?;
         let mask_indices = integers(batch, "mask_index")?;
         let labels = Labels::of(batch)?;
+        let negative = negative(batch)?;
         let columns = self.columns(batch)?;
         if self.embeddings.is_none() {
             let (dim, budget) = (self.dims.iter().sum(), cache.budget_bytes);
@@ -251,6 +256,9 @@ impl<'a> Builder<'a> {
                 continue;
             };
             labels.add_to(row, &mut image.labels)?;
+            image.negative |= negative
+                .as_ref()
+                .is_some_and(|it| it.is_valid(row) && it.value(row));
             let mask = mask_indices.value(row);
             let Err(at) = image.masks.binary_search_by_key(&mask, |(index, _)| *index) else {
                 continue; // the same mask again, for another label
@@ -296,14 +304,16 @@ impl<'a> Builder<'a> {
             }
             classes.sort_unstable();
             classes.dedup();
-            if classes.is_empty() && set.classes.len() > 1 {
+            if classes.is_empty() && set.classes.len() > 1 && !image.negative {
                 skipped.images_outside += 1;
                 continue;
             }
             if !classes.is_empty() {
                 skipped.labels_outside += outside;
             }
-            let rows: Vec<u32> = image.masks.iter().filter_map(|(_, row)| *row).collect();
+            let used = image.masks.iter();
+            let used = used.filter_map(|(index, row)| row.map(|row| (*index, row)));
+            let (mask_indices, rows): (Vec<i32>, Vec<u32>) = used.unzip();
             if rows.is_empty() {
                 skipped.images_empty += 1;
                 continue;
@@ -312,6 +322,7 @@ impl<'a> Builder<'a> {
                 image_id: ImageId::try_from(image_id)?,
                 classes,
                 rows,
+                mask_indices,
             });
         }
         images.sort_by(|a, b| a.image_id.cmp(&b.image_id));
@@ -476,6 +487,17 @@ fn integers(batch: &RecordBatch, name: &str) -> Result<Int32Array> {
     numbers
         .cloned()
         .ok_or_else(|| wrong(name, "INT without nulls", column))
+}
+
+/// The column that says whether an image shows none of the classes, if there is one.
+fn negative(batch: &RecordBatch) -> Result<Option<BooleanArray>> {
+    let Some(column) = batch.column_by_name("negative") else {
+        return Ok(None);
+    };
+    match column.as_boolean_opt() {
+        Some(found) => Ok(Some(found.clone())),
+        None => Err(wrong("negative", "BOOLEAN", column)),
+    }
 }
 
 /// The column with the images' labels.

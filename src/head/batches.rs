@@ -30,29 +30,37 @@ pub(super) fn over_batches<'b>(
     weights: &[f64],
     batches: impl Iterator<Item = &'b [usize]> + Send,
     dropout: Option<Dropout>,
-    mut work: impl FnMut(Batch) -> Result<()>,
+    work: impl FnMut(Batch) -> Result<()>,
+) -> Result<()> {
+    let mut dropping = dropout.map(|dropout| (dropout, fastrand::Rng::with_seed(dropout.seed)));
+    let batches = batches.map(move |images| {
+        let mut batch = read_batch(bags, weights, images)?;
+        if let Some((dropout, random)) = &mut dropping {
+            batch.dropout = dropout.draw(batch.rows.len(), random);
+        }
+        Ok(batch)
+    });
+    ahead(batches, work)
+}
+
+/// Calls `work` with each item, in order, while a thread makes the next ones; ends at the first error.
+pub(super) fn ahead<T: Send>(
+    items: impl Iterator<Item = Result<T>> + Send,
+    mut work: impl FnMut(T) -> Result<()>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(READ_AHEAD);
         scope.spawn(move || {
-            let mut dropping =
-                dropout.map(|dropout| (dropout, fastrand::Rng::with_seed(dropout.seed)));
-            for images in batches {
-                let batch = read_batch(bags, weights, images).map(|mut batch| {
-                    if let Some((dropout, random)) = &mut dropping {
-                        batch.dropout = dropout.draw(batch.rows.len(), random);
-                    }
-                    batch
-                });
-                let failed = batch.is_err();
-                if sender.send(batch).is_err() || failed {
+            for item in items {
+                let failed = item.is_err();
+                if sender.send(item).is_err() || failed {
                     return;
                 }
             }
         });
         // Moved into the scope so that it is dropped, and the reader is not blocked, when `work` fails.
         let receiver = receiver;
-        receiver.iter().try_for_each(|batch| work(batch?))
+        receiver.iter().try_for_each(|item| work(item?))
     })
 }
 
@@ -75,12 +83,16 @@ fn read_batch(bags: &Bags, weights: &[f64], images: &[usize]) -> Result<Batch> {
             weight: weights.get(*index).copied().unwrap_or(1.0),
         });
     }
-    batch
-        .embeddings
-        .reserve(batch.rows.len() * bags.embedding_dim);
-    bags.embeddings.read(&batch.rows, &mut batch.embeddings)?;
-    bags.normaliser.apply(&mut batch.embeddings);
+    batch.embeddings = read_masks(bags, &batch.rows)?;
     Ok(batch)
+}
+
+/// The normalised numbers of some masks, `[masks, embedding_dim]`.
+pub(super) fn read_masks(bags: &Bags, rows: &[u32]) -> Result<Vec<f32>> {
+    let mut numbers = Vec::with_capacity(rows.len() * bags.embedding_dim);
+    bags.embeddings.read(rows, &mut numbers)?;
+    bags.normaliser.apply(&mut numbers);
+    Ok(numbers)
 }
 
 /// Dropout of the last hidden layer's units.
@@ -97,7 +109,7 @@ pub(super) struct Dropout {
 impl Dropout {
     /// Draws the factor of each unit of each mask: 0 if it is dropped, 1 / (1 - p) if it stays. Returns `None` if all
     /// stay.
-    fn draw(self, masks: usize, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
+    pub fn draw(self, masks: usize, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
         let stay = 1.0 - self.probability;
         if self.probability <= 0.0 || self.width == 0 {
             return None;

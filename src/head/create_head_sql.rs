@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use serde_json::{Map, Number, Value};
 
-use super::spec::TrainOptions;
+use super::train_options::{Recipe, TrainOptions, parse_widths};
 use crate::error::HeadError;
 use crate::{Error, Result};
 
@@ -29,7 +29,7 @@ impl CreateHead {
     /// Parses the statement; returns `None` if the text does not begin with `CREATE HEAD` or cannot be tokenised.
     ///
     /// Names may be quoted, and must be if they contain `@VERSION` or `-`. The options are the fields of
-    /// [`TrainOptions`], and `vectors = 'NAME,...'`.
+    /// [`TrainOptions`], `vectors = 'NAME,...'` and `recipe = 'paper'`, whose options the others replace.
     ///
     /// # Errors
     /// [`HeadError::CreateHead`] for a malformed statement or an unknown option; [`Error::InvalidOption`] for an option
@@ -73,12 +73,26 @@ impl Parts {
                 }));
             }
         };
+        let bad = |reason: String| {
+            Error::Head(HeadError::CreateHead {
+                reason: format!("OPTIONS: {reason}"),
+            })
+        };
+        let recipe = match self.options.remove("recipe") {
+            None => Recipe::default(),
+            Some(Value::String(name)) => name.parse()?,
+            Some(other) => return Err(bad(format!("recipe: expected a name, found {other}"))),
+        };
+        if let Some(Value::String(widths)) = self.options.get("hidden") {
+            let widths: Vec<usize> = parse_widths(widths)?;
+            self.options.insert("hidden".to_owned(), widths.into());
+        }
+        let mut options = serde_json::to_value(recipe.options())?;
+        if let Value::Object(options) = &mut options {
+            options.extend(self.options);
+        }
         let options: TrainOptions =
-            serde_json::from_value(Value::Object(self.options)).map_err(|err| {
-                Error::Head(HeadError::CreateHead {
-                    reason: format!("OPTIONS: {err}"),
-                })
-            })?;
+            serde_json::from_value(options).map_err(|err| bad(err.to_string()))?;
         options.validate()?;
         Ok(CreateHead {
             name: self.name,
@@ -153,7 +167,7 @@ fn value(parser: &mut Parser<'_>) -> Result<Value, ParserError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::Loss;
+    use super::super::train_options::{Loss, Pick};
     use super::*;
 
     #[test]
@@ -171,6 +185,14 @@ mod tests {
         );
         assert_eq!(found.vectors, ["dino", "shape"]);
         assert_eq!(found.query, "SELECT * FROM masks");
+        let sql = "CREATE HEAD h USING CLASSES c OPTIONS (recipe = 'paper', a = 5, hidden = '64, 32', dropout = 0.5) \
+            AS SELECT 1";
+        let options = CreateHead::parse(sql).unwrap().unwrap().options;
+        assert_eq!(
+            (options.loss, options.pick, options.a),
+            (Loss::MilDistill, Pick::Noisy, 5.0)
+        );
+        assert_eq!((options.hidden, options.dropout), (vec![64, 32], 0.5));
         assert_eq!(CreateHead::parse("SELECT 1").unwrap(), None);
         assert_eq!(CreateHead::parse("CREATE TABLE t (a INT)").unwrap(), None);
     }
@@ -186,6 +208,14 @@ mod tests {
             (
                 "CREATE HEAD h USING CLASSES c OPTIONS (epochs = 0) AS SELECT 1",
                 "number of epochs",
+            ),
+            (
+                "CREATE HEAD h USING CLASSES c OPTIONS (recipe = 'mine') AS SELECT 1",
+                "default or paper",
+            ),
+            (
+                "CREATE HEAD h USING CLASSES c OPTIONS (hidden = '64,x') AS SELECT 1",
+                "'x' is not a width of a hidden layer",
             ),
             (
                 "CREATE HEAD h USING CLASSES c AS SELECT 1 SELECT 2",

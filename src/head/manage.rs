@@ -120,8 +120,8 @@ pub enum Removal {
 }
 
 /// Removes the newest head of a name, or the head of an id, with its predictions and evaluations; older heads of its
-/// name stay. Its teacher is removed too, unless another head has the same teacher or the teacher has predictions.
-/// Returns the removed heads.
+/// name stay. The heads that it was trained from (its student, its teacher) are removed too, unless another head has the
+/// same, or they have predictions. Returns the removed heads.
 ///
 /// # Errors
 /// [`crate::error::CatalogueError`]; [`crate::error::HeadError::InUse`] if the head has predictions and only
@@ -138,21 +138,21 @@ pub async fn remove_head(store: &Store, name: &str, removal: Removal) -> Result<
                 return Err(Error::Head(HeadError::InUse { head: head.head }));
             }
             let stored = heads_stored(&snapshot).await?;
-            let is_taught = |by: &HeadRow| {
-                let pupils = stored.iter().filter(|it| it.head_id != head.head_id);
-                pupils
-                    .filter_map(|it| it.teacher_head_id.as_ref())
-                    .any(|id| *id == by.head_id)
-            };
-            let teacher = stored
-                .iter()
-                .find(|it| Some(&it.head_id) == head.teacher_head_id.as_ref())
-                .filter(|teacher| !is_taught(teacher));
-            let mut removed = vec![head.clone()];
-            if let Some(teacher) = teacher
-                && !is_used(teacher).await?
-            {
-                removed.push(teacher.clone());
+            let mut removed = vec![head];
+            while let Some(teacher_id) = removed.last().and_then(|it| it.teacher_head_id.as_ref()) {
+                let teacher = stored.iter().find(|it| it.head_id == *teacher_id);
+                let others = stored
+                    .iter()
+                    .filter(|it| !removed.iter().any(|gone| gone.head_id == it.head_id));
+                let mut others = others.filter_map(|it| it.teacher_head_id.as_ref());
+                match teacher {
+                    Some(teacher)
+                        if others.all(|id| id != teacher_id) && !is_used(teacher).await? =>
+                    {
+                        removed.push(teacher.clone());
+                    }
+                    _ => break,
+                }
             }
             let mut changes = Changes::new();
             for head in &removed {

@@ -71,20 +71,23 @@ impl<'a> Logits<'a> {
         softmax_in_place(probabilities);
     }
 
-    /// The scores of a bag, which are the means of the `k` greatest logits of each class, and the masks with those
-    /// logits, class by class. Of equal logits, those of the first masks are taken.
-    fn top_k(&self, bag: &Bag, k: usize) -> (Vec<f64>, Vec<Vec<usize>>) {
+    /// The scores of a bag, which are for each class the mean of the logits of the `k` masks with the greatest logits in
+    /// `picks`, and these masks, class by class. Of equal logits, those of the first masks are taken.
+    fn top_k(&self, picks: &Logits<'_>, bag: &Bag, k: usize) -> (Vec<f64>, Vec<Vec<usize>>) {
         let mut scores = Vec::with_capacity(self.classes);
         let mut chosen = Vec::with_capacity(self.classes);
         for class in 0..self.classes {
-            let logit = |mask: usize| self.row(mask).get(class).copied().unwrap_or(f32::NAN);
+            let of = |logits: &Logits<'_>, mask: usize| {
+                logits.row(mask).get(class).copied().unwrap_or(f32::NAN)
+            };
+            let logit = |mask: usize| of(picks, mask);
             let mut masks: Vec<usize> = bag.masks.clone().collect();
             let by_logit = |a: &usize, b: &usize| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b));
             if k < masks.len() {
                 masks.select_nth_unstable_by(k, by_logit);
                 masks.truncate(k);
             }
-            let sum: f64 = masks.iter().map(|mask| f64::from(logit(*mask))).sum();
+            let sum: f64 = masks.iter().map(|mask| f64::from(of(self, *mask))).sum();
             scores.push(sum / masks.len().max(1) as f64);
             chosen.push(masks);
         }
@@ -156,7 +159,7 @@ pub struct BagScore {
 
 /// Scores one bag: the score of each class is the mean of its `k` greatest logits.
 pub fn score_bag(logits: &Logits<'_>, bag: &Bag, k: usize) -> BagScore {
-    let scores = logits.top_k(bag, k).0;
+    let scores = logits.top_k(logits, bag, k).0;
     score_against(&target(bag, logits), scores, logits.none_class)
 }
 
@@ -180,10 +183,22 @@ fn score_against(target: &[f64], scores: Vec<f64>, none_class: bool) -> BagScore
 ///
 /// `k` maps the number of masks in a bag to the number of masks whose mean logit is a class's score.
 pub fn mil_loss(logits: &Logits<'_>, bags: &[Bag], k: impl Fn(usize) -> usize) -> LossGradient {
+    mil_loss_picked(logits, logits, bags, k)
+}
+
+/// Like [`mil_loss`], but the masks whose mean logit is a class's score are those with the greatest logits in `picks`.
+/// Images that say nothing of a class are left out.
+pub(super) fn mil_loss_picked(
+    logits: &Logits<'_>,
+    picks: &Logits<'_>,
+    bags: &[Bag],
+    k: impl Fn(usize) -> usize,
+) -> LossGradient {
     let mut found = LossGradient::none_yet(logits);
-    let images = bags.len().max(1) as f64;
-    for bag in bags {
-        let (scores, chosen) = logits.top_k(bag, k(bag.masks.len()));
+    let says = |bag: &&Bag| logits.none_class || !bag.classes.is_empty();
+    let images = bags.iter().filter(says).count().max(1) as f64;
+    for bag in bags.iter().filter(says) {
+        let (scores, chosen) = logits.top_k(picks, bag, k(bag.masks.len()));
         let target = target(bag, logits);
         let score = score_against(&target, scores, logits.none_class);
         found.loss += bag.weight * score.loss / images;
@@ -233,6 +248,28 @@ pub fn uncertainty_loss(logits: &Logits<'_>, bad: &[usize]) -> LossGradient {
     found
 }
 
+/// The class that a mask is known to show.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KnownMask {
+    /// Index of its output.
+    pub class: usize,
+    /// Its weight in the loss.
+    pub weight: f64,
+}
+
+/// The cross entropy of masks whose classes are known, one per row of the logits: the mean weighted by their weights.
+pub fn known_loss(logits: &Logits<'_>, known: &[KnownMask]) -> LossGradient {
+    let mut found = LossGradient::none_yet(logits);
+    let total: f64 = known.iter().map(|it| it.weight).sum();
+    let mut probabilities = Vec::with_capacity(logits.softmax_classes());
+    for (mask, it) in known.iter().enumerate() {
+        logits.probabilities_into(mask, &mut probabilities);
+        let weight = it.weight / total.max(f64::MIN_POSITIVE);
+        found.add_cross_entropy(mask, it.class, &probabilities, logits.classes, weight);
+    }
+    found
+}
+
 impl LossGradient {
     /// A loss of 0 that depends on no mask.
     fn none_yet(logits: &Logits<'_>) -> Self {
@@ -240,6 +277,23 @@ impl LossGradient {
             loss: 0.0,
             gradient: vec![0.0; logits.values.len()],
             looked_at: vec![false; logits.masks()],
+        }
+    }
+
+    /// Adds the cross entropy of a mask with a class, times a weight; `probabilities` are the mask's.
+    fn add_cross_entropy(
+        &mut self,
+        mask: usize,
+        class: usize,
+        probabilities: &[f64],
+        classes: usize,
+        weight: f64,
+    ) {
+        let right = probabilities.get(class).copied().unwrap_or(0.0);
+        self.loss -= weight * right.max(f64::MIN_POSITIVE).ln();
+        let row = self.row_mut(mask, classes).into_iter().flatten();
+        for (at, (value, p)) in row.zip(probabilities).enumerate() {
+            *value += weight * (p - f64::from(u8::from(at == class)));
         }
     }
 
@@ -292,6 +346,42 @@ mod tests {
         // If the image had both labels, it could not score better.
         let both = mil_loss(&logits, &[bag(0..3, &[0, 1])], |_| 2);
         assert!(both.gradient.iter().all(|g| *g == 0.0));
+    }
+
+    #[test]
+    fn masks_are_picked_by_other_logits() {
+        let (values, clean) = ([1.0, 2.0, 5.0, 0.0], [3.0, 0.0, 1.0, 4.0]);
+        let of = |values| Logits {
+            values,
+            classes: 2,
+            none_class: false,
+        };
+        let bags = [bag(0..2, &[0]), bag(0..2, &[])];
+        let found = mil_loss_picked(&of(&values), &of(&clean), &bags, |_| 1);
+        // Mask 0 for class 0, mask 1 for class 1: scores 1 and 0. The image without a class says nothing.
+        let p = 1.0 / (1.0 + (-1f64).exp());
+        assert!((found.loss + p.ln()).abs() < 1e-12);
+        let expected = [p - 1.0, 0.0, 0.0, 1.0 - p];
+        for (ours, expected) in found.gradient.iter().zip(expected) {
+            assert!((ours - expected).abs() < 1e-12, "{:?}", found.gradient);
+        }
+    }
+
+    #[test]
+    fn known_masks_by_hand() {
+        let logits = Logits {
+            values: &[0.0, 0.0, 1.0, 0.0],
+            classes: 2,
+            none_class: false,
+        };
+        let known = [(0, 1.0), (1, 3.0)].map(|(class, weight)| KnownMask { class, weight });
+        let found = known_loss(&logits, &known);
+        let p = 1.0 / (1.0 + (-1f64).exp());
+        assert!((found.loss - 0.25 * 2f64.ln() + 0.75 * (1.0 - p).ln()).abs() < 1e-12);
+        let expected = [-0.125, 0.125, 0.75 * p, -0.75 * p];
+        for (ours, expected) in found.gradient.iter().zip(expected) {
+            assert!((ours - expected).abs() < 1e-12, "{:?}", found.gradient);
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! SELECT image, labels, embeddings --Bags--> images as bags of masks
-//!     --train (multiple-instance loss: teacher; with uncertainty distillation: student)--> TrainedHead
+//!     --train (multiple-instance loss: teacher; with uncertainty distillation: student; on the masks that the student
+//!       picks: refined head, which knows the background)--> TrainedHead
 //!     --weights--> a row of heads --predict('HEAD', embedding)--> SQL
 //! ```
 //!
@@ -21,11 +22,14 @@ mod plot;
 mod predict;
 mod predictor;
 mod query;
+mod refine;
+mod refined_masks;
 mod run;
 mod spec;
 mod split;
 mod status;
 mod train;
+mod train_options;
 mod unusable;
 mod warm_start;
 mod weights;
@@ -35,19 +39,23 @@ pub use bags::{Bags, CacheOptions};
 pub use create_head_sql::CreateHead;
 pub use inputs::{HeadInput, HeadInputs, Normalisation};
 pub use manage::{Removal, export_head, import_head, remove_head, rename_head};
-pub use mil::{Bag, Logits, entropy, is_bad_mask, mil_loss, softmax, uncertainty_loss};
+pub use mil::{
+    Bag, KnownMask, Logits, entropy, is_bad_mask, known_loss, mil_loss, softmax, uncertainty_loss,
+};
 pub use model::Head;
 pub use normaliser::{Normaliser, Standard};
 pub use plot::plot_curves;
 pub use predict::register_predict;
 pub use predictor::{MaskPredictor, PredictedMasks};
 pub use query::{DEFAULT_CONDITION, TrainingQuery};
+pub use refine::{PickMasks, PickedMask, ScoredMask};
 pub(crate) use run::tables_read;
 pub use run::{TrainRequest, TrainSummary, TrainingMasks, train};
-pub use spec::{Balance, HeadSpec, Loss, TrainOptions};
+pub use spec::HeadSpec;
 pub use split::Split;
 pub use status::{HeadStatus, head_status};
 pub use train::{Curve, Phase, TrainedHead, Training};
-pub use warm_start::Parent;
-pub use weights::{HeadWeights, LoadedHead, StoredSpec, load_head};
+pub use train_options::{Balance, Keep, Loss, Pick, Recipe, TrainOptions, parse_widths};
+pub use warm_start::{Parent, Start};
+pub use weights::{HeadWeights, LoadedHead, RefinedCounts, StoredSpec, load_head};
 pub use zero_shot::{DEFAULT_TEMPLATE, Words, ZeroShotRequest, zero_shot};

@@ -9,6 +9,8 @@ use burn::optim::{Adam, AdamConfig, Optimizer};
 use burn::tensor::activation::relu;
 use burn::tensor::{Int, Tensor, TensorData};
 
+use super::train_options::Pick;
+
 /// An MLP with ReLU between its layers.
 #[derive(Module, Debug)]
 pub struct Head {
@@ -24,6 +26,8 @@ pub(super) struct Activations {
     dropout: Option<Tensor<2>>,
     /// `[masks, classes]`.
     pub logits: Tensor<2>,
+    /// The logits without dropout, `[masks, classes]`.
+    pub clean: Tensor<2>,
 }
 
 /// Gradients of a layer: of its weight, `[inputs, outputs]`, and of its bias, `[outputs]`.
@@ -86,29 +90,42 @@ impl Head {
     /// - embeddings: `[masks, embedding_dim]`
     /// - output: `[masks, classes]`
     pub fn forward(&self, embeddings: Tensor<2>) -> Tensor<2> {
-        self.run(embeddings, None).logits
+        self.run(embeddings, None, Pick::Noisy).logits
     }
 
-    /// Computes the logits, with dropout applied to the last hidden layer, and what the backward pass needs.
+    /// Computes the logits, with dropout applied to the last hidden layer, and what the backward pass needs; those
+    /// without dropout are computed too if masks are picked by them.
     ///
     /// # Shapes
     /// - embeddings: `[masks, embedding_dim]`
     /// - dropout: `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p)
-    pub(super) fn run(&self, embeddings: Tensor<2>, dropout: Option<Tensor<2>>) -> Activations {
+    pub(super) fn run(
+        &self,
+        embeddings: Tensor<2>,
+        dropout: Option<Tensor<2>>,
+        pick: Pick,
+    ) -> Activations {
         let output = self.layers.len().saturating_sub(1);
-        let (mut inputs, mut flowing) = (Vec::new(), embeddings);
+        let (mut inputs, mut flowing, mut clean) = (Vec::new(), embeddings, None);
         for (at, layer) in self.layers.iter().enumerate() {
             let found = layer.forward(flowing.clone());
             inputs.push(flowing);
             flowing = match (&dropout, at) {
                 (_, at) if at == output => found,
-                (Some(dropout), at) if at + 1 == output => relu(found) * dropout.clone(),
+                (Some(dropout), at) if at + 1 == output => {
+                    let hidden = relu(found);
+                    if let Some(last) = self.layers.last().filter(|_| pick == Pick::Clean) {
+                        clean = Some(last.forward(hidden.clone()));
+                    }
+                    hidden * dropout.clone()
+                }
                 _ => relu(found),
             };
         }
         Activations {
             inputs,
             dropout,
+            clean: clean.unwrap_or_else(|| flowing.clone()),
             logits: flowing,
         }
     }
@@ -191,12 +208,16 @@ mod tests {
 
         let as_recording =
             |tensor: &Tensor<2>| Tensor::<2>::from_data(tensor.to_data(), &recording);
-        let output = recorded.run(as_recording(&embeddings), Some(as_recording(&kept)));
+        let kept_there = Some(as_recording(&kept));
+        let output = recorded.run(as_recording(&embeddings), kept_there, Pick::Clean);
         let wanted = Tensor::<2>::from_data(TensorData::new(wanted, [9, 3]), &recording);
         let found = (output.logits * wanted).sum().backward();
         let mut expected = GradientsParams::from_grads(found, &recorded);
 
-        let activations = head.run(embeddings, Some(kept));
+        let without = head.forward(embeddings.clone());
+        let activations = head.run(embeddings, Some(kept), Pick::Clean);
+        let difference = (activations.clean.clone() - without).abs().max();
+        assert_eq!(difference.into_scalar::<f32>(), 0.0);
         let ours = head.gradients(activations, &[1, 4, 8], chosen);
         assert_eq!(ours.len(), 4);
         for (layer, ours) in recorded.layers.iter().zip(ours) {

@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::train::{Curve, Phase};
+use super::train::Curve;
 use super::unusable::unusable;
 use crate::Result;
 
@@ -48,7 +48,7 @@ fn draw(svg: &mut String, head: &str, curves: &[Curve]) -> Result<(), String> {
     area.present().map_err(|err| err.to_string())
 }
 
-/// Draws the epochs of the teacher, then those of the student, with a grey line between them.
+/// Draws the epochs of each head that was trained, one after the other, with grey lines between them.
 fn chart(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     caption: &str,
@@ -71,30 +71,30 @@ fn chart(
         .map_err(|err| err.to_string())?;
     chart
         .configure_mesh()
-        .x_desc("epoch (teacher, then student)")
+        .x_desc("epoch (teacher, student, refined)")
         .max_light_lines(1)
         .x_labels(curves.len().min(12))
         .x_label_formatter(&|x| format!("{x:.0}"))
         .draw()
         .map_err(|err| err.to_string())?;
-    let teacher = curves.iter().filter(|curve| curve.phase == Phase::Teacher);
-    let border = teacher.count() as f64 + 0.5;
-    if border < last {
+    let heads = Curve::stretches(curves);
+    for head in heads.iter().skip(1) {
+        let border = head.start as f64 + 0.5;
         let line = LineSeries::new([(border, 0.0), (border, highest)], BLACK.mix(0.3));
         chart.draw_series(line).map_err(|err| err.to_string())?;
     }
     for (name, color, value) in lines {
-        for phase in [Phase::Teacher, Phase::Student] {
+        for head in &heads {
             let points: Vec<(f64, f64)> = curves
                 .iter()
                 .enumerate()
-                .filter(|(_, curve)| curve.phase == phase)
+                .filter(|(at, _)| head.contains(at))
                 .filter_map(|(at, curve)| Some((at as f64 + 1.0, value(curve)?)))
                 .collect();
             let series = chart
                 .draw_series(LineSeries::new(points, color.stroke_width(2)))
                 .map_err(|err| err.to_string())?;
-            if phase == Phase::Teacher {
+            if head.start == 0 {
                 let color = *color;
                 series.label(*name).legend(move |(x, y)| {
                     PathElement::new(vec![(x, y), (x + 16, y)], color.stroke_width(2))
@@ -112,12 +112,14 @@ fn chart(
 
 #[cfg(test)]
 mod tests {
+    use super::super::train::Phase;
     use super::*;
 
     #[test]
     fn curves_become_a_picture() {
         let curve = |phase, epoch, loss| Curve {
             phase,
+            member: 0,
             epoch,
             loss,
             mil: loss,

@@ -1,4 +1,4 @@
-//! `predict('HEAD', embedding) -> STRUCT<class, score, entropy>` and
+//! `predict('HEAD', embedding) -> STRUCT<class, score, entropy, disagreement>` and
 //! `predict_scores('HEAD', embedding) -> FLOAT[]`: heads in SQL.
 //!
 //! A head over vectors takes its inputs in its own order. One more argument, the column `extractor_id`, makes them reject
@@ -98,7 +98,7 @@ impl Kind {
     fn documentation(self) -> Documentation {
         let about = match self {
             Self::Best => {
-                "The class a head gives a mask, its probability, and the entropy of all classes' probabilities in nats."
+                "The class a head gives a mask, its probability, the entropy of all probabilities in nats, and how far the head's members disagree (mutual information in nats; 0 for one member)."
             }
             Self::Scores => {
                 "The probability that a head gives each class, in the class set's order."
@@ -124,6 +124,7 @@ fn best_fields() -> Fields {
         Field::new("class", DataType::Utf8, false),
         Field::new("score", DataType::Float32, false),
         Field::new("entropy", DataType::Float32, false),
+        Field::new("disagreement", DataType::Float32, false),
     ])
 }
 
@@ -244,6 +245,7 @@ fn best(predicted: PredictedMasks, names: &[String]) -> ArrayRef {
         Arc::new(StringArray::from(classes)),
         Arc::new(Float32Array::from(scores)),
         Arc::new(Float32Array::from(predicted.entropy)),
+        Arc::new(Float32Array::from(predicted.disagreement)),
     ];
     Arc::new(StructArray::new(best_fields(), columns, predicted.nulls))
 }

@@ -18,17 +18,21 @@ const CHUNK: usize = 4096;
 #[derive(Debug)]
 pub struct MaskPredictor {
     loaded: LoadedHead,
-    head: Head,
+    members: Vec<Head>,
     normaliser: Normaliser,
 }
 
 /// Predicted probabilities of a batch of masks.
 #[derive(Debug, Clone)]
 pub struct PredictedMasks {
-    /// `[masks, classes]`, row-major.
+    /// `[masks, classes]`, row-major; the mean over the head's members. Where the head knows the background, its
+    /// probability is what is missing to 1.
     pub scores: Vec<f32>,
-    /// Entropy of each mask's probabilities over all classes, in nats.
+    /// Entropy of each mask's probabilities over all outputs, in nats.
     pub entropy: Vec<f32>,
+    /// How far the head's members disagree on each mask: the entropy of the mean of their probabilities minus the mean
+    /// of their entropies, in nats; 0 for a head of one member.
+    pub disagreement: Vec<f32>,
     /// Number of classes.
     pub classes: usize,
     /// Which embeddings are null; the scores and entropies of these have no meaning.
@@ -41,11 +45,11 @@ impl MaskPredictor {
     /// # Errors
     /// As [`LoadedHead::normaliser`].
     pub fn new(loaded: LoadedHead) -> Result<Self> {
-        let head = loaded.weights.on(&Device::flex());
+        let members = loaded.weights.all_on(&Device::flex());
         let normaliser = loaded.normaliser()?;
         Ok(Self {
             loaded,
-            head,
+            members,
             normaliser,
         })
     }
@@ -98,6 +102,7 @@ impl MaskPredictor {
         let mut predicted = PredictedMasks {
             scores: Vec::with_capacity(rows * classes),
             entropy: Vec::with_capacity(rows),
+            disagreement: Vec::with_capacity(rows),
             classes,
             nulls,
         };
@@ -108,16 +113,18 @@ impl MaskPredictor {
             let mut values = side_by_side(&inputs, first..first + count);
             self.normaliser.apply(&mut values);
             let data = TensorData::new(values, [count, spec.embedding_dim]);
-            let logits = self.head.forward(Tensor::<2>::from_data(data, &device));
-            let logits = logits
-                .into_data()
-                .try_to_vec::<f32>()
-                .map_err(|err| format!("{err:?}"))?;
-            for row in logits.chunks_exact(classes) {
-                let probabilities = softmax(row.iter().map(|x| f64::from(*x)).collect(), none);
-                predicted.entropy.push(entropy(&probabilities) as f32);
-                let own = probabilities.iter().take(classes);
-                predicted.scores.extend(own.map(|p| *p as f32));
+            let inputs = Tensor::<2>::from_data(data, &device);
+            let mut of_members = Vec::with_capacity(self.members.len());
+            for member in &self.members {
+                let logits = member.forward(inputs.clone()).into_data();
+                of_members.push(
+                    logits
+                        .try_to_vec::<f32>()
+                        .map_err(|err| format!("{err:?}"))?,
+                );
+            }
+            for row in 0..count {
+                predicted.push(&of_members, row, spec.outputs(), none);
             }
         }
         Ok(predicted)
@@ -152,6 +159,28 @@ fn side_by_side(inputs: &[EmbeddingColumn], rows: std::ops::Range<usize>) -> Vec
 }
 
 impl PredictedMasks {
+    /// Adds the prediction of a mask from each member's logits, `[masks, outputs]`.
+    fn push(&mut self, members: &[Vec<f32>], row: usize, outputs: usize, none_class: bool) {
+        let count = members.len().max(1) as f64;
+        let (mut mean, mut entropies) = (Vec::new(), 0.0);
+        for logits in members {
+            let logits = logits.get(row * outputs..(row + 1) * outputs);
+            let logits = logits.unwrap_or_default().iter().map(|x| f64::from(*x));
+            let probabilities = softmax(logits.collect(), none_class);
+            entropies += entropy(&probabilities) / count;
+            mean.resize(probabilities.len(), 0.0);
+            for (mean, probability) in mean.iter_mut().zip(probabilities) {
+                *mean += probability / count;
+            }
+        }
+        let of_mean = entropy(&mean);
+        self.entropy.push(of_mean as f32);
+        self.disagreement
+            .push(f64::max(of_mean - entropies, 0.0) as f32);
+        let own = mean.iter().take(self.classes);
+        self.scores.extend(own.map(|p| *p as f32));
+    }
+
     /// The most probable class of each mask, and its probability; of equally probable classes, the first.
     pub fn best(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
         self.scores.chunks_exact(self.classes.max(1)).map(|row| {

@@ -6,14 +6,15 @@ use std::ops::ControlFlow;
 use datafusion::functions_aggregate::expr_fn::count_distinct;
 use datafusion::prelude::col;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Join, ObjectNamePart, Query as Select, SelectItem, SetExpr, Statement,
-    TableFactor, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Ident, Join, ObjectNamePart, Query as Select, SelectItem, SetExpr,
+    Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use serde::Deserialize;
 
 use super::inputs::{HeadInput, HeadInputs};
+use super::predict::register_predict;
 use crate::ids::{ExtractorId, ImageId};
 use crate::query::Query;
 use crate::schema::Table;
@@ -41,7 +42,8 @@ impl TrainingQuery {
     }
 
     /// Selects every mask that an extractor found in the labelled images that match a filter, or [`DEFAULT_CONDITION`]
-    /// if there is none, with a column for each input.
+    /// if there is none, and in the images that another filter says to show none of the classes; with a column for each
+    /// input.
     ///
     /// # Errors
     /// [`Error::DataFusion`] for a condition that is no expression over `images`.
@@ -49,24 +51,16 @@ impl TrainingQuery {
         snapshot: &Snapshot,
         extractor_id: &ExtractorId,
         images: Option<&ImageFilter>,
+        negatives: Option<&ImageFilter>,
         inputs: &HeadInputs,
     ) -> Result<Self> {
-        let condition = match images {
-            None => None,
-            Some(images) => {
-                images.check(snapshot).await?;
-                let condition = images.to_sql()?;
-                // Planned on its own first, so that only an expression can get into the query.
-                let sql = Sql::new(snapshot).await?;
-                sql.select(Table::Images, &["image_id"], condition.as_deref())
-                    .await?;
-                Some(condition.unwrap_or_else(|| "true".to_owned()))
-            }
-        };
         let text = filled(
             Query::named("train/bags")?.sql(),
             extractor_id,
-            condition.as_deref(),
+            Conditions {
+                images: condition(snapshot, images).await?.as_deref(),
+                negatives: condition(snapshot, negatives).await?.as_deref(),
+            },
             inputs,
         )?;
         Ok(Self::new(&text))
@@ -80,22 +74,29 @@ impl TrainingQuery {
     /// Runs the query and returns its rows.
     ///
     /// # Errors
-    /// As [`Sql::query`].
+    /// As [`Sql::query`] and [`register_predict`].
     pub async fn rows(&self, snapshot: &Snapshot) -> Result<Rows> {
-        Sql::new(snapshot).await?.query(&self.text).await
+        self.session(snapshot).await?.query(&self.text).await
+    }
+
+    /// A session with the heads that the query calls.
+    async fn session(&self, snapshot: &Snapshot) -> Result<Sql> {
+        let sql = Sql::new(snapshot).await?;
+        register_predict(&sql, snapshot, &self.text).await?;
+        Ok(sql)
     }
 
     /// The images that the query yields and the number of their masks, without reading the embeddings.
     ///
     /// # Errors
-    /// As [`Sql::query`].
+    /// As [`TrainingQuery::rows`].
     pub async fn images(&self, snapshot: &Snapshot) -> Result<(HashSet<ImageId>, u64)> {
         #[derive(Deserialize)]
         struct Found {
             image_id: ImageId,
             masks: i64,
         }
-        let sql = Sql::new(snapshot).await?;
+        let sql = self.session(snapshot).await?;
         let masks = count_distinct(col("mask_index")).alias("masks");
         let frame = sql.frame(&self.text).await?;
         let mut rows = Rows::of(frame.aggregate(vec![col("image_id")], vec![masks])?).await?;
@@ -110,12 +111,35 @@ impl TrainingQuery {
     }
 }
 
-/// The query `train/bags` as text that can be run again: with the extractor's id in place of its parameter and, if one
-/// is given, another condition on the images.
+/// A filter as SQL over `images`.
+async fn condition(snapshot: &Snapshot, images: Option<&ImageFilter>) -> Result<Option<String>> {
+    let Some(images) = images else {
+        return Ok(None);
+    };
+    images.check(snapshot).await?;
+    let condition = images.to_sql()?;
+    // Planned on its own first, so that only an expression can get into the query.
+    let sql = Sql::new(snapshot).await?;
+    sql.select(Table::Images, &["image_id"], condition.as_deref())
+        .await?;
+    Ok(Some(condition.unwrap_or_else(|| "true".to_owned())))
+}
+
+/// Conditions on images, in SQL.
+#[derive(Clone, Copy, Default)]
+struct Conditions<'a> {
+    /// Images to train on; `None` for those of the query itself.
+    images: Option<&'a str>,
+    /// Images that show none of the classes.
+    negatives: Option<&'a str>,
+}
+
+/// The query `train/bags` as text that can be run again: with the extractor's id in place of its parameter and, if they
+/// are given, other conditions on the images.
 fn filled(
     template: &str,
     extractor_id: &ExtractorId,
-    condition: Option<&str>,
+    conditions: Conditions<'_>,
     inputs: &HeadInputs,
 ) -> Result<String> {
     let parsed = |err: ParserError| Error::Query {
@@ -124,17 +148,21 @@ fn filled(
     };
     let dialect = GenericDialect {};
     let mut statements = Parser::parse_sql(&dialect, template).map_err(parsed)?;
-    let condition = condition.map(|text| {
-        let parser = Parser::new(&dialect).try_with_sql(text);
-        parser.and_then(|mut parser| parser.parse_expr())
-    });
+    let expression = |text: Option<&str>| {
+        let expression = text.map(|text| {
+            let parser = Parser::new(&dialect).try_with_sql(text);
+            parser.and_then(|mut parser| parser.parse_expr())
+        });
+        expression.transpose().map_err(parsed)
+    };
     let inputs = inputs.iter().enumerate();
     let inputs = inputs.map(|(at, input)| InputSql::of(input, at).map_err(parsed));
     let mut filling = Filling {
         inputs: inputs.collect::<Result<_>>()?,
         selects: 0,
         extractor_id: extractor_id.as_str(),
-        condition: condition.transpose().map_err(parsed)?,
+        condition: expression(conditions.images)?,
+        negatives: expression(conditions.negatives)?,
         extractors: 0,
         conditions: 0,
     };
@@ -253,6 +281,7 @@ struct Filling<'a> {
     selects: u32,
     extractor_id: &'a str,
     condition: Option<Expr>,
+    negatives: Option<Expr>,
     extractors: u32,
     conditions: u32,
 }
@@ -269,6 +298,23 @@ impl VisitorMut for Filling<'_> {
             self.conditions += 1;
             if let Some(condition) = &self.condition {
                 select.selection = Some(condition.clone());
+            }
+            if let Some(negatives) = &self.negatives {
+                let negatives = Expr::Nested(Box::new(negatives.clone()));
+                if let Some(condition) = select.selection.take() {
+                    select.selection = Some(Expr::BinaryOp {
+                        left: Box::new(Expr::Nested(Box::new(condition))),
+                        op: BinaryOperator::Or,
+                        right: Box::new(negatives.clone()),
+                    });
+                }
+                for item in &mut select.projection {
+                    if let SelectItem::ExprWithAlias { expr, alias } = item
+                        && alias.value == "negative"
+                    {
+                        *expr = negatives.clone();
+                    }
+                }
             }
         }
         if let SetExpr::Select(select) = query.body.as_mut()
@@ -312,16 +358,28 @@ mod tests {
             template.clone(),
             template.replace("source IN", "source   IN\n"),
         ] {
-            let plain = filled(&template, &id, None, &tokens).unwrap();
+            let plain = filled(&template, &id, Conditions::default(), &tokens).unwrap();
             assert!(
                 plain.contains(id.as_str()) && !plain.contains('$'),
                 "{plain}"
             );
             assert!(plain.contains("source IN"), "{plain}");
-            let other = filled(&template, &id, Some("split = 'train' -- mine"), &tokens).unwrap();
+            let conditions = |images, negatives| Conditions { images, negatives };
+            let mine = conditions(Some("split = 'train' -- mine"), None);
+            let other = filled(&template, &id, mine, &tokens).unwrap();
             assert!(other.contains("split = 'train'"), "{other}");
             assert!(!other.contains("source IN"), "{other}");
+            assert!(other.contains("false AS negative"), "{other}");
+            let both = conditions(Some("a = 1 OR b = 2"), Some("source = 'texture' OR c = 3"));
+            let both = filled(&template, &id, both, &tokens).unwrap();
+            let both = both.split_whitespace().collect::<Vec<_>>().join(" ");
+            for part in [
+                "(source = 'texture' OR c = 3) AS negative",
+                "(a = 1 OR b = 2) OR (source = 'texture' OR c = 3)",
+            ] {
+                assert!(both.contains(part), "{both}");
+            }
         }
-        assert!(filled("SELECT 1", &id, None, &tokens).is_err());
+        assert!(filled("SELECT 1", &id, Conditions::default(), &tokens).is_err());
     }
 }

@@ -10,12 +10,14 @@ use serde::Serialize;
 use super::bags::{Bags, CacheOptions, Skipped};
 use super::inputs::HeadInputs;
 use super::query::TrainingQuery;
-use super::spec::{HeadSpec, Loss, TrainOptions};
+use super::refine::{PickMasks, ScoredMask};
+use super::refined_masks::RefinedMasks;
+use super::spec::HeadSpec;
 use super::split::{Replay, Split};
 use super::train::{Curve, Phase, TrainedHead, Training};
-use super::warm_start::{Parent, carry_over, images_when_trained};
-use super::weights::{HeadWeights, StoredSpec};
-use super::weights::{LoadedHead, load_head};
+use super::train_options::TrainOptions;
+use super::warm_start::{Parent, Start, images_when_trained};
+use super::weights::{HeadWeights, LoadedHead, RefinedCounts, StoredSpec, load_head};
 use crate::catalogue::{extractors_stored, find_extractor, heads_stored};
 use crate::classes::ClassSet;
 use crate::device::DeviceName;
@@ -58,6 +60,8 @@ pub enum TrainingMasks {
     OfImages {
         /// Filter for the images; `None` for those whose source is 'web' or 'synthetic'.
         images: Option<ImageFilter>,
+        /// Filter for images that show none of the classes.
+        negatives: Option<ImageFilter>,
         /// The extractor, by the first digits of its id; `None` for the only one.
         extractor: Option<String>,
     },
@@ -69,6 +73,7 @@ impl Default for TrainingMasks {
     fn default() -> Self {
         Self::OfImages {
             images: None,
+            negatives: None,
             extractor: None,
         }
     }
@@ -83,10 +88,14 @@ impl TrainingMasks {
     pub async fn query(&self, snapshot: &Snapshot, inputs: &HeadInputs) -> Result<TrainingQuery> {
         match self {
             Self::Query(query) => Ok(query.clone()),
-            Self::OfImages { images, extractor } => {
+            Self::OfImages {
+                images,
+                negatives,
+                extractor,
+            } => {
                 let extractor_id = extractor_of(snapshot, extractor.as_deref(), inputs).await?;
-                let images = images.as_ref();
-                TrainingQuery::of_images(snapshot, &extractor_id, images, inputs).await
+                let (images, negatives) = (images.as_ref(), negatives.as_ref());
+                TrainingQuery::of_images(snapshot, &extractor_id, images, negatives, inputs).await
             }
         }
     }
@@ -186,7 +195,10 @@ pub struct TrainSummary {
     pub masks: u64,
     /// Counts of what was left out.
     pub skipped: Skipped,
-    /// Validation loss of the chosen epoch: the best one if at least 20 images validate, otherwise the last.
+    /// Masks that the head was refined on; `None` if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refined: Option<RefinedCounts>,
+    /// Validation loss of the kept epoch.
     pub validation_loss: Option<f64>,
     /// Validation accuracy of the same epoch.
     pub validation_accuracy: Option<f64>,
@@ -214,7 +226,8 @@ pub(crate) fn tables_read(tables: &[Table], inputs: &HeadInputs) -> Vec<StoreTab
     tables.chain(vectors).collect()
 }
 
-/// Trains a head and commits it, together with its teacher, named `NAME.teacher`, if it has one.
+/// Trains a head and commits it, together with the heads that it was trained from: a student's teacher, `NAME.teacher`,
+/// and a refined head's student, `NAME.student`.
 ///
 /// # Examples
 /// ```
@@ -228,6 +241,7 @@ pub(crate) fn tables_read(tables: &[Table], inputs: &HeadInputs) -> Vec<StoreTab
 ///     classes: "household".to_owned(), // its newest version; 'household@1' is the first
 ///     masks: TrainingMasks::OfImages {
 ///         images: Some(ImageFilter::split("train")),
+///         negatives: None,
 ///         extractor: None,
 ///     },
 ///     options: TrainOptions {
@@ -253,8 +267,12 @@ pub async fn train(
     progress: &dyn Progress,
 ) -> Result<TrainSummary> {
     check_name("head", &request.name)?;
-    if request.options.loss == Loss::MilDistill {
+    let loss = request.options.loss;
+    if loss.distills() {
         check_name("head", &teacher_name(&request.name))?;
+    }
+    if loss.refines() {
+        check_name("head", &student_name(&request.name))?;
     }
     request.options.validate()?;
     let device = request.device.open()?;
@@ -275,7 +293,7 @@ pub async fn train(
     snapshot.verify(&tables, progress).await?;
     let mut bags = Bags::read(rows, &class_set, &inputs, &request.cache, progress).await?;
     let reading_seconds = started.elapsed().as_secs_f64();
-    let spec = HeadSpec::of_inputs(&bags.input_dims, class_set.class_names());
+    let spec = HeadSpec::of_inputs(&bags.input_dims, class_set.class_names(), &request.options);
     let mut options = request.options.clone();
 
     let mut start = None;
@@ -285,15 +303,15 @@ pub async fn train(
         parent.check_extractor(bags.extractor_id.as_str())?;
         parent.check_inputs(&inputs)?;
         bags.normaliser = parent.normaliser()?;
-        let fresh = HeadWeights::random(&spec, options.seed);
-        start = Some(carry_over(parent, &spec, &fresh)?);
+        start = Some(Start::new(parent, &spec, options.seed)?);
         if replay.is_some() {
             old = images_when_trained(store, &parent.row).await?.0;
         }
     }
     let replay = replay.map(|share| Replay { old: &old, share });
     let split = Split::new(&bags, &spec, &options, replay);
-    options = options.resolved(split.images_per_epoch(), parent.is_some());
+    let classes = spec.classes.len();
+    options = options.resolved(split.images_per_epoch(), classes, parent.is_some());
     if split.images_per_epoch() == 0 {
         return Err(Error::Head(HeadError::NoNewImages));
     }
@@ -301,15 +319,24 @@ pub async fn train(
     let (extractor_id, validation_images) = (bags.extractor_id.clone(), split.validation.len());
 
     let started = Instant::now();
+    let refined_masks = match loss.refines() {
+        true => Some(RefinedMasks::new(&snapshot).await?),
+        false => None,
+    };
     let (sender, events) = progress_channel();
     let (its_spec, its_options) = (spec.clone(), options.clone());
+    let runtime = tokio::runtime::Handle::current();
     let worker = tokio::task::spawn_blocking(move || {
+        let pick = refined_masks.map(|query| {
+            move |bags: &Bags, scored: &[ScoredMask]| runtime.block_on(query.pick(bags, scored))
+        });
         Training {
             bags: &bags,
             spec: &its_spec,
             options: &its_options,
             split: &split,
             start: start.as_ref(),
+            pick_masks: pick.as_ref().map(|pick| pick as &PickMasks<'_>),
             device: &device,
             progress: &sender,
         }
@@ -332,6 +359,8 @@ pub async fn train(
             head: spec,
             options,
             skipped,
+            refined: trained.refined,
+            temperatures: trained.temperatures.clone(),
         },
         extractor_id: extractor_id.clone(),
         store_version: snapshot.version(),
@@ -340,9 +369,7 @@ pub async fn train(
         seconds: reading_seconds + training_seconds,
         created_at: snapshot.now(),
     };
-    let (teacher, head) = lineage.rows(&trained)?;
-    let head_id = head.head_id.clone();
-    let rows: Vec<HeadRow> = teacher.into_iter().chain([head]).collect();
+    let (rows, head_id) = lineage.rows(&trained)?;
     commit(store, &rows).await?;
     Ok(TrainSummary {
         head: request.name.clone(),
@@ -355,6 +382,7 @@ pub async fn train(
         validation_images: validation_images as u64,
         masks,
         skipped,
+        refined: trained.refined,
         validation_loss: trained.chosen.validation_loss,
         validation_accuracy: trained.chosen.validation_accuracy,
         reading_seconds,
@@ -383,33 +411,65 @@ fn teacher_name(student: &str) -> String {
     format!("{student}.teacher")
 }
 
+/// The name of a refined head's student.
+fn student_name(refined: &str) -> String {
+    format!("{refined}.student")
+}
+
 impl Lineage<'_> {
-    /// The teacher's row, if there is one, and the head's row.
-    fn rows(&self, trained: &TrainedHead) -> Result<(Option<HeadRow>, HeadRow)> {
-        let teacher = match &trained.teacher {
-            Some(teacher) => {
-                let name = teacher_name(&self.request.name);
-                let curves = trained.curves.iter();
-                let curves = curves.filter(|curve| curve.phase == Phase::Teacher);
-                let curves: Vec<_> = curves.cloned().collect();
-                Some(self.row(name, teacher, &curves, None)?)
-            }
-            None => None,
+    /// The rows of the head and of those that it was trained from, which come first; and the head's id.
+    fn rows(&self, trained: &TrainedHead) -> Result<(Vec<HeadRow>, HeadId)> {
+        let plain = StoredSpec {
+            refined: None,
+            temperatures: Vec::new(),
+            ..self.spec.clone()
         };
-        let teacher_id = teacher.as_ref().map(|row| row.head_id.clone());
+        let until = |phase: &[Phase]| -> Vec<Curve> {
+            let curves = trained.curves.iter();
+            let curves = curves.filter(|curve| phase.contains(&curve.phase));
+            curves.cloned().collect()
+        };
+        let (mut rows, mut taught_by) = (Vec::new(), None);
+        if let Some(teacher) = &trained.teacher {
+            let curves = until(&[Phase::Teacher]);
+            let name = teacher_name(&self.request.name);
+            let row = self.row(name, &plain, teacher, &curves, taught_by)?;
+            taught_by = Some(row.head_id.clone());
+            rows.push(row);
+        }
+        if let Some(student) = &trained.student {
+            let curves = until(&[Phase::Teacher, Phase::Student]);
+            let name = student_name(&self.request.name);
+            let row = self.row(name, &plain, student, &curves, taught_by)?;
+            taught_by = Some(row.head_id.clone());
+            rows.push(row);
+        }
+        let spec = match self.spec.refined {
+            Some(_) => StoredSpec {
+                head: self
+                    .spec
+                    .head
+                    .with_background(self.spec.options.refine_dropout),
+                ..self.spec.clone()
+            },
+            None => plain,
+        };
         let name = self.request.name.clone();
-        let head = self.row(name, &trained.weights, &trained.curves, teacher_id)?;
-        Ok((teacher, head))
+        let row = self.row(name, &spec, &trained.weights, &trained.curves, taught_by)?;
+        let head_id = row.head_id.clone();
+        rows.push(row);
+        Ok((rows, head_id))
     }
 
     fn row(
         &self,
         name: String,
+        spec: &StoredSpec,
         weights: &HeadWeights,
         curves: &[Curve],
         teacher_head_id: Option<HeadId>,
     ) -> Result<HeadRow> {
-        let spec = serde_json::to_string(&self.spec)?;
+        let spec = serde_json::to_string(spec)?;
         let weights = weights.to_safetensors(HashMap::new())?;
         let parent_head_id = self.parent.map(|parent| parent.row.head_id.clone());
         let weights_id = HeadId::of_bytes(&weights);

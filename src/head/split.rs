@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 
 use super::bags::{Bags, ImageBag};
-use super::spec::{Balance, HeadSpec, TrainOptions};
+use super::spec::HeadSpec;
+use super::train_options::{Balance, TrainOptions};
 use crate::ids::ImageId;
 
 /// The split of the images, by their indices in [`Bags::images`].
@@ -49,8 +50,11 @@ impl Split {
     ) -> Self {
         let images = &bags.images;
         let classes = spec.classes.len() + usize::from(spec.has_none_class());
-        let measures =
-            |image: &ImageBag| position(&image.image_id, options.seed) < options.validation;
+        // An image of no class says nothing by its labels, unless there is a class for none.
+        let measures = |image: &ImageBag| {
+            position(&image.image_id, options.seed) < options.validation
+                && (spec.has_none_class() || !image.classes.is_empty())
+        };
         let mut validation: Vec<usize> = (0..images.len())
             .filter(|at| measures(&images[*at]))
             .collect();
@@ -164,7 +168,8 @@ impl Split {
 /// Classes that an image shows; one that shows none counts as the further class of a head of one class, whose index is
 /// the last.
 fn shown<'a>(image: &'a ImageBag, spec: &HeadSpec) -> impl Iterator<Item = usize> + 'a {
-    let none = image.classes.is_empty().then_some(spec.classes.len());
+    let none = image.classes.is_empty() && spec.has_none_class();
+    let none = none.then_some(spec.classes.len());
     image.classes.iter().copied().chain(none)
 }
 

@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::bags::Bags;
 use super::batches::{Batch, Dropout, over_batches};
-use super::mil::{Logits, LossGradient, is_bad_mask, mil_loss, score_bag, uncertainty_loss};
+use super::mil::{Logits, LossGradient, is_bad_mask, mil_loss_picked, score_bag, uncertainty_loss};
 use super::model::{Head, HeadOptimizer};
-use super::spec::{HeadSpec, Loss, TrainOptions};
+use super::refine::{PickMasks, Refinement};
+use super::spec::HeadSpec;
 use super::split::Split;
+use super::train_options::{Keep, Pick, TrainOptions};
 use super::unusable::{IN_TRAINING, unusable};
-use super::weights::HeadWeights;
+use super::warm_start::Start;
+use super::weights::{HeadWeights, RefinedCounts};
 use crate::error::HeadError;
 use crate::progress::Progress;
 use crate::{Error, Result};
@@ -26,6 +29,19 @@ pub enum Phase {
     Teacher,
     /// The student, trained with uncertainty distillation.
     Student,
+    /// The refined head, trained on the masks that the student picks.
+    Refined,
+}
+
+impl Phase {
+    /// The phase in words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Teacher => "teacher",
+            Self::Student => "student",
+            Self::Refined => "refined",
+        }
+    }
 }
 
 /// Metrics of one epoch, a pass over the images.
@@ -33,33 +49,64 @@ pub enum Phase {
 pub struct Curve {
     /// The model that was trained.
     pub phase: Phase,
+    /// The member of the head, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub member: usize,
     /// Number of the epoch, from 1.
     pub epoch: usize,
     /// Mean loss of its steps.
     pub loss: f64,
-    /// Mean multiple-instance loss of its steps.
+    /// Mean multiple-instance loss of its steps; for a refined head, mean cross entropy of its masks.
     pub mil: f64,
-    /// Mean uncertainty loss of its steps; `None` for a teacher.
+    /// Mean uncertainty loss of its steps; `None` but for a student.
     pub uncertainty: Option<f64>,
-    /// Mean multiple-instance loss over the validation images; `None` if there are none.
+    /// Mean multiple-instance loss over the validation images; for a refined head, cross entropy of the masks that the
+    /// student picks in them, objects and background counting half each. `None` if there are none.
     pub validation_loss: Option<f64>,
-    /// Fraction of the validation images whose most probable class is one of their classes; `None` if there are none.
+    /// Fraction of the validation images whose most probable class is one of their classes; for a refined head, of those
+    /// masks. `None` if there are none.
     pub validation_accuracy: Option<f64>,
     /// Wall-clock time in seconds.
     pub seconds: f64,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_first(member: &usize) -> bool {
+    *member == 0
+}
+
+impl Curve {
+    /// The stretches of curves that are of one head: of one phase and member.
+    pub(crate) fn stretches(curves: &[Self]) -> Vec<std::ops::Range<usize>> {
+        let mut from = 0;
+        let heads = curves.chunk_by(|a, b| (a.phase, a.member) == (b.phase, b.member));
+        heads
+            .map(|head| {
+                let stretch = from..from + head.len();
+                from = stretch.end;
+                stretch
+            })
+            .collect()
+    }
+}
+
 /// The result of training.
 #[derive(Debug, Clone)]
 pub struct TrainedHead {
-    /// Weights of the student, or of the teacher where there is no student.
+    /// Weights of the head that is trained last.
     pub weights: HeadWeights,
+    /// Weights of the student, where the head is refined.
+    pub student: Option<HeadWeights>,
     /// Weights of the teacher, where there is a student.
     pub teacher: Option<HeadWeights>,
     /// Every epoch, in order.
     pub curves: Vec<Curve>,
-    /// The epoch that the weights come from.
+    /// The epoch that the weights, of the first member, come from.
     pub chosen: Curve,
+    /// Masks that the head was refined on.
+    pub refined: Option<RefinedCounts>,
+    /// The number by which the logits of each member were divided; empty for a head that is not refined.
+    pub temperatures: Vec<f64>,
 }
 
 /// The inputs of a training.
@@ -67,14 +114,16 @@ pub struct TrainedHead {
 pub struct Training<'a> {
     /// The images and their masks.
     pub bags: &'a Bags,
-    /// The head's shape.
+    /// The shape of teacher and student.
     pub spec: &'a HeadSpec,
     /// Training options, with a number for each option that may be left open.
     pub options: &'a TrainOptions,
     /// Which images are used for training, and which for validation.
     pub split: &'a Split,
     /// Weights to start from; `None` for random ones.
-    pub start: Option<&'a HeadWeights>,
+    pub start: Option<&'a Start>,
+    /// Finds the masks that show a student's classes, and those that show none; needed if the loss refines.
+    pub pick_masks: Option<&'a PickMasks<'a>>,
     /// Device to train on.
     pub device: &'a Device,
     /// The caller's progress reporter.
@@ -90,44 +139,117 @@ struct Sums {
     steps: f64,
 }
 
+/// One member of a head in training.
+#[derive(Clone, Copy)]
+pub(super) struct Member {
+    /// Its number, from 0.
+    pub at: usize,
+    /// Seed of its random choices.
+    pub seed: u64,
+}
+
+impl Member {
+    /// The random choices of a phase.
+    pub fn random(self, phase: Phase) -> fastrand::Rng {
+        let salt = match phase {
+            Phase::Teacher => 1,
+            Phase::Student => 2,
+            Phase::Refined => 3,
+        };
+        fastrand::Rng::with_seed(self.seed.wrapping_mul(4).wrapping_add(salt))
+    }
+}
+
+/// Heads of all members, phase by phase.
+#[derive(Default)]
+struct Members {
+    teachers: Vec<HeadWeights>,
+    students: Vec<HeadWeights>,
+    refined: Vec<HeadWeights>,
+    counts: RefinedCounts,
+    temperatures: Vec<f64>,
+    chosen: Option<Curve>,
+}
+
 impl Training<'_> {
-    /// Trains the head: a teacher and, if the options ask for it, a student.
+    /// Trains the head: for each member a teacher and, if the options ask for them, a student and a refined head.
     ///
     /// On a CPU, the same input gives the same weights.
     ///
     /// # Errors
     /// [`crate::error::HeadError::Diverged`] if outputs or weights are no longer finite;
     /// [`crate::error::HeadError::Unusable`] if they cannot be read from the device or there are no epochs;
-    /// [`crate::Error::File`] if embeddings kept in a file cannot be read.
+    /// [`crate::error::HeadError::NothingToRefine`] if the student picks no mask;
+    /// [`crate::Error::File`] if embeddings kept in a file cannot be read; errors of [`Self::pick_masks`].
     pub fn run(&self) -> Result<TrainedHead> {
-        let phases = match self.options.loss {
-            Loss::Mil => 1,
-            Loss::MilDistill => 2,
-        };
+        let phases = self.options.loss.phases() * self.options.members;
         let images = (self.split.images_per_epoch() * self.epochs() * phases) as u64;
         self.progress.start("images", Some(images));
         let mut curves = Vec::new();
-        let (teacher, chosen) = self.phase(Phase::Teacher, &[], &mut curves)?;
-        let trained = match self.options.loss {
-            Loss::Mil => TrainedHead {
-                weights: self.weights(&teacher)?,
-                teacher: None,
-                curves,
-                chosen,
-            },
-            Loss::MilDistill => {
-                let bad = self.bad_masks(&teacher)?;
-                let (student, chosen) = self.phase(Phase::Student, &bad, &mut curves)?;
-                TrainedHead {
-                    weights: self.weights(&student)?,
-                    teacher: Some(self.weights(&teacher)?),
-                    curves,
-                    chosen,
-                }
-            }
-        };
+        let mut members = Members::default();
+        for at in 0..self.options.members {
+            // An odd factor spreads the members over all seeds; the first has the head's own.
+            let shift = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let member = Member {
+                at,
+                seed: self.options.seed.wrapping_add(shift),
+            };
+            self.train_member(member, &mut members, &mut curves)?;
+        }
         self.progress.finish();
-        Ok(trained)
+        let joined = |heads: Vec<HeadWeights>| HeadWeights::joined(heads);
+        let (teacher, student) = (joined(members.teachers), joined(members.students));
+        let refined = joined(members.refined);
+        let (weights, student, teacher) = match (refined, student, teacher) {
+            (Some(refined), student, teacher) => (refined, student, teacher),
+            (None, Some(student), teacher) => (student, None, teacher),
+            (None, None, Some(teacher)) => (teacher, None, None),
+            (None, None, None) => return Err(unusable(IN_TRAINING, "it has no members")),
+        };
+        Ok(TrainedHead {
+            weights,
+            student,
+            teacher,
+            curves,
+            chosen: members
+                .chosen
+                .ok_or_else(|| unusable(IN_TRAINING, "it was given no epochs"))?,
+            refined: self.options.loss.refines().then_some(members.counts),
+            temperatures: members.temperatures,
+        })
+    }
+
+    /// Trains one member and adds its heads to those of the others.
+    fn train_member(
+        &self,
+        member: Member,
+        members: &mut Members,
+        curves: &mut Vec<Curve>,
+    ) -> Result<()> {
+        let (teacher, mut chosen) = self.phase(Phase::Teacher, member, &[], curves)?;
+        members.teachers.push(self.weights(&teacher)?);
+        if self.options.loss.distills() {
+            let bad = self.bad_masks(&teacher)?;
+            let (student, of_student) = self.phase(Phase::Student, member, &bad, curves)?;
+            chosen = of_student;
+            members.students.push(self.weights(&student)?);
+            if self.options.loss.refines() {
+                let pick = self.pick_masks.ok_or(Error::Internal {
+                    what: "a head is to be refined, and nothing picks its masks",
+                })?;
+                let refinement = Refinement::new(self, &student, pick)?;
+                let refined = refinement.run(member, curves)?;
+                chosen = refined.chosen;
+                members.refined.push(
+                    self.weights(&refined.head)?
+                        .at_temperature(refined.temperature),
+                );
+                members.counts.add(refinement.counts());
+                members.temperatures.push(refined.temperature);
+            }
+        }
+        members.chosen.get_or_insert(chosen);
+        Ok(())
     }
 
     /// A head's weights, with the statistics by which its inputs are normalised.
@@ -135,26 +257,41 @@ impl Training<'_> {
         Ok(HeadWeights::of(head)?.with_standards(&self.bags.normaliser))
     }
 
-    fn epochs(&self) -> usize {
+    pub(super) fn epochs(&self) -> usize {
         self.options.epochs.unwrap_or(1)
     }
 
-    /// Trains one phase; returns the head and the epoch that it comes from. `bad` is true for each row of the
+    /// The weights that a phase starts from.
+    pub(super) fn start(
+        &self,
+        spec: &HeadSpec,
+        member: Member,
+        random: &mut fastrand::Rng,
+    ) -> Head {
+        let weights = match self.start {
+            Some(start) => start.of(spec, member.at),
+            None => HeadWeights::random(spec, random.u64(..)),
+        };
+        let weights = match self.options.initial_noise {
+            noise if noise > 0.0 => weights.jittered(noise, self.options.noise_seed),
+            _ => weights,
+        };
+        weights.on(self.device)
+    }
+
+    /// Trains teacher or student; returns the head and the epoch that it comes from. `bad` is true for each row of the
     /// embeddings whose mask is uncertain or rejected by the teacher.
-    fn phase(&self, phase: Phase, bad: &[bool], curves: &mut Vec<Curve>) -> Result<(Head, Curve)> {
-        let salt = match phase {
-            Phase::Teacher => 1,
-            Phase::Student => 2,
-        };
-        let mut random = fastrand::Rng::with_seed(self.options.seed.wrapping_mul(4) + salt);
-        let mut head = match self.start {
-            Some(weights) => weights.on(self.device),
-            None => HeadWeights::random(self.spec, random.u64(..)).on(self.device),
-        };
+    fn phase(
+        &self,
+        phase: Phase,
+        member: Member,
+        bad: &[bool],
+        curves: &mut Vec<Curve>,
+    ) -> Result<(Head, Curve)> {
+        let mut random = member.random(phase);
+        let mut head = self.start(self.spec, member, &mut random);
         let mut optimizer = HeadOptimizer::new(&head);
-        let mut chosen: Option<(Head, Curve)> = None;
-        let mut least = f64::INFINITY;
-        let mut since_best = 0;
+        let mut best = Best::new(self.options, self.split.can_choose());
         for epoch in 1..=self.epochs() {
             let started = std::time::Instant::now();
             let order = self.split.draw_epoch(&mut random);
@@ -163,6 +300,7 @@ impl Training<'_> {
             let steps = sums.steps.max(1.0);
             let curve = Curve {
                 phase,
+                member: member.at,
                 epoch,
                 loss: sums.loss / steps,
                 mil: sums.mil / steps,
@@ -173,24 +311,14 @@ impl Training<'_> {
             };
             self.progress.status(&curve.to_string());
             curves.push(curve.clone());
-            let loss = validation.filter(|_| self.split.can_choose());
-            let loss = loss.map(|(loss, _)| loss);
-            if chosen.is_none() || loss.is_none_or(|loss| loss < least) {
-                chosen = Some((head.clone(), curve));
-                least = loss.unwrap_or(least);
-                since_best = 0;
-                continue;
-            }
-            since_best += 1;
-            let patience = self.options.patience.unwrap_or(0);
-            if patience > 0 && since_best >= patience {
+            if best.ends(&head, curve) {
                 let left = self.epochs() - epoch;
                 self.progress
                     .advance((left * self.split.images_per_epoch()) as u64);
                 break;
             }
         }
-        chosen.ok_or_else(|| unusable(IN_TRAINING, "it was given no epochs"))
+        best.chosen()
     }
 
     fn epoch(
@@ -238,10 +366,16 @@ impl Training<'_> {
             Tensor::<2>::from_data(TensorData::new(values, [masks, width]), self.device)
         });
         let embeddings = self.tensor(batch.embeddings, masks);
-        let activations = head.run(embeddings, dropout);
+        let pick = self.options.pick;
+        let activations = head.run(embeddings, dropout, pick);
         let values = numbers(activations.logits.clone())?;
         let logits = self.logits(&values);
-        let mut total = mil_loss(&logits, &batch.bags, |d| self.options.k(d));
+        let clean = match pick {
+            Pick::Clean => Some(numbers(activations.clean.clone())?),
+            Pick::Noisy => None,
+        };
+        let picks = self.logits(clean.as_ref().unwrap_or(&values));
+        let mut total = mil_loss_picked(&logits, &picks, &batch.bags, |d| self.options.k(d));
         sums.mil += total.loss;
         if !bad.is_empty() {
             let is_bad = |row: &u32| bad.get(*row as usize) == Some(&true);
@@ -353,17 +487,17 @@ impl Training<'_> {
     }
 
     /// Computes the logits of a batch and takes its embeddings.
-    fn predict(&self, head: &Head, batch: &mut Batch) -> Result<Vec<f32>> {
+    pub(super) fn predict(&self, head: &Head, batch: &mut Batch) -> Result<Vec<f32>> {
         let embeddings = std::mem::take(&mut batch.embeddings);
         numbers(head.forward(self.tensor(embeddings, batch.rows.len())))
     }
 
-    fn tensor(&self, embeddings: Vec<f32>, masks: usize) -> Tensor<2> {
+    pub(super) fn tensor(&self, embeddings: Vec<f32>, masks: usize) -> Tensor<2> {
         let shape = [masks, self.spec.embedding_dim];
         Tensor::from_data(TensorData::new(embeddings, shape), self.device)
     }
 
-    fn logits<'a>(&self, values: &'a [f32]) -> Logits<'a> {
+    pub(super) fn logits<'a>(&self, values: &'a [f32]) -> Logits<'a> {
         Logits {
             values,
             classes: self.spec.classes.len(),
@@ -372,7 +506,51 @@ impl Training<'_> {
     }
 }
 
-fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {
+/// Which of the epochs so far is kept, and when training ends.
+pub(super) struct Best {
+    keep: Keep,
+    patience: usize,
+    chosen: Option<(Head, Curve)>,
+    least: f64,
+    since: usize,
+}
+
+impl Best {
+    /// Nothing is kept yet. `can_choose` says whether there is enough to validate on.
+    pub fn new(options: &TrainOptions, can_choose: bool) -> Self {
+        Self {
+            keep: match can_choose {
+                true => options.keep,
+                false => Keep::Last,
+            },
+            patience: options.patience.unwrap_or(0),
+            chosen: None,
+            least: f64::INFINITY,
+            since: 0,
+        }
+    }
+
+    /// Takes the head after an epoch; returns whether training is to end.
+    pub fn ends(&mut self, head: &Head, curve: Curve) -> bool {
+        let loss = curve.validation_loss.filter(|_| self.keep == Keep::Best);
+        if self.chosen.is_none() || loss.is_none_or(|loss| loss < self.least) {
+            self.chosen = Some((head.clone(), curve));
+            self.least = loss.unwrap_or(self.least);
+            self.since = 0;
+            return false;
+        }
+        self.since += 1;
+        self.patience > 0 && self.since >= self.patience
+    }
+
+    /// The kept head and its epoch.
+    pub fn chosen(self) -> Result<(Head, Curve)> {
+        self.chosen
+            .ok_or_else(|| unusable(IN_TRAINING, "it was given no epochs"))
+    }
+}
+
+pub(super) fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {
     let numbers = tensor.into_data().try_to_vec::<f32>().map_err(|err| {
         unusable(
             IN_TRAINING,
@@ -388,11 +566,12 @@ fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>> {
 
 impl std::fmt::Display for Curve {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let phase = match self.phase {
-            Phase::Teacher => "teacher",
-            Phase::Student => "student",
-        };
-        write!(f, "{phase} epoch {}: loss {:.4}", self.epoch, self.loss)?;
+        let phase = self.phase.word();
+        match self.member {
+            0 => write!(f, "{phase} epoch {}", self.epoch)?,
+            member => write!(f, "member {}, {phase} epoch {}", member + 1, self.epoch)?,
+        }
+        write!(f, ": loss {:.4}", self.loss)?;
         if let (Some(loss), Some(accuracy)) = (self.validation_loss, self.validation_accuracy) {
             write!(
                 f,

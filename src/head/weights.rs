@@ -1,7 +1,7 @@
 //! Heads as rows and as files: the weights in safetensors, everything else beside them.
 //!
 //! Tensors are named and laid out as in PyTorch's `Linear`: `layers.0.weight` is `[outputs, inputs]`, so
-//! `torch.nn.Linear` takes them as they are.
+//! `torch.nn.Linear` takes them as they are. Those of a head's further members are `members.1.layers.0.weight` and so on.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,8 @@ use super::bags::Skipped;
 use super::inputs::{HeadInputs, Normalisation};
 use super::model::Head;
 use super::normaliser::{Normaliser, Standard};
-use super::spec::{HeadSpec, TrainOptions};
+use super::spec::HeadSpec;
+use super::train_options::TrainOptions;
 use super::unusable::{IN_TRAINING, unusable};
 use crate::catalogue::whole_head;
 use crate::error::HeadError;
@@ -24,11 +25,16 @@ use crate::store::Snapshot;
 use crate::store::rows::HeadRow;
 use crate::{Error, Result};
 
+/// Weight, `[inputs, outputs]` row-major, and bias of a layer.
+type LayerWeights = (Vec<f32>, Vec<f32>);
+
 /// Weights of a head in host memory, independent of any device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadWeights {
-    /// Weight, `[inputs, outputs]` row-major, and bias of each layer.
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
+    /// The layers of the only member, or of the first.
+    layers: Vec<LayerWeights>,
+    /// The layers of the other members, whose probabilities are averaged with those of the first.
+    others: Vec<Vec<LayerWeights>>,
     widths: Vec<usize>,
     /// Statistics of the inputs, for those that are normalised by them.
     standards: Vec<Option<Standard>>,
@@ -43,9 +49,47 @@ pub struct StoredSpec {
     pub options: TrainOptions,
     /// Counts of what was left out of the training set.
     pub skipped: Skipped,
+    /// Masks that a refined head was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refined: Option<RefinedCounts>,
+    /// Number by which the logits of each member were divided, so that a score is the share of masks that are right;
+    /// the weights of the last layer are those after the division. Empty for heads that were not calibrated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub temperatures: Vec<f64>,
+}
+
+/// Masks that a refined head was trained on; of all members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefinedCounts {
+    /// Masks of a class.
+    pub objects: u64,
+    /// Masks of the background.
+    pub background: u64,
+    /// Masks of neither, which were not used.
+    pub ignored: u64,
+}
+
+impl RefinedCounts {
+    /// Adds the masks of another member.
+    pub(super) fn add(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.background += other.background;
+        self.ignored += other.ignored;
+    }
 }
 
 impl StoredSpec {
+    /// The spec of a head that was not trained.
+    pub fn untrained(head: HeadSpec) -> Self {
+        Self {
+            head,
+            options: TrainOptions::default(),
+            skipped: Skipped::default(),
+            refined: None,
+            temperatures: Vec::new(),
+        }
+    }
+
     /// Reads the spec of a row.
     ///
     /// # Errors
@@ -93,6 +137,7 @@ impl HeadWeights {
         }
         Ok(Self {
             layers,
+            others: Vec::new(),
             widths,
             standards: Vec::new(),
         })
@@ -114,12 +159,74 @@ impl HeadWeights {
         }
         Self {
             layers,
+            others: Vec::new(),
             widths,
             standards: Vec::new(),
         }
     }
 
-    /// Creates the head on a device.
+    /// The same weights, each multiplied by a random number within `noise` of 1, which a seed determines.
+    #[must_use]
+    pub(super) fn jittered(mut self, noise: f64, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        for (weight, bias) in &mut self.layers {
+            for value in weight.iter_mut().chain(bias) {
+                let factor = 1.0 + noise * (random.f64() * 2.0 - 1.0);
+                *value = (f64::from(*value) * factor) as f32;
+            }
+        }
+        self
+    }
+
+    /// One head of the members of several, all of one shape; `None` if there are none.
+    pub(super) fn joined(heads: Vec<Self>) -> Option<Self> {
+        let mut heads = heads.into_iter();
+        let mut first = heads.next()?;
+        for head in heads {
+            first.others.push(head.layers);
+            first.others.extend(head.others);
+        }
+        Some(first)
+    }
+
+    /// Number of members.
+    pub fn members(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// A head of one member: of the `at`-th or, where there are fewer, beginning with the first again.
+    #[must_use]
+    pub(super) fn member(&self, at: usize) -> Self {
+        let at = at % self.members();
+        let of_others = at.checked_sub(1).and_then(|at| self.others.get(at));
+        Self {
+            layers: of_others.unwrap_or(&self.layers).clone(),
+            others: Vec::new(),
+            widths: self.widths.clone(),
+            standards: self.standards.clone(),
+        }
+    }
+
+    /// The same weights with logits divided by a temperature.
+    #[must_use]
+    pub(super) fn at_temperature(mut self, temperature: f64) -> Self {
+        let factor = (1.0 / temperature) as f32;
+        for layers in std::iter::once(&mut self.layers).chain(&mut self.others) {
+            if let Some((weight, bias)) = layers.last_mut() {
+                weight.iter_mut().chain(bias).for_each(|x| *x *= factor);
+            }
+        }
+        self
+    }
+
+    /// Creates every member on a device.
+    pub(super) fn all_on(&self, device: &Device) -> Vec<Head> {
+        (0..self.members())
+            .map(|at| self.member(at).on(device))
+            .collect()
+    }
+
+    /// Creates the head, or its first member, on a device.
     pub fn on(&self, device: &Device) -> Head {
         let layer = |((weight, bias), widths): (&(Vec<f32>, Vec<f32>), &[usize; 2])| {
             let [_, outputs] = *widths;
@@ -142,14 +249,22 @@ impl HeadWeights {
     /// [`HeadError::Unusable`] if the format rejects them.
     pub fn to_safetensors(&self, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
         let mut tensors = Vec::new();
-        let layers = self.layers.iter().zip(self.widths.array_windows());
-        for (at, ((weight, bias), &[inputs, outputs])) in layers.enumerate() {
-            let transposed = (0..outputs).flat_map(|o| (0..inputs).map(move |i| i * outputs + o));
-            let weight = transposed.filter_map(|at| weight.get(at).copied());
-            let bytes: Vec<u8> = weight.flat_map(f32::to_le_bytes).collect();
-            tensors.push((format!("layers.{at}.weight"), vec![outputs, inputs], bytes));
-            let bytes: Vec<u8> = bias.iter().copied().flat_map(f32::to_le_bytes).collect();
-            tensors.push((format!("layers.{at}.bias"), vec![outputs], bytes));
+        for (member, layers) in std::iter::once(&self.layers)
+            .chain(&self.others)
+            .enumerate()
+        {
+            let prefix = prefix_of(member);
+            let layers = layers.iter().zip(self.widths.array_windows());
+            for (at, ((weight, bias), &[inputs, outputs])) in layers.enumerate() {
+                let transposed =
+                    (0..outputs).flat_map(|o| (0..inputs).map(move |i| i * outputs + o));
+                let weight = transposed.filter_map(|at| weight.get(at).copied());
+                let bytes: Vec<u8> = weight.flat_map(f32::to_le_bytes).collect();
+                let name = format!("{prefix}layers.{at}.weight");
+                tensors.push((name, vec![outputs, inputs], bytes));
+                let bytes: Vec<u8> = bias.iter().copied().flat_map(f32::to_le_bytes).collect();
+                tensors.push((format!("{prefix}layers.{at}.bias"), vec![outputs], bytes));
+            }
         }
         for (at, standard) in self.standards.iter().enumerate() {
             let Some(Standard { mean, scale }) = standard else {
@@ -202,34 +317,53 @@ impl HeadWeights {
                 Some((at, x)) => Err(fail(format!("tensor '{name}' holds {x} at {at}"))),
             }
         };
-        let (mut layers, mut widths) = (Vec::new(), Vec::new());
-        for at in 0.. {
-            let name = format!("layers.{at}.weight");
-            let Ok(tensor) = tensors.tensor(&name) else {
-                break;
-            };
-            let [outputs, inputs] = *tensor.shape() else {
-                return Err(fail(format!(
-                    "tensor '{name}': expected 2 dimensions, found {:?}",
-                    tensor.shape()
-                )));
-            };
-            if widths.last().is_some_and(|last| *last != inputs) {
-                return Err(fail(format!(
-                    "tensor '{name}' takes {inputs} numbers, the layer before gives others"
-                )));
+        let layers_of = |member: usize| -> Result<(Vec<LayerWeights>, Vec<usize>)> {
+            let prefix = prefix_of(member);
+            let (mut layers, mut widths) = (Vec::new(), Vec::new());
+            for at in 0.. {
+                let name = format!("{prefix}layers.{at}.weight");
+                let Ok(tensor) = tensors.tensor(&name) else {
+                    break;
+                };
+                let [outputs, inputs] = *tensor.shape() else {
+                    return Err(fail(format!(
+                        "tensor '{name}': expected 2 dimensions, found {:?}",
+                        tensor.shape()
+                    )));
+                };
+                if widths.last().is_some_and(|last| *last != inputs) {
+                    return Err(fail(format!(
+                        "tensor '{name}' takes {inputs} numbers, the layer before gives others"
+                    )));
+                }
+                if widths.is_empty() {
+                    widths.push(inputs);
+                }
+                widths.push(outputs);
+                let stored = numbers(&name, &[outputs, inputs])?;
+                let order = (0..inputs).flat_map(|i| (0..outputs).map(move |o| o * inputs + i));
+                let weight = order.filter_map(|at| stored.get(at).copied()).collect();
+                let bias = numbers(&format!("{prefix}layers.{at}.bias"), &[outputs])?;
+                layers.push((weight, bias));
             }
-            if widths.is_empty() {
-                widths.push(inputs);
-            }
-            widths.push(outputs);
-            let stored = numbers(&name, &[outputs, inputs])?;
-            let order = (0..inputs).flat_map(|i| (0..outputs).map(move |o| o * inputs + i));
-            let weight = order.filter_map(|at| stored.get(at).copied()).collect();
-            layers.push((weight, numbers(&format!("layers.{at}.bias"), &[outputs])?));
-        }
+            Ok((layers, widths))
+        };
+        let (layers, widths) = layers_of(0)?;
         if layers.is_empty() {
             return Err(fail("it has no tensor 'layers.0.weight'".to_owned()));
+        }
+        let mut others = Vec::new();
+        for member in 1.. {
+            let (of_member, its_widths) = layers_of(member)?;
+            if of_member.is_empty() {
+                break;
+            }
+            if its_widths != widths {
+                return Err(fail(format!(
+                    "its first member has layers of {widths:?}, member {member} of {its_widths:?}"
+                )));
+            }
+            others.push(of_member);
         }
         let mut standards = Vec::new();
         // At most as many inputs as numbers.
@@ -252,6 +386,7 @@ impl HeadWeights {
         standards.truncate(used.map_or(0, |at| at + 1));
         let weights = Self {
             layers,
+            others,
             widths,
             standards,
         };
@@ -271,6 +406,7 @@ impl HeadWeights {
     pub(super) fn of_layer(weight: Vec<f32>, [inputs, outputs]: [usize; 2]) -> Self {
         Self {
             layers: vec![(weight, vec![0.0; outputs])],
+            others: Vec::new(),
             widths: vec![inputs, outputs],
             standards: Vec::new(),
         }
@@ -281,13 +417,21 @@ impl HeadWeights {
         &self.widths
     }
 
-    /// Weights, `[inputs, outputs]` row-major, and biases, `[outputs]`, layer by layer.
-    pub(super) fn layers_mut(&mut self) -> &mut [(Vec<f32>, Vec<f32>)] {
+    /// Weights, `[inputs, outputs]` row-major, and biases, `[outputs]`, layer by layer, of the first member.
+    pub(super) fn layers_mut(&mut self) -> &mut [LayerWeights] {
         &mut self.layers
     }
 
-    pub(super) fn layers(&self) -> &[(Vec<f32>, Vec<f32>)] {
+    pub(super) fn layers(&self) -> &[LayerWeights] {
         &self.layers
+    }
+}
+
+/// What the names of a member's tensors begin with.
+fn prefix_of(member: usize) -> String {
+    match member {
+        0 => String::new(),
+        other => format!("members.{other}."),
     }
 }
 
@@ -403,6 +547,14 @@ mod tests {
         let input = Tensor::<2>::ones([1, 6], &device);
         let same = |head: &Head| head.forward(input.clone()).into_data().try_to_vec::<f32>();
         assert_eq!(same(&read.on(&device)).unwrap(), same(&head).unwrap());
+
+        let both = vec![weights.clone(), HeadWeights::random(&spec, 2)];
+        let both = HeadWeights::joined(both).unwrap();
+        let bytes_of_both = both.to_safetensors(HashMap::new()).unwrap();
+        let (read, _) = HeadWeights::of_safetensors("h", &bytes_of_both).unwrap();
+        assert_eq!((&read, read.members()), (&both, 2));
+        assert_eq!(read.member(0), weights);
+        assert_eq!(read.member(3), HeadWeights::random(&spec, 2));
 
         for (bytes, part) in [(&bytes[..40], "head 'h'"), (b"{}".as_slice(), "head 'h'")] {
             let message = HeadWeights::of_safetensors("h", bytes)

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::bags::Skipped;
 use super::inputs::{HeadInputs, Normalisation};
 use super::run::{commit, extractor_of};
-use super::spec::{HeadSpec, TrainOptions};
+use super::spec::HeadSpec;
 use super::weights::{HeadWeights, StoredSpec};
 use crate::catalogue::find_embedder;
 use crate::classes::{Class, ClassSet};
@@ -139,15 +138,11 @@ pub async fn zero_shot(
     progress.advance(texts.len() as u64);
     progress.finish();
 
-    let spec = StoredSpec {
-        head: HeadSpec {
-            hidden: Vec::new(),
-            dropout: 0.0,
-            ..HeadSpec::new(dim, set.class_names())
-        },
-        options: TrainOptions::default(),
-        skipped: Skipped::default(),
-    };
+    let spec = StoredSpec::untrained(HeadSpec {
+        hidden: Vec::new(),
+        dropout: 0.0,
+        ..HeadSpec::new(dim, set.class_names())
+    });
     let weights = HeadWeights::of_layer(weights, [dim, set.classes.len()]);
     let weights = weights.to_safetensors(HashMap::new())?;
     let query = serde_json::to_string(&FromWords {

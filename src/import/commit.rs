@@ -10,7 +10,7 @@ use crate::annotate::images_annotated;
 use crate::catalogue::imported_policy;
 use crate::classes::ClassSet;
 use crate::extract::images_done as images_extracted;
-use crate::head::{HeadSpec, StoredSpec, TrainOptions};
+use crate::head::{HeadSpec, StoredSpec};
 use crate::ids::{ExtractorId, HeadId, ImageId};
 use crate::schema::Table;
 use crate::store::rows::{
@@ -60,14 +60,10 @@ impl Rows {
             grainstore_version: version.clone(),
             created_at: now,
         };
-        let spec = serde_json::to_string(&StoredSpec {
-            head: HeadSpec {
-                hidden: Vec::new(),
-                ..HeadSpec::new(0, set.class_names())
-            },
-            options: TrainOptions::default(),
-            skipped: Default::default(),
-        })?;
+        let spec = serde_json::to_string(&StoredSpec::untrained(HeadSpec {
+            hidden: Vec::new(),
+            ..HeadSpec::new(0, set.class_names())
+        }))?;
         let detections = plan.images.values().map(Vec::len).sum::<usize>();
         let head = HeadRow {
             head_id: HeadId::of_parts([

@@ -63,6 +63,7 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "eval/image_iou",
     "eval/image_pixels",
     "eval/iou_by_class",
+    "eval/mapped_masks",
     "eval/matches",
     "eval/miou",
     "eval/object_counts",
@@ -86,4 +87,6 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "review/uncertain_masks",
     "review/unconfident_classes",
     "train/bags",
+    "train/refined_masks",
+    "train/scored_masks",
 ];

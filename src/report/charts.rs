@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::data::{CalibrationBin, CurvePoint};
-use crate::head::{Curve, Phase};
+use crate::head::Curve;
 use crate::picture::class_color;
 use crate::{Error, Result};
 
@@ -234,7 +234,7 @@ pub(super) fn confusion(names: &[String], cells: &[(usize, usize, f64)]) -> Resu
     })
 }
 
-/// Loss by epoch, teacher then student: training loss, and validation loss where there is any.
+/// Loss by epoch, teacher, student and refined head after each other: training loss, and validation loss where there is any.
 pub(super) fn losses(curves: &[Curve]) -> Result<String> {
     svg(HEIGHT, |area| {
         let kinds: [Line; 2] = [
@@ -254,7 +254,7 @@ pub(super) fn losses(curves: &[Curve]) -> Result<String> {
             .map_err(|err| err.to_string())?;
         chart
             .configure_mesh()
-            .x_desc("epoch (teacher, then student)")
+            .x_desc("epoch (teacher, student, refined)")
             .y_desc("loss")
             .max_light_lines(1)
             .x_labels(curves.len().clamp(2, 8))
@@ -262,21 +262,16 @@ pub(super) fn losses(curves: &[Curve]) -> Result<String> {
             .label_style(TEXT)
             .draw()
             .map_err(|err| err.to_string())?;
-        let border = curves
-            .iter()
-            .filter(|curve| curve.phase == Phase::Teacher)
-            .count() as f64
-            + 0.5;
-        if border > 0.5 && border < last {
+        let heads = Curve::stretches(curves);
+        for head in heads.iter().skip(1) {
+            let border = head.start as f64 + 0.5;
             let line = LineSeries::new([(border, 0.0), (border, highest)], BLACK.mix(0.3));
             chart.draw_series(line).map_err(|err| err.to_string())?;
         }
         for (ink, value) in kinds {
-            for phase in [Phase::Teacher, Phase::Student] {
-                let numbered = curves
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, curve)| curve.phase == phase);
+            for head in &heads {
+                let numbered = curves.iter().enumerate();
+                let numbered = numbered.filter(|(at, _)| head.contains(at));
                 let points =
                     numbered.filter_map(|(at, curve)| Some((at as f64 + 1.0, value(curve)?)));
                 let series = LineSeries::new(points, ink.stroke_width(2));

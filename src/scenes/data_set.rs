@@ -17,32 +17,35 @@ const LONGEST: std::ops::RangeInclusive<u32> = 160..=224;
 /// Number of objects in a test photo.
 const OBJECTS: std::ops::RangeInclusive<usize> = 2..=4;
 
-/// Number of photos in a data set.
+/// Which scenes a data set has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DataSetSize {
+pub struct DataSet {
+    /// Seed of the scenes.
+    pub seed: u64,
     /// Photos of one object each, labelled by their folder.
     pub train: usize,
     /// Photos of two to four objects that may hide one another, annotated.
     pub test: usize,
 }
 
-impl Default for DataSetSize {
+impl Default for DataSet {
     fn default() -> Self {
         Self {
+            seed: 2024,
             train: 200,
             test: 60,
         }
     }
 }
 
-/// Writes `train/KIND/NNN.png`, `test/NNN.png` and `test.json` into a directory; the same size gives the same files
-/// every time.
+/// Writes `train/KIND/NNN.png`, `test/NNN.png` and `test.json` into a directory; the same seed and
+/// numbers give the same files every time.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::EncodeImage`].
-pub fn write_data_set(directory: &Path, size: DataSetSize) -> Result<()> {
-    let mut generator = SceneGenerator::new(2024);
-    for n in 0..size.train {
+pub fn write_data_set(directory: &Path, set: DataSet) -> Result<()> {
+    let mut generator = SceneGenerator::new(set.seed);
+    for n in 0..set.train {
         let Some(kind) = Kind::ALL.get(n % Kind::ALL.len()) else {
             continue;
         };
@@ -55,7 +58,7 @@ pub fn write_data_set(directory: &Path, size: DataSetSize) -> Result<()> {
         )?;
     }
     let (mut images, mut annotations) = (Vec::new(), Vec::new());
-    for n in 1..=size.test {
+    for n in 1..=set.test {
         let photo_size = generator.size(LONGEST);
         let count = generator.count(OBJECTS);
         let kinds = generator.kinds(count);
@@ -112,7 +115,12 @@ mod tests {
     #[test]
     fn a_data_set_has_the_photos_it_says() {
         let dir = tempfile::tempdir().unwrap();
-        write_data_set(dir.path(), DataSetSize { train: 7, test: 3 }).unwrap();
+        let set = DataSet {
+            train: 7,
+            test: 3,
+            ..DataSet::default()
+        };
+        write_data_set(dir.path(), set).unwrap();
         assert_eq!(fs::read_dir(dir.path().join("train")).unwrap().count(), 6);
         assert_eq!(
             fs::read_dir(dir.path().join("train/ball")).unwrap().count(),

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 
 use image::{Rgb, RgbImage};
 
-pub use data_set::{DataSetSize, write_data_set};
+pub use data_set::{DataSet, write_data_set};
 pub use kind::Kind;
 
 use crate::geometry::Size;

@@ -124,6 +124,14 @@ impl Sql {
         Rows::of(plan(&self.context, sql, values).await?).await
     }
 
+    /// Makes rows in memory a table of the queries that follow, in place of an earlier one of the name.
+    pub(crate) fn replace_rows(&self, name: &str, rows: RecordBatch) -> Result<()> {
+        self.context.deregister_table(name)?;
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+        self.context.register_table(name, Arc::new(table))?;
+        Ok(())
+    }
+
     /// Plans a query without running it, so that the caller can build on it.
     pub(crate) async fn frame(&self, sql: &str) -> Result<DataFrame> {
         plan(&self.context, sql, HashMap::new()).await

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use grainstore::annotate::{AnnotateRequest, MapRule, Policy, rethreshold};
 use grainstore::export::ParquetExport;
 use grainstore::export::VocExport;
 use grainstore::export::{Photos, export_parquet, export_voc};
@@ -12,6 +13,7 @@ use grainstore::ingest::{IngestOptions, Source, ingest_coco, ingest_voc, read_cl
 use grainstore::photo::decode_indexed_png;
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
+use grainstore::store::Store;
 use grainstore::store::rows::{GroundTruthRow, ImageRow, RleRow};
 use serde::Deserialize;
 use serde_json::json;
@@ -24,81 +26,25 @@ use crate::support::{new_store, rows};
 async fn label_maps_hold_the_semantic_map() {
     let (dir, store) = annotated_store().await;
     import(&store, "masks").await;
-    let snapshot = store.snapshot().await.unwrap();
     let voc = dir.path().join("voc");
-    let summary = export_voc(
-        &snapshot,
-        &VocExport {
-            export: request(Some("masks")),
-            photos: Photos::Leave,
-            directory: (&voc).into(),
-        },
-        &NoProgress,
-    )
-    .await
-    .unwrap();
-    assert!(summary.images > 20 && summary.failed == 0, "{summary:?}");
-    let names = std::fs::read_to_string(voc.join("classes.txt")).unwrap();
-    assert_eq!(names, "cat\ndog\ncar\nbus\nboat\nspoon\n");
+    let painted = label_maps(&store, &voc, MapRule::Paint).await;
 
-    // Pixel for pixel what SQL says.
-    #[derive(Deserialize)]
-    struct Region {
-        image_id: String,
-        class_index: i32,
-        rle: RleRow,
-    }
-    let session = QuerySession::new(&snapshot).await.unwrap();
-    let parameters = HashMap::from([("head".to_owned(), "masks".to_owned())]);
-    let query = Query::named("eval/predicted_regions").unwrap();
-    let mut regions: HashMap<String, Vec<Region>> = HashMap::new();
-    let mut found = session.run(&query, &parameters).await.unwrap();
-    while let Some(batch) = found.next().await.unwrap() {
-        let decoded =
-            grainstore::store::rows::decode::<Region>(grainstore::schema::Table::Masks, &batch)
-                .unwrap();
-        for region in decoded {
-            regions
-                .entry(region.image_id.clone())
-                .or_default()
-                .push(region);
-        }
-    }
-    let images: Vec<ImageRow> = rows(&snapshot).await;
-    let mut compared = 0;
-    for image in &images {
-        let stem = image.file_name.trim_end_matches(".jpg");
-        let Ok(bytes) = std::fs::read(voc.join("SegmentationClass").join(format!("{stem}.png")))
-        else {
-            continue;
-        };
-        let map = decode_indexed_png(&bytes).unwrap();
-        let mut expected = vec![0u8; map.indices.len()];
-        for region in regions.remove(image.image_id.as_str()).unwrap_or_default() {
-            let pixels = Rle::try_from(&region.rle).unwrap().to_row_major();
-            for (slot, _) in expected
-                .iter_mut()
-                .zip(pixels)
-                .filter(|(_, pixel)| *pixel == 1)
-            {
-                *slot = u8::try_from(region.class_index + 1).unwrap();
-            }
-        }
-        assert!(map.indices == expected, "{}", image.file_name);
-        let objects =
-            std::fs::read(voc.join("SegmentationObject").join(format!("{stem}.png"))).unwrap();
-        let objects = decode_indexed_png(&objects).unwrap();
-        assert!(
-            objects
-                .indices
-                .iter()
-                .zip(&expected)
-                .all(|(object, class)| (*object == 0) == (*class == 0))
-        );
-        compared += 1;
-    }
-    assert_eq!(compared, summary.images);
-    assert!(regions.is_empty());
+    let policy = Policy {
+        map: MapRule::Vote(0.4),
+        score_threshold: 0.6,
+        ..Policy::default()
+    };
+    let again = AnnotateRequest {
+        head: "masks".to_owned(),
+        policy,
+        ..AnnotateRequest::default()
+    };
+    rethreshold(&store, &again, &NoProgress).await.unwrap();
+    let voted = label_maps(&store, &dir.path().join("voted"), again.policy.map).await;
+    assert_eq!(painted.len(), voted.len());
+    assert!(painted.iter().zip(&voted).any(|(a, b)| a != b));
+
+    let snapshot = store.snapshot().await.unwrap();
     let message = export_voc(
         &snapshot,
         &VocExport {
@@ -321,4 +267,78 @@ async fn parquet_has_a_row_an_object() {
         .map(|it| rle_of(it).area())
         .sum();
     assert_eq!(column(2).parse::<f64>().unwrap(), areas as f64);
+}
+
+/// Exports the label maps of head 'masks' and checks that they are, pixel for pixel, what SQL says. Returns the class of
+/// each pixel, image by image.
+async fn label_maps(store: &Store, voc: &std::path::Path, rule: MapRule) -> Vec<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Region {
+        image_id: String,
+        class_index: i32,
+        rle: RleRow,
+    }
+    let snapshot = store.snapshot().await.unwrap();
+    let export = VocExport {
+        export: request(Some("masks")),
+        photos: Photos::Leave,
+        directory: voc.into(),
+    };
+    let summary = export_voc(&snapshot, &export, &NoProgress).await.unwrap();
+    assert!(summary.images > 20 && summary.failed == 0, "{summary:?}");
+    let names = std::fs::read_to_string(voc.join("classes.txt")).unwrap();
+    assert_eq!(names, "cat\ndog\ncar\nbus\nboat\nspoon\n");
+
+    let session = QuerySession::new(&snapshot).await.unwrap();
+    let parameters = HashMap::from([("head".to_owned(), "masks".to_owned())]);
+    let query = Query::named("eval/predicted_regions").unwrap();
+    let mut regions: HashMap<String, Vec<Region>> = HashMap::new();
+    let mut found = session.run(&query, &parameters).await.unwrap();
+    while let Some(batch) = found.next().await.unwrap() {
+        let decoded =
+            grainstore::store::rows::decode::<Region>(grainstore::schema::Table::Masks, &batch)
+                .unwrap();
+        for region in decoded {
+            let of_image = regions.entry(region.image_id.clone()).or_default();
+            of_image.push(region);
+        }
+    }
+    let images: Vec<ImageRow> = rows(&snapshot).await;
+    let mut maps = Vec::new();
+    for image in &images {
+        let stem = image.file_name.trim_end_matches(".jpg");
+        let Ok(bytes) = std::fs::read(voc.join("SegmentationClass").join(format!("{stem}.png")))
+        else {
+            continue;
+        };
+        let map = decode_indexed_png(&bytes).unwrap();
+        let mut expected = vec![0u8; map.indices.len()];
+        for region in regions.remove(image.image_id.as_str()).unwrap_or_default() {
+            let pixels = Rle::try_from(&region.rle).unwrap().to_row_major();
+            let pixels = expected.iter_mut().zip(pixels);
+            for (slot, _) in pixels.filter(|(_, pixel)| *pixel == 1) {
+                *slot = u8::try_from(region.class_index + 1).unwrap();
+            }
+        }
+        assert!(map.indices == expected, "{}", image.file_name);
+        let objects =
+            std::fs::read(voc.join("SegmentationObject").join(format!("{stem}.png"))).unwrap();
+        let objects = decode_indexed_png(&objects).unwrap();
+        // An object has a class, and one class.
+        let mut class_of: HashMap<u8, u8> = HashMap::new();
+        for (object, class) in objects.indices.iter().zip(&expected) {
+            if *object != 0 {
+                assert!(*class != 0 && *class_of.entry(*object).or_insert(*class) == *class);
+            }
+        }
+        let pixels = objects.indices.iter().zip(&expected);
+        let all_of_objects = pixels
+            .into_iter()
+            .all(|(object, class)| (*object == 0) == (*class == 0));
+        assert!(all_of_objects || rule != MapRule::Paint);
+        maps.push(expected);
+    }
+    assert_eq!(maps.len() as u64, summary.images);
+    assert!(regions.is_empty());
+    maps
 }

@@ -45,7 +45,7 @@ async fn one_store_serves_any_granularity() {
         .await
         .unwrap();
     let rows = made
-        .query("SELECT predict_scores('coarse', embedding) FROM masks LIMIT 5")
+        .query("SELECT predict_scores('coarse.student', embedding) FROM masks LIMIT 5")
         .await
         .unwrap();
     let scores = rows[0].column(0).as_list::<i32>().value(0);
@@ -54,7 +54,11 @@ async fn one_store_serves_any_granularity() {
     assert!((scores.value(0) + scores.value(1) - 1.0).abs() < 1e-5);
 
     // One class alone is told from the images that do not show it.
-    let summary = made.train(made.request("one", one).await).await.unwrap();
+    let mut request = made.request("one", one).await;
+    // Each mask that shows nothing is noise of its own here, which 90 images can be learnt by heart from: the best mask
+    // of an image may be one of these.
+    request.options.loss = Loss::MilDistill;
+    let summary = made.train(request).await.unwrap();
     assert!(summary.validation_accuracy.unwrap() > 0.9, "{summary:?}");
     let rows = made
         .query(
@@ -98,11 +102,24 @@ async fn the_same_training_gives_the_same_weights() {
         .collect();
     assert_eq!(
         names,
-        ["a.teacher", "a", "b.teacher", "b", "c.teacher", "c"]
+        [
+            "a.teacher",
+            "a.student",
+            "a",
+            "b.teacher",
+            "b.student",
+            "b",
+            "c.teacher",
+            "c.student",
+            "c"
+        ]
     );
     let head = load_head(&snapshot, "a").await.unwrap();
+    let student = load_head(&snapshot, "a.student").await.unwrap();
     let teacher = load_head(&snapshot, "a.teacher").await.unwrap();
-    assert_eq!(head.row.teacher_head_id, Some(teacher.row.head_id));
+    assert_eq!(head.row.teacher_head_id, Some(student.row.head_id));
+    assert_eq!(student.row.teacher_head_id, Some(teacher.row.head_id));
+    assert!(head.spec.head.background && !student.spec.head.background);
     let curves: Vec<grainstore::head::Curve> = serde_json::from_str(&head.row.curves).unwrap();
     let phases: Vec<Phase> = curves.iter().map(|curve| curve.phase).collect();
     assert_eq!(
@@ -111,7 +128,9 @@ async fn the_same_training_gives_the_same_weights() {
             Phase::Teacher,
             Phase::Teacher,
             Phase::Student,
-            Phase::Student
+            Phase::Student,
+            Phase::Refined,
+            Phase::Refined
         ]
     );
     assert!(
@@ -251,6 +270,7 @@ async fn what_cannot_be_trained_on_is_named() {
         &snapshot,
         &made.extractor,
         Some(&ImageFilter::matching("1=1) OR (true")),
+        None,
         &HeadInputs::tokens(),
     )
     .await;
@@ -485,25 +505,26 @@ async fn a_teacher_goes_with_its_last_student() {
         let stored = heads_stored(&snapshot).await.unwrap().into_iter();
         stored.map(|row| row.head).collect::<Vec<_>>()
     };
-    assert_eq!(names().await, ["h.teacher", "h", "h.teacher", "h"]);
+    let once = ["h.teacher", "h.student", "h"];
+    assert_eq!(names().await, [once, once].concat());
     let removed = remove_head(&made.store, "h", Removal::Unused)
         .await
         .unwrap();
     let removed: Vec<&str> = removed.iter().map(|row| row.head.as_str()).collect();
-    assert_eq!(removed, ["h", "h.teacher"]);
-    assert_eq!(names().await, ["h.teacher", "h"]);
+    assert_eq!(removed, ["h", "h.student", "h.teacher"]);
+    assert_eq!(names().await, once);
 
-    // One that annotated stays.
-    let teacher = AnnotateRequest {
-        head: "h.teacher".to_owned(),
+    // One that annotated stays, and what it was trained from.
+    let student = AnnotateRequest {
+        head: "h.student".to_owned(),
         images: ImageFilter::all(),
         policy: Policy::default(),
     };
-    annotate(&made.store, &teacher, &NoProgress).await.unwrap();
+    annotate(&made.store, &student, &NoProgress).await.unwrap();
     remove_head(&made.store, "h", Removal::Unused)
         .await
         .unwrap();
-    assert_eq!(names().await, ["h.teacher"]);
+    assert_eq!(names().await, ["h.teacher", "h.student"]);
 
     // Its name must be one.
     let long = TrainRequest {

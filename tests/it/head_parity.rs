@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use grainstore::classes::{Class, ClassSet};
 use grainstore::head::{
     Bag, Bags, Balance, CacheOptions, HeadInputs, HeadSpec, HeadWeights, Logits, Loss, Split,
-    TrainOptions, Training, is_bad_mask, mil_loss, softmax, uncertainty_loss,
+    Start, TrainOptions, Training, is_bad_mask, mil_loss, softmax, uncertainty_loss,
 };
 use grainstore::ids::ImageId;
 use grainstore::progress::NoProgress;
@@ -166,6 +166,7 @@ fn steps_are_pytorchs() {
         embedding_dim: 6,
         hidden: widths[1..4].to_vec(),
         dropout: 0.0,
+        background: false,
         classes: names.to_vec(),
     };
     let options = TrainOptions {
@@ -178,6 +179,7 @@ fn steps_are_pytorchs() {
         ..TrainOptions::default()
     };
     let start = torch_weights(&fixture["before"], &widths);
+    let start = Start::of_weights(start, names.to_vec());
     let split = Split::new(&bags, &spec, &options, None);
     let trained = Training {
         bags: &bags,
@@ -185,6 +187,7 @@ fn steps_are_pytorchs() {
         options: &options,
         split: &split,
         start: Some(&start),
+        pick_masks: None,
         device: &crate::support::device(),
         progress: &NoProgress,
     };

@@ -29,6 +29,7 @@ mod format;
 mod geometry;
 mod head;
 mod head_parity;
+mod head_refine;
 mod hostile;
 mod import;
 mod import_masks;

@@ -89,11 +89,14 @@ impl Made {
                     height: 2,
                     width: 2,
                 };
+                // Masks of one label are one pixel; those of none are the last.
+                let mut pixels = [0; 4];
+                pixels[if of.is_some() { mask_index / 3 } else { 3 }] = 1;
                 masks.push(MaskRow {
                     extractor_id: self.extractor.clone(),
                     image_id: row.image_id.clone(),
                     mask_index: i32::try_from(mask_index).unwrap(),
-                    rle: Rle::from_bitmap(size, &[1, 0, 0, 0]).unwrap(),
+                    rle: Rle::from_bitmap(size, &pixels).unwrap(),
                     bbox: None,
                     predicted_iou: Some(0.9),
                     stability_score: Some(0.9),
@@ -158,6 +161,7 @@ impl Made {
             name: name.to_owned(),
             classes: format!("{}@{}", class_set.name, class_set.version),
             masks: TrainingMasks::OfImages {
+                negatives: None,
                 images: None,
                 extractor: Some(self.extractor.to_string()),
             },

@@ -1,0 +1,36 @@
+-- asks:    Which masks make up a head's semantic maps, in the classes it is evaluated in?
+-- params:  head HEAD                     -- the head's name, or the first digits of its id
+--          dataset ANNOTATED = NULL      -- compare with annotations of this data set
+--          split SPLIT = NULL            -- only images of this split
+--          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
+--          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
+-- uses:    annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_classes
+-- reads:   heads, chosen_predictions, class_sets, evaluated_classes, masks, evaluated_images, policies
+-- view:    masks are large; they are read as they come
+-- grain:   one row per kept mask or, if the policy lets masks vote, per mask of good quality
+-- columns: image_id, class_index, mask_index, score, tau, rle
+-- notes:   class_index (null for a mask of a class that is not evaluated), tau (the least mean score of a vote; null
+--          where masks are painted over each other)
+WITH own_labels AS (
+    SELECT c.class_index, unnest(c.labels) AS label
+    FROM class_sets c
+    JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version AND h.head_id = $head
+), evaluated_as AS (
+    -- A class of the head counts as the class that holds its labels.
+    SELECT DISTINCT o.class_index AS own_index, e.class_index
+    FROM own_labels o
+    JOIN evaluated_classes e ON o.label = e.label
+), rule AS (
+    SELECT CAST(regexp_match(policy, '"vote":([0-9.eE+-]+)')[1] AS DOUBLE) AS tau
+    FROM policies
+    WHERE policy_id = $policy
+)
+SELECT k.image_id, j.class_index, k.mask_index, k.score, r.tau, m.rle
+FROM masks m
+JOIN chosen_predictions k
+    ON m.image_id = k.image_id AND m.mask_index = k.mask_index AND m.extractor_id = k.extractor_id
+JOIN evaluated_images i ON k.image_id = i.image_id
+CROSS JOIN rule r
+LEFT JOIN evaluated_as j ON k.class_index = j.own_index
+WHERE CASE WHEN r.tau IS NULL THEN k.kept AND j.class_index IS NOT NULL
+           ELSE k.dropped IS NULL OR k.dropped <> 'quality' END
