@@ -64,7 +64,8 @@ def average_precision(images, matches, wanted):
             precision = np.nan_to_num(np.cumsum(correct, axis=1) / np.cumsum(weights, axis=1))
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
             recall = np.cumsum(correct, axis=1) / objects[:, None]
-            points = np.where(recall > 0, np.floor(recall * 100 + 1e-9) + 1, 0)
+            # As many of pycocotools' thresholds as the recall reaches; the first is 0.
+            points = np.where(recall > 0, np.searchsorted(np.linspace(0, 1, 101), recall, side="right"), 0)
             steps = np.diff(points, axis=1, prepend=0)
             values[index] = np.where(objects > 0, (envelope * steps).sum(axis=1) / 101, np.nan)
     return np.nanmean(values, axis=0)

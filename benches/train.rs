@@ -20,8 +20,8 @@ use anyhow::Context;
 use grainstore::classes::{ClassSet, add_class_set, classes_of_labels};
 use grainstore::geometry::{Rle, Size};
 use grainstore::head::{
-    CacheOptions, Curve, HeadInputs, TrainOptions, TrainRequest, TrainingMasks, TrainingQuery,
-    load_head, train,
+    CacheOptions, Curve, HeadInputs, Recipe, TrainOptions, TrainRequest, TrainingMasks,
+    TrainingQuery, load_head, train,
 };
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::progress::NoProgress;
@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<()> {
         masks: 100,
     };
     let (mut options, mut write, mut cache) =
-        (TrainOptions::default(), None, CacheOptions::default());
+        (Recipe::Paper.options(), None, CacheOptions::default());
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         if name == "--bench" {
@@ -89,7 +89,8 @@ async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyh
         name: "bench".to_owned(),
         classes: "five".to_owned(),
         masks: TrainingMasks::Query(
-            TrainingQuery::of_images(&snapshot, &extractor, None, &HeadInputs::tokens()).await?,
+            TrainingQuery::of_images(&snapshot, &extractor, None, None, &HeadInputs::tokens())
+                .await?,
         ),
         options,
         cache,

@@ -1,14 +1,14 @@
 -- Grain:  one statement about one mask, by a person or derived from one. The newest per mask and reviewer counts.
 -- Key:    mask_label_id
--- Writer: grainstore review, import
--- Reader: train, eval, review queues
+-- Writer: label, labels undo
+-- Reader: labels list, queries of review
 CREATE TABLE mask_labels (
     mask_label_id TEXT   NOT NULL, -- first 128 bits of the SHA-256 of all columns below, hex
     extractor_id  TEXT   NOT NULL, -- masks.extractor_id
     image_id      TEXT   NOT NULL, -- masks.image_id
     mask_index    INT    NOT NULL, -- masks.mask_index
     label         TEXT,            -- a source word, mapped by class sets as labels.label is; null: none of any class
-    verdict       TEXT   NOT NULL, -- 'is', 'is not' (the label), 'bad mask' (of no use, whatever the class)
+    verdict       TEXT   NOT NULL, -- 'is', 'is not' (the label), 'bad mask' (of no use, whatever the class), 'undone' (nothing)
     origin        TEXT   NOT NULL, -- 'review', 'propagated', 'ground-truth', 'import'
     proof         TEXT,            -- mask_labels.mask_label_id it was propagated from
     reviewer      TEXT,            -- who said so; null: nobody in person

@@ -13,6 +13,7 @@ mod model;
 mod not_weights;
 mod photo;
 mod reason;
+mod review;
 mod vectors;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use not_weights::NotWeights;
 pub use photo::PhotoError;
 pub(crate) use reason::sql_reason;
 use reason::without_code_places;
+pub use review::ReviewError;
 pub use vectors::VectorError;
 
 use crate::geometry::{Pixel, Size};
@@ -535,6 +537,10 @@ pub enum Error {
     /// A class set or a head cannot be used.
     #[error(transparent)]
     Head(#[from] HeadError),
+
+    /// Masks cannot be labelled as asked.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
 
     /// A name refers to nothing, or to more than one thing.
     #[error(transparent)]

@@ -81,6 +81,8 @@ pub mod kind {
         Failure,
         /// An embedder.
         Embedder,
+        /// A label of a mask.
+        MaskLabel,
     }
 }
 
@@ -102,6 +104,8 @@ pub type GroundTruthId = Id<kind::GroundTruth>;
 pub type FailureId = Id<kind::Failure>;
 /// Id of an embedder.
 pub type EmbedderId = Id<kind::Embedder>;
+/// Id of a label of a mask.
+pub type MaskLabelId = Id<kind::MaskLabel>;
 
 /// An id made from content: the first 128 bits of a SHA-256, as 32 lower-case hex digits. `K` is its [`kind`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -100,6 +100,7 @@ pub mod picture;
 pub mod progress;
 pub mod query;
 pub mod report;
+pub mod review;
 pub mod scenes;
 pub mod schema;
 pub mod selection;

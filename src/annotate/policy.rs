@@ -31,15 +31,20 @@ impl std::str::FromStr for NmsScope {
 }
 
 /// How the masks of an image become its semantic map, which has one class, or none, per pixel.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MapRule {
     /// Kept masks are painted over each other: each pixel gets the class of its best-scoring mask.
-    #[default]
     Paint,
     /// All masks vote, kept or not, but for those whose quality is too low: each pixel gets the class with the greatest
     /// sum of scores divided by the number of masks over the pixel, if this is at least the given number, in [0, 1].
     Vote(f64),
+}
+
+impl Default for MapRule {
+    fn default() -> Self {
+        Self::Vote(Self::TAU)
+    }
 }
 
 impl MapRule {
@@ -113,7 +118,7 @@ fn is_zero(value: &f32) -> bool {
 }
 
 impl Default for Policy {
-    /// The score threshold is the one that the paper gives for its CLIP baseline.
+    /// `docs/train.md` says how the threshold and the rule of the map were found; the paper's threshold is 0.7.
     fn default() -> Self {
         Self {
             map: MapRule::default(),
@@ -122,7 +127,7 @@ impl Default for Policy {
             min_stability_score: 0.0,
             nms: NmsScope::Class,
             nms_iou: 0.5,
-            score_threshold: 0.7,
+            score_threshold: 0.5,
         }
     }
 }
@@ -356,6 +361,7 @@ mod tests {
     fn thresholds_overlap_and_maximum_in_turn() {
         let policy = Policy {
             max_per_image: 2,
+            score_threshold: 0.7,
             ..Policy::default()
         };
         let scored = [
@@ -429,10 +435,17 @@ mod tests {
         let json = policy.to_json().unwrap();
         assert_eq!(
             json,
-            r#"{"max_per_image":100,"nms":"class","nms_iou":0.5,"score_threshold":0.7}"#
+            r#"{"map":{"vote":0.5},"max_per_image":100,"nms":"class","nms_iou":0.5,"score_threshold":0.5}"#
         );
         let back: Policy = serde_json::from_str(&json).unwrap();
         assert_eq!(back.id().unwrap(), policy.id().unwrap());
+        // As it was written before there was a rule.
+        let painting = r#"{"max_per_image":100,"nms":"class","nms_iou":0.5,"score_threshold":0.7}"#;
+        let read: Policy = serde_json::from_str(painting).unwrap();
+        assert_eq!(
+            (read.map, read.to_json().unwrap()),
+            (MapRule::Paint, painting.to_owned())
+        );
         let voting = Policy {
             map: "vote:0.4".parse().unwrap(),
             ..policy.clone()

@@ -36,6 +36,7 @@ mod hints;
 mod import;
 mod ingest;
 mod init;
+mod label;
 mod output;
 mod progress;
 mod query;
@@ -123,6 +124,10 @@ enum Command {
     Embedders(embedders::Args),
     #[command(subcommand)]
     Classes(classes::Args),
+    #[command(subcommand)]
+    Label(label::Args),
+    #[command(subcommand)]
+    Labels(label::LabelsArgs),
     Train(train::Args),
     Annotate(annotate::Args),
     Rethreshold(annotate::RethresholdArgs),
@@ -219,6 +224,8 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Embed(args) => embed::run(args, global).await,
         Command::Embedders(args) => embedders::run(args, global).await,
         Command::Classes(args) => classes::run(args, global).await,
+        Command::Label(args) => label::run(args, global).await,
+        Command::Labels(args) => label::run_labels(args, global).await,
         Command::Train(args) => train::run(args, global).await,
         Command::Annotate(args) => annotate::run(args, global).await,
         Command::Rethreshold(args) => annotate::run_rethreshold(args, global).await,

@@ -21,6 +21,7 @@ use super::{Ended, Global, plural, print_json};
 #[command(after_help = "\
 Examples:
   grainstore train --name fine --classes all
+  grainstore train --name sharp --classes all --loss mil+distill+refine    # photos of one object each
   grainstore train --name coarse --classes groups --where \"dataset = 'scenes'\"
   grainstore train --name fine2 --classes all --from fine --since parent   # new images, some old ones
   grainstore train --name dino --classes all --vectors dinov2_vitb14,tokens    # after 'grainstore embed'
@@ -81,9 +82,9 @@ struct How {
     /// Options to begin with, which the others replace: default, or paper (mil+distill, a = 8, noisy picks, no balance).
     #[arg(long, default_value = "default")]
     recipe: Recipe,
-    /// Loss: mil (multiple-instance loss), mil+distill (then also a student with uncertainty distillation) or
-    /// mil+distill+refine (then also a head that knows the background, from the masks that the student picks) [default:
-    /// mil+distill+refine].
+    /// Loss: mil (multiple-instance loss), mil+distill (then also a student with uncertainty distillation),
+    /// mil+distill+refine (then also a head that knows the background, from the masks that the student picks; for photos
+    /// of one object each) or mil+refine [default: mil+distill].
     #[arg(long)]
     loss: Option<Loss>,
     /// Widths of the hidden layers, or none for a linear head [default: 512,256,128].
@@ -109,7 +110,7 @@ struct How {
     #[arg(long, value_name = "SHARE")]
     refine_dropout: Option<f64>,
     /// Passes over the images, for each of teacher, student and refined head [default: enough for 100 steps a class, but
-    /// 200 to 2000, at least 4 passes; with --from a fifth].
+    /// 200 to 2000 and no more than 40 passes; with --from a fifth].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Epoch whose weights are kept: last, or best (least validation loss, if at least 20 images validate) [default:

@@ -51,6 +51,8 @@ pub struct PickedMask {
     pub mask: usize,
     /// Index of the class; `None` for the background.
     pub class: Option<usize>,
+    /// How sure the student is, in [0, 1]: the mask's weight in the loss.
+    pub weight: f64,
 }
 
 /// Picks masks by a student's scores: those of classes, and those of the background.
@@ -60,10 +62,17 @@ pub type PickMasks<'a> =
 /// Masks with the index of their output.
 #[derive(Default)]
 struct Known {
-    /// Rows in the embeddings of masks of a class, and their classes.
-    objects: Vec<(u32, usize)>,
-    /// Rows of masks of the background.
-    background: Vec<u32>,
+    /// Masks of a class.
+    objects: Vec<(usize, KnownRow)>,
+    /// Masks of the background.
+    background: Vec<KnownRow>,
+}
+
+/// A mask's row in the embeddings, and its weight.
+#[derive(Clone, Copy)]
+struct KnownRow {
+    row: u32,
+    weight: f64,
 }
 
 /// The refinement of one student.
@@ -93,15 +102,15 @@ impl<'a> Refinement<'a> {
         let validates = validates(training.split, bags.images.len());
         let (mut known, mut validation) = (Known::default(), Known::default());
         let mut used = 0;
-        let mut add = |image: usize, row: u32, class: Option<usize>| {
+        let mut add = |image: usize, row: u32, class: Option<usize>, weight: f64| {
             used += 1;
             let into = match validates.get(image) {
                 Some(true) => &mut validation,
                 _ => &mut known,
             };
             match class {
-                Some(class) => into.objects.push((row, class)),
-                None => into.background.push(row),
+                Some(class) => into.objects.push((class, KnownRow { row, weight })),
+                None => into.background.push(KnownRow { row, weight }),
             }
         };
         for it in picked {
@@ -110,12 +119,12 @@ impl<'a> Refinement<'a> {
                 .get(it.image)
                 .and_then(|image| image.rows.get(it.mask));
             if let Some(row) = row {
-                add(it.image, *row, it.class);
+                add(it.image, *row, it.class, it.weight);
             }
         }
         for (at, image) in bags.images.iter().enumerate() {
             if image.classes.is_empty() {
-                image.rows.iter().for_each(|row| add(at, *row, None));
+                image.rows.iter().for_each(|row| add(at, *row, None, 1.0));
             }
         }
         if known.objects.is_empty() {
@@ -158,6 +167,9 @@ impl<'a> Refinement<'a> {
         let mut best = Best::new(options, enough >= MIN_CALIBRATION);
         let images = training.split.images_per_epoch();
         let steps = images.div_ceil(options.batch_images).max(1);
+        // An epoch passes over the objects once, however few they are.
+        let most = options.batch_images * MASKS_PER_IMAGE;
+        let masks = (2 * self.known.objects.len().div_ceil(steps)).min(most);
         let mut draw = Draw::new(&self.known, random.u64(..));
         for epoch in 1..=training.epochs() {
             let started = std::time::Instant::now();
@@ -169,13 +181,17 @@ impl<'a> Refinement<'a> {
                 seed: 0,
             };
             let steps_of_epoch = (0..steps).map(|_| {
-                let (rows, classes) = draw.step(options.batch_images * MASKS_PER_IMAGE);
+                let drawn = draw.step(masks);
+                let rows: Vec<u32> = drawn.iter().map(|(_, known)| known.row).collect();
+                let known = drawn
+                    .iter()
+                    .map(|(class, it)| self.known_mask(*class, it.weight));
+                let known: Vec<KnownMask> = known.collect();
                 let embeddings = read_masks(training.bags, &rows)?;
                 let dropped = dropout.draw(rows.len(), &mut dropping);
-                Ok((embeddings, classes, dropped))
+                Ok((embeddings, known, dropped))
             });
-            ahead(steps_of_epoch, |(embeddings, classes, dropped)| {
-                let known: Vec<KnownMask> = classes.iter().map(|it| self.known_mask(*it)).collect();
+            ahead(steps_of_epoch, |(embeddings, known, dropped)| {
                 loss += self.step(&mut head, &mut optimizer, embeddings, &known, dropped)?;
                 Ok(())
             })?;
@@ -238,16 +254,11 @@ impl<'a> Refinement<'a> {
         Ok(found.loss)
     }
 
-    fn known_mask(&self, class: Option<usize>) -> KnownMask {
-        match class {
-            Some(class) => KnownMask {
-                class,
-                weight: self.weights.get(class).copied().unwrap_or(1.0),
-            },
-            None => KnownMask {
-                class: self.spec.classes.len(),
-                weight: 1.0,
-            },
+    fn known_mask(&self, class: Option<usize>, sure: f64) -> KnownMask {
+        let weight = class.map_or(1.0, |class| self.weights.get(class).copied().unwrap_or(1.0));
+        KnownMask {
+            class: class.unwrap_or(self.spec.classes.len()),
+            weight: weight * sure,
         }
     }
 
@@ -259,33 +270,42 @@ impl<'a> Refinement<'a> {
         }
     }
 
-    /// The logits of the validation masks and their outputs, objects first.
-    fn predict_validation(&self, head: &Head) -> Result<(Vec<f32>, Vec<usize>)> {
-        let objects = self.validation.objects.iter().copied();
-        let background = self.validation.background.iter();
-        let background = background.map(|row| (*row, self.spec.classes.len()));
-        let (rows, classes): (Vec<u32>, Vec<usize>) = objects.chain(background).unzip();
+    /// The logits of the validation masks, and these as known ones: objects and background weigh half each.
+    fn predict_validation(&self, head: &Head) -> Result<(Vec<f32>, Vec<KnownMask>)> {
+        let background = self.spec.classes.len();
+        let total = |masks: &mut dyn Iterator<Item = &KnownRow>| -> f64 {
+            f64::max(masks.map(|it| it.weight).sum(), f64::MIN_POSITIVE)
+        };
+        let of_objects = total(&mut self.validation.objects.iter().map(|(_, it)| it));
+        let of_background = total(&mut self.validation.background.iter());
+        let objects = self.validation.objects.iter().map(|(class, it)| {
+            let weight = 0.5 * it.weight / of_objects;
+            (
+                it.row,
+                KnownMask {
+                    class: *class,
+                    weight,
+                },
+            )
+        });
+        let others = self.validation.background.iter().map(|it| {
+            let weight = 0.5 * it.weight / of_background;
+            (
+                it.row,
+                KnownMask {
+                    class: background,
+                    weight,
+                },
+            )
+        });
+        let (rows, known): (Vec<u32>, Vec<KnownMask>) = objects.chain(others).unzip();
         let mut values = Vec::with_capacity(rows.len() * self.spec.outputs());
         for rows in rows.chunks(CHUNK) {
             let embeddings = read_masks(self.training.bags, rows)?;
             let inputs = self.training.tensor(embeddings, rows.len());
             values.extend(numbers(head.forward(inputs))?);
         }
-        Ok((values, classes))
-    }
-
-    /// The validation masks as known ones: objects and background weigh half each.
-    fn halves(&self, classes: &[usize]) -> Vec<KnownMask> {
-        let background = self.spec.classes.len();
-        let weight = |class: usize| match class == background {
-            true => 0.5 / self.validation.background.len() as f64,
-            false => 0.5 / self.validation.objects.len() as f64,
-        };
-        let known = classes.iter().map(|class| KnownMask {
-            class: *class,
-            weight: weight(*class),
-        });
-        known.collect()
+        Ok((values, known))
     }
 
     /// Loss and accuracy over the validation masks; `None` if there are none of objects, or none of the background.
@@ -293,8 +313,8 @@ impl<'a> Refinement<'a> {
         if self.validation.objects.is_empty() || self.validation.background.is_empty() {
             return Ok(None);
         }
-        let (values, classes) = self.predict_validation(head)?;
-        let (logits, known) = (self.logits(&values), self.halves(&classes));
+        let (values, known) = self.predict_validation(head)?;
+        let logits = self.logits(&values);
         let right = |(mask, it): (usize, &KnownMask)| {
             let best = most_probable(logits.probabilities(mask).into_iter());
             f64::from(u8::from(best == Some(it.class))) * it.weight
@@ -308,8 +328,7 @@ impl<'a> Refinement<'a> {
     /// Calibration of Modern Neural Networks, ICML 2017), but one image in which the student picked a wrong mask cannot
     /// decide it.
     fn temperature(&self, head: &Head) -> Result<f64> {
-        let (values, classes) = self.predict_validation(head)?;
-        let known = self.halves(&classes);
+        let (values, known) = self.predict_validation(head)?;
         let loss = |log: f64| {
             let factor = (-log).exp() as f32;
             let divided: Vec<f32> = values.iter().map(|x| x * factor).collect();
@@ -390,7 +409,7 @@ fn class_weights(known: &Known, classes: usize, balance: Balance) -> Vec<f64> {
         return vec![1.0; classes];
     }
     let mut counts = vec![0.0; classes];
-    for (_, class) in &known.objects {
+    for (class, _) in &known.objects {
         if let Some(count) = counts.get_mut(*class) {
             *count += 1.0;
         }
@@ -419,8 +438,8 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// The rows of a step of about `masks` masks, and their classes; `None` for the background.
-    fn step(&mut self, masks: usize) -> (Vec<u32>, Vec<Option<usize>>) {
+    /// About `masks` masks of a step, with their classes; `None` for the background.
+    fn step(&mut self, masks: usize) -> Vec<(Option<usize>, KnownRow)> {
         let Self {
             known,
             objects,
@@ -428,20 +447,13 @@ impl<'a> Draw<'a> {
             random,
         } = self;
         let half = (masks / 2).max(1);
-        let (mut rows, mut classes) = (Vec::with_capacity(masks), Vec::with_capacity(masks));
-        for at in objects.deal(half, random) {
-            if let Some((row, class)) = known.objects.get(at) {
-                rows.push(*row);
-                classes.push(Some(*class));
-            }
-        }
-        for at in background.deal(half, random) {
-            if let Some(row) = known.background.get(at) {
-                rows.push(*row);
-                classes.push(None);
-            }
-        }
-        (rows, classes)
+        let of_classes = objects.deal(half, random).into_iter();
+        let of_classes = of_classes.filter_map(|at| known.objects.get(at));
+        let mut drawn: Vec<_> = of_classes.map(|(class, it)| (Some(*class), *it)).collect();
+        let of_none = background.deal(half, random).into_iter();
+        let of_none = of_none.filter_map(|at| known.background.get(at));
+        drawn.extend(of_none.map(|it| (None, *it)));
+        drawn
     }
 }
 
@@ -479,33 +491,40 @@ impl Deck {
 mod tests {
     use super::*;
 
+    fn row(row: u32) -> KnownRow {
+        KnownRow { row, weight: 1.0 }
+    }
+
     #[test]
     fn a_step_has_as_many_objects_as_background() {
         let known = Known {
-            objects: (0..7).map(|row| (row, row as usize % 2)).collect(),
-            background: (100..105).collect(),
+            objects: (0..7).map(|at| (at as usize % 2, row(at))).collect(),
+            background: (100..105).map(row).collect(),
         };
         let mut draw = Draw::new(&known, 1);
         let mut seen = std::collections::HashMap::new();
         for _ in 0..35 {
-            let (rows, classes) = draw.step(8);
-            assert_eq!((rows.len(), classes.len()), (8, 8));
-            assert_eq!(classes.iter().filter(|class| class.is_none()).count(), 4);
-            for (row, class) in rows.iter().zip(&classes) {
-                assert_eq!(*class, (*row < 100).then_some(*row as usize % 2));
-                *seen.entry(*row).or_insert(0) += 1;
+            let drawn = draw.step(8);
+            assert_eq!(drawn.len(), 8);
+            assert_eq!(drawn.iter().filter(|(class, _)| class.is_none()).count(), 4);
+            for (class, it) in drawn {
+                assert_eq!(class, (it.row < 100).then_some(it.row as usize % 2));
+                *seen.entry(it.row).or_insert(0) += 1;
             }
         }
         // 140 of each: every object 20 times, every mask of the background 28 times.
         assert!((0..7).all(|row| seen[&row] == 20) && (100..105).all(|row| seen[&row] == 28));
         // No more than there are.
-        assert_eq!(draw.step(100).0.len(), 12);
+        assert_eq!(draw.step(100).len(), 12);
     }
 
     #[test]
     fn rare_classes_weigh_more() {
         let known = Known {
-            objects: [0, 0, 0, 1, 0, 0].iter().map(|class| (0, *class)).collect(),
+            objects: [0, 0, 0, 1, 0, 0]
+                .iter()
+                .map(|class| (*class, row(0)))
+                .collect(),
             background: Vec::new(),
         };
         assert_eq!(class_weights(&known, 3, Balance::None), [1.0; 3]);

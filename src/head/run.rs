@@ -268,10 +268,10 @@ pub async fn train(
 ) -> Result<TrainSummary> {
     check_name("head", &request.name)?;
     let loss = request.options.loss;
-    if loss.distills() {
+    if loss.distills() || loss.refines() {
         check_name("head", &teacher_name(&request.name))?;
     }
-    if loss.refines() {
+    if loss.distills() && loss.refines() {
         check_name("head", &student_name(&request.name))?;
     }
     request.options.validate()?;

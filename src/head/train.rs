@@ -228,25 +228,26 @@ impl Training<'_> {
     ) -> Result<()> {
         let (teacher, mut chosen) = self.phase(Phase::Teacher, member, &[], curves)?;
         members.teachers.push(self.weights(&teacher)?);
+        let mut picks = teacher;
         if self.options.loss.distills() {
-            let bad = self.bad_masks(&teacher)?;
+            let bad = self.bad_masks(&picks)?;
             let (student, of_student) = self.phase(Phase::Student, member, &bad, curves)?;
             chosen = of_student;
             members.students.push(self.weights(&student)?);
-            if self.options.loss.refines() {
-                let pick = self.pick_masks.ok_or(Error::Internal {
-                    what: "a head is to be refined, and nothing picks its masks",
-                })?;
-                let refinement = Refinement::new(self, &student, pick)?;
-                let refined = refinement.run(member, curves)?;
-                chosen = refined.chosen;
-                members.refined.push(
-                    self.weights(&refined.head)?
-                        .at_temperature(refined.temperature),
-                );
-                members.counts.add(refinement.counts());
-                members.temperatures.push(refined.temperature);
-            }
+            picks = student;
+        }
+        if self.options.loss.refines() {
+            let pick = self.pick_masks.ok_or(Error::Internal {
+                what: "a head is to be refined, and nothing picks its masks",
+            })?;
+            let refinement = Refinement::new(self, &picks, pick)?;
+            let refined = refinement.run(member, curves)?;
+            chosen = refined.chosen;
+            let weights = self.weights(&refined.head)?;
+            let temperature = refined.temperature;
+            members.refined.push(weights.at_temperature(temperature));
+            members.counts.add(refinement.counts());
+            members.temperatures.push(temperature);
         }
         members.chosen.get_or_insert(chosen);
         Ok(())

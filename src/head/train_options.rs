@@ -12,19 +12,23 @@ pub enum Loss {
     #[serde(rename = "mil")]
     Mil,
     /// A teacher trained with multiple-instance loss, then a student trained with uncertainty distillation.
+    #[default]
     #[serde(rename = "mil+distill")]
     MilDistill,
-    /// These two, then a head with an output for the background, trained on the masks that the student picks: instance
+    /// A teacher, then a head with an output for the background, trained on the masks that the teacher picks.
+    #[serde(rename = "mil+refine")]
+    MilRefine,
+    /// A teacher, a student, then a head with an output for the background, trained on the masks that the student picks: instance
     /// refinement.
-    #[default]
     #[serde(rename = "mil+distill+refine")]
     MilDistillRefine,
 }
 
 impl Loss {
-    const WORDS: [(&'static str, Self); 3] = [
+    const WORDS: [(&'static str, Self); 4] = [
         ("mil", Self::Mil),
         ("mil+distill", Self::MilDistill),
+        ("mil+refine", Self::MilRefine),
         ("mil+distill+refine", Self::MilDistillRefine),
     ];
 
@@ -32,19 +36,19 @@ impl Loss {
     pub(super) fn phases(self) -> usize {
         match self {
             Self::Mil => 1,
-            Self::MilDistill => 2,
+            Self::MilDistill | Self::MilRefine => 2,
             Self::MilDistillRefine => 3,
         }
     }
 
     /// Whether there is a student.
     pub fn distills(self) -> bool {
-        self != Self::Mil
+        matches!(self, Self::MilDistill | Self::MilDistillRefine)
     }
 
     /// Whether there is a refined head.
     pub fn refines(self) -> bool {
-        self == Self::MilDistillRefine
+        matches!(self, Self::MilRefine | Self::MilDistillRefine)
     }
 }
 
@@ -61,6 +65,8 @@ impl std::str::FromStr for Loss {
 const STEPS_PER_CLASS: usize = 100;
 const MIN_STEPS: usize = 200;
 const MAX_STEPS: usize = 2000;
+/// Passes over the images after which more steps learn them by heart, unless there are too few for the least steps.
+const MAX_PASSES: usize = 40;
 
 /// Limits on what a file of weights may be made to hold.
 const MAX_WIDTH: usize = 65536;
@@ -207,8 +213,8 @@ pub struct TrainOptions {
     #[serde(default = "earlier::refine_dropout")]
     pub refine_dropout: f64,
     /// Passes over the images, for each of teacher, student and refined head; `None` for as many as give 100 steps a
-    /// class, but 200 to 2,000, and at least 4 passes (a head that continues from another: a fifth of the steps, and
-    /// at least 2 passes).
+    /// class, but 200 to 2,000 and, above 200, no more than 40 passes; and at least 4 passes (a head that continues from
+    /// another: a fifth of the steps, and at least 2 passes).
     pub epochs: Option<usize>,
     /// Which epoch's weights are kept.
     #[serde(default = "earlier::keep")]
@@ -442,7 +448,10 @@ impl TrainOptions {
     #[must_use]
     pub(super) fn resolved(self, images: usize, classes: usize, goes_on: bool) -> Self {
         let steps = images.div_ceil(self.batch_images).max(1);
-        let all = (STEPS_PER_CLASS * classes).clamp(MIN_STEPS, MAX_STEPS);
+        let passes = MIN_STEPS.max(steps * MAX_PASSES);
+        let all = (STEPS_PER_CLASS * classes)
+            .clamp(MIN_STEPS, MAX_STEPS)
+            .min(passes);
         let (wanted, least) = if goes_on { (all / 5, 2) } else { (all, 4) };
         let epochs = self.epochs.unwrap_or(wanted.div_ceil(steps).max(least));
         let patience = self.patience.unwrap_or((epochs / 2).max(3));
@@ -493,7 +502,7 @@ mod tests {
                 epochs(60, 5, false),
                 epochs(4000, 80, false)
             ],
-            [(200, 100), (4, 3), (500, 250), (32, 16)]
+            [(200, 100), (4, 3), (200, 100), (32, 16)]
         );
         assert_eq!(
             [epochs(60, 2, true), epochs(4000, 2, true)],

@@ -80,6 +80,8 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "review/failures",
     "review/label_errors",
     "review/labels",
+    "review/labels_of_ground_truth",
+    "review/mask_labels",
     "review/multi_label_images",
     "review/similar_images",
     "review/similar_masks",

@@ -94,10 +94,10 @@ async fn every_mask_is_judged_once() {
         assert_eq!((&row.class, row.score), (class, *score));
         match (row.kept, row.dropped.as_deref()) {
             (true, None) => {
-                assert!(row.score >= 0.7);
+                assert!(row.score >= 0.5);
                 *kept.entry((&row.image_id, &row.class)).or_insert(0) += 1;
             }
-            (false, Some("score")) => assert!(row.score < 0.7),
+            (false, Some("score")) => assert!(row.score < 0.5),
             (false, Some("suppressed")) => {
                 let by = found.iter().find(|other| {
                     other.image_id == row.image_id && Some(other.mask_index) == row.suppressed_by
@@ -108,8 +108,8 @@ async fn every_mask_is_judged_once() {
             other => panic!("{other:?}"),
         }
     }
-    // All masks of an image that show its label are the same pixel: one of a class is left.
-    assert!(!kept.is_empty() && kept.values().all(|count| *count == 1));
+    // The masks of an image are one of two pixels: at most one mask of a class is left of each.
+    assert!(!kept.is_empty() && kept.values().all(|count| *count <= 2));
 }
 
 #[tokio::test]

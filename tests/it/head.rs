@@ -8,7 +8,7 @@ use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::catalogue::{find_extractor, find_head, heads_stored};
 use grainstore::head::TrainingMasks;
 use grainstore::head::{
-    Bags, CacheOptions, CreateHead, HeadInputs, Loss, Parent, Phase, Removal, TrainOptions,
+    Bags, CacheOptions, CreateHead, HeadInputs, Loss, Parent, Phase, Pick, Removal, TrainOptions,
     TrainRequest, TrainingQuery, head_status, import_head, load_head, remove_head, rename_head,
 };
 use grainstore::ids::{ExtractorId, HeadId};
@@ -45,7 +45,7 @@ async fn one_store_serves_any_granularity() {
         .await
         .unwrap();
     let rows = made
-        .query("SELECT predict_scores('coarse.student', embedding) FROM masks LIMIT 5")
+        .query("SELECT predict_scores('coarse', embedding) FROM masks LIMIT 5")
         .await
         .unwrap();
     let scores = rows[0].column(0).as_list::<i32>().value(0);
@@ -55,9 +55,8 @@ async fn one_store_serves_any_granularity() {
 
     // One class alone is told from the images that do not show it.
     let mut request = made.request("one", one).await;
-    // Each mask that shows nothing is noise of its own here, which 90 images can be learnt by heart from: the best mask
-    // of an image may be one of these.
-    request.options.loss = Loss::MilDistill;
+    // Each mask that shows nothing is noise of its own here; clean picks learn some of them by heart.
+    request.options.pick = Pick::Noisy;
     let summary = made.train(request).await.unwrap();
     assert!(summary.validation_accuracy.unwrap() > 0.9, "{summary:?}");
     let rows = made
@@ -82,6 +81,7 @@ async fn the_same_training_gives_the_same_weights() {
     let set = made.classes("fine", &FINE).await;
     let mut request = made.request("a", set).await;
     request.options.epochs = Some(2);
+    request.options.loss = Loss::MilDistillRefine;
     made.train(request.clone()).await.unwrap();
     // Embeddings in a file instead of in memory make no difference either.
     request.name = "b".to_owned();
@@ -487,6 +487,7 @@ async fn a_teacher_goes_with_its_last_student() {
     let set = made.classes("two", &FINE[..2]).await;
     let mut request = made.request("h", set.clone()).await;
     request.options = TrainOptions {
+        loss: Loss::MilDistillRefine,
         epochs: Some(1),
         ..request.options
     };

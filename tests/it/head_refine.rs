@@ -25,6 +25,7 @@ async fn trained(options: impl Fn(TrainOptions) -> TrainOptions) -> (Made, Train
     let set = made.classes("three", &CLASSES).await;
     let mut request = made.request("h", set).await;
     request.options = options(TrainOptions {
+        loss: Loss::MilDistillRefine,
         epochs: Some(20),
         ..request.options
     });
@@ -239,7 +240,7 @@ async fn training_queries_may_call_heads() {
         "SELECT md5(image_id) AS image_id, extractor_id, mask_index, embedding, label
         FROM masks JOIN labels USING (image_id)",
     );
-    unknown.options.loss = Loss::default();
+    unknown.options.loss = Loss::MilRefine;
     let message = made.train(unknown).await.unwrap_err().to_string();
     assert!(message.contains("nothing to refine"), "{message}");
 }

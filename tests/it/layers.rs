@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 16] = [
     &["extract"],
     &["embed"],
     &["neighbours"],
-    &["head"],
+    &["head", "review"],
     &["annotate", "import"],
     &["eval"],
     &["export"],

@@ -37,6 +37,7 @@ mod ingest;
 mod ingest_coco;
 mod ingest_folder;
 mod ingest_voc;
+mod labels;
 mod layers;
 mod neighbours;
 mod photo;

@@ -320,6 +320,7 @@ mod reports {
             ParameterType::Image => "a.jpg".to_owned(),
             ParameterType::Extractor => id::<kind::Extractor>(1).to_string(),
             ParameterType::Bigint => "1".to_owned(),
+            ParameterType::Annotated => "tiny".to_owned(),
             other => panic!("{}: no word for {other:?}", query.name()),
         };
         required

@@ -1,0 +1,103 @@
+//! Reads labels on masks from a CSV file.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::statement::{MaskKey, Statement, Verdict};
+use crate::catalogue::find_image;
+use crate::error::FileAction;
+use crate::ids::{ExtractorId, ImageId};
+use crate::store::Snapshot;
+use crate::{Error, Result};
+
+/// Reads a CSV file with the columns `image` (file name, or first digits of the id), `mask_index` and `label` (empty for
+/// none of any class) and, if it has one, `verdict` (`is`, `is not` or `bad mask`; empty for `is`).
+///
+/// # Errors
+/// [`Error::File`]; [`Error::Content`] with the line number; [`crate::error::CatalogueError`] for an image that the store
+/// does not have.
+pub async fn read_label_file(
+    snapshot: &Snapshot,
+    path: &Path,
+    extractor_id: &ExtractorId,
+) -> Result<Vec<Statement>> {
+    let bytes = std::fs::read(path).map_err(Error::file(FileAction::Read, path))?;
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(text);
+    let bad = |line: u64, reason: String| Error::Content {
+        path: path.to_owned(),
+        place: format!(" line {line}"),
+        reason,
+    };
+    let header = reader
+        .headers()
+        .map_err(|err| bad(1, err.to_string()))?
+        .clone();
+    let column = |name: &str| header.iter().position(|it| it.eq_ignore_ascii_case(name));
+    let needed = |name: &str| {
+        column(name).ok_or_else(|| {
+            let found = header.iter().collect::<Vec<_>>().join("', '");
+            bad(
+                1,
+                format!("expected a header with a column '{name}', found '{found}'"),
+            )
+        })
+    };
+    let (image, mask_index, label) = (needed("image")?, needed("mask_index")?, needed("label")?);
+    let verdict = column("verdict");
+    let mut images: HashMap<String, ImageId> = HashMap::new();
+    let mut statements = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|err| {
+            let line = err.position().map_or(0, csv::Position::line);
+            bad(line, err.to_string())
+        })?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let cell = |column: usize| record.get(column).unwrap_or_default();
+        let name = cell(image);
+        let image_id = match images.get(name) {
+            Some(known) => known.clone(),
+            None => {
+                let found = find_image(snapshot, name).await?;
+                images.insert(name.to_owned(), found.clone());
+                found
+            }
+        };
+        let index = cell(mask_index);
+        let verdict = match verdict.map(cell) {
+            None | Some("") => Verdict::Is,
+            Some(word) => match word.parse() {
+                Ok(Verdict::Undone) | Err(_) => {
+                    let expected = "expected 'is', 'is not' or 'bad mask'";
+                    return Err(bad(line, format!("verdict '{word}': {expected}")));
+                }
+                Ok(verdict) => verdict,
+            },
+        };
+        let label = Some(cell(label)).filter(|label| !label.is_empty());
+        if label.is_none() && verdict == Verdict::IsNot {
+            return Err(bad(line, "'is not' needs a label".to_owned()));
+        }
+        statements.push(Statement {
+            mask: MaskKey {
+                extractor_id: extractor_id.clone(),
+                image_id,
+                mask_index: index.parse().map_err(|_| {
+                    bad(
+                        line,
+                        format!("mask_index '{index}': expected a whole number"),
+                    )
+                })?,
+            },
+            label: label.map(str::to_owned),
+            verdict,
+            line: Some(line),
+        });
+    }
+    if statements.is_empty() {
+        return Err(bad(1, "it holds no labels".to_owned()));
+    }
+    Ok(statements)
+}

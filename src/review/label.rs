@@ -1,0 +1,290 @@
+//! Adds statements to `mask_labels`, and reads those that count.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::statement::{MaskKey, Origin, Statement, Verdict};
+use crate::error::ReviewError;
+use crate::ids::{ImageId, MaskLabelId, check_name};
+use crate::query::Query;
+use crate::schema::Table;
+use crate::sql::Sql;
+use crate::store::rows::{MaskLabelRow, Row, decode};
+use crate::store::{Changes, Snapshot, Store, is_of_images};
+use crate::{Error, Result};
+
+/// Statements to add.
+#[derive(Debug, Clone)]
+pub struct LabelRequest {
+    /// The statements, at most one per mask.
+    pub statements: Vec<Statement>,
+    /// Where they come from.
+    pub origin: Origin,
+    /// Who says so; `None` for nobody in person.
+    pub reviewer: Option<String>,
+    /// The file that they were read from.
+    pub file: Option<PathBuf>,
+}
+
+/// Result of adding statements.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct LabelSummary {
+    /// Statements that were added.
+    pub added: u64,
+    /// Statements that the reviewer had made before, word for word; they were not added again.
+    pub unchanged: u64,
+    /// Among those added, statements that replace another one of the reviewer about the mask.
+    pub replaced: u64,
+    /// Among those added, statements about masks of which another reviewer says something else; both are kept.
+    pub contradicting: u64,
+}
+
+/// The statements that count, of every mask and reviewer, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn mask_labels(snapshot: &Snapshot) -> Result<Vec<MaskLabelRow>> {
+    let sql = Sql::new(snapshot).await?;
+    let mut rows = sql.query(Query::named("review/mask_labels")?.sql()).await?;
+    let mut found: Vec<MaskLabelRow> = Vec::new();
+    while let Some(batch) = rows.next().await? {
+        found.extend(decode::<MaskLabelRow>(Table::MaskLabels, &batch)?);
+    }
+    found.sort_by(|a, b| (a.created_at, &a.mask_label_id).cmp(&(b.created_at, &b.mask_label_id)));
+    Ok(found)
+}
+
+/// Adds statements about masks, in one commit: all of them or, after an error, none.
+///
+/// # Errors
+/// [`ReviewError::NoSuchMask`] for a mask that the store does not have; [`ReviewError::Twice`] for two statements about
+/// one mask; [`Error::InvalidName`] for a reviewer's name that is none; errors of the store.
+pub async fn label_masks(store: &Store, request: &LabelRequest) -> Result<LabelSummary> {
+    if let Some(reviewer) = &request.reviewer {
+        check_name("reviewer", reviewer)?;
+    }
+    check_once(request)?;
+    let (_, summary) = store
+        .commit_with("label", |snapshot| async move {
+            check_masks(&snapshot, request).await?;
+            let known = mask_labels(&snapshot).await?;
+            plan(request, &known, snapshot.now())
+        })
+        .await?;
+    Ok(summary)
+}
+
+/// What is added to the statements that count.
+fn plan(
+    request: &LabelRequest,
+    known: &[MaskLabelRow],
+    created_at: chrono::DateTime<chrono::Utc>,
+) -> Result<(Changes, LabelSummary)> {
+    let mut by_mask: HashMap<MaskKey, Vec<&MaskLabelRow>> = HashMap::new();
+    for row in known {
+        by_mask.entry(key(row)).or_default().push(row);
+    }
+    let mut summary = LabelSummary::default();
+    let mut rows = Vec::new();
+    for statement in &request.statements {
+        let of_mask = by_mask.get(&statement.mask).map_or(&[][..], Vec::as_slice);
+        let says_so = |row: &MaskLabelRow| {
+            row.label == statement.label && row.verdict == statement.verdict.word()
+        };
+        let own = of_mask.iter().find(|row| row.reviewer == request.reviewer);
+        if own.is_some_and(|row| says_so(row)) {
+            summary.unchanged += 1;
+            continue;
+        }
+        let mut others = of_mask
+            .iter()
+            .filter(|row| row.reviewer != request.reviewer);
+        summary.added += 1;
+        summary.replaced += u64::from(own.is_some());
+        summary.contradicting += u64::from(others.any(|row| !says_so(row)));
+        rows.push(row(statement, request, created_at));
+    }
+    let mut changes = Changes::new();
+    if !rows.is_empty() {
+        changes.append(MaskLabelRow::TABLE, MaskLabelRow::to_batch(&rows)?);
+    }
+    Ok((changes, summary))
+}
+
+/// Takes statements back: for each, a newer one of the same reviewer says nothing. Returns what was taken back.
+///
+/// # Errors
+/// [`ReviewError::NoSuchLabel`] for an id of no statement that counts; errors of the store.
+pub async fn undo_labels(store: &Store, ids: &[String]) -> Result<Vec<MaskLabelRow>> {
+    let (_, undone) = store
+        .commit_with("labels undo", |snapshot| async move {
+            let known = mask_labels(&snapshot).await?;
+            let mut undone: Vec<MaskLabelRow> = Vec::new();
+            for id in ids {
+                let mut of_id = known
+                    .iter()
+                    .filter(|row| row.mask_label_id.as_str().starts_with(id.as_str()));
+                match (of_id.next(), of_id.next()) {
+                    (Some(row), None) if !undone.contains(row) => undone.push(row.clone()),
+                    (Some(_), None) => {}
+                    _ => return Err(Error::Review(ReviewError::NoSuchLabel { id: id.clone() })),
+                }
+            }
+            let rows: Vec<MaskLabelRow> = undone
+                .iter()
+                .map(|row| {
+                    with_id(MaskLabelRow {
+                        label: None,
+                        verdict: Verdict::Undone.word().to_owned(),
+                        origin: Origin::Review.word().to_owned(),
+                        proof: None,
+                        queue: None,
+                        head_id: None,
+                        seconds: None,
+                        created_at: snapshot.now(),
+                        ..row.clone()
+                    })
+                })
+                .collect();
+            let mut changes = Changes::new();
+            changes.append(MaskLabelRow::TABLE, MaskLabelRow::to_batch(&rows)?);
+            Ok((changes, undone))
+        })
+        .await?;
+    Ok(undone)
+}
+
+fn key(row: &MaskLabelRow) -> MaskKey {
+    MaskKey {
+        extractor_id: row.extractor_id.clone(),
+        image_id: row.image_id.clone(),
+        mask_index: row.mask_index,
+    }
+}
+
+fn row(
+    statement: &Statement,
+    request: &LabelRequest,
+    created_at: chrono::DateTime<chrono::Utc>,
+) -> MaskLabelRow {
+    let MaskKey {
+        extractor_id,
+        image_id,
+        mask_index,
+    } = statement.mask.clone();
+    with_id(MaskLabelRow {
+        mask_label_id: MaskLabelId::of_bytes(b""),
+        extractor_id,
+        image_id,
+        mask_index,
+        label: statement.label.clone(),
+        verdict: statement.verdict.word().to_owned(),
+        origin: request.origin.word().to_owned(),
+        proof: None,
+        reviewer: request.reviewer.clone(),
+        queue: None,
+        head_id: None,
+        seconds: None,
+        created_at,
+    })
+}
+
+/// A row with the id of its content.
+fn with_id(row: MaskLabelRow) -> MaskLabelRow {
+    let (mask_index, created_at) = (row.mask_index.to_string(), row.created_at.to_rfc3339());
+    let seconds = row.seconds.map(|it| it.to_string());
+    // No label is not the label of no letters.
+    let of = |text: Option<&str>| text.map_or("-".to_owned(), |text| format!("+{text}"));
+    let parts = [
+        row.extractor_id.to_string(),
+        row.image_id.to_string(),
+        mask_index,
+        of(row.label.as_deref()),
+        row.verdict.clone(),
+        row.origin.clone(),
+        of(row.proof.as_ref().map(|id| id.as_str())),
+        of(row.reviewer.as_deref()),
+        of(row.queue.as_deref()),
+        of(row.head_id.as_ref().map(|id| id.as_str())),
+        of(seconds.as_deref()),
+        created_at,
+    ];
+    MaskLabelRow {
+        mask_label_id: MaskLabelId::of_parts(parts.iter().map(String::as_str)),
+        ..row
+    }
+}
+
+/// Checks that no mask is in a request twice.
+fn check_once(request: &LabelRequest) -> Result<()> {
+    let mut seen: HashMap<&MaskKey, u64> = HashMap::new();
+    for statement in &request.statements {
+        let line = statement.line.unwrap_or(0);
+        if let Some(other) = seen.insert(&statement.mask, line) {
+            return Err(Error::Review(ReviewError::Twice {
+                place: place(request, statement),
+                image: statement.mask.image_id.to_string(),
+                mask_index: statement.mask.mask_index,
+                other,
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every mask of a request is in the store.
+async fn check_masks(snapshot: &Snapshot, request: &LabelRequest) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Found {
+        image_id: ImageId,
+        mask_index: i32,
+    }
+    let masks = request.statements.iter().map(|it| &it.mask);
+    let extractors: HashSet<&str> = masks
+        .clone()
+        .map(|mask| mask.extractor_id.as_str())
+        .collect();
+    for extractor_id in extractors {
+        let of_extractor = masks
+            .clone()
+            .filter(|mask| mask.extractor_id.as_str() == extractor_id);
+        let images: HashSet<&ImageId> = of_extractor.map(|mask| &mask.image_id).collect();
+        let wanted = col("extractor_id")
+            .eq(lit(extractor_id))
+            .and(is_of_images(images));
+        let scan = snapshot.scan(Table::Masks).await?;
+        let scan = scan.project(&["image_id", "mask_index"])?;
+        let mut rows = scan.filter(wanted).stream().await?;
+        let mut found: HashSet<(ImageId, i32)> = HashSet::new();
+        while let Some(batch) = rows.next().await {
+            let rows = decode::<Found>(Table::Masks, &batch?)?.into_iter();
+            found.extend(rows.map(|row| (row.image_id, row.mask_index)));
+        }
+        for statement in &request.statements {
+            let mask = &statement.mask;
+            if mask.extractor_id.as_str() == extractor_id
+                && !found.contains(&(mask.image_id.clone(), mask.mask_index))
+            {
+                return Err(Error::Review(ReviewError::NoSuchMask {
+                    place: place(request, statement),
+                    image: mask.image_id.to_string(),
+                    mask_index: mask.mask_index,
+                    extractor_id: extractor_id.to_owned(),
+                }));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a statement was read from, for an error's text.
+fn place(request: &LabelRequest, statement: &Statement) -> String {
+    match (&request.file, statement.line) {
+        (Some(file), Some(line)) => format!("'{}' line {line}: ", file.display()),
+        _ => String::new(),
+    }
+}
