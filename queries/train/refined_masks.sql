@@ -4,14 +4,13 @@
 -- uses:    train/scored_masks
 -- reads:   scored_masks, masks
 -- grain:   one row per mask that shows a class of its image, or none
--- columns: image_id, mask_index, class_index, iou, weight
--- notes:   class_index (null for the background), iou (with the best mask of a class of the image), weight (score of that
---          mask; for the background the least of the image's classes). Of each image and class the mask with the greatest
---          score x predicted IoU is taken to show it; masks with an IoU of at least 0.5 with it show it too, masks below
---          0.1 with all of them are background, the rest is left out. The third phase of 'train' runs this query over its
---          student's scores
+-- columns: image_id, mask_index, class_index, iou
+-- notes:   class_index (null for the background), iou (with the best mask of a class of the image). Of each image and
+--          class the mask with the greatest score x predicted IoU is taken to show it; masks with an IoU of at least 0.5
+--          with it show it too, masks below 0.1 with all of them are background, the rest is left out. The third phase of
+--          'train' runs this query over its student's scores
 WITH ranked AS (
-    SELECT s.image_id, s.extractor_id, s.mask_index, s.class_index, s.score,
+    SELECT s.image_id, s.extractor_id, s.mask_index, s.class_index,
            row_number() OVER (
                PARTITION BY s.image_id, s.class_index
                ORDER BY s.score * coalesce(m.predicted_iou, 1.0) DESC, s.mask_index
@@ -20,20 +19,19 @@ WITH ranked AS (
     JOIN masks m
         ON m.image_id = s.image_id AND m.extractor_id = s.extractor_id AND m.mask_index = s.mask_index
 ), seeds AS (
-    SELECT r.image_id, r.extractor_id, r.class_index, r.score, m.rle
+    SELECT r.image_id, r.extractor_id, r.class_index, m.rle
     FROM ranked r
     JOIN masks m
         ON m.image_id = r.image_id AND m.extractor_id = r.extractor_id AND m.mask_index = r.mask_index
     WHERE r.place = 1
 ), compared AS (
-    SELECT m.image_id, m.mask_index, s.class_index, s.score, rle_iou(m.rle, s.rle) AS iou
+    SELECT m.image_id, m.mask_index, s.class_index, rle_iou(m.rle, s.rle) AS iou
     FROM masks m
     JOIN seeds s ON m.image_id = s.image_id AND m.extractor_id = s.extractor_id
 )
 SELECT image_id, mask_index,
        CASE WHEN max(iou) >= 0.5 THEN first_value(class_index ORDER BY iou DESC, class_index) END AS class_index,
-       max(iou) AS iou,
-       CASE WHEN max(iou) >= 0.5 THEN first_value(score ORDER BY iou DESC, class_index) ELSE min(score) END AS weight
+       max(iou) AS iou
 FROM compared
 GROUP BY image_id, mask_index
 HAVING max(iou) >= 0.5 OR max(iou) < 0.1

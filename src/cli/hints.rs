@@ -1,7 +1,9 @@
 //! Advice on errors in terms of the command line. The library's errors state facts and do not mention options.
 
 use grainstore::Error;
-use grainstore::error::{CatalogueError, EvalError, HeadError, ModelError, Named, VectorError};
+use grainstore::error::{
+    CatalogueError, EvalError, HeadError, ModelError, Named, ReviewError, VectorError,
+};
 
 /// Advice on an error, if there is any.
 pub fn hint(err: &Error) -> Option<String> {
@@ -14,6 +16,12 @@ pub fn hint(err: &Error) -> Option<String> {
         }
         Error::StoreNotFound { .. } => {
             fixed("create one with 'grainstore init', or by ingesting into it")
+        }
+        Error::Review(ReviewError::NoSuchMask { .. }) => fixed(
+            "'grainstore show --masks' draws masks with their indices; --extractor chooses whose masks are meant",
+        ),
+        Error::Review(ReviewError::NoSuchLabel { .. }) => {
+            fixed("'grainstore labels list' shows the ids of those that count")
         }
         Error::NotAStore { .. } => fixed("name another path with --store"),
         Error::NoSuchVersion { .. } => fixed("'grainstore store log' lists the versions"),

@@ -128,7 +128,7 @@ enum Command {
     Label(label::Args),
     #[command(subcommand)]
     Labels(label::LabelsArgs),
-    Train(train::Args),
+    Train(Box<train::Args>),
     Annotate(annotate::Args),
     Rethreshold(annotate::RethresholdArgs),
     #[command(subcommand)]
@@ -226,7 +226,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Classes(args) => classes::run(args, global).await,
         Command::Label(args) => label::run(args, global).await,
         Command::Labels(args) => label::run_labels(args, global).await,
-        Command::Train(args) => train::run(args, global).await,
+        Command::Train(args) => train::run(*args, global).await,
         Command::Annotate(args) => annotate::run(args, global).await,
         Command::Rethreshold(args) => annotate::run_rethreshold(args, global).await,
         Command::Heads(args) => heads::run(args, global).await,

@@ -9,7 +9,7 @@ pub enum ReviewError {
     NoSuchMask {
         /// Where the label was given, such as `labels.csv line 3: `; empty for a label of its own.
         place: String,
-        /// The image, as it was given.
+        /// Id of the image.
         image: String,
         /// The index.
         mask_index: i32,
@@ -24,7 +24,7 @@ pub enum ReviewError {
     Twice {
         /// Where the label was given.
         place: String,
-        /// The image, as it was given.
+        /// Id of the image.
         image: String,
         /// The index.
         mask_index: i32,

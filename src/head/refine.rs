@@ -51,8 +51,6 @@ pub struct PickedMask {
     pub mask: usize,
     /// Index of the class; `None` for the background.
     pub class: Option<usize>,
-    /// How sure the student is, in [0, 1]: the mask's weight in the loss.
-    pub weight: f64,
 }
 
 /// Picks masks by a student's scores: those of classes, and those of the background.
@@ -62,17 +60,10 @@ pub type PickMasks<'a> =
 /// Masks with the index of their output.
 #[derive(Default)]
 struct Known {
-    /// Masks of a class.
-    objects: Vec<(usize, KnownRow)>,
-    /// Masks of the background.
-    background: Vec<KnownRow>,
-}
-
-/// A mask's row in the embeddings, and its weight.
-#[derive(Clone, Copy)]
-struct KnownRow {
-    row: u32,
-    weight: f64,
+    /// Masks of a class, each with its row in the embeddings.
+    objects: Vec<(usize, u32)>,
+    /// Rows of masks of the background.
+    background: Vec<u32>,
 }
 
 /// The refinement of one student.
@@ -102,15 +93,15 @@ impl<'a> Refinement<'a> {
         let validates = validates(training.split, bags.images.len());
         let (mut known, mut validation) = (Known::default(), Known::default());
         let mut used = 0;
-        let mut add = |image: usize, row: u32, class: Option<usize>, weight: f64| {
+        let mut add = |image: usize, row: u32, class: Option<usize>| {
             used += 1;
             let into = match validates.get(image) {
                 Some(true) => &mut validation,
                 _ => &mut known,
             };
             match class {
-                Some(class) => into.objects.push((class, KnownRow { row, weight })),
-                None => into.background.push(KnownRow { row, weight }),
+                Some(class) => into.objects.push((class, row)),
+                None => into.background.push(row),
             }
         };
         for it in picked {
@@ -119,12 +110,12 @@ impl<'a> Refinement<'a> {
                 .get(it.image)
                 .and_then(|image| image.rows.get(it.mask));
             if let Some(row) = row {
-                add(it.image, *row, it.class, it.weight);
+                add(it.image, *row, it.class);
             }
         }
         for (at, image) in bags.images.iter().enumerate() {
             if image.classes.is_empty() {
-                image.rows.iter().for_each(|row| add(at, *row, None, 1.0));
+                image.rows.iter().for_each(|row| add(at, *row, None));
             }
         }
         if known.objects.is_empty() {
@@ -182,10 +173,8 @@ impl<'a> Refinement<'a> {
             };
             let steps_of_epoch = (0..steps).map(|_| {
                 let drawn = draw.step(masks);
-                let rows: Vec<u32> = drawn.iter().map(|(_, known)| known.row).collect();
-                let known = drawn
-                    .iter()
-                    .map(|(class, it)| self.known_mask(*class, it.weight));
+                let rows: Vec<u32> = drawn.iter().map(|(_, row)| *row).collect();
+                let known = drawn.iter().map(|(class, _)| self.known_mask(*class));
                 let known: Vec<KnownMask> = known.collect();
                 let embeddings = read_masks(training.bags, &rows)?;
                 let dropped = dropout.draw(rows.len(), &mut dropping);
@@ -218,9 +207,10 @@ impl<'a> Refinement<'a> {
             }
         }
         let (head, chosen) = best.chosen()?;
-        let temperature = match enough >= MIN_CALIBRATION {
-            true => self.temperature(&head)?,
-            false => 1.0,
+        let temperature = if enough >= MIN_CALIBRATION {
+            self.temperature(&head)?
+        } else {
+            1.0
         };
         Ok(Refined {
             head,
@@ -254,11 +244,11 @@ impl<'a> Refinement<'a> {
         Ok(found.loss)
     }
 
-    fn known_mask(&self, class: Option<usize>, sure: f64) -> KnownMask {
-        let weight = class.map_or(1.0, |class| self.weights.get(class).copied().unwrap_or(1.0));
+    fn known_mask(&self, class: Option<usize>) -> KnownMask {
+        let weight = class.and_then(|class| self.weights.get(class));
         KnownMask {
             class: class.unwrap_or(self.spec.classes.len()),
-            weight: weight * sure,
+            weight: weight.copied().unwrap_or(1.0),
         }
     }
 
@@ -272,32 +262,22 @@ impl<'a> Refinement<'a> {
 
     /// The logits of the validation masks, and these as known ones: objects and background weigh half each.
     fn predict_validation(&self, head: &Head) -> Result<(Vec<f32>, Vec<KnownMask>)> {
-        let background = self.spec.classes.len();
-        let total = |masks: &mut dyn Iterator<Item = &KnownRow>| -> f64 {
-            f64::max(masks.map(|it| it.weight).sum(), f64::MIN_POSITIVE)
+        let half = |masks: usize| 0.5 / masks.max(1) as f64;
+        let of_class = KnownMask {
+            class: 0,
+            weight: half(self.validation.objects.len()),
         };
-        let of_objects = total(&mut self.validation.objects.iter().map(|(_, it)| it));
-        let of_background = total(&mut self.validation.background.iter());
-        let objects = self.validation.objects.iter().map(|(class, it)| {
-            let weight = 0.5 * it.weight / of_objects;
-            (
-                it.row,
-                KnownMask {
-                    class: *class,
-                    weight,
-                },
-            )
+        let of_background = KnownMask {
+            class: self.spec.classes.len(),
+            weight: half(self.validation.background.len()),
+        };
+        let objects = self.validation.objects.iter();
+        let objects = objects.map(|(class, row)| {
+            let class = *class;
+            (*row, KnownMask { class, ..of_class })
         });
-        let others = self.validation.background.iter().map(|it| {
-            let weight = 0.5 * it.weight / of_background;
-            (
-                it.row,
-                KnownMask {
-                    class: background,
-                    weight,
-                },
-            )
-        });
+        let background = self.validation.background.iter();
+        let others = background.map(|row| (*row, of_background));
         let (rows, known): (Vec<u32>, Vec<KnownMask>) = objects.chain(others).unzip();
         let mut values = Vec::with_capacity(rows.len() * self.spec.outputs());
         for rows in rows.chunks(CHUNK) {
@@ -439,7 +419,7 @@ impl<'a> Draw<'a> {
     }
 
     /// About `masks` masks of a step, with their classes; `None` for the background.
-    fn step(&mut self, masks: usize) -> Vec<(Option<usize>, KnownRow)> {
+    fn step(&mut self, masks: usize) -> Vec<(Option<usize>, u32)> {
         let Self {
             known,
             objects,
@@ -449,10 +429,12 @@ impl<'a> Draw<'a> {
         let half = (masks / 2).max(1);
         let of_classes = objects.deal(half, random).into_iter();
         let of_classes = of_classes.filter_map(|at| known.objects.get(at));
-        let mut drawn: Vec<_> = of_classes.map(|(class, it)| (Some(*class), *it)).collect();
+        let mut drawn: Vec<_> = of_classes
+            .map(|(class, row)| (Some(*class), *row))
+            .collect();
         let of_none = background.deal(half, random).into_iter();
         let of_none = of_none.filter_map(|at| known.background.get(at));
-        drawn.extend(of_none.map(|it| (None, *it)));
+        drawn.extend(of_none.map(|row| (None, *row)));
         drawn
     }
 }
@@ -491,15 +473,11 @@ impl Deck {
 mod tests {
     use super::*;
 
-    fn row(row: u32) -> KnownRow {
-        KnownRow { row, weight: 1.0 }
-    }
-
     #[test]
     fn a_step_has_as_many_objects_as_background() {
         let known = Known {
-            objects: (0..7).map(|at| (at as usize % 2, row(at))).collect(),
-            background: (100..105).map(row).collect(),
+            objects: (0..7).map(|at| (at as usize % 2, at)).collect(),
+            background: (100..105).collect(),
         };
         let mut draw = Draw::new(&known, 1);
         let mut seen = std::collections::HashMap::new();
@@ -507,9 +485,9 @@ mod tests {
             let drawn = draw.step(8);
             assert_eq!(drawn.len(), 8);
             assert_eq!(drawn.iter().filter(|(class, _)| class.is_none()).count(), 4);
-            for (class, it) in drawn {
-                assert_eq!(class, (it.row < 100).then_some(it.row as usize % 2));
-                *seen.entry(it.row).or_insert(0) += 1;
+            for (class, row) in drawn {
+                assert_eq!(class, (row < 100).then_some(row as usize % 2));
+                *seen.entry(row).or_insert(0) += 1;
             }
         }
         // 140 of each: every object 20 times, every mask of the background 28 times.
@@ -521,10 +499,7 @@ mod tests {
     #[test]
     fn rare_classes_weigh_more() {
         let known = Known {
-            objects: [0, 0, 0, 1, 0, 0]
-                .iter()
-                .map(|class| (*class, row(0)))
-                .collect(),
+            objects: [0, 0, 0, 1, 0, 0].iter().map(|class| (*class, 0)).collect(),
             background: Vec::new(),
         };
         assert_eq!(class_weights(&known, 3, Balance::None), [1.0; 3]);

@@ -7,7 +7,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, StringViewBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int32Type};
+use arrow::datatypes::{DataType, Int32Type};
 
 use super::bags::Bags;
 use super::refine::{PickedMask, ScoredMask};
@@ -58,8 +58,6 @@ impl RefinedMasks {
             let ids = cast(&column("image_id")?, &DataType::Utf8)?;
             let indices = cast(&column("mask_index")?, &DataType::Int32)?;
             let classes = cast(&column("class_index")?, &DataType::Int32)?;
-            let weights = cast(&column("weight")?, &DataType::Float64)?;
-            let weights = weights.as_primitive::<Float64Type>();
             let (ids, indices) = (ids.as_string::<i32>(), indices.as_primitive::<Int32Type>());
             let classes = classes.as_primitive::<Int32Type>();
             for row in 0..batch.num_rows() {
@@ -80,7 +78,6 @@ impl RefinedMasks {
                     image,
                     mask,
                     class: class.map_err(|_| bad("it yields a class_index below 0".to_owned()))?,
-                    weight: weights.value(row),
                 });
             }
         }

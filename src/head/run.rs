@@ -319,9 +319,10 @@ pub async fn train(
     let (extractor_id, validation_images) = (bags.extractor_id.clone(), split.validation.len());
 
     let started = Instant::now();
-    let refined_masks = match loss.refines() {
-        true => Some(RefinedMasks::new(&snapshot).await?),
-        false => None,
+    let refined_masks = if loss.refines() {
+        Some(RefinedMasks::new(&snapshot).await?)
+    } else {
+        None
     };
     let (sender, events) = progress_channel();
     let (its_spec, its_options) = (spec.clone(), options.clone());

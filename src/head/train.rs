@@ -520,10 +520,7 @@ impl Best {
     /// Nothing is kept yet. `can_choose` says whether there is enough to validate on.
     pub fn new(options: &TrainOptions, can_choose: bool) -> Self {
         Self {
-            keep: match can_choose {
-                true => options.keep,
-                false => Keep::Last,
-            },
+            keep: if can_choose { options.keep } else { Keep::Last },
             patience: options.patience.unwrap_or(0),
             chosen: None,
             least: f64::INFINITY,
