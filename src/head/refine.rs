@@ -29,7 +29,7 @@ const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.25..=8.0;
 /// A class's masks weigh at most this much more than their share, so that one with few masks does not decide.
 const MAX_WEIGHT: f64 = 10.0;
 
-/// What a student says of a mask: the probability of one of its image's classes.
+/// A mask that a student calls by a class of its image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScoredMask {
     /// Index of the image in [`super::Bags::images`].
@@ -335,7 +335,8 @@ impl<'a> Refinement<'a> {
     }
 }
 
-/// The student's probability of every class of each image for each of its masks.
+/// The masks that the student calls by a class of their image, with its probability. Where it calls none so, nothing of
+/// the image can be trusted.
 fn scored_masks(training: &Training<'_>, student: &Head) -> Result<Vec<ScoredMask>> {
     let bags = training.bags;
     let labelled = bags.images.iter().enumerate();
@@ -354,7 +355,8 @@ fn scored_masks(training: &Training<'_>, student: &Head) -> Result<Vec<ScoredMas
             for (bag, image) in batch.bags.iter().zip(&mut images) {
                 for (mask, at) in bag.masks.clone().enumerate() {
                     let probabilities = logits.probabilities(at);
-                    for class in &bag.classes {
+                    let best = most_probable(probabilities.iter().copied());
+                    for class in bag.classes.iter().filter(|class| best == Some(**class)) {
                         let score = probabilities.get(*class).copied().unwrap_or(0.0);
                         scored.push(ScoredMask {
                             image: *image,

@@ -17,7 +17,7 @@ use crate::sql::Sql;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
-/// The relation that the query reads: one row per mask and class of its image.
+/// The relation that the query reads: one row per mask that the student calls by a class of its image.
 const SCORED: &str = "scored_masks";
 
 /// Picks masks by SQL.
