@@ -76,7 +76,7 @@ def main(program, store, directory, seeds):
                 miou, ap50 = (spread([head[it] for head in moved]) for it in ("miou", "ap50"))
                 lines.append([text, recipe, f"seed 0, {runs.seeds} times with noise of {NOISE:g}", *miou, ap50[0], ""])
     print(
-        "Heads of the demo's 200 training scenes, judged on its 60 test scenes, without a filter by predicted IoU; mean and "
+        "Heads of the demo's 200 training scenes, evaluated on its 60 test scenes, without a filter by predicted IoU; mean and "
         "standard deviation. Rounding differs from CPU to CPU by about as much as the noise on the initial weights."
     )
     table(["head", "recipe", "of", "mIoU", "greatest minus least", "AP50", "seconds of training"], lines)

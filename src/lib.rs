@@ -81,6 +81,7 @@ pub mod annotate;
 pub mod catalogue;
 pub mod classes;
 pub mod coco;
+mod csv_text;
 pub mod device;
 pub mod embed;
 pub mod error;

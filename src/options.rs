@@ -1,4 +1,4 @@
-//! Options whose value is one of a fixed set of words.
+//! Options: those whose value is one of a fixed set of words, and those that are not written where they say nothing.
 
 use crate::{Error, Result};
 
@@ -20,4 +20,9 @@ pub fn one_of<T: Copy>(what: &'static str, text: &str, words: &[(&str, T)]) -> R
         value: text.to_owned(),
         expected,
     })
+}
+
+/// Whether a field holds its type's default, for serde's `skip_serializing_if`.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

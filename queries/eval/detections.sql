@@ -4,21 +4,11 @@
 --          split SPLIT = NULL            -- only images of this split
 --          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
--- uses:    annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_classes
--- reads:   heads, chosen_predictions, class_sets, evaluated_classes, masks, evaluated_images, extractors
+-- uses:    annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_as
+-- reads:   chosen_predictions, evaluated_as, masks, evaluated_images, extractors
 -- view:    masks are large; they are read as they come
 -- grain:   one row per kept mask
 -- columns: image_id, image_order, class_index, class, mask_index, score, area, bbox, rle
-WITH own_labels AS (
-    SELECT c.class_index, unnest(c.labels) AS label
-    FROM class_sets c
-    JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version AND h.head_id = $head
-), evaluated_as AS (
-    -- A class of the head counts as the class that holds its labels.
-    SELECT DISTINCT o.class_index AS own_index, e.class_index, e.class
-    FROM own_labels o
-    JOIN evaluated_classes e ON o.label = e.label
-)
 SELECT k.image_id, i.image_order, j.class_index, j.class, k.mask_index, k.score,
        CASE WHEN x.kind = 'imported boxes' THEN m.bbox[3] * m.bbox[4]
             ELSE CAST(m.area AS DOUBLE) END AS area,

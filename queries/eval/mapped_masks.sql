@@ -4,23 +4,14 @@
 --          split SPLIT = NULL            -- only images of this split
 --          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
--- uses:    annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_classes
--- reads:   heads, chosen_predictions, class_sets, evaluated_classes, masks, evaluated_images, policies
+-- uses:    annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_as
+-- reads:   chosen_predictions, evaluated_as, masks, evaluated_images, policies
 -- view:    masks are large; they are read as they come
 -- grain:   one row per kept mask or, if the policy lets masks vote, per mask of good quality
 -- columns: image_id, class_index, mask_index, score, tau, rle
--- notes:   class_index (null for a mask of a class that is not evaluated), tau (the least mean score of a vote; null
+-- notes:   class_index (null for a mask of a class that is not evaluated), tau (the minimum mean score of a vote; null
 --          where masks are painted over each other)
-WITH own_labels AS (
-    SELECT c.class_index, unnest(c.labels) AS label
-    FROM class_sets c
-    JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version AND h.head_id = $head
-), evaluated_as AS (
-    -- A class of the head counts as the class that holds its labels.
-    SELECT DISTINCT o.class_index AS own_index, e.class_index
-    FROM own_labels o
-    JOIN evaluated_classes e ON o.label = e.label
-), rule AS (
+WITH rule AS (
     SELECT CAST(regexp_match(policy, '"vote":([0-9.eE+-]+)')[1] AS DOUBLE) AS tau
     FROM policies
     WHERE policy_id = $policy

@@ -2,8 +2,8 @@
 -- params:  head HEAD                    -- the head's name, or the first digits of its id
 --          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
 --          min DOUBLE = 0.9             -- minimum score at which the head counts as sure
--- uses:    annotate/chosen_predictions
--- reads:   heads, chosen_predictions, class_sets, labels, images
+-- uses:    annotate/chosen_predictions, review/image_classes
+-- reads:   chosen_predictions, image_classes, labels, images
 -- grain:   one row per labelled image and class that it is not labelled with, highest score first
 -- columns: file_name, image_id, class, score, masks, labels
 WITH sure AS (
@@ -11,14 +11,6 @@ WITH sure AS (
     FROM chosen_predictions
     WHERE kept AND score >= $min
     GROUP BY image_id, class_index, class
-), stands_for AS (
-    SELECT c.class_index, unnest(c.labels) AS label
-    FROM class_sets c
-    JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version AND h.head_id = $head
-), said AS (
-    SELECT DISTINCT l.image_id, f.class_index
-    FROM labels l
-    JOIN stands_for f ON l.label = f.label
 ), words AS (
     SELECT image_id, string_agg(DISTINCT label, ', ') AS labels FROM labels GROUP BY image_id
 )
@@ -26,6 +18,6 @@ SELECT i.file_name, s.image_id, s.class, s.score, s.masks, w.labels
 FROM sure s
 JOIN images i ON s.image_id = i.image_id
 JOIN words w ON s.image_id = w.image_id
-LEFT JOIN said d ON s.image_id = d.image_id AND s.class_index = d.class_index
+LEFT JOIN image_classes d ON s.image_id = d.image_id AND s.class_index = d.class_index
 WHERE d.image_id IS NULL
 ORDER BY s.score DESC, i.file_name

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::geometry::{NmsConfig, NmsOutcome, Rle, mask_nms};
 use crate::ids::PolicyId;
-use crate::options::one_of;
+use crate::options::{is_default, one_of};
 use crate::{Error, Result};
 
 /// Which masks suppress which.
@@ -48,7 +48,7 @@ impl Default for MapRule {
 }
 
 impl MapRule {
-    /// The least mean score of a vote, if none is given.
+    /// The minimum mean score of a vote, if none is given.
     pub const TAU: f64 = 0.5;
 
     /// Whether masks are painted. Policies that were written before there was another rule do not name one.
@@ -58,6 +58,19 @@ impl MapRule {
 
     fn paint() -> Self {
         Self::Paint
+    }
+
+    /// The rule in `policies.policy`; that of imported predictions names none.
+    ///
+    /// # Errors
+    /// [`Error::Json`] for a policy that cannot be read.
+    pub fn of_policy(policy: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Rule {
+            #[serde(default = "MapRule::paint")]
+            map: MapRule,
+        }
+        Ok(serde_json::from_str::<Rule>(policy)?.map)
     }
 }
 
@@ -91,6 +104,7 @@ impl std::fmt::Display for MapRule {
 /// What makes a predicted mask part of the annotation, and how masks become a semantic map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+// Fields that came later are skipped when they say nothing, so that a policy written before them keeps its id.
 pub struct Policy {
     /// How masks become a semantic map.
     #[serde(default = "MapRule::paint", skip_serializing_if = "MapRule::is_paint")]
@@ -98,10 +112,10 @@ pub struct Policy {
     /// Maximum number of kept masks in an image; those with the highest scores are kept.
     pub max_per_image: u32,
     /// Minimum predicted IoU, Segment Anything's own estimate of a mask's quality; 0 for no minimum.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub min_predicted_iou: f32,
     /// Minimum stability score, in [0, 1]; 0 for no minimum.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub min_stability_score: f32,
     /// Which masks suppress which.
     pub nms: NmsScope,
@@ -109,12 +123,6 @@ pub struct Policy {
     pub nms_iou: f64,
     /// Minimum score, in [0, 1].
     pub score_threshold: f64,
-}
-
-/// Fields are skipped when zero, so that a policy written before they existed keeps its id.
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
-fn is_zero(value: &f32) -> bool {
-    *value == 0.0
 }
 
 impl Default for Policy {
@@ -215,7 +223,7 @@ impl Policy {
                 share(self.score_threshold),
             ),
             ("NMS IoU", self.nms_iou, share(self.nms_iou)),
-            ("least mean score of a vote", tau, share(tau)),
+            ("minimum mean score of a vote", tau, share(tau)),
         ];
         for (what, value, good) in checks {
             if !good {

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::Class;
+use crate::csv_text;
 use crate::error::FileAction;
 use crate::{Error, Result};
 
@@ -83,13 +84,11 @@ struct CsvRow {
 }
 
 fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
+    let mut reader = csv_text::reader(text.as_bytes());
     let mut classes: Vec<Class> = Vec::new();
     let line = |position: Option<&csv::Position>| {
         position.map_or(String::new(), |position| {
-            format!(" line {}", position.line())
+            format!(" line {}", csv_text::line(text.as_bytes(), position))
         })
     };
     let failed = |err: csv::Error| (line(err.position()), csv_reason(&err));

@@ -115,7 +115,7 @@ pub enum LabelsArgs {
 /// List the labels that count, the newest last.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
-    /// Only the newest so many.
+    /// Maximum number of labels; the newest are listed.
     #[arg(long, default_value_t = 100, value_name = "N")]
     limit: usize,
 }
@@ -126,7 +126,7 @@ pub struct UndoArgs {
     /// First digits of the labels' ids.
     #[arg(required_unless_present = "last")]
     ids: Vec<String>,
-    /// The newest so many.
+    /// Number of labels to take back, beginning with the newest.
     #[arg(long, value_name = "N", conflicts_with = "ids")]
     last: Option<usize>,
 }

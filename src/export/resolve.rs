@@ -49,7 +49,7 @@ pub(super) async fn of_head(
         Some(name) => ClassSet::load(snapshot, name).await?,
         None => own.clone(),
     };
-    let voters = wanted == Wanted::Mapped && map_rule(&policy)? != MapRule::Paint;
+    let voters = wanted == Wanted::Mapped && MapRule::of_policy(&policy.policy)? != MapRule::Paint;
     let mut kept = wanted_masks(snapshot, &head, &policy, voters).await?;
     let left_out = AtomicU64::new(0);
     // If a model found nothing at all, its import still covered the complete data set.
@@ -136,22 +136,6 @@ fn class_places(own: &ClassSet, classes: &ClassSet) -> Result<Vec<Option<usize>>
         }));
     }
     Ok(places)
-}
-
-/// How masks become a semantic map under a stored policy.
-///
-/// # Errors
-/// [`Error::Json`] for a policy that cannot be read. That of imported predictions has no such rule.
-pub(super) fn map_rule(policy: &StoredPolicy) -> Result<MapRule> {
-    #[derive(Deserialize)]
-    struct Rule {
-        #[serde(default = "paint")]
-        map: MapRule,
-    }
-    fn paint() -> MapRule {
-        MapRule::Paint
-    }
-    Ok(serde_json::from_str::<Rule>(&policy.policy)?.map)
 }
 
 /// The masks that a head keeps under a policy and, if wanted, those that vote, for each image it has predictions for,

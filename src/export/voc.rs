@@ -21,7 +21,6 @@ use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
 use super::request::ExportRequest;
-use super::resolve::map_rule;
 use super::source::{Objects, Origin, Source, Wanted};
 use crate::annotate::MapRule;
 use crate::error::FileAction;
@@ -107,7 +106,7 @@ pub async fn export_voc(
     let (photos, directory) = (request.photos, &request.directory);
     let source = Source::open_with(snapshot, &request.export, Wanted::Mapped).await?;
     let rule = match &source.origin {
-        Origin::Head { policy, .. } => map_rule(policy)?,
+        Origin::Head { policy, .. } => MapRule::of_policy(&policy.policy)?,
         Origin::GroundTruth { .. } => MapRule::Paint,
     };
     if source.categories.len() > MAX_VALUE {

@@ -14,6 +14,7 @@ use super::normaliser::Normaliser;
 use crate::classes::ClassSet;
 use crate::error::HeadError;
 use crate::ids::{ExtractorId, ImageId};
+use crate::options::is_default;
 use crate::progress::Progress;
 use crate::schema::{EMBEDDER_KEY, list_item};
 use crate::sql::Rows;
@@ -66,13 +67,8 @@ pub struct Skipped {
     /// Images without a usable mask.
     pub images_empty: u64,
     /// Masks that lack one of the head's inputs: those that an embedder has not done.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub masks_without_vector: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// The training set: a bag for each image, and the embeddings.

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use super::bags::Bags;
 use super::mil::Bag;
+use super::spec::HeadSpec;
 use crate::Result;
 
 /// Maximum number of batches that wait for the model.
@@ -107,6 +108,15 @@ pub(super) struct Dropout {
 }
 
 impl Dropout {
+    /// That of a head's last hidden layer.
+    pub fn of(spec: &HeadSpec, seed: u64) -> Self {
+        Self {
+            width: spec.hidden.last().copied().unwrap_or(0),
+            probability: spec.dropout,
+            seed,
+        }
+    }
+
     /// Draws the factor of each unit of each mask: 0 if it is dropped, 1 / (1 - p) if it stays. Returns `None` if all
     /// stay.
     pub fn draw(self, masks: usize, random: &mut fastrand::Rng) -> Option<Vec<f32>> {

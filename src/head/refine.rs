@@ -5,14 +5,11 @@
 //! all such masks are background, the rest says nothing. Which masks these are, the query `train/refined_masks` says;
 //! here they are trained on, by cross entropy.
 
-use burn::tensor::{Tensor, TensorData};
-
 use super::batches::{Dropout, ahead, over_batches, read_masks};
 use super::mil::{KnownMask, Logits, known_loss, most_probable};
 use super::model::{Head, HeadOptimizer};
 use super::spec::HeadSpec;
-use super::split::Split;
-use super::train::{Best, Curve, Member, Phase, Training, numbers};
+use super::train::{Best, Curve, Member, Phase, Sums, Training, numbers};
 use super::train_options::{Balance, Pick};
 use super::weights::RefinedCounts;
 use crate::error::HeadError;
@@ -22,11 +19,11 @@ use crate::{Error, Result};
 const MASKS_PER_IMAGE: usize = 16;
 /// Masks predicted at once.
 const CHUNK: usize = 4096;
-/// Least number of validation masks of objects, and of the background, that a temperature is fitted to.
+/// Minimum number of validation masks of objects, and of the background, that a temperature is fitted to.
 const MIN_CALIBRATION: usize = 30;
 /// Temperatures that are tried.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.25..=8.0;
-/// A class's masks weigh at most this much more than their share, so that one with few masks does not decide.
+/// Maximum weight of a class's masks, as a multiple of their share, so that one with few masks does not decide.
 const MAX_WEIGHT: f64 = 10.0;
 
 /// A mask that a student calls by a class of its image.
@@ -90,14 +87,13 @@ impl<'a> Refinement<'a> {
         let bags = training.bags;
         let scored = scored_masks(training, student)?;
         let picked = pick(bags, &scored)?;
-        let validates = validates(training.split, bags.images.len());
         let (mut known, mut validation) = (Known::default(), Known::default());
         let mut used = 0;
         let mut add = |image: usize, row: u32, class: Option<usize>| {
             used += 1;
-            let into = match validates.get(image) {
-                Some(true) => &mut validation,
-                _ => &mut known,
+            let into = match training.split.validation.binary_search(&image) {
+                Ok(_) => &mut validation,
+                Err(_) => &mut known,
             };
             match class {
                 Some(class) => into.objects.push((class, row)),
@@ -148,29 +144,23 @@ impl<'a> Refinement<'a> {
     pub fn run(&self, member: Member, curves: &mut Vec<Curve>) -> Result<Refined> {
         let (training, options) = (self.training, self.training.options);
         let mut random = member.random(Phase::Refined);
-        let mut head = training.start(&self.spec, member, &mut random);
+        let head = training.start(&self.spec, member, &mut random);
         let mut optimizer = HeadOptimizer::new(&head);
         let enough = self
             .validation
             .objects
             .len()
             .min(self.validation.background.len());
-        let mut best = Best::new(options, enough >= MIN_CALIBRATION);
+        let best = Best::new(options, enough >= MIN_CALIBRATION);
         let images = training.split.images_per_epoch();
         let steps = images.div_ceil(options.batch_images).max(1);
         // An epoch passes over the objects once, however few they are.
-        let most = options.batch_images * MASKS_PER_IMAGE;
-        let masks = (2 * self.known.objects.len().div_ceil(steps)).min(most);
+        let max = options.batch_images * MASKS_PER_IMAGE;
+        let masks = (2 * self.known.objects.len().div_ceil(steps)).min(max);
         let mut draw = Draw::new(&self.known, random.u64(..));
-        for epoch in 1..=training.epochs() {
-            let started = std::time::Instant::now();
-            let mut loss = 0.0;
-            let mut dropping = fastrand::Rng::with_seed(random.u64(..));
-            let dropout = Dropout {
-                width: self.spec.hidden.last().copied().unwrap_or(0),
-                probability: self.spec.dropout,
-                seed: 0,
-            };
+        let train = |head: &mut Head| {
+            let dropout = Dropout::of(&self.spec, random.u64(..));
+            let mut dropping = fastrand::Rng::with_seed(dropout.seed);
             let steps_of_epoch = (0..steps).map(|_| {
                 let drawn = draw.step(masks);
                 let rows: Vec<u32> = drawn.iter().map(|(_, row)| *row).collect();
@@ -180,33 +170,22 @@ impl<'a> Refinement<'a> {
                 let dropped = dropout.draw(rows.len(), &mut dropping);
                 Ok((embeddings, known, dropped))
             });
+            let mut loss = 0.0;
             ahead(steps_of_epoch, |(embeddings, known, dropped)| {
-                loss += self.step(&mut head, &mut optimizer, embeddings, &known, dropped)?;
+                loss += self.step(head, &mut optimizer, embeddings, &known, dropped)?;
                 Ok(())
             })?;
             training.progress.advance(images as u64);
-            let validation = self.validate(&head)?;
-            let loss = loss / steps as f64;
-            let curve = Curve {
-                phase: Phase::Refined,
-                member: member.at,
-                epoch,
+            let sums = Sums {
                 loss,
                 mil: loss,
-                uncertainty: None,
-                validation_loss: validation.map(|(loss, _)| loss),
-                validation_accuracy: validation.map(|(_, accuracy)| accuracy),
-                seconds: started.elapsed().as_secs_f64(),
+                uncertainty: 0.0,
+                steps: steps as f64,
             };
-            training.progress.status(&curve.to_string());
-            curves.push(curve.clone());
-            if best.ends(&head, curve) {
-                let left = training.epochs() - epoch;
-                training.progress.advance((left * images) as u64);
-                break;
-            }
-        }
-        let (head, chosen) = best.chosen()?;
+            Ok((sums, self.validate(head)?))
+        };
+        let (head, chosen) =
+            training.over_epochs(Phase::Refined, member, head, best, curves, train)?;
         let temperature = if enough >= MIN_CALIBRATION {
             self.temperature(&head)?
         } else {
@@ -228,11 +207,7 @@ impl<'a> Refinement<'a> {
         dropped: Option<Vec<f32>>,
     ) -> Result<f64> {
         let training = self.training;
-        let width = self.spec.hidden.last().copied().unwrap_or(0);
-        let dropout = dropped.map(|values| {
-            let data = TensorData::new(values, [known.len(), width]);
-            Tensor::<2>::from_data(data, training.device)
-        });
+        let dropout = dropped.map(|values| training.factors(values, known.len()));
         let inputs = training.tensor(embeddings, known.len());
         let activations = head.run(inputs, dropout, Pick::Noisy);
         let values = numbers(activations.logits.clone())?;
@@ -371,17 +346,6 @@ fn scored_masks(training: &Training<'_>, student: &Head) -> Result<Vec<ScoredMas
         },
     )?;
     Ok(scored)
-}
-
-/// For each image, whether it validates.
-fn validates(split: &Split, images: usize) -> Vec<bool> {
-    let mut validates = vec![false; images];
-    for at in &split.validation {
-        if let Some(slot) = validates.get_mut(*at) {
-            *slot = true;
-        }
-    }
-    validates
 }
 
 /// The weight of each class's masks: 1 on average and, unless nothing is balanced, greater the fewer masks the class

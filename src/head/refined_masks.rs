@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, StringViewBuilder,
+    Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, StringBuilder,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
@@ -89,7 +89,7 @@ impl RefinedMasks {
 
 /// The rows of `scored_masks`.
 fn scored_rows(bags: &Bags, scored: &[ScoredMask]) -> Result<RecordBatch> {
-    let mut images = StringViewBuilder::new().with_deduplicate_strings();
+    let mut images = StringBuilder::new();
     let (mut masks, mut classes, mut scores) = (Vec::new(), Vec::new(), Vec::new());
     for it in scored {
         let Some(image) = bags.images.get(it.image) else {
@@ -105,7 +105,7 @@ fn scored_rows(bags: &Bags, scored: &[ScoredMask]) -> Result<RecordBatch> {
     }
     let extractor = StringArray::new_repeated(bags.extractor_id.as_str(), masks.len());
     let columns: [(&str, ArrayRef); 5] = [
-        ("image_id", cast(&images.finish(), &DataType::Utf8)?),
+        ("image_id", Arc::new(images.finish())),
         ("extractor_id", Arc::new(extractor)),
         ("mask_index", Arc::new(Int32Array::from(masks))),
         ("class_index", Arc::new(Int32Array::from(classes))),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::train_options::TrainOptions;
+use crate::options::is_default;
 
 /// The shape of a head: an MLP from a mask's embedding to one number per class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,15 +18,10 @@ pub struct HeadSpec {
     /// Probability that a unit of the last hidden layer is dropped while training (paper: 0.9).
     pub dropout: f64,
     /// Whether the head has one output more than classes, the last, for masks that show none of them.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub background: bool,
     /// Names of the classes, in the order of the outputs.
     pub classes: Vec<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 impl HeadSpec {

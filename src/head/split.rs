@@ -17,7 +17,7 @@ use crate::ids::ImageId;
 /// The split of the images, by their indices in [`Bags::images`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    /// Images used only for validation.
+    /// Images used only for validation, ascending.
     pub validation: Vec<usize>,
     /// Training images that are in every epoch.
     fresh: Vec<usize>,

@@ -15,6 +15,7 @@ use super::unusable::{IN_TRAINING, unusable};
 use super::warm_start::Start;
 use super::weights::{HeadWeights, RefinedCounts};
 use crate::error::HeadError;
+use crate::options::is_default;
 use crate::progress::Progress;
 use crate::{Error, Result};
 
@@ -50,7 +51,7 @@ pub struct Curve {
     /// The model that was trained.
     pub phase: Phase,
     /// The member of the head, from 0.
-    #[serde(default, skip_serializing_if = "is_first")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub member: usize,
     /// Number of the epoch, from 1.
     pub epoch: usize,
@@ -68,11 +69,6 @@ pub struct Curve {
     pub validation_accuracy: Option<f64>,
     /// Wall-clock time in seconds.
     pub seconds: f64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_first(member: &usize) -> bool {
-    *member == 0
 }
 
 impl Curve {
@@ -132,11 +128,11 @@ pub struct Training<'a> {
 
 /// Sums over the steps of an epoch.
 #[derive(Default)]
-struct Sums {
-    loss: f64,
-    mil: f64,
-    uncertainty: f64,
-    steps: f64,
+pub(super) struct Sums {
+    pub loss: f64,
+    pub mil: f64,
+    pub uncertainty: f64,
+    pub steps: f64,
 }
 
 /// One member of a head in training.
@@ -197,9 +193,9 @@ impl Training<'_> {
             self.train_member(member, &mut members, &mut curves)?;
         }
         self.progress.finish();
-        let joined = |heads: Vec<HeadWeights>| HeadWeights::joined(heads);
-        let (teacher, student) = (joined(members.teachers), joined(members.students));
-        let refined = joined(members.refined);
+        let teacher = HeadWeights::joined(members.teachers);
+        let student = HeadWeights::joined(members.students);
+        let refined = HeadWeights::joined(members.refined);
         let (weights, student, teacher) = match (refined, student, teacher) {
             (Some(refined), student, teacher) => (refined, student, teacher),
             (None, Some(student), teacher) => (student, None, teacher),
@@ -290,14 +286,30 @@ impl Training<'_> {
         curves: &mut Vec<Curve>,
     ) -> Result<(Head, Curve)> {
         let mut random = member.random(phase);
-        let mut head = self.start(self.spec, member, &mut random);
+        let head = self.start(self.spec, member, &mut random);
         let mut optimizer = HeadOptimizer::new(&head);
-        let mut best = Best::new(self.options, self.split.can_choose());
+        let best = Best::new(self.options, self.split.can_choose());
+        self.over_epochs(phase, member, head, best, curves, |head| {
+            let order = self.split.draw_epoch(&mut random);
+            let sums = self.epoch(head, &mut optimizer, &order, random.u64(..), bad)?;
+            Ok((sums, self.validate(head)?))
+        })
+    }
+
+    /// Trains a head epoch by epoch, each with `train`, which returns sums over its steps, and loss and accuracy of the
+    /// validation; returns the head that is kept and its epoch.
+    pub(super) fn over_epochs(
+        &self,
+        phase: Phase,
+        member: Member,
+        mut head: Head,
+        mut best: Best,
+        curves: &mut Vec<Curve>,
+        mut train: impl FnMut(&mut Head) -> Result<(Sums, Option<(f64, f64)>)>,
+    ) -> Result<(Head, Curve)> {
         for epoch in 1..=self.epochs() {
             let started = std::time::Instant::now();
-            let order = self.split.draw_epoch(&mut random);
-            let sums = self.epoch(&mut head, &mut optimizer, &order, random.u64(..), bad)?;
-            let validation = self.validate(&head)?;
+            let (sums, validation) = train(&mut head)?;
             let steps = sums.steps.max(1.0);
             let curve = Curve {
                 phase,
@@ -331,12 +343,7 @@ impl Training<'_> {
         bad: &[bool],
     ) -> Result<Sums> {
         let mut sums = Sums::default();
-        let width = self.spec.hidden.last().copied().unwrap_or(0);
-        let dropout = Dropout {
-            width,
-            probability: self.spec.dropout,
-            seed,
-        };
+        let dropout = Dropout::of(self.spec, seed);
         let batches = order.chunks(self.options.batch_images);
         over_batches(
             self.bags,
@@ -362,10 +369,7 @@ impl Training<'_> {
         sums: &mut Sums,
     ) -> Result<()> {
         let masks = batch.rows.len();
-        let width = self.spec.hidden.last().copied().unwrap_or(0);
-        let dropout = batch.dropout.map(|values| {
-            Tensor::<2>::from_data(TensorData::new(values, [masks, width]), self.device)
-        });
+        let dropout = batch.dropout.map(|values| self.factors(values, masks));
         let embeddings = self.tensor(batch.embeddings, masks);
         let pick = self.options.pick;
         let activations = head.run(embeddings, dropout, pick);
@@ -491,6 +495,12 @@ impl Training<'_> {
     pub(super) fn predict(&self, head: &Head, batch: &mut Batch) -> Result<Vec<f32>> {
         let embeddings = std::mem::take(&mut batch.embeddings);
         numbers(head.forward(self.tensor(embeddings, batch.rows.len())))
+    }
+
+    /// Factors of dropout as a tensor, `[masks, width of the last hidden layer]`.
+    pub(super) fn factors(&self, values: Vec<f32>, masks: usize) -> Tensor<2> {
+        let width = values.len() / masks.max(1);
+        Tensor::from_data(TensorData::new(values, [masks, width]), self.device)
     }
 
     pub(super) fn tensor(&self, embeddings: Vec<f32>, masks: usize) -> Tensor<2> {

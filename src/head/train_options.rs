@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::one_of;
+use crate::options::{is_default, one_of};
 use crate::{Error, Result};
 
 /// The loss that a head is trained with.
@@ -235,24 +235,14 @@ pub struct TrainOptions {
     pub members: usize,
     /// Relative noise on the initial weights, uniform within this number; 1e-7 shows how far rounding moves a head. For
     /// measurements only.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub initial_noise: f64,
     /// Seed of that noise.
-    #[serde(default, skip_serializing_if = "is_no_seed")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub noise_seed: u64,
     /// Seed of the weights, the order of images, dropout and the choice of validation images; below 2^63, the limit of
     /// the store's column.
     pub seed: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_no_seed(value: &u64) -> bool {
-    *value == 0
 }
 
 /// What was done before an option existed.

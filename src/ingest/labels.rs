@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::walk::is_system;
+use crate::csv_text;
 use crate::error::FileAction;
 use crate::{Error, Result};
 
@@ -35,10 +36,8 @@ impl LabelFile {
             reason,
         };
         let bytes = std::fs::read(path).map_err(Error::file(FileAction::Read, path))?;
-        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        let mut reader = csv::ReaderBuilder::new()
-            .trim(csv::Trim::All)
-            .from_reader(text);
+        let text = csv_text::without_mark(&bytes);
+        let mut reader = csv_text::reader(text);
         let header = reader
             .headers()
             .map_err(|err| bad(" line 1".to_owned(), err.to_string()))?;
@@ -61,11 +60,7 @@ impl LabelFile {
         let mut labels: HashMap<String, Vec<(u64, String)>> = HashMap::new();
         for record in reader.records() {
             let record = record.map_err(|err| bad(String::new(), err.to_string()))?;
-            // The reader counts the second byte of a CRLF as the start of the next record.
-            let line = record.position().map_or(0, |at| {
-                let cut = text.get(at.byte() as usize) == Some(&b'\n');
-                at.line() + u64::from(cut)
-            });
+            let line = record.position().map_or(0, |at| csv_text::line(text, at));
             let cell = |column: usize| match record.get(column) {
                 Some(text) if !text.is_empty() => Ok(text),
                 _ => Err(bad(

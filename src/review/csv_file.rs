@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::statement::{MaskKey, Statement, Verdict};
 use crate::catalogue::find_image;
+use crate::csv_text;
 use crate::error::FileAction;
 use crate::ids::{ExtractorId, ImageId};
 use crate::store::Snapshot;
@@ -22,10 +23,9 @@ pub async fn read_label_file(
     extractor_id: &ExtractorId,
 ) -> Result<Vec<Statement>> {
     let bytes = std::fs::read(path).map_err(Error::file(FileAction::Read, path))?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(text);
+    let text = csv_text::without_mark(&bytes);
+    let mut reader = csv_text::reader(text);
+    let line_of = |at: Option<&csv::Position>| at.map_or(0, |at| csv_text::line(text, at));
     let bad = |line: u64, reason: String| Error::Content {
         path: path.to_owned(),
         place: format!(" line {line}"),
@@ -50,11 +50,8 @@ pub async fn read_label_file(
     let mut images: HashMap<String, ImageId> = HashMap::new();
     let mut statements = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|err| {
-            let line = err.position().map_or(0, csv::Position::line);
-            bad(line, err.to_string())
-        })?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let record = record.map_err(|err| bad(line_of(err.position()), err.to_string()))?;
+        let line = line_of(record.position());
         let cell = |column: usize| record.get(column).unwrap_or_default();
         let name = cell(image);
         let image_id = match images.get(name) {

@@ -7,7 +7,8 @@ use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_child
 /// Modules of the library from the ground up; those of one row may use each other.
 const LAYERS: [&[&str]; 16] = [
     &[
-        "error", "ids", "options", "task", "progress", "geometry", "photo", "coco", "scenes",
+        "error", "ids", "options", "csv_text", "task", "progress", "geometry", "photo", "coco",
+        "scenes",
     ],
     &["schema", "store", "sql"],
     &["catalogue", "device", "models"],

@@ -41,7 +41,7 @@ pub(super) fn function() -> AggregateUDF {
     .with_argument("class_index", "INT: its class.")
     .with_argument("score", "DOUBLE: its score.")
     .with_argument("ordinal", "BIGINT: settles equal scores; mask_index will do.")
-    .with_argument("tau", "DOUBLE: the least mean score, the same in all rows of a group; null to paint.")
+    .with_argument("tau", "DOUBLE: the minimum mean score, the same in all rows of a group; null to paint.")
     .build();
     Aggregate {
         name: NAME,
