@@ -30,7 +30,7 @@ use grainstore::coco::{Annotation, DatasetIndex};
 use grainstore::export::{Annotations, CocoExport, CocoFormat, ExportRequest, Ids, export_coco};
 use grainstore::geometry::{Rle, Size, rle_from_polygons};
 use grainstore::head::{
-    HeadInputs, TrainOptions, TrainRequest, TrainingMasks, TrainingQuery, train,
+    ChosenImages, HeadInputs, TrainOptions, TrainRequest, TrainingMasks, TrainingQuery, train,
 };
 use grainstore::ids::{ExtractorId, GroundTruthId, ImageId};
 use grainstore::import::{ImportRequest, import_coco_results};
@@ -242,8 +242,10 @@ async fn judge(images: usize, dir: Option<&Path>) -> anyhow::Result<Value> {
             TrainingQuery::of_images(
                 &snapshot,
                 &extractor,
-                Some(&first),
-                None,
+                &ChosenImages {
+                    images: Some(first),
+                    ..ChosenImages::default()
+                },
                 &HeadInputs::tokens(),
             )
             .await?,

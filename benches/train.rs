@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
             "--images" => size.images = value.parse()?,
             "--masks" => size.masks = value.parse()?,
             "--epochs" => options.epochs = Some(value.parse()?),
-            "--loss" => options.loss = value.parse()?,
+            "--loss" => options.loss = Some(value.parse()?),
             "--write" => write = Some(value),
             "--cache-mib" => cache.budget_bytes = value.parse::<usize>()? << 20,
             _ => anyhow::bail!("unknown option '{name}'"),
@@ -89,8 +89,13 @@ async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyh
         name: "bench".to_owned(),
         classes: "five".to_owned(),
         masks: TrainingMasks::Query(
-            TrainingQuery::of_images(&snapshot, &extractor, None, None, &HeadInputs::tokens())
-                .await?,
+            TrainingQuery::of_images(
+                &snapshot,
+                &extractor,
+                &grainstore::head::ChosenImages::default(),
+                &HeadInputs::tokens(),
+            )
+            .await?,
         ),
         options,
         cache,

@@ -41,6 +41,30 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
     }
 }
 
+/// Like [`find_extractor`], but where no extractor's masks have embeddings, the only one that there is will do: for what
+/// needs masks and no embeddings.
+///
+/// # Errors
+/// As [`find_extractor`].
+pub async fn find_masks_of(snapshot: &Snapshot, word: Option<&str>) -> Result<ExtractorRow> {
+    match find_extractor(snapshot, word).await {
+        Err(Error::Catalogue(CatalogueError::OnlyImported)) => {}
+        found => return found,
+    }
+    let mut stored = extractors_stored(snapshot).await?;
+    match (stored.pop(), stored.len()) {
+        (Some(only), 0) => Ok(only),
+        (last, _) => {
+            stored.extend(last);
+            let name = |row: ExtractorRow| format!("{} ({})", row.extractor_id, row.checkpoint);
+            Err(Error::Catalogue(CatalogueError::Choose {
+                kind: Named::Extractor,
+                found: stored.into_iter().map(name).collect(),
+            }))
+        }
+    }
+}
+
 /// Every embedder in the store, oldest first.
 ///
 /// # Errors

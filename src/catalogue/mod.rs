@@ -16,7 +16,9 @@ pub use class_sets::{ClassSetVersion, find_class_set};
 pub use datasets::{
     Annotated, annotated_categories, find_annotated_dataset, find_dataset, find_split,
 };
-pub use extractors::{embedders_stored, extractors_stored, find_embedder, find_extractor};
+pub use extractors::{
+    embedders_stored, extractors_stored, find_embedder, find_extractor, find_masks_of,
+};
 pub(crate) use heads::is_head;
 pub use heads::{find_head, heads_stored, whole_head};
 pub use images::find_image;

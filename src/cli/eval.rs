@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use grainstore::eval::{EvalRequest, Evaluation, Metric, evaluate};
+use grainstore::eval::{
+    Ceiling, CeilingRequest, CeilingRow, EvalRequest, Evaluation, Metric, ceiling, evaluate,
+};
 use grainstore::store::Store;
 
-use super::eval_args::EvaluationArgs;
+use super::eval_args::Judged;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -21,11 +23,22 @@ use super::{At, Ended, Global, plural, print_json};
 Examples:
   grainstore eval --head fine --split test
   grainstore eval --head fine --classes groups          # a fine head in coarser classes
+  grainstore eval --ceiling --classes all --split test  # before any head: what do the masks allow?
   grainstore eval --head fine --slice \"CASE WHEN width * height > 250000 THEN 'large' ELSE 'small' END\"
   grainstore query eval/confusion --param head=fine --param dataset=scenes --format table")]
 pub struct Args {
+    /// Name or id of the head.
+    #[arg(long, value_name = "HEAD", required_unless_present = "ceiling")]
+    head: Option<String>,
     #[command(flatten)]
-    evaluation: EvaluationArgs,
+    judged: Judged,
+    /// Print instead what the best head could reach that there could be with an extractor's masks: those of --head, or with
+    /// --classes those of --extractor.
+    #[arg(long, conflicts_with_all = ["policy", "slice"])]
+    ceiling: bool,
+    /// With --ceiling, first digits of the id of the extractor; needed if there are several and no --head.
+    #[arg(long, value_name = "ID", requires = "ceiling", conflicts_with = "head")]
+    extractor: Option<String>,
     /// What to compare the predictions with.
     #[arg(long, value_enum, default_value = "ground-truth", value_name = "WHAT")]
     against: Against,
@@ -47,13 +60,31 @@ enum Against {
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let Against::GroundTruth = args.against;
-    let request = EvalRequest {
-        slice: args.slice,
-        ..args.evaluation.request()
-    };
     let store = Store::open(&global.store).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let progress = progress(global);
+    let Some(head) = args.head.clone().filter(|_| !args.ceiling) else {
+        if args.head.is_none() && args.judged.classes.is_none() {
+            anyhow::bail!("--ceiling needs --classes, or a --head whose classes are meant");
+        }
+        let request = CeilingRequest {
+            classes: args.judged.classes,
+            extractor: args.extractor,
+            head: args.head,
+            images: args.judged.against.images(),
+        };
+        let found = ceiling(&snapshot, &request, progress.as_ref()).await?;
+        if global.json {
+            print_json(&found)?;
+        } else {
+            print_ceiling(&found)?;
+        }
+        return Ok(Ended::Done);
+    };
+    let request = EvalRequest {
+        slice: args.slice,
+        ..args.judged.request(head)
+    };
     let evaluation = evaluate(&snapshot, &request, progress.as_ref()).await?;
     if !args.dry_run {
         evaluation.save(&store).await?;
@@ -65,6 +96,57 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     tell_of_boxes(&evaluation, global);
     Ok(Ended::Done)
+}
+
+/// Prints a ceiling: all classes by size, then each class.
+fn print_ceiling(ceiling: &Ceiling) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "the best that a head could do with the masks of extractor {} in the classes of {} against {}: {}",
+        ceiling.extractor_id,
+        ceiling.classes,
+        ceiling.dataset,
+        plural(ceiling.images, "image")
+    )?;
+    writeln!(out, "\n  mIoU {:>11}", number(ceiling.miou))?;
+    let longest = ceiling.rows.iter().filter_map(|row| row.class.as_ref());
+    let longest = longest.map(|class| class.chars().count()).max();
+    let width = longest.unwrap_or(0).max("background".len()) + 2;
+    writeln!(
+        out,
+        "\n{:<width$}{:>8}{:>12}{:>10}{:>8}{:>8}{:>8}",
+        "objects", "count", "uncovered", "mean IoU", "AR@100", "AP50", "IoU"
+    )?;
+    let line = |out: &mut io::StdoutLock<'_>, name: &str, row: &CeilingRow, iou: Option<f64>| {
+        let share = row.uncovered as f64 / row.objects.max(1) as f64;
+        writeln!(
+            out,
+            "{name:<width$}{:>8}{:>10.1} %{:>10}{:>8}{:>8}{:>8}",
+            row.objects,
+            share * 100.0,
+            number(row.mean_iou),
+            number(row.ar_100),
+            number(row.ap50),
+            iou.map_or(String::new(), |iou| number(Some(iou)))
+        )
+    };
+    for row in ceiling.rows.iter().filter(|row| row.class.is_none()) {
+        line(&mut out, &row.area, row, None)?;
+    }
+    writeln!(out)?;
+    for row in &ceiling.rows {
+        if let (Some(class), "all") = (&row.class, row.area.as_str()) {
+            let iou = ceiling.iou.iter();
+            let mut iou = iou.filter(|it| it.class.as_ref() == Some(class));
+            line(&mut out, class, row, iou.next().and_then(|it| it.value))?;
+        }
+    }
+    writeln!(
+        out,
+        "\nuncovered: objects with which no mask has an IoU of 0.5; 'grainstore extract' with a denser grid finds more"
+    )?;
+    Ok(())
 }
 
 /// Says what objects without a mask mean for the metrics.

@@ -10,10 +10,17 @@ pub struct EvaluationArgs {
     #[arg(long, value_name = "HEAD")]
     head: String,
     #[command(flatten)]
-    against: Against,
+    judged: Judged,
+}
+
+/// How a head is evaluated.
+#[derive(Debug, clap::Args)]
+pub struct Judged {
+    #[command(flatten)]
+    pub against: Against,
     /// Evaluate in the classes of this set. They must have the same labels and be as coarse or coarser.
     #[arg(long, value_name = "NAME")]
-    classes: Option<String>,
+    pub classes: Option<String>,
     /// First digits of the id of the annotation policy [default: the one used last].
     #[arg(long, value_name = "ID")]
     policy: Option<String>,
@@ -36,10 +43,17 @@ pub struct Against {
 impl EvaluationArgs {
     /// The request, without slices.
     pub fn request(self) -> EvalRequest {
+        self.judged.request(self.head)
+    }
+}
+
+impl Judged {
+    /// The request for a head, without slices.
+    pub fn request(self, head: String) -> EvalRequest {
         EvalRequest {
             classes: self.classes,
             policy: self.policy,
-            ..self.against.request(self.head)
+            ..self.against.request(head)
         }
     }
 }
@@ -49,13 +63,18 @@ impl Against {
     pub fn request(self, head: String) -> EvalRequest {
         EvalRequest {
             head,
-            images: ImageFilter {
-                dataset: self.dataset,
-                split: self.split,
-                condition: self.condition,
-                ids: None,
-            },
+            images: self.images(),
             ..EvalRequest::default()
+        }
+    }
+
+    /// The images that are evaluated.
+    pub fn images(self) -> ImageFilter {
+        ImageFilter {
+            dataset: self.dataset,
+            split: self.split,
+            condition: self.condition,
+            ids: None,
         }
     }
 }

@@ -20,6 +20,9 @@ pub fn hint(err: &Error) -> Option<String> {
         Error::Review(ReviewError::NoSuchMask { .. }) => fixed(
             "'grainstore show --masks' draws masks with their indices; --extractor chooses whose masks are meant",
         ),
+        Error::Review(ReviewError::NothingToPropagate { .. }) => {
+            fixed("'grainstore label' says what masks show, 'grainstore embed' gives them vectors")
+        }
         Error::Review(ReviewError::NoSuchLabel { .. }) => {
             fixed("'grainstore labels list' shows the ids of those that count")
         }
@@ -123,6 +126,15 @@ fn head(err: &HeadError) -> Option<String> {
     let text = match err {
         HeadError::NothingToTrainOn => {
             "'grainstore query review/labels' lists the labels, 'grainstore query review/extractors' the masks"
+        }
+        HeadError::NoLabelledMasks => {
+            "'grainstore label' says what masks show; 'grainstore labels list' has what was said"
+        }
+        HeadError::OneKindOfMask => {
+            "'grainstore label mask IMAGE INDEX --none' says that a mask shows nothing of any class"
+        }
+        HeadError::NoLabelledImages => {
+            "--loss masks, linear or prototypes train on labelled masks alone"
         }
         HeadError::NothingToRefine => {
             "--loss mil+distill trains without refining; a query of your own must yield image_id and mask_index as in 'masks'"

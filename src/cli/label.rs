@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use grainstore::catalogue::{
-    annotated_categories, find_annotated_dataset, find_extractor, find_image,
+    annotated_categories, find_annotated_dataset, find_image, find_masks_of,
 };
 use grainstore::review::{
-    LabelRequest, LabelSummary, MaskKey, Origin, Statement, Verdict, label_masks,
+    LabelRequest, LabelSummary, MaskKey, Origin, Statement, Verdict, confirm_labels, label_masks,
     labels_of_ground_truth, mask_labels, read_label_file, undo_labels,
 };
 use grainstore::store::rows::MaskLabelRow;
@@ -98,17 +98,20 @@ pub struct GroundTruthArgs {
     extractor: Option<String>,
 }
 
-/// Labels on masks: list those that count, or take some back.
+/// Labels on masks: list those that count, confirm some, or take some back.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   grainstore labels list
   grainstore labels undo 3f2a91c4
   grainstore labels undo --last 5
+  grainstore labels confirm --propagated --label cat --reviewer anna
+  grainstore labels undo --propagated
   grainstore query review/mask_labels --format csv")]
 pub enum LabelsArgs {
     /// List the labels that count, the newest last.
     List(ListArgs),
+    Confirm(ConfirmArgs),
     Undo(UndoArgs),
 }
 
@@ -120,15 +123,62 @@ pub struct ListArgs {
     limit: usize,
 }
 
+/// Confirm labels: you say the same. What was propagated becomes a label like those that are given by hand.
+#[derive(Debug, clap::Args)]
+pub struct ConfirmArgs {
+    /// First digits of the labels' ids.
+    #[arg(required_unless_present = "propagated")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    bulk: Bulk,
+    /// Who confirms them: a name.
+    #[arg(long, value_name = "NAME")]
+    reviewer: Option<String>,
+}
+
+/// Many labels at once.
+#[derive(Debug, clap::Args)]
+struct Bulk {
+    /// All labels that were propagated.
+    #[arg(long, conflicts_with = "ids")]
+    propagated: bool,
+    /// With --propagated: only those of this label.
+    #[arg(long, value_name = "LABEL", requires = "propagated")]
+    label: Option<String>,
+}
+
+impl Bulk {
+    /// Ids of the labels that were propagated.
+    fn ids(&self, rows: &[MaskLabelRow]) -> anyhow::Result<Vec<String>> {
+        let propagated = rows
+            .iter()
+            .filter(|row| row.origin == Origin::Propagated.word())
+            .filter(|row| self.label.is_none() || row.label == self.label);
+        let ids: Vec<String> = propagated
+            .map(|row| row.mask_label_id.to_string())
+            .collect();
+        match &self.label {
+            Some(label) if ids.is_empty() => {
+                anyhow::bail!(
+                    "no label '{label}' was propagated; 'grainstore labels list' lists what was"
+                )
+            }
+            _ => Ok(ids),
+        }
+    }
+}
+
 /// Take labels back. They stay in the store; a newer row says that they no longer count.
 #[derive(Debug, clap::Args)]
 pub struct UndoArgs {
     /// First digits of the labels' ids.
-    #[arg(required_unless_present = "last")]
+    #[arg(required_unless_present_any = ["last", "propagated"])]
     ids: Vec<String>,
     /// Number of labels to take back, beginning with the newest.
-    #[arg(long, value_name = "N", conflicts_with = "ids")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["ids", "propagated"])]
     last: Option<usize>,
+    #[command(flatten)]
+    bulk: Bulk,
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
@@ -137,7 +187,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let request = match args {
         Args::Mask(args) => one(&snapshot, args).await?,
         Args::Csv(args) => {
-            let extractor = find_extractor(&snapshot, args.who.extractor.as_deref()).await?;
+            let extractor = find_masks_of(&snapshot, args.who.extractor.as_deref()).await?;
             let statements =
                 read_label_file(&snapshot, &args.file, &extractor.extractor_id).await?;
             LabelRequest {
@@ -154,7 +204,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 }
 
 async fn one(snapshot: &Snapshot, args: MaskArgs) -> anyhow::Result<LabelRequest> {
-    let extractor = find_extractor(snapshot, args.who.extractor.as_deref()).await?;
+    let extractor = find_masks_of(snapshot, args.who.extractor.as_deref()).await?;
     let (label, verdict) = match args.what {
         What { bad: true, .. } => (None, Verdict::BadMask),
         What {
@@ -190,7 +240,7 @@ async fn one(snapshot: &Snapshot, args: MaskArgs) -> anyhow::Result<LabelRequest
 async fn of_objects(snapshot: &Snapshot, args: GroundTruthArgs) -> anyhow::Result<LabelRequest> {
     let annotated = annotated_categories(snapshot).await?;
     let dataset = find_annotated_dataset(&annotated, args.dataset.as_deref())?;
-    let extractor = find_extractor(snapshot, args.extractor.as_deref()).await?;
+    let extractor = find_masks_of(snapshot, args.extractor.as_deref()).await?;
     let images = images_where(args.condition);
     let found =
         labels_of_ground_truth(snapshot, &dataset, &extractor.extractor_id, &images).await?;
@@ -243,13 +293,27 @@ pub async fn run_labels(args: LabelsArgs, global: &Global) -> anyhow::Result<End
                 outln!("{skipped} older ones: --limit {} shows them", rows.len());
             }
         }
+        LabelsArgs::Confirm(args) => {
+            let rows = mask_labels(&store.snapshot().await?).await?;
+            let ids = if args.bulk.propagated {
+                args.bulk.ids(&rows)?
+            } else {
+                args.ids
+            };
+            let confirmed = confirm_labels(&store, &ids, args.reviewer.as_deref()).await?;
+            print_rows(&confirmed, global)?;
+            if !global.json {
+                outln!("{} confirmed", plural(confirmed.len() as u64, "label"));
+            }
+        }
         LabelsArgs::Undo(args) => {
+            let rows = mask_labels(&store.snapshot().await?).await?;
             let ids = match args.last {
                 Some(last) => {
-                    let rows = mask_labels(&store.snapshot().await?).await?;
                     let rows = rows.iter().rev().take(last);
                     rows.map(|row| row.mask_label_id.to_string()).collect()
                 }
+                None if args.bulk.propagated => args.bulk.ids(&rows)?,
                 None => args.ids,
             };
             let undone = undo_labels(&store, &ids).await?;
@@ -271,12 +335,14 @@ fn print_rows(rows: &[MaskLabelRow], global: &Global) -> anyhow::Result<()> {
         let id: String = row.mask_label_id.as_str().chars().take(8).collect();
         writeln!(
             out,
-            "{id}  {} mask {}: {} {}  ({}{}, {})",
+            "{id}  {} mask {}: {} {}  ({}{}{}, {})",
             row.image_id,
             row.mask_index,
             row.verdict,
             row.label.as_deref().unwrap_or("none of any class"),
             row.origin,
+            row.score
+                .map_or(String::new(), |score| format!(" {score:.3}")),
             row.reviewer
                 .as_ref()
                 .map_or(String::new(), |name| format!(", {name}")),

@@ -39,7 +39,9 @@ mod init;
 mod label;
 mod output;
 mod progress;
+mod propagate;
 mod query;
+mod queue;
 mod report;
 mod schema;
 mod search;
@@ -128,6 +130,8 @@ enum Command {
     Label(label::Args),
     #[command(subcommand)]
     Labels(label::LabelsArgs),
+    Queue(queue::Args),
+    Propagate(propagate::Args),
     Train(Box<train::Args>),
     Annotate(annotate::Args),
     Rethreshold(annotate::RethresholdArgs),
@@ -226,6 +230,8 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Classes(args) => classes::run(args, global).await,
         Command::Label(args) => label::run(args, global).await,
         Command::Labels(args) => label::run_labels(args, global).await,
+        Command::Queue(args) => queue::run(args, global).await,
+        Command::Propagate(args) => propagate::run(args, global).await,
         Command::Train(args) => train::run(*args, global).await,
         Command::Annotate(args) => annotate::run(args, global).await,
         Command::Rethreshold(args) => annotate::run_rethreshold(args, global).await,

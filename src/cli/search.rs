@@ -216,7 +216,8 @@ fn tile(row: &Neighbour, names: &HashMap<ImageId, String>) -> Tile {
     }
 }
 
-fn save(sheet: &ContactSheet, file: &Path) -> anyhow::Result<()> {
+/// Writes a sheet as a PNG file.
+pub fn save(sheet: &ContactSheet, file: &Path) -> anyhow::Result<()> {
     let new = Unfinished::new(file)?;
     let saved = sheet
         .picture

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use grainstore::device::DeviceName;
 use grainstore::head::{
-    Balance, CacheOptions, CreateHead, Keep, Loss, Parent, Pick, Recipe, TrainOptions,
-    TrainRequest, TrainSummary, TrainingMasks, TrainingQuery, parse_widths, train,
+    Balance, CacheOptions, ChosenImages, CreateHead, Keep, Loss, Parent, Pick, Recipe,
+    TrainOptions, TrainRequest, TrainSummary, TrainingMasks, TrainingQuery, parse_widths, train,
 };
 use grainstore::selection::ImageFilter;
 use grainstore::store::{Snapshot, Store};
@@ -14,7 +14,7 @@ use grainstore::store::{Snapshot, Store};
 use super::progress::progress;
 use super::{Ended, Global, plural, print_json};
 
-/// Train a head on stored masks, using only image-level labels.
+/// Train a head on stored masks, from labels of whole images, of single masks ('grainstore label'), or both.
 ///
 /// No image is read and Segment Anything does not run. If training is interrupted, nothing is stored.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,7 @@ use super::{Ended, Global, plural, print_json};
 Examples:
   grainstore train --name fine --classes all
   grainstore train --name sharp --classes all --loss mil+distill+refine    # photos of one object each
+  grainstore train --name clicked --classes all --loss linear              # a few labelled masks, in a second
   grainstore train --name coarse --classes groups --where \"dataset = 'scenes'\"
   grainstore train --name fine2 --classes all --from fine --since parent   # new images, some old ones
   grainstore train --name dino --classes all --vectors dinov2_vitb14,tokens    # after 'grainstore embed'
@@ -41,6 +42,9 @@ pub struct Args {
     /// Images that show none of the classes, SQL over the columns of 'images': all their masks are background.
     #[arg(long, value_name = "SQL", conflicts_with = "query")]
     negatives: Option<String>,
+    /// Labels of masks that count, SQL over the columns of 'mask_labels'; 'false' for none [default: all].
+    #[arg(long, value_name = "SQL", conflicts_with = "query")]
+    mask_labels: Option<String>,
     /// File with your own SELECT, which yields image_id, extractor_id, mask_index, embedding and label or labels.
     #[arg(long, value_name = "FILE")]
     query: Option<PathBuf>,
@@ -84,7 +88,9 @@ struct How {
     recipe: Recipe,
     /// Loss: mil (multiple-instance loss), mil+distill (then also a student with uncertainty distillation),
     /// mil+distill+refine (then also a head that knows the background, from the masks that the student picks; for photos
-    /// of one object each) or mil+refine [default: mil+distill].
+    /// of one object each) or mil+refine. With labelled masks, these learn from them as well. From labelled masks alone:
+    /// masks (cross entropy), linear (least squares) or prototypes (nearest mean) [default: mil+distill; with 10
+    /// masks labelled as none of any class mil+distill+refine; masks where no image is labelled].
     #[arg(long)]
     loss: Option<Loss>,
     /// Widths of the hidden layers, or none for a linear head [default: 512,256,128].
@@ -106,7 +112,13 @@ struct How {
     /// Weight of the student's uncertainty loss [default: 0.15].
     #[arg(long, value_name = "WEIGHT")]
     lambda_unc: Option<f64>,
-    /// The same share while a head is refined [default: 0.5].
+    /// Weight of the labelled masks' loss beside that of images [default: 3].
+    #[arg(long, value_name = "WEIGHT")]
+    lambda_masks: Option<f64>,
+    /// Share of labelled masks in each step of refinement; the others are those that the student picks [default: 0.5].
+    #[arg(long, value_name = "SHARE")]
+    label_share: Option<f64>,
+    /// The same share while a head is refined, or trained on labelled masks alone [default: 0.5].
     #[arg(long, value_name = "SHARE")]
     refine_dropout: Option<f64>,
     /// Passes over the images, for each of teacher, student and refined head [default: enough for 100 steps a class, but
@@ -163,7 +175,7 @@ impl How {
     fn options(&self) -> anyhow::Result<TrainOptions> {
         let base = self.recipe.options();
         Ok(TrainOptions {
-            loss: self.loss.unwrap_or(base.loss),
+            loss: self.loss.or(base.loss),
             hidden: match &self.hidden {
                 Some(widths) => parse_widths(widths)?,
                 None => base.hidden,
@@ -174,6 +186,8 @@ impl How {
             entropy_fraction: self.entropy_fraction.unwrap_or(base.entropy_fraction),
             lambda_mil: base.lambda_mil,
             lambda_unc: self.lambda_unc.unwrap_or(base.lambda_unc),
+            lambda_masks: self.lambda_masks.unwrap_or(base.lambda_masks),
+            label_share: self.label_share.unwrap_or(base.label_share),
             refine_dropout: self.refine_dropout.unwrap_or(base.refine_dropout),
             epochs: self.epochs,
             keep: self.keep.unwrap_or(base.keep),
@@ -209,7 +223,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let options = args.how.options()?;
     options.validate()?;
-    if args.negatives.is_some() && !options.loss.distills() {
+    if args.negatives.is_some() && !options.loss().distills() {
         anyhow::bail!(
             "--negatives needs a loss that has a use for them: mil+distill+refine or mil+distill"
         );
@@ -221,8 +235,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 .with_context(|| format!("cannot read '{}'", file.display()))?,
         )),
         None => TrainingMasks::OfImages {
-            images: args.condition.map(ImageFilter::matching),
-            negatives: args.negatives.map(ImageFilter::matching),
+            chosen: Box::new(ChosenImages {
+                images: args.condition.map(ImageFilter::matching),
+                negatives: args.negatives.map(ImageFilter::matching),
+                mask_labels: args.mask_labels,
+            }),
             extractor: args.extractor,
         },
     };
@@ -277,11 +294,12 @@ async fn run_training(
 
 fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
     outln!(
-        "head '{}' ({}) for {}@{}: {}, {}, read in {:.1} s, trained in {:.1} s",
+        "head '{}' ({}) for {}@{} by {}: {}, {}, read in {:.1} s, trained in {:.1} s",
         summary.head,
         summary.head_id,
         summary.class_set,
         summary.class_set_version,
+        summary.loss.word(),
         plural(summary.images, "image"),
         plural(summary.masks, "mask"),
         summary.reading_seconds,
@@ -290,8 +308,26 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
     if let (Some(loss), Some(accuracy)) = (summary.validation_loss, summary.validation_accuracy) {
         outln!(
             "validation on {}: loss {loss:.4}, accuracy {:.1} %",
-            plural(summary.validation_images, "image"),
+            if summary.loss.needs_labelled_masks() {
+                plural(summary.validation_masks, "labelled mask")
+            } else {
+                plural(summary.validation_images, "image")
+            },
             accuracy * 100.0
+        );
+    }
+    if let Some(labels) = summary.mask_labels {
+        outln!(
+            "labelled masks: {} of classes, {} of none, {} of which only is said what they do not show",
+            labels.classes,
+            labels.background,
+            labels.not
+        );
+    }
+    if !summary.classes_without_examples.is_empty() {
+        outln!(
+            "without an example, so never predicted: {}",
+            summary.classes_without_examples.join(", ")
         );
     }
     if let Some(refined) = summary.refined {
@@ -321,10 +357,21 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
             skipped.masks_without_vector,
             "mask without one of the vectors",
         ),
+        (
+            skipped.masks_contradicted,
+            "label of a mask of which reviewers contradict each other",
+        ),
+        (skipped.masks_bad, "mask that a reviewer calls of no use"),
     ] {
         if count > 0 {
             outln!("left out: {count} x {what}");
         }
+    }
+    if skipped.mask_labels_outside > 0 {
+        outln!(
+            "{} labelled with a word outside the class set: taken as showing none of its classes",
+            plural(skipped.mask_labels_outside, "mask")
+        );
     }
     Ok(())
 }

@@ -30,6 +30,20 @@ pub enum HeadError {
     )]
     NothingToRefine,
 
+    /// A head is to be trained on labelled masks alone, and there are none.
+    #[error("no mask is labelled that the head could be trained on")]
+    NoLabelledMasks,
+
+    /// All labelled masks are of one class, or all of none.
+    #[error(
+        "the labelled masks are all of one kind; a head needs two classes, or one and masks that show none"
+    )]
+    OneKindOfMask,
+
+    /// A head is to be trained on labelled images, and only masks are labelled.
+    #[error("no image is labelled that the head could be trained on; only masks are")]
+    NoLabelledImages,
+
     /// No extractor's masks have the vectors that a head is to read.
     #[error("no extractor has masks with vectors of {embedders}")]
     NoVectors {

@@ -32,6 +32,13 @@ pub enum ReviewError {
         other: u64,
     },
 
+    /// No labelled mask has a vector by which others could be compared with it.
+    #[error("no mask with a vector in '{table}' is labelled, so there is nothing to propagate")]
+    NothingToPropagate {
+        /// The table of the vectors.
+        table: String,
+    },
+
     /// An id, or the first digits of one, is that of no label that counts.
     #[error("no label that counts has the id '{id}'")]
     NoSuchLabel {

@@ -30,17 +30,7 @@ pub(super) async fn evaluated_classes(
         Some(name) => ClassSet::load(snapshot, name).await?,
     };
     let fail = |reason: String| Error::Eval(EvalError::Classes { reason });
-    if evaluated
-        .classes
-        .iter()
-        .any(|class| class.name == BACKGROUND)
-    {
-        return Err(fail(format!(
-            "class set '{}' has a class '{BACKGROUND}', which is what pixels of no class are called; evaluate in a set that calls \
-             it otherwise",
-            evaluated.name
-        )));
-    }
+    annotated_classes(&evaluated, categories)?;
     let mut counts = false;
     for (class, as_classes) in own.classes.iter().zip(own.places_in(&evaluated)) {
         counts |= !as_classes.is_empty();
@@ -65,6 +55,26 @@ pub(super) async fn evaluated_classes(
             head.head, own.name, evaluated.name
         )));
     }
+    Ok(evaluated)
+}
+
+/// Checks that annotated objects can be told apart in the classes of a set.
+///
+/// # Errors
+/// [`EvalError::Classes`] if a class has the name of the background, or no annotated object is of a class.
+pub(super) fn annotated_classes(evaluated: &ClassSet, categories: &BTreeSet<String>) -> Result<()> {
+    let fail = |reason: String| Error::Eval(EvalError::Classes { reason });
+    if evaluated
+        .classes
+        .iter()
+        .any(|class| class.name == BACKGROUND)
+    {
+        return Err(fail(format!(
+            "class set '{}' has a class '{BACKGROUND}', which is what pixels of no class are called; evaluate in a set that calls \
+             it otherwise",
+            evaluated.name
+        )));
+    }
     if !evaluated
         .classes
         .iter()
@@ -79,5 +89,5 @@ pub(super) async fn evaluated_classes(
             some(categories.iter().map(String::as_str).collect())
         )));
     }
-    Ok(evaluated)
+    Ok(())
 }

@@ -1,22 +1,24 @@
 //! Bags: the rows of a training query, grouped by image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::DataType;
 use half::f16;
 
 use super::embeddings::Embeddings;
 use super::inputs::{HeadInput, HeadInputs};
+use super::mask_labels::{LabelledMask, MaskClass, Meaning, WordColumns, Words};
 use super::normaliser::Normaliser;
+use super::query_columns::{booleans, integers, missing, text, texts, wrong};
 use crate::classes::ClassSet;
 use crate::error::HeadError;
 use crate::ids::{ExtractorId, ImageId};
 use crate::options::is_default;
 use crate::progress::Progress;
-use crate::schema::{EMBEDDER_KEY, list_item};
+use crate::schema::EMBEDDER_KEY;
 use crate::sql::Rows;
 use crate::store::columns::{EmbeddingColumn, EmbeddingRow};
 use crate::{Error, Result};
@@ -47,7 +49,7 @@ impl Default for CacheOptions {
 pub struct ImageBag {
     /// Id of the image.
     pub image_id: ImageId,
-    /// Indices of the image's classes, ascending; empty if it shows none of them.
+    /// Indices of the image's classes, ascending; empty if it shows none of them, so that all its masks are background.
     pub classes: Vec<usize>,
     /// Rows of the masks in the embeddings, ordered by `mask_index`.
     pub(super) rows: Vec<u32>,
@@ -69,13 +71,24 @@ pub struct Skipped {
     /// Masks that lack one of the head's inputs: those that an embedder has not done.
     #[serde(default, skip_serializing_if = "is_default")]
     pub masks_without_vector: u64,
+    /// Masks of which reviewers contradict each other; what their images show still counts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub masks_contradicted: u64,
+    /// Masks that a reviewer calls of no use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub masks_bad: u64,
+    /// Masks whose label is outside the class set. They are used, as background.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mask_labels_outside: u64,
 }
 
 /// The training set: a bag for each image, and the embeddings.
 #[derive(Debug)]
 pub struct Bags {
-    /// The bags, ordered by image id.
+    /// The bags of the images that are labelled, or said to show no class, ordered by image id.
     pub images: Vec<ImageBag>,
+    /// Masks that are labelled themselves, in these images or in others, ordered by image id and mask index.
+    pub labelled: Vec<LabelledMask>,
     /// Extractor of every mask.
     pub extractor_id: ExtractorId,
     /// Numbers per mask: those of all inputs.
@@ -93,6 +106,10 @@ impl Bags {
     /// Reads the rows of a training query: `image_id`, `extractor_id`, `mask_index`, a column per input (see
     /// [`HeadInput::column`](super::HeadInput::column)) and `label` (text; several rows for several labels) or `labels`
     /// (a list). Masks of which an input is null are left out and counted.
+    ///
+    /// Labels of masks are optional columns: `mask_is` and `mask_is_not` (lists of labels that a mask shows and does not
+    /// show), `mask_is_none` (it shows nothing of any class) and `mask_is_bad` (it is of no use, so it is left out). A
+    /// query with one of them needs no labels of images.
     ///
     /// For a class set with a single class, images that have only other labels are negative examples. For a larger set
     /// they are left out, unless a column `negative` is true for them: then all their masks are background.
@@ -143,12 +160,46 @@ impl Bags {
         builder.finish(set)
     }
 
-    /// Number of masks in all bags.
+    /// Number of masks in all bags, and of labelled masks in other images.
     pub fn masks(&self) -> u64 {
-        self.images
-            .iter()
-            .map(|image| image.rows.len() as u64)
-            .sum()
+        let in_bags = self.images.iter().map(|image| image.rows.len() as u64);
+        let others = self.labelled.iter();
+        let others = others.filter(|mask| self.bag_of(&mask.image_id).is_none());
+        in_bags.sum::<u64>() + others.count() as u64
+    }
+
+    /// Number of images with a bag or with a labelled mask.
+    pub fn images_used(&self) -> u64 {
+        let others = self.labelled.iter().map(|mask| &mask.image_id);
+        let others: BTreeSet<&ImageId> = others.filter(|id| self.bag_of(id).is_none()).collect();
+        (self.images.len() + others.len()) as u64
+    }
+
+    /// Number of masks that are labelled as showing none of the classes.
+    pub fn background_labels(&self) -> usize {
+        let labelled = self.labelled.iter();
+        labelled
+            .filter(|mask| mask.class == MaskClass::Background)
+            .count()
+    }
+
+    /// Indices of the classes that some labelled mask shows or, unless only these count, some image.
+    pub(super) fn classes_with_examples(&self, only_masks: bool) -> BTreeSet<usize> {
+        let of_masks = self.labelled.iter().filter_map(|mask| match mask.class {
+            MaskClass::Shows(class) => Some(class),
+            _ => None,
+        });
+        let images = self.images.iter().filter(|_| !only_masks);
+        let of_images = images.flat_map(|image| image.classes.iter().copied());
+        of_masks.chain(of_images).collect()
+    }
+
+    /// Index of the bag of an image, if it has one.
+    pub(super) fn bag_of(&self, image_id: &ImageId) -> Option<usize> {
+        let found = self
+            .images
+            .binary_search_by(|bag| bag.image_id.cmp(image_id));
+        found.ok()
     }
 }
 
@@ -168,6 +219,8 @@ struct Unfinished {
     negative: bool,
     /// Mask index and row in the embeddings, ordered by mask index; no row for a mask that was left out.
     masks: Vec<(i32, Option<u32>)>,
+    /// What is said of single masks.
+    said: HashMap<i32, Words>,
 }
 
 impl<'a> Builder<'a> {
@@ -223,8 +276,9 @@ impl<'a> Builder<'a> {
         let image_ids = text(batch, "image_id")?;
         let extractor_ids = text(batch, "extractor_id")?;
         let mask_indices = integers(batch, "mask_index")?;
-        let labels = Labels::of(batch)?;
-        let negative = negative(batch)?;
+        let words = WordColumns::of(batch)?;
+        let labels = Labels::of(batch, words.is_some())?;
+        let negative = booleans(batch, "negative")?;
         let columns = self.columns(batch)?;
         if self.embeddings.is_none() {
             let (dim, budget) = (self.dims.iter().sum(), cache.budget_bytes);
@@ -259,6 +313,9 @@ impl<'a> Builder<'a> {
             let Err(at) = image.masks.binary_search_by_key(&mask, |(index, _)| *index) else {
                 continue; // the same mask again, for another label
             };
+            if let Some(words) = words.as_ref().and_then(|words| words.words(row)) {
+                image.said.insert(mask, words);
+            }
             let Some(embeddings) = &mut self.embeddings else {
                 continue;
             };
@@ -289,7 +346,10 @@ impl<'a> Builder<'a> {
         let mut skipped = self.skipped;
         let by_label = set.index_by_label();
         let mut images = Vec::with_capacity(self.images.len());
-        for (image_id, image) in self.images {
+        let mut labelled = Vec::new();
+        for (image_id, mut image) in self.images {
+            let image_id = ImageId::try_from(image_id)?;
+            labelled.extend(image.labelled(&image_id, &by_label, set.classes.len(), &mut skipped));
             let mut classes: Vec<usize> = Vec::new();
             let mut outside = 0;
             for label in &image.labels {
@@ -300,6 +360,9 @@ impl<'a> Builder<'a> {
             }
             classes.sort_unstable();
             classes.dedup();
+            if image.labels.is_empty() && !image.negative && !image.said.is_empty() {
+                continue; // only its masks are labelled
+            }
             if classes.is_empty() && set.classes.len() > 1 && !image.negative {
                 skipped.images_outside += 1;
                 continue;
@@ -315,16 +378,18 @@ impl<'a> Builder<'a> {
                 continue;
             }
             images.push(ImageBag {
-                image_id: ImageId::try_from(image_id)?,
+                image_id,
                 classes,
                 rows,
                 mask_indices,
             });
         }
         images.sort_by(|a, b| a.image_id.cmp(&b.image_id));
-        check_classes(&images, set)?;
+        labelled.sort_by(|a, b| (&a.image_id, a.mask_index).cmp(&(&b.image_id, b.mask_index)));
+        check_classes(&images, &labelled, set)?;
         Ok(Bags {
             images,
+            labelled,
             extractor_id: ExtractorId::try_from(extractor_id)?,
             embedding_dim: self.dims.iter().sum(),
             input_dims: self.dims,
@@ -332,6 +397,42 @@ impl<'a> Builder<'a> {
             normaliser,
             embeddings,
         })
+    }
+}
+
+impl Unfinished {
+    /// The masks of which something is known; those of no use are left out.
+    fn labelled(
+        &mut self,
+        image_id: &ImageId,
+        by_label: &HashMap<&str, usize>,
+        classes: usize,
+        skipped: &mut Skipped,
+    ) -> Vec<LabelledMask> {
+        let mut known = Vec::new();
+        for (mask_index, row) in &mut self.masks {
+            let (Some(words), Some(used)) = (self.said.get(mask_index), *row) else {
+                continue;
+            };
+            match words.meaning(by_label, classes) {
+                Meaning::Nothing => {}
+                Meaning::Contradiction => skipped.masks_contradicted += 1,
+                Meaning::Bad => {
+                    skipped.masks_bad += 1;
+                    *row = None;
+                }
+                Meaning::Known(class, outside) => {
+                    skipped.mask_labels_outside += u64::from(outside);
+                    known.push(LabelledMask {
+                        image_id: image_id.clone(),
+                        mask_index: *mask_index,
+                        class,
+                        row: used,
+                    });
+                }
+            }
+        }
+        known
     }
 }
 
@@ -403,30 +504,44 @@ impl Joined {
     }
 }
 
-/// Checks that every class has an image and that, if there is only one class, some image does not show it.
-fn check_classes(images: &[ImageBag], set: &ClassSet) -> Result<()> {
+/// Checks that every class has an image or a labelled mask and that, if there is only one class, something does not show
+/// it.
+fn check_classes(images: &[ImageBag], labelled: &[LabelledMask], set: &ClassSet) -> Result<()> {
     let fail = |reason: String| {
         Error::Head(HeadError::ClassSet {
             class_set: set.name.clone(),
             reason,
         })
     };
+    let shown = |class: &usize| {
+        let of_image = images.iter().any(|image| image.classes.contains(class));
+        of_image
+            || labelled
+                .iter()
+                .any(|mask| mask.class == MaskClass::Shows(*class))
+    };
     let empty: Vec<&str> = set
         .classes
         .iter()
         .enumerate()
-        .filter(|(index, _)| images.iter().all(|image| !image.classes.contains(index)))
+        .filter(|(index, _)| !shown(index))
         .map(|(_, class)| class.name.as_str())
         .collect();
-    if !empty.is_empty() {
+    // A few labels on masks are enough to begin with; what has none is told of, and predicted by none.
+    if !empty.is_empty() && labelled.is_empty() {
         return Err(Error::Head(HeadError::ClassesWithoutImages {
             class_set: set.name.clone(),
             classes: quoted(&empty),
         }));
     }
-    if set.classes.len() == 1 && images.iter().all(|image| !image.classes.is_empty()) {
+    let other = images.iter().any(|image| image.classes.is_empty())
+        || labelled
+            .iter()
+            .any(|mask| mask.class == MaskClass::Background);
+    if set.classes.len() == 1 && !other {
         return Err(fail(
-            "it has one class and every image shows it; images with other labels are needed to tell it from"
+            "it has one class and every image shows it; images with other labels, or masks that show none, are needed \
+             to tell it from"
                 .to_owned(),
         ));
     }
@@ -438,82 +553,34 @@ fn quoted(names: &[&str]) -> String {
     names.join(", ")
 }
 
-fn missing(column: &str) -> Error {
-    Error::Head(HeadError::TrainingQuery {
-        reason: format!(
-            "it yields no column '{column}'; it must yield image_id, extractor_id, mask_index, label or labels, and a column \
-             for each input: embedding for the tokens, shape, the names of embedders; as the query train/bags does"
-        ),
-    })
-}
-
-fn wrong(column: &str, expected: &str, found: &ArrayRef) -> Error {
-    Error::Head(HeadError::TrainingQuery {
-        reason: format!(
-            "column '{column}': expected {expected}, found {}{}",
-            found.data_type(),
-            match found.null_count() {
-                0 => "",
-                _ => " with nulls",
-            }
-        ),
-    })
-}
-
-fn text(batch: &RecordBatch, name: &str) -> Result<StringArray> {
-    let column = batch.column_by_name(name).ok_or_else(|| missing(name))?;
-    let found = cast(column, &DataType::Utf8).ok();
-    let found = found.filter(|text| text.null_count() == 0);
-    let text = found.as_ref().and_then(|text| text.as_string_opt::<i32>());
-    text.cloned()
-        .ok_or_else(|| wrong(name, "TEXT without nulls", column))
-}
-
-fn integers(batch: &RecordBatch, name: &str) -> Result<Int32Array> {
-    let column = batch.column_by_name(name).ok_or_else(|| missing(name))?;
-    let found = if column.data_type().is_integer() {
-        cast(column, &DataType::Int32).ok()
-    } else {
-        None
-    };
-    let found = found.filter(|numbers| numbers.null_count() == 0);
-    let numbers = found
-        .as_ref()
-        .and_then(|n| n.as_primitive_opt::<Int32Type>());
-    numbers
-        .cloned()
-        .ok_or_else(|| wrong(name, "INT without nulls", column))
-}
-
-/// The column that says whether an image shows none of the classes, if there is one.
-fn negative(batch: &RecordBatch) -> Result<Option<BooleanArray>> {
-    let Some(column) = batch.column_by_name("negative") else {
-        return Ok(None);
-    };
-    match column.as_boolean_opt() {
-        Some(found) => Ok(Some(found.clone())),
-        None => Err(wrong("negative", "BOOLEAN", column)),
-    }
-}
-
 /// The column with the images' labels.
 enum Labels {
+    /// There is none: the query yields labels of masks only.
+    None,
     One(StringArray),
     List(arrow::array::ListArray),
 }
 
 impl Labels {
-    fn of(batch: &RecordBatch) -> Result<Self> {
-        if let Some(column) = batch.column_by_name("labels") {
-            let list = cast(column, &DataType::List(list_item(DataType::Utf8))).ok();
-            let list = list.as_ref().and_then(|list| list.as_list_opt::<i32>());
-            return match list {
-                Some(list) => Ok(Self::List(list.clone())),
-                None => Err(wrong("labels", "TEXT[]", column)),
-            };
+    /// The column of a batch; `optional` says whether there may be none, and none in a row.
+    fn of(batch: &RecordBatch, optional: bool) -> Result<Self> {
+        if let Some(lists) = texts(batch, "labels")? {
+            return Ok(Self::List(lists));
         }
-        if batch.column_by_name("label").is_none() {
-            return Err(missing("label"));
+        let Some(column) = batch.column_by_name("label") else {
+            return if optional {
+                Ok(Self::None)
+            } else {
+                Err(missing("label"))
+            };
+        };
+        if optional && column.null_count() > 0 {
+            let found = cast(column, &DataType::Utf8).ok();
+            let found = found.as_ref().and_then(|text| text.as_string_opt::<i32>());
+            let text = found.cloned();
+            return text
+                .map(Self::One)
+                .ok_or_else(|| wrong("label", "TEXT", column));
         }
         Ok(Self::One(text(batch, "label")?))
     }
@@ -525,6 +592,8 @@ impl Labels {
             }
         };
         match self {
+            Self::None => {}
+            Self::One(column) if column.is_null(row) => {}
             Self::One(column) => add(column.value(row)),
             Self::List(column) => {
                 if column.is_null(row) {

@@ -3,7 +3,8 @@
 use std::sync::mpsc;
 
 use super::bags::Bags;
-use super::mil::Bag;
+use super::draw::LabelledDraw;
+use super::mil::{Bag, KnownMask};
 use super::spec::HeadSpec;
 use crate::Result;
 
@@ -13,12 +14,29 @@ const READ_AHEAD: usize = 2;
 /// A group of images in the form that the model takes.
 pub(super) struct Batch {
     pub bags: Vec<Bag>,
-    /// Row of each mask in the embeddings.
+    /// Row of each mask in the embeddings: the masks of the bags, then labelled masks.
     pub rows: Vec<u32>,
+    /// What is known of the labelled masks.
+    pub known: Vec<KnownMask>,
     /// `[masks, embedding_dim]`.
     pub embeddings: Vec<f32>,
     /// `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p); `None` where nothing is dropped.
     pub dropout: Option<Vec<f32>>,
+}
+
+impl Batch {
+    /// Number of masks of the bags, which come before the labelled masks.
+    pub fn masks_of_bags(&self) -> usize {
+        self.rows.len() - self.known.len()
+    }
+}
+
+/// Labelled masks that are added to each batch.
+pub(super) struct Added<'d> {
+    /// What is drawn from.
+    pub draw: &'d mut LabelledDraw,
+    /// About how many.
+    pub count: usize,
 }
 
 /// Calls `work` with each batch of images, in order, while a thread reads ahead. `weights` holds the weight of each
@@ -31,11 +49,16 @@ pub(super) fn over_batches<'b>(
     weights: &[f64],
     batches: impl Iterator<Item = &'b [usize]> + Send,
     dropout: Option<Dropout>,
+    mut added: Option<Added<'_>>,
     work: impl FnMut(Batch) -> Result<()>,
 ) -> Result<()> {
     let mut dropping = dropout.map(|dropout| (dropout, fastrand::Rng::with_seed(dropout.seed)));
     let batches = batches.map(move |images| {
-        let mut batch = read_batch(bags, weights, images)?;
+        let labelled = added
+            .as_mut()
+            .map(|added| added.draw.step(added.count / 2, added.count / 2))
+            .unwrap_or_default();
+        let mut batch = read_batch(bags, weights, images, labelled)?;
         if let Some((dropout, random)) = &mut dropping {
             batch.dropout = dropout.draw(batch.rows.len(), random);
         }
@@ -65,10 +88,16 @@ pub(super) fn ahead<T: Send>(
     })
 }
 
-fn read_batch(bags: &Bags, weights: &[f64], images: &[usize]) -> Result<Batch> {
+fn read_batch(
+    bags: &Bags,
+    weights: &[f64],
+    images: &[usize],
+    labelled: Vec<(u32, KnownMask)>,
+) -> Result<Batch> {
     let mut batch = Batch {
         bags: Vec::with_capacity(images.len()),
         rows: Vec::new(),
+        known: Vec::with_capacity(labelled.len()),
         embeddings: Vec::new(),
         dropout: None,
     };
@@ -83,6 +112,10 @@ fn read_batch(bags: &Bags, weights: &[f64], images: &[usize]) -> Result<Batch> {
             classes: image.classes.clone(),
             weight: weights.get(*index).copied().unwrap_or(1.0),
         });
+    }
+    for (row, known) in labelled {
+        batch.rows.push(row);
+        batch.known.push(known);
     }
     batch.embeddings = read_masks(bags, &batch.rows)?;
     Ok(batch)

@@ -181,7 +181,7 @@ mod tests {
         );
         assert_eq!(
             (found.options.loss, found.options.epochs, found.options.a),
-            (Loss::Mil, Some(3), 7.5)
+            (Some(Loss::Mil), Some(3), 7.5)
         );
         assert_eq!(found.vectors, ["dino", "shape"]);
         assert_eq!(found.query, "SELECT * FROM masks");
@@ -190,7 +190,7 @@ mod tests {
         let options = CreateHead::parse(sql).unwrap().unwrap().options;
         assert_eq!(
             (options.loss, options.pick, options.a),
-            (Loss::MilDistill, Pick::Noisy, 5.0)
+            (Some(Loss::MilDistill), Pick::Noisy, 5.0)
         );
         assert_eq!((options.hidden, options.dropout), (vec![64, 32], 0.5));
         assert_eq!(CreateHead::parse("SELECT 1").unwrap(), None);

@@ -171,6 +171,16 @@ impl HeadInputs {
         Ok(serde_json::to_string(&words)?)
     }
 
+    /// How each input is normalised in a head that is a closed form of a few masks: by its length, so that no statistics of
+    /// few masks matter; shapes, whose six numbers have units of their own, by their mean and scale.
+    pub(super) fn unit_normalisations(&self) -> Vec<Normalisation> {
+        let how = |input: &HeadInput| match input {
+            HeadInput::Shape => Normalisation::Standard,
+            HeadInput::Tokens | HeadInput::Vectors { .. } => Normalisation::L2,
+        };
+        self.0.iter().map(how).collect()
+    }
+
     /// How each input is normalised in a head that is trained on them: the tokens alone are taken as they are, as in the
     /// paper; of several inputs, or of vectors, each by its own mean and scale.
     pub(super) fn normalisations(&self) -> Vec<Normalisation> {

@@ -19,9 +19,11 @@ pub struct Bag {
 /// Logits of a step's masks.
 #[derive(Debug, Clone, Copy)]
 pub struct Logits<'a> {
-    /// `[masks, classes]`, row-major.
+    /// `[masks, outputs]`, row-major.
     pub values: &'a [f32],
     /// Number of outputs of the head.
+    pub outputs: usize,
+    /// Number of outputs that are meant, the first: those of the classes or, with that of the background, all.
     pub classes: usize,
     /// Whether there is a further class, whose logit is always 0.
     pub none_class: bool,
@@ -32,15 +34,24 @@ pub struct Logits<'a> {
 pub struct LossGradient {
     /// The loss.
     pub loss: f64,
-    /// The gradient, `[masks, classes]`, row-major.
+    /// The gradient, `[masks, outputs]`, row-major.
     pub gradient: Vec<f64>,
     /// For each mask, whether its gradient may differ from 0.
     pub looked_at: Vec<bool>,
 }
 
 impl<'a> Logits<'a> {
+    /// Those of all outputs, that of the background among them.
+    #[must_use]
+    pub fn of_all_outputs(self) -> Self {
+        Self {
+            classes: self.outputs,
+            ..self
+        }
+    }
+
     fn row(&self, mask: usize) -> &'a [f32] {
-        let start = mask * self.classes;
+        let start = mask * self.outputs;
         self.values.get(start..start + self.classes).unwrap_or(&[])
     }
 
@@ -51,7 +62,7 @@ impl<'a> Logits<'a> {
 
     /// Number of masks.
     fn masks(&self) -> usize {
-        self.values.len() / self.classes.max(1)
+        self.values.len() / self.outputs.max(1)
     }
 
     /// Class probabilities of a mask, with the further class last.
@@ -207,7 +218,7 @@ pub(super) fn mil_loss_picked(
             let off = off.map_or(0.0, |(p, share)| p - share);
             let gradient = bag.weight * off / images / masks.len().max(1) as f64;
             for mask in masks {
-                if let Some(row) = found.row_mut(*mask, logits.classes)
+                if let Some(row) = found.row_mut(*mask, logits.outputs)
                     && let Some(value) = row.get_mut(class)
                 {
                     *value += gradient;
@@ -240,7 +251,7 @@ pub fn uncertainty_loss(logits: &Logits<'_>, bad: &[usize]) -> LossGradient {
         logits.probabilities_into(*mask, &mut probabilities);
         let logs = probabilities.iter().map(|p| p.max(f64::MIN_POSITIVE).ln());
         found.loss -= logs.sum::<f64>() / count;
-        let row = found.row_mut(*mask, logits.classes).into_iter().flatten();
+        let row = found.row_mut(*mask, logits.outputs).into_iter().flatten();
         for (value, p) in row.zip(&probabilities) {
             *value = (classes * p - 1.0) / count;
         }
@@ -248,24 +259,34 @@ pub fn uncertainty_loss(logits: &Logits<'_>, bad: &[usize]) -> LossGradient {
     found
 }
 
-/// The class that a mask is known to show.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What is known of a mask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownOutput {
+    /// Its output.
+    Is(usize),
+    /// Outputs that are not its own, ascending.
+    IsNot(Vec<usize>),
+}
+
+/// A mask of which something is known.
+#[derive(Debug, Clone, PartialEq)]
 pub struct KnownMask {
-    /// Index of its output.
-    pub class: usize,
+    /// What is known.
+    pub output: KnownOutput,
     /// Its weight in the loss.
     pub weight: f64,
 }
 
-/// The cross entropy of masks whose classes are known, one per row of the logits: the mean weighted by their weights.
-pub fn known_loss(logits: &Logits<'_>, known: &[KnownMask]) -> LossGradient {
+/// The loss of masks of which something is known, one per row of the logits from `first` on: the mean, weighted by their
+/// weights, of -log p of their outputs, or of -log (1 - p) where p is the probability of outputs that are not theirs.
+pub fn known_loss(logits: &Logits<'_>, first: usize, known: &[KnownMask]) -> LossGradient {
     let mut found = LossGradient::none_yet(logits);
     let total: f64 = known.iter().map(|it| it.weight).sum();
     let mut probabilities = Vec::with_capacity(logits.softmax_classes());
-    for (mask, it) in known.iter().enumerate() {
+    for (mask, it) in (first..).zip(known) {
         logits.probabilities_into(mask, &mut probabilities);
         let weight = it.weight / total.max(f64::MIN_POSITIVE);
-        found.add_cross_entropy(mask, it.class, &probabilities, logits.classes, weight);
+        found.add_known(mask, &it.output, &probabilities, logits.outputs, weight);
     }
     found
 }
@@ -280,27 +301,41 @@ impl LossGradient {
         }
     }
 
-    /// Adds the cross entropy of a mask with a class, times a weight; `probabilities` are the mask's.
-    fn add_cross_entropy(
+    /// Adds the loss of a mask, times a weight; `probabilities` are the mask's.
+    fn add_known(
         &mut self,
         mask: usize,
-        class: usize,
+        known: &KnownOutput,
         probabilities: &[f64],
-        classes: usize,
+        outputs: usize,
         weight: f64,
     ) {
-        let right = probabilities.get(class).copied().unwrap_or(0.0);
+        let row = self.row_mut(mask, outputs).into_iter().flatten();
+        let p_of = |at: usize| probabilities.get(at).copied().unwrap_or(0.0);
+        let right = match known {
+            KnownOutput::Is(output) => {
+                for (at, (value, p)) in row.zip(probabilities).enumerate() {
+                    *value += weight * (p - f64::from(u8::from(at == *output)));
+                }
+                p_of(*output)
+            }
+            KnownOutput::IsNot(outputs) => {
+                let wrong: f64 = outputs.iter().map(|at| p_of(*at)).sum();
+                let rest = (1.0 - wrong).max(1e-12);
+                for (at, (value, p)) in row.zip(probabilities).enumerate() {
+                    let is_wrong = f64::from(u8::from(outputs.contains(&at)));
+                    *value += weight * p * (is_wrong - wrong) / rest;
+                }
+                rest
+            }
+        };
         self.loss -= weight * right.max(f64::MIN_POSITIVE).ln();
-        let row = self.row_mut(mask, classes).into_iter().flatten();
-        for (at, (value, p)) in row.zip(probabilities).enumerate() {
-            *value += weight * (p - f64::from(u8::from(at == class)));
-        }
     }
 
     /// The gradient of a mask, which is marked as looked at.
-    fn row_mut(&mut self, mask: usize, classes: usize) -> Option<&mut [f64]> {
+    fn row_mut(&mut self, mask: usize, outputs: usize) -> Option<&mut [f64]> {
         *self.looked_at.get_mut(mask)? = true;
-        self.gradient.get_mut(mask * classes..(mask + 1) * classes)
+        self.gradient.get_mut(mask * outputs..(mask + 1) * outputs)
     }
 
     /// The sum of two losses over the same masks, each multiplied by its weight.
@@ -335,6 +370,7 @@ mod tests {
         let values = [3.0, 0.0, 1.0, -5.0, -1.0, 4.0];
         let logits = Logits {
             values: &values,
+            outputs: 2,
             classes: 2,
             none_class: false,
         };
@@ -353,6 +389,7 @@ mod tests {
         let (values, clean) = ([1.0, 2.0, 5.0, 0.0], [3.0, 0.0, 1.0, 4.0]);
         let of = |values| Logits {
             values,
+            outputs: 2,
             classes: 2,
             none_class: false,
         };
@@ -371,11 +408,15 @@ mod tests {
     fn known_masks_by_hand() {
         let logits = Logits {
             values: &[0.0, 0.0, 1.0, 0.0],
+            outputs: 2,
             classes: 2,
             none_class: false,
         };
-        let known = [(0, 1.0), (1, 3.0)].map(|(class, weight)| KnownMask { class, weight });
-        let found = known_loss(&logits, &known);
+        let known = [(0, 1.0), (1, 3.0)].map(|(class, weight)| KnownMask {
+            output: KnownOutput::Is(class),
+            weight,
+        });
+        let found = known_loss(&logits, 0, &known);
         let p = 1.0 / (1.0 + (-1f64).exp());
         assert!((found.loss - 0.25 * 2f64.ln() + 0.75 * (1.0 - p).ln()).abs() < 1e-12);
         let expected = [-0.125, 0.125, 0.75 * p, -0.75 * p];
@@ -385,9 +426,45 @@ mod tests {
     }
 
     #[test]
+    fn gradients_of_known_masks_are_those_of_differences() {
+        let values = [0.3, -1.2, 0.8, 2.0, 0.1, -0.4, -0.7, 1.5, 0.2];
+        let known = [
+            (KnownOutput::IsNot(vec![0, 2]), 1.0),
+            (KnownOutput::Is(1), 2.0),
+        ];
+        let known = known.map(|(output, weight)| KnownMask { output, weight });
+        let loss = |values: &[f32]| {
+            let logits = Logits {
+                values,
+                outputs: 3,
+                classes: 3,
+                none_class: false,
+            };
+            // The first mask is not one of them.
+            known_loss(&logits, 1, &known)
+        };
+        let found = loss(&values);
+        assert_eq!(found.looked_at, [false, true, true]);
+        for at in 0..values.len() {
+            let moved = |by: f32| {
+                let mut moved = values;
+                moved[at] += by;
+                loss(&moved).loss
+            };
+            let difference = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+            assert!(
+                (difference - found.gradient[at]).abs() < 1e-4,
+                "{at}: {difference}, {}",
+                found.gradient[at]
+            );
+        }
+    }
+
+    #[test]
     fn an_only_class_is_told_from_none() {
         let logits = Logits {
             values: &[2.0, -2.0],
+            outputs: 1,
             classes: 1,
             none_class: true,
         };
@@ -411,6 +488,7 @@ mod tests {
     fn uncertainty_is_least_where_all_is_alike() {
         let logits = |values| Logits {
             values,
+            outputs: 2,
             classes: 2,
             none_class: false,
         };

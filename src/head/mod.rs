@@ -11,10 +11,13 @@
 
 mod bags;
 mod batches;
+mod closed_form;
 mod create_head_sql;
+mod draw;
 mod embeddings;
 mod inputs;
 mod manage;
+mod mask_labels;
 mod mil;
 mod model;
 mod normaliser;
@@ -22,9 +25,11 @@ mod plot;
 mod predict;
 mod predictor;
 mod query;
+mod query_columns;
 mod refine;
 mod refined_masks;
 mod run;
+mod scores;
 mod spec;
 mod split;
 mod status;
@@ -39,18 +44,21 @@ pub use bags::{Bags, CacheOptions};
 pub use create_head_sql::CreateHead;
 pub use inputs::{HeadInput, HeadInputs, Normalisation};
 pub use manage::{Removal, export_head, import_head, remove_head, rename_head};
+pub use mask_labels::{LabelledMask, MaskClass, MaskLabelCounts};
 pub use mil::{
-    Bag, KnownMask, Logits, entropy, is_bad_mask, known_loss, mil_loss, softmax, uncertainty_loss,
+    Bag, KnownMask, KnownOutput, Logits, entropy, is_bad_mask, known_loss, mil_loss, softmax,
+    uncertainty_loss,
 };
 pub use model::Head;
 pub use normaliser::{Normaliser, Standard};
 pub use plot::plot_curves;
 pub use predict::register_predict;
-pub use predictor::{MaskPredictor, PredictedMasks};
-pub use query::{DEFAULT_CONDITION, TrainingQuery};
+pub use predictor::{DropoutPasses, MaskPredictor, PredictedMasks};
+pub use query::{ChosenImages, DEFAULT_CONDITION, TrainingQuery};
 pub use refine::{PickMasks, PickedMask, ScoredMask};
 pub(crate) use run::tables_read;
 pub use run::{TrainRequest, TrainSummary, TrainingMasks, train};
+pub use scores::head_scores;
 pub use spec::HeadSpec;
 pub use split::Split;
 pub use status::{HeadStatus, head_status};

@@ -84,6 +84,11 @@ impl HeadOptimizer {
 }
 
 impl Head {
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.weight.dims()[1])
+    }
+
     /// Computes the logits, without dropout.
     ///
     /// # Shapes

@@ -123,6 +123,7 @@ mod tests {
             epoch,
             loss,
             mil: loss,
+            masks: None,
             uncertainty: None,
             validation_loss: Some(loss),
             validation_accuracy: Some(1.0 - loss),

@@ -4,15 +4,39 @@ use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::batches::Dropout;
 use super::mil::{entropy, most_probable, softmax};
 use super::model::Head;
 use super::normaliser::Normaliser;
+use super::train_options::Pick;
 use super::weights::LoadedHead;
 use crate::Result;
 use crate::store::columns::EmbeddingColumn;
 
 /// Masks predicted at once, enough to keep the processor busy.
 const CHUNK: usize = 4096;
+
+/// Several passes with dropout, whose disagreement takes the place of that of members (DropQuery: Gupte et al., Revisiting
+/// Active Learning in the Era of Vision Foundation Models, TMLR 2024).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DropoutPasses {
+    /// Number of passes.
+    pub passes: usize,
+    /// Probability that a unit of the last hidden layer is dropped, in (0, 1).
+    pub probability: f64,
+    /// Seed of the random choice.
+    pub seed: u64,
+}
+
+impl Default for DropoutPasses {
+    fn default() -> Self {
+        Self {
+            passes: 5,
+            probability: 0.5,
+            seed: 0,
+        }
+    }
+}
 
 /// A head that is ready to predict masks, on the CPU.
 #[derive(Debug)]
@@ -65,6 +89,53 @@ impl MaskPredictor {
     /// # Errors
     /// A description of what is wrong with the columns.
     pub fn predict(&self, columns: &[ArrayRef]) -> std::result::Result<PredictedMasks, String> {
+        self.predict_by(columns, |inputs| {
+            let members = self.members.iter();
+            members
+                .map(|member| member.forward(inputs.clone()))
+                .collect()
+        })
+    }
+
+    /// Like [`MaskPredictor::predict`], but in several passes of the first member, each of which drops other units of the last
+    /// hidden layer; these take the place of the members.
+    ///
+    /// # Errors
+    /// As [`MaskPredictor::predict`].
+    pub fn predict_with_dropout(
+        &self,
+        columns: &[ArrayRef],
+        passes: DropoutPasses,
+    ) -> std::result::Result<PredictedMasks, String> {
+        let dropout = Dropout {
+            width: self.loaded.spec.head.hidden.last().copied().unwrap_or(0),
+            probability: passes.probability,
+            seed: passes.seed,
+        };
+        let mut random = fastrand::Rng::with_seed(passes.seed);
+        self.predict_by(columns, |inputs| {
+            let Some(head) = self.members.first() else {
+                return Vec::new();
+            };
+            let rows = inputs.dims()[0];
+            let one = |_| {
+                let factors = dropout.draw(rows, &mut random);
+                let factors = factors.map(|values| {
+                    let data = TensorData::new(values, [rows, dropout.width]);
+                    Tensor::<2>::from_data(data, &Device::flex())
+                });
+                head.run(inputs.clone(), factors, Pick::Noisy).logits
+            };
+            (0..passes.passes).map(one).collect()
+        })
+    }
+
+    /// Predicts masks with the logits, `[masks, outputs]`, of several heads or passes.
+    fn predict_by(
+        &self,
+        columns: &[ArrayRef],
+        mut logits_of: impl FnMut(&Tensor<2>) -> Vec<Tensor<2>>,
+    ) -> std::result::Result<PredictedMasks, String> {
         let spec = &self.loaded.spec.head;
         let (none, classes) = (spec.has_none_class(), spec.classes.len());
         let dims = spec.input_dims();
@@ -115,13 +186,9 @@ impl MaskPredictor {
             let data = TensorData::new(values, [count, spec.embedding_dim]);
             let inputs = Tensor::<2>::from_data(data, &device);
             let mut of_members = Vec::with_capacity(self.members.len());
-            for member in &self.members {
-                let logits = member.forward(inputs.clone()).into_data();
-                of_members.push(
-                    logits
-                        .try_to_vec::<f32>()
-                        .map_err(|err| format!("{err:?}"))?,
-                );
+            for logits in logits_of(&inputs) {
+                let logits = logits.into_data().try_to_vec::<f32>();
+                of_members.push(logits.map_err(|err| format!("{err:?}"))?);
             }
             for row in 0..count {
                 predicted.push(&of_members, row, spec.outputs(), none);

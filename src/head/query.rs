@@ -41,26 +41,44 @@ impl TrainingQuery {
         }
     }
 
-    /// Selects every mask that an extractor found in the labelled images that match a filter, or [`DEFAULT_CONDITION`]
-    /// if there is none, and in the images that another filter says to show none of the classes; with a column for each
-    /// input.
+    /// Selects the masks that an extractor found in the images that match a filter, or [`DEFAULT_CONDITION`] if there is
+    /// none: those of labelled images, those that are labelled themselves, and those of images that another filter says
+    /// to show none of the classes; with a column for each input. Without a filter, labelled masks of any image are
+    /// selected.
     ///
     /// # Errors
-    /// [`Error::DataFusion`] for a condition that is no expression over `images`.
+    /// [`Error::DataFusion`] for a condition that is no expression over its table.
     pub async fn of_images(
         snapshot: &Snapshot,
         extractor_id: &ExtractorId,
-        images: Option<&ImageFilter>,
-        negatives: Option<&ImageFilter>,
+        chosen: &ChosenImages,
         inputs: &HeadInputs,
     ) -> Result<Self> {
         let text = filled(
             Query::named("train/bags")?.sql(),
             extractor_id,
-            Conditions {
-                images: condition(snapshot, images).await?.as_deref(),
-                negatives: condition(snapshot, negatives).await?.as_deref(),
-            },
+            &chosen.conditions(snapshot).await?,
+            inputs,
+        )?;
+        Ok(Self::new(&text))
+    }
+
+    /// Selects only the masks that are labelled themselves.
+    ///
+    /// # Errors
+    /// As [`TrainingQuery::of_images`].
+    pub async fn of_labelled_masks(
+        snapshot: &Snapshot,
+        extractor_id: &ExtractorId,
+        chosen: &ChosenImages,
+        inputs: &HeadInputs,
+    ) -> Result<Self> {
+        let mut conditions = chosen.conditions(snapshot).await?;
+        conditions.negatives = None;
+        let text = filled(
+            Query::named("train/labelled_masks")?.sql(),
+            extractor_id,
+            &conditions,
             inputs,
         )?;
         Ok(Self::new(&text))
@@ -111,6 +129,34 @@ impl TrainingQuery {
     }
 }
 
+/// Images and labels to train on, beside what the queries choose by themselves.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChosenImages {
+    /// Filter for the images; `None` for those whose source is 'web' or 'synthetic' and, of all others, the masks that
+    /// are labelled themselves.
+    pub images: Option<ImageFilter>,
+    /// Filter for images that show none of the classes.
+    pub negatives: Option<ImageFilter>,
+    /// Condition on labels of masks: SQL over the columns of `mask_labels`; `None` for all.
+    pub mask_labels: Option<String>,
+}
+
+impl ChosenImages {
+    /// The filters as SQL.
+    async fn conditions(&self, snapshot: &Snapshot) -> Result<Conditions> {
+        if let Some(mask_labels) = &self.mask_labels {
+            let sql = Sql::new(snapshot).await?;
+            sql.select(Table::MaskLabels, &["mask_label_id"], Some(mask_labels))
+                .await?;
+        }
+        Ok(Conditions {
+            images: condition(snapshot, self.images.as_ref()).await?,
+            negatives: condition(snapshot, self.negatives.as_ref()).await?,
+            mask_labels: self.mask_labels.clone(),
+        })
+    }
+}
+
 /// A filter as SQL over `images`.
 async fn condition(snapshot: &Snapshot, images: Option<&ImageFilter>) -> Result<Option<String>> {
     let Some(images) = images else {
@@ -125,32 +171,35 @@ async fn condition(snapshot: &Snapshot, images: Option<&ImageFilter>) -> Result<
     Ok(Some(condition.unwrap_or_else(|| "true".to_owned())))
 }
 
-/// Conditions on images, in SQL.
-#[derive(Clone, Copy, Default)]
-struct Conditions<'a> {
+/// Conditions in SQL.
+#[derive(Clone, Default)]
+struct Conditions {
     /// Images to train on; `None` for those of the query itself.
-    images: Option<&'a str>,
+    images: Option<String>,
     /// Images that show none of the classes.
-    negatives: Option<&'a str>,
+    negatives: Option<String>,
+    /// Labels of masks.
+    mask_labels: Option<String>,
 }
 
-/// The query `train/bags` as text that can be run again: with the extractor's id in place of its parameter and, if they
-/// are given, other conditions on the images.
+/// What is said of masks, which the queries read as a table.
+const SAID: &str = "said_of_masks";
+
+/// A query of `train/` as text that can be run again: with the extractor's id in place of its parameter, the query that
+/// it uses, and, if they are given, other conditions.
 fn filled(
     template: &str,
     extractor_id: &ExtractorId,
-    conditions: Conditions<'_>,
+    conditions: &Conditions,
     inputs: &HeadInputs,
 ) -> Result<String> {
     let parsed = |err: ParserError| Error::Query {
         query: "train/bags".to_owned(),
         reason: err.to_string(),
     };
-    let dialect = GenericDialect {};
-    let mut statements = Parser::parse_sql(&dialect, template).map_err(parsed)?;
-    let expression = |text: Option<&str>| {
-        let expression = text.map(|text| {
-            let parser = Parser::new(&dialect).try_with_sql(text);
+    let expression = |text: &Option<String>| {
+        let expression = text.as_deref().map(|text| {
+            let parser = Parser::new(&GenericDialect {}).try_with_sql(text);
             parser.and_then(|mut parser| parser.parse_expr())
         });
         expression.transpose().map_err(parsed)
@@ -161,23 +210,63 @@ fn filled(
         inputs: inputs.collect::<Result<_>>()?,
         selects: 0,
         extractor_id: extractor_id.as_str(),
-        condition: expression(conditions.images)?,
-        negatives: expression(conditions.negatives)?,
+        condition: expression(&conditions.images)?,
+        negatives: expression(&conditions.negatives)?,
         extractors: 0,
         conditions: 0,
     };
-    let Some(statement @ Statement::Query(_)) = statements.first_mut() else {
-        return Err(Error::Internal {
-            what: "train/bags is no SELECT",
-        });
-    };
+    let mut statement = only_select(template).map_err(parsed)?;
     let _ = statement.visit(&mut filling);
-    match (filling.extractors, filling.conditions, filling.selects) {
-        (1, 1, 1) => Ok(format!("{statement:#}")),
+    let said_of_masks = format!("review/{SAID}");
+    let mut said = only_select(Query::named(&said_of_masks)?.sql()).map_err(parsed)?;
+    let mut said_filling = SaidFilling {
+        condition: expression(&conditions.mask_labels)?,
+        conditions: 0,
+    };
+    let _ = said.visit(&mut said_filling);
+    match (
+        (filling.extractors, filling.conditions, filling.selects),
+        said_filling.conditions,
+    ) {
+        ((1, 1, 1), 1) => Ok(format!("WITH {SAID} AS (\n{said:#}\n)\n{statement:#}")),
         _ => Err(Error::Internal {
-            what: "train/bags has not one place for the extractor, one for the condition on images and one for inputs",
+            what: "a query of train/ has not one place for the extractor, one for the condition on images, one for labels of masks \
+                   and one for inputs",
         }),
     }
+}
+
+/// The SELECT of an extractor's masks with a column for each input.
+pub(super) fn masks_with_inputs(extractor_id: &ExtractorId, inputs: &HeadInputs) -> Result<String> {
+    const TEXT: &str = "SELECT m.image_id, m.extractor_id, m.mask_index, m.embedding FROM masks m \
+        WHERE m.extractor_id = $extractor";
+    let parsed = |err: ParserError| Error::Query {
+        query: "masks".to_owned(),
+        reason: err.to_string(),
+    };
+    let inputs = inputs.iter().enumerate();
+    let inputs = inputs.map(|(at, input)| InputSql::of(input, at).map_err(parsed));
+    let mut filling = Filling {
+        inputs: inputs.collect::<Result<_>>()?,
+        selects: 0,
+        extractor_id: extractor_id.as_str(),
+        condition: None,
+        negatives: None,
+        extractors: 0,
+        conditions: 0,
+    };
+    let mut statement = only_select(TEXT).map_err(parsed)?;
+    let _ = statement.visit(&mut filling);
+    Ok(statement.to_string())
+}
+
+/// The only statement of a text, which must be a SELECT.
+fn only_select(text: &str) -> Result<Statement, ParserError> {
+    let statements = Parser::parse_sql(&GenericDialect {}, text)?;
+    let first = statements.into_iter().next();
+    first
+        .filter(|statement| matches!(statement, Statement::Query(_)))
+        .ok_or_else(|| ParserError::ParserError("it is no SELECT".to_owned()))
 }
 
 /// What an input adds to a SELECT over masks.
@@ -298,6 +387,13 @@ impl VisitorMut for Filling<'_> {
             self.conditions += 1;
             if let Some(condition) = &self.condition {
                 select.selection = Some(condition.clone());
+                for item in &mut select.projection {
+                    if let SelectItem::ExprWithAlias { expr, alias } = item
+                        && alias.value == "bag"
+                    {
+                        *expr = Expr::value(Value::Boolean(true));
+                    }
+                }
             }
             if let Some(negatives) = &self.negatives {
                 let negatives = Expr::Nested(Box::new(negatives.clone()));
@@ -309,10 +405,20 @@ impl VisitorMut for Filling<'_> {
                     });
                 }
                 for item in &mut select.projection {
-                    if let SelectItem::ExprWithAlias { expr, alias } = item
-                        && alias.value == "negative"
-                    {
-                        *expr = negatives.clone();
+                    let SelectItem::ExprWithAlias { expr, alias } = item else {
+                        continue;
+                    };
+                    match alias.value.as_str() {
+                        "negative" => *expr = negatives.clone(),
+                        // Such an image may be labelled with a class all the same.
+                        "bag" => {
+                            *expr = Expr::BinaryOp {
+                                left: Box::new(Expr::Nested(Box::new(expr.clone()))),
+                                op: BinaryOperator::Or,
+                                right: Box::new(negatives.clone()),
+                            }
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -345,6 +451,28 @@ impl VisitorMut for Filling<'_> {
     }
 }
 
+/// Puts a condition on the labels of masks.
+struct SaidFilling {
+    condition: Option<Expr>,
+    conditions: u32,
+}
+
+impl VisitorMut for SaidFilling {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Select) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && let [from] = &select.from[..]
+            && let TableFactor::Table { name, .. } = &from.relation
+            && name.to_string() == Table::MaskLabels.name()
+        {
+            self.conditions += 1;
+            select.selection.clone_from(&self.condition);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,20 +486,25 @@ mod tests {
             template.clone(),
             template.replace("source IN", "source   IN\n"),
         ] {
-            let plain = filled(&template, &id, Conditions::default(), &tokens).unwrap();
+            let plain = filled(&template, &id, &Conditions::default(), &tokens).unwrap();
             assert!(
                 plain.contains(id.as_str()) && !plain.contains('$'),
                 "{plain}"
             );
             assert!(plain.contains("source IN"), "{plain}");
-            let conditions = |images, negatives| Conditions { images, negatives };
+            let conditions = |images: Option<&str>, negatives: Option<&str>| Conditions {
+                images: images.map(str::to_owned),
+                negatives: negatives.map(str::to_owned),
+                mask_labels: None,
+            };
             let mine = conditions(Some("split = 'train' -- mine"), None);
-            let other = filled(&template, &id, mine, &tokens).unwrap();
+            let other = filled(&template, &id, &mine, &tokens).unwrap();
             assert!(other.contains("split = 'train'"), "{other}");
             assert!(!other.contains("source IN"), "{other}");
             assert!(other.contains("false AS negative"), "{other}");
+            assert!(other.contains("true AS bag"), "{other}");
             let both = conditions(Some("a = 1 OR b = 2"), Some("source = 'texture' OR c = 3"));
-            let both = filled(&template, &id, both, &tokens).unwrap();
+            let both = filled(&template, &id, &both, &tokens).unwrap();
             let both = both.split_whitespace().collect::<Vec<_>>().join(" ");
             for part in [
                 "(source = 'texture' OR c = 3) AS negative",
@@ -379,7 +512,18 @@ mod tests {
             ] {
                 assert!(both.contains(part), "{both}");
             }
+            let annas = Conditions {
+                mask_labels: Some("reviewer = 'anna'".to_owned()),
+                ..Conditions::default()
+            };
+            let annas = filled(&template, &id, &annas, &tokens).unwrap();
+            let annas = annas.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                annas.contains("FROM mask_labels WHERE reviewer = 'anna'"),
+                "{annas}"
+            );
         }
-        assert!(filled("SELECT 1", &id, Conditions::default(), &tokens).is_err());
+        let none = Conditions::default();
+        assert!(filled("SELECT 1", &id, &none, &tokens).is_err());
     }
 }

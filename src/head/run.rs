@@ -8,14 +8,16 @@ use datafusion::prelude::{col, lit};
 use serde::Serialize;
 
 use super::bags::{Bags, CacheOptions, Skipped};
-use super::inputs::HeadInputs;
-use super::query::TrainingQuery;
-use super::refine::{PickMasks, ScoredMask};
+use super::inputs::{HeadInputs, Normalisation};
+use super::mask_labels::MaskLabelCounts;
+use super::normaliser::Normaliser;
+use super::query::{ChosenImages, TrainingQuery};
+use super::refine::{ENOUGH_BACKGROUND, PickMasks, ScoredMask};
 use super::refined_masks::RefinedMasks;
 use super::spec::HeadSpec;
 use super::split::{Replay, Split};
-use super::train::{Curve, Phase, TrainedHead, Training};
-use super::train_options::TrainOptions;
+use super::train::{Curve, Phase, TrainedHead, Training, masks_as_images};
+use super::train_options::{Loss, TrainOptions};
 use super::warm_start::{Parent, Start, images_when_trained};
 use super::weights::{HeadWeights, LoadedHead, RefinedCounts, StoredSpec, load_head};
 use crate::catalogue::{extractors_stored, find_extractor, heads_stored};
@@ -23,9 +25,9 @@ use crate::classes::ClassSet;
 use crate::device::DeviceName;
 use crate::error::{CatalogueError, HeadError, Named};
 use crate::ids::{EmbedderId, ExtractorId, HeadId, check_name};
+use crate::options::is_default;
 use crate::progress::{Progress, progress_channel};
 use crate::schema::{StoreTable, Table, VectorTable};
-use crate::selection::ImageFilter;
 use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
@@ -58,10 +60,8 @@ pub struct TrainRequest {
 pub enum TrainingMasks {
     /// Masks that an extractor found in labelled images.
     OfImages {
-        /// Filter for the images; `None` for those whose source is 'web' or 'synthetic'.
-        images: Option<ImageFilter>,
-        /// Filter for images that show none of the classes.
-        negatives: Option<ImageFilter>,
+        /// Which images, and which labels of masks.
+        chosen: Box<ChosenImages>,
         /// The extractor, by the first digits of its id; `None` for the only one.
         extractor: Option<String>,
     },
@@ -72,30 +72,32 @@ pub enum TrainingMasks {
 impl Default for TrainingMasks {
     fn default() -> Self {
         Self::OfImages {
-            images: None,
-            negatives: None,
+            chosen: Box::default(),
             extractor: None,
         }
     }
 }
 
 impl TrainingMasks {
-    /// The query that yields the masks.
+    /// The query that yields the masks, for a head that is trained with a loss; `None` for the default.
     ///
     /// # Errors
     /// [`crate::error::CatalogueError`] for an extractor, a data set or a split that does not exist;
     /// [`Error::DataFusion`] for a condition that cannot be planned; errors of the store.
-    pub async fn query(&self, snapshot: &Snapshot, inputs: &HeadInputs) -> Result<TrainingQuery> {
+    pub async fn query(
+        &self,
+        snapshot: &Snapshot,
+        loss: Option<Loss>,
+        inputs: &HeadInputs,
+    ) -> Result<TrainingQuery> {
         match self {
             Self::Query(query) => Ok(query.clone()),
-            Self::OfImages {
-                images,
-                negatives,
-                extractor,
-            } => {
-                let extractor_id = extractor_of(snapshot, extractor.as_deref(), inputs).await?;
-                let (images, negatives) = (images.as_ref(), negatives.as_ref());
-                TrainingQuery::of_images(snapshot, &extractor_id, images, negatives, inputs).await
+            Self::OfImages { chosen, extractor } => {
+                let id = extractor_of(snapshot, extractor.as_deref(), inputs).await?;
+                if loss.is_some_and(Loss::needs_labelled_masks) {
+                    return TrainingQuery::of_labelled_masks(snapshot, &id, chosen, inputs).await;
+                }
+                TrainingQuery::of_images(snapshot, &id, chosen, inputs).await
             }
         }
     }
@@ -191,10 +193,21 @@ pub struct TrainSummary {
     pub images: u64,
     /// Images among these that were used for validation.
     pub validation_images: u64,
+    /// Labelled masks that were used only for validation, where a head learns from these alone.
+    #[serde(skip_serializing_if = "is_default")]
+    pub validation_masks: u64,
     /// Masks of the images.
     pub masks: u64,
     /// Counts of what was left out.
     pub skipped: Skipped,
+    /// The loss that it was trained with.
+    pub loss: Loss,
+    /// Labels of masks that it was trained on; `None` if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_labels: Option<MaskLabelCounts>,
+    /// Classes without an example, which the head never predicts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes_without_examples: Vec<String>,
     /// Masks that the head was refined on; `None` if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refined: Option<RefinedCounts>,
@@ -209,10 +222,11 @@ pub struct TrainSummary {
 }
 
 /// Tables that training reads, besides those of vectors; their files are checked to be as they were written.
-const READ: [Table; 5] = [
+const READ: [Table; 6] = [
     Table::Images,
     Table::Labels,
     Table::Masks,
+    Table::MaskLabels,
     Table::ClassSets,
     Table::Heads,
 ];
@@ -231,7 +245,7 @@ pub(crate) fn tables_read(tables: &[Table], inputs: &HeadInputs) -> Vec<StoreTab
 ///
 /// # Examples
 /// ```
-/// use grainstore::head::{TrainOptions, TrainRequest, TrainingMasks, train};
+/// use grainstore::head::{ChosenImages, TrainOptions, TrainRequest, TrainingMasks, train};
 /// use grainstore::progress::NoProgress;
 /// use grainstore::selection::ImageFilter;
 ///
@@ -240,8 +254,10 @@ pub(crate) fn tables_read(tables: &[Table], inputs: &HeadInputs) -> Vec<StoreTab
 ///     name: "pets".to_owned(),
 ///     classes: "household".to_owned(), // its newest version; 'household@1' is the first
 ///     masks: TrainingMasks::OfImages {
-///         images: Some(ImageFilter::split("train")),
-///         negatives: None,
+///         chosen: Box::new(ChosenImages {
+///             images: Some(ImageFilter::split("train")),
+///             ..ChosenImages::default()
+///         }),
 ///         extractor: None,
 ///     },
 ///     options: TrainOptions {
@@ -267,13 +283,7 @@ pub async fn train(
     progress: &dyn Progress,
 ) -> Result<TrainSummary> {
     check_name("head", &request.name)?;
-    let loss = request.options.loss;
-    if loss.distills() || loss.refines() {
-        check_name("head", &teacher_name(&request.name))?;
-    }
-    if loss.distills() && loss.refines() {
-        check_name("head", &student_name(&request.name))?;
-    }
+    check_names(&request.name, request.options.loss())?;
     request.options.validate()?;
     let device = request.device.open()?;
     let snapshot = match request.at {
@@ -282,7 +292,10 @@ pub async fn train(
     };
     let class_set = ClassSet::load(&snapshot, &request.classes).await?;
     let inputs = HeadInputs::find(&snapshot, &request.vectors).await?;
-    let query = request.masks.query(&snapshot, &inputs).await?;
+    let query = request
+        .masks
+        .query(&snapshot, request.options.loss, &inputs)
+        .await?;
     let parent = match &request.parent {
         Some(parent) => Some(load_head(&snapshot, &parent.head).await?),
         None => None,
@@ -293,8 +306,34 @@ pub async fn train(
     snapshot.verify(&tables, progress).await?;
     let mut bags = Bags::read(rows, &class_set, &inputs, &request.cache, progress).await?;
     let reading_seconds = started.elapsed().as_secs_f64();
-    let spec = HeadSpec::of_inputs(&bags.input_dims, class_set.class_names(), &request.options);
     let mut options = request.options.clone();
+    let loss = chosen_loss(options.loss, &bags)?;
+    check_names(&request.name, loss)?;
+    options.loss = Some(loss);
+    let spec = HeadSpec::of_inputs(&bags.input_dims, class_set.class_names(), &options);
+    let knows_background = bags.background_labels() > 0;
+    let spec = HeadSpec {
+        // A single class is told from none without such an output, unless the head is a closed form.
+        background: knows_background && (spec.classes.len() > 1 || loss.is_closed_form()),
+        ..spec
+    };
+    let normalisations = if loss.is_closed_form() {
+        check_closed_form(request)?;
+        let kinds = inputs.unit_normalisations();
+        bags.normaliser = Normaliser::fit(&bags.embeddings, &bags.input_dims, &kinds)?;
+        kinds
+    } else {
+        inputs.normalisations()
+    };
+    let spec = if loss.is_closed_form() {
+        HeadSpec {
+            hidden: Vec::new(),
+            dropout: 0.0,
+            ..spec
+        }
+    } else {
+        spec
+    };
 
     let mut start = None;
     let mut old = HashSet::new();
@@ -311,11 +350,23 @@ pub async fn train(
     let replay = replay.map(|share| Replay { old: &old, share });
     let split = Split::new(&bags, &spec, &options, replay);
     let classes = spec.classes.len();
-    options = options.resolved(split.images_per_epoch(), classes, parent.is_some());
-    if split.images_per_epoch() == 0 {
+    let per_epoch = if loss.needs_labelled_masks() {
+        masks_as_images(bags.labelled.len())
+    } else {
+        split.images_per_epoch()
+    };
+    options = options.resolved(per_epoch, classes, parent.is_some());
+    if per_epoch == 0 {
         return Err(Error::Head(HeadError::NoNewImages));
     }
-    let (images, masks, skipped) = (bags.images.len(), bags.masks(), bags.skipped);
+    let (images, masks, skipped) = (bags.images_used(), bags.masks(), bags.skipped);
+    let mask_labels = Some(MaskLabelCounts::of(&bags.labelled)).filter(|it| it.all() > 0);
+    let examples = bags.classes_with_examples(loss.needs_labelled_masks());
+    let class_names = spec.classes.iter().enumerate();
+    let classes_without_examples: Vec<String> = class_names
+        .filter(|(at, _)| !examples.contains(at))
+        .map(|(_, name)| name.clone())
+        .collect();
     let (extractor_id, validation_images) = (bags.extractor_id.clone(), split.validation.len());
 
     let started = Instant::now();
@@ -355,17 +406,19 @@ pub async fn train(
         class_set: &class_set,
         query: &query,
         inputs: &inputs,
+        normalisations: &normalisations,
         parent: parent.as_ref(),
         spec: StoredSpec {
             head: spec,
             options,
             skipped,
+            mask_labels,
             refined: trained.refined,
             temperatures: trained.temperatures.clone(),
         },
         extractor_id: extractor_id.clone(),
         store_version: snapshot.version(),
-        images: images as u64,
+        images,
         masks,
         seconds: reading_seconds + training_seconds,
         created_at: snapshot.now(),
@@ -379,16 +432,74 @@ pub async fn train(
         class_set_version: class_set.version,
         extractor_id,
         store_version: snapshot.version(),
-        images: images as u64,
+        images,
         validation_images: validation_images as u64,
+        validation_masks: trained.validation_masks,
         masks,
         skipped,
+        loss,
+        mask_labels,
+        classes_without_examples,
         refined: trained.refined,
-        validation_loss: trained.chosen.validation_loss,
-        validation_accuracy: trained.chosen.validation_accuracy,
+        validation_loss: trained.chosen.as_ref().and_then(|it| it.validation_loss),
+        validation_accuracy: trained.chosen.and_then(|it| it.validation_accuracy),
         reading_seconds,
         training_seconds,
     })
+}
+
+/// Checks the names of the heads that are stored beside one.
+fn check_names(name: &str, loss: Loss) -> Result<()> {
+    if loss.distills() || loss.refines() {
+        check_name("head", &teacher_name(name))?;
+    }
+    if loss.distills() && loss.refines() {
+        check_name("head", &student_name(name))?;
+    }
+    Ok(())
+}
+
+/// The loss: the one that is asked for, or the default for the labels that there are.
+///
+/// # Errors
+/// [`HeadError::NoLabelledMasks`] or [`HeadError::NoLabelledImages`] if what the loss learns from is not there.
+fn chosen_loss(asked: Option<Loss>, bags: &Bags) -> Result<Loss> {
+    let (images, masks) = (!bags.images.is_empty(), !bags.labelled.is_empty());
+    match asked {
+        None if !images && masks => Ok(Loss::Masks),
+        None if bags.background_labels() >= ENOUGH_BACKGROUND => Ok(Loss::MilDistillRefine),
+        Some(loss) if loss.needs_labelled_masks() && !masks => {
+            Err(Error::Head(HeadError::NoLabelledMasks))
+        }
+        Some(loss) if !loss.needs_labelled_masks() && !images && masks => {
+            Err(Error::Head(HeadError::NoLabelledImages))
+        }
+        asked => Ok(asked.unwrap_or_default()),
+    }
+}
+
+/// Checks that nothing is asked of a closed form that only training by steps can do.
+fn check_closed_form(request: &TrainRequest) -> Result<()> {
+    let fail = |what, value: String, expected: &str| {
+        Err(Error::InvalidOption {
+            what,
+            value,
+            expected: expected.to_owned(),
+        })
+    };
+    match (&request.parent, request.options.members) {
+        (Some(parent), _) => fail(
+            "head to continue from",
+            parent.head.clone(),
+            "none; a closed form begins anew each time",
+        ),
+        (None, 1) => Ok(()),
+        (None, members) => fail(
+            "number of members",
+            members.to_string(),
+            "1; all members of a closed form would be the same",
+        ),
+    }
 }
 
 /// What goes into a head's row besides the weights.
@@ -397,6 +508,7 @@ struct Lineage<'a> {
     class_set: &'a ClassSet,
     query: &'a TrainingQuery,
     inputs: &'a HeadInputs,
+    normalisations: &'a [Normalisation],
     parent: Option<&'a LoadedHead>,
     spec: StoredSpec,
     extractor_id: ExtractorId,
@@ -434,7 +546,16 @@ impl Lineage<'_> {
         if let Some(teacher) = &trained.teacher {
             let curves = until(&[Phase::Teacher]);
             let name = teacher_name(&self.request.name);
-            let row = self.row(name, &plain, teacher, &curves, taught_by)?;
+            let learns_masks = !self.spec.options.loss().distills();
+            let spec = StoredSpec {
+                head: HeadSpec {
+                    background: plain.head.background && learns_masks,
+                    ..plain.head.clone()
+                },
+                mask_labels: plain.mask_labels.filter(|_| learns_masks),
+                ..plain.clone()
+            };
+            let row = self.row(name, &spec, teacher, &curves, taught_by)?;
             taught_by = Some(row.head_id.clone());
             rows.push(row);
         }
@@ -453,7 +574,11 @@ impl Lineage<'_> {
                     .with_background(self.spec.options.refine_dropout),
                 ..self.spec.clone()
             },
-            None => plain,
+            // Heads of labelled masks alone have a temperature, too.
+            None => StoredSpec {
+                temperatures: self.spec.temperatures.clone(),
+                ..plain
+            },
         };
         let name = self.request.name.clone();
         let row = self.row(name, &spec, &trained.weights, &trained.curves, taught_by)?;
@@ -495,7 +620,7 @@ impl Lineage<'_> {
             class_set_version: class_set.version,
             spec,
             inputs: self.inputs.to_json()?,
-            normalise: serde_json::to_string(&self.inputs.normalisations())?,
+            normalise: serde_json::to_string(self.normalisations)?,
             weights: Some(weights),
             query: self.query.text().to_owned(),
             store_version: i64::try_from(self.store_version).ok(),

@@ -174,7 +174,7 @@ fn shown<'a>(image: &'a ImageBag, spec: &HeadSpec) -> impl Iterator<Item = usize
 }
 
 /// A number in [0, 1) that is determined by an image and a seed.
-fn position(image: &ImageId, seed: u64) -> f64 {
+pub(super) fn position(image: &ImageId, seed: u64) -> f64 {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
     hash.update(image.as_str());

@@ -4,13 +4,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::bags::Bags;
-use super::batches::{Batch, Dropout, over_batches};
-use super::mil::{Logits, LossGradient, is_bad_mask, mil_loss_picked, score_bag, uncertainty_loss};
+use super::batches::{Added, Batch, Dropout, over_batches};
+use super::closed_form::closed_form;
+use super::draw::LabelledDraw;
+use super::mil::{
+    Logits, LossGradient, is_bad_mask, known_loss, mil_loss_picked, score_bag, uncertainty_loss,
+};
 use super::model::{Head, HeadOptimizer};
-use super::refine::{PickMasks, Refinement};
+use super::refine::{PickMasks, Refined, Refinement};
 use super::spec::HeadSpec;
 use super::split::Split;
-use super::train_options::{Keep, Pick, TrainOptions};
+use super::train_options::{Keep, Loss, Pick, TrainOptions};
 use super::unusable::{IN_TRAINING, unusable};
 use super::warm_start::Start;
 use super::weights::{HeadWeights, RefinedCounts};
@@ -21,6 +25,10 @@ use crate::{Error, Result};
 
 /// If the loss depends on at least this fraction of a step's masks, all of them go backward.
 const LOOKED_AT_SHARE: f64 = 0.8;
+/// Labelled masks that count as one image where only masks are trained on.
+const MASKS_AS_IMAGE: usize = 4;
+/// Labelled masks of a step for each of its images.
+const LABELLED_PER_IMAGE: usize = 2;
 
 /// Which model is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +40,8 @@ pub enum Phase {
     Student,
     /// The refined head, trained on the masks that the student picks.
     Refined,
+    /// The head that is trained on labelled masks alone.
+    Masks,
 }
 
 impl Phase {
@@ -41,6 +51,7 @@ impl Phase {
             Self::Teacher => "teacher",
             Self::Student => "student",
             Self::Refined => "refined",
+            Self::Masks => "masks",
         }
     }
 }
@@ -61,6 +72,9 @@ pub struct Curve {
     pub mil: f64,
     /// Mean uncertainty loss of its steps; `None` but for a student.
     pub uncertainty: Option<f64>,
+    /// Mean loss of labelled masks of its steps, beside that of images; `None` if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<f64>,
     /// Mean multiple-instance loss over the validation images; for a refined head, cross entropy of the masks that the
     /// student picks in them, objects and background counting half each. `None` if there are none.
     pub validation_loss: Option<f64>,
@@ -97,8 +111,10 @@ pub struct TrainedHead {
     pub teacher: Option<HeadWeights>,
     /// Every epoch, in order.
     pub curves: Vec<Curve>,
-    /// The epoch that the weights, of the first member, come from.
-    pub chosen: Curve,
+    /// The epoch that the weights, of the first member, come from; `None` for a closed form, which has no epochs.
+    pub chosen: Option<Curve>,
+    /// Labelled masks that were used only for validation, where a head learns from these alone.
+    pub validation_masks: u64,
     /// Masks that the head was refined on.
     pub refined: Option<RefinedCounts>,
     /// The number by which the logits of each member were divided; empty for a head that is not refined.
@@ -110,7 +126,8 @@ pub struct TrainedHead {
 pub struct Training<'a> {
     /// The images and their masks.
     pub bags: &'a Bags,
-    /// The shape of teacher and student.
+    /// The shape of the head or, where it is refined, of its student. It has an output for the background if masks are
+    /// labelled as that.
     pub spec: &'a HeadSpec,
     /// Training options, with a number for each option that may be left open.
     pub options: &'a TrainOptions,
@@ -126,12 +143,18 @@ pub struct Training<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// The number of images that an epoch over labelled masks counts as, in the number of steps that it has.
+pub(super) fn masks_as_images(masks: usize) -> usize {
+    masks.div_ceil(MASKS_AS_IMAGE)
+}
+
 /// Sums over the steps of an epoch.
 #[derive(Default)]
 pub(super) struct Sums {
     pub loss: f64,
     pub mil: f64,
     pub uncertainty: f64,
+    pub masks: f64,
     pub steps: f64,
 }
 
@@ -151,6 +174,7 @@ impl Member {
             Phase::Teacher => 1,
             Phase::Student => 2,
             Phase::Refined => 3,
+            Phase::Masks => 0,
         };
         fastrand::Rng::with_seed(self.seed.wrapping_mul(4).wrapping_add(salt))
     }
@@ -161,10 +185,12 @@ impl Member {
 struct Members {
     teachers: Vec<HeadWeights>,
     students: Vec<HeadWeights>,
-    refined: Vec<HeadWeights>,
+    /// Those that are trained on single masks.
+    last: Vec<HeadWeights>,
     counts: RefinedCounts,
     temperatures: Vec<f64>,
     chosen: Option<Curve>,
+    validation_masks: u64,
 }
 
 impl Training<'_> {
@@ -176,10 +202,24 @@ impl Training<'_> {
     /// [`crate::error::HeadError::Diverged`] if outputs or weights are no longer finite;
     /// [`crate::error::HeadError::Unusable`] if they cannot be read from the device or there are no epochs;
     /// [`crate::error::HeadError::NothingToRefine`] if the student picks no mask;
+    /// [`crate::error::HeadError::OneKindOfMask`] if a closed form has nothing to tell apart;
     /// [`crate::Error::File`] if embeddings kept in a file cannot be read; errors of [`Self::pick_masks`].
     pub fn run(&self) -> Result<TrainedHead> {
-        let phases = self.options.loss.phases() * self.options.members;
-        let images = (self.split.images_per_epoch() * self.epochs() * phases) as u64;
+        let loss = self.options.loss();
+        if loss.is_closed_form() {
+            return Ok(TrainedHead {
+                weights: closed_form(self.bags, self.spec, loss, self.options.seed)?,
+                student: None,
+                teacher: None,
+                curves: Vec::new(),
+                chosen: None,
+                validation_masks: 0,
+                refined: None,
+                temperatures: Vec::new(),
+            });
+        }
+        let phases = self.options.loss().phases() * self.options.members;
+        let images = (self.images_per_epoch() * self.epochs() * phases) as u64;
         self.progress.start("images", Some(images));
         let mut curves = Vec::new();
         let mut members = Members::default();
@@ -195,9 +235,9 @@ impl Training<'_> {
         self.progress.finish();
         let teacher = HeadWeights::joined(members.teachers);
         let student = HeadWeights::joined(members.students);
-        let refined = HeadWeights::joined(members.refined);
-        let (weights, student, teacher) = match (refined, student, teacher) {
-            (Some(refined), student, teacher) => (refined, student, teacher),
+        let last = HeadWeights::joined(members.last);
+        let (weights, student, teacher) = match (last, student, teacher) {
+            (Some(last), student, teacher) => (last, student, teacher),
             (None, Some(student), teacher) => (student, None, teacher),
             (None, None, Some(teacher)) => (teacher, None, None),
             (None, None, None) => return Err(unusable(IN_TRAINING, "it has no members")),
@@ -207,10 +247,9 @@ impl Training<'_> {
             student,
             teacher,
             curves,
-            chosen: members
-                .chosen
-                .ok_or_else(|| unusable(IN_TRAINING, "it was given no epochs"))?,
-            refined: self.options.loss.refines().then_some(members.counts),
+            chosen: members.chosen,
+            validation_masks: members.validation_masks,
+            refined: self.options.loss().refines().then_some(members.counts),
             temperatures: members.temperatures,
         })
     }
@@ -222,31 +261,52 @@ impl Training<'_> {
         members: &mut Members,
         curves: &mut Vec<Curve>,
     ) -> Result<()> {
+        if self.options.loss() == Loss::Masks {
+            let of_labels = Refinement::of_labels(self);
+            members.validation_masks = of_labels.validation_masks();
+            let trained = of_labels.run(member, curves)?;
+            return self.add_last(trained, members);
+        }
         let (teacher, mut chosen) = self.phase(Phase::Teacher, member, &[], curves)?;
         members.teachers.push(self.weights(&teacher)?);
         let mut picks = teacher;
-        if self.options.loss.distills() {
+        if self.options.loss().distills() {
             let bad = self.bad_masks(&picks)?;
             let (student, of_student) = self.phase(Phase::Student, member, &bad, curves)?;
             chosen = of_student;
             members.students.push(self.weights(&student)?);
             picks = student;
         }
-        if self.options.loss.refines() {
+        if self.options.loss().refines() {
             let pick = self.pick_masks.ok_or(Error::Internal {
                 what: "a head is to be refined, and nothing picks its masks",
             })?;
             let refinement = Refinement::new(self, &picks, pick)?;
-            let refined = refinement.run(member, curves)?;
-            chosen = refined.chosen;
-            let weights = self.weights(&refined.head)?;
-            let temperature = refined.temperature;
-            members.refined.push(weights.at_temperature(temperature));
             members.counts.add(refinement.counts());
-            members.temperatures.push(temperature);
+            let refined = refinement.run(member, curves)?;
+            return self.add_last(refined, members);
         }
         members.chosen.get_or_insert(chosen);
         Ok(())
+    }
+
+    /// Adds a head that was trained on single masks.
+    fn add_last(&self, trained: Refined, members: &mut Members) -> Result<()> {
+        let weights = self.weights(&trained.head)?;
+        let temperature = trained.temperature;
+        members.last.push(weights.at_temperature(temperature));
+        members.temperatures.push(temperature);
+        members.chosen.get_or_insert(trained.chosen);
+        Ok(())
+    }
+
+    /// Images of an epoch; labelled masks count as the images whose steps they fill.
+    pub(super) fn images_per_epoch(&self) -> usize {
+        if self.options.loss() == Loss::Masks {
+            masks_as_images(self.bags.labelled.len())
+        } else {
+            self.split.images_per_epoch()
+        }
     }
 
     /// A head's weights, with the statistics by which its inputs are normalised.
@@ -276,6 +336,31 @@ impl Training<'_> {
         weights.on(self.device)
     }
 
+    /// Whether labelled masks are in the loss of a phase: those of the head that is trained last, not of its teacher, which
+    /// only says which masks are bad.
+    fn learns_masks(&self, phase: Phase) -> bool {
+        phase != Phase::Teacher || !self.options.loss().distills()
+    }
+
+    /// The shape of a head of a phase.
+    pub(super) fn spec_of(&self, phase: Phase) -> HeadSpec {
+        let teaches = phase == Phase::Teacher && self.options.loss().distills();
+        HeadSpec {
+            background: self.spec.background && !teaches,
+            ..self.spec.clone()
+        }
+    }
+
+    /// Draws labelled masks for a phase; `None` if it has no use for them.
+    fn labelled(&self, phase: Phase, seed: u64) -> Option<LabelledDraw> {
+        if !self.learns_masks(phase) {
+            return None;
+        }
+        let (classes, balance) = (self.spec.classes.len(), self.options.balance);
+        let draw = LabelledDraw::new(self.bags.labelled.iter(), classes, balance, seed);
+        (!draw.is_empty()).then_some(draw)
+    }
+
     /// Trains teacher or student; returns the head and the epoch that it comes from. `bad` is true for each row of the
     /// embeddings whose mask is uncertain or rejected by the teacher.
     fn phase(
@@ -286,12 +371,22 @@ impl Training<'_> {
         curves: &mut Vec<Curve>,
     ) -> Result<(Head, Curve)> {
         let mut random = member.random(phase);
-        let head = self.start(self.spec, member, &mut random);
+        let spec = self.spec_of(phase);
+        let head = self.start(&spec, member, &mut random);
         let mut optimizer = HeadOptimizer::new(&head);
         let best = Best::new(self.options, self.split.can_choose());
+        let mut labelled = self.labelled(phase, random.u64(..));
         self.over_epochs(phase, member, head, best, curves, |head| {
             let order = self.split.draw_epoch(&mut random);
-            let sums = self.epoch(head, &mut optimizer, &order, random.u64(..), bad)?;
+            let dropout = Dropout::of(&spec, random.u64(..));
+            let sums = self.epoch(
+                head,
+                &mut optimizer,
+                &order,
+                dropout,
+                bad,
+                labelled.as_mut(),
+            )?;
             Ok((sums, self.validate(head)?))
         })
     }
@@ -318,6 +413,7 @@ impl Training<'_> {
                 loss: sums.loss / steps,
                 mil: sums.mil / steps,
                 uncertainty: (phase == Phase::Student).then_some(sums.uncertainty / steps),
+                masks: (sums.masks > 0.0).then_some(sums.masks / steps),
                 validation_loss: validation.map(|(loss, _)| loss),
                 validation_accuracy: validation.map(|(_, accuracy)| accuracy),
                 seconds: started.elapsed().as_secs_f64(),
@@ -327,7 +423,7 @@ impl Training<'_> {
             if best.ends(&head, curve) {
                 let left = self.epochs() - epoch;
                 self.progress
-                    .advance((left * self.split.images_per_epoch()) as u64);
+                    .advance((left * self.images_per_epoch()) as u64);
                 break;
             }
         }
@@ -339,17 +435,19 @@ impl Training<'_> {
         head: &mut Head,
         optimizer: &mut HeadOptimizer,
         order: &[usize],
-        seed: u64,
+        dropout: Dropout,
         bad: &[bool],
+        labelled: Option<&mut LabelledDraw>,
     ) -> Result<Sums> {
         let mut sums = Sums::default();
-        let dropout = Dropout::of(self.spec, seed);
+        let count = LABELLED_PER_IMAGE * self.options.batch_images;
         let batches = order.chunks(self.options.batch_images);
         over_batches(
             self.bags,
             &self.split.weights,
             batches,
             Some(dropout),
+            labelled.map(|draw| Added { draw, count }),
             |batch| {
                 let images = batch.bags.len() as u64;
                 self.step(head, optimizer, batch, bad, &mut sums)?;
@@ -368,23 +466,23 @@ impl Training<'_> {
         bad: &[bool],
         sums: &mut Sums,
     ) -> Result<()> {
-        let masks = batch.rows.len();
+        let (masks, of_bags) = (batch.rows.len(), batch.masks_of_bags());
         let dropout = batch.dropout.map(|values| self.factors(values, masks));
         let embeddings = self.tensor(batch.embeddings, masks);
         let pick = self.options.pick;
         let activations = head.run(embeddings, dropout, pick);
         let values = numbers(activations.logits.clone())?;
-        let logits = self.logits(&values);
+        let logits = self.logits(&values, head.outputs());
         let clean = match pick {
             Pick::Clean => Some(numbers(activations.clean.clone())?),
             Pick::Noisy => None,
         };
-        let picks = self.logits(clean.as_ref().unwrap_or(&values));
+        let picks = self.logits(clean.as_ref().unwrap_or(&values), head.outputs());
         let mut total = mil_loss_picked(&logits, &picks, &batch.bags, |d| self.options.k(d));
         sums.mil += total.loss;
         if !bad.is_empty() {
             let is_bad = |row: &u32| bad.get(*row as usize) == Some(&true);
-            let bad_here = batch.rows.iter().enumerate();
+            let bad_here = batch.rows.iter().take(of_bags).enumerate();
             let bad_here: Vec<usize> = bad_here
                 .filter(|(_, row)| is_bad(row))
                 .map(|(mask, _)| mask)
@@ -396,6 +494,11 @@ impl Training<'_> {
                 &uncertainty,
                 self.options.lambda_unc,
             );
+        }
+        if !batch.known.is_empty() {
+            let known = known_loss(&logits.of_all_outputs(), of_bags, &batch.known);
+            sums.masks += known.loss;
+            total = total.plus(1.0, &known, self.options.lambda_masks);
         }
         sums.loss += total.loss;
         sums.steps += 1.0;
@@ -409,7 +512,7 @@ impl Training<'_> {
     /// masks that the loss depends on or, if they are most of the masks, all of them, because selecting rows would then
     /// cost more than it saves.
     fn backward_rows(&self, loss: &LossGradient) -> (Vec<i32>, Vec<f32>) {
-        let classes = self.spec.classes.len();
+        let outputs = loss.gradient.len() / loss.looked_at.len().max(1);
         let looked_at = loss.looked_at.iter().filter(|looked_at| **looked_at);
         let all = looked_at.count() as f64 >= LOOKED_AT_SHARE * loss.looked_at.len() as f64;
         let mut rows = Vec::with_capacity(loss.looked_at.len());
@@ -417,7 +520,7 @@ impl Training<'_> {
         let masks = loss
             .looked_at
             .iter()
-            .zip(loss.gradient.chunks_exact(classes));
+            .zip(loss.gradient.chunks_exact(outputs.max(1)));
         for (mask, (looked_at, gradient)) in masks.enumerate() {
             if all || *looked_at {
                 rows.push(i32::try_from(mask).unwrap_or(i32::MAX));
@@ -440,9 +543,10 @@ impl Training<'_> {
             &self.split.weights,
             batches,
             None,
+            None,
             |mut batch| {
                 let values = self.predict(head, &mut batch)?;
-                let logits = self.logits(&values);
+                let logits = self.logits(&values, head.outputs());
                 for bag in &batch.bags {
                     let score = score_bag(&logits, bag, self.options.k(bag.masks.len()));
                     loss += score.loss;
@@ -467,9 +571,10 @@ impl Training<'_> {
             &self.split.weights,
             batches,
             None,
+            None,
             |mut batch| {
                 let values = self.predict(teacher, &mut batch)?;
-                let logits = self.logits(&values);
+                let logits = self.logits(&values, teacher.outputs());
                 for bag in &batch.bags {
                     let mut allowed = bag.classes.clone();
                     if none {
@@ -508,9 +613,11 @@ impl Training<'_> {
         Tensor::from_data(TensorData::new(embeddings, shape), self.device)
     }
 
-    pub(super) fn logits<'a>(&self, values: &'a [f32]) -> Logits<'a> {
+    /// The logits of the classes, or of the only class and none, among so many outputs.
+    pub(super) fn logits<'a>(&self, values: &'a [f32], outputs: usize) -> Logits<'a> {
         Logits {
             values,
+            outputs,
             classes: self.spec.classes.len(),
             none_class: self.spec.has_none_class(),
         }

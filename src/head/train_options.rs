@@ -22,20 +22,38 @@ pub enum Loss {
     /// refinement.
     #[serde(rename = "mil+distill+refine")]
     MilDistillRefine,
+    /// Cross entropy of labelled masks alone.
+    #[serde(rename = "masks")]
+    Masks,
+    /// A linear head over labelled masks alone, by least squares: one closed form, no steps.
+    #[serde(rename = "linear")]
+    Linear,
+    /// The nearest mean of the labelled masks of each class, and of the background.
+    #[serde(rename = "prototypes")]
+    Prototypes,
 }
 
 impl Loss {
-    const WORDS: [(&'static str, Self); 4] = [
+    const WORDS: [(&'static str, Self); 7] = [
         ("mil", Self::Mil),
         ("mil+distill", Self::MilDistill),
         ("mil+refine", Self::MilRefine),
         ("mil+distill+refine", Self::MilDistillRefine),
+        ("masks", Self::Masks),
+        ("linear", Self::Linear),
+        ("prototypes", Self::Prototypes),
     ];
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        let known = Self::WORDS.iter().find(|(_, loss)| *loss == self);
+        known.map_or("", |(word, _)| word)
+    }
 
     /// Number of heads that are trained one after the other.
     pub(super) fn phases(self) -> usize {
         match self {
-            Self::Mil => 1,
+            Self::Mil | Self::Masks | Self::Linear | Self::Prototypes => 1,
             Self::MilDistill | Self::MilRefine => 2,
             Self::MilDistillRefine => 3,
         }
@@ -44,6 +62,16 @@ impl Loss {
     /// Whether there is a student.
     pub fn distills(self) -> bool {
         matches!(self, Self::MilDistill | Self::MilDistillRefine)
+    }
+
+    /// Whether it learns from labelled masks alone, not from what images show.
+    pub fn needs_labelled_masks(self) -> bool {
+        matches!(self, Self::Masks | Self::Linear | Self::Prototypes)
+    }
+
+    /// Whether the head is a closed form, which takes no steps.
+    pub fn is_closed_form(self) -> bool {
+        matches!(self, Self::Linear | Self::Prototypes)
     }
 
     /// Whether there is a refined head.
@@ -137,7 +165,7 @@ impl Recipe {
         match self {
             Self::Default => TrainOptions::default(),
             Self::Paper => TrainOptions {
-                loss: Loss::MilDistill,
+                loss: Some(Loss::MilDistill),
                 a: 8.0,
                 pick: Pick::Noisy,
                 balance: Balance::None,
@@ -190,8 +218,9 @@ impl std::str::FromStr for Balance {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainOptions {
-    /// The loss to train with.
-    pub loss: Loss,
+    /// The loss to train with; `None` for [`Loss::MilDistill`] or, where masks are labelled as background, 10 at least,
+    /// [`Loss::MilDistillRefine`], or, where only masks are labelled, [`Loss::Masks`].
+    pub loss: Option<Loss>,
     /// Widths of the hidden layers (paper: 512, 256, 128).
     #[serde(default = "earlier::hidden")]
     pub hidden: Vec<usize>,
@@ -209,7 +238,14 @@ pub struct TrainOptions {
     pub lambda_mil: f64,
     /// Weight of the student's uncertainty loss (paper: 0.15).
     pub lambda_unc: f64,
-    /// Probability that a unit of the last hidden layer is dropped while a head is refined, in [0, 1).
+    /// Weight of the labelled masks' loss beside that of images.
+    #[serde(default = "earlier::lambda_masks")]
+    pub lambda_masks: f64,
+    /// Share of the labelled masks in a step of refinement, in [0, 1]; the others are those that the student picks.
+    #[serde(default = "earlier::label_share")]
+    pub label_share: f64,
+    /// Probability that a unit of the last hidden layer is dropped while a head is refined, or trained on labelled masks
+    /// alone, in [0, 1).
     #[serde(default = "earlier::refine_dropout")]
     pub refine_dropout: f64,
     /// Passes over the images, for each of teacher, student and refined head; `None` for as many as give 100 steps a
@@ -272,12 +308,20 @@ mod earlier {
     pub(super) fn members() -> usize {
         1
     }
+
+    pub(super) fn lambda_masks() -> f64 {
+        3.0
+    }
+
+    pub(super) fn label_share() -> f64 {
+        0.5
+    }
 }
 
 impl Default for TrainOptions {
     fn default() -> Self {
         Self {
-            loss: Loss::default(),
+            loss: None,
             hidden: vec![512, 256, 128],
             dropout: 0.9,
             pick: Pick::default(),
@@ -285,6 +329,8 @@ impl Default for TrainOptions {
             entropy_fraction: 0.5,
             lambda_mil: 1.0,
             lambda_unc: 0.15,
+            lambda_masks: 3.0,
+            label_share: 0.5,
             refine_dropout: 0.5,
             epochs: None,
             keep: Keep::default(),
@@ -348,6 +394,18 @@ impl TrainOptions {
                 self.lambda_unc,
                 self.lambda_unc >= 0.0,
                 "a number of at least 0",
+            ),
+            (
+                "lambda-masks",
+                self.lambda_masks,
+                self.lambda_masks >= 0.0,
+                "a number of at least 0",
+            ),
+            (
+                "share of labelled masks",
+                self.label_share,
+                (0.0..=1.0).contains(&self.label_share),
+                "a number from 0 to 1",
             ),
             (
                 "dropout",
@@ -417,6 +475,11 @@ impl TrainOptions {
                 expected: (*expected).to_owned(),
             }),
         }
+    }
+
+    /// The loss, or the default of heads that learn from images.
+    pub fn loss(&self) -> Loss {
+        self.loss.unwrap_or_default()
     }
 
     /// The seed in the type of the store's column.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bags::Skipped;
 use super::inputs::{HeadInputs, Normalisation};
+use super::mask_labels::MaskLabelCounts;
 use super::model::Head;
 use super::normaliser::{Normaliser, Standard};
 use super::spec::HeadSpec;
@@ -49,6 +50,9 @@ pub struct StoredSpec {
     pub options: TrainOptions,
     /// Counts of what was left out of the training set.
     pub skipped: Skipped,
+    /// Labels of masks that it was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_labels: Option<MaskLabelCounts>,
     /// Masks that a refined head was trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refined: Option<RefinedCounts>,
@@ -85,6 +89,7 @@ impl StoredSpec {
             head,
             options: TrainOptions::default(),
             skipped: Skipped::default(),
+            mask_labels: None,
             refined: None,
             temperatures: Vec::new(),
         }
@@ -402,10 +407,14 @@ impl HeadWeights {
         Self { standards, ..self }
     }
 
-    /// Weights of a single layer, `[inputs, outputs]` row-major, without biases.
-    pub(super) fn of_layer(weight: Vec<f32>, [inputs, outputs]: [usize; 2]) -> Self {
+    /// Weights of a single layer, `[inputs, outputs]` row-major, and its biases, `[outputs]`.
+    pub(super) fn of_layer(
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        [inputs, outputs]: [usize; 2],
+    ) -> Self {
         Self {
-            layers: vec![(weight, vec![0.0; outputs])],
+            layers: vec![(weight, bias)],
             others: Vec::new(),
             widths: vec![inputs, outputs],
             standards: Vec::new(),

@@ -143,7 +143,8 @@ pub async fn zero_shot(
         dropout: 0.0,
         ..HeadSpec::new(dim, set.class_names())
     });
-    let weights = HeadWeights::of_layer(weights, [dim, set.classes.len()]);
+    let outputs = set.classes.len();
+    let weights = HeadWeights::of_layer(weights, vec![0.0; outputs], [dim, outputs]);
     let weights = weights.to_safetensors(HashMap::new())?;
     let query = serde_json::to_string(&FromWords {
         zero_shot: &texts,

@@ -109,6 +109,14 @@ impl QuerySession {
     /// names; otherwise as [`Sql::query`].
     pub async fn run(&self, query: &Query, words: &HashMap<String, String>) -> Result<Rows> {
         let bound = self.bind(query, words).await?;
+        self.run_bound(query, bound).await
+    }
+
+    /// Like [`QuerySession::run`], with values for all parameters.
+    ///
+    /// # Errors
+    /// As [`QuerySession::run`].
+    pub(crate) async fn run_bound(&self, query: &Query, bound: Bound) -> Result<Rows> {
         let context = self.prepare(query, &bound).await?;
         Rows::of(plan(&context, query.sql(), bound).await?).await
     }
@@ -186,9 +194,24 @@ impl QuerySession {
         words: &HashMap<String, String>,
         chosen: Option<Chosen<'_>>,
     ) -> Result<()> {
-        self.pinned.remove(query.short_name());
-        self.made().clear();
         let bound = self.bind(query, words).await?;
+        self.pin_bound(query, bound, query.short_name(), chosen)
+            .await
+    }
+
+    /// Like [`QuerySession::pin`], with values for all parameters and in the place of the query with a given short name.
+    ///
+    /// # Errors
+    /// As [`QuerySession::pin`].
+    pub(crate) async fn pin_bound(
+        &mut self,
+        query: &Query,
+        bound: Bound,
+        in_place_of: &str,
+        chosen: Option<Chosen<'_>>,
+    ) -> Result<()> {
+        self.pinned.remove(in_place_of);
+        self.made().clear();
         let context = self.prepare(query, &bound).await?;
         let mut rows = plan(&context, query.sql(), bound).await?;
         if let Some(chosen) = chosen {
@@ -197,8 +220,31 @@ impl QuerySession {
             rows = rows.join(of_table, JoinType::LeftSemi, &keys, &keys, None)?;
         }
         let table = in_memory(rows).await?;
-        self.pinned.insert(query.short_name().to_owned(), table);
+        self.pinned.insert(in_place_of.to_owned(), table);
         Ok(())
+    }
+
+    /// Puts rows in the place of a query, by its short name.
+    ///
+    /// # Errors
+    /// If they cannot be a table.
+    pub(crate) fn pin_rows(&mut self, name: &str, rows: RecordBatch) -> Result<()> {
+        self.made().clear();
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+        self.pinned.insert(name.to_owned(), Arc::new(table));
+        Ok(())
+    }
+
+    /// Number of rows of a pinned query.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it is not pinned.
+    pub(crate) async fn pinned_rows(&self, name: &str) -> Result<usize> {
+        let pinned = self.pinned.get(name).ok_or(Error::Internal {
+            what: "rows are counted of a query that is not pinned",
+        })?;
+        let context = self.sql.fork()?;
+        Ok(context.read_table(pinned.clone())?.count().await?)
     }
 
     /// The distinct values of an expression over the columns of a table, as sorted text with `NULL` for null. Only rows

@@ -1,6 +1,6 @@
 //! Adds statements to `mask_labels`, and reads those that count.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use datafusion::prelude::{col, lit};
@@ -120,45 +120,94 @@ fn plan(
 /// # Errors
 /// [`ReviewError::NoSuchLabel`] for an id of no statement that counts; errors of the store.
 pub async fn undo_labels(store: &Store, ids: &[String]) -> Result<Vec<MaskLabelRow>> {
-    let (_, undone) = store
-        .commit_with("labels undo", |snapshot| async move {
-            let known = mask_labels(&snapshot).await?;
-            let mut undone: Vec<MaskLabelRow> = Vec::new();
-            for id in ids {
-                let mut of_id = known
-                    .iter()
-                    .filter(|row| row.mask_label_id.as_str().starts_with(id.as_str()));
-                match (of_id.next(), of_id.next()) {
-                    (Some(row), None) if !undone.contains(row) => undone.push(row.clone()),
-                    (Some(_), None) => {}
-                    _ => return Err(Error::Review(ReviewError::NoSuchLabel { id: id.clone() })),
-                }
-            }
-            let rows: Vec<MaskLabelRow> = undone
-                .iter()
-                .map(|row| {
-                    with_id(MaskLabelRow {
-                        label: None,
-                        verdict: Verdict::Undone.word().to_owned(),
-                        origin: Origin::Review.word().to_owned(),
-                        proof: None,
-                        queue: None,
-                        head_id: None,
-                        seconds: None,
-                        created_at: snapshot.now(),
-                        ..row.clone()
-                    })
-                })
-                .collect();
-            let mut changes = Changes::new();
-            changes.append(MaskLabelRow::TABLE, MaskLabelRow::to_batch(&rows)?);
-            Ok((changes, undone))
-        })
-        .await?;
-    Ok(undone)
+    answer(store, "labels undo", ids, |row| MaskLabelRow {
+        label: None,
+        verdict: Verdict::Undone.word().to_owned(),
+        proof: None,
+        ..row
+    })
+    .await
 }
 
-fn key(row: &MaskLabelRow) -> MaskKey {
+/// Confirms statements: for each, a reviewer says the same, and the statement is the proof. Returns what was confirmed.
+///
+/// # Errors
+/// As [`undo_labels`]; [`Error::InvalidName`] for a reviewer's name that is none.
+pub async fn confirm_labels(
+    store: &Store,
+    ids: &[String],
+    reviewer: Option<&str>,
+) -> Result<Vec<MaskLabelRow>> {
+    if let Some(reviewer) = reviewer {
+        check_name("reviewer", reviewer)?;
+    }
+    answer(store, "labels confirm", ids, |row| MaskLabelRow {
+        proof: Some(row.mask_label_id.clone()),
+        reviewer: reviewer.map(str::to_owned),
+        ..row
+    })
+    .await
+}
+
+/// Adds a statement for each of some that count, which are given by the first digits of their ids.
+async fn answer(
+    store: &Store,
+    operation: &str,
+    ids: &[String],
+    answered: impl Fn(MaskLabelRow) -> MaskLabelRow,
+) -> Result<Vec<MaskLabelRow>> {
+    let answered = &answered;
+    let (_, found) = store
+        .commit_with(operation, |snapshot| async move {
+            let known = mask_labels(&snapshot).await?;
+            let whole: HashMap<&str, &MaskLabelRow> = known
+                .iter()
+                .map(|row| (row.mask_label_id.as_str(), row))
+                .collect();
+            let mut found: BTreeMap<&str, &MaskLabelRow> = BTreeMap::new();
+            for id in ids {
+                let row = match whole.get(id.as_str()) {
+                    Some(row) => Some(*row),
+                    None => only_one(&known, id),
+                };
+                let row =
+                    row.ok_or_else(|| Error::Review(ReviewError::NoSuchLabel { id: id.clone() }))?;
+                found.insert(row.mask_label_id.as_str(), row);
+            }
+            let found: Vec<MaskLabelRow> = found.into_values().cloned().collect();
+            let rows = found.iter().map(|row| {
+                with_id(MaskLabelRow {
+                    origin: Origin::Review.word().to_owned(),
+                    score: None,
+                    margin: None,
+                    queue: None,
+                    head_id: None,
+                    seconds: None,
+                    created_at: snapshot.now(),
+                    ..answered(row.clone())
+                })
+            });
+            let rows: Vec<MaskLabelRow> = rows.collect();
+            let mut changes = Changes::new();
+            if !rows.is_empty() {
+                changes.append(MaskLabelRow::TABLE, MaskLabelRow::to_batch(&rows)?);
+            }
+            Ok((changes, found))
+        })
+        .await?;
+    Ok(found)
+}
+
+/// The only row whose id begins so.
+fn only_one<'k>(known: &'k [MaskLabelRow], id: &str) -> Option<&'k MaskLabelRow> {
+    let mut of_id = known
+        .iter()
+        .filter(|row| row.mask_label_id.as_str().starts_with(id));
+    let first = of_id.next()?;
+    of_id.next().is_none().then_some(first)
+}
+
+pub(super) fn key(row: &MaskLabelRow) -> MaskKey {
     MaskKey {
         extractor_id: row.extractor_id.clone(),
         image_id: row.image_id.clone(),
@@ -185,6 +234,8 @@ fn row(
         verdict: statement.verdict.word().to_owned(),
         origin: request.origin.word().to_owned(),
         proof: None,
+        score: None,
+        margin: None,
         reviewer: request.reviewer.clone(),
         queue: None,
         head_id: None,
@@ -194,9 +245,10 @@ fn row(
 }
 
 /// A row with the id of its content.
-fn with_id(row: MaskLabelRow) -> MaskLabelRow {
+pub(super) fn with_id(row: MaskLabelRow) -> MaskLabelRow {
     let (mask_index, created_at) = (row.mask_index.to_string(), row.created_at.to_rfc3339());
     let seconds = row.seconds.map(|it| it.to_string());
+    let [score, margin] = [row.score, row.margin].map(|it| it.map(|it| it.to_string()));
     // No label is not the label of no letters.
     let of = |text: Option<&str>| text.map_or("-".to_owned(), |text| format!("+{text}"));
     let parts = [
@@ -207,6 +259,8 @@ fn with_id(row: MaskLabelRow) -> MaskLabelRow {
         row.verdict.clone(),
         row.origin.clone(),
         of(row.proof.as_ref().map(|id| id.as_str())),
+        of(score.as_deref()),
+        of(margin.as_deref()),
         of(row.reviewer.as_deref()),
         of(row.queue.as_deref()),
         of(row.head_id.as_ref().map(|id| id.as_str())),

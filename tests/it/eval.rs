@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use grainstore::classes::{ClassSet, add_class_set};
-use grainstore::eval::{CompareRequest, EvalRequest, Evaluation, compare, evaluate};
+use grainstore::eval::{
+    CeilingRequest, CompareRequest, EvalRequest, Evaluation, ceiling, compare, evaluate,
+};
 use grainstore::head::{Removal, remove_head, rename_head};
 use grainstore::import::{ImportRequest, import_coco_results};
 use grainstore::progress::NoProgress;
@@ -545,4 +547,96 @@ async fn queries_run_by_themselves() {
     assert_eq!(matrix, expected);
     let predictions: Vec<PredictionRow> = crate::support::rows(&snapshot).await;
     assert_eq!(predictions.len(), 267);
+}
+
+/// tests/data/eval/make_ceiling.py, with pycocotools and NumPy.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ceiling_is_pycocotools_of_a_head_that_knows_everything() {
+    let (_dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let snapshot = store.snapshot().await.unwrap();
+    let request = CeilingRequest {
+        classes: Some("shapes".to_owned()),
+        ..CeilingRequest::default()
+    };
+    let found = ceiling(&snapshot, &request, &NoProgress).await.unwrap();
+    let expected = json("ceiling.json");
+    let overall = found.overall().unwrap();
+    let stat = |name: &str| &expected["stats"][STATS.iter().position(|it| *it == name).unwrap()];
+    assert_near(overall.ap50, stat("ap50"), 1e-12, "ap50");
+    assert_near(overall.ar_100, stat("ar_100"), 1e-12, "ar_100");
+    assert_near(found.miou, &expected["pixels"]["miou"], 1e-12, "miou");
+    let mut sizes = 0;
+    for row in found.rows.iter().filter(|row| row.class.is_none()) {
+        let wanted = &expected["sizes"][&row.area];
+        assert_eq!(
+            row.objects,
+            wanted["objects"].as_i64().unwrap(),
+            "{}",
+            row.area
+        );
+        assert_eq!(
+            row.uncovered,
+            wanted["uncovered"].as_i64().unwrap(),
+            "{}",
+            row.area
+        );
+        assert_near(row.mean_iou, &wanted["mean_iou"], 1e-12, &row.area);
+        if row.area != "all" {
+            let name = format!("ar_{}", row.area);
+            assert_near(row.ar_100, stat(&name), 1e-12, &name);
+        }
+        sizes += 1;
+    }
+    assert_eq!(sizes, expected["sizes"].as_object().unwrap().len());
+    let of_class = found.rows.iter().filter(|row| row.area == "all");
+    let of_class: Vec<_> = of_class.filter(|row| row.class.is_some()).collect();
+    assert_eq!(
+        of_class.len(),
+        expected["classes"].as_object().unwrap().len()
+    );
+    for row in of_class {
+        let class = row.class.as_deref().unwrap();
+        let wanted = &expected["classes"][class];
+        assert_near(row.ap50, &wanted[0], 1e-12, class);
+        assert_near(row.ar_100, &wanted[1], 1e-12, class);
+    }
+
+    // By way of a head, whose own score does not matter; and no better than that by its classes.
+    let of_head = CeilingRequest {
+        head: Some("masks".to_owned()),
+        ..CeilingRequest::default()
+    };
+    let same = ceiling(&snapshot, &of_head, &NoProgress).await.unwrap();
+    assert_eq!(same.extractor_id, found.extractor_id);
+    assert_near(same.miou, &expected["pixels"]["miou"], 1e-12, "miou");
+    let evaluated = eval(&store, head("masks")).await.unwrap();
+    assert!(evaluated.metric("miou") < found.miou && evaluated.metric("ap50") < overall.ap50);
+    for (request, part) in [
+        (
+            CeilingRequest {
+                classes: Some("shape".to_owned()),
+                ..CeilingRequest::default()
+            },
+            "shapes",
+        ),
+        (
+            CeilingRequest {
+                images: ImageFilter::matching("width < 0"),
+                ..request.clone()
+            },
+            "no image of the data set",
+        ),
+        (
+            CeilingRequest {
+                extractor: Some("zz".to_owned()),
+                ..request.clone()
+            },
+            "zz",
+        ),
+    ] {
+        let message = ceiling(&snapshot, &request, &NoProgress).await;
+        let message = message.unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
 }

@@ -76,6 +76,17 @@ fn kill_9_while_embedding_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn kill_9_while_importing_masks_loses_and_doubles_nothing() {
+    killed("import masks", 60, 6);
+}
+
+#[test]
+fn kill_9_while_labelling_or_propagating_leaves_all_labels_or_none() {
+    killed("label", 30, 6);
+    killed("propagate", 30, 6);
+}
+
+#[test]
 fn kill_9_while_training_leaves_a_whole_head_or_none() {
     killed("train", 30, 6);
 }

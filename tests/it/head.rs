@@ -8,8 +8,9 @@ use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::catalogue::{find_extractor, find_head, heads_stored};
 use grainstore::head::TrainingMasks;
 use grainstore::head::{
-    Bags, CacheOptions, CreateHead, HeadInputs, Loss, Parent, Phase, Pick, Removal, TrainOptions,
-    TrainRequest, TrainingQuery, head_status, import_head, load_head, remove_head, rename_head,
+    Bags, CacheOptions, ChosenImages, CreateHead, HeadInputs, Loss, Parent, Phase, Pick, Removal,
+    TrainOptions, TrainRequest, TrainingQuery, head_status, import_head, load_head, remove_head,
+    rename_head,
 };
 use grainstore::ids::{ExtractorId, HeadId};
 use grainstore::progress::NoProgress;
@@ -81,7 +82,7 @@ async fn the_same_training_gives_the_same_weights() {
     let set = made.classes("fine", &FINE).await;
     let mut request = made.request("a", set).await;
     request.options.epochs = Some(2);
-    request.options.loss = Loss::MilDistillRefine;
+    request.options.loss = Some(Loss::MilDistillRefine);
     made.train(request.clone()).await.unwrap();
     // Embeddings in a file instead of in memory make no difference either.
     request.name = "b".to_owned();
@@ -169,7 +170,7 @@ async fn labels_of_several_kinds_are_told_apart_and_counted() {
     let snapshot = made.store.snapshot().await.unwrap();
     let query = request
         .masks
-        .query(&snapshot, &HeadInputs::tokens())
+        .query(&snapshot, None, &HeadInputs::tokens())
         .await
         .unwrap();
     let rows = query.rows(&snapshot).await.unwrap();
@@ -269,8 +270,10 @@ async fn what_cannot_be_trained_on_is_named() {
     let bad = TrainingQuery::of_images(
         &snapshot,
         &made.extractor,
-        Some(&ImageFilter::matching("1=1) OR (true")),
-        None,
+        &ChosenImages {
+            images: Some(ImageFilter::matching("1=1) OR (true")),
+            ..ChosenImages::default()
+        },
         &HeadInputs::tokens(),
     )
     .await;
@@ -298,7 +301,7 @@ async fn embeddings_that_are_not_finite_are_left_out() {
     let request = made.request("h", set.clone()).await;
     let query = request
         .masks
-        .query(&snapshot, &HeadInputs::tokens())
+        .query(&snapshot, None, &HeadInputs::tokens())
         .await
         .unwrap();
     let batches = query
@@ -421,7 +424,7 @@ async fn heads_are_kept_moved_and_removed() {
     let set = made.classes("two", &FINE[..2]).await;
     let mut request = made.request("h", set).await;
     request.options = TrainOptions {
-        loss: Loss::Mil,
+        loss: Some(Loss::Mil),
         epochs: Some(1),
         ..request.options
     };
@@ -487,7 +490,7 @@ async fn a_teacher_goes_with_its_last_student() {
     let set = made.classes("two", &FINE[..2]).await;
     let mut request = made.request("h", set.clone()).await;
     request.options = TrainOptions {
-        loss: Loss::MilDistillRefine,
+        loss: Some(Loss::MilDistillRefine),
         epochs: Some(1),
         ..request.options
     };

@@ -72,6 +72,7 @@ fn losses_and_gradients_are_pytorchs() {
             .collect();
         let logits = Logits {
             values: &student,
+            outputs: classes,
             classes,
             none_class: false,
         };
@@ -170,7 +171,7 @@ fn steps_are_pytorchs() {
         classes: names.to_vec(),
     };
     let options = TrainOptions {
-        loss: Loss::Mil,
+        loss: Some(Loss::Mil),
         a: fixture["a"].as_f64().unwrap(),
         epochs: Some(3),
         learning_rate: fixture["learning_rate"].as_f64().unwrap(),

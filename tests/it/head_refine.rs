@@ -25,7 +25,7 @@ async fn trained(options: impl Fn(TrainOptions) -> TrainOptions) -> (Made, Train
     let set = made.classes("three", &CLASSES).await;
     let mut request = made.request("h", set).await;
     request.options = options(TrainOptions {
-        loss: Loss::MilDistillRefine,
+        loss: Some(Loss::MilDistillRefine),
         epochs: Some(20),
         ..request.options
     });
@@ -131,13 +131,10 @@ async fn images_of_no_class_are_background() {
 
     let ids = [900, 901, 902].map(|n| format!("'{}'", crate::support::image(n).image_id));
     let negatives = format!("image_id IN ({})", ids.join(", "));
-    let TrainingMasks::OfImages {
-        negatives: given, ..
-    } = &mut request.masks
-    else {
+    let TrainingMasks::OfImages { chosen, .. } = &mut request.masks else {
         panic!("masks of images")
     };
-    *given = Some(ImageFilter::matching(negatives));
+    chosen.negatives = Some(ImageFilter::matching(negatives));
     let with = made.train(request.clone()).await.unwrap();
     // The image that is labelled with a class stays one of it.
     assert_eq!((with.images, with.skipped.images_outside), (63, 0));
@@ -145,11 +142,11 @@ async fn images_of_no_class_are_background() {
     assert_eq!(found.objects, refined.objects);
     assert_eq!(found.background, refined.background + 14);
 
-    request.options.loss = Loss::MilDistill;
+    request.options.loss = Some(Loss::MilDistill);
     let distilled = made.train(request.clone()).await.unwrap();
     assert_eq!((distilled.images, distilled.refined), (63, None));
     *match &mut request.masks {
-        TrainingMasks::OfImages { negatives, .. } => negatives,
+        TrainingMasks::OfImages { chosen, .. } => &mut chosen.negatives,
         TrainingMasks::Query(_) => panic!("masks of images"),
     } = Some(ImageFilter::matching("colour = 'red'"));
     let message = made.train(request).await.unwrap_err().to_string();
@@ -240,7 +237,7 @@ async fn training_queries_may_call_heads() {
         "SELECT md5(image_id) AS image_id, extractor_id, mask_index, embedding, label
         FROM masks JOIN labels USING (image_id)",
     );
-    unknown.options.loss = Loss::MilRefine;
+    unknown.options.loss = Some(Loss::MilRefine);
     let message = made.train(unknown).await.unwrap_err().to_string();
     assert!(message.contains("nothing to refine"), "{message}");
 }

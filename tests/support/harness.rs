@@ -99,12 +99,73 @@ const ANNOTATED: &[&str] = &[
      ORDER BY image_id, mask_index",
 ];
 
+const LABELLED: &[&str] = &[
+    "SELECT image_id, mask_index, label, verdict, origin, reviewer, score, margin FROM mask_labels
+     ORDER BY image_id, mask_index, origin",
+];
+
+const IMPORTED: &[&str] = &[
+    "SELECT image_id, mask_index, rle, predicted_iou FROM masks ORDER BY image_id, mask_index",
+    "SELECT image_id, masks FROM extractions ORDER BY image_id",
+    "SELECT extractor_id, kind FROM extractors",
+];
+
+/// A file of labels for two masks of each of some photos.
+fn label_file(photos: &Path, dir: &Path) -> PathBuf {
+    let mut text = "image,mask_index,label\n".to_owned();
+    for entry in walkdir::WalkDir::new(photos).sort_by_file_name() {
+        let path = entry.unwrap().into_path();
+        let name = path.strip_prefix(photos).unwrap().to_str().unwrap();
+        let Some((label, number)) = name.split_once('/') else {
+            continue;
+        };
+        if number.starts_with("0000") {
+            text += &format!("{name},0,{label}\n{name},1,\n");
+        }
+    }
+    let file = dir.join("labels.csv");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// Masks of some photos as a COCO file: two boxes in each.
+fn mask_file(photos: &Path, dir: &Path) -> PathBuf {
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    for entry in walkdir::WalkDir::new(photos).sort_by_file_name() {
+        let path = entry.unwrap().into_path();
+        let Ok((width, height)) = image::image_dimensions(&path) else {
+            continue;
+        };
+        let name = path.strip_prefix(photos).unwrap().to_str().unwrap();
+        let id = images.len();
+        images.push(serde_json::json!({
+            "id": id, "file_name": name, "width": width, "height": height
+        }));
+        for left in 0..2 {
+            let right = left + 2;
+            annotations.push(serde_json::json!({
+                "id": annotations.len() + 1, "image_id": id, "category_id": 1, "iscrowd": 0, "area": 4,
+                "bbox": [left, 0, 2, 2], "segmentation": [[left, 0, right, 0, right, 2, left, 2]]
+            }));
+        }
+    }
+    let file = dir.join("masks.json");
+    let text = serde_json::json!({
+        "images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]
+    });
+    std::fs::write(&file, text.to_string()).unwrap();
+    file
+}
+
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Every command that writes, on `photos` and with a checkpoint of a small model.
 pub fn jobs(photos: &Path, checkpoint: &Path, dir: &Path) -> Vec<Job> {
+    let label = words(&format!("label csv {}", label_file(photos, dir).display()));
+    let masks = mask_file(photos, dir);
+    let import = words(&format!("import masks --coco {}", masks.display()));
     let (photos, checkpoint) = (photos.display(), checkpoint.display());
     let init = words("init --embedding-dim 128");
     let ingest = words(&format!("ingest images {photos} --commit-rows 20"));
@@ -140,7 +201,20 @@ pub fn jobs(photos: &Path, checkpoint: &Path, dir: &Path) -> Vec<Job> {
             code: 2, // one photo is none
             ..job("ingest", vec![init.clone()], &ingest, INGESTED)
         },
+        job(
+            "import masks",
+            vec![init.clone(), ingest.clone()],
+            &import,
+            IMPORTED,
+        ),
         job("extract", vec![init, ingest.clone()], &extract, EXTRACTED),
+        job("label", with(&[]), &label, LABELLED),
+        job(
+            "propagate",
+            with(&[&label]),
+            &words("propagate --min-score -1 --min-margin 0"),
+            LABELLED,
+        ),
         job("embed", with(&[]), &embed, EMBEDDED),
         job("train", with(&[&classes]), &train, TRAINED),
         job("annotate", with(&[&classes, &train]), &annotate, ANNOTATED),

@@ -4,9 +4,9 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use grainstore::classes::{Class, ClassSet, add_class_set};
 use grainstore::geometry::{Rle, Size};
-use grainstore::head::TrainingMasks;
 use grainstore::head::{
-    HeadWeights, TrainOptions, TrainRequest, TrainSummary, load_head, register_predict, train,
+    HeadWeights, TrainOptions, TrainRequest, TrainSummary, TrainingMasks, load_head,
+    register_predict, train,
 };
 use grainstore::ids::{EmbeddingSpaceId, ExtractorId};
 use grainstore::progress::NoProgress;
@@ -161,8 +161,7 @@ impl Made {
             name: name.to_owned(),
             classes: format!("{}@{}", class_set.name, class_set.version),
             masks: TrainingMasks::OfImages {
-                negatives: None,
-                images: None,
+                chosen: Box::default(),
                 extractor: Some(self.extractor.to_string()),
             },
             options: TrainOptions {

@@ -391,6 +391,7 @@ fn broken_others() -> Vec<(Table, RecordBatch)> {
                 match field.data_type() {
                     DataType::Utf8 => Arc::new(StringArray::from(vec!["7".repeat(32); 2])),
                     DataType::Int32 => Arc::new(Int32Array::from(vec![7; 2])),
+                    DataType::Float32 => Arc::new(Float32Array::from(vec![0.0; 2])),
                     DataType::Float64 => Arc::new(Float64Array::from(vec![0.0; 2])),
                     DataType::Timestamp(..) => {
                         Arc::new(TimestampMicrosecondArray::from(vec![0; 2]).with_timezone("UTC"))

@@ -19,6 +19,8 @@ pub struct MaskLabelRow {
     pub verdict: String,
     pub origin: String,
     pub proof: Option<MaskLabelId>,
+    pub score: Option<f32>,
+    pub margin: Option<f32>,
     pub reviewer: Option<String>,
     pub queue: Option<String>,
     pub head_id: Option<HeadId>,

@@ -217,4 +217,5 @@ def main():
     print(json.dumps(expected["masks"]["segm"]["stats"]), len(results), "detections")
 
 
-main()
+if __name__ == "__main__":
+    main()
