@@ -13,7 +13,7 @@ CREATE TABLE predictions (
     score         DOUBLE  NOT NULL, -- softmax probability of the class, [0, 1]; for imported predictions, as given
     entropy       FLOAT,            -- of the softmax over the classes, nats, [0, ln C]; null: imported predictions
     kept          BOOLEAN NOT NULL, -- true: part of the annotation
-    dropped       TEXT,             -- why not kept: 'score', 'quality', 'suppressed', 'max_per_image'
+    dropped       TEXT,             -- why not kept: 'score', 'quality', 'image_gate', 'suppressed', 'max_per_image'
     suppressed_by INT,              -- mask_index of the mask that suppressed it
     created_at    TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
     PRIMARY KEY (head_id, policy_id, image_id, mask_index)

@@ -7,16 +7,20 @@
 -- uses:    annotate/chosen_predictions, eval/evaluated_images, eval/evaluated_as
 -- reads:   chosen_predictions, evaluated_as, masks, evaluated_images, policies
 -- view:    masks are large; they are read as they come
--- grain:   one row per kept mask or, if the policy lets masks vote, per mask of good quality
+-- grain:   one row per kept mask or, if the policy lets masks vote, per mask of good quality and of a class
+--          that is on its image
 -- columns: image_id, class_index, mask_index, score, tau, rle
 -- notes:   class_index (null for a mask of a class that is not evaluated), tau (the minimum mean score of a vote; null
 --          where masks are painted over each other)
 WITH rule AS (
-    SELECT CAST(regexp_match(policy, '"vote":([0-9.eE+-]+)')[1] AS DOUBLE) AS tau
+    SELECT CAST(regexp_match(policy, '"vote":([0-9.eE+-]+)')[1] AS DOUBLE) AS tau,
+           policy LIKE '%"score":"p*iou"%' AS by_iou
     FROM policies
     WHERE policy_id = $policy
 )
-SELECT k.image_id, j.class_index, k.mask_index, k.score, r.tau, m.rle
+SELECT k.image_id, j.class_index, k.mask_index,
+       k.score * CASE WHEN r.by_iou THEN coalesce(m.predicted_iou, 1.0) ELSE 1.0 END AS score,
+       r.tau, m.rle
 FROM masks m
 JOIN chosen_predictions k
     ON m.image_id = k.image_id AND m.mask_index = k.mask_index AND m.extractor_id = k.extractor_id
@@ -24,4 +28,4 @@ JOIN evaluated_images i ON k.image_id = i.image_id
 CROSS JOIN rule r
 LEFT JOIN evaluated_as j ON k.class_index = j.own_index
 WHERE CASE WHEN r.tau IS NULL THEN k.kept AND j.class_index IS NOT NULL
-           ELSE k.dropped IS NULL OR k.dropped <> 'quality' END
+           ELSE k.dropped IS NULL OR k.dropped NOT IN ('quality', 'image_gate') END

@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Int32Type};
 use rayon::prelude::*;
 
-use super::policy::{Candidate, Policy, Verdict};
+use super::policy::{Candidate, Decider, Verdict};
 use crate::geometry::Rle;
 use crate::head::{HeadInput, HeadInputs, MaskPredictor};
 use crate::ids::ImageId;
@@ -43,7 +43,7 @@ pub(super) struct DecidedImage {
 /// Assembles images from batches of masks.
 pub(super) struct Annotator {
     pub predictors: Predictors,
-    pub policy: Policy,
+    pub policy: Decider,
     /// Number of masks of each image.
     pub expected: HashMap<ImageId, usize>,
     /// Images of which only some masks have arrived.
@@ -177,7 +177,7 @@ impl Annotator {
 }
 
 fn decide(
-    policy: &Policy,
+    policy: &Decider,
     image_id: ImageId,
     mut masks: Vec<(MaskPrediction, Option<RleRow>)>,
 ) -> Result<DecidedImage> {

@@ -13,8 +13,10 @@ mod policy;
 mod run;
 mod sink;
 mod summary;
+mod thresholds;
 
 pub(crate) use pending::{images_annotated, predictions_of};
-pub use policy::{MapRule, NmsScope, Policy};
+pub use policy::{MapRule, NmsScope, Policy, ScoreRule};
 pub use run::{AnnotateRequest, annotate, rethreshold};
 pub use summary::AnnotateSummary;
+pub use thresholds::thresholds_from_labels;

@@ -1,5 +1,7 @@
 //! Which of an image's predicted masks are kept: score threshold, mask NMS, a maximum per image. Pure.
 
+use std::collections::{BTreeMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{NmsConfig, NmsOutcome, Rle, mask_nms};
@@ -101,11 +103,71 @@ impl std::fmt::Display for MapRule {
     }
 }
 
+/// What a mask is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ScoreRule {
+    /// The head's probability of its class.
+    #[default]
+    #[serde(rename = "p")]
+    Probability,
+    /// That times the mask's predicted IoU, where this is known (Mask Scoring R-CNN: Huang et al., CVPR 2019).
+    #[serde(rename = "p*iou")]
+    TimesPredictedIou,
+}
+
+impl ScoreRule {
+    const WORDS: [(&'static str, Self); 2] =
+        [("p", Self::Probability), ("p*iou", Self::TimesPredictedIou)];
+
+    /// A mask's score by this rule.
+    pub fn score(self, probability: f64, predicted_iou: Option<f32>) -> f64 {
+        match self {
+            Self::Probability => probability,
+            Self::TimesPredictedIou => probability * predicted_iou.map_or(1.0, f64::from),
+        }
+    }
+
+    /// The rule in `policies.policy`; that of policies that name none is the probability.
+    ///
+    /// # Errors
+    /// [`Error::Json`] for a policy that cannot be read.
+    pub fn of_policy(policy: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Rule {
+            #[serde(default)]
+            score: ScoreRule,
+        }
+        Ok(serde_json::from_str::<Rule>(policy)?.score)
+    }
+}
+
+impl std::str::FromStr for ScoreRule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        one_of("rule of the score", text, &Self::WORDS)
+    }
+}
+
+impl std::fmt::Display for ScoreRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let known = Self::WORDS.iter().find(|(_, rule)| rule == self);
+        f.write_str(known.map_or("", |(word, _)| word))
+    }
+}
+
 /// What makes a predicted mask part of the annotation, and how masks become a semantic map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 // Fields that came later are skipped when they say nothing, so that a policy written before them keeps its id.
 pub struct Policy {
+    /// Minimum score of some classes, by name, in place of the one for all.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub class_thresholds: BTreeMap<String, f64>,
+    /// Minimum of the best score of a class in an image, in [0, 1]: where it is lower, the class is taken not to be on the
+    /// image, and none of its masks is kept or votes; 0 for no minimum.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub image_gate: f64,
     /// How masks become a semantic map.
     #[serde(default = "MapRule::paint", skip_serializing_if = "MapRule::is_paint")]
     pub map: MapRule,
@@ -121,20 +183,34 @@ pub struct Policy {
     pub nms: NmsScope,
     /// A mask is dropped if its IoU with a kept mask of a higher score is above this, in [0, 1].
     pub nms_iou: f64,
+    /// What the score of a mask is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub score: ScoreRule,
     /// Minimum score, in [0, 1].
     pub score_threshold: f64,
+}
+
+/// A policy for the classes of a head.
+#[derive(Debug, Clone)]
+pub(super) struct Decider {
+    policy: Policy,
+    /// Minimum score of each class.
+    thresholds: Vec<f64>,
 }
 
 impl Default for Policy {
     /// `docs/train.md` says how the threshold and the rule of the map were found; the paper's threshold is 0.7.
     fn default() -> Self {
         Self {
+            class_thresholds: BTreeMap::new(),
+            image_gate: 0.0,
             map: MapRule::default(),
             max_per_image: 100,
             min_predicted_iou: 0.0,
             min_stability_score: 0.0,
             nms: NmsScope::Class,
             nms_iou: 0.5,
+            score: ScoreRule::default(),
             score_threshold: 0.5,
         }
     }
@@ -164,6 +240,8 @@ pub enum Verdict {
     BelowThreshold,
     /// Its predicted IoU or its stability score is too low.
     LowQuality,
+    /// No mask of the image has a score of its class that is high enough for the class to be on the image.
+    NotOnImage,
     /// It overlaps a kept mask of a higher score too much.
     Suppressed {
         /// `mask_index` of that mask.
@@ -185,6 +263,7 @@ impl Verdict {
             Self::Kept => None,
             Self::BelowThreshold => Some("score"),
             Self::LowQuality => Some("quality"),
+            Self::NotOnImage => Some("image_gate"),
             Self::Suppressed { .. } => Some("suppressed"),
             Self::BeyondMax => Some("max_per_image"),
         }
@@ -222,10 +301,13 @@ impl Policy {
                 self.score_threshold,
                 share(self.score_threshold),
             ),
+            ("image gate", self.image_gate, share(self.image_gate)),
             ("NMS IoU", self.nms_iou, share(self.nms_iou)),
             ("minimum mean score of a vote", tau, share(tau)),
         ];
-        for (what, value, good) in checks {
+        let of_classes = self.class_thresholds.values();
+        let of_classes = of_classes.map(|it| ("score threshold of a class", *it, share(*it)));
+        for (what, value, good) in checks.into_iter().chain(of_classes) {
             if !good {
                 return Err(Error::InvalidOption {
                     what,
@@ -260,16 +342,51 @@ impl Policy {
         Ok(PolicyId::of_bytes(self.to_json()?.as_bytes()))
     }
 
+    /// The policy for the classes of a head, in the order of its outputs.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a threshold of a class that the head does not have.
+    pub(super) fn for_classes(&self, classes: &[String]) -> Result<Decider> {
+        let unknown = self
+            .class_thresholds
+            .keys()
+            .find(|it| !classes.contains(it));
+        if let Some(name) = unknown {
+            return Err(Error::InvalidOption {
+                what: "class with a threshold of its own",
+                value: name.clone(),
+                expected: format!("one of the head's: {}", classes.join(", ")),
+            });
+        }
+        let of_class = |name: &String| self.class_thresholds.get(name).copied();
+        let thresholds = classes.iter();
+        let thresholds = thresholds.map(|name| of_class(name).unwrap_or(self.score_threshold));
+        Ok(Decider {
+            policy: self.clone(),
+            thresholds: thresholds.collect(),
+        })
+    }
+}
+
+impl Decider {
     /// Whether a mask's score and quality suffice. A score of NaN never does; unknown quality always does.
     pub fn is_candidate(&self, candidate: &Candidate) -> bool {
-        candidate.score >= self.score_threshold && self.has_quality(candidate)
+        let class = candidate.class as usize;
+        let threshold = self.thresholds.get(class).copied();
+        let threshold = threshold.unwrap_or(self.policy.score_threshold);
+        self.score(candidate) >= threshold && self.has_quality(candidate)
+    }
+
+    fn score(&self, candidate: &Candidate) -> f64 {
+        let rule = self.policy.score;
+        rule.score(candidate.score, candidate.predicted_iou)
     }
 
     fn has_quality(&self, candidate: &Candidate) -> bool {
         let suffices =
             |min: f32, value: Option<f32>| min == 0.0 || value.is_none_or(|value| value >= min);
-        suffices(self.min_predicted_iou, candidate.predicted_iou)
-            && suffices(self.min_stability_score, candidate.stability_score)
+        suffices(self.policy.min_predicted_iou, candidate.predicted_iou)
+            && suffices(self.policy.min_stability_score, candidate.stability_score)
     }
 
     /// Decides on all masks of one image; returns one verdict per mask, in the order given.
@@ -284,36 +401,39 @@ impl Policy {
         candidates: &[Candidate],
         mut mask: impl FnMut(usize) -> Result<Rle>,
     ) -> Result<Vec<Verdict>> {
+        let on_image = self.classes_on_image(candidates);
         // Quality first: a mask below the threshold may vote, one of low quality may not.
         let low = |candidate: &Candidate| {
-            if self.has_quality(candidate) {
-                Verdict::BelowThreshold
-            } else {
+            if !self.has_quality(candidate) {
                 Verdict::LowQuality
+            } else if !on_image.contains(&candidate.class) {
+                Verdict::NotOnImage
+            } else {
+                Verdict::BelowThreshold
             }
         };
         let mut verdicts: Vec<Verdict> = candidates.iter().map(low).collect();
         let above: Vec<(usize, &Candidate)> = candidates
             .iter()
             .enumerate()
-            .filter(|(_, candidate)| self.is_candidate(candidate))
+            .filter(|(_, it)| self.is_candidate(it) && on_image.contains(&it.class))
             .collect();
         let mut masks = Vec::with_capacity(above.len());
         for (at, _) in &above {
             masks.push(mask(*at)?);
         }
-        let scores: Vec<f64> = above.iter().map(|(_, it)| it.score).collect();
+        let scores: Vec<f64> = above.iter().map(|(_, it)| self.score(it)).collect();
         let classes: Vec<u32> = above.iter().map(|(_, it)| it.class).collect();
         let config = NmsConfig {
-            iou_threshold: self.nms_iou,
-            classes: (self.nms == NmsScope::Class).then_some(classes.as_slice()),
+            iou_threshold: self.policy.nms_iou,
+            classes: (self.policy.nms == NmsScope::Class).then_some(classes.as_slice()),
         };
         let outcomes = mask_nms(&masks, &scores, &config)?;
         let mut kept = Vec::new();
         for ((at, candidate), outcome) in above.iter().zip(outcomes) {
             let verdict = match outcome {
                 NmsOutcome::Kept => {
-                    kept.push((*at, candidate.score));
+                    kept.push((*at, self.score(candidate)));
                     Verdict::Kept
                 }
                 NmsOutcome::SuppressedBy(by) => Verdict::Suppressed {
@@ -325,12 +445,21 @@ impl Policy {
             }
         }
         kept.sort_by(|a, b| b.1.total_cmp(&a.1));
-        for (at, _) in kept.iter().skip(self.max_per_image as usize) {
+        for (at, _) in kept.iter().skip(self.policy.max_per_image as usize) {
             if let Some(slot) = verdicts.get_mut(*at) {
                 *slot = Verdict::BeyondMax;
             }
         }
         Ok(verdicts)
+    }
+
+    /// Classes of which some mask of the image has a high enough score.
+    fn classes_on_image(&self, candidates: &[Candidate]) -> HashSet<u32> {
+        let gate = self.policy.image_gate;
+        let passes =
+            |it: &&Candidate| gate == 0.0 || (self.has_quality(it) && self.score(it) >= gate);
+        let passing = candidates.iter().filter(passes);
+        passing.map(|it| it.class).collect()
     }
 }
 
@@ -362,7 +491,9 @@ mod tests {
             })
             .collect();
         let mask = |at: usize| Ok(scored[at].2.clone());
-        policy.decide(&candidates, mask).unwrap()
+        let names: Vec<String> = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        let decider = policy.for_classes(&names).unwrap();
+        decider.decide(&candidates, mask).unwrap()
     }
 
     #[test]
@@ -435,6 +566,56 @@ mod tests {
             [LowQuality, LowQuality, LowQuality]
         );
         assert!(policy(1.5, 0.0).validate().is_err() && policy(0.0, f32::NAN).validate().is_err());
+    }
+
+    #[test]
+    fn classes_have_thresholds_and_must_be_on_the_image() {
+        let scored = [
+            (0.6, 0, rows(0, 2)),
+            (0.6, 1, rows(2, 4)),
+            (0.9, 1, rows(4, 6)),
+            (0.7, 2, rows(6, 8)),
+        ];
+        let policy = Policy {
+            class_thresholds: BTreeMap::from([("b".to_owned(), 0.8), ("c".to_owned(), 0.75)]),
+            ..Policy::default()
+        };
+        assert_eq!(
+            decide(&policy, &scored),
+            [Kept, BelowThreshold, Kept, BelowThreshold]
+        );
+        let gated = Policy {
+            image_gate: 0.8,
+            ..Policy::default()
+        };
+        assert_eq!(
+            decide(&gated, &scored),
+            [Verdict::NotOnImage, Kept, Kept, Verdict::NotOnImage]
+        );
+        // All have a predicted IoU of 0.9.
+        let product = Policy {
+            score: ScoreRule::TimesPredictedIou,
+            score_threshold: 0.6,
+            ..Policy::default()
+        };
+        assert_eq!(
+            decide(&product, &scored),
+            [BelowThreshold, BelowThreshold, Kept, Kept]
+        );
+        let json = product.to_json().unwrap();
+        assert_eq!(ScoreRule::of_policy(&json).unwrap(), product.score);
+        assert_eq!(
+            serde_json::from_str::<Policy>(&policy.to_json().unwrap()).unwrap(),
+            policy
+        );
+        let unknown = policy.for_classes(&["a".to_owned(), "b".to_owned()]);
+        assert!(unknown.unwrap_err().to_string().contains("'c'"));
+        let bad = Policy {
+            class_thresholds: BTreeMap::from([("a".to_owned(), 1.5)]),
+            ..Policy::default()
+        };
+        assert!(bad.validate().is_err());
+        assert!("p * iou".parse::<ScoreRule>().is_err());
     }
 
     #[test]

@@ -165,8 +165,11 @@ pub async fn rethreshold(
 }
 
 fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
+    let classes = StoredSpec::of_row(&head)?.head.classes;
+    // A class that is not there is an error even where there is nothing to do.
+    policy.for_classes(&classes)?;
     Ok(Common {
-        classes: StoredSpec::of_row(&head)?.head.classes,
+        classes,
         policy_id: policy.id()?,
         policy: policy.to_json()?,
         head,
@@ -262,7 +265,7 @@ impl Run<'_> {
             let chunks = pending.chunks(!embedders.is_empty());
             let annotator = Annotator {
                 predictors,
-                policy: self.policy.clone(),
+                policy: self.policy.for_classes(&self.common.classes)?,
                 expected: pending.masks,
                 open: HashMap::new(),
             };

@@ -28,6 +28,8 @@ pub struct AnnotateSummary {
     pub below_threshold: u64,
     /// Predictions whose mask's predicted IoU or stability score is too low.
     pub low_quality: u64,
+    /// Predictions of classes that are taken not to be on their image.
+    pub not_on_image: u64,
     /// Predictions that a better one suppressed.
     pub suppressed: u64,
     /// Predictions beyond the maximum of their image.
@@ -41,6 +43,7 @@ impl AnnotateSummary {
             Verdict::Kept => &mut self.kept,
             Verdict::BelowThreshold => &mut self.below_threshold,
             Verdict::LowQuality => &mut self.low_quality,
+            Verdict::NotOnImage => &mut self.not_on_image,
             Verdict::Suppressed { .. } => &mut self.suppressed,
             Verdict::BeyondMax => &mut self.beyond_max,
         };
@@ -55,6 +58,7 @@ impl AnnotateSummary {
         self.kept += other.kept;
         self.below_threshold += other.below_threshold;
         self.low_quality += other.low_quality;
+        self.not_on_image += other.not_on_image;
         self.suppressed += other.suppressed;
         self.beyond_max += other.beyond_max;
     }

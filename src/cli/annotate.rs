@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use grainstore::annotate::{
-    AnnotateRequest, AnnotateSummary, MapRule, NmsScope, Policy, annotate, rethreshold,
+    AnnotateRequest, AnnotateSummary, MapRule, NmsScope, Policy, ScoreRule, annotate, rethreshold,
+    thresholds_from_labels,
 };
 use grainstore::store::Store;
 
@@ -30,7 +31,9 @@ pub struct Args {
 #[command(after_help = "\
 Examples:
   grainstore rethreshold --head fine --score-threshold 0.9
-  grainstore rethreshold --head fine --nms all --nms-iou 0.7")]
+  grainstore rethreshold --head fine --nms all --nms-iou 0.7
+  grainstore rethreshold --head fine --class-threshold cat=0.8 --class-threshold dog=0.6
+  grainstore rethreshold --head fine --thresholds-from-labels 0.05    # after annotating the labelled images")]
 pub struct RethresholdArgs {
     #[command(flatten)]
     which: Which,
@@ -47,6 +50,19 @@ struct Which {
     /// Minimum score of a kept mask.
     #[arg(long, default_value_t = Policy::default().score_threshold, value_name = "SCORE")]
     score_threshold: f64,
+    /// Minimum score of a class's masks in place of that for all; once per class.
+    #[arg(long, value_name = "CLASS=SCORE", value_parser = parse_threshold)]
+    class_threshold: Vec<(String, f64)>,
+    /// Choose the minimum score of each class by labels of images: at most this share of the labelled images of one other
+    /// class may have a mask that is called so. Reads the head's stored predictions.
+    #[arg(long, value_name = "SHARE", conflicts_with = "class_threshold")]
+    thresholds_from_labels: Option<f64>,
+    /// Minimum of the best score of a class in an image; where it is lower, none of its masks is kept or votes.
+    #[arg(long, default_value_t = 0.0, value_name = "SCORE")]
+    image_gate: f64,
+    /// The score of a mask: p (the head's probability) or p*iou (times SAM's predicted IoU).
+    #[arg(long, default_value_t = ScoreRule::default(), value_name = "RULE")]
+    score: ScoreRule,
     /// Minimum predicted IoU (SAM's own estimate of a mask's quality) of a kept mask; 0 accepts any.
     #[arg(long, default_value_t = 0.0, value_name = "IOU")]
     min_predicted_iou: f32,
@@ -68,18 +84,52 @@ struct Which {
     max_per_image: u32,
 }
 
+/// A class and its minimum score.
+fn parse_threshold(text: &str) -> Result<(String, f64), String> {
+    let parts = text.rsplit_once('=');
+    let found = parts.and_then(|(class, score)| Some((class.to_owned(), score.parse().ok()?)));
+    found.ok_or_else(|| "expected CLASS=SCORE, as in 'cat=0.8'".to_owned())
+}
+
 impl Which {
+    /// The request, with thresholds from labels if they are asked for.
+    async fn resolved(self, store: &Store) -> anyhow::Result<AnnotateRequest> {
+        let share = self.thresholds_from_labels;
+        let mut request = self.request();
+        if let Some(share) = share {
+            if !(share > 0.0 && share < 1.0) {
+                anyhow::bail!(
+                    "'{share}' is not a share of images: expected a number between 0 and 1"
+                );
+            }
+            let snapshot = store.snapshot().await?;
+            let found = thresholds_from_labels(&snapshot, &request.head, share).await?;
+            if found.is_empty() {
+                anyhow::bail!(
+                    "no class has enough labelled images of one other class among those that head '{}' has annotated; \
+                     annotate the labelled images first",
+                    request.head
+                );
+            }
+            request.policy.class_thresholds = found;
+        }
+        Ok(request)
+    }
+
     fn request(self) -> AnnotateRequest {
         AnnotateRequest {
             head: self.head,
             images: images_where(self.condition),
             policy: Policy {
+                class_thresholds: self.class_threshold.into_iter().collect(),
+                image_gate: self.image_gate,
                 map: self.map,
                 max_per_image: self.max_per_image,
                 min_predicted_iou: self.min_predicted_iou,
                 min_stability_score: self.min_stability_score,
                 nms: self.nms,
                 nms_iou: self.nms_iou,
+                score: self.score,
                 score_threshold: self.score_threshold,
             },
         }
@@ -87,8 +137,8 @@ impl Which {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let request = args.which.request();
     let store = Store::open(&global.store).await?;
+    let request = args.which.resolved(&store).await?;
     let started = Instant::now();
     let progress = progress(global);
     let summary = annotate(&store, &request, progress.as_ref()).await?;
@@ -96,8 +146,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 }
 
 pub async fn run_rethreshold(args: RethresholdArgs, global: &Global) -> anyhow::Result<Ended> {
-    let request = args.which.request();
     let store = Store::open(&global.store).await?;
+    let request = args.which.resolved(&store).await?;
     let started = Instant::now();
     let progress = progress(global);
     let summary = rethreshold(&store, &request, progress.as_ref()).await?;
@@ -111,13 +161,14 @@ fn report(summary: &AnnotateSummary, seconds: f64, global: &Global) -> anyhow::R
     }
     outln!(
         "head '{}': predictions for {} of {} in {seconds:.1} s; {} kept, {} below the score threshold, {} of low quality, \
-         {} suppressed, {} beyond the maximum per image",
+         {} of classes not on their image, {} suppressed, {} beyond the maximum per image",
         summary.head,
         plural(summary.masks, "mask"),
         plural(summary.images, "image"),
         summary.kept,
         summary.below_threshold,
         summary.low_quality,
+        summary.not_on_image,
         summary.suppressed,
         summary.beyond_max
     );

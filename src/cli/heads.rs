@@ -326,6 +326,13 @@ fn show(row: &HeadRow, embedders: &[EmbedderRow], global: &Global) -> anyhow::Re
         "trained   on {} images, {} masks, {source}",
         row.images_read, row.rows_read
     )?;
+    if let Some(labels) = spec.mask_labels {
+        writeln!(
+            out,
+            "masks     {} labelled with classes, {} with none, {} with what they do not show",
+            labels.classes, labels.background, labels.not
+        )?;
+    }
     if let Some(parent) = &row.parent_head_id {
         writeln!(out, "parent    {parent}")?;
     }

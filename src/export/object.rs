@@ -8,6 +8,7 @@ use arrow::datatypes::Int32Type;
 use serde::Deserialize;
 
 use super::request::Ids;
+use crate::annotate::ScoreRule;
 use crate::classes::ClassSet;
 use crate::geometry::Rle;
 use crate::ids::ImageId;
@@ -109,6 +110,8 @@ pub(super) enum Rows {
         places: Vec<Option<usize>>,
         /// Wanted masks by image, ordered by `mask_index`.
         kept: HashMap<String, Vec<Kept>>,
+        /// What the score of a mask is.
+        score: ScoreRule,
     },
     GroundTruth {
         /// Position of the category for each label of the data set.
@@ -210,7 +213,11 @@ impl Decoder {
     /// Decodes the objects of a batch.
     pub fn decode(&self, batch: &RecordBatch) -> Result<Vec<Object>> {
         match &self.rows {
-            Rows::Masks { places, kept } => self.masks(batch, places, kept),
+            Rows::Masks {
+                places,
+                kept,
+                score,
+            } => self.masks(batch, places, kept, *score),
             Rows::GroundTruth { places, keep_ids } => {
                 let rows = decode::<GroundTruthPart>(Table::GroundTruth, batch)?.into_iter();
                 let chosen =
@@ -227,6 +234,7 @@ impl Decoder {
         batch: &RecordBatch,
         places: &[Option<usize>],
         kept: &HashMap<String, Vec<Kept>>,
+        score: ScoreRule,
     ) -> Result<Vec<Object>> {
         let find = |image: &str, mask_index: i32| {
             let of_image = kept.get(image)?;
@@ -271,7 +279,7 @@ impl Decoder {
                 kind: ObjectKind::Predicted(Predicted {
                     kept: mask.kept,
                     mask_index: mask.mask_index,
-                    score: mask.score,
+                    score: score.score(mask.score, row.predicted_iou),
                     entropy: mask.entropy,
                     predicted_iou: row.predicted_iou,
                     stability_score: row.stability_score,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::object::{Kept, Rows};
 use super::request::ExportRequest;
 use super::source::{Origin, Wanted};
-use crate::annotate::{MapRule, predictions_of};
+use crate::annotate::{MapRule, ScoreRule, predictions_of};
 use crate::catalogue::{
     StoredPolicy, annotated_categories, find_annotated_dataset, find_head, find_policy,
 };
@@ -77,6 +77,7 @@ pub(super) async fn of_head(
     let rows = Rows::Masks {
         places: class_places(&own, &classes)?,
         kept: chosen,
+        score: ScoreRule::of_policy(&policy.policy)?,
     };
     let head = Box::new(head);
     Ok(Found {
@@ -87,6 +88,11 @@ pub(super) async fn of_head(
         counts,
         images_left_out: left_out.into_inner(),
     })
+}
+
+/// Whether a mask that was dropped for a reason has no vote on a semantic map.
+fn never_votes(dropped: &str) -> bool {
+    matches!(dropped, "quality" | "image_gate")
 }
 
 /// The data set that imported detections belong to.
@@ -174,7 +180,7 @@ async fn wanted_masks(
     while let Some(batch) = rows.next().await {
         for row in decode::<Prediction>(Table::Predictions, &batch?)? {
             let of_image = found.entry(row.image_id).or_default();
-            if row.kept || (voters && row.dropped.as_deref() != Some("quality")) {
+            if row.kept || (voters && !row.dropped.as_deref().is_some_and(never_votes)) {
                 of_image.push(Kept {
                     kept: row.kept,
                     mask_index: row.mask_index,

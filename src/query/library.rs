@@ -9,6 +9,7 @@ macro_rules! embedded {
 
 pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "annotate/chosen_predictions",
+    "annotate/class_thresholds",
     "annotate/policies",
     "check/class_sets_in_order",
     "check/embedders_once",

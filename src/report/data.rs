@@ -8,7 +8,7 @@ use super::ReportRequest;
 use crate::Result;
 use crate::catalogue::{StoredPolicy, find_head, find_policy, heads_stored};
 use crate::classes::ClassSet;
-use crate::eval::{EvalRequest, Evaluation, evaluate_in_session};
+use crate::eval::{Ceiling, CeilingRequest, EvalRequest, Evaluation, ceiling, evaluate_in_session};
 use crate::head::{Curve, StoredSpec};
 use crate::ids::ImageId;
 use crate::progress::Progress;
@@ -43,6 +43,8 @@ pub(super) struct Evaluated {
     pub calibration: Vec<CalibrationBin>,
     /// Images by IoU, the best first.
     pub images: Vec<ImageIou>,
+    /// What the best head could reach that there could be.
+    pub ceiling: Ceiling,
 }
 
 /// A row of `eval/precision_recall`.
@@ -138,12 +140,20 @@ async fn evaluated(
         return Ok(None);
     }
     let (evaluation, session) = evaluate_in_session(snapshot, request, progress).await?;
+    let best = CeilingRequest {
+        classes: request.classes.clone(),
+        extractor: None,
+        head: Some(evaluation.head_id.to_string()),
+        images: request.images.clone(),
+    };
+    let best = ceiling(snapshot, &best, progress).await?;
     Ok(Some(Evaluated {
         evaluation,
         precision_recall: session.rows("eval/precision_recall").await?,
         confusion: session.rows("eval/confusion").await?,
         calibration: session.rows("eval/calibration").await?,
         images: session.rows("eval/image_iou").await?,
+        ceiling: best,
     }))
 }
 

@@ -8,7 +8,7 @@ use super::charts::{self, ClassBars};
 use super::data::{Confusion, Evaluated, ReportData};
 use super::pictures::Gallery;
 use crate::Result;
-use crate::eval::Metric;
+use crate::eval::{CeilingRow, Metric};
 use crate::picture::class_color;
 
 const STYLE: &str = include_str!("style.css");
@@ -36,6 +36,7 @@ pub(super) fn page(data: &ReportData, galleries: &[Gallery]) -> Result<String> {
                 (key_figures(data))
                 @if let Some(evaluated) = &data.evaluated {
                     (classes(data, evaluated)?)
+                    (ceiling(evaluated))
                 }
                 (curves(data)?)
                 @if let Some(evaluated) = &data.evaluated {
@@ -106,6 +107,65 @@ fn key_figures(data: &ReportData) -> Markup {
         div.cards {
             @for (name, value) in cards {
                 div.card { div.soft { (name) } div.number { (value) } }
+            }
+        }
+    }
+}
+
+/// The best that any head could reach with these masks, beside what this one reaches.
+fn ceiling(evaluated: &Evaluated) -> Markup {
+    let best = &evaluated.ceiling;
+    let share = |row: &CeilingRow| {
+        let share = row.uncovered as f64 / row.objects.max(1) as f64;
+        format!("{:.1} %", share * 100.0)
+    };
+    let name = |row: &CeilingRow| match (&row.class, row.area.as_str()) {
+        (Some(class), _) => class.clone(),
+        (None, area) => format!("{area} objects"),
+    };
+    let own = |row: &CeilingRow, metric: &str| {
+        let class = row.class.as_deref();
+        let of_all = row.class.is_some() || row.area == "all";
+        number(
+            of_all
+                .then(|| metric_of(evaluated, class, metric))
+                .flatten(),
+        )
+    };
+    let shown = |row: &&CeilingRow| row.class.is_none() || row.area == "all";
+    let columns = [
+        "count",
+        "uncovered",
+        "mean IoU",
+        "best AP50",
+        "this head's AP50",
+        "best AR@100",
+    ];
+    html! {
+        h2 { "What these masks allow" }
+        p.soft {
+            "Of a head that knows the class of every mask and scores it by its IoU: mIoU " (number(best.miou))
+            ", where this head has " (number(metric_of(evaluated, None, "miou")))
+            ". Objects are uncovered if no mask has an IoU of 0.5 with them."
+        }
+        div class="card wide" {
+            table {
+                thead { tr { th { "objects" } @for name in columns { th.n { (name) } } } }
+                tbody {
+                    @for row in best.rows.iter().filter(shown) {
+                        tr {
+                            td { (name(row)) }
+                            @for value in [
+                                row.objects.to_string(),
+                                share(row),
+                                number(row.mean_iou),
+                                number(row.ap50),
+                                own(row, "ap50"),
+                                number(row.ar_100),
+                            ] { td.n { (value) } }
+                        }
+                    }
+                }
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Annotation of made-up masks: what is kept, that nothing is doubled, and that scores need no second pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float32Type, Int32Type};
-use grainstore::annotate::{AnnotateRequest, NmsScope, Policy, annotate, rethreshold};
+use grainstore::annotate::{
+    AnnotateRequest, NmsScope, Policy, ScoreRule, annotate, rethreshold, thresholds_from_labels,
+};
 use grainstore::catalogue::{find_head, policies_of};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
@@ -342,4 +344,118 @@ async fn a_new_threshold_reaches_images_whatever_policy_judged_them() {
         .await
         .unwrap();
     assert_eq!((again.images, again.done), (0, all.images));
+}
+
+#[tokio::test]
+async fn thresholds_come_from_labels_of_images() {
+    let made = trained().await;
+    annotate(&made.store, &request(Policy::default()), &NoProgress)
+        .await
+        .unwrap();
+    let snapshot = made.store.snapshot().await.unwrap();
+    // 16 images of each of two classes: a share of 0.2 is 3 of them, and 0.05 is none.
+    let found = thresholds_from_labels(&snapshot, "pets", 0.2)
+        .await
+        .unwrap();
+    let labels: Vec<grainstore::store::rows::LabelRow> = rows(&snapshot).await;
+    let label_of: HashMap<_, _> = labels
+        .into_iter()
+        .map(|row| (row.image_id, row.label))
+        .collect();
+    for class in ["cat", "dog"] {
+        let mut best: HashMap<_, f64> = HashMap::new();
+        for (image, label) in &label_of {
+            if label != class {
+                best.insert(image.clone(), 0.0);
+            }
+        }
+        for row in predictions(&made).await {
+            if let Some(best) = best.get_mut(&row.image_id)
+                && row.class == class
+            {
+                *best = best.max(row.score);
+            }
+        }
+        let mut scores: Vec<f64> = best.into_values().collect();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        let threshold = found[class];
+        let wrong = scores.iter().filter(|score| **score >= threshold).count();
+        assert!(wrong <= 3, "{class}: {scores:?} {threshold}");
+        assert!(
+            (threshold - scores[3]).abs() < 2e-6,
+            "{class}: {scores:?} {threshold}"
+        );
+    }
+    assert!(
+        thresholds_from_labels(&snapshot, "pets", 0.05)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let strict = Policy {
+        class_thresholds: BTreeMap::from([("cat".to_owned(), 1.0)]),
+        ..Policy::default()
+    };
+    rethreshold(&made.store, &request(strict), &NoProgress)
+        .await
+        .unwrap();
+    let unknown = Policy {
+        class_thresholds: BTreeMap::from([("owl".to_owned(), 0.5)]),
+        ..Policy::default()
+    };
+    let message = rethreshold(&made.store, &request(unknown), &NoProgress).await;
+    let message = message.unwrap_err().to_string();
+    assert!(
+        message.contains("'owl'") && message.contains("cat, dog"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn the_score_may_be_times_the_predicted_iou() {
+    let made = trained().await;
+    let policy = Policy {
+        score: ScoreRule::TimesPredictedIou,
+        score_threshold: 0.0,
+        nms_iou: 1.0,
+        ..Policy::default()
+    };
+    annotate(&made.store, &request(policy), &NoProgress)
+        .await
+        .unwrap();
+    // Predictions hold the probability, so that another policy can use it; an export has the score of the rule.
+    let stored = predictions(&made).await;
+    let mut stored: Vec<f64> = stored
+        .iter()
+        .filter(|row| row.kept)
+        .map(|row| row.score * f64::from(0.9f32))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pets.parquet");
+    let export = grainstore::export::ParquetExport {
+        export: crate::export::request(Some("pets")),
+        file: file.clone(),
+    };
+    let snapshot = made.store.snapshot().await.unwrap();
+    grainstore::export::export_parquet(&snapshot, &export, &NoProgress)
+        .await
+        .unwrap();
+    let context = grainstore::datafusion::prelude::SessionContext::new();
+    let rows = context.read_parquet(file.to_str().unwrap(), Default::default());
+    let rows = rows.await.unwrap().select_columns(&["score"]).unwrap();
+    let mut found: Vec<f64> = Vec::new();
+    for batch in rows.collect().await.unwrap() {
+        let scores = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Float64);
+        let scores = scores.unwrap();
+        let scores = scores.as_primitive::<arrow::datatypes::Float64Type>();
+        found.extend(scores.values());
+    }
+    assert!(found.len() > 100);
+    for scores in [&mut stored, &mut found] {
+        scores.sort_by(f64::total_cmp);
+    }
+    assert_eq!(found.len(), stored.len());
+    for (found, stored) in found.iter().zip(&stored) {
+        assert!((found - stored).abs() < 1e-9, "{found} {stored}");
+    }
 }

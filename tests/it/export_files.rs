@@ -44,6 +44,17 @@ async fn label_maps_hold_the_semantic_map() {
     assert_eq!(painted.len(), voted.len());
     assert!(painted.iter().zip(&voted).any(|(a, b)| a != b));
 
+    let gated = AnnotateRequest {
+        policy: Policy {
+            image_gate: 0.8,
+            ..again.policy.clone()
+        },
+        ..again.clone()
+    };
+    rethreshold(&store, &gated, &NoProgress).await.unwrap();
+    let fewer = label_maps(&store, &dir.path().join("gated"), gated.policy.map).await;
+    assert!(fewer.iter().zip(&voted).any(|(a, b)| a != b));
+
     let snapshot = store.snapshot().await.unwrap();
     let message = export_voc(
         &snapshot,
