@@ -2,7 +2,7 @@
 //! prints one JSON object.
 //!
 //! ```text
-//! cargo bench --bench vectors -- DIR ROWS DIM [REAL.f32]
+//! cargo bench --bench vectors -- DIR ROWS DIM [REAL.f32] [--no-index]
 //! ```
 //!
 //! `REAL.f32` holds little-endian vectors of `DIM` numbers, which are repeated with noise until there are `ROWS`; without
@@ -19,6 +19,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use futures::StreamExt;
+use grainstore::burn::tensor::{Device, Tensor, TensorData};
 use grainstore::catalogue::find_embedder;
 use grainstore::classes::{Class, ClassSet, add_class_set};
 use grainstore::head::register_predict;
@@ -38,6 +39,10 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Rows of a commit.
 const PART: usize = 100_000;
+/// Rows that a head predicts at once.
+const CHUNK: usize = 4096;
+/// Hidden layers of the default head.
+const HIDDEN: [usize; 3] = [512, 256, 128];
 /// Masks of an image.
 const MASKS: usize = 100;
 /// Neighbours of a query, and queries.
@@ -54,7 +59,8 @@ async fn run() -> Outcome<()> {
         .skip(1)
         .filter(|it| it != "--bench")
         .collect();
-    let (dir, rows, dim, real) = match &args[..] {
+    let places: Vec<&String> = args.iter().filter(|it| !it.starts_with("--")).collect();
+    let (dir, rows, dim, real) = match places[..] {
         [dir, rows, dim] => (dir, rows.parse()?, dim.parse()?, None),
         [dir, rows, dim, real] => (dir, rows.parse()?, dim.parse()?, Some(real)),
         _ => return Err("usage: vectors DIR ROWS DIM [REAL.f32]".into()),
@@ -74,9 +80,11 @@ async fn run() -> Outcome<()> {
         truth.push(found(&snapshot, query, exact).await?);
         exact_s.push(started.elapsed().as_secs_f64());
     }
-    let predict_s = best(2, async || predicted(&store, &snapshot, dim).await).await?;
+    let predict_s = best(3, async || predicted(&store, dim, ("linear", &[])).await).await?;
+    let mlp_s = best(3, async || predicted(&store, dim, ("mlp", &HIDDEN)).await).await?;
+    let matrix_s = matrix_seconds(rows, dim, &HIDDEN);
     let (result, size) = (&json!(null), rows);
-    let index = if rows >= 100_000 {
+    let index = if rows >= 100_000 && !args.contains(&"--no-index".to_owned()) {
         indexed(&store, &table, &queries, &truth).await?
     } else {
         result.clone()
@@ -85,7 +93,8 @@ async fn run() -> Outcome<()> {
         "{}",
         json!({
             "rows": size, "dim": dim, "scan_s": scan_s, "scan_gb_s": bytes / scan_s / 1e9,
-            "exact_s": median(&mut exact_s[1..].to_vec()), "predict_s": predict_s, "index": index,
+            "exact_s": median(&mut exact_s[1..].to_vec()), "predict_s": predict_s, "mlp_s": mlp_s,
+            "matrix_s": matrix_s, "index": index,
         })
     );
     Ok(())
@@ -213,10 +222,10 @@ async fn found(snapshot: &Snapshot, row: &usize, search: Search) -> Outcome<Foun
     Ok(found.rows.into_iter().map(key).collect())
 }
 
-/// A linear head of 20 classes over all vectors, in SQL.
-async fn predicted(store: &Store, snapshot: &Snapshot, dim: usize) -> Outcome<()> {
-    let mut snapshot = snapshot.clone();
-    if !snapshot.has_value(Table::Heads, "head", "linear").await? {
+/// A head of 20 classes over all vectors, in SQL: a linear one, or one with hidden layers.
+async fn predicted(store: &Store, dim: usize, (name, hidden): (&str, &[usize])) -> Outcome<()> {
+    let mut snapshot = store.snapshot().await?;
+    if !snapshot.has_value(Table::Heads, "head", name).await? {
         let classes: Vec<Class> = (0..20)
             .map(|n| Class {
                 name: format!("class{n}"),
@@ -231,35 +240,53 @@ async fn predicted(store: &Store, snapshot: &Snapshot, dim: usize) -> Outcome<()
             version: 1,
             classes,
         };
-        add_class_set(store, "bench", &set, "file").await?;
+        if !snapshot
+            .has_value(Table::ClassSets, "class_set", "twenty")
+            .await?
+        {
+            add_class_set(store, "bench", &set, "file").await?;
+        }
         let embedder = find_embedder(&snapshot, "bench").await?;
         let mut random = fastrand::Rng::with_seed(3);
-        let mut bytes = |count: usize| -> Vec<u8> {
+        let mut bytes = |count: usize, scale: f32| -> Vec<u8> {
             (0..count)
-                .flat_map(|_| (random.f32() - 0.5).to_le_bytes())
+                .flat_map(|_| ((random.f32() - 0.5) * scale).to_le_bytes())
                 .collect()
         };
-        let (weight, bias) = (bytes(20 * dim), bytes(20));
-        let views = [
-            (
-                "layers.0.weight",
-                TensorView::new(Dtype::F32, vec![20, dim], &weight)?,
-            ),
-            (
-                "layers.0.bias",
-                TensorView::new(Dtype::F32, vec![20], &bias)?,
-            ),
-        ];
+        let widths = [&[dim], hidden, &[20]].concat();
+        let layers: Vec<(String, Vec<usize>, Vec<u8>)> = widths
+            .array_windows()
+            .enumerate()
+            .flat_map(|(at, [inputs, outputs])| {
+                let scale = 2.0 / (*inputs as f32).sqrt();
+                [
+                    (
+                        format!("layers.{at}.weight"),
+                        vec![*outputs, *inputs],
+                        bytes(inputs * outputs, scale),
+                    ),
+                    (
+                        format!("layers.{at}.bias"),
+                        vec![*outputs],
+                        bytes(*outputs, scale),
+                    ),
+                ]
+            })
+            .collect();
+        let views = layers.iter().map(|(name, shape, bytes)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.clone(), view))
+        });
+        let views: Vec<_> = views.collect::<Result<_, _>>()?;
         let weights = safetensors::serialize(views, Some(HashMap::new()))?;
         let options = grainstore::head::TrainOptions::default();
         let spec = json!({
-            "head": { "embedding_dim": dim, "hidden": [], "dropout": 0.0, "classes": names },
+            "head": { "embedding_dim": dim, "hidden": hidden, "dropout": 0.0, "classes": names },
             "options": options,
             "skipped": { "images_outside": 0, "labels_outside": 0, "masks_not_finite": 0, "images_empty": 0 },
         });
         let row = HeadRow {
-            head_id: HeadId::of_bytes(b"linear"),
-            head: "linear".to_owned(),
+            head_id: HeadId::of_bytes(name.as_bytes()),
+            head: name.to_owned(),
             extractor_id: ExtractorId::of_bytes(b"bench"),
             class_set: "twenty".to_owned(),
             class_set_version: 1,
@@ -293,11 +320,45 @@ async fn predicted(store: &Store, snapshot: &Snapshot, dim: usize) -> Outcome<()
             .await?;
         snapshot = store.snapshot().await?;
     }
-    let query = "SELECT predict('linear', vector).class AS class, count(*) AS masks FROM vectors.bench GROUP BY 1";
+    let query = format!(
+        "SELECT predict('{name}', vector).class AS class, count(*) AS masks FROM vectors.bench GROUP BY 1"
+    );
     let sql = Sql::new(&snapshot).await?;
-    register_predict(&sql, &snapshot, query).await?;
-    sql.query(query).await?.collect().await?;
+    register_predict(&sql, &snapshot, &query).await?;
+    sql.query(&query).await?.collect().await?;
     Ok(())
+}
+
+/// Seconds that the matrix products of a head take, for as many rows, by the library that multiplies them in the head: a
+/// chunk of rows that is there already, again and again.
+fn matrix_seconds(rows: usize, dim: usize, hidden: &[usize]) -> f64 {
+    let device = Device::flex();
+    let widths = [&[dim], hidden, &[20]].concat();
+    let random = |shape: [usize; 2]| {
+        let mut random = fastrand::Rng::with_seed(5);
+        let numbers: Vec<f32> = (0..shape[0] * shape[1]).map(|_| random.f32()).collect();
+        Tensor::<2>::from_data(TensorData::new(numbers, shape), &device)
+    };
+    let pairs: Vec<(Tensor<2>, Tensor<2>)> = widths
+        .array_windows()
+        .map(|[inputs, outputs]| (random([CHUNK, *inputs]), random([*inputs, *outputs])))
+        .collect();
+    // As many threads multiply as partitions of a query do.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let chunks = rows.div_ceil(CHUNK * threads);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..chunks {
+                    for (left, right) in &pairs {
+                        std::hint::black_box(left.clone().matmul(right.clone()).into_data());
+                    }
+                }
+            });
+        }
+    });
+    started.elapsed().as_secs_f64()
 }
 
 /// An IVF_PQ index: how long it takes to make, and for some settings how long a query takes and how much of the truth it

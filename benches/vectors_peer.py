@@ -62,6 +62,8 @@ def compare(ours, peer):
     for name, key in [("20 nearest, exact", "exact_s"), ("scan of all vectors", "scan_s")]:
         print(f"| {name} | {ours[key]:.3f} | {peer[key]:.3f} | {peer[key] / ours[key]:.2f} |")
     print(f"| linear head of 20 classes over all vectors | {ours['predict_s']:.3f} | | |")
+    ratio = ours["mlp_s"] / ours["matrix_s"]
+    print(f"| head of 3 hidden layers over all vectors; its matrix products alone | {ours['mlp_s']:.2f} | {ours['matrix_s']:.2f} | {ratio:.2f} |")
     for at in (ours["index"] or {}).get("settings", []):
         name = f"20 nearest, index, nprobes {at['nprobes']}, refine {at['refine']}: recall {at['recall_at_20']:.3f}"
         print(f"| {name} | {at['median_s']:.4f} | | |")

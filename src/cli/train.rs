@@ -324,6 +324,12 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
             labels.not
         );
     }
+    if summary.labels_of_other_extractors > 0 {
+        outln!(
+            "{} of other extractors are labelled, too, which the head cannot learn from",
+            plural(summary.labels_of_other_extractors, "mask")
+        );
+    }
     if !summary.classes_without_examples.is_empty() {
         outln!(
             "without an example, so never predicted: {}",

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use datafusion::prelude::{col, lit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bags::{Bags, CacheOptions, Skipped};
 use super::inputs::{HeadInputs, Normalisation};
@@ -28,7 +28,7 @@ use crate::ids::{EmbedderId, ExtractorId, HeadId, check_name};
 use crate::options::is_default;
 use crate::progress::{Progress, progress_channel};
 use crate::schema::{StoreTable, Table, VectorTable};
-use crate::store::rows::{HeadRow, Row};
+use crate::store::rows::{HeadRow, Row, decode};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
@@ -205,6 +205,9 @@ pub struct TrainSummary {
     /// Labels of masks that it was trained on; `None` if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_labels: Option<MaskLabelCounts>,
+    /// Labelled masks of other extractors, which the head cannot learn from.
+    #[serde(skip_serializing_if = "is_default")]
+    pub labels_of_other_extractors: u64,
     /// Classes without an example, which the head never predicts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes_without_examples: Vec<String>,
@@ -361,6 +364,10 @@ pub async fn train(
     }
     let (images, masks, skipped) = (bags.images_used(), bags.masks(), bags.skipped);
     let mask_labels = Some(MaskLabelCounts::of(&bags.labelled)).filter(|it| it.all() > 0);
+    let labels_of_other_extractors = match request.masks {
+        TrainingMasks::OfImages { .. } => labels_of_others(&snapshot, &bags.extractor_id).await?,
+        TrainingMasks::Query(_) => 0,
+    };
     let examples = bags.classes_with_examples(loss.needs_labelled_masks());
     let class_names = spec.classes.iter().enumerate();
     let classes_without_examples: Vec<String> = class_names
@@ -439,6 +446,7 @@ pub async fn train(
         skipped,
         loss,
         mask_labels,
+        labels_of_other_extractors,
         classes_without_examples,
         refined: trained.refined,
         validation_loss: trained.chosen.as_ref().and_then(|it| it.validation_loss),
@@ -457,6 +465,29 @@ fn check_names(name: &str, loss: Loss) -> Result<()> {
         check_name("head", &student_name(name))?;
     }
     Ok(())
+}
+
+/// Number of labels on masks of other extractors.
+async fn labels_of_others(snapshot: &Snapshot, extractor_id: &ExtractorId) -> Result<u64> {
+    let others = col("extractor_id").not_eq(lit(extractor_id.as_str()));
+    let scan = snapshot.scan(Table::MaskLabels).await?;
+    let scan = scan.project(&["extractor_id", "image_id", "mask_index"])?;
+    let found = scan.filter(others).collect().await?;
+    let mut masks = HashSet::new();
+    for batch in found {
+        for row in decode::<LabelledKey>(Table::MaskLabels, &batch)? {
+            masks.insert(row);
+        }
+    }
+    Ok(masks.len() as u64)
+}
+
+/// The key of a labelled mask.
+#[derive(Deserialize, PartialEq, Eq, Hash)]
+struct LabelledKey {
+    extractor_id: String,
+    image_id: String,
+    mask_index: i32,
 }
 
 /// The loss: the one that is asked for, or the default for the labels that there are.

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`crate::error::CatalogueError`] for a head that does not exist; [`crate::error::HeadError::Unusable`] for passes with
-/// dropout of a head without a hidden layer, and for heads whose predictions were imported; errors of the store.
+/// dropout of a head without a hidden layer, for a head of one member without such passes, and for heads whose predictions were imported; errors of the store.
 pub async fn head_scores(
     snapshot: &Snapshot,
     head: &str,
@@ -33,6 +33,12 @@ pub async fn head_scores(
         return Err(unusable(
             &loaded.row.head,
             "it has no hidden layer of which units could be dropped",
+        ));
+    }
+    if dropout.is_none() && loaded.weights.members() == 1 {
+        return Err(unusable(
+            &loaded.row.head,
+            "it has one member, so none disagree; a head of several does, and so do passes with dropout",
         ));
     }
     let inputs = HeadInputs::of_row(snapshot, &loaded.row).await?;

@@ -6,11 +6,13 @@ use grainstore::head::{
     CreateHead, Loss, MaskLabelCounts, Parent, TrainOptions, TrainRequest, TrainingMasks,
     TrainingQuery, head_status, load_head,
 };
+use grainstore::ids::{ExtractorId, MaskLabelId};
 use grainstore::progress::NoProgress;
 use grainstore::review::{LabelRequest, MaskKey, Origin, Statement, Verdict, label_masks};
+use grainstore::store::rows::MaskLabelRow;
 
 use crate::made_store::{Made, Shown, made};
-use crate::support::image;
+use crate::support::{append, image, rows};
 
 const CLASSES: [(&str, &[&str]); 3] = [("cat", &["cat"]), ("dog", &["dog"]), ("cow", &["cow"])];
 
@@ -291,6 +293,20 @@ async fn what_cannot_be_used_is_counted_and_told() {
         all - 1.0,
         "a mask of no use is left out"
     );
+
+    assert_eq!(trained.labels_of_other_extractors, 0);
+    let of_another = MaskLabelRow {
+        mask_label_id: MaskLabelId::of_bytes(b"another"),
+        extractor_id: ExtractorId::of_bytes(b"another"),
+        ..rows::<MaskLabelRow>(&made.store.snapshot().await.unwrap()).await[0].clone()
+    };
+    append(&made.store, &[of_another]).await;
+    let again = made
+        .train(with(&request, Some(Loss::MilDistill)))
+        .await
+        .unwrap();
+    assert_eq!(again.labels_of_other_extractors, 1);
+    assert_eq!(again.mask_labels, trained.mask_labels);
 
     // Other classes are another meaning of the same words.
     let set = made

@@ -354,6 +354,9 @@ async fn what_a_queue_needs_is_told() {
     let message = queue(&snapshot, &ask(QueueKind::Dropout, 5), &NoProgress).await;
     let message = message.unwrap_err().to_string();
     assert!(message.contains("no hidden layer"), "{message}");
+    let message = queue(&snapshot, &ask(QueueKind::Disagreement, 5), &NoProgress).await;
+    let message = message.unwrap_err().to_string();
+    assert!(message.contains("has one member"), "{message}");
     let message = queue(&snapshot, &ask(QueueKind::Uncertain, 5), &NoProgress).await;
     assert!(message.is_err(), "nothing was annotated");
     assert!("best".parse::<QueueKind>().is_err());
