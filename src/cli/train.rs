@@ -89,8 +89,8 @@ struct How {
     /// Loss: mil (multiple-instance loss), mil+distill (then also a student with uncertainty distillation),
     /// mil+distill+refine (then also a head that knows the background, from the masks that the student picks; for photos
     /// of one object each) or mil+refine. With labelled masks, these learn from them as well. From labelled masks alone:
-    /// masks (cross entropy), linear (least squares) or prototypes (nearest mean) [default: mil+distill; with 10
-    /// masks labelled as none of any class mil+distill+refine; masks where no image is labelled].
+    /// masks (cross entropy), linear (least squares) or prototypes (nearest mean) [default: mil+distill; with a
+    /// mask labelled as none of any class mil+distill+refine; masks where no image is labelled].
     #[arg(long)]
     loss: Option<Loss>,
     /// Widths of the hidden layers, or none for a linear head [default: 512,256,128].

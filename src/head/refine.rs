@@ -25,9 +25,6 @@ use crate::{Error, Result};
 const MASKS_PER_IMAGE: usize = 16;
 /// Masks predicted at once.
 const CHUNK: usize = 4096;
-/// Masks labelled as background from which on these alone are background, and those far from a student's picks are not: on
-/// photos of several objects, many of them show another object.
-pub(super) const ENOUGH_BACKGROUND: usize = 10;
 /// Minimum number of validation masks of objects, and of the background, that a temperature is fitted to.
 const MIN_CALIBRATION: usize = 30;
 /// Temperatures that are tried.
@@ -108,7 +105,8 @@ impl<'a> Refinement<'a> {
         let scored = scored_masks(training, student)?;
         let picked = pick(bags, &scored)?;
         let labelled: HashSet<u32> = bags.labelled.iter().map(|mask| mask.row).collect();
-        let trusts_far_masks = bags.background_labels() < ENOUGH_BACKGROUND;
+        // On photos of several objects, many masks that are far from a student's picks show another object.
+        let trusts_far_masks = bags.background_labels() == 0;
         let (mut known, mut validation) = (Known::default(), Known::default());
         let mut used = 0;
         let is_negative = |image: usize| {

@@ -12,7 +12,7 @@ use super::inputs::{HeadInputs, Normalisation};
 use super::mask_labels::MaskLabelCounts;
 use super::normaliser::Normaliser;
 use super::query::{ChosenImages, TrainingQuery};
-use super::refine::{ENOUGH_BACKGROUND, PickMasks, ScoredMask};
+use super::refine::{PickMasks, ScoredMask};
 use super::refined_masks::RefinedMasks;
 use super::spec::HeadSpec;
 use super::split::{Replay, Split};
@@ -498,7 +498,7 @@ fn chosen_loss(asked: Option<Loss>, bags: &Bags) -> Result<Loss> {
     let (images, masks) = (!bags.images.is_empty(), !bags.labelled.is_empty());
     match asked {
         None if !images && masks => Ok(Loss::Masks),
-        None if bags.background_labels() >= ENOUGH_BACKGROUND => Ok(Loss::MilDistillRefine),
+        None if bags.background_labels() > 0 => Ok(Loss::MilDistillRefine),
         Some(loss) if loss.needs_labelled_masks() && !masks => {
             Err(Error::Head(HeadError::NoLabelledMasks))
         }

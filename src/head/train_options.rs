@@ -218,7 +218,7 @@ impl std::str::FromStr for Balance {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainOptions {
-    /// The loss to train with; `None` for [`Loss::MilDistill`] or, where masks are labelled as background, 10 at least,
+    /// The loss to train with; `None` for [`Loss::MilDistill`] or, where a mask is labelled as background,
     /// [`Loss::MilDistillRefine`], or, where only masks are labelled, [`Loss::Masks`].
     pub loss: Option<Loss>,
     /// Widths of the hidden layers (paper: 512, 256, 128).
