@@ -1,4 +1,4 @@
--- asks:    What does a head say of each mask that nobody has said anything of, and how sure is it?
+-- asks:    What does a head say of each mask, and how sure is it?
 -- params:  head HEAD                    -- the head's name, or the first digits of its id
 --          policy POLICY(head) = newest -- first digits of the policy's id; newest: the one that was used last
 -- uses:    annotate/chosen_predictions

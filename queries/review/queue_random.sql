@@ -7,13 +7,15 @@
 -- reads:   head_scores, said_of_masks
 -- grain:   one row per mask of which nobody says anything
 -- columns: image_id, extractor_id, mask_index, class, priority, why
--- notes:   priority is a number from 0 to 1 that the mask and the seed determine
-SELECT p.image_id, p.extractor_id, p.mask_index, p.class,
-       CAST(strpos('0123456789abcdef', substr(md5(concat($seed, '-', p.image_id, '-', p.mask_index)), 1, 1)) - 1 AS DOUBLE) / 16 AS priority,
-       'chosen by chance' AS why
-FROM head_scores p
-LEFT JOIN said_of_masks s
-    ON p.image_id = s.image_id AND p.extractor_id = s.extractor_id AND p.mask_index = s.mask_index
-WHERE coalesce(s.is_propagated, true)
-ORDER BY md5(concat($seed, '-', p.image_id, '-', p.mask_index)), p.image_id, p.mask_index
+-- notes:   priority (minus the place in an order that the masks and the seed determine)
+SELECT image_id, extractor_id, mask_index, class, -CAST(place AS DOUBLE) AS priority, 'chosen by chance' AS why
+FROM (
+    SELECT p.image_id, p.extractor_id, p.mask_index, p.class,
+           row_number() OVER (ORDER BY md5(concat($seed, '-', p.image_id, '-', p.mask_index)), p.image_id, p.mask_index) AS place
+    FROM head_scores p
+    LEFT JOIN said_of_masks s
+        ON p.image_id = s.image_id AND p.extractor_id = s.extractor_id AND p.mask_index = s.mask_index
+    WHERE coalesce(s.is_propagated, true)
+)
+ORDER BY place
 LIMIT $count

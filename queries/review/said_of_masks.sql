@@ -6,7 +6,7 @@
 -- notes:   mask_is (labels that it shows), mask_is_not (labels that it does not show), mask_is_none (whether it shows
 --          nothing of any class), mask_is_bad (whether it is of no use), is_propagated (whether only neighbours say so),
 --          labelled_at (time of the newest statement). The newest statement of each reviewer counts; what was propagated
---          counts only where nothing else is said
+--          counts only where nothing else is said. 'train --mask-labels' puts its condition in the place of 'true'
 SELECT extractor_id, image_id, mask_index,
        array_agg(DISTINCT label) FILTER (WHERE verdict = 'is' AND label IS NOT NULL) AS mask_is,
        array_agg(DISTINCT label) FILTER (WHERE verdict = 'is not' AND label IS NOT NULL) AS mask_is_not,
@@ -17,14 +17,17 @@ SELECT extractor_id, image_id, mask_index,
 FROM (
     SELECT *, bool_or(origin <> 'propagated') OVER (PARTITION BY extractor_id, image_id, mask_index) AS is_said
     FROM (
-        SELECT extractor_id, image_id, mask_index, label, verdict, origin, created_at,
-               row_number() OVER (
-                   PARTITION BY extractor_id, image_id, mask_index, reviewer
-                   ORDER BY created_at DESC, mask_label_id DESC
-               ) AS place
-        FROM mask_labels
-    )
-    WHERE place = 1 AND verdict <> 'undone'
+        SELECT *
+        FROM (
+            SELECT *, row_number() OVER (
+                PARTITION BY extractor_id, image_id, mask_index, reviewer
+                ORDER BY created_at DESC, mask_label_id DESC
+            ) AS place
+            FROM mask_labels
+        ) counting
+        WHERE place = 1 AND verdict <> 'undone'
+    ) chosen
+    WHERE true
 )
 WHERE origin <> 'propagated' OR NOT is_said
 GROUP BY extractor_id, image_id, mask_index

@@ -37,6 +37,10 @@ Examples:
 pub struct RethresholdArgs {
     #[command(flatten)]
     which: Which,
+    /// Choose the minimum score of each class by labels of images: at most this share of the labelled images of one other
+    /// class may have a mask that is called so. The labelled images must be annotated.
+    #[arg(long, value_name = "SHARE", conflicts_with = "class_threshold")]
+    thresholds_from_labels: Option<f64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,10 +57,6 @@ struct Which {
     /// Minimum score of a class's masks in place of that for all; once per class.
     #[arg(long, value_name = "CLASS=SCORE", value_parser = parse_threshold)]
     class_threshold: Vec<(String, f64)>,
-    /// Choose the minimum score of each class by labels of images: at most this share of the labelled images of one other
-    /// class may have a mask that is called so. Reads the head's stored predictions.
-    #[arg(long, value_name = "SHARE", conflicts_with = "class_threshold")]
-    thresholds_from_labels: Option<f64>,
     /// Minimum of the best score of a class in an image; where it is lower, none of its masks is kept or votes.
     #[arg(long, default_value_t = 0.0, value_name = "SCORE")]
     image_gate: f64,
@@ -92,30 +92,6 @@ fn parse_threshold(text: &str) -> Result<(String, f64), String> {
 }
 
 impl Which {
-    /// The request, with thresholds from labels if they are asked for.
-    async fn resolved(self, store: &Store) -> anyhow::Result<AnnotateRequest> {
-        let share = self.thresholds_from_labels;
-        let mut request = self.request();
-        if let Some(share) = share {
-            if !(share > 0.0 && share < 1.0) {
-                anyhow::bail!(
-                    "'{share}' is not a share of images: expected a number between 0 and 1"
-                );
-            }
-            let snapshot = store.snapshot().await?;
-            let found = thresholds_from_labels(&snapshot, &request.head, share).await?;
-            if found.is_empty() {
-                anyhow::bail!(
-                    "no class has enough labelled images of one other class among those that head '{}' has annotated; \
-                     annotate the labelled images first",
-                    request.head
-                );
-            }
-            request.policy.class_thresholds = found;
-        }
-        Ok(request)
-    }
-
     fn request(self) -> AnnotateRequest {
         AnnotateRequest {
             head: self.head,
@@ -136,9 +112,41 @@ impl Which {
     }
 }
 
+/// Chooses the thresholds of classes by labels of images.
+async fn choose_thresholds(
+    store: &Store,
+    request: &mut AnnotateRequest,
+    share: f64,
+    global: &Global,
+) -> anyhow::Result<()> {
+    if !(share > 0.0 && share < 1.0) {
+        anyhow::bail!("'{share}' is not a share of images: expected a number between 0 and 1");
+    }
+    let snapshot = store.snapshot().await?;
+    let found = thresholds_from_labels(&snapshot, &request.head, &request.policy, share).await?;
+    if found.is_empty() {
+        anyhow::bail!(
+            "no class has enough labelled images of one other class among those that head '{}' has annotated; annotate the \
+             labelled images first, or take a greater share",
+            request.head
+        );
+    }
+    if !global.quiet {
+        for (class, threshold) in &found {
+            errln!("class '{class}': kept from a score of {threshold:.4}");
+        }
+        errln!(
+            "all other classes: kept from {}",
+            request.policy.score_threshold
+        );
+    }
+    request.policy.class_thresholds = found;
+    Ok(())
+}
+
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = Store::open(&global.store).await?;
-    let request = args.which.resolved(&store).await?;
+    let request = args.which.request();
     let started = Instant::now();
     let progress = progress(global);
     let summary = annotate(&store, &request, progress.as_ref()).await?;
@@ -147,7 +155,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 
 pub async fn run_rethreshold(args: RethresholdArgs, global: &Global) -> anyhow::Result<Ended> {
     let store = Store::open(&global.store).await?;
-    let request = args.which.resolved(&store).await?;
+    let mut request = args.which.request();
+    if let Some(share) = args.thresholds_from_labels {
+        choose_thresholds(&store, &mut request, share, global).await?;
+    }
     let started = Instant::now();
     let progress = progress(global);
     let summary = rethreshold(&store, &request, progress.as_ref()).await?;

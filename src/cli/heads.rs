@@ -358,7 +358,12 @@ fn status(found: &[HeadStatus], global: &Global) -> anyhow::Result<Ended> {
         let word = if status.stale { "stale  " } else { "current" };
         write!(out, "{word}  {}", status.head)?;
         match (status.images_added, status.masks_added) {
-            (Some(images), Some(masks)) => write!(out, ": {images} images, {masks} masks added")?,
+            (Some(images), Some(masks)) => {
+                write!(out, ": {images} images, {masks} masks added")?;
+                if let Some(labels) = status.labels_changed.filter(|labels| *labels > 0) {
+                    write!(out, ", labels of {labels} masks changed")?;
+                }
+            }
             _ => write!(
                 out,
                 ": added rows unknown ({})",

@@ -174,7 +174,8 @@ pub struct UndoArgs {
     /// First digits of the labels' ids.
     #[arg(required_unless_present_any = ["last", "propagated"])]
     ids: Vec<String>,
-    /// Number of labels to take back, beginning with the newest.
+    /// Number of labels to take back, beginning with the last that 'labels list' shows: those of one command come by image
+    /// and mask.
     #[arg(long, value_name = "N", conflicts_with_all = ["ids", "propagated"])]
     last: Option<usize>,
     #[command(flatten)]

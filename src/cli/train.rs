@@ -36,7 +36,8 @@ pub struct Args {
     /// The class set: NAME or NAME@VERSION.
     #[arg(long, value_name = "NAME")]
     classes: String,
-    /// Choose images: SQL over the columns of 'images' [default: source IN ('web', 'synthetic')].
+    /// Choose images: SQL over the columns of 'images' [default: source IN ('web', 'synthetic'), and labelled masks of any
+    /// image].
     #[arg(long = "where", value_name = "SQL", conflicts_with = "query")]
     condition: Option<String>,
     /// Images that show none of the classes, SQL over the columns of 'images': all their masks are background.
@@ -45,7 +46,8 @@ pub struct Args {
     /// Labels of masks that count, SQL over the columns of 'mask_labels'; 'false' for none [default: all].
     #[arg(long, value_name = "SQL", conflicts_with = "query")]
     mask_labels: Option<String>,
-    /// File with your own SELECT, which yields image_id, extractor_id, mask_index, embedding and label or labels.
+    /// File with your own SELECT, which yields image_id, extractor_id, mask_index, embedding and label or labels, or what is said of
+    /// masks (docs/train.md).
     #[arg(long, value_name = "FILE")]
     query: Option<PathBuf>,
     /// What the head reads of a mask, in order: tokens (Segment Anything's), shape (six numbers), names of embedders
@@ -89,8 +91,8 @@ struct How {
     /// Loss: mil (multiple-instance loss), mil+distill (then also a student with uncertainty distillation),
     /// mil+distill+refine (then also a head that knows the background, from the masks that the student picks; for photos
     /// of one object each) or mil+refine. With labelled masks, these learn from them as well. From labelled masks alone:
-    /// masks (cross entropy), linear (least squares) or prototypes (nearest mean) [default: mil+distill; with a
-    /// mask labelled as none of any class mil+distill+refine; masks where no image is labelled].
+    /// masks (cross entropy), linear (least squares) or prototypes (nearest mean) [default: mil+distill; masks where no
+    /// image is labelled].
     #[arg(long)]
     loss: Option<Loss>,
     /// Widths of the hidden layers, or none for a linear head [default: 512,256,128].
@@ -112,13 +114,14 @@ struct How {
     /// Weight of the student's uncertainty loss [default: 0.15].
     #[arg(long, value_name = "WEIGHT")]
     lambda_unc: Option<f64>,
-    /// Weight of the labelled masks' loss beside that of images [default: 3].
+    /// Weight of the labelled masks' loss beside that of images; with fewer than 300 of them less, in proportion [default: 3].
     #[arg(long, value_name = "WEIGHT")]
     lambda_masks: Option<f64>,
     /// Share of labelled masks in each step of refinement; the others are those that the student picks [default: 0.5].
     #[arg(long, value_name = "SHARE")]
     label_share: Option<f64>,
-    /// The same share while a head is refined, or trained on labelled masks alone [default: 0.5].
+    /// Share of the last hidden layer's units that are dropped while a head is refined, or trained on labelled masks alone
+    /// [default: 0.5].
     #[arg(long, value_name = "SHARE")]
     refine_dropout: Option<f64>,
     /// Passes over the images, for each of teacher, student and refined head [default: enough for 100 steps a class, but
@@ -318,7 +321,7 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
     }
     if let Some(labels) = summary.mask_labels {
         outln!(
-            "labelled masks: {} of classes, {} of none, {} of which only is said what they do not show",
+            "labelled masks: {} of classes, {} of none, {} that are said not to show a class",
             labels.classes,
             labels.background,
             labels.not
@@ -332,7 +335,7 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
     }
     if !summary.classes_without_examples.is_empty() {
         outln!(
-            "without an example, so never predicted: {}",
+            "no image and no mask shows: {}",
             summary.classes_without_examples.join(", ")
         );
     }

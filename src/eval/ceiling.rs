@@ -94,7 +94,7 @@ impl Ceiling {
 ///     ..CeilingRequest::default()
 /// };
 /// let ceiling = ceiling(&store.snapshot().await?, &request, &NoProgress).await?;
-/// println!("no head can have an mIoU above {:?} with these masks", ceiling.miou);
+/// println!("with these masks, mIoU {:?} at the best", ceiling.miou);
 /// # Ok(())
 /// # }
 /// ```

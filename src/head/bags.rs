@@ -215,6 +215,8 @@ struct Builder<'a> {
 #[derive(Default)]
 struct Unfinished {
     labels: Vec<String>,
+    /// Whether the query says what the image shows, be it nothing.
+    is_labelled: bool,
     /// Whether the image is said to show none of the classes.
     negative: bool,
     /// Mask index and row in the embeddings, ordered by mask index; no row for a mask that was left out.
@@ -306,6 +308,7 @@ impl<'a> Builder<'a> {
                 continue;
             };
             labels.add_to(row, &mut image.labels)?;
+            image.is_labelled |= labels.says(row);
             image.negative |= negative
                 .as_ref()
                 .is_some_and(|it| it.is_valid(row) && it.value(row));
@@ -360,8 +363,8 @@ impl<'a> Builder<'a> {
             }
             classes.sort_unstable();
             classes.dedup();
-            if image.labels.is_empty() && !image.negative && !image.said.is_empty() {
-                continue; // only its masks are labelled
+            if !image.is_labelled && !image.negative {
+                continue; // only some of its masks are labelled
             }
             if classes.is_empty() && set.classes.len() > 1 && !image.negative {
                 skipped.images_outside += 1;
@@ -583,6 +586,15 @@ impl Labels {
                 .ok_or_else(|| wrong("label", "TEXT", column));
         }
         Ok(Self::One(text(batch, "label")?))
+    }
+
+    /// Whether there are labels in a row, even none at all.
+    fn says(&self, row: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(column) => column.is_valid(row),
+            Self::List(column) => column.is_valid(row),
+        }
     }
 
     fn add_to(&self, row: usize, labels: &mut Vec<String>) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use super::bags::Bags;
-use super::draw::LabelledDraw;
+use super::draw::{LabelledDraw, balance_halves};
 use super::mil::{Bag, KnownMask};
 use super::spec::HeadSpec;
 use crate::Result;
@@ -18,6 +18,8 @@ pub(super) struct Batch {
     pub rows: Vec<u32>,
     /// What is known of the labelled masks.
     pub known: Vec<KnownMask>,
+    /// Classes of which no mask is labelled.
+    pub left_out: Vec<usize>,
     /// `[masks, embedding_dim]`.
     pub embeddings: Vec<f32>,
     /// `[masks, width of the last hidden layer]`, 0 or 1 / (1 - p); `None` where nothing is dropped.
@@ -56,9 +58,12 @@ pub(super) fn over_batches<'b>(
     let batches = batches.map(move |images| {
         let labelled = added
             .as_mut()
-            .map(|added| added.draw.step(added.count / 2, added.count / 2))
-            .unwrap_or_default();
-        let mut batch = read_batch(bags, weights, images, labelled)?;
+            .map(|added| added.draw.step(added.count / 2, added.count / 2));
+        let mut batch = read_batch(bags, weights, images, labelled.unwrap_or_default())?;
+        if let Some(added) = &added {
+            balance_halves(&mut batch.known, added.draw.background());
+            batch.left_out = added.draw.classes_without_masks().to_vec();
+        }
         if let Some((dropout, random)) = &mut dropping {
             batch.dropout = dropout.draw(batch.rows.len(), random);
         }
@@ -98,6 +103,7 @@ fn read_batch(
         bags: Vec::with_capacity(images.len()),
         rows: Vec::new(),
         known: Vec::with_capacity(labelled.len()),
+        left_out: Vec::new(),
         embeddings: Vec::new(),
         dropout: None,
     };

@@ -16,7 +16,7 @@ use crate::error::HeadError;
 use crate::{Error, Result};
 
 /// Bias of an output without a labelled mask, whose probability is then 0.
-const NEVER: f64 = -1e4;
+pub(super) const NEVER: f32 = -1e4;
 /// Masks by which the ridge and the temperature are chosen; more take longer and choose no better.
 const CHOOSING: usize = 512;
 /// Ridges that are tried, as multiples of the mean square of the masks' numbers.
@@ -26,6 +26,8 @@ const RIDGES: [f64; 9] = [1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
 const ENOUGH: usize = 30;
 const RIDGE: f64 = 3.0;
 const FACTOR: f64 = 8.0;
+/// The same for prototypes, whose logits are this times minus the squared distance.
+const PROTOTYPE_FACTOR: f64 = 6.0;
 /// Factors of the logits that are tried: 1 / temperature.
 const FACTORS: [f64; 13] = [
     0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0,
@@ -75,7 +77,7 @@ pub(super) fn closed_form(
     for output in (0..spec.outputs()).filter(|it| !present.contains(it)) {
         layer.weights.column_mut(output).fill(0.0);
         if let Some(bias) = layer.bias.get_mut(output) {
-            *bias = NEVER;
+            *bias = f64::from(NEVER);
         }
     }
     // nalgebra keeps columns one after the other, and a layer's weights are row-major.
@@ -178,6 +180,9 @@ impl Examples {
     /// The factor of the prototypes' logits with the least cross entropy, each mask being left out of its own mean. A mask
     /// that is the only one of its output says nothing of it.
     fn prototype_factor(&self) -> f64 {
+        if self.outputs.len() < ENOUGH {
+            return PROTOTYPE_FACTOR;
+        }
         let (sums, counts) = self.sums();
         let mut scores = Vec::with_capacity(self.outputs.len());
         for (row, own) in self.numbers.row_iter().zip(&self.outputs) {
@@ -202,7 +207,9 @@ impl Examples {
             let masks = scores.iter().zip(&self.outputs).zip(&self.weights);
             let losses = masks.filter_map(|((scores, output), weight)| {
                 scores.get(*output).copied().flatten()?;
-                let logits = scores.iter().map(|it| it.map_or(NEVER, |it| it * factor));
+                let logits = scores
+                    .iter()
+                    .map(|it| it.map_or(f64::from(NEVER), |it| it * factor));
                 let p = softmax(logits.collect(), false).get(*output).copied()?;
                 Some(-weight * p.max(1e-12).ln())
             });
@@ -387,7 +394,7 @@ mod tests {
     fn clouds_are_told_apart() {
         let examples = clouds();
         let mut prototypes = examples.prototypes();
-        prototypes.bias[2] = NEVER;
+        prototypes.bias[2] = f64::from(NEVER);
         assert_eq!(called(&prototypes, &examples), examples.outputs);
         let (ridge, factor) = examples.ridge_and_factor();
         let layer = examples.least_squares(ridge).unwrap();

@@ -51,6 +51,8 @@ pub(super) struct LabelledDraw {
     piles: [(Pile, Deck); 3],
     /// Weight of each class's masks.
     weights: Vec<f64>,
+    /// Classes that none of the masks shows.
+    without: Vec<usize>,
     random: fastrand::Rng,
 }
 
@@ -87,6 +89,9 @@ impl LabelledDraw {
                 (pile, deck)
             }),
             weights: class_weights(&counts, balance),
+            without: (0..classes)
+                .filter(|class| counts.get(*class) == Some(&0))
+                .collect(),
             random: fastrand::Rng::with_seed(seed),
         }
     }
@@ -99,7 +104,7 @@ impl LabelledDraw {
     /// So many masks of classes and of the background, or as many as there are, and some of which only is known what they
     /// do not show: their rows in the embeddings, and what is known of them.
     pub fn step(&mut self, objects: usize, background: usize) -> Vec<(u32, KnownMask)> {
-        let not = ((objects + background) / NOT_SHARE).max(1);
+        let not = (objects + background).div_ceil(NOT_SHARE);
         let mut drawn = Vec::with_capacity(objects + background + not);
         let counts = [objects, background, not];
         for ((pile, deck), count) in self.piles.iter_mut().zip(counts) {
@@ -119,6 +124,40 @@ impl LabelledDraw {
             }
         }
         drawn
+    }
+
+    /// Classes that none of the masks shows.
+    pub fn classes_without_masks(&self) -> &[usize] {
+        &self.without
+    }
+
+    /// Output of the background.
+    pub fn background(&self) -> usize {
+        self.weights.len()
+    }
+}
+
+/// Makes the masks of classes weigh as much as those of the background, whose output is given, however many there are of
+/// each.
+pub(super) fn balance_halves(known: &mut [KnownMask], background: usize) {
+    let is_background = |mask: &KnownMask| mask.output == KnownOutput::Is(background);
+    let is_object =
+        |mask: &KnownMask| matches!(mask.output, KnownOutput::Is(output) if output != background);
+    let sum = |known: &[KnownMask], of: &dyn Fn(&KnownMask) -> bool| -> f64 {
+        let weights = known.iter().filter(|mask| of(mask)).map(|mask| mask.weight);
+        weights.sum()
+    };
+    let (objects, others) = (sum(known, &is_object), sum(known, &is_background));
+    if objects <= 0.0 || others <= 0.0 {
+        return;
+    }
+    let half = (objects + others) / 2.0;
+    for mask in known {
+        if is_object(mask) {
+            mask.weight *= half / objects;
+        } else if is_background(mask) {
+            mask.weight *= half / others;
+        }
     }
 }
 
@@ -143,6 +182,28 @@ mod tests {
     fn rare_classes_weigh_more() {
         assert_eq!(class_weights(&[5, 1, 0], Balance::None), [1.0; 3]);
         assert_eq!(class_weights(&[5, 1, 0], Balance::Weights), [0.6, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn few_objects_weigh_as_much_as_much_background() {
+        let mask = |output| KnownMask {
+            output,
+            weight: 1.0,
+        };
+        let is = |output| mask(KnownOutput::Is(output));
+        let mut known = [
+            is(0),
+            is(2),
+            is(2),
+            is(2),
+            mask(KnownOutput::IsNot(vec![1])),
+        ];
+        balance_halves(&mut known, 2);
+        let weights = known.map(|mask| mask.weight);
+        assert_eq!(weights, [2.0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 1.0]);
+        let mut only = [is(0), is(1)];
+        balance_halves(&mut only, 2);
+        assert_eq!(only.map(|mask| mask.weight), [1.0, 1.0]);
     }
 
     #[test]

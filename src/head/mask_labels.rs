@@ -11,7 +11,7 @@ use crate::ids::ImageId;
 use crate::options::is_default;
 
 /// What is known of a mask, for a class set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MaskClass {
     /// It shows a class, of this index.
     Shows(usize),

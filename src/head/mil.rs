@@ -74,10 +74,20 @@ impl<'a> Logits<'a> {
 
     /// Like [`Self::probabilities`], but overwrites `probabilities`.
     fn probabilities_into(&self, mask: usize, probabilities: &mut Vec<f64>) {
+        self.probabilities_without(mask, &[], probabilities);
+    }
+
+    /// Like [`Self::probabilities_into`], but some outputs are not compared with; their probabilities are 0.
+    fn probabilities_without(&self, mask: usize, left_out: &[usize], probabilities: &mut Vec<f64>) {
         probabilities.clear();
         probabilities.extend(self.row(mask).iter().map(|x| f64::from(*x)));
         if self.none_class {
             probabilities.push(0.0);
+        }
+        for output in left_out {
+            if let Some(logit) = probabilities.get_mut(*output) {
+                *logit = f64::NEG_INFINITY;
+            }
         }
         softmax_in_place(probabilities);
     }
@@ -278,13 +288,19 @@ pub struct KnownMask {
 }
 
 /// The loss of masks of which something is known, one per row of the logits from `first` on: the mean, weighted by their
-/// weights, of -log p of their outputs, or of -log (1 - p) where p is the probability of outputs that are not theirs.
-pub fn known_loss(logits: &Logits<'_>, first: usize, known: &[KnownMask]) -> LossGradient {
+/// weights, of -log p of their outputs, or of -log (1 - p) where p is the probability of outputs that are not theirs. Outputs
+/// that are `left_out` are not compared with.
+pub fn known_loss(
+    logits: &Logits<'_>,
+    first: usize,
+    known: &[KnownMask],
+    left_out: &[usize],
+) -> LossGradient {
     let mut found = LossGradient::none_yet(logits);
     let total: f64 = known.iter().map(|it| it.weight).sum();
     let mut probabilities = Vec::with_capacity(logits.softmax_classes());
     for (mask, it) in (first..).zip(known) {
-        logits.probabilities_into(mask, &mut probabilities);
+        logits.probabilities_without(mask, left_out, &mut probabilities);
         let weight = it.weight / total.max(f64::MIN_POSITIVE);
         found.add_known(mask, &it.output, &probabilities, logits.outputs, weight);
     }
@@ -416,7 +432,7 @@ mod tests {
             output: KnownOutput::Is(class),
             weight,
         });
-        let found = known_loss(&logits, 0, &known);
+        let found = known_loss(&logits, 0, &known, &[]);
         let p = 1.0 / (1.0 + (-1f64).exp());
         assert!((found.loss - 0.25 * 2f64.ln() + 0.75 * (1.0 - p).ln()).abs() < 1e-12);
         let expected = [-0.125, 0.125, 0.75 * p, -0.75 * p];
@@ -441,7 +457,7 @@ mod tests {
                 none_class: false,
             };
             // The first mask is not one of them.
-            known_loss(&logits, 1, &known)
+            known_loss(&logits, 1, &known, &[])
         };
         let found = loss(&values);
         assert_eq!(found.looked_at, [false, true, true]);
@@ -457,6 +473,26 @@ mod tests {
                 "{at}: {difference}, {}",
                 found.gradient[at]
             );
+        }
+    }
+
+    #[test]
+    fn outputs_that_are_left_out_are_not_pushed_down() {
+        let logits = Logits {
+            values: &[0.5, 3.0, -0.5],
+            outputs: 3,
+            classes: 3,
+            none_class: false,
+        };
+        let known = [KnownMask {
+            output: KnownOutput::Is(0),
+            weight: 1.0,
+        }];
+        let found = known_loss(&logits, 0, &known, &[1]);
+        let p = 1.0 / (1.0 + (-1f64).exp());
+        assert!((found.loss + p.ln()).abs() < 1e-12);
+        for (ours, expected) in found.gradient.iter().zip([p - 1.0, 0.0, 1.0 - p]) {
+            assert!((ours - expected).abs() < 1e-12, "{:?}", found.gradient);
         }
     }
 

@@ -28,6 +28,17 @@ pub struct DropoutPasses {
     pub seed: u64,
 }
 
+impl DropoutPasses {
+    /// The seed of a mask, so that its passes do not depend on the masks that are predicted with it.
+    pub(super) fn seed_of(&self, image_id: &str, mask_index: i32) -> u64 {
+        let place = mask_index.unsigned_abs().into();
+        let seed = self
+            .seed
+            .wrapping_add(u64::wrapping_mul(place, 0x9e37_79b9_7f4a_7c15));
+        xxhash_rust::xxh3::xxh3_64_with_seed(image_id.as_bytes(), seed)
+    }
+}
+
 impl Default for DropoutPasses {
     fn default() -> Self {
         Self {
@@ -98,7 +109,7 @@ impl MaskPredictor {
     }
 
     /// Like [`MaskPredictor::predict`], but in several passes of the first member, each of which drops other units of the last
-    /// hidden layer; these take the place of the members.
+    /// hidden layer; these take the place of the members. There is a seed for each mask.
     ///
     /// # Errors
     /// As [`MaskPredictor::predict`].
@@ -106,22 +117,30 @@ impl MaskPredictor {
         &self,
         columns: &[ArrayRef],
         passes: DropoutPasses,
+        seeds: &[u64],
     ) -> std::result::Result<PredictedMasks, String> {
         let dropout = Dropout {
             width: self.loaded.spec.head.hidden.last().copied().unwrap_or(0),
             probability: passes.probability,
             seed: passes.seed,
         };
-        let mut random = fastrand::Rng::with_seed(passes.seed);
+        let mut next = 0;
         self.predict_by(columns, |inputs| {
             let Some(head) = self.members.first() else {
                 return Vec::new();
             };
             let rows = inputs.dims()[0];
+            let seeds = seeds.get(next..next + rows).unwrap_or_default();
+            next += rows;
+            let mut random: Vec<fastrand::Rng> = seeds
+                .iter()
+                .map(|seed| fastrand::Rng::with_seed(*seed))
+                .collect();
             let one = |_| {
-                let factors = dropout.draw(rows, &mut random);
+                let factors = random.iter_mut().map(|random| dropout.draw(1, random));
+                let factors: Option<Vec<Vec<f32>>> = factors.collect();
                 let factors = factors.map(|values| {
-                    let data = TensorData::new(values, [rows, dropout.width]);
+                    let data = TensorData::new(values.concat(), [rows, dropout.width]);
                     Tensor::<2>::from_data(data, &Device::flex())
                 });
                 head.run(inputs.clone(), factors, Pick::Noisy).logits

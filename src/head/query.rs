@@ -1,9 +1,11 @@
 //! The SELECT that a head is trained on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use arrow::util::display::array_value_to_string;
 use datafusion::functions_aggregate::expr_fn::count_distinct;
+use datafusion::logical_expr::Expr as Condition;
 use datafusion::prelude::col;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Join, ObjectNamePart, Query as Select, SelectItem, SetExpr,
@@ -126,6 +128,45 @@ impl TrainingQuery {
             }
         }
         Ok((images, masks))
+    }
+}
+
+/// What is said of masks, as text, by image and mask.
+pub(super) type SaidOfMasks = HashMap<(String, String), String>;
+
+impl TrainingQuery {
+    /// What the query yields of labels of masks, without reading the embeddings; nothing for a query without such columns.
+    ///
+    /// # Errors
+    /// As [`TrainingQuery::rows`].
+    pub(super) async fn said(&self, snapshot: &Snapshot) -> Result<SaidOfMasks> {
+        const KEY: [&str; 2] = ["image_id", "mask_index"];
+        let sql = self.session(snapshot).await?;
+        let frame = sql.frame(&self.text).await?;
+        let schema = frame.schema().clone();
+        let said = ["mask_is", "mask_is_not", "mask_is_none", "mask_is_bad"];
+        let said: Vec<&str> = said
+            .into_iter()
+            .filter(|name| schema.has_column_with_unqualified_name(name))
+            .collect();
+        let is_said = said.iter().map(|name| col(*name).is_not_null());
+        let Some(is_said) = is_said.reduce(Condition::or) else {
+            return Ok(HashMap::new());
+        };
+        let columns: Vec<&str> = KEY.into_iter().chain(said).collect();
+        let frame = frame.filter(is_said)?.select_columns(&columns)?;
+        let mut rows = Rows::of(frame).await?;
+        let mut found = HashMap::new();
+        while let Some(batch) = rows.next().await? {
+            for row in 0..batch.num_rows() {
+                let cell = |column| Ok(array_value_to_string(batch.column(column), row)?);
+                let words: Vec<String> = (KEY.len()..columns.len())
+                    .map(cell)
+                    .collect::<Result<_>>()?;
+                found.insert((cell(0)?, cell(1)?), words.join(";"));
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -451,7 +492,10 @@ impl VisitorMut for Filling<'_> {
     }
 }
 
-/// Puts a condition on the labels of masks.
+/// The relation of the labels that count, from which the condition chooses.
+const CHOSEN: &str = "chosen";
+
+/// Puts a condition on the labels of masks that count.
 struct SaidFilling {
     condition: Option<Expr>,
     conditions: u32,
@@ -463,11 +507,15 @@ impl VisitorMut for SaidFilling {
     fn pre_visit_query(&mut self, query: &mut Select) -> ControlFlow<()> {
         if let SetExpr::Select(select) = query.body.as_mut()
             && let [from] = &select.from[..]
-            && let TableFactor::Table { name, .. } = &from.relation
-            && name.to_string() == Table::MaskLabels.name()
+            && let TableFactor::Derived {
+                alias: Some(alias), ..
+            } = &from.relation
+            && alias.name.value == CHOSEN
         {
             self.conditions += 1;
-            select.selection.clone_from(&self.condition);
+            if let Some(condition) = &self.condition {
+                select.selection = Some(condition.clone());
+            }
         }
         ControlFlow::Continue(())
     }
@@ -519,7 +567,8 @@ mod tests {
             let annas = filled(&template, &id, &annas, &tokens).unwrap();
             let annas = annas.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(
-                annas.contains("FROM mask_labels WHERE reviewer = 'anna'"),
+                annas.contains("AS chosen WHERE reviewer = 'anna'")
+                    || annas.contains("chosen WHERE reviewer = 'anna'"),
                 "{annas}"
             );
         }

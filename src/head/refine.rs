@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 
 use super::batches::{Dropout, ahead, over_batches, read_masks};
-use super::draw::{Deck, LabelledDraw, class_weights};
+use super::draw::{Deck, LabelledDraw, balance_halves, class_weights};
 use super::mask_labels::{LabelledMask, MaskClass};
 use super::mil::{KnownMask, KnownOutput, Logits, known_loss, most_probable};
 use super::model::{Head, HeadOptimizer};
@@ -142,7 +142,8 @@ impl<'a> Refinement<'a> {
                 image.rows.iter().for_each(|row| add(at, *row, None));
             }
         }
-        if known.objects.is_empty() {
+        let training_labels: Vec<&LabelledMask> = training.labelled_to_train().collect();
+        if known.objects.is_empty() && labelled_objects(&training_labels) == 0 {
             return Err(Error::Head(HeadError::NothingToRefine));
         }
         let spec = training
@@ -158,7 +159,7 @@ impl<'a> Refinement<'a> {
             spec,
             known,
             validation,
-            labelled: bags.labelled.iter().collect(),
+            labelled: training_labels,
             ignored,
             weights,
         })
@@ -172,9 +173,18 @@ impl<'a> Refinement<'a> {
             ..training.spec.clone()
         };
         let background = spec.classes.len();
+        let drawn =
+            |mask: &LabelledMask| position(&mask.image_id, options.seed) < options.validation;
+        // Every class keeps its masks for training if all of them would validate.
+        let trained: HashSet<&MaskClass> = training
+            .bags
+            .labelled
+            .iter()
+            .filter(|mask| !drawn(mask))
+            .map(|mask| &mask.class)
+            .collect();
+        let measures = |mask: &&LabelledMask| drawn(mask) && trained.contains(&mask.class);
         let mut validation = Known::default();
-        let measures =
-            |mask: &&LabelledMask| position(&mask.image_id, options.seed) < options.validation;
         for mask in training.bags.labelled.iter().filter(measures) {
             match &mask.class {
                 MaskClass::Shows(class) => validation.objects.push((*class, mask.row)),
@@ -246,7 +256,8 @@ impl<'a> Refinement<'a> {
                 let picked = draw.step(counts.picks).into_iter();
                 let picked = picked.map(|(class, row)| (row, self.known_mask(class)));
                 let drawn = picked.chain(labelled.step(counts.objects, counts.background));
-                let (rows, known): (Vec<u32>, Vec<KnownMask>) = drawn.unzip();
+                let (rows, mut known): (Vec<u32>, Vec<KnownMask>) = drawn.unzip();
+                balance_halves(&mut known, self.spec.classes.len());
                 let embeddings = read_masks(training.bags, &rows)?;
                 let dropped = dropout.draw(rows.len(), &mut dropping);
                 Ok((embeddings, known, dropped))
@@ -291,7 +302,9 @@ impl<'a> Refinement<'a> {
                 background: half,
             };
         }
-        let half = self.known.objects.len().div_ceil(steps).min(max / 2);
+        let picked = self.known.objects.len();
+        let half = picked.max(labelled_objects(&self.labelled));
+        let half = half.div_ceil(steps).min(max / 2);
         if self.labelled.is_empty() {
             return StepCounts {
                 picks: half,
@@ -299,7 +312,11 @@ impl<'a> Refinement<'a> {
                 background: 0,
             };
         }
-        let objects = (half as f64 * options.label_share).round() as usize;
+        let objects = if picked == 0 {
+            half
+        } else {
+            (half as f64 * options.label_share).round() as usize
+        };
         StepCounts {
             picks: half - objects,
             objects,
@@ -324,7 +341,7 @@ impl<'a> Refinement<'a> {
         let inputs = training.tensor(embeddings, known.len());
         let activations = head.run(inputs, dropout, Pick::Noisy);
         let values = numbers(activations.logits.clone())?;
-        let found = known_loss(&self.logits(&values), 0, known);
+        let found = known_loss(&self.logits(&values), 0, known, &[]);
         let rows: Vec<i32> = (0..i32::try_from(known.len()).unwrap_or(i32::MAX)).collect();
         let gradient = found.gradient.iter().map(|g| *g as f32).collect();
         let gradients = head.gradients(activations, &rows, gradient);
@@ -385,7 +402,7 @@ impl<'a> Refinement<'a> {
         };
         let all: f64 = known.iter().map(|it| it.weight).sum();
         let accuracy: f64 = known.iter().enumerate().map(right).sum();
-        let loss = known_loss(&logits, 0, &known).loss;
+        let loss = known_loss(&logits, 0, &known, &[]).loss;
         Ok(Some((loss, accuracy / all.max(f64::MIN_POSITIVE))))
     }
 
@@ -465,6 +482,12 @@ fn scored_masks(training: &Training<'_>, student: &Head) -> Result<Vec<ScoredMas
         },
     )?;
     Ok(scored)
+}
+
+/// Number of masks that are labelled with a class.
+fn labelled_objects(labelled: &[&LabelledMask]) -> usize {
+    let shows = |mask: &&&LabelledMask| matches!(mask.class, MaskClass::Shows(_));
+    labelled.iter().filter(shows).count()
 }
 
 impl Known {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use datafusion::prelude::{col, lit};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::bags::{Bags, CacheOptions, Skipped};
 use super::inputs::{HeadInputs, Normalisation};
@@ -27,8 +27,10 @@ use crate::error::{CatalogueError, HeadError, Named};
 use crate::ids::{EmbedderId, ExtractorId, HeadId, check_name};
 use crate::options::is_default;
 use crate::progress::{Progress, progress_channel};
+use crate::query::Query;
 use crate::schema::{StoreTable, Table, VectorTable};
-use crate::store::rows::{HeadRow, Row, decode};
+use crate::sql::Sql;
+use crate::store::rows::{HeadRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
@@ -193,7 +195,7 @@ pub struct TrainSummary {
     pub images: u64,
     /// Images among these that were used for validation.
     pub validation_images: u64,
-    /// Labelled masks that were used only for validation, where a head learns from these alone.
+    /// Labelled masks that were not trained on because their images are for validation.
     #[serde(skip_serializing_if = "is_default")]
     pub validation_masks: u64,
     /// Masks of the images.
@@ -288,6 +290,18 @@ pub async fn train(
     check_name("head", &request.name)?;
     check_names(&request.name, request.options.loss())?;
     request.options.validate()?;
+    let alone = request.options.loss.is_some_and(Loss::needs_labelled_masks);
+    if request.options.loss.is_some_and(Loss::is_closed_form) {
+        check_closed_form(request)?;
+    }
+    let replay = request.parent.as_ref().and_then(|parent| parent.replay);
+    if alone && replay.is_some() {
+        return Err(Error::InvalidOption {
+            what: "loss of a head that is trained on what came after its parent",
+            value: request.options.loss().word().to_owned(),
+            expected: "one that learns from images".to_owned(),
+        });
+    }
     let device = request.device.open()?;
     let snapshot = match request.at {
         Some(version) => store.snapshot_at(version).await?,
@@ -307,7 +321,13 @@ pub async fn train(
     let rows = query.rows(&snapshot).await?;
     let tables = tables_read(&READ, &inputs);
     snapshot.verify(&tables, progress).await?;
-    let mut bags = Bags::read(rows, &class_set, &inputs, &request.cache, progress).await?;
+    let read = Bags::read(rows, &class_set, &inputs, &request.cache, progress).await;
+    let mut bags = read.map_err(|err| match err {
+        Error::Head(HeadError::NothingToTrainOn) if alone => {
+            Error::Head(HeadError::NoLabelledMasks)
+        }
+        err => err,
+    })?;
     let reading_seconds = started.elapsed().as_secs_f64();
     let mut options = request.options.clone();
     let loss = chosen_loss(options.loss, &bags)?;
@@ -320,27 +340,32 @@ pub async fn train(
         background: knows_background && (spec.classes.len() > 1 || loss.is_closed_form()),
         ..spec
     };
-    let normalisations = if loss.is_closed_form() {
-        check_closed_form(request)?;
+    let normalisations = if let Some(parent) = parent.as_ref().filter(|_| !loss.is_closed_form()) {
+        // Those of the parent, whose first layer they fit.
+        parent.normalisations()?
+    } else if loss.is_closed_form() {
         let kinds = inputs.unit_normalisations();
         bags.normaliser = Normaliser::fit(&bags.embeddings, &bags.input_dims, &kinds)?;
         kinds
     } else {
         inputs.normalisations()
     };
-    let spec = if loss.is_closed_form() {
-        HeadSpec {
+    let spec = match loss {
+        Loss::Linear | Loss::Prototypes => HeadSpec {
             hidden: Vec::new(),
             dropout: 0.0,
             ..spec
-        }
-    } else {
-        spec
+        },
+        Loss::Masks => HeadSpec {
+            dropout: options.refine_dropout,
+            ..spec
+        },
+        _ => spec,
     };
+    options.hidden.clone_from(&spec.hidden);
 
     let mut start = None;
     let mut old = HashSet::new();
-    let replay = request.parent.as_ref().and_then(|parent| parent.replay);
     if let Some(parent) = &parent {
         parent.check_extractor(bags.extractor_id.as_str())?;
         parent.check_inputs(&inputs)?;
@@ -467,27 +492,13 @@ fn check_names(name: &str, loss: Loss) -> Result<()> {
     Ok(())
 }
 
-/// Number of labels on masks of other extractors.
+/// Number of masks of other extractors of which something is said.
 async fn labels_of_others(snapshot: &Snapshot, extractor_id: &ExtractorId) -> Result<u64> {
-    let others = col("extractor_id").not_eq(lit(extractor_id.as_str()));
-    let scan = snapshot.scan(Table::MaskLabels).await?;
-    let scan = scan.project(&["extractor_id", "image_id", "mask_index"])?;
-    let found = scan.filter(others).collect().await?;
-    let mut masks = HashSet::new();
-    for batch in found {
-        for row in decode::<LabelledKey>(Table::MaskLabels, &batch)? {
-            masks.insert(row);
-        }
-    }
-    Ok(masks.len() as u64)
-}
-
-/// The key of a labelled mask.
-#[derive(Deserialize, PartialEq, Eq, Hash)]
-struct LabelledKey {
-    extractor_id: String,
-    image_id: String,
-    mask_index: i32,
+    let said = Query::named("review/said_of_masks")?;
+    let sql = Sql::new(snapshot).await?;
+    let others = sql.frame(said.sql()).await?;
+    let others = others.filter(col("extractor_id").not_eq(lit(extractor_id.as_str())))?;
+    Ok(others.count().await? as u64)
 }
 
 /// The loss: the one that is asked for, or the default for the labels that there are.
@@ -498,7 +509,6 @@ fn chosen_loss(asked: Option<Loss>, bags: &Bags) -> Result<Loss> {
     let (images, masks) = (!bags.images.is_empty(), !bags.labelled.is_empty());
     match asked {
         None if !images && masks => Ok(Loss::Masks),
-        None if bags.background_labels() > 0 => Ok(Loss::MilDistillRefine),
         Some(loss) if loss.needs_labelled_masks() && !masks => {
             Err(Error::Head(HeadError::NoLabelledMasks))
         }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray,
+};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 
 use super::inputs::HeadInputs;
 use super::predictor::{DropoutPasses, MaskPredictor};
@@ -47,16 +49,10 @@ pub async fn head_scores(
     let predictor = Arc::new(MaskPredictor::new(loaded)?);
     let mut rows = Sql::new(snapshot).await?.query(&text).await?;
     progress.start("masks", None);
-    let (mut parts, mut number) = (Vec::new(), 0u64);
+    let mut parts = Vec::new();
     while let Some(batch) = rows.next().await? {
         let count = batch.num_rows() as u64;
         let (predictor, classes, inputs) = (predictor.clone(), classes.clone(), inputs.clone());
-        // Each batch has random choices of its own.
-        let dropout = dropout.map(|it| DropoutPasses {
-            seed: it.seed.wrapping_add(number),
-            ..it
-        });
-        number += 1;
         let scored = move || scored(&batch, &predictor, &classes, &inputs, dropout);
         parts.push(blocking("predicting masks", scored).await?);
         progress.advance(count);
@@ -99,7 +95,17 @@ fn scored(
     let name = &predictor.head().row.head;
     let predicted = match dropout {
         None => predictor.predict(&columns),
-        Some(passes) => predictor.predict_with_dropout(&columns, passes),
+        Some(passes) => {
+            let images = cast(&column("image_id")?, &DataType::Utf8)?;
+            let indices = cast(&column("mask_index")?, &DataType::Int32)?;
+            let (images, indices) = (
+                images.as_string::<i32>(),
+                indices.as_primitive::<Int32Type>(),
+            );
+            let seed = |row: usize| passes.seed_of(images.value(row), indices.value(row));
+            let seeds: Vec<u64> = (0..batch.num_rows()).map(seed).collect();
+            predictor.predict_with_dropout(&columns, passes, &seeds)
+        }
     };
     let predicted = predicted.map_err(|reason| unusable(name, reason))?;
     let best: Vec<(usize, f32)> = predicted.best().collect();

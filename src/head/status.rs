@@ -1,9 +1,11 @@
 //! Whether heads are up to date with the store.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::query::TrainingQuery;
-use super::warm_start::images_when_trained;
+use super::warm_start::{images_when_trained, when_trained};
 use crate::classes::ClassSet;
 use crate::ids::HeadId;
 use crate::store::Snapshot;
@@ -29,6 +31,9 @@ pub struct HeadStatus {
     pub images_added: Option<u64>,
     /// Masks that its query yields now beyond the number that it yielded then; `None` likewise.
     pub masks_added: Option<u64>,
+    /// Masks of which its query yields another label now than then, or one where there was none, or none where there was
+    /// one; `None` likewise.
+    pub labels_changed: Option<u64>,
     /// Whether there is something new to train on or a newer version of its class set.
     pub stale: bool,
     /// Why the numbers of added images and masks are unknown.
@@ -54,6 +59,7 @@ pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStat
         store_version: head.store_version,
         images_added: None,
         masks_added: None,
+        labels_changed: None,
         stale: newest.is_some_and(|newest| newest > head.class_set_version),
         unknown: None,
     };
@@ -70,10 +76,11 @@ pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStat
         return Ok(status);
     }
     match added(snapshot, head).await {
-        Ok((images, masks)) => {
+        Ok((images, masks, labels)) => {
             status.images_added = Some(images);
             status.masks_added = Some(masks);
-            status.stale |= images > 0 || masks > 0;
+            status.labels_changed = Some(labels);
+            status.stale |= images > 0 || masks > 0 || labels > 0;
         }
         Err(err @ (Error::NoSuchVersion { .. } | Error::DataFusion(_))) => {
             status.unknown = Some(err.to_string());
@@ -83,9 +90,21 @@ pub async fn head_status(snapshot: &Snapshot, head: &HeadRow) -> Result<HeadStat
     Ok(status)
 }
 
-async fn added(now: &Snapshot, head: &HeadRow) -> Result<(u64, u64)> {
+/// Images and masks that came, and masks whose labels changed.
+async fn added(now: &Snapshot, head: &HeadRow) -> Result<(u64, u64, u64)> {
     let (old, old_masks) = images_when_trained(now.store(), head).await?;
-    let (new, new_masks) = TrainingQuery::new(&head.query).images(now).await?;
+    let query = TrainingQuery::new(&head.query);
+    let (new, new_masks) = query.images(now).await?;
     let images = new.difference(&old).count() as u64;
-    Ok((images, new_masks.saturating_sub(old_masks)))
+    let said = query.said(now).await?;
+    let before = query.said(&when_trained(now.store(), head).await?).await?;
+    let masks: HashSet<_> = said.keys().chain(before.keys()).collect();
+    let changed = masks
+        .into_iter()
+        .filter(|mask| said.get(*mask) != before.get(*mask));
+    Ok((
+        images,
+        new_masks.saturating_sub(old_masks),
+        changed.count() as u64,
+    ))
 }

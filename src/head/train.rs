@@ -7,6 +7,7 @@ use super::bags::Bags;
 use super::batches::{Added, Batch, Dropout, over_batches};
 use super::closed_form::closed_form;
 use super::draw::LabelledDraw;
+use super::mask_labels::LabelledMask;
 use super::mil::{
     Logits, LossGradient, is_bad_mask, known_loss, mil_loss_picked, score_bag, uncertainty_loss,
 };
@@ -27,6 +28,8 @@ use crate::{Error, Result};
 const LOOKED_AT_SHARE: f64 = 0.8;
 /// Labelled masks that count as one image where only masks are trained on.
 const MASKS_AS_IMAGE: usize = 4;
+/// Labelled masks from which on their loss has its full weight; `docs/train.md` has the experiment.
+const ENOUGH_LABELS: f64 = 300.0;
 /// Labelled masks of a step for each of its images.
 const LABELLED_PER_IMAGE: usize = 2;
 
@@ -113,7 +116,7 @@ pub struct TrainedHead {
     pub curves: Vec<Curve>,
     /// The epoch that the weights, of the first member, come from; `None` for a closed form, which has no epochs.
     pub chosen: Option<Curve>,
-    /// Labelled masks that were used only for validation, where a head learns from these alone.
+    /// Labelled masks that were not trained on because their images are for validation.
     pub validation_masks: u64,
     /// Masks that the head was refined on.
     pub refined: Option<RefinedCounts>,
@@ -222,7 +225,10 @@ impl Training<'_> {
         let images = (self.images_per_epoch() * self.epochs() * phases) as u64;
         self.progress.start("images", Some(images));
         let mut curves = Vec::new();
-        let mut members = Members::default();
+        let mut members = Members {
+            validation_masks: (self.bags.labelled.len() - self.labelled_to_train().count()) as u64,
+            ..Members::default()
+        };
         for at in 0..self.options.members {
             // An odd factor spreads the members over all seeds; the first has the head's own.
             let shift = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -351,13 +357,27 @@ impl Training<'_> {
         }
     }
 
+    /// Weight of the labelled masks' loss. Few masks, which the head would learn by heart, weigh less.
+    fn lambda_masks(&self) -> f64 {
+        let share = self.bags.labelled.len() as f64 / ENOUGH_LABELS;
+        self.options.lambda_masks * share.min(1.0)
+    }
+
+    /// Labelled masks that are trained on: those of validation images are not.
+    pub(super) fn labelled_to_train(&self) -> impl Iterator<Item = &LabelledMask> {
+        self.bags.labelled.iter().filter(|mask| {
+            let bag = self.bags.bag_of(&mask.image_id);
+            bag.is_none_or(|bag| self.split.validation.binary_search(&bag).is_err())
+        })
+    }
+
     /// Draws labelled masks for a phase; `None` if it has no use for them.
     fn labelled(&self, phase: Phase, seed: u64) -> Option<LabelledDraw> {
         if !self.learns_masks(phase) {
             return None;
         }
         let (classes, balance) = (self.spec.classes.len(), self.options.balance);
-        let draw = LabelledDraw::new(self.bags.labelled.iter(), classes, balance, seed);
+        let draw = LabelledDraw::new(self.labelled_to_train(), classes, balance, seed);
         (!draw.is_empty()).then_some(draw)
     }
 
@@ -496,9 +516,11 @@ impl Training<'_> {
             );
         }
         if !batch.known.is_empty() {
-            let known = known_loss(&logits.of_all_outputs(), of_bags, &batch.known);
+            // Labels of few classes say nothing of the others, which would be pushed down by them.
+            let all = logits.of_all_outputs();
+            let known = known_loss(&all, of_bags, &batch.known, &batch.left_out);
             sums.masks += known.loss;
-            total = total.plus(1.0, &known, self.options.lambda_masks);
+            total = total.plus(1.0, &known, self.lambda_masks());
         }
         sums.loss += total.loss;
         sums.steps += 1.0;

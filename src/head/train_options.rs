@@ -218,8 +218,7 @@ impl std::str::FromStr for Balance {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainOptions {
-    /// The loss to train with; `None` for [`Loss::MilDistill`] or, where a mask is labelled as background,
-    /// [`Loss::MilDistillRefine`], or, where only masks are labelled, [`Loss::Masks`].
+    /// The loss to train with; `None` for [`Loss::MilDistill`] or, where only masks are labelled, [`Loss::Masks`].
     pub loss: Option<Loss>,
     /// Widths of the hidden layers (paper: 512, 256, 128).
     #[serde(default = "earlier::hidden")]
@@ -238,7 +237,7 @@ pub struct TrainOptions {
     pub lambda_mil: f64,
     /// Weight of the student's uncertainty loss (paper: 0.15).
     pub lambda_unc: f64,
-    /// Weight of the labelled masks' loss beside that of images.
+    /// Weight of the labelled masks' loss beside that of images; with fewer than 300 of them less, in proportion.
     #[serde(default = "earlier::lambda_masks")]
     pub lambda_masks: f64,
     /// Share of the labelled masks in a step of refinement, in [0, 1]; the others are those that the student picks.

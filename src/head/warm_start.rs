@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
+use super::closed_form::NEVER;
 use super::query::TrainingQuery;
 use super::spec::HeadSpec;
 use super::unusable::unusable;
 use super::weights::{HeadWeights, LoadedHead};
 use crate::Result;
 use crate::ids::ImageId;
-use crate::store::Store;
 use crate::store::rows::HeadRow;
+use crate::store::{Snapshot, Store};
 
 /// A head that training continues from.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,11 +22,8 @@ pub struct Parent {
     pub replay: Option<f64>,
 }
 
-/// The images that a head's own query yielded when it was trained, and the number of their masks.
-pub(super) async fn images_when_trained(
-    store: &Store,
-    head: &HeadRow,
-) -> Result<(HashSet<ImageId>, u64)> {
+/// The store as it was when a head was trained.
+pub(super) async fn when_trained(store: &Store, head: &HeadRow) -> Result<Snapshot> {
     let version = head.store_version.and_then(|it| u64::try_from(it).ok());
     let version = version.ok_or_else(|| {
         unusable(
@@ -33,7 +31,15 @@ pub(super) async fn images_when_trained(
             "it was trained in another store, so nothing tells which images are new to it",
         )
     })?;
-    let then = store.snapshot_at(version).await?;
+    store.snapshot_at(version).await
+}
+
+/// The images that a head's own query yielded when it was trained, and the number of their masks.
+pub(super) async fn images_when_trained(
+    store: &Store,
+    head: &HeadRow,
+) -> Result<(HashSet<ImageId>, u64)> {
+    let then = when_trained(store, head).await?;
     TrainingQuery::new(&head.query).images(&then).await
 }
 
@@ -100,7 +106,8 @@ impl Start {
                 Some(class) => self.classes.iter().position(|known| known == class),
                 None => self.background.then_some(self.classes.len()),
             };
-            let Some(was) = was else {
+            // An output that had no example, and was never to be predicted, begins anew.
+            let Some(was) = was.filter(|was| from.1[*was] > NEVER) else {
                 continue;
             };
             into.1[output] = from.1[was];

@@ -480,8 +480,7 @@ impl LoadedHead {
     /// # Errors
     /// [`HeadError::Unusable`] if the row does not say, or the weights lack the statistics.
     pub fn normaliser(&self) -> Result<Normaliser> {
-        let kinds: Vec<Normalisation> = serde_json::from_str(&self.row.normalise)
-            .map_err(|err| unusable(&self.row.head, format!("its normalisation: {err}")))?;
+        let kinds = self.normalisations()?;
         let dims = self.spec.head.input_dims();
         Normaliser::new(dims, &kinds, &self.weights.standards).ok_or_else(|| {
             unusable(
@@ -489,6 +488,15 @@ impl LoadedHead {
                 "the means and scales of its inputs are missing, or of other lengths",
             )
         })
+    }
+
+    /// How each of the head's inputs is normalised.
+    ///
+    /// # Errors
+    /// [`HeadError::Unusable`] if the row does not say.
+    pub(super) fn normalisations(&self) -> Result<Vec<Normalisation>> {
+        serde_json::from_str(&self.row.normalise)
+            .map_err(|err| unusable(&self.row.head, format!("its normalisation: {err}")))
     }
 
     /// Checks that the head reads some inputs, in their order.

@@ -43,7 +43,7 @@ pub struct LabelSummary {
     pub contradicting: u64,
 }
 
-/// The statements that count, of every mask and reviewer, oldest first.
+/// The statements that count, of every mask and reviewer, oldest first; those of one commit by image and mask.
 ///
 /// # Errors
 /// Errors of the store.
@@ -54,7 +54,9 @@ pub async fn mask_labels(snapshot: &Snapshot) -> Result<Vec<MaskLabelRow>> {
     while let Some(batch) = rows.next().await? {
         found.extend(decode::<MaskLabelRow>(Table::MaskLabels, &batch)?);
     }
-    found.sort_by(|a, b| (a.created_at, &a.mask_label_id).cmp(&(b.created_at, &b.mask_label_id)));
+    // Statements of one command have one time.
+    let order = |row: &MaskLabelRow| (row.created_at, row.image_id.clone(), row.mask_index);
+    found.sort_by_cached_key(order);
     Ok(found)
 }
 

@@ -2,6 +2,7 @@
 //! enough and no mask of another label is nearly as similar.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use chrono::{DateTime, Utc};
@@ -22,10 +23,14 @@ use crate::selection::ImageFilter;
 use crate::sql::Sql;
 use crate::store::rows::{MaskLabelRow, Row, decode};
 use crate::store::{Changes, Snapshot, Store, is_of_images};
+use crate::task::blocking;
 use crate::{Error, Result};
 
 /// Name of masks that show nothing of any class, in a summary.
 const NONE: &str = "none of any class";
+
+/// Similarities that are computed at once.
+const AT_ONCE: usize = 16 << 20;
 
 /// What to spread.
 #[derive(Debug, Clone)]
@@ -136,60 +141,68 @@ pub async fn propagate(
     let sources = known.sources(&extractor_id);
     let of_images: HashSet<&ImageId> = sources.iter().map(|it| &it.mask.image_id).collect();
     let read = vectors.all(Some(is_of_images(of_images))).await?;
-    let nearest = Nearest::new(sources, &read);
-    let nearest = nearest.ok_or_else(|| {
-        Error::Review(ReviewError::NothingToPropagate {
-            table: request.table.to_string(),
-        })
-    })?;
-
-    let mut summary = PropagateSummary {
-        extractor_id: extractor_id.to_string(),
-        labelled: nearest.sources.len() as u64,
-        ..PropagateSummary::default()
-    };
-    let mut spread = Vec::new();
-    let filter = images.as_ref().map(is_of_images);
-    let mut rows = vectors.stream(filter).await?;
-    progress.start("masks", None);
-    while let Some(part) = rows.next().await {
-        let part = part?;
-        progress.advance(part.masks.len() as u64);
-        summary.without_vector += part.without;
-        for (mask, found) in nearest.of(&part)? {
-            let mask = MaskKey {
-                extractor_id: extractor_id.clone(),
-                image_id: mask.0.clone(),
-                mask_index: mask.1,
-            };
-            if !known.is_free(&mask) {
-                continue;
-            }
-            summary.compared += 1;
-            let holds = f64::from(found.score) >= request.min_score
-                && f64::from(found.margin) >= request.min_margin;
-            if let Some(source) = nearest.sources.get(found.source).filter(|_| holds) {
-                spread.push(Spread {
-                    mask,
-                    label: source.label.clone(),
-                    proof: source.mask_label_id.clone(),
-                    score: found.score,
-                    margin: found.margin,
-                });
-            }
-        }
-    }
-    progress.finish();
-    for it in &spread {
-        let label = it.label.as_deref().unwrap_or(NONE);
-        *summary.labels.entry(label.to_owned()).or_default() += 1;
-    }
     let may_have = |mask: &MaskKey| {
         mask.extractor_id == extractor_id
             && images
                 .as_ref()
                 .is_none_or(|images| images.contains(&mask.image_id))
     };
+    let nearest = Nearest::new(sources, &read).map(Arc::new);
+    // Without a labelled mask there is nothing to spread, but what was spread before may have to go.
+    if nearest.is_none() && !known.spread.keys().any(may_have) {
+        return Err(Error::Review(ReviewError::NothingToPropagate {
+            table: request.table.to_string(),
+        }));
+    }
+    let mut summary = PropagateSummary {
+        extractor_id: extractor_id.to_string(),
+        labelled: nearest.as_ref().map_or(0, |it| it.sources.len() as u64),
+        ..PropagateSummary::default()
+    };
+    let mut spread = Vec::new();
+    if let Some(nearest) = nearest {
+        let filter = images.as_ref().map(is_of_images);
+        let mut rows = vectors.stream(filter).await?;
+        progress.start("masks", None);
+        while let Some(part) = rows.next().await {
+            let part = part?;
+            progress.advance(part.masks.len() as u64);
+            summary.without_vector += part.without;
+            let its = nearest.clone();
+            let (part, found) = blocking("comparing masks", move || {
+                let found = its.of(&part)?;
+                Ok((part, found))
+            })
+            .await?;
+            for ((image_id, mask_index), found) in part.masks.into_iter().zip(found) {
+                let mask = MaskKey {
+                    extractor_id: extractor_id.clone(),
+                    image_id,
+                    mask_index,
+                };
+                if !known.is_free(&mask) {
+                    continue;
+                }
+                summary.compared += 1;
+                let holds = f64::from(found.score) >= request.min_score
+                    && f64::from(found.margin) >= request.min_margin;
+                if let Some(source) = nearest.sources.get(found.source).filter(|_| holds) {
+                    spread.push(Spread {
+                        mask,
+                        label: source.label.clone(),
+                        proof: source.mask_label_id.clone(),
+                        score: found.score,
+                        margin: found.margin,
+                    });
+                }
+            }
+        }
+        progress.finish();
+    }
+    for it in &spread {
+        let label = it.label.as_deref().unwrap_or(NONE);
+        *summary.labels.entry(label.to_owned()).or_default() += 1;
+    }
     if request.dry_run {
         let rows = known.changes(&spread, may_have, snapshot.now());
         (summary.added, summary.taken_back) = counts(&rows);
@@ -297,7 +310,16 @@ impl Known {
         may_have: impl Fn(&MaskKey) -> bool,
         created_at: DateTime<Utc>,
     ) -> Vec<MaskLabelRow> {
-        let free = spread.iter().filter(|it| self.is_free(&it.mask));
+        // A label whose own one was taken back or changed meanwhile has no proof any more.
+        let proofs: HashSet<&MaskLabelId> = self
+            .said
+            .values()
+            .flatten()
+            .map(|row| &row.mask_label_id)
+            .collect();
+        let free = spread
+            .iter()
+            .filter(|it| self.is_free(&it.mask) && proofs.contains(&it.proof));
         let wanted: HashMap<&MaskKey, &Spread> = free.map(|it| (&it.mask, it)).collect();
         let mut rows = Vec::new();
         for it in wanted.values() {
@@ -401,27 +423,22 @@ impl Nearest {
     }
 
     /// The most similar labelled mask of each mask.
-    fn of<'p>(
-        &self,
-        part: &'p UnitVectors,
-    ) -> Result<impl Iterator<Item = (&'p (ImageId, i32), Found)>> {
-        let masks = part.masks.len();
-        let similarities = if masks == 0 {
-            Vec::new()
-        } else {
-            let data = TensorData::new(part.numbers.clone(), [masks, part.dim]);
+    fn of(&self, part: &UnitVectors) -> Result<Vec<Found>> {
+        let count = self.sources.len().max(1);
+        let rows = (AT_ONCE / count).max(1);
+        let mut found = Vec::with_capacity(part.masks.len());
+        for some in part.numbers.chunks((rows * part.dim).max(1)) {
+            let shape = [some.len() / part.dim.max(1), part.dim];
+            let data = TensorData::new(some.to_vec(), shape);
             let numbers = Tensor::<2>::from_data(data, &Device::flex());
-            let found = numbers.matmul(self.vectors.clone()).into_data();
-            found.try_to_vec::<f32>().map_err(|_| Error::Internal {
+            let similarities = numbers.matmul(self.vectors.clone()).into_data();
+            let similarities = similarities.try_to_vec::<f32>();
+            let similarities = similarities.map_err(|_| Error::Internal {
                 what: "similarities are no 32-bit numbers",
-            })?
-        };
-        let count = self.sources.len();
-        let found: Vec<Found> = similarities
-            .chunks_exact(count.max(1))
-            .map(|row| self.best(row))
-            .collect();
-        Ok(part.masks.iter().zip(found))
+            })?;
+            found.extend(similarities.chunks_exact(count).map(|row| self.best(row)));
+        }
+        Ok(found)
     }
 
     /// The best of a mask's similarities. Without another label, the margin is the distance to the least similar vector

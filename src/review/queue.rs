@@ -18,7 +18,7 @@ use crate::selection::ImageFilter;
 use crate::store::Snapshot;
 use crate::store::rows::decode;
 
-/// Masks that are asked of a query for one that is wanted, if images are chosen.
+/// Masks that are asked of a query if images are chosen, which its own count does not know of.
 const EVERYTHING: u64 = i64::MAX as u64;
 
 /// The masks that are worth a look, the most worth first. Those of which somebody has said something are left out, unless

@@ -354,7 +354,7 @@ async fn thresholds_come_from_labels_of_images() {
         .unwrap();
     let snapshot = made.store.snapshot().await.unwrap();
     // 16 images of each of two classes: a share of 0.2 is 3 of them, and 0.05 is none.
-    let found = thresholds_from_labels(&snapshot, "pets", 0.2)
+    let found = thresholds_from_labels(&snapshot, "pets", &Policy::default(), 0.2)
         .await
         .unwrap();
     let labels: Vec<grainstore::store::rows::LabelRow> = rows(&snapshot).await;
@@ -387,7 +387,7 @@ async fn thresholds_come_from_labels_of_images() {
         );
     }
     assert!(
-        thresholds_from_labels(&snapshot, "pets", 0.05)
+        thresholds_from_labels(&snapshot, "pets", &Policy::default(), 0.05)
             .await
             .unwrap()
             .is_empty()

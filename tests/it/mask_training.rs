@@ -8,7 +8,9 @@ use grainstore::head::{
 };
 use grainstore::ids::{ExtractorId, MaskLabelId};
 use grainstore::progress::NoProgress;
-use grainstore::review::{LabelRequest, MaskKey, Origin, Statement, Verdict, label_masks};
+use grainstore::review::{
+    LabelRequest, MaskKey, Origin, Statement, Verdict, label_masks, mask_labels, undo_labels,
+};
 use grainstore::store::rows::MaskLabelRow;
 
 use crate::made_store::{Made, Shown, made};
@@ -119,10 +121,7 @@ async fn labelled_masks_join_labelled_images_in_one_loss() {
     assert_eq!(made.weights("h").await.widths().last(), Some(&3));
 
     say(&made, "anna", &words(0..6)).await;
-    let joint = made
-        .train(with(&request, Some(Loss::MilDistill)))
-        .await
-        .unwrap();
+    let joint = made.train(request.clone()).await.unwrap();
     assert_eq!(joint.mask_labels, Some(counts(6, 12, 0)));
     assert_eq!((joint.images, joint.masks), (plain.images, plain.masks));
     let snapshot = made.store.snapshot().await.unwrap();
@@ -138,8 +137,11 @@ async fn labelled_masks_join_labelled_images_in_one_loss() {
         assert!(made.mask_accuracy("h", label).await > 0.95, "{label}");
     }
 
-    // Where a mask is labelled as background, the default is to refine, and only what is labelled so is background.
-    let refined = made.train(request.clone()).await.unwrap();
+    // In refining, only what is labelled as background is so.
+    let refined = made
+        .train(with(&request, Some(Loss::MilDistillRefine)))
+        .await
+        .unwrap();
     assert_eq!(
         (refined.loss, refined.mask_labels),
         (Loss::MilDistillRefine, joint.mask_labels)
@@ -182,7 +184,7 @@ async fn labelled_masks_alone_are_enough() {
         let message = made.train(with(&request, Some(loss))).await.unwrap_err();
         let message = message.to_string();
         assert!(
-            message.contains("nothing to train on"),
+            message.contains("no mask is labelled"),
             "{}: {message}",
             loss.word()
         );
@@ -433,4 +435,93 @@ async fn labels_that_a_head_cannot_learn_from_are_errors() {
     for label in ["cat", "dog", "cow"] {
         assert!(made.mask_accuracy("clicked", label).await > 0.95, "{label}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_chooses_among_the_labels_that_count() {
+    let (made, request) = labelled_images().await;
+    say(&made, "anna", &words(0..4)).await;
+    // One is replaced, one taken back: neither may come back by a condition that their newer rows fail.
+    say(&made, "anna", &[(0, 0, Verdict::IsNot, Some("cow"))]).await;
+    let snapshot = made.store.snapshot().await.unwrap();
+    let known = mask_labels(&snapshot).await.unwrap();
+    let taken = known
+        .iter()
+        .find(|row| row.image_id == image(1).image_id && row.mask_index == 0);
+    let id = taken.unwrap().mask_label_id.to_string();
+    undo_labels(&made.store, &[id]).await.unwrap();
+    let with_condition = async |condition: &str| {
+        let request = TrainRequest {
+            masks: chosen(&made, |chosen| {
+                chosen.mask_labels = Some(condition.to_owned())
+            }),
+            ..with(&request, Some(Loss::Mil))
+        };
+        made.train(request).await.unwrap().mask_labels
+    };
+    let counts = |classes, background, not| {
+        Some(MaskLabelCounts {
+            classes,
+            background,
+            not,
+        })
+    };
+    assert_eq!(with_condition("true").await, counts(2, 8, 1));
+    assert_eq!(with_condition("verdict = 'is'").await, counts(2, 8, 0));
+    assert_eq!(with_condition("label IS NOT NULL").await, counts(2, 0, 1));
+    assert_eq!(with_condition("reviewer = 'ben'").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_go_on_from_closed_forms() {
+    let (made, request) = labelled_images().await;
+    say(&made, "anna", &words(0..12)).await;
+    made.train(with(&request, Some(Loss::Linear)))
+        .await
+        .unwrap();
+    let mut on = TrainRequest {
+        name: "on".to_owned(),
+        parent: Some(Parent {
+            head: "h".to_owned(),
+            replay: None,
+        }),
+        ..with(&request, Some(Loss::Masks))
+    };
+    on.options.hidden = Vec::new();
+    on.options.epochs = Some(1);
+    made.train(on).await.unwrap();
+    // It reads masks as its parent does, so after one pass it still calls them so.
+    for label in ["cat", "dog", "cow"] {
+        assert!(made.mask_accuracy("on", label).await > 0.95, "{label}");
+    }
+    let off = number(
+        &made,
+        "SELECT max(abs(predict('on', embedding).score - predict('h', embedding).score)) FROM masks",
+    );
+    assert!(off.await < 0.2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labelled_masks_of_validation_images_are_not_trained_on() {
+    let (made, mut request) = labelled_images().await;
+    request.options.validation = 0.3;
+    let plain = made.train(with(&request, Some(Loss::Mil))).await.unwrap();
+    assert!(plain.validation_images > 5);
+    let weights = made.weights("h").await;
+    // Whether an image validates depends on its id alone: those whose label changes nothing do.
+    let mut without_effect = 0;
+    for n in 0..12 {
+        let label = ["cat", "dog", "cow"][n as usize % 3];
+        say(&made, "anna", &[(n, 0, Verdict::Is, Some(label))]).await;
+        let trained = made.train(with(&request, Some(Loss::Mil))).await.unwrap();
+        let same = made.weights("h").await == weights;
+        assert_eq!(trained.validation_masks, u64::from(same), "{n}");
+        without_effect += u64::from(same);
+        let snapshot = made.store.snapshot().await.unwrap();
+        let id = mask_labels(&snapshot).await.unwrap()[0]
+            .mask_label_id
+            .to_string();
+        undo_labels(&made.store, &[id]).await.unwrap();
+    }
+    assert!((1..12).contains(&without_effect), "{without_effect}");
 }

@@ -122,6 +122,19 @@ async fn labels_spread_to_similar_masks_with_their_proof() {
     let none = spread(&made, &at(0.9999, 0.1)).await;
     assert_eq!((none.added, none.taken_back), (0, 34));
     assert_eq!(rows_that_count(&made).await.len(), 2);
+
+    // Without the labels that they come from, spread labels go.
+    spread(&made, &at(0.5, 0.1)).await;
+    let by_hand: Vec<String> = rows_that_count(&made)
+        .await
+        .iter()
+        .filter(|row| row.reviewer.is_some())
+        .map(|row| row.mask_label_id.to_string())
+        .collect();
+    undo_labels(&made.store, &by_hand).await.unwrap();
+    let gone = spread(&made, &at(0.5, 0.1)).await;
+    assert_eq!((gone.labelled, gone.taken_back), (0, 34));
+    assert!(rows_that_count(&made).await.is_empty());
 }
 
 #[tokio::test]
@@ -277,6 +290,7 @@ async fn queues_come_in_order_and_say_why() {
         // Whoever is asked for fewer gets the first.
         let few = queued(&made, &ask(kind, 7)).await;
         assert_eq!(few, found[..7], "{}", kind.word());
+        assert_eq!(queued(&made, &ask(kind, 7)).await, few, "{}", kind.word());
         // What somebody has said something of is left out.
         let first = &found[0];
         let n = (0..30)
@@ -320,6 +334,27 @@ async fn queues_of_errors_find_labels_that_a_head_contradicts() {
     };
     assert_eq!((only.mask_index, only.class.as_deref()), (1, Some("cat")));
     assert!(only.why.contains("labelled dog"), "{}", only.why);
+    // What a mask is said not to show counts, too, and two reviewers make one row.
+    say(&made, Some("ben"), 0, 1, Some("dog")).await;
+    let denied = LabelRequest {
+        statements: vec![Statement {
+            verdict: Verdict::IsNot,
+            mask: MaskKey {
+                extractor_id: made.extractor.clone(),
+                image_id: image(3).image_id,
+                mask_index: 0,
+            },
+            label: Some("cat".to_owned()),
+            line: None,
+        }],
+        origin: Origin::Review,
+        reviewer: Some("anna".to_owned()),
+        file: None,
+    };
+    label_masks(&made.store, &denied).await.unwrap();
+    let found = queued(&made, &ask(QueueKind::MaskLabelErrors, 10)).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().any(|it| it.why.contains("labelled not cat")));
 
     // An image of cows that is labelled as one of cats.
     let wrong = grainstore::store::rows::LabelRow {
