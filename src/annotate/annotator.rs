@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Int32Type};
 use rayon::prelude::*;
 
-use super::policy::{Candidate, Decider, Verdict};
+use super::decider::{Candidate, Decider, Verdict};
 use crate::geometry::Rle;
 use crate::head::{HeadInput, HeadInputs, MaskPredictor};
 use crate::ids::ImageId;

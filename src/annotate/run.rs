@@ -11,8 +11,9 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::annotator::{Annotator, DecidedImage, MaskPrediction, Predictors};
+use super::decider::{Candidate, Decider};
 use super::pending::{Chunk, PendingImages, predictions_of_other_policies};
-use super::policy::{Candidate, Policy};
+use super::policy::Policy;
 use super::sink::{Common, Sink};
 use super::summary::AnnotateSummary;
 use crate::catalogue::{find_embedder, find_head, policies_of};
@@ -167,7 +168,7 @@ pub async fn rethreshold(
 fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
     let classes = StoredSpec::of_row(&head)?.head.classes;
     // A class that is not there is an error even where there is nothing to do.
-    policy.for_classes(&classes)?;
+    Decider::new(policy, &classes)?;
     Ok(Common {
         classes,
         policy_id: policy.id()?,
@@ -265,7 +266,7 @@ impl Run<'_> {
             let chunks = pending.chunks(!embedders.is_empty());
             let annotator = Annotator {
                 predictors,
-                policy: self.policy.for_classes(&self.common.classes)?,
+                policy: Decider::new(self.policy, &self.common.classes)?,
                 expected: pending.masks,
                 open: HashMap::new(),
             };

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::policy::Verdict;
+use super::decider::Verdict;
 use crate::ids::{HeadId, PolicyId};
 
 /// Result of an annotation.

@@ -3,16 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::array::{Array, RecordBatch};
 use half::f16;
 
 use super::embeddings::Embeddings;
+use super::image_labels::Labels;
 use super::inputs::{HeadInput, HeadInputs};
 use super::mask_labels::{LabelledMask, MaskClass, Meaning, WordColumns, Words};
 use super::normaliser::Normaliser;
-use super::query_columns::{booleans, integers, missing, text, texts, wrong};
+use super::query_columns::{booleans, integers, missing, text, wrong};
 use crate::classes::ClassSet;
 use crate::error::HeadError;
 use crate::ids::{ExtractorId, ImageId};
@@ -554,68 +553,4 @@ fn check_classes(images: &[ImageBag], labelled: &[LabelledMask], set: &ClassSet)
 fn quoted(names: &[&str]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("class '{name}'")).collect();
     names.join(", ")
-}
-
-/// The column with the images' labels.
-enum Labels {
-    /// There is none: the query yields labels of masks only.
-    None,
-    One(StringArray),
-    List(arrow::array::ListArray),
-}
-
-impl Labels {
-    /// The column of a batch; `optional` says whether there may be none, and none in a row.
-    fn of(batch: &RecordBatch, optional: bool) -> Result<Self> {
-        if let Some(lists) = texts(batch, "labels")? {
-            return Ok(Self::List(lists));
-        }
-        let Some(column) = batch.column_by_name("label") else {
-            return if optional {
-                Ok(Self::None)
-            } else {
-                Err(missing("label"))
-            };
-        };
-        if optional && column.null_count() > 0 {
-            let found = cast(column, &DataType::Utf8).ok();
-            let found = found.as_ref().and_then(|text| text.as_string_opt::<i32>());
-            let text = found.cloned();
-            return text
-                .map(Self::One)
-                .ok_or_else(|| wrong("label", "TEXT", column));
-        }
-        Ok(Self::One(text(batch, "label")?))
-    }
-
-    /// Whether there are labels in a row, even none at all.
-    fn says(&self, row: usize) -> bool {
-        match self {
-            Self::None => false,
-            Self::One(column) => column.is_valid(row),
-            Self::List(column) => column.is_valid(row),
-        }
-    }
-
-    fn add_to(&self, row: usize, labels: &mut Vec<String>) -> Result<()> {
-        let mut add = |label: &str| {
-            if !labels.iter().any(|known| known == label) {
-                labels.push(label.to_owned());
-            }
-        };
-        match self {
-            Self::None => {}
-            Self::One(column) if column.is_null(row) => {}
-            Self::One(column) => add(column.value(row)),
-            Self::List(column) => {
-                if column.is_null(row) {
-                    return Ok(());
-                }
-                let list = column.value(row);
-                let values = list.as_string::<i32>();
-                values.iter().flatten().for_each(add);
-            }
-        }
-        Ok(())
-    }
 }

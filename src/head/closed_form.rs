@@ -7,10 +7,10 @@ use nalgebra::{Cholesky, DMatrix, DVector, SymmetricEigen};
 
 use super::bags::Bags;
 use super::batches::read_masks;
+use super::loss::Loss;
 use super::mask_labels::MaskClass;
 use super::mil::softmax;
 use super::spec::HeadSpec;
-use super::train_options::Loss;
 use super::weights::HeadWeights;
 use crate::error::HeadError;
 use crate::{Error, Result};

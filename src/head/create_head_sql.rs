@@ -167,7 +167,8 @@ fn value(parser: &mut Parser<'_>) -> Result<Value, ParserError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::train_options::{Loss, Pick};
+    use super::super::loss::Loss;
+    use super::super::train_options::Pick;
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::train::Curve;
+use super::curve::Curve;
 use super::unusable::unusable;
 use crate::Result;
 
@@ -112,7 +112,7 @@ fn chart(
 
 #[cfg(test)]
 mod tests {
-    use super::super::train::Phase;
+    use super::super::curve::Phase;
     use super::*;
 
     #[test]

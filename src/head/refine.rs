@@ -9,13 +9,14 @@
 use std::collections::HashSet;
 
 use super::batches::{Dropout, ahead, over_batches, read_masks};
+use super::curve::{Best, Curve, Phase};
 use super::draw::{Deck, LabelledDraw, balance_halves, class_weights};
 use super::mask_labels::{LabelledMask, MaskClass};
 use super::mil::{KnownMask, KnownOutput, Logits, known_loss, most_probable};
 use super::model::{Head, HeadOptimizer};
 use super::spec::HeadSpec;
 use super::split::position;
-use super::train::{Best, Curve, Member, Phase, Sums, Training, numbers};
+use super::train::{Member, Sums, Training, numbers};
 use super::train_options::{Balance, Pick};
 use super::weights::RefinedCounts;
 use crate::error::HeadError;

@@ -1,14 +1,15 @@
 //! A training run: reads the bags from a store, trains a head, and commits the rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
 use datafusion::prelude::{col, lit};
 use serde::Serialize;
 
 use super::bags::{Bags, CacheOptions, Skipped};
-use super::inputs::{HeadInputs, Normalisation};
+use super::inputs::HeadInputs;
+use super::lineage::{Lineage, commit, student_name, teacher_name};
+use super::loss::Loss;
 use super::mask_labels::MaskLabelCounts;
 use super::normaliser::Normaliser;
 use super::query::{ChosenImages, TrainingQuery};
@@ -16,11 +17,11 @@ use super::refine::{PickMasks, ScoredMask};
 use super::refined_masks::RefinedMasks;
 use super::spec::HeadSpec;
 use super::split::{Replay, Split};
-use super::train::{Curve, Phase, TrainedHead, Training, masks_as_images};
-use super::train_options::{Loss, TrainOptions};
+use super::train::{Training, masks_as_images};
+use super::train_options::TrainOptions;
 use super::warm_start::{Parent, Start, images_when_trained};
-use super::weights::{HeadWeights, LoadedHead, RefinedCounts, StoredSpec, load_head};
-use crate::catalogue::{extractors_stored, find_extractor, heads_stored};
+use super::weights::{RefinedCounts, StoredSpec, load_head};
+use crate::catalogue::{extractors_stored, find_extractor};
 use crate::classes::ClassSet;
 use crate::device::DeviceName;
 use crate::error::{CatalogueError, HeadError, Named};
@@ -30,8 +31,7 @@ use crate::progress::{Progress, progress_channel};
 use crate::query::Query;
 use crate::schema::{StoreTable, Table, VectorTable};
 use crate::sql::Sql;
-use crate::store::rows::{HeadRow, Row};
-use crate::store::{Changes, Snapshot, Store};
+use crate::store::{Snapshot, Store};
 use crate::{Error, Result};
 
 /// What to train, and on what.
@@ -434,7 +434,8 @@ pub async fn train(
     let training_seconds = started.elapsed().as_secs_f64();
 
     let lineage = Lineage {
-        request,
+        name: &request.name,
+        device: &request.device,
         class_set: &class_set,
         query: &query,
         inputs: &inputs,
@@ -541,161 +542,4 @@ fn check_closed_form(request: &TrainRequest) -> Result<()> {
             "1; all members of a closed form would be the same",
         ),
     }
-}
-
-/// What goes into a head's row besides the weights.
-struct Lineage<'a> {
-    request: &'a TrainRequest,
-    class_set: &'a ClassSet,
-    query: &'a TrainingQuery,
-    inputs: &'a HeadInputs,
-    normalisations: &'a [Normalisation],
-    parent: Option<&'a LoadedHead>,
-    spec: StoredSpec,
-    extractor_id: ExtractorId,
-    store_version: u64,
-    images: u64,
-    masks: u64,
-    seconds: f64,
-    created_at: DateTime<Utc>,
-}
-
-/// The name of a student's teacher.
-fn teacher_name(student: &str) -> String {
-    format!("{student}.teacher")
-}
-
-/// The name of a refined head's student.
-fn student_name(refined: &str) -> String {
-    format!("{refined}.student")
-}
-
-impl Lineage<'_> {
-    /// The rows of the head and of those that it was trained from, which come first; and the head's id.
-    fn rows(&self, trained: &TrainedHead) -> Result<(Vec<HeadRow>, HeadId)> {
-        let plain = StoredSpec {
-            refined: None,
-            temperatures: Vec::new(),
-            ..self.spec.clone()
-        };
-        let until = |phase: &[Phase]| -> Vec<Curve> {
-            let curves = trained.curves.iter();
-            let curves = curves.filter(|curve| phase.contains(&curve.phase));
-            curves.cloned().collect()
-        };
-        let (mut rows, mut taught_by) = (Vec::new(), None);
-        if let Some(teacher) = &trained.teacher {
-            let curves = until(&[Phase::Teacher]);
-            let name = teacher_name(&self.request.name);
-            let learns_masks = !self.spec.options.loss().distills();
-            let spec = StoredSpec {
-                head: HeadSpec {
-                    background: plain.head.background && learns_masks,
-                    ..plain.head.clone()
-                },
-                mask_labels: plain.mask_labels.filter(|_| learns_masks),
-                ..plain.clone()
-            };
-            let row = self.row(name, &spec, teacher, &curves, taught_by)?;
-            taught_by = Some(row.head_id.clone());
-            rows.push(row);
-        }
-        if let Some(student) = &trained.student {
-            let curves = until(&[Phase::Teacher, Phase::Student]);
-            let name = student_name(&self.request.name);
-            let row = self.row(name, &plain, student, &curves, taught_by)?;
-            taught_by = Some(row.head_id.clone());
-            rows.push(row);
-        }
-        let spec = match self.spec.refined {
-            Some(_) => StoredSpec {
-                head: self
-                    .spec
-                    .head
-                    .with_background(self.spec.options.refine_dropout),
-                ..self.spec.clone()
-            },
-            // Heads of labelled masks alone have a temperature, too.
-            None => StoredSpec {
-                temperatures: self.spec.temperatures.clone(),
-                ..plain
-            },
-        };
-        let name = self.request.name.clone();
-        let row = self.row(name, &spec, &trained.weights, &trained.curves, taught_by)?;
-        let head_id = row.head_id.clone();
-        rows.push(row);
-        Ok((rows, head_id))
-    }
-
-    fn row(
-        &self,
-        name: String,
-        spec: &StoredSpec,
-        weights: &HeadWeights,
-        curves: &[Curve],
-        teacher_head_id: Option<HeadId>,
-    ) -> Result<HeadRow> {
-        let spec = serde_json::to_string(spec)?;
-        let weights = weights.to_safetensors(HashMap::new())?;
-        let parent_head_id = self.parent.map(|parent| parent.row.head_id.clone());
-        let weights_id = HeadId::of_bytes(&weights);
-        let class_set = self.class_set;
-        let head_id = HeadId::of_parts([
-            name.as_str(),
-            weights_id.as_str(),
-            &spec,
-            self.extractor_id.as_str(),
-            &class_set.name,
-            &class_set.version.to_string(),
-            self.query.text(),
-            &self.store_version.to_string(),
-            parent_head_id.as_ref().map_or("", |id| id.as_str()),
-            teacher_head_id.as_ref().map_or("", |id| id.as_str()),
-        ]);
-        Ok(HeadRow {
-            head_id,
-            head: name,
-            extractor_id: self.extractor_id.clone(),
-            class_set: class_set.name.clone(),
-            class_set_version: class_set.version,
-            spec,
-            inputs: self.inputs.to_json()?,
-            normalise: serde_json::to_string(self.normalisations)?,
-            weights: Some(weights),
-            query: self.query.text().to_owned(),
-            store_version: i64::try_from(self.store_version).ok(),
-            seed: Some(self.spec.options.stored_seed()?),
-            parent_head_id,
-            teacher_head_id,
-            curves: serde_json::to_string(curves)?,
-            images_read: self.images as i64,
-            rows_read: self.masks as i64,
-            seconds: self.seconds,
-            device: Some(self.request.device.to_string()),
-            grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
-            created_at: self.created_at,
-        })
-    }
-}
-
-/// Commits the rows of heads that are not in the store yet.
-pub(super) async fn commit(store: &Store, rows: &[HeadRow]) -> Result<()> {
-    store
-        .commit("train", |head| async move {
-            let stored = heads_stored(&head).await?;
-            let is_new = |row: &&HeadRow| stored.iter().all(|known| known.head_id != row.head_id);
-            let created_at = head.now();
-            let new = rows.iter().filter(is_new).cloned();
-            let new: Vec<HeadRow> = new.map(|row| HeadRow { created_at, ..row }).collect();
-            for row in &new {
-                // An embedder may have been removed meanwhile.
-                HeadInputs::of_row(&head, row).await?;
-            }
-            let mut changes = Changes::new();
-            changes.append(HeadRow::TABLE, HeadRow::to_batch(&new)?);
-            Ok(changes)
-        })
-        .await?;
-    Ok(())
 }

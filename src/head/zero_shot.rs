@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{HeadInputs, Normalisation};
-use super::run::{commit, extractor_of};
+use super::lineage::commit;
+use super::run::extractor_of;
 use super::spec::HeadSpec;
 use super::weights::{HeadWeights, StoredSpec};
 use crate::catalogue::find_embedder;
