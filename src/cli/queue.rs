@@ -33,7 +33,7 @@ Examples:
 pub struct Args {
     /// The queue.
     kind: QueueKind,
-    /// Name or id of the head. Its predictions must be stored ('grainstore annotate').
+    /// Name or id of the head. Its predictions must be stored ('grainstore annotate'), but for centres.
     #[arg(long, value_name = "HEAD")]
     head: String,
     /// First digits of the id of the annotation policy [default: the one used last].

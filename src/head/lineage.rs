@@ -8,7 +8,7 @@ use super::curve::{Curve, Phase};
 use super::inputs::{HeadInputs, Normalisation};
 use super::query::TrainingQuery;
 use super::spec::HeadSpec;
-use super::train::TrainedHead;
+use super::trained::TrainedHead;
 use super::weights::{HeadWeights, LoadedHead, StoredSpec};
 use crate::Result;
 use crate::catalogue::heads_stored;

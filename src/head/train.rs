@@ -15,6 +15,7 @@ use super::refine::{PickMasks, Refined, Refinement};
 use super::spec::HeadSpec;
 use super::split::Split;
 use super::train_options::{Pick, TrainOptions};
+use super::trained::TrainedHead;
 use super::unusable::{IN_TRAINING, unusable};
 use super::warm_start::Start;
 use super::weights::{HeadWeights, RefinedCounts};
@@ -31,27 +32,6 @@ const MASKS_AS_IMAGE: usize = 4;
 const ENOUGH_LABELS: f64 = 300.0;
 /// Labelled masks of a step for each of its images.
 const LABELLED_PER_IMAGE: usize = 2;
-
-/// The result of training.
-#[derive(Debug, Clone)]
-pub struct TrainedHead {
-    /// Weights of the head that is trained last.
-    pub weights: HeadWeights,
-    /// Weights of the student, where the head is refined.
-    pub student: Option<HeadWeights>,
-    /// Weights of the teacher, where there is a student.
-    pub teacher: Option<HeadWeights>,
-    /// Every epoch, in order.
-    pub curves: Vec<Curve>,
-    /// The epoch that the weights, of the first member, come from; `None` for a closed form, which has no epochs.
-    pub chosen: Option<Curve>,
-    /// Labelled masks that were not trained on because their images are for validation.
-    pub validation_masks: u64,
-    /// Masks that the head was refined on.
-    pub refined: Option<RefinedCounts>,
-    /// The number by which the logits of each member were divided; empty for a head that is not refined.
-    pub temperatures: Vec<f64>,
-}
 
 /// The inputs of a training.
 #[derive(Clone, Copy)]

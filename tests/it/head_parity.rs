@@ -6,8 +6,9 @@ use arrow::array::{FixedSizeListArray, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use grainstore::classes::{Class, ClassSet};
 use grainstore::head::{
-    Bag, Bags, Balance, CacheOptions, HeadInputs, HeadSpec, HeadWeights, Logits, Loss, Split,
-    Start, TrainOptions, Training, is_bad_mask, mil_loss, softmax, uncertainty_loss,
+    Bag, Bags, Balance, CacheOptions, HeadInputs, HeadSpec, HeadWeights, KnownMask, KnownOutput,
+    Logits, Loss, Split, Start, TrainOptions, Training, is_bad_mask, known_loss, mil_loss, softmax,
+    uncertainty_loss,
 };
 use grainstore::ids::ImageId;
 use grainstore::progress::NoProgress;
@@ -102,6 +103,36 @@ fn losses_and_gradients_are_pytorchs() {
         assert_near(&[uncertainty.loss], &[expected], "uncertainty");
         let expected = numbers(&case["uncertainty_gradient"]);
         assert_near(&uncertainty.gradient, &expected, "uncertainty gradient");
+    }
+}
+
+/// tests/data/head/make_known.py
+#[test]
+fn the_loss_of_known_masks_is_pytorchs() {
+    let cases: Value = serde_json::from_str(include_str!("../data/head/known.json")).unwrap();
+    for case in cases.as_array().unwrap() {
+        let values: Vec<f32> = numbers(&case["logits"]).iter().map(|x| *x as f32).collect();
+        let outputs = case["outputs"].as_u64().unwrap() as usize;
+        let logits = Logits {
+            values: &values,
+            outputs,
+            classes: outputs,
+            none_class: false,
+        };
+        let weights = numbers(&case["weights"]);
+        let known = case["known"].as_array().unwrap().iter().zip(weights);
+        let known: Vec<KnownMask> = known
+            .map(|(output, weight)| KnownMask {
+                output: match output.as_u64() {
+                    Some(output) => KnownOutput::Is(output as usize),
+                    None => KnownOutput::IsNot(indices(output)),
+                },
+                weight,
+            })
+            .collect();
+        let found = known_loss(&logits, 0, &known, &indices(&case["left_out"]));
+        assert_near(&[found.loss], &[case["loss"].as_f64().unwrap()], "loss");
+        assert_near(&found.gradient, &numbers(&case["gradient"]), "gradient");
     }
 }
 
