@@ -6,19 +6,8 @@
 # real photos (default: target/real-photos/store). SEEDS: 3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-target=${CARGO_TARGET_DIR:-target}
-program=${GRAINSTORE:-}
-if [ -z "$program" ]; then
-    cargo bench --quiet --locked --no-run --bench extract
-    program=$target/release/grainstore
-fi
-program=$(realpath "$program")
-work=$(mkdir -p "$target/review" && realpath "$target/review")
-store=${STORE:-$work/demo/store}
-if [ ! -d "$store" ]; then
-    rm -rf "$work/demo"
-    "$program" --quiet demo --where "$work/demo" > /dev/null
-fi
+bench=review
+. benches/demo_store.sh
 # The labelled scenes have no annotations, so the pool is half of the others.
 half="split = 'test' AND image_id < '8'"
 rest="split = 'test' AND image_id >= '8'"

@@ -4,17 +4,6 @@
 # GRAINSTORE: the program (default: target/release/grainstore). STORE: a demo's store (default: a new one). SEEDS: 10.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-target=${CARGO_TARGET_DIR:-target}
-program=${GRAINSTORE:-}
-if [ -z "$program" ]; then
-    cargo bench --quiet --locked --no-run --bench extract
-    program=$target/release/grainstore
-fi
-program=$(realpath "$program")
-work=$(mkdir -p "$target/stability" && realpath "$target/stability")
-store=${STORE:-$work/demo/store}
-if [ ! -d "$store" ]; then
-    rm -rf "$work/demo"
-    "$program" --quiet demo --where "$work/demo" > /dev/null
-fi
+bench=stability
+. benches/demo_store.sh
 python3 benches/stability.py "$program" "$store" "$work" "${SEEDS:-10}"

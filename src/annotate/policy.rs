@@ -102,7 +102,7 @@ impl std::fmt::Display for MapRule {
     }
 }
 
-/// What a mask is judged by.
+/// What the score of a mask is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ScoreRule {
     /// The head's probability of its class.

@@ -8,7 +8,7 @@ use grainstore::eval::{
 };
 use grainstore::store::Store;
 
-use super::eval_args::Judged;
+use super::eval_args::Evaluated;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "HEAD", required_unless_present = "ceiling")]
     head: Option<String>,
     #[command(flatten)]
-    judged: Judged,
+    evaluated: Evaluated,
     /// Print instead what the best head could reach that there could be with an extractor's masks: those of --head, or with
     /// --classes those of --extractor.
     #[arg(long, conflicts_with_all = ["policy", "slice"])]
@@ -64,14 +64,14 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let snapshot = args.at.snapshot(&store).await?;
     let progress = progress(global);
     let Some(head) = args.head.clone().filter(|_| !args.ceiling) else {
-        if args.head.is_none() && args.judged.classes.is_none() {
+        if args.head.is_none() && args.evaluated.classes.is_none() {
             anyhow::bail!("--ceiling needs --classes, or a --head whose classes are meant");
         }
         let request = CeilingRequest {
-            classes: args.judged.classes,
+            classes: args.evaluated.classes,
             extractor: args.extractor,
             head: args.head,
-            images: args.judged.against.images(),
+            images: args.evaluated.against.images(),
         };
         let found = ceiling(&snapshot, &request, progress.as_ref()).await?;
         if global.json {
@@ -83,7 +83,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     };
     let request = EvalRequest {
         slice: args.slice,
-        ..args.judged.request(head)
+        ..args.evaluated.request(head)
     };
     let evaluation = evaluate(&snapshot, &request, progress.as_ref()).await?;
     if !args.dry_run {

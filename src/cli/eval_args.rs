@@ -10,12 +10,12 @@ pub struct EvaluationArgs {
     #[arg(long, value_name = "HEAD")]
     head: String,
     #[command(flatten)]
-    judged: Judged,
+    evaluated: Evaluated,
 }
 
 /// How a head is evaluated.
 #[derive(Debug, clap::Args)]
-pub struct Judged {
+pub struct Evaluated {
     #[command(flatten)]
     pub against: Against,
     /// Evaluate in the classes of this set. They must have the same labels and be as coarse or coarser.
@@ -43,11 +43,11 @@ pub struct Against {
 impl EvaluationArgs {
     /// The request, without slices.
     pub fn request(self) -> EvalRequest {
-        self.judged.request(self.head)
+        self.evaluated.request(self.head)
     }
 }
 
-impl Judged {
+impl Evaluated {
     /// The request for a head, without slices.
     pub fn request(self, head: String) -> EvalRequest {
         EvalRequest {

@@ -1,14 +1,11 @@
 //! `grainstore propagate`
 
-use grainstore::neighbours::SearchedTable;
 use grainstore::review::{PropagateRequest, PropagateSummary, propagate};
 use grainstore::store::Store;
 
 use super::progress::progress;
+use super::search::{TOKENS, table_of};
 use super::{Ended, Global, images_where, plural, print_json};
-
-/// Word for the embeddings of extractors.
-const TOKENS: &str = "tokens";
 
 /// Spread labels of masks to similar masks.
 ///
@@ -40,14 +37,6 @@ pub struct Args {
     /// Count what would get a label, and store nothing.
     #[arg(long)]
     dry_run: bool,
-}
-
-/// The table of a word.
-pub fn table_of(word: &str) -> SearchedTable {
-    match word {
-        TOKENS => SearchedTable::Masks,
-        name => SearchedTable::Vectors(name.to_owned()),
-    }
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {

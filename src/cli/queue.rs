@@ -7,12 +7,10 @@ use std::path::PathBuf;
 use grainstore::ids::ImageId;
 use grainstore::picture::{SheetRequest, Tile, contact_sheet};
 use grainstore::review::{QueueKind, QueueRequest, QueuedMask, queue};
-use grainstore::selection::{ImageFilter, find_images};
-use grainstore::store::{Snapshot, Store};
+use grainstore::store::Store;
 
 use super::progress::progress;
-use super::propagate::table_of;
-use super::search::save;
+use super::search::{file_names, save, table_of};
 use super::{Ended, Global, images_where, plural, print_json};
 
 /// Show which masks are worth a label, the most worth first.
@@ -73,7 +71,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     };
     let progress = progress(global);
     let found = queue(&snapshot, &request, progress.as_ref()).await?;
-    let names = file_names(&snapshot, &found).await?;
+    let names = file_names(&snapshot, found.iter().map(|mask| &mask.image_id)).await?;
     let mut failed = 0;
     if let Some(output) = args.output.filter(|_| !found.is_empty()) {
         let drawn = SheetRequest {
@@ -86,19 +84,6 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     print(&found, &names, args.kind, global)?;
     Ok(Ended::with_failures(failed))
-}
-
-async fn file_names(
-    snapshot: &Snapshot,
-    found: &[QueuedMask],
-) -> anyhow::Result<HashMap<ImageId, String>> {
-    let images = ImageFilter {
-        ids: Some(found.iter().map(|mask| mask.image_id.clone()).collect()),
-        ..ImageFilter::default()
-    };
-    let images = find_images(snapshot, &images, |_| true).await?;
-    let names = images.into_iter();
-    Ok(names.map(|it| (it.image_id, it.file_name)).collect())
 }
 
 fn tile(mask: &QueuedMask) -> Tile {

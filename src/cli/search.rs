@@ -24,7 +24,15 @@ use super::progress::progress;
 use super::{At, Ended, Global, images_where, plural, print_json};
 
 /// Word for the embeddings of extractors.
-const TOKENS: &str = "tokens";
+pub const TOKENS: &str = "tokens";
+
+/// The table of masks' vectors of a word.
+pub fn table_of(word: &str) -> SearchedTable {
+    match word {
+        TOKENS => SearchedTable::Masks,
+        name => SearchedTable::Vectors(name.to_owned()),
+    }
+}
 
 /// Find masks that are like a mask or like words, or photos that are like a photo.
 ///
@@ -115,7 +123,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         request.search = Search::Exact;
     }
     let found = nearest(&snapshot, &request).await?;
-    let names = file_names(&snapshot, &found).await?;
+    let names = file_names(&snapshot, found.rows.iter().map(|row| &row.image_id)).await?;
     let mut failed = 0;
     if let Some(output) = &args.output {
         if found.rows.is_empty() {
@@ -138,10 +146,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 /// What to search for, and where.
 async fn request(args: &Args, snapshot: &Snapshot) -> anyhow::Result<NearestRequest> {
     if let Some(mask) = &args.like {
-        let table = match args.vectors.as_deref() {
-            None | Some(TOKENS) => SearchedTable::Masks,
-            Some(name) => SearchedTable::Vectors(name.to_owned()),
-        };
+        let table = table_of(args.vectors.as_deref().unwrap_or(TOKENS));
         let extractor = match args.extractor.as_deref() {
             Some(word) => Some(find_extractor(snapshot, Some(word)).await?.extractor_id),
             None => None,
@@ -190,12 +195,12 @@ async fn embedder(snapshot: &Snapshot, word: Option<&str>) -> anyhow::Result<Emb
     }
 }
 
-/// File names of the images that were found.
-async fn file_names(
+/// File names of images.
+pub async fn file_names(
     snapshot: &Snapshot,
-    found: &Neighbours,
+    ids: impl Iterator<Item = &ImageId>,
 ) -> anyhow::Result<HashMap<ImageId, String>> {
-    let ids = found.rows.iter().map(|row| row.image_id.clone()).collect();
+    let ids = ids.cloned().collect();
     let images = ImageFilter {
         ids: Some(ids),
         ..ImageFilter::default()

@@ -22,7 +22,7 @@ use crate::selection::ImageFilter;
 use crate::store::Snapshot;
 use crate::store::rows::decode;
 
-/// Whose masks are judged, and by which annotations.
+/// Whose masks are compared with which annotations.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CeilingRequest {
     /// Class set, NAME or NAME@VERSION; `None` for that of `head`.
@@ -154,7 +154,7 @@ pub async fn ceiling(
         ("extractor", text(extractor_id.as_str())),
         ("iou", text("mask")),
     ]);
-    let mut judge = Judge {
+    let mut queries = Queries {
         session: QuerySession::new(snapshot).await?,
         values,
     };
@@ -165,10 +165,10 @@ pub async fn ceiling(
         condition: request.images.condition.as_deref(),
         equals: None,
     };
-    judge
+    queries
         .pin("eval/evaluated_images", "evaluated_images", Some(chosen))
         .await?;
-    let images = judge.count("eval/evaluated_images").await?;
+    let images = queries.count("eval/evaluated_images").await?;
     some_images(ImageCounts {
         images,
         ..ImageCounts::default()
@@ -178,7 +178,7 @@ pub async fn ceiling(
         ("eval/ceiling_detections", "detections"),
         ("eval/ceiling_mapped_masks", "mapped_masks"),
     ] {
-        judge.pin(query, in_place_of, None).await?;
+        queries.pin(query, in_place_of, None).await?;
         progress.advance(1);
     }
     #[derive(Deserialize)]
@@ -187,9 +187,9 @@ pub async fn ceiling(
         metric: String,
         value: Option<f64>,
     }
-    let pixels: Vec<Found> = judge.rows("eval/miou").await?;
-    let iou: Vec<Found> = judge.rows("eval/iou_by_class").await?;
-    let rows = judge.rows("eval/ceiling").await?;
+    let pixels: Vec<Found> = queries.rows("eval/miou").await?;
+    let iou: Vec<Found> = queries.rows("eval/iou_by_class").await?;
+    let rows = queries.rows("eval/ceiling").await?;
     progress.advance(1);
     progress.finish();
     let iou = iou.into_iter().map(|it| Metric {
@@ -214,12 +214,12 @@ pub async fn ceiling(
 }
 
 /// Queries with values for their parameters.
-struct Judge {
+struct Queries {
     session: QuerySession,
     values: HashMap<&'static str, ScalarValue>,
 }
 
-impl Judge {
+impl Queries {
     fn bound(&self, query: &Query) -> Bound {
         let taken = query.parameters().iter();
         let taken = taken.filter_map(|parameter| {

@@ -184,13 +184,8 @@ impl Bags {
 
     /// Indices of the classes that some labelled mask shows or, unless only these count, some image.
     pub(super) fn classes_with_examples(&self, only_masks: bool) -> BTreeSet<usize> {
-        let of_masks = self.labelled.iter().filter_map(|mask| match mask.class {
-            MaskClass::Shows(class) => Some(class),
-            _ => None,
-        });
-        let images = self.images.iter().filter(|_| !only_masks);
-        let of_images = images.flat_map(|image| image.classes.iter().copied());
-        of_masks.chain(of_images).collect()
+        let images = if only_masks { &[] } else { &self.images[..] };
+        shown_classes(images, &self.labelled)
     }
 
     /// Index of the bag of an image, if it has one.
@@ -506,6 +501,16 @@ impl Joined {
     }
 }
 
+/// Indices of the classes that some image or some labelled mask shows.
+fn shown_classes(images: &[ImageBag], labelled: &[LabelledMask]) -> BTreeSet<usize> {
+    let of_masks = labelled.iter().filter_map(|mask| match mask.class {
+        MaskClass::Shows(class) => Some(class),
+        _ => None,
+    });
+    let of_images = images.iter().flat_map(|image| &image.classes).copied();
+    of_masks.chain(of_images).collect()
+}
+
 /// Checks that every class has an image or a labelled mask and that, if there is only one class, something does not show
 /// it.
 fn check_classes(images: &[ImageBag], labelled: &[LabelledMask], set: &ClassSet) -> Result<()> {
@@ -515,18 +520,12 @@ fn check_classes(images: &[ImageBag], labelled: &[LabelledMask], set: &ClassSet)
             reason,
         })
     };
-    let shown = |class: &usize| {
-        let of_image = images.iter().any(|image| image.classes.contains(class));
-        of_image
-            || labelled
-                .iter()
-                .any(|mask| mask.class == MaskClass::Shows(*class))
-    };
+    let shown = shown_classes(images, labelled);
     let empty: Vec<&str> = set
         .classes
         .iter()
         .enumerate()
-        .filter(|(index, _)| !shown(index))
+        .filter(|(index, _)| !shown.contains(index))
         .map(|(_, class)| class.name.as_str())
         .collect();
     // A few labels on masks are enough to begin with; what has none is told of, and predicted by none.

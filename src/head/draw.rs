@@ -39,16 +39,16 @@ impl Deck {
     }
 }
 
-/// Some of the labelled masks: rows of the embeddings with what is known of each.
-#[derive(Default)]
+/// Some of the labelled masks: rows of the embeddings with what is known of each, and the order in which they come.
 struct Pile {
     masks: Vec<(u32, KnownOutput)>,
+    deck: Deck,
 }
 
 /// Draws labelled masks: as many that show a class as show none and, beside them, some of which only is known what they
 /// do not show.
 pub(super) struct LabelledDraw {
-    piles: [(Pile, Deck); 3],
+    piles: [Pile; 3],
     /// Weight of each class's masks.
     weights: Vec<f64>,
     /// Classes that none of the masks shows.
@@ -64,7 +64,7 @@ impl LabelledDraw {
         balance: Balance,
         seed: u64,
     ) -> Self {
-        let [mut objects, mut background, mut not] = <[Pile; 3]>::default();
+        let (mut objects, mut background, mut not) = (Vec::new(), Vec::new(), Vec::new());
         let mut counts = vec![0usize; classes];
         for mask in masks {
             match &mask.class {
@@ -72,21 +72,20 @@ impl LabelledDraw {
                     if let Some(count) = counts.get_mut(*class) {
                         *count += 1;
                     }
-                    objects.masks.push((mask.row, KnownOutput::Is(*class)));
+                    objects.push((mask.row, KnownOutput::Is(*class)));
                 }
                 MaskClass::Background => {
-                    background.masks.push((mask.row, KnownOutput::Is(classes)));
+                    background.push((mask.row, KnownOutput::Is(classes)));
                 }
                 MaskClass::ShowsNot(denied) => {
-                    not.masks
-                        .push((mask.row, KnownOutput::IsNot(denied.clone())));
+                    not.push((mask.row, KnownOutput::IsNot(denied.clone())));
                 }
             }
         }
         Self {
-            piles: [objects, background, not].map(|pile| {
-                let deck = Deck::new(pile.masks.len());
-                (pile, deck)
+            piles: [objects, background, not].map(|masks| Pile {
+                deck: Deck::new(masks.len()),
+                masks,
             }),
             weights: class_weights(&counts, balance),
             without: (0..classes)
@@ -98,7 +97,7 @@ impl LabelledDraw {
 
     /// Whether there is none to draw.
     pub fn is_empty(&self) -> bool {
-        self.piles.iter().all(|(pile, _)| pile.masks.is_empty())
+        self.piles.iter().all(|pile| pile.masks.is_empty())
     }
 
     /// So many masks of classes and of the background, or as many as there are, and some of which only is known what they
@@ -107,8 +106,8 @@ impl LabelledDraw {
         let not = (objects + background).div_ceil(NOT_SHARE);
         let mut drawn = Vec::with_capacity(objects + background + not);
         let counts = [objects, background, not];
-        for ((pile, deck), count) in self.piles.iter_mut().zip(counts) {
-            for at in deck.deal(count, &mut self.random) {
+        for (pile, count) in self.piles.iter_mut().zip(counts) {
+            for at in pile.deck.deal(count, &mut self.random) {
                 let Some((row, output)) = pile.masks.get(at) else {
                     continue;
                 };

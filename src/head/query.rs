@@ -245,16 +245,10 @@ fn filled(
         });
         expression.transpose().map_err(parsed)
     };
-    let inputs = inputs.iter().enumerate();
-    let inputs = inputs.map(|(at, input)| InputSql::of(input, at).map_err(parsed));
     let mut filling = Filling {
-        inputs: inputs.collect::<Result<_>>()?,
-        selects: 0,
-        extractor_id: extractor_id.as_str(),
         condition: expression(&conditions.images)?,
         negatives: expression(&conditions.negatives)?,
-        extractors: 0,
-        conditions: 0,
+        ..Filling::new(extractor_id, inputs).map_err(parsed)?
     };
     let mut statement = only_select(template).map_err(parsed)?;
     let _ = statement.visit(&mut filling);
@@ -285,17 +279,7 @@ pub(super) fn masks_with_inputs(extractor_id: &ExtractorId, inputs: &HeadInputs)
         query: "masks".to_owned(),
         reason: err.to_string(),
     };
-    let inputs = inputs.iter().enumerate();
-    let inputs = inputs.map(|(at, input)| InputSql::of(input, at).map_err(parsed));
-    let mut filling = Filling {
-        inputs: inputs.collect::<Result<_>>()?,
-        selects: 0,
-        extractor_id: extractor_id.as_str(),
-        condition: None,
-        negatives: None,
-        extractors: 0,
-        conditions: 0,
-    };
+    let mut filling = Filling::new(extractor_id, inputs).map_err(parsed)?;
     let mut statement = only_select(TEXT).map_err(parsed)?;
     let _ = statement.visit(&mut filling);
     Ok(statement.to_string())
@@ -414,6 +398,23 @@ struct Filling<'a> {
     negatives: Option<Expr>,
     extractors: u32,
     conditions: u32,
+}
+
+impl<'a> Filling<'a> {
+    /// Fills in an extractor and inputs, and changes no condition.
+    fn new(extractor_id: &'a ExtractorId, inputs: &HeadInputs) -> Result<Self, ParserError> {
+        let inputs = inputs.iter().enumerate();
+        let inputs = inputs.map(|(at, input)| InputSql::of(input, at));
+        Ok(Self {
+            inputs: inputs.collect::<Result<_, _>>()?,
+            selects: 0,
+            extractor_id: extractor_id.as_str(),
+            condition: None,
+            negatives: None,
+            extractors: 0,
+            conditions: 0,
+        })
+    }
 }
 
 impl VisitorMut for Filling<'_> {

@@ -169,11 +169,7 @@ impl<'a> Refinement<'a> {
     /// Trains on labelled masks alone. Those of some images validate, if there are enough.
     pub fn of_labels(training: &'a Training<'a>) -> Self {
         let options = training.options;
-        let spec = HeadSpec {
-            dropout: options.refine_dropout,
-            ..training.spec.clone()
-        };
-        let background = spec.classes.len();
+        let spec = training.spec.clone();
         let drawn =
             |mask: &LabelledMask| position(&mask.image_id, options.seed) < options.validation;
         // Every class keeps its masks for training if all of them would validate.
@@ -193,13 +189,7 @@ impl<'a> Refinement<'a> {
                 MaskClass::ShowsNot(_) => {}
             }
         }
-        let has_background = spec.outputs() > background || spec.has_none_class();
-        let objects = validation.objects.len();
-        let enough = if has_background {
-            objects.min(validation.background.len())
-        } else {
-            objects
-        };
+        let enough = validation.enough(&spec);
         let all = training.bags.labelled.iter();
         let (labelled, validation) = if enough >= MIN_CALIBRATION {
             (all.filter(|mask| !measures(mask)).collect(), validation)
@@ -238,7 +228,7 @@ impl<'a> Refinement<'a> {
         let mut random = member.random(self.phase);
         let head = training.start(&self.spec, member, &mut random);
         let mut optimizer = HeadOptimizer::new(&head);
-        let enough = self.validation.enough(self.spec.background);
+        let enough = self.validation.enough(&self.spec);
         let best = Best::new(options, enough >= MIN_CALIBRATION);
         let images = training.images_per_epoch();
         let steps = images.div_ceil(options.batch_images).max(1);
@@ -391,7 +381,7 @@ impl<'a> Refinement<'a> {
 
     /// Loss and accuracy over the validation masks; `None` if there are none of objects, or none of the background.
     fn validate(&self, head: &Head) -> Result<Option<(f64, f64)>> {
-        if self.validation.enough(self.spec.background) == 0 {
+        if self.validation.enough(&self.spec) == 0 {
             return Ok(None);
         }
         let (values, known) = self.predict_validation(head)?;
@@ -505,8 +495,8 @@ impl Known {
 
     /// The number of masks of classes or of the background, whichever are fewer; of a head that knows no background, of
     /// classes.
-    fn enough(&self, background: bool) -> usize {
-        if background {
+    fn enough(&self, spec: &HeadSpec) -> usize {
+        if spec.knows_background() {
             self.objects.len().min(self.background.len())
         } else {
             self.objects.len()

@@ -333,34 +333,16 @@ pub async fn train(
     let loss = chosen_loss(options.loss, &bags)?;
     check_names(&request.name, loss)?;
     options.loss = Some(loss);
-    let spec = HeadSpec::of_inputs(&bags.input_dims, class_set.class_names(), &options);
-    let knows_background = bags.background_labels() > 0;
-    let spec = HeadSpec {
-        // A single class is told from none without such an output, unless the head is a closed form.
-        background: knows_background && (spec.classes.len() > 1 || loss.is_closed_form()),
-        ..spec
-    };
-    let normalisations = if let Some(parent) = parent.as_ref().filter(|_| !loss.is_closed_form()) {
+    let spec = head_spec(&bags, &class_set, &options, loss);
+    let normalisations = match &parent {
         // Those of the parent, whose first layer they fit.
-        parent.normalisations()?
-    } else if loss.is_closed_form() {
-        let kinds = inputs.unit_normalisations();
-        bags.normaliser = Normaliser::fit(&bags.embeddings, &bags.input_dims, &kinds)?;
-        kinds
-    } else {
-        inputs.normalisations()
-    };
-    let spec = match loss {
-        Loss::Linear | Loss::Prototypes => HeadSpec {
-            hidden: Vec::new(),
-            dropout: 0.0,
-            ..spec
-        },
-        Loss::Masks => HeadSpec {
-            dropout: options.refine_dropout,
-            ..spec
-        },
-        _ => spec,
+        Some(parent) => parent.normalisations()?,
+        None if loss.is_closed_form() => {
+            let kinds = inputs.unit_normalisations();
+            bags.normaliser = Normaliser::fit(&bags.embeddings, &bags.input_dims, &kinds)?;
+            kinds
+        }
+        None => inputs.normalisations(),
     };
     options.hidden.clone_from(&spec.hidden);
 
@@ -491,6 +473,21 @@ fn check_names(name: &str, loss: Loss) -> Result<()> {
         check_name("head", &student_name(name))?;
     }
     Ok(())
+}
+
+/// The shape of the head that a loss trains: of the student, where it is refined.
+fn head_spec(bags: &Bags, set: &ClassSet, options: &TrainOptions, loss: Loss) -> HeadSpec {
+    let mut spec = HeadSpec::of_inputs(&bags.input_dims, set.class_names(), options);
+    // A single class is told from none without such an output, unless the head is a closed form.
+    spec.background =
+        bags.background_labels() > 0 && (spec.classes.len() > 1 || loss.is_closed_form());
+    if loss.is_closed_form() {
+        spec.hidden = Vec::new();
+        spec.dropout = 0.0;
+    } else if loss == Loss::Masks {
+        spec.dropout = options.refine_dropout;
+    }
+    spec
 }
 
 /// Number of masks of other extractors of which something is said.

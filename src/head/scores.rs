@@ -92,17 +92,17 @@ fn scored(
         .iter()
         .map(|input| column(input.column()))
         .collect::<Result<_>>()?;
+    let images = cast(&column("image_id")?, &DataType::Utf8)?;
+    let indices = cast(&column("mask_index")?, &DataType::Int32)?;
     let name = &predictor.head().row.head;
     let predicted = match dropout {
         None => predictor.predict(&columns),
         Some(passes) => {
-            let images = cast(&column("image_id")?, &DataType::Utf8)?;
-            let indices = cast(&column("mask_index")?, &DataType::Int32)?;
-            let (images, indices) = (
+            let (ids, places) = (
                 images.as_string::<i32>(),
                 indices.as_primitive::<Int32Type>(),
             );
-            let seed = |row: usize| passes.seed_of(images.value(row), indices.value(row));
+            let seed = |row: usize| passes.seed_of(ids.value(row), places.value(row));
             let seeds: Vec<u64> = (0..batch.num_rows()).map(seed).collect();
             predictor.predict_with_dropout(&columns, passes, &seeds)
         }
@@ -116,7 +116,7 @@ fn scored(
     };
     let of = |row: usize| best.get(row).filter(|_| known(row));
     let rows = 0..batch.num_rows();
-    let indices = rows
+    let class_indices = rows
         .clone()
         .map(|row| of(row).map(|(class, _)| i32::try_from(*class).unwrap_or(i32::MAX)));
     let names = rows.clone().map(|row| {
@@ -128,10 +128,10 @@ fn scored(
     let entropy = rows.clone().map(|row| number(&predicted.entropy, row));
     let disagreement = rows.map(|row| number(&predicted.disagreement, row).map(f64::from));
     let columns: Vec<ArrayRef> = vec![
-        cast(&column("image_id")?, &DataType::Utf8)?,
+        images,
         cast(&column("extractor_id")?, &DataType::Utf8)?,
-        cast(&column("mask_index")?, &DataType::Int32)?,
-        Arc::new(indices.collect::<Int32Array>()),
+        indices,
+        Arc::new(class_indices.collect::<Int32Array>()),
         Arc::new(names.collect::<StringArray>()),
         Arc::new(scores.collect::<Float32Array>()),
         Arc::new(entropy.collect::<Float32Array>()),

@@ -65,6 +65,11 @@ impl HeadSpec {
         self.classes.len() == 1 && !self.background
     }
 
+    /// Whether the head can say that a mask shows none of its classes.
+    pub fn knows_background(&self) -> bool {
+        self.background || self.has_none_class()
+    }
+
     /// Number of outputs: one per class and, if there is one, that of the background.
     pub fn outputs(&self) -> usize {
         self.classes.len() + usize::from(self.background)

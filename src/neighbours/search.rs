@@ -13,7 +13,6 @@ use super::similarity::Wanted;
 use crate::catalogue::extractors_stored;
 use crate::error::VectorError;
 use crate::ids::{ExtractorId, ImageId};
-use crate::selection::ImageFilter;
 use crate::store::rows::ExtractorRow;
 use crate::store::{Snapshot, is_of_images};
 use crate::{Error, Result};
@@ -62,8 +61,7 @@ pub async fn nearest(snapshot: &Snapshot, request: &NearestRequest) -> Result<Ne
     let mut filters: Vec<Expr> = Vec::new();
     filters.extend(comparable);
     filters.extend(request.filter.clone());
-    if request.images != ImageFilter::default() {
-        let images = request.images.image_ids(snapshot).await?;
+    if let Some(images) = request.images.chosen_ids(snapshot).await? {
         if images.is_empty() {
             return Ok(Neighbours {
                 rows: Vec::new(),

@@ -130,12 +130,7 @@ pub async fn propagate(
     let snapshot = store.snapshot().await?;
     let extractor = find_masks_of(&snapshot, request.extractor.as_deref()).await?;
     let extractor_id = extractor.extractor_id;
-    let images: Option<HashSet<ImageId>> = if request.images == ImageFilter::default() {
-        None
-    } else {
-        let found = request.images.image_ids(&snapshot).await?;
-        Some(found.into_iter().collect())
-    };
+    let images = request.images.chosen_ids(&snapshot).await?;
     let vectors = MaskVectors::open(&snapshot, &request.table, &extractor_id).await?;
     let known = Known::read(&snapshot).await?;
     let sources = known.sources(&extractor_id);

@@ -3,18 +3,16 @@
 //! Each is a named query `review/queue_*` over what a head predicts and what was said before. Where members or passes with
 //! dropout must be asked, their answers are computed first; centres are chosen by vectors, one after the other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::centres::centres;
 use super::queued::{QueueKind, QueueRequest, QueuedMask};
 use crate::Result;
 use crate::catalogue::find_head;
 use crate::head::{DropoutPasses, head_scores};
-use crate::ids::ImageId;
 use crate::progress::Progress;
 use crate::query::{Query, QuerySession};
 use crate::schema::Table;
-use crate::selection::ImageFilter;
 use crate::store::Snapshot;
 use crate::store::rows::decode;
 
@@ -34,12 +32,7 @@ pub async fn queue(
     progress: &dyn Progress,
 ) -> Result<Vec<QueuedMask>> {
     let head = find_head(snapshot, &request.head).await?;
-    let images: Option<HashSet<ImageId>> = if request.images == ImageFilter::default() {
-        None
-    } else {
-        let found = request.images.image_ids(snapshot).await?;
-        Some(found.into_iter().collect())
-    };
+    let images = request.images.chosen_ids(snapshot).await?;
     let Some(name) = request.kind.query() else {
         return centres(snapshot, request, &head, images.as_ref(), progress).await;
     };

@@ -113,6 +113,17 @@ impl ImageFilter {
         Ok((!parts.is_empty()).then(|| parts.join(" AND ")))
     }
 
+    /// The ids of the selected images; `None` for a filter that selects every image.
+    ///
+    /// # Errors
+    /// As [`ImageFilter::image_ids`].
+    pub(crate) async fn chosen_ids(&self, snapshot: &Snapshot) -> Result<Option<HashSet<ImageId>>> {
+        if *self == Self::default() {
+            return Ok(None);
+        }
+        self.image_ids(snapshot).await.map(Some)
+    }
+
     /// The ids of the selected images.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use grainstore::geometry::{Rle, pairwise_iou};
 use grainstore::review::{
-    LabelRequest, LabelSummary, MaskKey, Origin, Statement, Verdict, label_masks,
-    labels_of_ground_truth, mask_labels, read_label_file, undo_labels,
+    LabelRequest, LabelSummary, Origin, Statement, Verdict, label_masks, labels_of_ground_truth,
+    mask_labels, read_label_file, undo_labels,
 };
 use grainstore::selection::ImageFilter;
 use grainstore::store::rows::{GroundTruthRow, MaskLabelRow, RleRow};
@@ -17,11 +17,7 @@ use crate::support::{image, rows};
 
 fn statement(made: &Made, n: u32, mask_index: i32, label: Option<&str>) -> Statement {
     Statement {
-        mask: MaskKey {
-            extractor_id: made.extractor.clone(),
-            image_id: image(n).image_id,
-            mask_index,
-        },
+        mask: made.mask(n, mask_index),
         label: label.map(str::to_owned),
         verdict: Verdict::Is,
         line: None,

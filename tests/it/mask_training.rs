@@ -9,7 +9,7 @@ use grainstore::head::{
 use grainstore::ids::{ExtractorId, MaskLabelId};
 use grainstore::progress::NoProgress;
 use grainstore::review::{
-    LabelRequest, MaskKey, Origin, Statement, Verdict, label_masks, mask_labels, undo_labels,
+    LabelRequest, Origin, Statement, Verdict, label_masks, mask_labels, undo_labels,
 };
 use grainstore::store::rows::MaskLabelRow;
 
@@ -25,11 +25,7 @@ async fn say(made: &Made, reviewer: &str, words: &[Word<'_>]) {
     let statements = words
         .iter()
         .map(|(n, mask_index, verdict, label)| Statement {
-            mask: MaskKey {
-                extractor_id: made.extractor.clone(),
-                image_id: image(*n).image_id,
-                mask_index: *mask_index,
-            },
+            mask: made.mask(*n, *mask_index),
             label: label.map(str::to_owned),
             verdict: *verdict,
             line: None,

@@ -7,9 +7,8 @@ use grainstore::head::{Loss, TrainOptions, TrainRequest};
 use grainstore::neighbours::SearchedTable;
 use grainstore::progress::NoProgress;
 use grainstore::review::{
-    LabelRequest, MaskKey, Origin, PropagateRequest, PropagateSummary, QueueKind, QueueRequest,
-    QueuedMask, Statement, Verdict, confirm_labels, label_masks, mask_labels, propagate, queue,
-    undo_labels,
+    LabelRequest, Origin, PropagateRequest, PropagateSummary, QueueKind, QueueRequest, QueuedMask,
+    Statement, Verdict, confirm_labels, label_masks, mask_labels, propagate, queue, undo_labels,
 };
 use grainstore::selection::ImageFilter;
 use grainstore::store::rows::MaskLabelRow;
@@ -26,11 +25,7 @@ async fn two_kinds() -> Made {
 
 async fn say(made: &Made, reviewer: Option<&str>, n: u32, mask_index: i32, label: Option<&str>) {
     let statement = Statement {
-        mask: MaskKey {
-            extractor_id: made.extractor.clone(),
-            image_id: image(n).image_id,
-            mask_index,
-        },
+        mask: made.mask(n, mask_index),
         label: label.map(str::to_owned),
         verdict: Verdict::Is,
         line: None,
@@ -339,11 +334,7 @@ async fn queues_of_errors_find_labels_that_a_head_contradicts() {
     let denied = LabelRequest {
         statements: vec![Statement {
             verdict: Verdict::IsNot,
-            mask: MaskKey {
-                extractor_id: made.extractor.clone(),
-                image_id: image(3).image_id,
-                mask_index: 0,
-            },
+            mask: made.mask(3, 0),
             label: Some("cat".to_owned()),
             line: None,
         }],

@@ -10,6 +10,7 @@ use grainstore::head::{
 };
 use grainstore::ids::{EmbeddingSpaceId, ExtractorId};
 use grainstore::progress::NoProgress;
+use grainstore::review::MaskKey;
 use grainstore::schema::{EmbeddingType, Table};
 use grainstore::sql::Sql;
 use grainstore::store::rows::{
@@ -73,6 +74,15 @@ fn embedding(label: Option<&str>, random: &mut fastrand::Rng) -> Vec<f32> {
 }
 
 impl Made {
+    /// The key of a mask of image `n`.
+    pub fn mask(&self, n: u32, mask_index: i32) -> MaskKey {
+        MaskKey {
+            extractor_id: self.extractor.clone(),
+            image_id: image(n).image_id,
+            mask_index,
+        }
+    }
+
     pub async fn add_images(&self, shown: &[Shown<'_>]) {
         let mut images: Vec<ImageRow> = Vec::new();
         let mut labels: Vec<LabelRow> = Vec::new();
