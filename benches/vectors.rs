@@ -2,7 +2,7 @@
 //! prints one JSON object.
 //!
 //! ```text
-//! cargo bench --bench vectors -- DIR ROWS DIM [REAL.f32] [--no-index]
+//! cargo bench --bench vectors -- DIR ROWS DIM [REAL.f32] [--no-index | --ivf_pq | --ivf_sq | --ivf_flat]
 //! ```
 //!
 //! `REAL.f32` holds little-endian vectors of `DIM` numbers, which are repeated with noise until there are `ROWS`; without
@@ -28,7 +28,7 @@ use grainstore::neighbours::{NearestRequest, Search, SearchQuery, SearchedTable,
 use grainstore::schema::{StoreTable, Table, VectorTable};
 use grainstore::sql::Sql;
 use grainstore::store::rows::{EmbedderRow, HeadRow, Row, VectorRow, vectors_to_batch};
-use grainstore::store::{Changes, IndexRequest, Snapshot, Store, StoreOptions};
+use grainstore::store::{Changes, IndexKind, IndexRequest, Snapshot, Store, StoreOptions};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
@@ -85,7 +85,15 @@ async fn run() -> Outcome<()> {
     let matrix_s = matrix_seconds(rows, dim, &HIDDEN);
     let (result, size) = (&json!(null), rows);
     let index = if rows >= 100_000 && !args.contains(&"--no-index".to_owned()) {
-        indexed(&store, &table, &queries, &truth).await?
+        let kind = args.iter().find_map(|it| it.strip_prefix("--ivf_"));
+        let kind: IndexKind = kind.map_or(Ok(IndexKind::default()), |kind| {
+            format!("ivf_{kind}").parse()
+        })?;
+        let request = IndexRequest {
+            kind,
+            ..IndexRequest::new(table.clone())
+        };
+        indexed(&store, &request, &queries, &truth).await?
     } else {
         result.clone()
     };
@@ -361,21 +369,20 @@ fn matrix_seconds(rows: usize, dim: usize, hidden: &[usize]) -> f64 {
     started.elapsed().as_secs_f64()
 }
 
-/// An IVF_PQ index: how long it takes to make, and for some settings how long a query takes and how much of the truth it
+/// An index: how long it takes to make, and for some settings how long a query takes and how much of the truth it
 /// finds.
 async fn indexed(
     store: &Store,
-    table: &StoreTable,
+    request: &IndexRequest,
     queries: &[usize],
     truth: &[Found],
 ) -> Outcome<serde_json::Value> {
     let started = Instant::now();
-    let request = IndexRequest::new(table.clone());
-    store.create_index(&request).await?;
+    store.create_index(request).await?;
     let build_s = started.elapsed().as_secs_f64();
     let snapshot = store.snapshot().await?;
     let mut settings = Vec::new();
-    for (nprobes, refine) in [(10, 5), (20, 10), (40, 10), (80, 20)] {
+    for (nprobes, refine) in [(5, 2), (10, 2), (10, 5), (20, 10), (40, 10), (80, 20)] {
         let search = Search::Index { nprobes, refine };
         let (mut times, mut recalled) = (Vec::new(), 0);
         for (query, truth) in queries.iter().zip(truth) {
@@ -389,5 +396,5 @@ async fn indexed(
             "recall_at_20": recalled as f64 / (COUNT * queries.len()) as f64,
         }));
     }
-    Ok(json!({ "build_s": build_s, "settings": settings }))
+    Ok(json!({ "kind": request.kind, "build_s": build_s, "settings": settings }))
 }

@@ -1,6 +1,6 @@
 -- Grain:  one class of one version of a class set. A version is written whole and never changed.
 -- Key:    class_set, version, class_index
--- Writer: grainstore classes add; ingest coco and ingest voc (the data set's own categories, in its order)
+-- Writer: grainstore classes add; review; ingest coco and ingest voc (the data set's own categories, in its order)
 -- Reader: train, annotate, eval, export
 CREATE TABLE class_sets (
     class_set     TEXT   NOT NULL, -- name of the set
@@ -10,7 +10,7 @@ CREATE TABLE class_sets (
     supercategory TEXT,            -- coarser word for it (COCO categories.supercategory)
     external_id   BIGINT,          -- the data set's own category id (COCO categories.id)
     labels        TEXT[] NOT NULL, -- the source labels that map to the class (labels.label, ground_truth.category)
-    origin        TEXT   NOT NULL, -- 'file', 'labels', 'ground-truth', 'coco', 'voc': what the set was made from
+    origin        TEXT   NOT NULL, -- 'file', 'labels', 'ground-truth', 'coco', 'voc', 'review': what the set was made from
     created_at    TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
     PRIMARY KEY (class_set, version, class_index)
 );

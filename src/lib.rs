@@ -75,7 +75,7 @@
 //! - L9 [`picture`]
 //! - L10 [`report`]
 //!
-//! The program (`main.rs`, `cli/`) uses only the public items of this crate.
+//! The program (`main.rs`, `cli/`, `web/`) uses only the public items of this crate.
 
 pub mod annotate;
 pub mod catalogue;

@@ -1,6 +1,8 @@
 //! The `grainstore` program: arguments in, exit code out. Everything it does is in the library.
 
 mod cli;
+mod hints;
+mod web;
 
 /// Models make and drop tensors of many megabytes all the time. The system's allocator gives each back
 /// and pages it in anew, which took more time than the arithmetic.

@@ -145,7 +145,7 @@ async fn choose_thresholds(
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let request = args.which.request();
     let started = Instant::now();
     let progress = progress(global);
@@ -154,7 +154,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 }
 
 pub async fn run_rethreshold(args: RethresholdArgs, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let mut request = args.which.request();
     if let Some(share) = args.thresholds_from_labels {
         choose_thresholds(&store, &mut request, share, global).await?;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use grainstore::query::{Query, QuerySession};
-use grainstore::store::{Store, Verification};
+use grainstore::store::Verification;
 
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let mut verified = None;
     if args.deep {

@@ -88,7 +88,7 @@ async fn add(args: AddArgs, global: &Global) -> anyhow::Result<()> {
     let (classes, origin) = match (&args.file, args.from) {
         (Some(file), _) => (parse_class_file(file)?, "file"),
         (None, Some(from)) => {
-            let snapshot = Store::open(&global.store).await?.snapshot().await?;
+            let snapshot = super::open(global).await?.snapshot().await?;
             let dataset = args.dataset.as_deref();
             match from {
                 From::Labels => (classes_of_labels(&snapshot, dataset).await?, "labels"),
@@ -123,7 +123,7 @@ async fn add(args: AddArgs, global: &Global) -> anyhow::Result<()> {
 }
 
 async fn list(global: &Global) -> anyhow::Result<()> {
-    let snapshot = Store::open(&global.store).await?.snapshot().await?;
+    let snapshot = super::open(global).await?.snapshot().await?;
     let sets = ClassSet::all(&snapshot).await?;
     if global.json {
         return print_json(&sets);
@@ -147,7 +147,7 @@ async fn list(global: &Global) -> anyhow::Result<()> {
 }
 
 async fn show(args: &ShowArgs, global: &Global) -> anyhow::Result<()> {
-    let snapshot = Store::open(&global.store).await?.snapshot().await?;
+    let snapshot = super::open(global).await?.snapshot().await?;
     let set = ClassSet::load(&snapshot, &args.name).await?;
     if global.json {
         return print_json(&set);
@@ -166,7 +166,7 @@ async fn show(args: &ShowArgs, global: &Global) -> anyhow::Result<()> {
 }
 
 async fn diff(args: &DiffArgs, global: &Global) -> anyhow::Result<()> {
-    let snapshot = Store::open(&global.store).await?.snapshot().await?;
+    let snapshot = super::open(global).await?.snapshot().await?;
     let old = ClassSet::load(&snapshot, &args.old).await?;
     let new = ClassSet::load(&snapshot, &args.new).await?;
     let diff = ClassSetDiff::between(&old, &new);

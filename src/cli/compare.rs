@@ -1,7 +1,6 @@
 //! `grainstore compare`
 
 use grainstore::eval::{CompareRequest, Comparison, EvalRequest, compare};
-use grainstore::store::Store;
 
 use super::eval_args::Against;
 use super::progress::progress;
@@ -58,7 +57,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         ap_replicates: args.ap_replicates,
         seed: args.seed,
     };
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let progress = progress(global);
     let comparison = compare(&snapshot, &request, progress.as_ref()).await?;

@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use grainstore::scenes::{DataSet, write_data_set};
+use grainstore::store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Ended, Global, print_json};
+use crate::web::Options;
 
 /// The model of the demo. It is trained on generated scenes only.
 const MODEL: &[u8] = include_bytes!("../../assets/demo/sam_demo.safetensors");
@@ -24,6 +26,7 @@ const GROUPS: &str = include_str!("../../assets/demo/groups.toml");
 Examples:
   grainstore demo
   grainstore demo --where /tmp/demo
+  grainstore demo --review                                   # then label its masks in the browser
   grainstore demo --only-scenes --where /tmp/scenes          # only the photos")]
 pub struct Args {
     /// Directory for all files of the demo. It must be empty or new.
@@ -44,6 +47,9 @@ pub struct Args {
     /// Generate the photos, then stop.
     #[arg(long)]
     only_scenes: bool,
+    /// Open the review page on the demo's store; if the demo ran there before, it is not run again.
+    #[arg(long, conflicts_with = "only_scenes")]
+    review: bool,
 }
 
 /// The result of the demo.
@@ -64,8 +70,21 @@ struct HeadMetrics {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let global = global.clone();
-    tokio::task::spawn_blocking(move || demo(&args, &global)).await?
+    let store = args.directory.join("store");
+    let review = args.review;
+    if !review || !store.exists() {
+        let of_demo = global.clone();
+        let ended = tokio::task::spawn_blocking(move || demo(&args, &of_demo)).await??;
+        if !review {
+            return Ok(ended);
+        }
+    }
+    let store = Store::open(&store.to_string_lossy()).await?;
+    let options = Options {
+        head: Some("fine".to_owned()),
+        ..Options::local()
+    };
+    super::review::serve(store, &options, global).await
 }
 
 fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {

@@ -129,7 +129,7 @@ impl Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let only_counts = args.dry_run;
     let request = args.request();
     if only_counts {

@@ -25,7 +25,7 @@ pub struct RmArgs {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     match args {
         Args::List => list(&store, global).await,
         Args::Rm(args) => {

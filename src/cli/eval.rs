@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use grainstore::eval::{
     Ceiling, CeilingRequest, CeilingRow, EvalRequest, Evaluation, Metric, ceiling, evaluate,
 };
-use grainstore::store::Store;
 
 use super::eval_args::Evaluated;
 use super::progress::progress;
@@ -60,7 +59,7 @@ enum Against {
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let Against::GroundTruth = args.against;
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let progress = progress(global);
     let Some(head) = args.head.clone().filter(|_| !args.ceiling) else {

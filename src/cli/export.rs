@@ -11,7 +11,6 @@ use grainstore::export::{
     export_parquet, export_voc,
 };
 use grainstore::selection::ImageFilter;
-use grainstore::store::Store;
 
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json_summary};
@@ -174,7 +173,7 @@ impl Which {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let started = Instant::now();
     let progress = progress(global);
     let progress = progress.as_ref();

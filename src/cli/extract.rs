@@ -9,7 +9,6 @@ use grainstore::extract::{
     SamVector, Shard, extract, extractor_row, pending_images,
 };
 use grainstore::models::sam::{Checkpoint, ModelType};
-use grainstore::store::Store;
 
 use super::progress::progress;
 use super::{Ended, Global, images_where, plural, print_json, print_json_summary};
@@ -130,7 +129,7 @@ impl Masks {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let options = args.masks.options();
     options.validate()?;
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let config = checkpoint.config()?;
     if let (Some(asked), found) = (args.model_type, config.model_type())

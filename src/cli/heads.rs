@@ -128,7 +128,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         let row = import_head(&store, &args.file, args.name.as_deref()).await?;
         return told(global, &row, "imported");
     }
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = store.snapshot().await?;
     match args {
         Args::List => list(&heads_stored(&snapshot).await?, global),

@@ -8,7 +8,6 @@ use grainstore::import::{
     import_coco_results, import_masks,
 };
 use grainstore::selection::ImageFilter;
-use grainstore::store::Store;
 
 use super::progress::progress;
 use super::{Ended, Global, plural, print_json_summary};
@@ -136,7 +135,7 @@ async fn run_coco_results(args: CocoResults, global: &Global) -> anyhow::Result<
         split: args.split,
         classes: args.classes,
     };
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let started = Instant::now();
     let progress = progress(global);
     let summary = import_coco_results(&store, &request, progress.as_ref()).await?;
@@ -146,7 +145,7 @@ async fn run_coco_results(args: CocoResults, global: &Global) -> anyhow::Result<
 
 async fn run_masks(args: MasksArgs, global: &Global) -> anyhow::Result<Ended> {
     let request = args.request()?;
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let started = Instant::now();
     let progress = progress(global);
     let summary = import_masks(&store, &request, progress.as_ref()).await?;

@@ -11,8 +11,8 @@ use grainstore::review::{
     LabelRequest, LabelSummary, MaskKey, Origin, Statement, Verdict, confirm_labels, label_masks,
     labels_of_ground_truth, mask_labels, read_label_file, undo_labels,
 };
+use grainstore::store::Snapshot;
 use grainstore::store::rows::MaskLabelRow;
-use grainstore::store::{Snapshot, Store};
 
 use super::{Ended, Global, images_where, plural, print_json};
 
@@ -183,7 +183,7 @@ pub struct UndoArgs {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = store.snapshot().await?;
     let request = match args {
         Args::Mask(args) => one(&snapshot, args).await?,
@@ -284,7 +284,7 @@ fn report(summary: &LabelSummary, global: &Global) -> anyhow::Result<Ended> {
 }
 
 pub async fn run_labels(args: LabelsArgs, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     match args {
         LabelsArgs::List(args) => {
             let rows = mask_labels(&store.snapshot().await?).await?;

@@ -32,7 +32,6 @@ mod eval_args;
 mod export;
 mod extract;
 mod heads;
-mod hints;
 mod import;
 mod ingest;
 mod init;
@@ -43,6 +42,7 @@ mod propagate;
 mod query;
 mod queue;
 mod report;
+mod review;
 mod schema;
 mod search;
 mod show;
@@ -57,9 +57,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use grainstore::Error;
+use grainstore::review::fold_journals;
 use grainstore::selection::ImageFilter;
 use grainstore::store::{Snapshot, Store};
 use serde::Serialize;
+
+use crate::hints::hint;
 
 /// Run Segment Anything once, then query: a store of masks, labels, heads and evaluations.
 #[derive(Debug, Parser)]
@@ -132,6 +135,7 @@ enum Command {
     Labels(label::LabelsArgs),
     Queue(queue::Args),
     Propagate(propagate::Args),
+    Review(review::Args),
     Train(Box<train::Args>),
     Annotate(annotate::Args),
     Rethreshold(annotate::RethresholdArgs),
@@ -232,6 +236,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Labels(args) => label::run_labels(args, global).await,
         Command::Queue(args) => queue::run(args, global).await,
         Command::Propagate(args) => propagate::run(args, global).await,
+        Command::Review(args) => review::run(args, global).await,
         Command::Train(args) => train::run(*args, global).await,
         Command::Annotate(args) => annotate::run(args, global).await,
         Command::Rethreshold(args) => annotate::run_rethreshold(args, global).await,
@@ -283,9 +288,7 @@ fn report_error(err: &anyhow::Error, json: bool) {
         }
     }
     let text = reasons.join(": ");
-    let hint = err
-        .chain()
-        .find_map(|cause| hints::hint(cause.downcast_ref()?));
+    let hint = err.chain().find_map(|cause| hint(cause.downcast_ref()?));
     if json {
         let told = std::iter::once(("error", &text)).chain(hint.iter().map(|hint| ("hint", hint)));
         let _ = print_json(&told.collect::<BTreeMap<_, _>>());
@@ -337,6 +340,19 @@ fn print_json_summary(summary: &impl Serialize, seconds: f64) -> anyhow::Result<
     }
     // Going through a JSON value sorts the keys.
     print_json(&serde_json::to_value(Timed { summary, seconds })?)
+}
+
+/// Opens the store that is asked for. Labels that a review page saved before it was killed are put into their table first.
+async fn open(global: &Global) -> anyhow::Result<Store> {
+    let store = Store::open(&global.store).await?;
+    let labels = fold_journals(&store).await?;
+    if labels > 0 && !global.quiet {
+        errln!(
+            "{} of the review page put into the store",
+            plural(labels, "label")
+        );
+    }
+    Ok(store)
 }
 
 /// The images for which a condition holds, if one is given.

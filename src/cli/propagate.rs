@@ -1,7 +1,6 @@
 //! `grainstore propagate`
 
 use grainstore::review::{PropagateRequest, PropagateSummary, propagate};
-use grainstore::store::Store;
 
 use super::progress::progress;
 use super::search::{TOKENS, table_of};
@@ -40,7 +39,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let base = PropagateRequest::new(table_of(&args.vectors));
     let request = PropagateRequest {
         extractor: args.extractor,

@@ -8,7 +8,6 @@ use anyhow::Context;
 use grainstore::head::register_predict;
 use grainstore::neighbours::register_neighbours;
 use grainstore::query::{Query, QuerySession};
-use grainstore::store::Store;
 
 use super::output::Output;
 use super::{At, Ended, Global, print_json};
@@ -78,7 +77,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             anyhow::bail!("parameter '{key}' is given twice");
         }
     }
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let session = QuerySession::new(&snapshot).await?;
     register_predict(session.sql(), &snapshot, query.sql()).await?;

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use grainstore::ids::ImageId;
 use grainstore::picture::{SheetRequest, Tile, contact_sheet};
 use grainstore::review::{QueueKind, QueueRequest, QueuedMask, queue};
-use grainstore::store::Store;
 
 use super::progress::progress;
 use super::search::{file_names, save, table_of};
@@ -18,7 +17,7 @@ use super::{Ended, Global, images_where, plural, print_json};
 /// Queues are uncertain (the head is not sure), threshold (nearest to the score from which on masks are kept),
 /// disagreement (the members of a head differ), dropout (so do several passes with dropout), image-label-errors (a class
 /// that the image is not labelled with), mask-label-errors (a label on a mask that the head contradicts), centres (least
-/// like what was looked at, by vectors) and random. Masks that somebody has labelled are left out, except in
+/// like what was looked at, by vectors), random and unlabelled (random, without a head). Masks that somebody has labelled are left out, except in
 /// mask-label-errors.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -31,9 +30,13 @@ Examples:
 pub struct Args {
     /// The queue.
     kind: QueueKind,
-    /// Name or id of the head. Its predictions must be stored ('grainstore annotate'), but for centres.
+    /// Name or id of the head; every queue but 'unlabelled' needs it. Its predictions must be stored ('grainstore
+    /// annotate'), but for centres.
     #[arg(long, value_name = "HEAD")]
-    head: String,
+    head: Option<String>,
+    /// First digits of the id of the extractor, for 'unlabelled'; needed if there are several.
+    #[arg(long, value_name = "ID", conflicts_with = "head")]
+    extractor: Option<String>,
     /// First digits of the id of the annotation policy [default: the one used last].
     #[arg(long, value_name = "ID")]
     policy: Option<String>,
@@ -58,11 +61,12 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = store.snapshot().await?;
     let request = QueueRequest {
         kind: args.kind,
         head: args.head,
+        extractor: args.extractor,
         policy: args.policy,
         images: images_where(args.condition),
         count: args.count as usize,

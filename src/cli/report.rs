@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use grainstore::report::{ReportRequest, write_report};
-use grainstore::store::Store;
 
 use super::eval_args::EvaluationArgs;
 use super::progress::progress;
@@ -31,7 +30,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let request = ReportRequest {
         evaluation: args.evaluation.request(),

@@ -17,8 +17,8 @@ use grainstore::neighbours::{
 };
 use grainstore::picture::{ContactSheet, SheetRequest, Tile, contact_sheet};
 use grainstore::selection::{ImageFilter, find_images};
+use grainstore::store::Snapshot;
 use grainstore::store::rows::EmbedderRow;
-use grainstore::store::{Snapshot, Store};
 
 use super::progress::progress;
 use super::{At, Ended, Global, images_where, plural, print_json};
@@ -114,7 +114,7 @@ impl FromStr for MaskName {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let mut request = request(&args, &snapshot).await?;
     request.count = args.count as usize;

@@ -7,7 +7,7 @@ use grainstore::export::Unfinished;
 use grainstore::ids::ImageId;
 use grainstore::picture::{Part, Picture, ShowRequest, Shown, in_grid, sheet, show};
 use grainstore::selection::{ImageFilter, find_images};
-use grainstore::store::{Snapshot, Store};
+use grainstore::store::Snapshot;
 
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
@@ -81,7 +81,7 @@ impl From<PartName> for Part {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let ids = match &args.image {
         Some(word) => Some(vec![find_image(&snapshot, word).await?]),

@@ -8,7 +8,6 @@ use anyhow::{Context, bail};
 use grainstore::head::{CreateHead, register_predict};
 use grainstore::neighbours::{ClipTexts, register_neighbours};
 use grainstore::sql::Sql;
-use grainstore::store::Store;
 
 use super::output::Output;
 use super::{At, Ended, Global};
@@ -59,7 +58,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         (query, None) => query.unwrap_or_default(),
     };
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     if let Some(statement) = CreateHead::parse(&query)? {
         if args.output.is_given() {

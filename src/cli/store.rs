@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use clap::Subcommand;
 use grainstore::ingest::RelocateRequest;
 use grainstore::ingest::{RelocateSummary, Relocation, relocate};
-use grainstore::store::{Store, TableStats};
+use grainstore::store::TableStats;
 
 use super::progress::progress;
 use super::{At, Ended, Global, TableNames, plural, print_json};
@@ -115,7 +115,7 @@ fn parse_age(text: &str) -> Result<TimeDelta, String> {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     match args {
         Args::Index(args) => return super::store_index::run(args, &store, global).await,
         Args::Info(args) => {

@@ -38,7 +38,7 @@ Examples:
 pub struct CreateArgs {
     /// The table: masks, vectors.NAME or image_vectors.NAME; for --kind bloom, any with a column image_id.
     table: IndexedTable,
-    /// ivf_pq (vectors, quantised: small and quick), ivf_flat (vectors, as they are) or bloom (images).
+    /// ivf_sq (vectors, a byte a number), ivf_pq (vectors, a byte per 16 numbers: small, and misses more), ivf_flat (vectors, as they are) or bloom (images).
     #[arg(long, default_value_t = IndexKind::default(), value_name = "KIND")]
     kind: IndexKind,
     /// Number of partitions, of which a search looks at 20 by default [default: one per 4096 rows].

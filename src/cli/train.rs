@@ -231,7 +231,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             "--negatives needs a loss that has a use for them: mil+distill+refine or mil+distill"
         );
     }
-    let store = Store::open(&global.store).await?;
+    let store = super::open(global).await?;
     let masks = match &args.query {
         Some(file) => TrainingMasks::Query(TrainingQuery::new(
             &std::fs::read_to_string(file)

@@ -11,6 +11,7 @@
 
 mod bags;
 mod batches;
+mod class_scores;
 mod closed_form;
 mod create_head_sql;
 mod curve;
@@ -46,6 +47,7 @@ mod weights;
 mod zero_shot;
 
 pub use bags::{Bags, CacheOptions};
+pub use class_scores::{ClassScores, class_scores};
 pub use create_head_sql::CreateHead;
 pub use curve::{Curve, Phase};
 pub use inputs::{HeadInput, HeadInputs, Normalisation};

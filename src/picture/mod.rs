@@ -16,6 +16,7 @@ mod show;
 mod text;
 
 pub use color::class_color;
+pub use overlay::scaled;
 pub use panels::{Panel, in_grid, sheet};
-pub use sheet::{ContactSheet, SheetRequest, Tile, contact_sheet};
+pub use sheet::{ContactSheet, SheetRequest, Tile, contact_sheet, mask_tile};
 pub use show::{Part, Picture, ShowRequest, Shown, show};

@@ -207,7 +207,7 @@ fn panel(tile: Tile, photo: Option<&RgbImage>, masks: &Masks, side: u32) -> Pane
 
 /// The crop of a photo around a mask, scaled so that its longer side is `side` pixels, with everything but the mask
 /// dimmed.
-fn mask_tile(photo: &RgbImage, mask: &Rle, side: u32) -> RgbImage {
+pub fn mask_tile(photo: &RgbImage, mask: &Rle, side: u32) -> RgbImage {
     let (origin, size) = crop_around(mask, photo);
     let crop = imageops::crop_imm(photo, origin.x, origin.y, size.width, size.height).to_image();
     let mut picture = scaled(&crop, side);

@@ -7,19 +7,23 @@
 mod centres;
 mod csv_file;
 mod ground_truth;
+mod journal;
 mod label;
 mod propagate;
 mod queue;
 mod queued;
+mod shown;
 mod statement;
 mod vectors;
 
 pub use csv_file::read_label_file;
 pub use ground_truth::labels_of_ground_truth;
+pub use journal::{Answer, Journal, fold_journals};
 pub use label::{
     LabelRequest, LabelSummary, confirm_labels, label_masks, mask_labels, undo_labels,
 };
 pub use propagate::{PropagateRequest, PropagateSummary, propagate};
 pub use queue::queue;
 pub use queued::{QueueKind, QueueRequest, QueuedMask};
+pub use shown::{ShownMask, shown_masks};
 pub use statement::{MaskKey, Origin, Statement, Verdict};

@@ -7,14 +7,14 @@ use std::collections::HashMap;
 
 use super::centres::centres;
 use super::queued::{QueueKind, QueueRequest, QueuedMask};
-use crate::Result;
-use crate::catalogue::find_head;
+use crate::catalogue::{find_head, find_masks_of};
 use crate::head::{DropoutPasses, head_scores};
 use crate::progress::Progress;
 use crate::query::{Query, QuerySession};
 use crate::schema::Table;
 use crate::store::Snapshot;
 use crate::store::rows::decode;
+use crate::{Error, Result};
 
 /// Masks that are asked of a query if images are chosen, which its own count does not know of.
 const EVERYTHING: u64 = i64::MAX as u64;
@@ -31,10 +31,27 @@ pub async fn queue(
     request: &QueueRequest,
     progress: &dyn Progress,
 ) -> Result<Vec<QueuedMask>> {
-    let head = find_head(snapshot, &request.head).await?;
     let images = request.images.chosen_ids(snapshot).await?;
+    let mut words = HashMap::new();
+    if request.kind == QueueKind::Unlabelled {
+        let extractor = find_masks_of(snapshot, request.extractor.as_deref()).await?;
+        words.insert("extractor".to_owned(), extractor.extractor_id.to_string());
+    } else {
+        let word = request
+            .head
+            .as_deref()
+            .ok_or_else(|| Error::MissingOption {
+                option: "head",
+                expected: "a head, which orders the masks".to_owned(),
+            })?;
+        let head = find_head(snapshot, word).await?;
+        if request.kind == QueueKind::Centres {
+            return centres(snapshot, request, &head, images.as_ref(), progress).await;
+        }
+        words.insert("head".to_owned(), head.head_id.to_string());
+    }
     let Some(name) = request.kind.query() else {
-        return centres(snapshot, request, &head, images.as_ref(), progress).await;
+        return Ok(Vec::new());
     };
     let query = Query::named(name)?;
     let mut session = QuerySession::new(snapshot).await?;
@@ -46,19 +63,12 @@ pub async fn queue(
         _ => None,
     };
     if matches!(request.kind, QueueKind::Dropout | QueueKind::Disagreement) {
-        let scores = head_scores(snapshot, head.head_id.as_str(), dropout, progress).await?;
+        let head = words.get("head").map_or("", String::as_str);
+        let scores = head_scores(snapshot, head, dropout, progress).await?;
         session.pin_rows("head_scores", scores)?;
     }
-    let mut words = HashMap::from([
-        ("head".to_owned(), head.head_id.to_string()),
-        (
-            "count".to_owned(),
-            images
-                .as_ref()
-                .map_or(request.count as u64, |_| EVERYTHING)
-                .to_string(),
-        ),
-    ]);
+    let count = images.as_ref().map_or(request.count as u64, |_| EVERYTHING);
+    words.insert("count".to_owned(), count.to_string());
     if let Some(policy) = &request.policy {
         words.insert("policy".to_owned(), policy.clone());
     }

@@ -27,10 +27,12 @@ pub enum QueueKind {
     Centres,
     /// Any.
     Random,
+    /// Any, of an extractor: the only queue that needs no head.
+    Unlabelled,
 }
 
 impl QueueKind {
-    const WORDS: [(&'static str, Self); 8] = [
+    const WORDS: [(&'static str, Self); 9] = [
         ("uncertain", Self::Uncertain),
         ("threshold", Self::Threshold),
         ("disagreement", Self::Disagreement),
@@ -39,7 +41,18 @@ impl QueueKind {
         ("mask-label-errors", Self::MaskLabelErrors),
         ("centres", Self::Centres),
         ("random", Self::Random),
+        ("unlabelled", Self::Unlabelled),
     ];
+
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::WORDS.into_iter().map(|(_, kind)| kind)
+    }
+
+    /// Whether a head orders the masks.
+    pub fn needs_head(self) -> bool {
+        self != Self::Unlabelled
+    }
 
     /// Its name.
     pub fn word(self) -> &'static str {
@@ -56,6 +69,7 @@ impl QueueKind {
             Self::ImageLabelErrors => "review/queue_image_label_errors",
             Self::MaskLabelErrors => "review/queue_mask_label_errors",
             Self::Random => "review/queue_random",
+            Self::Unlabelled => "review/queue_unlabelled",
             Self::Centres => return None,
         })
     }
@@ -74,8 +88,10 @@ impl std::str::FromStr for QueueKind {
 pub struct QueueRequest {
     /// The order.
     pub kind: QueueKind,
-    /// Name or id of the head.
-    pub head: String,
+    /// Name or id of the head; `None` only for [`QueueKind::Unlabelled`].
+    pub head: Option<String>,
+    /// First digits of the id of the extractor, for [`QueueKind::Unlabelled`]; `None` for the only one.
+    pub extractor: Option<String>,
     /// Id of the policy that its predictions were made under; `None` for the one used last.
     pub policy: Option<String>,
     /// Filter for the images.

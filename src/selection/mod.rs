@@ -6,5 +6,4 @@ mod filter;
 mod images;
 
 pub use filter::ImageFilter;
-pub(crate) use images::SelectedImage;
-pub use images::find_images;
+pub use images::{SelectedImage, find_images};

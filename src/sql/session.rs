@@ -11,6 +11,7 @@ use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
@@ -43,8 +44,21 @@ impl Sql {
     /// # Errors
     /// If a table cannot be opened.
     pub async fn new(snapshot: &Snapshot) -> Result<Self> {
+        Self::with_runtime(snapshot, RuntimeEnvBuilder::new()).await
+    }
+
+    /// Like [`Sql::new`], but queries that need more than so many bytes of memory fail.
+    ///
+    /// # Errors
+    /// As [`Sql::new`].
+    pub async fn with_memory_limit(snapshot: &Snapshot, bytes: usize) -> Result<Self> {
+        let limited = RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0);
+        Self::with_runtime(snapshot, limited).await
+    }
+
+    async fn with_runtime(snapshot: &Snapshot, runtime: RuntimeEnvBuilder) -> Result<Self> {
         let config = SessionConfig::new().with_information_schema(true);
-        let context = SessionContext::new_with_config(config);
+        let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
         let mut tables: Vec<(TableReference, Arc<dyn TableProvider>)> = Vec::new();
         for table in Table::ALL {
             let dataset = snapshot.dataset(table).await?;

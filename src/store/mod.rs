@@ -9,6 +9,7 @@
 //!   commits/0000000042.json  one record per commit: the version of every table
 //!   checksums/...json        sizes and checksums of the files that a commit added
 //!   tags/NAME.json           a name for a commit
+//!   journals/...jsonl        labels that a review page saved, until they are in a table (local stores)
 //!   lock                     held while committing (local stores)
 //!   images.lance/ ...        one plain Lance dataset per table
 //!   vectors/ID.lance/ ...    one per embedder, and image_vectors/ID.lance
@@ -32,6 +33,7 @@ mod disk;
 mod files;
 mod format_1;
 mod index;
+mod journal;
 mod lock;
 mod maintain;
 pub mod rows;
@@ -50,6 +52,7 @@ pub use commit::{Changes, Commit};
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub(crate) use index::{COSINE, cosine, indexes_of, vector_column};
 pub use index::{IndexKind, IndexRequest, IndexStats};
+pub(crate) use journal::{JournalFile, journals, read_journal, take_over};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
 pub use snapshot::{Scan, Snapshot};
 pub(crate) use snapshot::{is_of_images, send_batches};
@@ -162,6 +165,11 @@ impl Store {
     /// The store's directory or prefix.
     pub fn uri(&self) -> &str {
         &self.inner.uri
+    }
+
+    /// The store's directory; `None` if it is not on this machine.
+    pub(crate) fn directory(&self) -> Option<std::path::PathBuf> {
+        self.inner.files.local_path()
     }
 
     /// The options that were chosen when the store was created.

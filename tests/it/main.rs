@@ -46,6 +46,7 @@ mod picture;
 mod predictor;
 mod relocate;
 mod review;
+mod review_page;
 mod sam;
 mod sql;
 mod store;

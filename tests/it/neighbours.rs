@@ -618,6 +618,7 @@ mod index {
         let exact = made.brute_force(&numbers, |_| true);
         for (kind, name) in [
             (IndexKind::IvfPq, "IVF_PQ"),
+            (IndexKind::IvfSq, "IVF_SQ"),
             (IndexKind::IvfFlat, "IVF_FLAT"),
         ] {
             let request = IndexRequest {
@@ -828,7 +829,10 @@ mod index {
     async fn what_cannot_be_indexed_says_why() {
         let mut made = Made::new().await;
         made.add(0..10, 10).await;
-        let table = IndexRequest::new(made.table());
+        let table = IndexRequest {
+            kind: IndexKind::IvfPq,
+            ..IndexRequest::new(made.table())
+        };
         let partitions = IndexRequest {
             kind: IndexKind::IvfFlat,
             partitions: Some(101),
@@ -936,7 +940,7 @@ mod command {
         }
         let nothing = program.fails(&["search"]);
         assert!(nothing.contains("give --like IMAGE:MASK"), "{nothing}");
-        let few = program.fails(&["store", "index", "create", "masks"]);
+        let few = program.fails(&["store", "index", "create", "masks", "--kind", "ivf_pq"]);
         assert!(few.contains("at least 256 vectors"), "{few}");
         program.expect(
             0,

@@ -242,7 +242,8 @@ async fn annotated() -> Made {
 fn ask(kind: QueueKind, count: usize) -> QueueRequest {
     QueueRequest {
         kind,
-        head: "h".to_owned(),
+        head: kind.needs_head().then(|| "h".to_owned()),
+        extractor: None,
         policy: None,
         images: ImageFilter::default(),
         count,
@@ -269,6 +270,7 @@ async fn queues_come_in_order_and_say_why() {
         QueueKind::Dropout,
         QueueKind::Random,
         QueueKind::Centres,
+        QueueKind::Unlabelled,
     ] {
         let found = queued(&made, &ask(kind, 10_000)).await;
         assert_eq!(found.len(), all, "{}", kind.word());

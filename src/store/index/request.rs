@@ -7,6 +7,8 @@ use arrow::datatypes::{DataType, Schema};
 use lance::dataset::Dataset;
 use lance::index::vector::VectorIndexParams;
 use lance_index::scalar::{BuiltinIndexType, ScalarIndexParams};
+use lance_index::vector::ivf::IvfBuildParams;
+use lance_index::vector::sq::builder::SQBuildParams;
 use lance_index::{IndexParams, IndexType};
 use serde::Serialize;
 
@@ -31,9 +33,11 @@ const MAX_ITERATIONS: usize = 50;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IndexKind {
-    /// Of vectors, quantised to about one byte per 16 numbers: small, and quick to search.
-    #[default]
+    /// Of vectors, quantised to about one byte per 16 numbers: small, but it misses many neighbours.
     IvfPq,
+    /// Of vectors, each number of which is quantised to one byte: half as large as the table.
+    #[default]
+    IvfSq,
     /// Of vectors, as they are: as large as the table.
     IvfFlat,
     /// Of images: a Bloom filter per 8192 rows says whether they may have rows of an image, so that reading the rows of
@@ -42,8 +46,9 @@ pub enum IndexKind {
 }
 
 impl IndexKind {
-    const WORDS: [(&'static str, Self); 3] = [
+    const WORDS: [(&'static str, Self); 4] = [
         ("ivf_pq", Self::IvfPq),
+        ("ivf_sq", Self::IvfSq),
         ("ivf_flat", Self::IvfFlat),
         ("bloom", Self::Bloom),
     ];
@@ -52,14 +57,14 @@ impl IndexKind {
     const fn min_rows(self) -> u64 {
         match self {
             Self::IvfPq => 1 << SUB_VECTOR_BITS,
-            Self::IvfFlat | Self::Bloom => 1,
+            Self::IvfSq | Self::IvfFlat | Self::Bloom => 1,
         }
     }
 
     /// What of a table an index of this kind is of, in words.
     pub(super) const fn of(self) -> &'static str {
         match self {
-            Self::IvfPq | Self::IvfFlat => "vectors",
+            Self::IvfPq | Self::IvfSq | Self::IvfFlat => "vectors",
             Self::Bloom => "images",
         }
     }
@@ -70,7 +75,7 @@ impl IndexKind {
     /// [`Error::InvalidOption`] for a table that has no such column.
     pub(super) fn column(self, table: &StoreTable) -> Result<&'static str> {
         let (column, what, expected) = match self {
-            Self::IvfPq | Self::IvfFlat => (
+            Self::IvfPq | Self::IvfSq | Self::IvfFlat => (
                 vector_column(table),
                 "table with vectors",
                 "'masks', or vectors of an embedder that has some",
@@ -153,6 +158,11 @@ impl IndexRequest {
                 cosine()?,
                 MAX_ITERATIONS,
             )),
+            IndexKind::IvfSq => Box::new(VectorIndexParams::with_ivf_sq_params(
+                cosine()?,
+                IvfBuildParams::new(partitions),
+                SQBuildParams::default(),
+            )),
             IndexKind::IvfFlat => Box::new(VectorIndexParams::ivf_flat(partitions, cosine()?)),
             IndexKind::Bloom => Box::new(ScalarIndexParams::for_builtin(
                 BuiltinIndexType::BloomFilter,
@@ -163,7 +173,7 @@ impl IndexRequest {
     /// Lance's name for the type of the index.
     pub(super) fn index_type(&self) -> IndexType {
         match self.kind {
-            IndexKind::IvfPq | IndexKind::IvfFlat => IndexType::Vector,
+            IndexKind::IvfPq | IndexKind::IvfSq | IndexKind::IvfFlat => IndexType::Vector,
             IndexKind::Bloom => IndexType::BloomFilter,
         }
     }

@@ -1,0 +1,375 @@
+// What all views share: requests, elements, keys, labels that are saved in order, undo, and training.
+
+/** @param {string} selector @returns {any} */
+export const find = (selector) => document.querySelector(selector);
+
+export const page = {
+  head: document.body.dataset.head || "",
+  reviewer: document.body.dataset.reviewer || "",
+  readOnly: document.body.dataset.readOnly !== undefined,
+};
+
+/**
+ * Asks the server; throws its error in words.
+ * @param {string} path
+ * @param {any} [body] sent as JSON; without one, the request only reads
+ */
+export async function api(path, body) {
+  const request = body === undefined ? {} : {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  };
+  let answer;
+  try {
+    answer = await fetch(path, request);
+  } catch {
+    throw new Error("the server does not answer; is 'grainstore review' still running?");
+  }
+  if (answer.ok) return answer.json();
+  const text = await answer.text();
+  let words = text;
+  try {
+    const { error, hint } = JSON.parse(text);
+    words = hint ? `${error} (${hint})` : error;
+  } catch {
+    // Not every answer is JSON.
+  }
+  throw new Error(words || answer.statusText);
+}
+
+/** @param {Record<string, any>} parameters those that are empty are left out */
+export function query(parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return new URLSearchParams(given.map(([key, value]) => [key, String(value)])).toString();
+}
+
+/** @returns {Record<string, string>} the parameters of the page's address */
+export const parameters = () => Object.fromEntries(new URLSearchParams(location.search));
+
+/** Keeps what is shown in the address, so that it can be shared and reopened. @param {Record<string, any>} now */
+export function remember(now) {
+  const text = query(now);
+  history.replaceState(null, "", text ? `?${text}` : location.pathname);
+}
+
+/**
+ * @param {string} tag
+ * @param {Record<string, any>} attributes `onclick` and the like are functions
+ * @param {...(Node | string | number | null | undefined)} children
+ * @returns {any}
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name === "own") made.style.setProperty("--own", value);
+    else made.setAttribute(name, value === true ? "" : String(value));
+  }
+  for (const child of children) {
+    if (child !== null && child !== undefined) made.append(typeof child === "number" ? String(child) : child);
+  }
+  return made;
+}
+
+/** @param {unknown} error @param {boolean} isNews whether it is no error */
+export function toast(error, isNews = false) {
+  const text = error instanceof Error ? error.message : String(error);
+  const made = element("div", { class: isNews ? "toast told" : "toast" }, text);
+  find("#toasts").append(made);
+  setTimeout(() => made.remove(), isNews ? 6000 : 12000);
+}
+
+/** Runs something and tells its error. @param {() => Promise<any>} work */
+export const telling = async (work) => {
+  try {
+    return await work();
+  } catch (error) {
+    toast(error);
+    return undefined;
+  }
+};
+
+/**
+ * @param {any} select
+ * @param {(string | [string, string])[]} options values, or pairs of value and text
+ * @param {string} chosen
+ */
+export function fill(select, options, chosen) {
+  const pairs = options.map((option) => (Array.isArray(option) ? option : [option, option]));
+  select.replaceChildren(...pairs.map(([value, text]) => element("option", { value, selected: value === chosen }, text)));
+}
+
+/** Names of the heads, the newest first, without parts of others. @param {{head: string}[]} heads */
+export const headNames = (heads) => {
+  const names = heads.map((head) => head.head).filter((name) => !/\.(teacher|student)$/.test(name));
+  return [...new Set(names.reverse())];
+};
+
+// Keys
+
+/** @type {Record<string, (event: KeyboardEvent) => void>} */
+let bound = {};
+let went = 0;
+
+/** Binds keys of a view. @param {Record<string, (event: KeyboardEvent) => void>} keys */
+export function keys(keys) {
+  bound = { ...bound, ...keys };
+}
+
+document.addEventListener("keydown", (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]")) return;
+  if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) {
+    if (event.key === "Escape") target.blur();
+    return;
+  }
+  // A button that has the focus is pressed by Enter and the space bar.
+  if (target.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")) return;
+  if (target.tagName === "A" && event.key === "Enter") return;
+  const views = { q: "queue", g: "grid", i: "image", c: "classes", h: "heads", s: "sql" };
+  const goes = Date.now() - went < 800;
+  went = event.key === "g" && !goes ? Date.now() : 0;
+  if (goes && event.key in views) {
+    location.href = `/${views[/** @type {keyof typeof views} */ (event.key)]}`;
+    return;
+  }
+  const run = bound[event.key] || (/^[1-9]$/.test(event.key) ? bound.digit : undefined);
+  if (run) {
+    event.preventDefault();
+    run(event);
+  }
+});
+
+// Labels
+
+/**
+ * @typedef {{extractor_id: string, image_id: string, mask_index: number}} Mask
+ * @typedef {{name: string, color: string, labels: string[]}} Class
+ * @typedef {{verdict: string, label?: string | null}} Said
+ */
+
+/** @param {Mask} mask */
+export const keyOf = ({ extractor_id, image_id, mask_index }) => ({ extractor_id, image_id, mask_index });
+
+/** Labels that were given and not saved yet, those that were saved, and what the server says. */
+export const saving = { waiting: 0, saved: 0, began: Date.now(), today: 0, changed: () => {} };
+let line = Promise.resolve();
+/** @type {{answers: any[], done: (saved: any) => void, failed: (error: unknown) => void}[]} */
+let queued = [];
+
+async function send() {
+  const now = queued;
+  queued = [];
+  const answers = now.flatMap((item) => item.answers);
+  if (!answers.length) return;
+  try {
+    const saved = await api("/api/labels", { answers });
+    saving.saved += saved.saved;
+    let at = 0;
+    for (const item of now) {
+      item.done(saved.mask_label_ids.slice(at, at + item.answers.length));
+      at += item.answers.length;
+    }
+  } catch (error) {
+    for (const item of now) item.failed(error);
+  } finally {
+    saving.waiting -= answers.length;
+    saving.changed();
+  }
+}
+
+/**
+ * Saves labels after those that wait already; resolves when they are on the disk.
+ * @param {any[]} answers
+ * @returns {Promise<string[]>} their ids
+ */
+export function save(answers) {
+  saving.waiting += answers.length;
+  saving.changed();
+  const saved = new Promise((done, failed) => queued.push({ answers, done, failed }));
+  line = line.then(send);
+  return /** @type {Promise<string[]>} */ (saved);
+}
+
+window.addEventListener("beforeunload", (event) => {
+  if (saving.waiting > 0) event.preventDefault();
+});
+
+/** Shows how much was done. @param {() => (string | Node | null)[]} more */
+export async function counts(more = () => []) {
+  const shown = find("#counts");
+  saving.changed = () => {
+    const hours = Math.max((Date.now() - saving.began) / 3600000, 1 / 3600);
+    const rate = saving.saved > 4 ? `${Math.round(saving.saved / hours).toLocaleString("en")} an hour` : "";
+    const items = [
+      element("span", {}, element("b", {}, (saving.today + saving.saved).toLocaleString("en")), " labelled today", page.reviewer ? ` by ${page.reviewer}` : ""),
+      rate ? element("span", {}, rate) : null,
+      element("span", { id: "saved" }, saving.waiting ? `saving ${saving.waiting}…` : `${saving.saved} saved`),
+      ...more().map((item) => element("span", {}, item)),
+      page.readOnly ? element("span", {}, "read only: nothing can be changed") : null,
+    ];
+    shown.replaceChildren(...items.filter(Boolean));
+  };
+  saving.changed();
+  const found = await telling(() => api("/api/progress"));
+  if (found) saving.today = found.today;
+  saving.changed();
+}
+
+/**
+ * The word that says that a mask shows a class: its own name if that is one of its labels, else its only label.
+ * @param {Class} of
+ */
+export const wordOf = (of) => {
+  if (of.labels.includes(of.name)) return of.name;
+  return of.labels.length === 1 ? of.labels[0] : null;
+};
+
+/** The class of a word. @param {Class[]} classes @param {string | null | undefined} label */
+export const classOf = (classes, label) => classes.find((item) => label && item.labels.includes(label));
+
+/** @param {Said | null | undefined} said */
+export const inWords = (said) => {
+  if (!said) return "";
+  if (said.verdict === "bad mask") return "bad mask";
+  if (said.verdict === "is not") return `not ${said.label}`;
+  return said.label || "none of them";
+};
+
+/**
+ * Lets a person choose a word, or type a new one.
+ * @param {string} title
+ * @param {string[]} words
+ * @param {boolean} mayBeNew
+ * @returns {Promise<string | null>}
+ */
+export function choose(title, words, mayBeNew) {
+  return new Promise((resolve) => {
+    const input = element("input", { placeholder: "type to find", autocomplete: "off", spellcheck: "false", "aria-label": title });
+    const found = element("div", { class: "found" });
+    const dialog = element("dialog", {}, element("form", { method: "dialog" }, element("b", {}, title), input, found));
+    /** @type {string[]} */
+    let shown = [];
+    let first = 0;
+    /** @param {string | null} word */
+    const end = (word) => {
+      dialog.close();
+      dialog.remove();
+      resolve(word);
+    };
+    const draw = () => {
+      const typed = input.value.trim().toLowerCase();
+      const starts = words.filter((word) => word.toLowerCase().startsWith(typed));
+      shown = [...starts, ...words.filter((word) => !starts.includes(word) && word.toLowerCase().includes(typed))].slice(0, 50);
+      const isNew = mayBeNew && typed && !words.some((word) => word.toLowerCase() === typed);
+      if (isNew) shown.push(input.value.trim());
+      first = Math.min(first, Math.max(shown.length - 1, 0));
+      found.replaceChildren(...shown.map((word, at) => element("button", {
+        type: "button", class: at === first ? "first" : "", onclick: () => end(word),
+      }, isNew && at === shown.length - 1 ? `a new word: ${word}` : word)));
+    };
+    input.addEventListener("input", () => { first = 0; draw(); });
+    input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "ArrowDown") first += 1;
+      else if (event.key === "ArrowUp") first = Math.max(first - 1, 0);
+      else if (event.key === "Enter") { event.preventDefault(); end(shown[first] ?? null); return; }
+      else return;
+      event.preventDefault();
+      draw();
+    });
+    dialog.addEventListener("cancel", () => end(null));
+    document.body.append(dialog);
+    draw();
+    dialog.showModal();
+    input.focus();
+  });
+}
+
+/**
+ * The word for a class; asks which of its labels is meant if none stands for all.
+ * @param {Class} of
+ * @returns {Promise<string | null>}
+ */
+export async function askWord(of) {
+  return wordOf(of) ?? choose(`${of.name}: which of its words?`, of.labels, false);
+}
+
+// Training
+
+/** @type {((job: any) => void)[]} */
+const watchers = [];
+/** Calls back when a training that ran here has ended. @param {(job: any) => void} done */
+export const onTrained = (done) => watchers.push(done);
+/** The last training whose end was told, or that had ended before the page was opened. */
+let told = /** @type {number | null} */ (null);
+
+function showJob(/** @type {any} */ job) {
+  const shown = find("#job");
+  if (told === null) told = job.state === "running" ? job.id - 1 : job.id;
+  if (job.state === "running") {
+    const bar = job.total ? element("progress", { max: job.total, value: Math.min(job.done, job.total) }) : element("progress");
+    shown.hidden = false;
+    shown.replaceChildren(element("b", {}, `Training '${job.head}'`), bar,
+      element("div", { class: "soft" }, [job.phase && `${job.phase} ${job.done}${job.total ? ` of ${job.total}` : ""}`, job.status].filter(Boolean).join(" · ")));
+  } else if (job.id !== told) {
+    told = job.id;
+    const close = element("button", { type: "button", onclick: () => { shown.hidden = true; } }, "Close");
+    const text = job.state === "done" ? `Head '${job.head}' in ${job.seconds.toFixed(1)} s: ${job.result}` : `Training failed: ${job.error}`;
+    shown.hidden = false;
+    shown.replaceChildren(element("div", { id: "trained" }, text), close);
+    if (job.state === "done") for (const done of watchers) done(job);
+  }
+}
+
+const events = new EventSource("/api/events");
+events.onmessage = (event) => showJob(JSON.parse(event.data));
+
+/** Asks what to train, and starts it. @param {{classes?: string, head?: string}} from */
+export async function train(from = {}) {
+  const [{ sets }, { heads, embedders }] = await Promise.all([api("/api/classes"), api("/api/heads")]);
+  if (!sets.length) {
+    toast("there is no class set yet: make one in Classes");
+    return;
+  }
+  const before = heads.filter((/** @type {any} */ head) => head.head === from.head).pop();
+  const set = (from.classes || (before ? before.class_set : sets[0].class_set)).split("@")[0];
+  const dialog = element("dialog", { "aria-label": "train a head" });
+  const input = (/** @type {string} */ name, /** @type {string} */ value) => element("input", { name, value, required: name === "name" });
+  const select = (/** @type {string} */ name, /** @type {any[]} */ options, /** @type {string} */ chosen) => {
+    const made = element("select", { name });
+    fill(made, options, chosen);
+    return made;
+  };
+  const losses = [
+    ["", "labels of images and masks (default)"], ["linear", "labelled masks, linear: in seconds"],
+    ["prototypes", "labelled masks, prototypes: from a handful"], ["masks", "labelled masks alone"],
+    ["mil", "multiple-instance loss"], ["mil+distill", "mil+distill"], ["mil+distill+refine", "mil+distill+refine"],
+  ];
+  const form = element("form", { method: "dialog" },
+    element("b", {}, "Train a head"),
+    element("label", {}, "Name", input("name", from.head || set)),
+    element("label", {}, "Class set", select("classes", sets.map((/** @type {any} */ it) => it.class_set), set)),
+    element("label", {}, "Learns from", select("loss", losses, "")),
+    element("label", {}, "Reads", select("vectors", [["", "the extractor's tokens"], ...embedders.map((/** @type {string} */ it) => [it, `vectors of ${it}`])], "")),
+    element("label", {}, "Epochs", element("input", { name: "epochs", type: "number", min: 1, placeholder: "enough for the data" })),
+    element("p", { class: "soft" }, "A head of the same name is kept; the newest one counts."),
+    element("div", { class: "row" }, element("button", { class: "main", value: "train" }, "Train"), element("button", { value: "", formnovalidate: true }, "Cancel")));
+  dialog.append(form);
+  document.body.append(dialog);
+  dialog.addEventListener("close", () => {
+    const given = Object.fromEntries(new FormData(form));
+    const asked = dialog.returnValue;
+    dialog.remove();
+    if (asked !== "train") return;
+    telling(() => api("/api/train", {
+      name: given.name, classes: given.classes, loss: given.loss || null, vectors: given.vectors ? [given.vectors] : [],
+      epochs: given.epochs ? Number(given.epochs) : null, before: before ? before.head : null,
+    }));
+  });
+  dialog.showModal();
+}
+
+const trainButton = find("#train");
+if (trainButton) trainButton.disabled = page.readOnly;

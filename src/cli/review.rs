@@ -1,0 +1,77 @@
+//! `grainstore review`
+
+use std::net::IpAddr;
+
+use anyhow::bail;
+
+use super::{Ended, Global};
+use crate::web::{Options, Server};
+
+/// Open a page in the browser on which a person labels masks by keys, trains heads and sees their metrics move.
+///
+/// The page is served by this program, to this machine alone; it asks nothing of any other. A label that it shows as
+/// saved is on the disk. Ctrl-C ends it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore review --reviewer anna
+  grainstore review --head fine --port 8080
+  grainstore review --read-only
+  grainstore review --host 0.0.0.0 --allow-remote      # to other machines: whoever has the address can label")]
+pub struct Args {
+    /// Who labels: a name.
+    #[arg(long, env = "GRAINSTORE_REVIEWER", value_name = "NAME")]
+    reviewer: Option<String>,
+    /// Name or id of the head that the page begins with [default: the newest].
+    #[arg(long, value_name = "HEAD")]
+    head: Option<String>,
+    /// Port to listen on; 0 for a free one.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    port: u16,
+    /// Address to listen on. Any but this machine's own needs --allow-remote.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    host: IpAddr,
+    /// Let other machines in. The connection is not encrypted: use it in networks that you trust.
+    #[arg(long)]
+    allow_remote: bool,
+    /// Show everything, and change nothing.
+    #[arg(long)]
+    read_only: bool,
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    if !args.host.is_loopback() && !args.allow_remote {
+        bail!(
+            "'{}' lets other machines in; --allow-remote says that you want that",
+            args.host
+        );
+    }
+    let store = super::open(global).await?;
+    let options = Options {
+        host: args.host,
+        port: args.port,
+        reviewer: args.reviewer,
+        read_only: args.read_only,
+        head: args.head,
+    };
+    serve(store, &options, global).await
+}
+
+/// Serves the page until it is ended.
+pub async fn serve(
+    store: grainstore::store::Store,
+    options: &Options,
+    global: &Global,
+) -> anyhow::Result<Ended> {
+    let server = Server::bind(store, options).await?;
+    if global.json {
+        super::print_json(&serde_json::json!({ "url": server.url() }))?;
+    } else {
+        outln!("{}", server.url());
+    }
+    if !global.quiet {
+        errln!("open this address in a browser; Ctrl-C ends");
+    }
+    server.run().await?;
+    Ok(Ended::Done)
+}

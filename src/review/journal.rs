@@ -1,0 +1,278 @@
+//! Statements that are saved one key at a time: first in a journal, and then many of them in one commit.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use datafusion::prelude::{col, lit};
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use serde::Deserialize;
+
+use super::label::with_id;
+use super::statement::{MaskKey, Origin, Verdict};
+use crate::ids::{HeadId, MaskLabelId, check_name};
+use crate::schema::Table;
+use crate::store::rows::{MaskLabelRow, Row, decode};
+use crate::store::{Changes, JournalFile, Snapshot, Store, journals, read_journal, take_over};
+use crate::task::blocking;
+use crate::{Error, Result};
+
+/// What somebody answers about a mask that was shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The mask.
+    pub mask: MaskKey,
+    /// A source word; `None` with [`Verdict::Is`] for none of any class.
+    pub label: Option<String>,
+    /// What is said of the label.
+    pub verdict: Verdict,
+    /// Whether it was said of this mask, or spread from others.
+    pub origin: Origin,
+    /// The label that it was spread from.
+    pub proof: Option<MaskLabelId>,
+    /// Cosine similarity with the proof's mask, for one that was spread.
+    pub score: Option<f32>,
+    /// The queue that showed the mask.
+    pub queue: Option<String>,
+    /// The head whose prediction was shown.
+    pub head_id: Option<HeadId>,
+    /// Time from showing the mask to the answer, in seconds.
+    pub seconds: Option<f64>,
+}
+
+/// A journal of what one reviewer answers.
+///
+/// An answer is on the disk when [`Journal::add`] returns, in about a millisecond. It is in the table `mask_labels` after
+/// [`Journal::fold`], or after [`fold_journals`] if the process ended before; never twice. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    store: Store,
+    reviewer: Option<String>,
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: JournalFile,
+    /// Time of the last answer.
+    last: DateTime<Utc>,
+}
+
+impl Journal {
+    /// Opens a journal in a store, for a reviewer.
+    ///
+    /// # Examples
+    /// ```
+    /// use grainstore::review::Journal;
+    /// # use grainstore::store::{Store, StoreOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = dir.path().join("store").display().to_string();
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let store = Store::open_or_create(&place, StoreOptions::default()).await?;
+    /// let journal = Journal::open(&store, Some("anna")).await?;
+    /// assert_eq!(journal.fold().await?, 0);
+    /// # Ok::<(), grainstore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`] for a reviewer's name that is none; [`Error::InvalidOption`] for a store that is not a
+    /// directory; [`Error::File`].
+    pub async fn open(store: &Store, reviewer: Option<&str>) -> Result<Self> {
+        if let Some(reviewer) = reviewer {
+            check_name("reviewer", reviewer)?;
+        }
+        let last = store.snapshot().await?.now();
+        let of = store.clone();
+        let file = blocking(WRITING, move || JournalFile::create(&of)).await?;
+        Ok(Self {
+            store: store.clone(),
+            reviewer: reviewer.map(str::to_owned),
+            open: Arc::new(Mutex::new(Open { file, last })),
+        })
+    }
+
+    /// Saves answers: all of them or, after an error, none. Returns their rows. The masks must be in the store.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub async fn add(&self, answers: Vec<Answer>) -> Result<Vec<MaskLabelRow>> {
+        let (open, reviewer) = (self.open.clone(), self.reviewer.clone());
+        blocking(WRITING, move || {
+            let mut open = locked(&open);
+            let mut last = open.last;
+            let mut rows = Vec::with_capacity(answers.len());
+            for answer in answers {
+                last = after(last);
+                rows.push(row(answer, reviewer.clone(), last));
+            }
+            let lines: Vec<Vec<u8>> = rows
+                .iter()
+                .map(serde_json::to_vec)
+                .collect::<std::result::Result<_, _>>()?;
+            open.file.append(&lines)?;
+            open.last = last;
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// Puts what was answered into the table `mask_labels`, in one commit. Returns the number of rows that were added.
+    ///
+    /// # Errors
+    /// Errors of the store; what was not added stays in the journal.
+    pub async fn fold(&self) -> Result<u64> {
+        if locked(&self.open).file.is_empty() {
+            return Ok(0);
+        }
+        let (open, store) = (self.open.clone(), self.store.clone());
+        // Answers that come meanwhile go into the next journal.
+        let full = blocking(WRITING, move || {
+            let next = JournalFile::create(&store)?;
+            Ok(std::mem::replace(&mut locked(&open).file, next))
+        })
+        .await?;
+        let lines = read_journal(full.path())?;
+        let added = commit(&self.store, &rows_of(&lines, &full)?).await?;
+        blocking(WRITING, move || full.remove()).await?;
+        Ok(added)
+    }
+}
+
+/// Puts what any review page saved into the table `mask_labels`, and removes the journals of pages that have ended. Returns
+/// the number of rows that were added.
+///
+/// # Errors
+/// [`Error::StoreDamaged`] for a journal that is not as it was written; errors of the store.
+pub async fn fold_journals(store: &Store) -> Result<u64> {
+    let found = journals(store)?;
+    if found.is_empty() {
+        return Ok(0);
+    }
+    let mut ended = Vec::new();
+    let mut rows = Vec::new();
+    for path in found {
+        // Taken over before it is read: its writer can have added a last line before it ended.
+        let taken = take_over(&path)?;
+        for line in read_journal(&path)? {
+            rows.push(parsed(&line, &path.display().to_string())?);
+        }
+        ended.extend(taken);
+    }
+    let added = commit(store, &rows).await?;
+    for journal in ended {
+        journal.remove()?;
+    }
+    Ok(added)
+}
+
+/// What a worker thread does, for its errors.
+const WRITING: &str = "saving labels";
+
+fn locked(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    // A panic while it was held cannot have left half of a change: appending either counts or does not.
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The current time, or the time just after another if that is later. Tables keep microseconds.
+fn after(last: DateTime<Utc>) -> DateTime<Utc> {
+    Utc::now()
+        .max(last + TimeDelta::microseconds(1))
+        .trunc_subsecs(6)
+}
+
+fn row(answer: Answer, reviewer: Option<String>, created_at: DateTime<Utc>) -> MaskLabelRow {
+    let Answer {
+        mask:
+            MaskKey {
+                extractor_id,
+                image_id,
+                mask_index,
+            },
+        label,
+        verdict,
+        origin,
+        proof,
+        score,
+        queue,
+        head_id,
+        seconds,
+    } = answer;
+    with_id(MaskLabelRow {
+        mask_label_id: MaskLabelId::of_bytes(b""),
+        extractor_id,
+        image_id,
+        mask_index,
+        label,
+        verdict: verdict.word().to_owned(),
+        origin: origin.word().to_owned(),
+        proof,
+        score,
+        margin: None,
+        reviewer,
+        queue,
+        head_id,
+        seconds,
+        created_at,
+    })
+}
+
+fn rows_of(lines: &[Vec<u8>], journal: &JournalFile) -> Result<Vec<MaskLabelRow>> {
+    let path = journal.path().display().to_string();
+    lines.iter().map(|line| parsed(line, &path)).collect()
+}
+
+fn parsed(line: &[u8], path: &str) -> Result<MaskLabelRow> {
+    serde_json::from_slice(line).map_err(|err| Error::StoreDamaged {
+        path: path.to_owned(),
+        reason: format!("a line is no label: {err}"),
+    })
+}
+
+/// Adds rows that are not in the table yet: another process can have folded the same journal.
+async fn commit(store: &Store, rows: &[MaskLabelRow]) -> Result<u64> {
+    let Some(first) = rows.iter().map(|row| row.created_at).min() else {
+        return Ok(0);
+    };
+    let (_, added) = store
+        .commit_with("review", |snapshot| async move {
+            let known = ids_since(&snapshot, first).await?;
+            let new: Vec<MaskLabelRow> = rows
+                .iter()
+                .filter(|row| !known.contains(row.mask_label_id.as_str()))
+                .cloned()
+                .collect();
+            let mut changes = Changes::new();
+            if !new.is_empty() {
+                changes.append(MaskLabelRow::TABLE, MaskLabelRow::to_batch(&new)?);
+            }
+            Ok((changes, new.len() as u64))
+        })
+        .await?;
+    Ok(added)
+}
+
+/// Ids of the labels that were made since a time.
+async fn ids_since(snapshot: &Snapshot, since: DateTime<Utc>) -> Result<HashSet<String>> {
+    #[derive(Deserialize)]
+    struct Id {
+        mask_label_id: String,
+    }
+    let since =
+        ScalarValue::TimestampMicrosecond(Some(since.timestamp_micros()), Some("UTC".into()));
+    let scan = snapshot.scan(Table::MaskLabels).await?;
+    let scan = scan.project(&["mask_label_id"])?;
+    let mut rows = scan
+        .filter(col("created_at").gt_eq(lit(since)))
+        .stream()
+        .await?;
+    let mut found = HashSet::new();
+    while let Some(batch) = rows.next().await {
+        let ids = decode::<Id>(Table::MaskLabels, &batch?)?.into_iter();
+        found.extend(ids.map(|row| row.mask_label_id));
+    }
+    Ok(found)
+}

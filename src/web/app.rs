@@ -1,0 +1,173 @@
+//! What all requests share: the store, the journal of answers, the job that runs, and photos that were read.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use grainstore::catalogue::heads_stored;
+use grainstore::review::{Answer, Journal, MaskKey};
+use grainstore::store::rows::MaskLabelRow;
+use grainstore::store::{Snapshot, Store};
+
+use super::Options;
+use super::access::Access;
+use super::failure::{Answered, Failure};
+use super::job::Jobs;
+use super::photos::Photos;
+
+/// The state of the server.
+pub struct App {
+    /// The store.
+    pub store: Store,
+    /// Who may use the page.
+    pub access: Access,
+    /// Who labels.
+    pub reviewer: Option<String>,
+    /// Training that runs, or ran last.
+    pub jobs: Jobs,
+    /// Photos.
+    pub photos: Photos,
+    /// `None` if nothing can be changed.
+    journal: Option<Journal>,
+    /// Head that the page begins with.
+    head: Option<String>,
+    /// What was answered since the page was opened; also masks that are known to be in the store.
+    said: Mutex<Said>,
+    /// Held while answers are put into their table.
+    folding: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// The newest answer of each mask.
+    of_masks: HashMap<MaskKey, MaskLabelRow>,
+    /// Answers that are only in the journal.
+    unfolded: u64,
+    last: Option<Instant>,
+}
+
+impl App {
+    /// The state for a store.
+    pub async fn new(store: Store, access: Access, options: &Options) -> anyhow::Result<Self> {
+        if let Some(head) = &options.head {
+            grainstore::catalogue::find_head(&store.snapshot().await?, head).await?;
+        }
+        let journal = if options.read_only {
+            None
+        } else {
+            Some(Journal::open(&store, options.reviewer.as_deref()).await?)
+        };
+        Ok(Self {
+            photos: Photos::new(store.clone()),
+            store,
+            access,
+            reviewer: options.reviewer.clone(),
+            jobs: Jobs::default(),
+            journal,
+            head: options.head.clone(),
+            said: Mutex::default(),
+            folding: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Whether nothing can be changed.
+    pub fn is_read_only(&self) -> bool {
+        self.journal.is_none()
+    }
+
+    /// An error if nothing can be changed.
+    pub fn check_writable(&self) -> Answered<()> {
+        match self.journal {
+            Some(_) => Ok(()),
+            None => Err(read_only()),
+        }
+    }
+
+    /// Saves answers; they are on the disk when it returns.
+    pub async fn answer(&self, answers: Vec<Answer>) -> Answered<Vec<MaskLabelRow>> {
+        let journal = self.journal.as_ref().ok_or_else(read_only)?;
+        let rows = journal.add(answers).await?;
+        let mut said = self.locked();
+        said.unfolded += rows.len() as u64;
+        said.last = Some(Instant::now());
+        for row in &rows {
+            said.of_masks.insert(key(row), row.clone());
+        }
+        Ok(rows)
+    }
+
+    /// What was answered of a mask since the page was opened.
+    pub fn answered(&self, mask: &MaskKey) -> Option<MaskLabelRow> {
+        self.locked().of_masks.get(mask).cloned()
+    }
+
+    /// Puts answers into their table.
+    pub async fn fold(&self) -> grainstore::Result<()> {
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
+        let _alone = self.folding.lock().await;
+        let before = self.locked().unfolded;
+        if before == 0 {
+            return Ok(());
+        }
+        let folded = journal.fold().await;
+        if folded.is_err() {
+            // What a failed attempt left behind is a journal without a writer.
+            grainstore::review::fold_journals(&self.store).await?;
+        }
+        let mut said = self.locked();
+        said.unfolded = said.unfolded.saturating_sub(before);
+        Ok(())
+    }
+
+    /// Whether there are answers in the journal and the last is at least so old.
+    pub fn has_rested(&self, rest: Duration) -> bool {
+        let said = self.locked();
+        said.unfolded > 0 && said.last.is_none_or(|last| last.elapsed() >= rest)
+    }
+
+    /// The newest state of the store, with everything that was answered.
+    pub async fn snapshot(&self) -> Answered<Snapshot> {
+        self.fold().await?;
+        Ok(self.store.snapshot().await?)
+    }
+
+    /// The head of a request, else the one that the page begins with, else the newest that is no part of another.
+    pub async fn head(
+        &self,
+        snapshot: &Snapshot,
+        asked: Option<&str>,
+    ) -> grainstore::Result<Option<String>> {
+        if let Some(head) = asked
+            .filter(|head| !head.is_empty())
+            .or(self.head.as_deref())
+        {
+            return Ok(Some(head.to_owned()));
+        }
+        let heads = heads_stored(snapshot).await?;
+        let whole = |name: &str| !name.ends_with(".teacher") && !name.ends_with(".student");
+        let newest = heads.into_iter().rev().find(|row| whole(&row.head));
+        Ok(newest.map(|row| row.head))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(row: &MaskLabelRow) -> MaskKey {
+    MaskKey {
+        extractor_id: row.extractor_id.clone(),
+        image_id: row.image_id.clone(),
+        mask_index: row.mask_index,
+    }
+}
+
+fn read_only() -> Failure {
+    Failure::new(
+        StatusCode::FORBIDDEN,
+        "the page was opened with --read-only".to_owned(),
+    )
+}

@@ -1,0 +1,85 @@
+//! Class sets: which words there are, how sets group them, and new versions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use grainstore::classes::{Added, Class, ClassSet, add_class_set};
+use grainstore::query::{Query, QuerySession};
+use serde::{Deserialize, Serialize};
+
+use super::app::App;
+use super::failure::Answered;
+
+/// A word, and how often it is used.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Word {
+    label: String,
+    images: i64,
+    objects: i64,
+    masks: i64,
+}
+
+/// All words, and the newest version of every set.
+#[derive(Debug, Serialize)]
+pub struct Classes {
+    words: Vec<Word>,
+    sets: Vec<ClassSet>,
+}
+
+/// `GET /api/classes`.
+pub async fn list(State(app): State<Arc<App>>) -> Answered<Json<Classes>> {
+    let snapshot = app.snapshot().await?;
+    let session = QuerySession::new(&snapshot).await?;
+    let query = Query::named("review/label_words")?;
+    let words = super::sql::all(session.run(&query, &HashMap::new()).await?).await?;
+    let mut newest: HashMap<String, ClassSet> = HashMap::new();
+    for set in ClassSet::all(&snapshot).await? {
+        let known = newest
+            .entry(set.name.clone())
+            .or_insert_with(|| set.clone());
+        if known.version < set.version {
+            *known = set;
+        }
+    }
+    let mut sets: Vec<ClassSet> = newest.into_values().collect();
+    sets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Json(Classes { words, sets }))
+}
+
+/// A class of a new version.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewClass {
+    class: String,
+    supercategory: Option<String>,
+    external_id: Option<i64>,
+    labels: Vec<String>,
+}
+
+/// A new version of a set.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    class_set: String,
+    classes: Vec<NewClass>,
+}
+
+/// `POST /api/classes`: adds a version, unless the newest one is the same.
+pub async fn save(
+    State(app): State<Arc<App>>,
+    Json(request): Json<Request>,
+) -> Answered<Json<Added>> {
+    app.check_writable()?;
+    let classes = request.classes.into_iter().map(|class| Class {
+        name: class.class.trim().to_owned(),
+        supercategory: class.supercategory,
+        external_id: class.external_id,
+        labels: class.labels,
+    });
+    let set = ClassSet::new(request.class_set.trim(), classes.collect())?;
+    Ok(Json(
+        add_class_set(&app.store, "review classes", &set, "review").await?,
+    ))
+}

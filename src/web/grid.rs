@@ -1,0 +1,163 @@
+//! Grids: masks that a head calls one class, or that are like a mask, to be confirmed at a glance.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query as Parameters, State};
+use grainstore::catalogue::find_image;
+use grainstore::ids::{ExtractorId, ImageId};
+use grainstore::neighbours::{NearestRequest, SearchQuery, SearchedTable, nearest};
+use grainstore::query::{Query, QuerySession};
+use grainstore::store::Snapshot;
+use serde::{Deserialize, Serialize};
+
+use super::app::App;
+use super::failure::{Answered, Failure};
+use super::queue::{Context, context, given};
+
+/// Masks of a page.
+const PAGE: usize = 60;
+/// Neighbours that are looked for, so that some are left when the labelled ones are left out.
+const NEIGHBOURS: usize = 1000;
+
+/// Which masks are asked for: those of a class, or those like a mask.
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    head: Option<String>,
+    class: Option<String>,
+    /// 'score', 'unsure' or 'area'.
+    sort: Option<String>,
+    /// File name or id of the image of the mask that others are to be like.
+    image: Option<String>,
+    mask: Option<i32>,
+    extractor: Option<String>,
+    /// Vectors by which masks are alike: an embedder; the tokens by default.
+    vectors: Option<String>,
+}
+
+/// A mask in a grid.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Cell {
+    extractor_id: ExtractorId,
+    image_id: ImageId,
+    mask_index: i32,
+    class: Option<String>,
+    /// The head's score, or the cosine similarity.
+    score: f64,
+}
+
+/// A page of a grid.
+#[derive(Debug, Serialize)]
+pub struct Grid {
+    #[serde(flatten)]
+    context: Context,
+    masks: Vec<Cell>,
+}
+
+/// `GET /api/grid?head=fine&class=cat` or `GET /api/grid?image=a.jpg&mask=3`.
+pub async fn grid(
+    State(app): State<Arc<App>>,
+    Parameters(request): Parameters<Request>,
+) -> Answered<Json<Grid>> {
+    let snapshot = app.snapshot().await?;
+    let head = app.head(&snapshot, request.head.as_deref()).await?;
+    let context = context(&snapshot, head.as_deref(), None).await?;
+    let masks = match (given(&request.image), request.mask, given(&request.class)) {
+        (Some(image), Some(mask), _) => alike(&snapshot, &request, image, mask).await?,
+        (_, _, Some(class)) => {
+            let head = head.as_deref().ok_or_else(|| {
+                Failure::bad("there is no head yet: train one, or look for masks that are like one")
+            })?;
+            let place = context.classes.iter().position(|it| it.name == class);
+            let class_index = place.ok_or_else(|| {
+                let set = context.class_set.as_deref().unwrap_or_default();
+                Failure::missing(format!("there is no class '{class}' in {set}"))
+            })?;
+            of_class(&snapshot, &request, head, class_index).await?
+        }
+        _ => Vec::new(),
+    };
+    Ok(Json(Grid { context, masks }))
+}
+
+async fn of_class(
+    snapshot: &Snapshot,
+    request: &Request,
+    head: &str,
+    class_index: usize,
+) -> Answered<Vec<Cell>> {
+    let session = QuerySession::new(snapshot).await?;
+    let mut words = HashMap::from([
+        ("head".to_owned(), head.to_owned()),
+        ("class_index".to_owned(), class_index.to_string()),
+        ("count".to_owned(), PAGE.to_string()),
+    ]);
+    if let Some(sort) = given(&request.sort) {
+        words.insert("sort".to_owned(), sort.to_owned());
+    }
+    let query = Query::named("review/grid_of_class")?;
+    super::sql::all(session.run(&query, &words).await?).await
+}
+
+/// Masks that are like one, and of which nobody says anything.
+async fn alike(
+    snapshot: &Snapshot,
+    request: &Request,
+    image: &str,
+    mask_index: i32,
+) -> Answered<Vec<Cell>> {
+    let table = match given(&request.vectors) {
+        None | Some("tokens") => SearchedTable::Masks,
+        Some(name) => SearchedTable::Vectors(name.to_owned()),
+    };
+    let query = SearchQuery::Mask {
+        image: find_image(snapshot, image).await?,
+        extractor: given(&request.extractor)
+            .map(|id| ExtractorId::try_from(id.to_owned()))
+            .transpose()?,
+        mask_index,
+    };
+    let found = NearestRequest {
+        count: NEIGHBOURS,
+        ..NearestRequest::new(table, query)
+    };
+    let found = nearest(snapshot, &found).await?;
+    let said = said(snapshot).await?;
+    let cells = found.rows.into_iter().filter_map(|row| {
+        Some(Cell {
+            extractor_id: row.extractor_id?,
+            image_id: row.image_id,
+            mask_index: row.mask_index?,
+            class: None,
+            score: f64::from(row.similarity),
+        })
+    });
+    let is_free = |cell: &Cell| {
+        let key = (
+            cell.extractor_id.to_string(),
+            cell.image_id.to_string(),
+            cell.mask_index,
+        );
+        !said.contains(&key)
+    };
+    Ok(cells.filter(is_free).take(PAGE).collect())
+}
+
+/// Masks of which a person, a file or an annotation says something.
+async fn said(snapshot: &Snapshot) -> Answered<HashSet<(String, String, i32)>> {
+    #[derive(Deserialize)]
+    struct Said {
+        extractor_id: String,
+        image_id: String,
+        mask_index: i32,
+        is_propagated: bool,
+    }
+    let session = QuerySession::new(snapshot).await?;
+    let query = Query::named("review/said_of_masks")?;
+    let said: Vec<Said> = super::sql::all(session.run(&query, &HashMap::new()).await?).await?;
+    let said = said.into_iter().filter(|it| !it.is_propagated);
+    Ok(said
+        .map(|it| (it.extractor_id, it.image_id, it.mask_index))
+        .collect())
+}

@@ -1,0 +1,170 @@
+//! Answers: what a key says of a mask, and how many were given.
+
+use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use grainstore::ids::{ExtractorId, HeadId, ImageId, MaskLabelId};
+use grainstore::query::{Query, QuerySession};
+use grainstore::review::{Answer, MaskKey, Origin, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::app::App;
+use super::failure::{Answered, Failure};
+
+/// Maximum number of answers in a request.
+const AT_ONCE: usize = 1000;
+/// Maximum length of a label, in bytes.
+const LABEL_BYTES: usize = 200;
+
+/// An answer as the page sends it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    extractor_id: ExtractorId,
+    image_id: ImageId,
+    mask_index: i32,
+    /// 'is', 'is not', 'bad mask' or 'undone'.
+    verdict: String,
+    label: Option<String>,
+    proof: Option<MaskLabelId>,
+    score: Option<f32>,
+    queue: Option<String>,
+    head_id: Option<HeadId>,
+    seconds: Option<f64>,
+}
+
+/// The answers of one key, or of a grid.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    answers: Vec<Said>,
+}
+
+/// What was saved.
+#[derive(Debug, Serialize)]
+pub struct Saved {
+    saved: usize,
+    /// Ids of the labels, in the order of the answers.
+    mask_label_ids: Vec<MaskLabelId>,
+}
+
+/// `POST /api/labels`: saves answers. They are on the disk when it answers.
+pub async fn add(
+    State(app): State<Arc<App>>,
+    Json(request): Json<Request>,
+) -> Answered<Json<Saved>> {
+    app.check_writable()?;
+    if request.answers.len() > AT_ONCE {
+        return Err(Failure::bad(format!(
+            "{} answers at once; at most {AT_ONCE} can be saved",
+            request.answers.len()
+        )));
+    }
+    let answers: Vec<Answer> = request
+        .answers
+        .into_iter()
+        .map(answer)
+        .collect::<Answered<_>>()?;
+    check_masks(&app, &answers).await?;
+    let rows = app.answer(answers).await?;
+    Ok(Json(Saved {
+        saved: rows.len(),
+        mask_label_ids: rows.into_iter().map(|row| row.mask_label_id).collect(),
+    }))
+}
+
+fn answer(said: Said) -> Answered<Answer> {
+    let verdict = Verdict::from_str(&said.verdict)?;
+    let label = said.label.map(|label| label.trim().to_owned());
+    let is_word =
+        |label: &String| !label.is_empty() && label.len() <= LABEL_BYTES && !label.contains('\0');
+    if label.as_ref().is_some_and(|label| !is_word(label)) {
+        return Err(Failure::bad(format!(
+            "a label has 1 to {LABEL_BYTES} letters"
+        )));
+    }
+    let needs_label = verdict == Verdict::IsNot;
+    let takes_label = [Verdict::Is, Verdict::IsNot].contains(&verdict);
+    if label.is_none() && needs_label || label.is_some() && !takes_label {
+        return Err(Failure::bad(format!(
+            "'{}' {}",
+            verdict.word(),
+            if needs_label {
+                "needs a label"
+            } else {
+                "takes no label"
+            }
+        )));
+    }
+    let is_time = |seconds: &f64| seconds.is_finite() && *seconds >= 0.0;
+    Ok(Answer {
+        mask: MaskKey {
+            extractor_id: said.extractor_id,
+            image_id: said.image_id,
+            mask_index: said.mask_index,
+        },
+        label,
+        verdict,
+        // A person saw each of them. What 'propagate' spreads, nobody saw, and it may take it back.
+        origin: Origin::Review,
+        proof: said.proof,
+        score: said.score,
+        queue: said.queue,
+        head_id: said.head_id,
+        seconds: said.seconds.filter(is_time),
+    })
+}
+
+/// Checks that the masks are in the store.
+async fn check_masks(app: &App, answers: &[Answer]) -> Answered<()> {
+    let mut of_extractor: HashMap<&ExtractorId, HashSet<&ImageId>> = HashMap::new();
+    for Answer { mask, .. } in answers {
+        let images = of_extractor.entry(&mask.extractor_id).or_default();
+        images.insert(&mask.image_id);
+    }
+    for (extractor_id, images) in of_extractor {
+        let images: Vec<ImageId> = images.into_iter().cloned().collect();
+        app.photos.read_ahead(extractor_id, &images).await?;
+    }
+    for Answer { mask, .. } in answers {
+        let known = app
+            .photos
+            .masks_of(&mask.extractor_id, &mask.image_id)
+            .await?;
+        if !known.iter().any(|it| it.mask_index == mask.mask_index) {
+            return Err(Failure::missing(format!(
+                "image '{}' has no mask {} of extractor '{}'",
+                mask.image_id, mask.mask_index, mask.extractor_id
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// How much was done.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Counts {
+    /// Masks that the reviewer labelled since midnight, UTC.
+    today: i64,
+    /// Masks of which somebody says something.
+    labelled: i64,
+}
+
+/// `GET /api/progress`: how many masks are labelled.
+pub async fn progress(State(app): State<Arc<App>>) -> Answered<Json<Counts>> {
+    let snapshot = app.snapshot().await?;
+    let session = QuerySession::new(&snapshot).await?;
+    let reviewer = app.reviewer.clone();
+    let words = reviewer.map(|name| ("reviewer".to_owned(), name));
+    let words: HashMap<String, String> = words.into_iter().collect();
+    let query = Query::named("review/label_counts")?;
+    let rows = session.run(&query, &words).await?;
+    let counts: Vec<Counts> = super::sql::all(rows).await?;
+    let first = counts.into_iter().next();
+    first
+        .map(Json)
+        .ok_or_else(|| Failure::bad("nothing is counted"))
+}

@@ -1,0 +1,172 @@
+//! Photos, and the masks on them: what was read last is kept in memory.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use grainstore::extract::read_ingested;
+use grainstore::ids::{ExtractorId, ImageId};
+use grainstore::photo::{DecodeLimits, decode};
+use grainstore::review::{ShownMask, shown_masks};
+use grainstore::selection::{ImageFilter, SelectedImage, find_images};
+use grainstore::store::Store;
+use image::RgbImage;
+use image::codecs::jpeg::JpegEncoder;
+use moka::future::Cache;
+
+use super::failure::{Answered, Failure};
+
+/// Memory for decoded photos, in bytes.
+const DECODED_BYTES: u64 = 256 << 20;
+/// Memory for JPEG files, in bytes.
+const ENCODED_BYTES: u64 = 128 << 20;
+/// Memory for masks, in bytes.
+const MASK_BYTES: u64 = 128 << 20;
+/// Images whose rows are kept.
+const ROWS: u64 = 100_000;
+/// Quality of the JPEG files, of 100.
+const QUALITY: u8 = 85;
+/// What was read last.
+pub struct Photos {
+    store: Store,
+    rows: Cache<ImageId, Arc<SelectedImage>>,
+    decoded: Cache<ImageId, Arc<RgbImage>>,
+    encoded: Cache<String, Arc<Vec<u8>>>,
+    masks: Cache<(ExtractorId, ImageId), Arc<Vec<ShownMask>>>,
+}
+
+impl Photos {
+    /// Of a store; nothing is read yet.
+    pub fn new(store: Store) -> Self {
+        let weight = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self {
+            store,
+            rows: Cache::new(ROWS),
+            decoded: Cache::builder()
+                .max_capacity(DECODED_BYTES)
+                .weigher(move |_, photo: &Arc<RgbImage>| weight(photo.as_raw().len()))
+                .build(),
+            encoded: Cache::builder()
+                .max_capacity(ENCODED_BYTES)
+                .weigher(move |_, bytes: &Arc<Vec<u8>>| weight(bytes.len()))
+                .build(),
+            masks: Cache::builder()
+                .max_capacity(MASK_BYTES)
+                .weigher(move |_, masks: &Arc<Vec<ShownMask>>| {
+                    let bytes = masks.iter().map(|mask| mask.rle.counts.len() + 200);
+                    weight(bytes.sum())
+                })
+                .build(),
+        }
+    }
+
+    /// The row of an image.
+    pub async fn image_row(&self, image_id: &ImageId) -> Answered<Arc<SelectedImage>> {
+        let found = self.rows.try_get_with(image_id.clone(), async {
+            let filter = ImageFilter {
+                ids: Some(vec![image_id.clone()]),
+                ..ImageFilter::default()
+            };
+            let snapshot = self.store.snapshot().await?;
+            let found = find_images(&snapshot, &filter, |_| true).await?.pop();
+            let missing = || Failure::missing(format!("there is no image '{image_id}'"));
+            found.map(Arc::new).ok_or_else(missing)
+        });
+        found.await.map_err(told)
+    }
+
+    /// The masks that an extractor has of an image.
+    pub async fn masks_of(
+        &self,
+        extractor_id: &ExtractorId,
+        image_id: &ImageId,
+    ) -> Answered<Arc<Vec<ShownMask>>> {
+        let key = (extractor_id.clone(), image_id.clone());
+        let found = self.masks.try_get_with(key, async {
+            let snapshot = self.store.snapshot().await?;
+            let masks =
+                shown_masks(&snapshot, extractor_id, std::slice::from_ref(image_id)).await?;
+            Ok::<_, Failure>(Arc::new(masks))
+        });
+        found.await.map_err(told)
+    }
+
+    /// Reads the rows and masks of several images at once, where they are not in memory yet.
+    pub async fn read_ahead(&self, extractor_id: &ExtractorId, images: &[ImageId]) -> Answered<()> {
+        let of = |image: &ImageId| (extractor_id.clone(), image.clone());
+        let missing: Vec<ImageId> = images
+            .iter()
+            .filter(|image| !self.masks.contains_key(&of(image)))
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.store.snapshot().await?;
+        let filter = ImageFilter {
+            ids: Some(missing.clone()),
+            ..ImageFilter::default()
+        };
+        for row in find_images(&snapshot, &filter, |_| true).await? {
+            let rows = &self.rows;
+            rows.insert(row.image_id.clone(), Arc::new(row)).await;
+        }
+        let masks = shown_masks(&snapshot, extractor_id, &missing).await?;
+        for of_image in masks.chunk_by(|a, b| a.image_id == b.image_id) {
+            if let Some(first) = of_image.first() {
+                let of_image = Arc::new(of_image.to_vec());
+                self.masks.insert(of(&first.image_id), of_image).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn decoded(&self, image_id: &ImageId) -> Answered<Arc<RgbImage>> {
+        let row = self.image_row(image_id).await?;
+        let found = self.decoded.try_get_with(image_id.clone(), async {
+            let name = row.file_name.clone();
+            let read = move || -> grainstore::Result<RgbImage> {
+                let bytes = read_ingested(&row.path(), &row.image_id)?;
+                Ok(decode(&bytes, &DecodeLimits::default())?)
+            };
+            let photo = worked(read).await?.map_err(|err| {
+                let failure = Failure::from(err);
+                Failure::missing(format!("{name}: {}", failure.text()))
+            })?;
+            Ok::<_, Failure>(Arc::new(photo))
+        });
+        found.await.map_err(told)
+    }
+
+    /// A picture made from a photo, as JPEG.
+    pub async fn encoded(
+        &self,
+        key: String,
+        image_id: &ImageId,
+        draw: impl FnOnce(&RgbImage) -> RgbImage + Send + 'static,
+    ) -> Answered<Arc<Vec<u8>>> {
+        let found = self.encoded.try_get_with(key, async {
+            let photo = self.decoded(image_id).await?;
+            let encoded = worked(move || {
+                let mut bytes = Vec::new();
+                let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
+                draw(&photo).write_with_encoder(encoder).map(|()| bytes)
+            })
+            .await?;
+            let bytes = encoded
+                .map_err(|err| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, err.to_string()))?;
+            Ok::<_, Failure>(Arc::new(bytes))
+        });
+        found.await.map_err(told)
+    }
+}
+
+/// Runs work on a thread that may block.
+async fn worked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Answered<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|err| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, err.to_string()))
+}
+
+/// A failure that several requests waited for.
+fn told(failure: Arc<Failure>) -> Failure {
+    failure.as_ref().clone()
+}
