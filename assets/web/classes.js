@@ -11,6 +11,8 @@ let sets = [];
 /** @type {{class: string, labels: string[], supercategory?: string | null, external_id?: number | null}[]} */
 let classes = [];
 let saved = "";
+/** Name of the set that is shown. */
+let shownSet = "";
 /** The word that was chosen with the keyboard or a click. */
 let held = /** @type {string | null} */ (null);
 
@@ -61,6 +63,7 @@ function told() {
   const isNew = given() !== saved;
   find("#save").disabled = page.readOnly || !isNew || !form.set.value;
   find("#save").className = isNew ? "main" : "";
+  find("#train").disabled = page.readOnly || isNew;
   find("#changes").textContent = [isNew ? "Changed; not saved yet." : "", empty ? `${empty} without words: they are left out.` : ""].filter(Boolean).join(" ");
 }
 
@@ -68,6 +71,7 @@ function choose(/** @type {string} */ name) {
   const set = sets.find((item) => item.class_set === name);
   classes = (set?.classes ?? []).map((/** @type {any} */ item) => ({ class: item.class, labels: [...item.labels], supercategory: item.supercategory, external_id: item.external_id }));
   saved = given();
+  shownSet = name;
   remember({ set: name });
   draw();
 }
@@ -76,14 +80,20 @@ async function load(/** @type {string} */ name = "") {
   const found = await telling(() => api("/api/classes"));
   if (!found) return;
   ({ words, sets } = found);
-  const names = sets.map((item) => [item.class_set, `${item.class_set} (version ${item.version})`]);
+  const names = /** @type {[string, string][]} */ (sets.map((item) => [item.class_set, `${item.class_set} (version ${item.version})`]));
   const first = name || parameters().set || sets[0]?.class_set || "";
   fill(form.set, names.length ? names : [["", "none yet"]], first);
   choose(form.set.value);
 }
 
 form.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
-form.set.addEventListener("change", () => choose(form.set.value));
+form.set.addEventListener("change", () => {
+  if (given() !== saved && !window.confirm("Leave the changes to this set?")) { form.set.value = shownSet; return; }
+  choose(form.set.value);
+});
+window.addEventListener("beforeunload", (event) => {
+  if (given() !== saved) event.preventDefault();
+});
 find("#create").addEventListener("click", () => {
   const name = find("#name").value.trim();
   if (!name) { toast("a new set needs a name"); find("#name").focus(); return; }
@@ -91,13 +101,15 @@ find("#create").addEventListener("click", () => {
   // The new set begins as the one that is shown.
   form.set.append(element("option", { value: name }, `${name} (new)`));
   form.set.value = name;
+  shownSet = name;
   saved = "";
   find("#name").value = "";
   draw();
 });
 find("#save").addEventListener("click", async () => {
   const name = form.set.value;
-  const added = await telling(() => api("/api/classes", { class_set: name, classes: classes.filter((item) => item.labels.length) }));
+  const base = sets.find((item) => item.class_set === name)?.version;
+  const added = await telling(() => api("/api/classes", { class_set: name, base, classes: classes.filter((item) => item.labels.length) }));
   if (!added) return;
   toast(`'${name}' version ${added.version}: train a head for it, and no mask is touched`, true);
   await load(name);

@@ -98,6 +98,8 @@ export const telling = async (work) => {
  */
 export function fill(select, options, chosen) {
   const pairs = options.map((option) => (Array.isArray(option) ? option : [option, option]));
+  // An address can name what no list has, such as an older head by its id.
+  if (chosen && !pairs.some(([value]) => value === chosen)) pairs.unshift([chosen, chosen]);
   select.replaceChildren(...pairs.map(([value, text]) => element("option", { value, selected: value === chosen }, text)));
 }
 
@@ -118,6 +120,18 @@ export function keys(keys) {
   bound = { ...bound, ...keys };
 }
 
+// What was clicked gives the keys back: Enter is for the mask, not for the button that the mouse pressed last.
+document.addEventListener("click", (event) => {
+  const button = event.target instanceof Element ? event.target.closest("button") : null;
+  if (button && event.detail > 0 && !button.closest("dialog")) button.blur();
+});
+let byPointer = false;
+document.addEventListener("pointerdown", () => { byPointer = true; }, true);
+document.addEventListener("keydown", () => { byPointer = false; }, true);
+document.addEventListener("change", (event) => {
+  if (byPointer && event.target instanceof HTMLSelectElement) event.target.blur();
+});
+
 document.addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   if (event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]")) return;
@@ -136,10 +150,10 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   const run = bound[event.key] || (/^[1-9]$/.test(event.key) ? bound.digit : undefined);
-  if (run) {
-    event.preventDefault();
-    run(event);
-  }
+  if (!run) return;
+  event.preventDefault();
+  // A key that is held down labels once: nobody looks at thirty masks a second.
+  if (!event.repeat || event.key.startsWith("Arrow")) run(event);
 });
 
 // Labels
@@ -147,7 +161,7 @@ document.addEventListener("keydown", (event) => {
 /**
  * @typedef {{extractor_id: string, image_id: string, mask_index: number}} Mask
  * @typedef {{name: string, color: string, labels: string[]}} Class
- * @typedef {{verdict: string, label?: string | null}} Said
+ * @typedef {{verdict: string, label?: string | null, by?: string | null}} Said
  */
 
 /** @param {Mask} mask */
@@ -173,7 +187,11 @@ async function send() {
       at += item.answers.length;
     }
   } catch (error) {
-    for (const item of now) item.failed(error);
+    // One answer that is refused must not take the others with it.
+    for (const item of now) {
+      if (now.length === 1) item.failed(error);
+      else await api("/api/labels", { answers: item.answers }).then((saved) => { saving.saved += saved.saved; item.done(saved.mask_label_ids); }, item.failed);
+    }
   } finally {
     saving.waiting -= answers.length;
     saving.changed();
@@ -191,6 +209,32 @@ export function save(answers) {
   const saved = new Promise((done, failed) => queued.push({ answers, done, failed }));
   line = line.then(send);
   return /** @type {Promise<string[]>} */ (saved);
+}
+
+/**
+ * Takes labels back, after those that wait are saved.
+ * @param {Promise<string[]>} ids of the labels, when they are saved
+ * @param {Mask[]} masks
+ * @returns {Promise<(Said | null)[]>} what counts now
+ */
+export async function takeBack(ids, masks) {
+  const saved = await ids;
+  const labels = saved.map((mask_label_id, at) => ({ mask_label_id, ...keyOf(masks[at]) }));
+  const counting = await api("/api/undo", { labels });
+  saving.saved -= labels.length;
+  saving.changed();
+  return counting;
+}
+
+/** Tells what went wrong, and waits until it is read. @param {string} text */
+export function tellFirst(text) {
+  return new Promise((resolve) => {
+    const dialog = element("dialog", { role: "alertdialog", "aria-label": "not saved" },
+      element("form", { method: "dialog" }, element("b", {}, text), element("div", { class: "row" }, element("button", { class: "main" }, "Go back to it"))));
+    dialog.addEventListener("close", () => { dialog.remove(); resolve(undefined); });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
 }
 
 window.addEventListener("beforeunload", (event) => {
@@ -233,9 +277,10 @@ export const classOf = (classes, label) => classes.find((item) => label && item.
 /** @param {Said | null | undefined} said */
 export const inWords = (said) => {
   if (!said) return "";
-  if (said.verdict === "bad mask") return "bad mask";
-  if (said.verdict === "is not") return `not ${said.label}`;
-  return said.label || "none of them";
+  const by = said.by ? ` (${said.by})` : "";
+  if (said.verdict === "bad mask") return `bad mask${by}`;
+  if (said.verdict === "is not") return `not ${said.label}${by}`;
+  return `${said.label || "none of them"}${by}`;
 };
 
 /**
@@ -288,6 +333,18 @@ export function choose(title, words, mayBeNew) {
 }
 
 /**
+ * Asks for a class or a word.
+ * @param {Class[]} classes
+ * @returns {Promise<string | null>} the word
+ */
+export async function askAnything(classes) {
+  const words = classes.flatMap((item) => item.labels);
+  const named = await choose("What does the mask show?", [...new Set([...classes.map((item) => item.name), ...words])], true);
+  const of = named === null || words.includes(named) ? undefined : classes.find((item) => item.name === named);
+  return of ? askWord(of) : named;
+}
+
+/**
  * The word for a class; asks which of its labels is meant if none stands for all.
  * @param {Class} of
  * @returns {Promise<string | null>}
@@ -303,28 +360,44 @@ const watchers = [];
 /** Calls back when a training that ran here has ended. @param {(job: any) => void} done */
 export const onTrained = (done) => watchers.push(done);
 /** The last training whose end was told, or that had ended before the page was opened. */
-let told = /** @type {number | null} */ (null);
+let told = 0;
 
 function showJob(/** @type {any} */ job) {
   const shown = find("#job");
-  if (told === null) told = job.state === "running" ? job.id - 1 : job.id;
   if (job.state === "running") {
     const bar = job.total ? element("progress", { max: job.total, value: Math.min(job.done, job.total) }) : element("progress");
     shown.hidden = false;
     shown.replaceChildren(element("b", {}, `Training '${job.head}'`), bar,
       element("div", { class: "soft" }, [job.phase && `${job.phase} ${job.done}${job.total ? ` of ${job.total}` : ""}`, job.status].filter(Boolean).join(" · ")));
-  } else if (job.id !== told) {
+  } else if (job.state !== "idle" && job.id !== told) {
     told = job.id;
     const close = element("button", { type: "button", onclick: () => { shown.hidden = true; } }, "Close");
+    // A queue that changed under the hands would get answers that are meant for another mask.
+    const use = job.state === "done" && watchers.length
+      ? element("button", { type: "button", class: "main", onclick: () => { shown.hidden = true; for (const done of watchers) done(job); } }, "Go on with it") : null;
     const text = job.state === "done" ? `Head '${job.head}' in ${job.seconds.toFixed(1)} s: ${job.result}` : `Training failed: ${job.error}`;
     shown.hidden = false;
-    shown.replaceChildren(element("div", { id: "trained" }, text), close);
-    if (job.state === "done") for (const done of watchers) done(job);
+    shown.replaceChildren(element("div", { id: "trained" }, text), element("div", { class: "row" }, use, close));
   }
 }
 
-const events = new EventSource("/api/events");
-events.onmessage = (event) => showJob(JSON.parse(event.data));
+/** @type {EventSource | null} */
+let events = null;
+
+/** Follows a training to its end. A browser has few connections to a server, so there is none while nothing is trained. */
+function follow() {
+  events?.close();
+  events = new EventSource("/api/events");
+  events.onmessage = (event) => {
+    const job = JSON.parse(event.data);
+    if (job.state !== "running") events?.close();
+    showJob(job);
+  };
+}
+api("/api/job").then((job) => {
+  told = job.state === "running" ? job.id - 1 : job.id;
+  if (job.state === "running") follow();
+}, () => {});
 
 /** Asks what to train, and starts it. @param {{classes?: string, head?: string}} from */
 export async function train(from = {}) {
@@ -363,10 +436,14 @@ export async function train(from = {}) {
     const asked = dialog.returnValue;
     dialog.remove();
     if (asked !== "train") return;
-    telling(() => api("/api/train", {
-      name: given.name, classes: given.classes, loss: given.loss || null, vectors: given.vectors ? [given.vectors] : [],
-      epochs: given.epochs ? Number(given.epochs) : null, before: before ? before.head : null,
-    }));
+    telling(async () => {
+      const job = await api("/api/train", {
+        name: given.name, classes: given.classes, loss: given.loss || null, vectors: given.vectors ? [given.vectors] : [],
+        epochs: given.epochs ? Number(given.epochs) : null, before: before ? before.head : null,
+      });
+      told = job.id - 1;
+      follow();
+    });
   });
   dialog.showModal();
 }

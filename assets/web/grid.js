@@ -1,6 +1,6 @@
 // The grid: many alike masks, confirmed at a glance; those that are wrong are marked.
 
-import { api, choose, counts, element, fill, find, headNames, keyOf, keys, onTrained, page, parameters, query, remember, save, saving, telling, toast, train, wordOf } from "./common.js";
+import { api, askWord, counts, element, fill, find, headNames, keyOf, keys, onTrained, page, parameters, query, remember, save, saving, takeBack, telling, toast, train } from "./common.js";
 
 const form = find("#tools");
 const grid = find("#grid");
@@ -12,13 +12,21 @@ let shown = { masks: [], classes: [] };
 const marked = new Set();
 /** Masks that were marked or left for later. */
 const passed = new Set();
-/** @type {{masks: any[]}[]} */
+/** What can be undone. @type {{masks: any[], ids: Promise<string[]>}[]} */
 const done = [];
+/** Requests so far; only the answer to the last one is shown. */
+let asks = 0;
+/** Whether a page is asked for or saved: what is on the screen must not get an answer then. */
+let isBusy = false;
+const COUNT = 60;
 let paints = /** @type {boolean | null} */ (null);
 let began = performance.now();
 
 const name = (/** @type {any} */ mask) => `${mask.extractor_id} ${mask.image_id} ${mask.mask_index}`;
-const chosen = () => shown.classes.find((/** @type {any} */ item) => item.name === form.class.value);
+/** The class that Enter gives: that of the page that is shown. */
+const given_ = () => (like ? form.class.value : shown.asked);
+const chosen = () => shown.classes.find((/** @type {any} */ item) => item.name === given_());
+const areThere = () => [...grid.querySelectorAll("img")].every((picture) => picture.complete);
 
 function mark(/** @type {number} */ place, /** @type {boolean} */ is) {
   const cell = grid.children[place];
@@ -32,9 +40,9 @@ function mark(/** @type {number} */ place, /** @type {boolean} */ is) {
 function told() {
   const free = shown.masks.length - marked.size;
   const button = find("#accept");
-  button.disabled = page.readOnly || free === 0;
+  button.disabled = page.readOnly || free === 0 || isBusy || !chosen() || !areThere();
   button.className = "main";
-  button.replaceChildren(element("kbd", {}, "Enter"), ` ${free} ${free === 1 ? "is" : "are"} ${form.class.value || "…"}`);
+  button.replaceChildren(element("kbd", {}, "Enter"), ` ${free} ${free === 1 ? "is" : "are"} ${given_() || "…"}`);
   saving.changed();
 }
 
@@ -43,7 +51,7 @@ function draw() {
   grid.replaceChildren(...shown.masks.map((/** @type {any} */ mask, /** @type {number} */ place) => {
     const crop = `/crops/${mask.extractor_id}/${mask.image_id}/${mask.mask_index}?side=160`;
     const cell = element("div", { role: "option", tabindex: "0", "aria-selected": "false", "data-place": place },
-      element("img", { src: crop, alt: `mask ${mask.mask_index}`, draggable: "false" }), element("span", {}, mask.score.toFixed(3)));
+      element("img", { src: crop, alt: `mask ${mask.mask_index}`, draggable: "false", onload: told, onerror: told }), element("span", {}, mask.score.toFixed(3)));
     return cell;
   }));
   if (!shown.masks.length) grid.replaceChildren(element("div", { class: "empty" }, like ? "No other mask is like it." : "No mask of this class is left."));
@@ -51,42 +59,58 @@ function draw() {
   told();
 }
 
-const asked = () => like ? { ...like, head: form.head.value } : { head: form.head.value, class: form.class.value || given.class, sort: form.sort.value };
+let wanted = given.class || "";
+const asked = () => ({ ...(like ? { ...like, head: form.head.value } : { head: form.head.value, class: wanted, sort: form.sort.value }), count: COUNT + passed.size });
 
 async function load() {
-  remember(like ? { ...asked(), class: form.class.value } : asked());
-  const found = await telling(() => api(`/api/grid?${query(asked())}`));
-  if (!found) return;
-  found.masks = found.masks.filter((/** @type {any} */ mask) => !passed.has(name(mask)));
-  shown = found;
-  const before = form.class.value || given.class || "";
+  asks += 1;
+  const mine = asks;
+  isBusy = true;
+  told();
+  const { count, ...shared } = asked();
+  remember(like ? { ...shared, class: wanted } : shared);
+  const found = await telling(() => api(`/api/grid?${query({ ...shared, count })}`));
+  if (mine !== asks) return;
+  isBusy = false;
+  if (!found) { told(); return; }
   const names = found.classes.map((/** @type {any} */ item) => item.name);
-  fill(form.class, names, names.includes(before) ? before : names[0]);
-  if (!like && !before && form.class.value) { await load(); return; }
+  if (!like && !names.includes(wanted)) {
+    // Another head can have other classes.
+    wanted = names[0] || "";
+    fill(form.class, names, wanted);
+    if (wanted) await load();
+    return;
+  }
+  found.masks = found.masks.filter((/** @type {any} */ mask) => !passed.has(name(mask))).slice(0, COUNT);
+  found.asked = wanted;
+  shown = found;
+  fill(form.class, like && !names.includes(wanted) ? [["", "choose a class"], ...names] : names, wanted);
   draw();
 }
 
-/** Gives what is not marked the class; what is marked goes to the queue. */
+/** Gives what is not marked the class; what is marked stays in the queue. */
 async function accept() {
   const of = chosen();
-  if (!of || page.readOnly) return;
-  const word = wordOf(of) ?? await choose(`${of.name}: which of its words?`, of.labels, false);
-  if (!word) return;
-  const right = shown.masks.filter((/** @type {any} */ _, /** @type {number} */ place) => !marked.has(place));
-  const wrong = shown.masks.filter((/** @type {any} */ _, /** @type {number} */ place) => marked.has(place));
-  if (!right.length) return;
+  if (!of || page.readOnly || isBusy || !areThere()) return;
+  const [right, wrong] = [true, false].map((is) => shown.masks.filter((/** @type {any} */ _, /** @type {number} */ place) => marked.has(place) !== is));
+  const word = await askWord(of);
+  if (!word || !right.length || isBusy) return;
+  isBusy = true;
+  told();
   const seconds = (performance.now() - began) / 1000 / shown.masks.length;
   const queue = like ? "grid alike" : "grid class";
   const head_id = like ? undefined : shown.head_id ?? undefined;
-  const answers = right.map((/** @type {any} */ mask) => ({ ...keyOf(mask), verdict: "is", label: word, score: mask.score, queue, head_id, seconds }));
-  wrong.forEach((/** @type {any} */ mask) => passed.add(name(mask)));
+  const ids = save(right.map((/** @type {any} */ mask) => ({ ...keyOf(mask), verdict: "is", label: word, score: mask.score, queue, head_id, seconds })));
   try {
-    await save(answers);
-    done.push({ masks: right });
+    await ids;
   } catch (error) {
-    toast(error);
+    isBusy = false;
+    told();
+    toast(`not saved: ${error instanceof Error ? error.message : error}`);
     return;
   }
+  done.push({ masks: right, ids });
+  wrong.forEach((/** @type {any} */ mask) => passed.add(name(mask)));
   if (wrong.length) toast(`${wrong.length} marked: they stay in the queue`, true);
   await load();
 }
@@ -94,8 +118,13 @@ async function accept() {
 async function undo() {
   const last = done.pop();
   if (!last) return;
-  await telling(() => save(last.masks.map((mask) => ({ ...keyOf(mask), verdict: "undone" }))));
-  saving.saved -= 2 * last.masks.length;
+  try {
+    await takeBack(last.ids, last.masks);
+  } catch (error) {
+    done.push(last);
+    toast(`not taken back: ${error instanceof Error ? error.message : error}`);
+    return;
+  }
   await load();
 }
 
@@ -140,14 +169,14 @@ async function begin() {
 }
 
 form.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
-form.head.addEventListener("change", load);
+form.head.addEventListener("change", () => { passed.clear(); wanted = ""; load(); });
 form.sort.addEventListener("change", load);
-form.class.addEventListener("change", () => (like ? told() : load()));
+form.class.addEventListener("change", () => { wanted = form.class.value; if (like) told(); else load(); });
 find("#accept").addEventListener("click", accept);
 find("#more").addEventListener("click", () => { shown.masks.forEach((/** @type {any} */ mask) => passed.add(name(mask))); load(); });
 find("#undo").addEventListener("click", undo);
 find("#train").addEventListener("click", () => telling(() => train({ head: shown.head ?? undefined })));
-onTrained((job) => { fill(form.head, [job.head, ...[...form.head.options].map((option) => option.value).filter((it) => it && it !== job.head)], job.head); load(); });
+onTrained((job) => { fill(form.head, [job.head, ...[...form.head.options].map((option) => option.value).filter((it) => it && it !== job.head)], job.head); passed.clear(); load(); });
 keys({ Enter: accept, u: undo, t: () => find("#train").click() });
 
 begin();

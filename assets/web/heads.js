@@ -20,14 +20,17 @@ async function load() {
   fill(form.other, names, given.other || names[1] || names[0] || "");
   // Teachers and students are steps of a training.
   const whole = found.heads.filter((/** @type {any} */ head) => !/\.(teacher|student)$/.test(head.head));
+  const newest = new Map(found.heads.map((/** @type {any} */ head) => [head.head, head.head_id]));
   const rows = whole.reverse().map((/** @type {any} */ head) => {
     const { classes = 0, background = 0, not = 0 } = head.mask_labels ?? {};
+    // A name stands for its newest head; older ones go by their ids.
+    const word = newest.get(head.head) === head.head_id ? head.head : head.head_id;
     const on = head.metrics.map((/** @type {any} */ it) => it.dataset).join(", ");
     return [
       head.head, head.class_set, head.loss ?? "", head.images.toLocaleString("en"), (classes + background + not).toLocaleString("en"),
       head.metrics.map((/** @type {any} */ it) => number(it.miou)).join(", ") || "-", head.metrics.map((/** @type {any} */ it) => number(it.ap50)).join(", ") || "-", on,
       head.created_at, `${head.seconds.toFixed(1)} s`,
-      element("span", {}, element("a", { href: `/queue?${query({ head: head.head, kind: "uncertain" })}` }, "queue"), " · ", element("a", { href: `/grid?${query({ head: head.head })}` }, "grid"), " · ",
+      element("span", {}, element("a", { href: `/queue?${query({ head: word, kind: "uncertain" })}` }, "queue"), " · ", element("a", { href: `/grid?${query({ head: word })}` }, "grid"), " · ",
         element("a", { href: `/heads/${encodeURIComponent(head.head_id)}/report`, target: "_blank", rel: "noopener" }, "report")),
     ];
   });

@@ -1,7 +1,7 @@
 // One photo with all its masks: point, click, label.
 
-import { api, askWord, choose, classOf, counts, element, fill, find, headNames, inWords, keyOf, keys, page, parameters, query, remember, save, telling, toast } from "./common.js";
-import { bitmap, cleared, paintMask, paintPhoto, rgb, windowOf } from "./masks.js";
+import { api, askAnything, askWord, classOf, counts, element, fill, find, headNames, inWords, keyOf, keys, page, parameters, query, remember, save, takeBack, telling, toast } from "./common.js";
+import { bitmap, cleared, covers, paintMask, paintPhoto, rgb, windowOf } from "./masks.js";
 
 const form = find("#tools");
 const canvas = find("#photo");
@@ -19,11 +19,22 @@ let showsAll = false;
 /** Masks under the pointer, the smallest first, and the place of the one that is shown. */
 let under = /** @type {any[]} */ ([]);
 let depth = 0;
-/** @type {{mask: any, before: any}[]} */
-const done = [];
+/** What can be undone on this photo. @type {{mask: any, ids: Promise<string[]>}[]} */
+let done = [];
+/** All outlines, drawn once. */
+let outlines = /** @type {HTMLCanvasElement | null} */ (null);
 
 const color = (/** @type {any} */ mask) => classOf(context.classes, mask.said?.label)?.color
   ?? context.classes.find((/** @type {any} */ item) => item.name === mask.best[0]?.class)?.color ?? "#ffd400";
+
+/** All outlines, of the size of the canvas. */
+function drawn() {
+  const made = document.createElement("canvas");
+  [made.width, made.height] = [canvas.width, canvas.height];
+  const layer = /** @type {CanvasRenderingContext2D} */ (made.getContext("2d"));
+  for (const mask of [...image.masks].sort((a, b) => b.area - a.area)) paintMask(layer, mask.inside, part, { dim: 0, line: rgb(color(mask)) });
+  return made;
+}
 
 function paint() {
   const painter = cleared(canvas);
@@ -31,16 +42,15 @@ function paint() {
   part = windowOf(image, [0, 0, image.width, image.height], 0, canvas.width / canvas.height);
   paintPhoto(painter, photo, image, part);
   if (showsAll) {
-    for (const mask of [...image.masks].sort((a, b) => b.area - a.area)) {
-      paintMask(painter, mask.inside, image, part, { dim: 0, line: rgb(color(mask)) });
-    }
+    if (!outlines || outlines.width !== canvas.width || outlines.height !== canvas.height) outlines = drawn();
+    painter.drawImage(outlines, 0, 0);
   }
-  if (chosen) paintMask(painter, chosen.inside, image, part, { dim: 140, line: rgb(color(chosen)) });
+  if (chosen) paintMask(painter, chosen.inside, part, { dim: 140, line: rgb(color(chosen)) });
 }
 
 function show() {
   const parts = chosen ? [`mask ${chosen.mask_index}`, `${chosen.area.toLocaleString("en")} pixels`,
-    chosen.predicted_iou === null ? "" : `predicted IoU ${chosen.predicted_iou.toFixed(2)}`, inWords(chosen.said) && `labelled: ${inWords(chosen.said)}${chosen.said.is_propagated ? " (by its neighbours)" : ""}`]
+    chosen.predicted_iou === null ? "" : `predicted IoU ${chosen.predicted_iou.toFixed(2)}`, inWords(chosen.said) && `labelled: ${inWords(chosen.said)}`]
     : [image ? `${image.masks.length} masks, ${image.masks.filter((/** @type {any} */ mask) => mask.said).length} labelled` : ""];
   find("#why").textContent = [image?.file_name, ...parts].filter(Boolean).join(" · ");
   const likely = new Map((chosen?.best ?? []).map((/** @type {any} */ item) => [item.class, item.probability]));
@@ -56,27 +66,31 @@ function show() {
   find("#masks").replaceChildren(...(image?.masks ?? []).map((/** @type {any} */ mask) => element("button", {
     type: "button", "aria-pressed": String(mask === chosen), onclick: () => choose_(mask, true),
   }, `${mask.mask_index} · ${inWords(mask.said) || (mask.best[0] ? `${mask.best[0].class} ${mask.best[0].probability.toFixed(2)}?` : "not labelled")}`)));
-  remember({ image: image?.file_name ?? form.image.value, head: form.head.value, mask: isKept && chosen ? chosen.mask_index : undefined });
   paint();
 }
 
 function choose_(/** @type {any} */ mask, /** @type {boolean} */ keep) {
+  const wasKept = isKept;
   chosen = mask;
   isKept = keep;
+  if (isKept || wasKept) address();
   show();
 }
+
+/** Says in the address what is shown. */
+const address = () => remember({ image: image?.image_id, extractor: image?.extractor_id, head: form.head.value, mask: isKept && chosen ? chosen.mask_index : undefined });
 
 /** The pixel of the photo under the pointer. @param {MouseEvent} event */
 function pixel(event) {
   const shown = canvas.getBoundingClientRect();
   const x = Math.floor(part.x + ((event.clientX - shown.left) / shown.width) * part.width);
   const y = Math.floor(part.y + ((event.clientY - shown.top) / shown.height) * part.height);
-  return image && x >= 0 && y >= 0 && x < image.width && y < image.height ? y * image.width + x : null;
+  return [x, y];
 }
 
 function point(/** @type {MouseEvent} */ event) {
-  const at = pixel(event);
-  const found = at === null ? [] : image.masks.filter((/** @type {any} */ mask) => mask.inside[at]).sort((/** @type {any} */ a, /** @type {any} */ b) => a.area - b.area);
+  const [x, y] = pixel(event);
+  const found = image.masks.filter((/** @type {any} */ mask) => covers(mask.inside, x, y)).sort((/** @type {any} */ a, /** @type {any} */ b) => a.area - b.area);
   if (found[0] !== under[0] || found.length !== under.length) depth = 0;
   under = found;
   return under[Math.min(depth, under.length - 1)] ?? null;
@@ -95,22 +109,37 @@ async function say(item) {
   if (word) answer(mask, { verdict: "is", label: word });
 }
 
-async function answer(/** @type {any} */ mask, /** @type {any} */ given) {
-  if (!mask || page.readOnly) return;
-  done.push({ mask, before: mask.said });
+function answer(/** @type {any} */ mask, /** @type {any} */ given) {
+  if (!mask || page.readOnly || !image.masks.includes(mask)) return;
   const before = mask.said;
-  mask.said = given;
-  show();
-  await save([{ ...keyOf(mask), ...given, queue: "image" }]).catch((error) => { mask.said = before; show(); toast(`not saved: ${error.message}`); });
+  const entry = { mask, ids: save([{ ...keyOf(mask), ...given, queue: "image" }]) };
+  done.push(entry);
+  changed(mask, given);
+  entry.ids.catch((error) => {
+    done = done.filter((other) => other !== entry);
+    changed(mask, before);
+    toast(`not saved: mask ${mask.mask_index}: ${error.message}`);
+  });
 }
 
+function changed(/** @type {any} */ mask, /** @type {any} */ said) {
+  mask.said = said;
+  outlines = null;
+  show();
+}
+
+/** Takes the last answer on this photo back. */
 async function undo() {
   const last = done.pop();
   if (!last) return;
-  last.mask.said = last.before;
-  const given = last.before && !last.before.is_propagated ? { verdict: last.before.verdict, label: last.before.label } : { verdict: "undone" };
-  choose_(last.mask, true);
-  await telling(() => save([{ ...keyOf(last.mask), ...given, queue: "image" }]));
+  try {
+    const [counting] = await takeBack(last.ids, [last.mask]);
+    changed(last.mask, counting);
+    if (image.masks.includes(last.mask)) choose_(last.mask, true);
+  } catch (error) {
+    done.push(last);
+    toast(`not taken back: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 async function load() {
@@ -119,8 +148,10 @@ async function load() {
   const given = parameters();
   const found = await telling(() => api(`/api/image?${query({ image: name, head: form.head.value, extractor: given.extractor })}`));
   if (!found) return;
-  context = (await telling(() => api(`/api/queue?${query({ kind: "sql", sql: "SELECT extractor_id, image_id, mask_index FROM masks LIMIT 0", head: form.head.value })}`))) ?? context;
   image = found;
+  context = found;
+  done = [];
+  outlines = null;
   form.image.value = found.file_name;
   for (const mask of image.masks) mask.inside = bitmap(mask.rle);
   under = [];
@@ -130,29 +161,19 @@ async function load() {
   photo.onload = paint;
   photo.onerror = () => toast(`the photo '${found.file_name}' cannot be read`);
   photo.src = `/photos/${found.image_id}?side=2560`;
+  address();
   show();
 }
 
 /** The image before or after this one, in the order of their names. */
 async function step(/** @type {number} */ by) {
-  let offset = 0;
-  let last = null;
-  for (;;) {
-    const some = await telling(() => api(`/api/images?offset=${offset}`));
-    if (!some?.length) return;
-    const all = last ? [last, ...some] : some;
-    const place = all.findIndex((/** @type {any} */ item) => item.image_id === image?.image_id);
-    const wanted = all[place + by];
-    if (place >= 0 && (wanted || by < 0)) {
-      if (!wanted) return;
-      remember({ image: wanted.image_id, head: form.head.value });
-      form.image.value = wanted.image_id;
-      await load();
-      return;
-    }
-    last = some[some.length - 1];
-    offset += some.length;
-  }
+  if (!image) return;
+  const beside = await telling(() => api(`/api/beside?${query({ image: image.image_id })}`));
+  const next = by < 0 ? beside?.before : beside?.after;
+  if (!next) return;
+  remember({ image: next, extractor: image.extractor_id, head: form.head.value });
+  form.image.value = next;
+  await load();
 }
 
 async function names() {
@@ -205,9 +226,8 @@ window.addEventListener("resize", paint);
 keys({
   digit: (event) => say(context.classes[Number(event.key) - 1]),
   "/": async () => {
-    const words = [...new Set(context.classes.flatMap((/** @type {any} */ item) => item.labels))];
     const mask = chosen;
-    const word = mask && await choose("What does the mask show?", /** @type {string[]} */ (words), true);
+    const word = mask && await askAnything(context.classes);
     if (word) answer(mask, { verdict: "is", label: word });
   },
   x: () => answer(chosen, { verdict: "is" }),

@@ -1,16 +1,17 @@
 // Masks as COCO run lengths, and how they are painted.
 
 /**
- * Decodes COCO's compressed counts (pycocotools, maskApi.c, rleFrString) to a bitmap, row by row.
- * @param {{height: number, width: number, counts: string}} rle
- * @returns {Uint8Array} 1 inside
+ * The pixels of a mask within its own box: a whole bitmap of a large photo would take megabytes a mask.
+ * @typedef {{left: number, top: number, width: number, height: number, inside: Uint8Array}} Bitmap
  */
-export function bitmap(rle) {
-  const { height, width, counts } = rle;
-  const inside = new Uint8Array(height * width);
+
+/**
+ * Run lengths of COCO's compressed counts (pycocotools, maskApi.c, rleFrString): down the columns, the first outside.
+ * @param {string} counts
+ */
+function runsOf(counts) {
   const runs = [];
   let at = 0;
-  let pixel = 0;
   while (at < counts.length) {
     let run = 0;
     let digits = 0;
@@ -24,15 +25,46 @@ export function bitmap(rle) {
       if (!more && (code & 16) !== 0) run |= -1 << (5 * digits);
     }
     if (runs.length > 2) run += runs[runs.length - 2];
-    // Runs go down the columns, the first of them outside.
-    if (runs.length % 2 === 1) {
-      for (let n = pixel; n < pixel + run; n += 1) inside[(n % height) * width + Math.floor(n / height)] = 1;
-    }
-    pixel += run;
     runs.push(run);
   }
-  return inside;
+  return runs;
 }
+
+/**
+ * @param {{height: number, width: number, counts: string}} rle
+ * @returns {Bitmap}
+ */
+export function bitmap({ height, counts }) {
+  const runs = runsOf(counts);
+  let [left, right, top, bottom] = [Infinity, -1, Infinity, -1];
+  /** @param {(from: number, to: number) => void} each pixels of a run inside, counted down the columns */
+  const inside = (each) => {
+    let pixel = 0;
+    runs.forEach((run, n) => {
+      if (n % 2 === 1 && run > 0) each(pixel, pixel + run);
+      pixel += run;
+    });
+  };
+  inside((from, to) => {
+    const [first, last] = [Math.floor(from / height), Math.floor((to - 1) / height)];
+    left = Math.min(left, first);
+    right = Math.max(right, last);
+    // A run that goes on in the next column touches the lower and the upper edge.
+    top = Math.min(top, first === last ? from % height : 0);
+    bottom = Math.max(bottom, first === last ? (to - 1) % height : height - 1);
+  });
+  if (right < 0) return { left: 0, top: 0, width: 0, height: 0, inside: new Uint8Array(0) };
+  const made = { left, top, width: right - left + 1, height: bottom - top + 1, inside: new Uint8Array(0) };
+  made.inside = new Uint8Array(made.width * made.height);
+  inside((from, to) => {
+    for (let n = from; n < to; n += 1) made.inside[((n % height) - top) * made.width + Math.floor(n / height) - left] = 1;
+  });
+  return made;
+}
+
+/** Whether a pixel of the photo is in a mask. @param {Bitmap} of @param {number} x @param {number} y */
+export const covers = (of, x, y) => x >= of.left && y >= of.top && x < of.left + of.width && y < of.top + of.height
+  && of.inside[(y - of.top) * of.width + x - of.left] === 1;
 
 /**
  * The part of a photo to show, in its own pixels, with the shape of a canvas.
@@ -87,12 +119,11 @@ export function paintPhoto(context, picture, photo, part) {
 /**
  * Dims what is outside a mask and outlines it.
  * @param {CanvasRenderingContext2D} context
- * @param {Uint8Array} inside
- * @param {{width: number, height: number}} photo
+ * @param {Bitmap} mask
  * @param {{x: number, y: number, width: number, height: number}} part
  * @param {{dim: number, line: number[]}} look how dark the rest is, 0 to 255, and the colour of the outline
  */
-export function paintMask(context, inside, photo, part, look) {
+export function paintMask(context, mask, part, look) {
   const { width, height } = context.canvas;
   const pixels = new ImageData(width, height);
   const data = new Uint32Array(pixels.data.buffer);
@@ -102,16 +133,16 @@ export function paintMask(context, inside, photo, part, look) {
   const step = part.width / width;
   const columns = new Int32Array(width);
   for (let x = 0; x < width; x += 1) {
-    const at = Math.floor(part.x + (x + 0.5) * step);
-    columns[x] = at >= 0 && at < photo.width ? at : -1;
+    const at = Math.floor(part.x + (x + 0.5) * step) - mask.left;
+    columns[x] = at >= 0 && at < mask.width ? at : -1;
   }
   let above = new Uint8Array(width);
   let row = new Uint8Array(width);
   for (let y = 0; y < height; y += 1) {
-    const at = Math.floor(part.y + (y + 0.5) * step);
-    const base = at >= 0 && at < photo.height ? at * photo.width : -1;
+    const at = Math.floor(part.y + (y + 0.5) * step) - mask.top;
+    const base = at >= 0 && at < mask.height ? at * mask.width : -1;
     for (let x = 0; x < width; x += 1) {
-      const value = base >= 0 && columns[x] >= 0 ? inside[base + columns[x]] : 0;
+      const value = base >= 0 && columns[x] >= 0 ? mask.inside[base + columns[x]] : 0;
       row[x] = value;
       const place = y * width + x;
       if (!value) data[place] = dim;

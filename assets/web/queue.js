@@ -1,6 +1,6 @@
 // The queue: one mask after the other, by keys.
 
-import { api, askWord, choose, classOf, counts, element, fill, find, headNames, inWords, keyOf, keys, onTrained, page, parameters, query, remember, save, saving, telling, toast, train } from "./common.js";
+import { api, askAnything, askWord, classOf, counts, element, fill, find, headNames, inWords, keyOf, keys, onTrained, page, parameters, query, remember, save, saving, takeBack, telling, tellFirst, toast, train } from "./common.js";
 import { bitmap, cleared, paintMask, paintPhoto, rgb, windowOf } from "./masks.js";
 
 /** Masks whose details are asked for at once, and photos that are loaded ahead. */
@@ -23,8 +23,10 @@ let queue = { masks: [], classes: [], kind: "" };
 let at = 0;
 let share = 1;
 let shownAt = performance.now();
-/** @type {{at: number, mask: any, before: any}[]} */
-const done = [];
+/** What can be undone, the newest last. @type {{at: number, mask: any, ids: Promise<string[]>}[]} */
+let done = [];
+/** Places whose answers could not be saved. */
+let failed = /** @type {number[]} */ ([]);
 /** Details of masks by place in the queue, their photos, and what was said of them. */
 const details = new Map();
 const photos = new Map();
@@ -45,15 +47,21 @@ async function ahead() {
     some.forEach((place) => asked.add(place));
     const found = await telling(() => api("/api/masks", { masks: some.map((place) => keyOf(queue.masks[place])), head: queue.head }));
     if (of !== queue) return;
-    if (found) some.forEach((place, n) => details.set(place, found[n]));
+    if (found) some.forEach((place, n) => details.set(place, found[n] ?? { ...queue.masks[place], isGone: true, best: [], file_name: "" }));
     else some.forEach((place) => asked.delete(place));
     if (found && some.includes(at)) show();
   }
   for (let place = at; place < Math.min(at + AHEAD, queue.masks.length); place += 1) {
     const mask = details.get(place);
-    if (mask) picture(mask);
+    if (!mask || mask.isGone) continue;
+    picture(mask);
+    if (place < at + 3) new Image().src = crop(mask);
   }
+  // A bitmap is needed only while its mask is near.
+  for (const [place, mask] of details) if (Math.abs(place - at) > 2 * DETAILS) delete mask.inside;
 }
+
+const crop = (/** @type {any} */ mask) => `/crops/${mask.extractor_id}/${mask.image_id}/${mask.mask_index}?side=320`;
 
 /** The photo of a mask, which begins to load. @param {any} mask @returns {any} */
 function picture(mask) {
@@ -71,7 +79,7 @@ function paint() {
   const mask = current();
   const context = cleared(canvas);
   delete canvas.dataset.shown;
-  if (!mask) return;
+  if (!mask || mask.isGone) return;
   const photo = picture(mask);
   if (!photo.complete) {
     photo.onload = () => { if (current() === mask) paint(); };
@@ -83,26 +91,29 @@ function paint() {
   mask.inside ||= bitmap(mask.rle);
   const part = windowOf(size, mask.bbox, SHARES[share], canvas.width / canvas.height);
   paintPhoto(context, photo, size, part);
-  paintMask(context, mask.inside, size, part, { dim: 150, line: rgb("#ffd400") });
+  paintMask(context, mask.inside, part, { dim: 150, line: rgb("#ffd400") });
   canvas.dataset.shown = String(at);
 }
 
 function show() {
   const mask = current();
   const left = queue.masks.length - at;
-  find("#why").textContent = mask ? `${mask.file_name} · mask ${mask.mask_index} · ${queue.masks[at].why}` : left > 0 ? "loading…" : "";
-  find("#crop").src = mask ? `/crops/${mask.extractor_id}/${mask.image_id}/${mask.mask_index}?side=320` : "data:,";
+  find("#why").textContent = mask?.isGone ? "this mask is no longer in the store: go on with s" : mask ? `${mask.file_name} · mask ${mask.mask_index} · ${queue.masks[at].why}` : left > 0 ? "loading…" : "";
+  const alone = find("#crop");
+  // The mask before must not stand beside this one until its own crop is there.
+  alone.style.visibility = "hidden";
+  alone.onload = () => { alone.style.visibility = "visible"; };
+  if (mask && !mask.isGone) alone.src = crop(mask);
   if (!left) {
     find("#why").textContent = queue.masks.length ? "That was the last one. Show the queue again, train, or choose another." : "Nothing is in this queue.";
   }
   classes();
   paint();
   shownAt = performance.now();
-  remember({ ...shownParameters(), at: at || undefined });
   saving.changed();
 }
 
-const shownParameters = () => ({ kind: form.kind.value, head: form.head.value, where: form.where.value, sql: form.kind.value === "sql" ? form.sql.value : undefined });
+const shownParameters = () => ({ kind: form.kind.value, head: form.head.value, where: form.where.value, sql: form.kind.value === "sql" ? form.sql.value : undefined, extractor: parameters().extractor });
 
 /** What Enter says: the head's first class, or the one the queue has. */
 const first = () => {
@@ -114,7 +125,7 @@ const first = () => {
 function classes() {
   const mask = current();
   const best = first();
-  const answer = mask && (said.get(at) ?? mask.said);
+  const answer = mask && !mask.isGone && (said.get(at) ?? mask.said);
   const likely = new Map((mask?.best ?? []).map((/** @type {any} */ item) => [item.class, item.probability]));
   find("#classes").replaceChildren(...queue.classes.map((/** @type {any} */ item, /** @type {number} */ n) => {
     const probability = likely.get(item.name);
@@ -130,41 +141,62 @@ function classes() {
 
 /** @param {any} item */
 async function say(item) {
+  const of = { queue, at };
   const word = item && await askWord(item);
-  if (word) answer({ verdict: "is", label: word });
+  if (word) answer({ verdict: "is", label: word }, of);
 }
 
-/** Saves an answer and goes on. @param {{verdict: string, label?: string}} given */
-function answer(given) {
+/**
+ * Saves an answer and goes on.
+ * @param {{verdict: string, label?: string}} given
+ * @param {{queue: any, at: number}} of the mask that was asked about
+ */
+function answer(given, of = { queue, at }) {
   const mask = current();
-  // Nobody can know what a mask is that is not painted yet.
-  if (!mask || page.readOnly || canvas.dataset.shown !== String(at)) return;
+  // Nobody can know what a mask is that is not painted yet, and no answer goes to another mask than was shown.
+  if (!mask || page.readOnly || failed.length || canvas.dataset.shown !== String(at) || of.queue !== queue || of.at !== at) return;
   const seconds = Math.min((performance.now() - shownAt) / 1000, 600);
   const place = at;
-  const before = said.get(place) ?? mask.said;
-  done.push({ at: place, mask, before });
+  const before = said.get(place);
+  const ids = save([{ ...keyOf(mask), ...given, queue: queue.kind, head_id: queue.head_id ?? undefined, seconds }]);
+  const entry = { at: place, mask, ids };
+  done.push(entry);
   said.set(place, given);
-  const head_id = queue.head_id ?? undefined;
-  save([{ ...keyOf(mask), ...given, queue: queue.kind, head_id, seconds }]).catch((error) => {
-    toast(`not saved: ${error.message}`);
+  ids.catch((error) => {
+    done = done.filter((other) => other !== entry);
     if (before) said.set(place, before);
     else said.delete(place);
-    go(place);
+    if (of.queue === queue) failing(place, error);
+    else toast(`not saved: ${error.message}`);
   });
   go(place + 1);
 }
 
+/** Goes back to the first mask whose answer was not saved; until that is read, no key labels. */
+async function failing(/** @type {number} */ place, /** @type {any} */ error) {
+  failed.push(place);
+  if (failed.length > 1) return;
+  await tellFirst(`Not saved: ${error.message}`);
+  const first = Math.min(...failed);
+  failed = [];
+  go(first);
+}
+
 /** Takes the last answer back: what was said before counts again. */
-function undo() {
+async function undo() {
   const last = done.pop();
   if (!last) return;
-  const { mask, before } = last;
-  if (before) said.set(last.at, before);
-  else said.delete(last.at);
-  mask.said = before ?? null;
-  const given = before ? { verdict: before.verdict, label: before.label ?? undefined } : { verdict: "undone" };
-  save([{ ...keyOf(mask), ...given, queue: queue.kind }]).then(() => { saving.saved -= 2; saving.changed(); }, (error) => toast(`not saved: ${error.message}`));
   go(last.at);
+  try {
+    const [counting] = await takeBack(last.ids, [last.mask]);
+    if (counting) said.set(last.at, counting);
+    else said.delete(last.at);
+    last.mask.said = counting;
+    if (at === last.at) show();
+  } catch (error) {
+    done.push(last);
+    toast(`not taken back: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 /** @param {number} place */
@@ -174,7 +206,7 @@ function go(place) {
   ahead();
 }
 
-async function load(/** @type {number} */ begin = 0) {
+async function load() {
   find("#why").textContent = "loading…";
   const found = await telling(() => api(`/api/queue?${query(shownParameters())}`));
   if (!found) { find("#why").textContent = ""; return; }
@@ -182,9 +214,11 @@ async function load(/** @type {number} */ begin = 0) {
   form.kind.value = queue.kind;
   details.clear();
   said.clear();
-  done.length = 0;
+  done = [];
+  failed = [];
+  remember(shownParameters());
   asked = new Set();
-  go(begin);
+  go(0);
 }
 
 function toggle() {
@@ -203,7 +237,7 @@ async function begin() {
   form.sql.value = given.sql || "";
   toggle();
   counts(() => [`${Math.max(queue.masks.length - at, 0).toLocaleString("en")} left in the queue`]);
-  await load(Number(given.at) || 0);
+  await load();
 }
 
 form.addEventListener("submit", (/** @type {Event} */ event) => { event.preventDefault(); document.activeElement instanceof HTMLElement && document.activeElement.blur(); load(); });
@@ -215,17 +249,22 @@ find("#skip").addEventListener("click", () => go(at + 1));
 find("#undo").addEventListener("click", undo);
 find("#train").addEventListener("click", () => telling(() => train({ head: queue.head ?? undefined })));
 window.addEventListener("resize", paint);
-onTrained((job) => { fill(form.head, [...new Set([job.head, ...[...form.head.options].map((option) => option.value).filter(Boolean)])], job.head); if (form.kind.value === "unlabelled") form.kind.value = "uncertain"; load(); });
+onTrained((job) => {
+  const others = [...form.head.options].map((option) => option.value).filter((name) => name && name !== job.head);
+  fill(form.head, [job.head, ...others], job.head);
+  if (form.kind.value === "unlabelled") form.kind.value = "uncertain";
+  load();
+});
 
 keys({
   Enter: () => say(first()),
   digit: (event) => say(queue.classes[Number(event.key) - 1]),
   "/": async () => {
-    const words = [...new Set(queue.classes.flatMap((/** @type {any} */ item) => item.labels))];
-    const word = await choose("What does the mask show?", /** @type {string[]} */ (words), true);
+    const of = { queue, at };
+    const word = await askAnything(queue.classes);
     if (!word) return;
     if (!classOf(queue.classes, word)) toast(`'${word}' is in no class of ${queue.class_set ?? "the store"} yet: add it in Classes to train on it`, true);
-    answer({ verdict: "is", label: word });
+    answer({ verdict: "is", label: word }, of);
   },
   x: () => answer({ verdict: "is" }),
   b: () => answer({ verdict: "bad mask" }),
@@ -237,7 +276,7 @@ keys({
   z: () => { share = share === 2 ? 1 : 2; paint(); },
   t: () => find("#train").click(),
   o: () => { const mask = current(); if (mask) location.href = `/image?${query({ image: mask.image_id, extractor: mask.extractor_id, mask: mask.mask_index, head: queue.head })}`; },
-  l: () => { const mask = current(); if (mask) location.href = `/grid?${query({ image: mask.image_id, extractor: mask.extractor_id, mask: mask.mask_index, head: queue.head })}`; },
+  l: () => { const mask = current(); if (mask) location.href = `/grid?${query({ image: mask.image_id, extractor: mask.extractor_id, mask: mask.mask_index, head: queue.head, class: first()?.name })}`; },
 });
 
 begin();

@@ -8,7 +8,6 @@ use grainstore::classes::{
     ClassSet, ClassSetDiff, add_class_set, classes_of_ground_truth, classes_of_labels,
     parse_class_file,
 };
-use grainstore::store::{Store, StoreOptions};
 
 use super::{Ended, Global, plural, print_json};
 
@@ -101,7 +100,7 @@ async fn add(args: AddArgs, global: &Global) -> anyhow::Result<()> {
         (None, None) => anyhow::bail!("name a file with --file, or --from labels|ground-truth"),
     };
     let set = ClassSet::new(&args.name, classes)?;
-    let store = Store::open_or_create(&global.store, StoreOptions::default()).await?;
+    let store = super::open_or_create(global).await?;
     let added = add_class_set(&store, "classes add", &set, origin).await?;
     if global.json {
         return print_json(&added);

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use grainstore::catalogue::find_head;
 use grainstore::scenes::{DataSet, write_data_set};
-use grainstore::store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -70,7 +70,8 @@ struct HeadMetrics {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = args.directory.join("store");
+    let directory = args.directory.clone();
+    let store = directory.join("store");
     let review = args.review;
     if !review || !store.exists() {
         let of_demo = global.clone();
@@ -79,9 +80,20 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             return Ok(ended);
         }
     }
-    let store = Store::open(&store.to_string_lossy()).await?;
+    let of_demo = Global {
+        store: store.to_string_lossy().into_owned(),
+        ..global.clone()
+    };
+    let store = super::open(&of_demo).await?;
+    if find_head(&store.snapshot().await?, "coarse").await.is_err() {
+        bail!(
+            "the demo in '{}' did not come to its end; remove it, or name another place with --where",
+            directory.display()
+        );
+    }
     let options = Options {
         head: Some("fine".to_owned()),
+        reviewer: std::env::var("GRAINSTORE_REVIEWER").ok(),
         ..Options::local()
     };
     super::review::serve(store, &options, global).await

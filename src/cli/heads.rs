@@ -12,7 +12,6 @@ use grainstore::head::{
     import_head, load_head, plot_curves, remove_head, rename_head, zero_shot,
 };
 use grainstore::store::rows::{EmbedderRow, HeadRow};
-use grainstore::store::{Store, StoreOptions};
 use serde_json::{Value, json};
 
 use super::progress::progress;
@@ -124,7 +123,7 @@ pub struct RenameArgs {
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     if let Args::Import(args) = &args {
-        let store = Store::open_or_create(&global.store, StoreOptions::default()).await?;
+        let store = super::open_or_create(global).await?;
         let row = import_head(&store, &args.file, args.name.as_deref()).await?;
         return told(global, &row, "imported");
     }

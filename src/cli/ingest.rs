@@ -12,7 +12,6 @@ use grainstore::ingest::{
     DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES,
     ingest_coco, ingest_folder, ingest_voc, read_class_names,
 };
-use grainstore::store::{Store, StoreOptions};
 
 use super::progress::progress;
 use super::{Ended, Global, plural, print_json_summary};
@@ -150,7 +149,7 @@ fn check_inputs(args: &Args) -> anyhow::Result<()> {
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     check_inputs(&args)?;
-    let store = Store::open_or_create(&global.store, StoreOptions::default()).await?;
+    let store = super::open_or_create(global).await?;
     let progress = progress(global);
     let started = Instant::now();
     let summary = match args {

@@ -59,7 +59,7 @@ use clap::{Parser, Subcommand};
 use grainstore::Error;
 use grainstore::review::fold_journals;
 use grainstore::selection::ImageFilter;
-use grainstore::store::{Snapshot, Store};
+use grainstore::store::{Snapshot, Store, StoreOptions};
 use serde::Serialize;
 
 use crate::hints::hint;
@@ -345,12 +345,31 @@ fn print_json_summary(summary: &impl Serialize, seconds: f64) -> anyhow::Result<
 /// Opens the store that is asked for. Labels that a review page saved before it was killed are put into their table first.
 async fn open(global: &Global) -> anyhow::Result<Store> {
     let store = Store::open(&global.store).await?;
-    let labels = fold_journals(&store).await?;
-    if labels > 0 && !global.quiet {
-        errln!(
+    folded(store, global).await
+}
+
+/// Opens the store that is asked for, and creates it if the place is empty.
+async fn open_or_create(global: &Global) -> anyhow::Result<Store> {
+    let store = Store::open_or_create(&global.store, StoreOptions::default()).await?;
+    folded(store, global).await
+}
+
+async fn folded(store: Store, global: &Global) -> anyhow::Result<Store> {
+    match fold_journals(&store).await {
+        Ok(0) => {}
+        Ok(_) if global.quiet => {}
+        Ok(labels) => errln!(
             "{} of the review page put into the store",
             plural(labels, "label")
-        );
+        ),
+        // Whoever may only read the store reads it as it is.
+        Err(Error::File { source, .. })
+            if [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem]
+                .contains(&source.kind()) =>
+        {
+            tracing::warn!("labels of a review page are not in their table yet: {source}");
+        }
+        Err(err) => return Err(err.into()),
     }
     Ok(store)
 }

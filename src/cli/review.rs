@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::bail;
+use grainstore::store::Store;
 
 use super::{Ended, Global};
 use crate::web::{Options, Server};
@@ -46,7 +47,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             args.host
         );
     }
-    let store = super::open(global).await?;
+    let store = if args.read_only {
+        Store::open(&global.store).await?
+    } else {
+        super::open(global).await?
+    };
     let options = Options {
         host: args.host,
         port: args.port,
@@ -58,11 +63,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 }
 
 /// Serves the page until it is ended.
-pub async fn serve(
-    store: grainstore::store::Store,
-    options: &Options,
-    global: &Global,
-) -> anyhow::Result<Ended> {
+pub async fn serve(store: Store, options: &Options, global: &Global) -> anyhow::Result<Ended> {
     let server = Server::bind(store, options).await?;
     if global.json {
         super::print_json(&serde_json::json!({ "url": server.url() }))?;
@@ -72,6 +73,17 @@ pub async fn serve(
     if !global.quiet {
         errln!("open this address in a browser; Ctrl-C ends");
     }
-    server.run().await?;
+    if options.host.is_unspecified() && !global.quiet {
+        errln!(
+            "from other machines, put this machine's address in the place of {}",
+            options.host
+        );
+    }
+    let is_training = server.run().await?;
+    if is_training {
+        errln!("the training is given up");
+        // Its threads cannot be stopped, and the runtime would wait for them.
+        std::process::exit(0);
+    }
     Ok(Ended::Done)
 }

@@ -1,6 +1,7 @@
 //! Statements that are saved one key at a time: first in a journal, and then many of them in one commit.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -47,14 +48,24 @@ pub struct Answer {
 /// [`Journal::fold`], or after [`fold_journals`] if the process ended before; never twice. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    store: Store,
-    reviewer: Option<String>,
-    open: Arc<Mutex<Open>>,
+    inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Open {
-    file: JournalFile,
+struct Inner {
+    store: Store,
+    reviewer: Option<String>,
+    files: Mutex<Files>,
+    /// Held while answers are put into the table.
+    folding: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Files {
+    /// The file that answers are appended to; none before the first.
+    open: Option<JournalFile>,
+    /// Files whose answers are being put into the table, or could not be.
+    full: Vec<JournalFile>,
     /// Time of the last answer.
     last: DateTime<Utc>,
 }
@@ -72,6 +83,7 @@ impl Journal {
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// let store = Store::open_or_create(&place, StoreOptions::default()).await?;
     /// let journal = Journal::open(&store, Some("anna")).await?;
+    /// assert!(journal.is_empty());
     /// assert_eq!(journal.fold().await?, 0);
     /// # Ok::<(), grainstore::Error>(())
     /// # })?;
@@ -80,18 +92,24 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::InvalidName`] for a reviewer's name that is none; [`Error::InvalidOption`] for a store that is not a
-    /// directory; [`Error::File`].
+    /// directory.
     pub async fn open(store: &Store, reviewer: Option<&str>) -> Result<Self> {
         if let Some(reviewer) = reviewer {
             check_name("reviewer", reviewer)?;
         }
-        let last = store.snapshot().await?.now();
-        let of = store.clone();
-        let file = blocking(WRITING, move || JournalFile::create(&of)).await?;
+        JournalFile::check(store)?;
+        let files = Files {
+            open: None,
+            full: Vec::new(),
+            last: store.snapshot().await?.now(),
+        };
         Ok(Self {
-            store: store.clone(),
-            reviewer: reviewer.map(str::to_owned),
-            open: Arc::new(Mutex::new(Open { file, last })),
+            inner: Arc::new(Inner {
+                store: store.clone(),
+                reviewer: reviewer.map(str::to_owned),
+                files: Mutex::new(files),
+                folding: tokio::sync::Mutex::default(),
+            }),
         })
     }
 
@@ -100,44 +118,81 @@ impl Journal {
     /// # Errors
     /// [`Error::File`].
     pub async fn add(&self, answers: Vec<Answer>) -> Result<Vec<MaskLabelRow>> {
-        let (open, reviewer) = (self.open.clone(), self.reviewer.clone());
-        blocking(WRITING, move || {
-            let mut open = locked(&open);
-            let mut last = open.last;
-            let mut rows = Vec::with_capacity(answers.len());
-            for answer in answers {
-                last = after(last);
-                rows.push(row(answer, reviewer.clone(), last));
-            }
-            let lines: Vec<Vec<u8>> = rows
-                .iter()
-                .map(serde_json::to_vec)
-                .collect::<std::result::Result<_, _>>()?;
-            open.file.append(&lines)?;
-            open.last = last;
-            Ok(rows)
-        })
-        .await
+        let inner = self.inner.clone();
+        blocking(WRITING, move || inner.append(answers)).await
+    }
+
+    /// Whether every answer is in the table.
+    pub fn is_empty(&self) -> bool {
+        let files = self.inner.files();
+        files.open.is_none() && files.full.is_empty()
     }
 
     /// Puts what was answered into the table `mask_labels`, in one commit. Returns the number of rows that were added.
+    /// Dropping the future does not stop it.
     ///
     /// # Errors
-    /// Errors of the store; what was not added stays in the journal.
+    /// Errors of the store; what was not added stays in the journal, and the next call tries again.
     pub async fn fold(&self) -> Result<u64> {
-        if locked(&self.open).file.is_empty() {
+        if self.is_empty() {
             return Ok(0);
         }
-        let (open, store) = (self.open.clone(), self.store.clone());
-        // Answers that come meanwhile go into the next journal.
-        let full = blocking(WRITING, move || {
-            let next = JournalFile::create(&store)?;
-            Ok(std::mem::replace(&mut locked(&open).file, next))
-        })
-        .await?;
-        let lines = read_journal(full.path())?;
-        let added = commit(&self.store, &rows_of(&lines, &full)?).await?;
-        blocking(WRITING, move || full.remove()).await?;
+        let inner = self.inner.clone();
+        let folded = tokio::spawn(async move { inner.fold().await }).await;
+        folded.map_err(|source| Error::Worker {
+            task: WRITING,
+            source,
+        })?
+    }
+}
+
+impl Inner {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        // A panic while it was held cannot have left half of a change: appending either counts or does not.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, answers: Vec<Answer>) -> Result<Vec<MaskLabelRow>> {
+        let mut files = self.files();
+        let mut last = files.last;
+        let mut rows = Vec::with_capacity(answers.len());
+        for answer in answers {
+            last = after(last);
+            rows.push(row(answer, self.reviewer.clone(), last));
+        }
+        let lines: Vec<Vec<u8>> = rows
+            .iter()
+            .map(serde_json::to_vec)
+            .collect::<std::result::Result<_, _>>()?;
+        if let Some(torn) = files.open.take_if(|open| open.is_torn()) {
+            files.full.push(torn);
+        }
+        let mut open = match files.open.take() {
+            Some(open) => open,
+            None => JournalFile::create(&self.store)?,
+        };
+        let appended = open.append(&lines);
+        files.open = Some(open);
+        appended?;
+        files.last = last;
+        Ok(rows)
+    }
+
+    async fn fold(&self) -> Result<u64> {
+        let _alone = self.folding.lock().await;
+        let paths: Vec<PathBuf> = {
+            // Answers that come meanwhile go into the next file.
+            let mut files = self.files();
+            let open = files.open.take();
+            files.full.extend(open);
+            files.full.iter().map(|it| it.path().to_owned()).collect()
+        };
+        let rows = rows_of(&paths)?;
+        let added = commit(&self.store, &rows).await?;
+        let folded: Vec<JournalFile> = self.files().full.drain(..paths.len()).collect();
+        for full in folded {
+            full.remove()?;
+        }
         Ok(added)
     }
 }
@@ -152,18 +207,14 @@ pub async fn fold_journals(store: &Store) -> Result<u64> {
     if found.is_empty() {
         return Ok(0);
     }
-    let mut ended = Vec::new();
-    let mut rows = Vec::new();
-    for path in found {
-        // Taken over before it is read: its writer can have added a last line before it ended.
-        let taken = take_over(&path)?;
-        for line in read_journal(&path)? {
-            rows.push(parsed(&line, &path.display().to_string())?);
-        }
-        ended.extend(taken);
-    }
+    // Taken over before they are read: a writer can have added a last line before it ended.
+    let ended: Vec<Option<JournalFile>> = found
+        .iter()
+        .map(|path| take_over(path))
+        .collect::<Result<_>>()?;
+    let rows = rows_of(&found)?;
     let added = commit(store, &rows).await?;
-    for journal in ended {
+    for journal in ended.into_iter().flatten() {
         journal.remove()?;
     }
     Ok(added)
@@ -171,11 +222,6 @@ pub async fn fold_journals(store: &Store) -> Result<u64> {
 
 /// What a worker thread does, for its errors.
 const WRITING: &str = "saving labels";
-
-fn locked(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
-    // A panic while it was held cannot have left half of a change: appending either counts or does not.
-    open.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The current time, or the time just after another if that is later. Tables keep microseconds.
 fn after(last: DateTime<Utc>) -> DateTime<Utc> {
@@ -220,9 +266,15 @@ fn row(answer: Answer, reviewer: Option<String>, created_at: DateTime<Utc>) -> M
     })
 }
 
-fn rows_of(lines: &[Vec<u8>], journal: &JournalFile) -> Result<Vec<MaskLabelRow>> {
-    let path = journal.path().display().to_string();
-    lines.iter().map(|line| parsed(line, &path)).collect()
+fn rows_of(journals: &[PathBuf]) -> Result<Vec<MaskLabelRow>> {
+    let mut rows = Vec::new();
+    for path in journals {
+        let name = path.display().to_string();
+        for line in read_journal(path)? {
+            rows.push(parsed(&line, &name)?);
+        }
+    }
+    Ok(rows)
 }
 
 fn parsed(line: &[u8], path: &str) -> Result<MaskLabelRow> {

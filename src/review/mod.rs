@@ -25,5 +25,5 @@ pub use label::{
 pub use propagate::{PropagateRequest, PropagateSummary, propagate};
 pub use queue::queue;
 pub use queued::{QueueKind, QueueRequest, QueuedMask};
-pub use shown::{ShownMask, shown_masks};
+pub use shown::{ShownMask, shown_masks, statements_of_images};
 pub use statement::{MaskKey, Origin, Statement, Verdict};

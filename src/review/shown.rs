@@ -8,7 +8,7 @@ use super::statement::MaskKey;
 use crate::Result;
 use crate::ids::{ExtractorId, ImageId};
 use crate::schema::Table;
-use crate::store::rows::{RleRow, decode};
+use crate::store::rows::{MaskLabelRow, RleRow, decode};
 use crate::store::{Snapshot, is_of_images};
 
 /// A mask to show.
@@ -73,5 +73,26 @@ pub async fn shown_masks(
         found.extend(decode::<ShownMask>(Table::Masks, &batch?)?);
     }
     found.sort_by_cached_key(|mask| (mask.image_id.clone(), mask.mask_index));
+    Ok(found)
+}
+
+/// Everything that was ever said of the masks of some images, by whomever, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn statements_of_images(
+    snapshot: &Snapshot,
+    images: &[ImageId],
+) -> Result<Vec<MaskLabelRow>> {
+    if images.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scan = snapshot.scan(Table::MaskLabels).await?;
+    let mut rows = scan.filter(is_of_images(images)).stream().await?;
+    let mut found: Vec<MaskLabelRow> = Vec::new();
+    while let Some(batch) = rows.next().await {
+        found.extend(decode::<MaskLabelRow>(Table::MaskLabels, &batch?)?);
+    }
+    found.sort_by(|a, b| (a.created_at, &a.mask_label_id).cmp(&(b.created_at, &b.mask_label_id)));
     Ok(found)
 }

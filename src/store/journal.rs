@@ -30,9 +30,19 @@ pub(crate) struct JournalFile {
     path: PathBuf,
     /// Length of the complete lines, in bytes.
     length: u64,
+    /// Whether half a line may stand at its end.
+    is_torn: bool,
 }
 
 impl JournalFile {
+    /// Whether a store can have journals.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for one that is not a directory.
+    pub fn check(store: &Store) -> Result<()> {
+        folder(store).map(|_| ())
+    }
+
     /// Creates an empty journal and locks it.
     ///
     /// # Errors
@@ -58,6 +68,7 @@ impl JournalFile {
             file,
             path,
             length: 0,
+            is_torn: false,
         })
     }
 
@@ -78,8 +89,7 @@ impl JournalFile {
             .and_then(|()| self.file.sync_data());
         if let Err(err) = written {
             // What was written of them must not count later, nor stand before the next line.
-            let cut = self.file.set_len(self.length);
-            cut.map_err(Error::file(FileAction::Write, &self.path))?;
+            self.is_torn = self.file.set_len(self.length).is_err();
             return Err(Error::file(FileAction::Write, &self.path)(err));
         }
         self.length += bytes.len() as u64;
@@ -91,9 +101,9 @@ impl JournalFile {
         &self.path
     }
 
-    /// Whether it has no line.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
+    /// Whether nothing may be appended to it any more.
+    pub fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     /// Removes it. What it holds must be in the tables.
@@ -138,7 +148,17 @@ pub(crate) fn journals(store: &Store) -> Result<Vec<PathBuf>> {
 pub(crate) fn take_over(path: &Path) -> Result<Option<JournalFile>> {
     let file = match OpenOptions::new().append(true).open(path) {
         Ok(file) => file,
-        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
+        // It is gone, or whoever asks may only read the store.
+        Err(err)
+            if [
+                ErrorKind::NotFound,
+                ErrorKind::PermissionDenied,
+                ErrorKind::ReadOnlyFilesystem,
+            ]
+            .contains(&err.kind()) =>
+        {
+            return Ok(None);
+        }
         Err(err) => return Err(Error::file(FileAction::Open, path)(err)),
     };
     match file.try_lock() {
@@ -148,6 +168,7 @@ pub(crate) fn take_over(path: &Path) -> Result<Option<JournalFile>> {
             file,
             path: path.to_owned(),
             length: 0,
+            is_torn: false,
         })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(err)) => Err(Error::file(FileAction::Lock, path)(err)),
@@ -223,12 +244,10 @@ mod tests {
         let (_dir, store) = made().await;
         assert!(journals(&store).unwrap().is_empty());
         let mut journal = JournalFile::create(&store).unwrap();
-        assert!(journal.is_empty());
         journal
             .append(&[b"{}".to_vec(), b"{\"a\":1}".to_vec()])
             .unwrap();
         journal.append(&[b"{\"b\":2}".to_vec()]).unwrap();
-        assert!(!journal.is_empty());
         assert_eq!(journals(&store).unwrap(), [journal.path()]);
         let read = read_journal(journal.path()).unwrap();
         assert_eq!(read, [&b"{}"[..], b"{\"a\":1}", b"{\"b\":2}"]);

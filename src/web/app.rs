@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use grainstore::catalogue::heads_stored;
+use grainstore::catalogue::{find_head, heads_stored};
 use grainstore::review::{Answer, Journal, MaskKey};
 use grainstore::store::rows::MaskLabelRow;
 use grainstore::store::{Snapshot, Store};
@@ -32,27 +32,32 @@ pub struct App {
     journal: Option<Journal>,
     /// Head that the page begins with.
     head: Option<String>,
-    /// What was answered since the page was opened; also masks that are known to be in the store.
+    /// What was answered since the page was opened.
     said: Mutex<Said>,
-    /// Held while answers are put into their table.
-    folding: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Said {
     /// The newest answer of each mask.
     of_masks: HashMap<MaskKey, MaskLabelRow>,
-    /// Answers that are only in the journal.
-    unfolded: u64,
     last: Option<Instant>,
 }
 
 impl App {
     /// The state for a store.
     pub async fn new(store: Store, access: Access, options: &Options) -> anyhow::Result<Self> {
-        if let Some(head) = &options.head {
-            grainstore::catalogue::find_head(&store.snapshot().await?, head).await?;
-        }
+        let snapshot = store.snapshot().await?;
+        let head = match &options.head {
+            Some(word) => {
+                // The newest head of a name goes by its name, others by their ids.
+                let head = find_head(&snapshot, word).await?;
+                let newest = find_head(&snapshot, &head.head).await?;
+                let is_newest = newest.head_id == head.head_id;
+                let id = head.head_id.to_string();
+                Some(if is_newest { head.head } else { id })
+            }
+            None => None,
+        };
         let journal = if options.read_only {
             None
         } else {
@@ -65,9 +70,8 @@ impl App {
             reviewer: options.reviewer.clone(),
             jobs: Jobs::default(),
             journal,
-            head: options.head.clone(),
+            head,
             said: Mutex::default(),
-            folding: tokio::sync::Mutex::default(),
         })
     }
 
@@ -89,7 +93,6 @@ impl App {
         let journal = self.journal.as_ref().ok_or_else(read_only)?;
         let rows = journal.add(answers).await?;
         let mut said = self.locked();
-        said.unfolded += rows.len() as u64;
         said.last = Some(Instant::now());
         for row in &rows {
             said.of_masks.insert(key(row), row.clone());
@@ -104,28 +107,16 @@ impl App {
 
     /// Puts answers into their table.
     pub async fn fold(&self) -> grainstore::Result<()> {
-        let Some(journal) = &self.journal else {
-            return Ok(());
-        };
-        let _alone = self.folding.lock().await;
-        let before = self.locked().unfolded;
-        if before == 0 {
-            return Ok(());
+        if let Some(journal) = &self.journal {
+            journal.fold().await?;
         }
-        let folded = journal.fold().await;
-        if folded.is_err() {
-            // What a failed attempt left behind is a journal without a writer.
-            grainstore::review::fold_journals(&self.store).await?;
-        }
-        let mut said = self.locked();
-        said.unfolded = said.unfolded.saturating_sub(before);
         Ok(())
     }
 
     /// Whether there are answers in the journal and the last is at least so old.
     pub fn has_rested(&self, rest: Duration) -> bool {
-        let said = self.locked();
-        said.unfolded > 0 && said.last.is_none_or(|last| last.elapsed() >= rest)
+        let waits = self.journal.as_ref().is_some_and(|it| !it.is_empty());
+        waits && self.locked().last.is_none_or(|last| last.elapsed() >= rest)
     }
 
     /// The newest state of the store, with everything that was answered.
@@ -147,9 +138,17 @@ impl App {
             return Ok(Some(head.to_owned()));
         }
         let heads = heads_stored(snapshot).await?;
-        let whole = |name: &str| !name.ends_with(".teacher") && !name.ends_with(".student");
-        let newest = heads.into_iter().rev().find(|row| whole(&row.head));
-        Ok(newest.map(|row| row.head))
+        let is_whole = |name: &str| !name.ends_with(".teacher") && !name.ends_with(".student");
+        let mut newest = heads.into_iter().rev().filter(|row| is_whole(&row.head));
+        // Of imported predictions there are no weights, so they cannot be asked about single masks.
+        let first = newest.next();
+        let is_own = first.as_ref().is_none_or(|row| !row.is_imported());
+        let own = if is_own {
+            None
+        } else {
+            newest.find(|row| !row.is_imported())
+        };
+        Ok(own.or(first).map(|row| row.head))
     }
 
     fn locked(&self) -> MutexGuard<'_, Said> {

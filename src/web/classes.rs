@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use grainstore::classes::{Added, Class, ClassSet, add_class_set};
 use grainstore::query::{Query, QuerySession};
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
-use super::failure::Answered;
+use super::failure::{Answered, Failure};
 
 /// A word, and how often it is used.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +64,8 @@ pub struct NewClass {
 #[serde(deny_unknown_fields)]
 pub struct Request {
     class_set: String,
+    /// The version that was changed; none for a new set.
+    base: Option<i32>,
     classes: Vec<NewClass>,
 }
 
@@ -72,6 +75,19 @@ pub async fn save(
     Json(request): Json<Request>,
 ) -> Answered<Json<Added>> {
     app.check_writable()?;
+    let snapshot = app.store.snapshot().await?;
+    let all = ClassSet::all(&snapshot).await?.into_iter();
+    let of_name = all.filter(|set| set.name == request.class_set.trim());
+    let newest = of_name.map(|set| set.version).max();
+    if let Some(newest) = newest.filter(|newest| request.base != Some(*newest)) {
+        return Err(Failure::new(
+            StatusCode::CONFLICT,
+            format!(
+                "'{}' has a version {newest} that somebody else made; open the page again to change that",
+                request.class_set
+            ),
+        ));
+    }
     let classes = request.classes.into_iter().map(|class| Class {
         name: class.class.trim().to_owned(),
         supercategory: class.supercategory,

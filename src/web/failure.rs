@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use grainstore::Error;
+use maud::{DOCTYPE, html};
 use serde_json::json;
 
 use crate::hints::hint;
@@ -37,6 +38,22 @@ impl Failure {
     /// What was asked for is not there.
     pub fn missing(error: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, error.into())
+    }
+
+    /// A page for a person who opened an address.
+    pub fn into_page(self) -> Response {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head { meta charset="utf-8"; title { "grainstore" } }
+                body {
+                    p { (self.error) }
+                    // Browsers send the cookie from here, but not from a page of another site.
+                    p { a href="" { "Try again" } }
+                }
+            }
+        };
+        (self.status, Html(page.into_string())).into_response()
     }
 
     /// The error in words.

@@ -16,9 +16,10 @@ use super::app::App;
 use super::failure::{Answered, Failure};
 use super::queue::{Context, context, given};
 
-/// Masks of a page.
-const PAGE: usize = 60;
-/// Neighbours that are looked for, so that some are left when the labelled ones are left out.
+/// Masks that are asked for, by default and at most.
+const COUNT: usize = 60;
+const MOST: usize = 5000;
+/// Neighbours that are looked for beyond the number that is asked for, because labelled ones are left out.
 const NEIGHBOURS: usize = 1000;
 
 /// Which masks are asked for: those of a class, or those like a mask.
@@ -34,6 +35,13 @@ pub struct Request {
     extractor: Option<String>,
     /// Vectors by which masks are alike: an embedder; the tokens by default.
     vectors: Option<String>,
+    count: Option<usize>,
+}
+
+impl Request {
+    fn count(&self) -> usize {
+        self.count.unwrap_or(COUNT).min(MOST)
+    }
 }
 
 /// A mask in a grid.
@@ -78,6 +86,15 @@ pub async fn grid(
         }
         _ => Vec::new(),
     };
+    let mut of_extractor: HashMap<&ExtractorId, Vec<ImageId>> = HashMap::new();
+    for cell in masks.iter().rev().take(COUNT) {
+        let images = of_extractor.entry(&cell.extractor_id).or_default();
+        images.push(cell.image_id.clone());
+    }
+    // Crops are asked for one by one, at once.
+    for (extractor_id, images) in of_extractor {
+        app.photos.read_ahead(extractor_id, &images).await?;
+    }
     Ok(Json(Grid { context, masks }))
 }
 
@@ -91,7 +108,7 @@ async fn of_class(
     let mut words = HashMap::from([
         ("head".to_owned(), head.to_owned()),
         ("class_index".to_owned(), class_index.to_string()),
-        ("count".to_owned(), PAGE.to_string()),
+        ("count".to_owned(), request.count().to_string()),
     ]);
     if let Some(sort) = given(&request.sort) {
         words.insert("sort".to_owned(), sort.to_owned());
@@ -119,7 +136,7 @@ async fn alike(
         mask_index,
     };
     let found = NearestRequest {
-        count: NEIGHBOURS,
+        count: NEIGHBOURS + request.count(),
         ..NearestRequest::new(table, query)
     };
     let found = nearest(snapshot, &found).await?;
@@ -141,7 +158,7 @@ async fn alike(
         );
         !said.contains(&key)
     };
-    Ok(cells.filter(is_free).take(PAGE).collect())
+    Ok(cells.filter(is_free).take(request.count()).collect())
 }
 
 /// Masks of which a person, a file or an annotation says something.

@@ -32,11 +32,14 @@ const HEADERS: [(HeaderName, &str); 5] = [
 /// Lets a request pass, or says why not.
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let access = &app.access;
+    let accepted = request.headers().get(header::ACCEPT);
+    let wants_page = accepted.is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
     let mut response = match check(access, &request) {
         Ok(Checked::Passes) => next.run(request).await,
         Ok(Checked::HasToken(to)) => {
             ([(header::SET_COOKIE, access.cookie())], Redirect::to(&to)).into_response()
         }
+        Err(failure) if wants_page => failure.into_page(),
         Err(failure) => failure.into_response(),
     };
     let headers = response.headers_mut();

@@ -17,6 +17,13 @@ impl Default for Jobs {
     }
 }
 
+impl Jobs {
+    /// Whether a head is being trained.
+    pub fn is_running(&self) -> bool {
+        self.state.borrow().state == Stage::Running
+    }
+}
+
 /// A training.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Job {

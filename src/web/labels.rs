@@ -8,7 +8,8 @@ use axum::Json;
 use axum::extract::State;
 use grainstore::ids::{ExtractorId, HeadId, ImageId, MaskLabelId};
 use grainstore::query::{Query, QuerySession};
-use grainstore::review::{Answer, MaskKey, Origin, Verdict};
+use grainstore::review::{Answer, MaskKey, Origin, Verdict, statements_of_images};
+use grainstore::store::rows::MaskLabelRow;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
@@ -144,13 +145,116 @@ async fn check_masks(app: &App, answers: &[Answer]) -> Answered<()> {
     Ok(())
 }
 
+/// Labels to take back.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoRequest {
+    labels: Vec<Undone>,
+}
+
+/// A label, and its mask.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undone {
+    mask_label_id: MaskLabelId,
+    extractor_id: ExtractorId,
+    image_id: ImageId,
+    mask_index: i32,
+}
+
+/// What counts now.
+#[derive(Debug, Serialize)]
+pub struct Counting {
+    verdict: String,
+    label: Option<String>,
+}
+
+/// `POST /api/undo`: takes labels back; what the reviewer said before counts again. Tells what counts now, in the order of
+/// the labels. A label that no longer counts stays as it is.
+pub async fn undo(
+    State(app): State<Arc<App>>,
+    Json(request): Json<UndoRequest>,
+) -> Answered<Json<Vec<Option<Counting>>>> {
+    app.check_writable()?;
+    if request.labels.len() > AT_ONCE {
+        return Err(Failure::bad(format!(
+            "at most {AT_ONCE} labels are taken back at once"
+        )));
+    }
+    let snapshot = app.snapshot().await?;
+    let mut images: Vec<ImageId> = request
+        .labels
+        .iter()
+        .map(|it| it.image_id.clone())
+        .collect();
+    images.sort();
+    images.dedup();
+    let said = statements_of_images(&snapshot, &images).await?;
+    let (mut answers, mut counting) = (Vec::new(), Vec::new());
+    for undone in request.labels {
+        let mask = MaskKey {
+            extractor_id: undone.extractor_id,
+            image_id: undone.image_id,
+            mask_index: undone.mask_index,
+        };
+        let own = said.iter().filter(|row| {
+            row.reviewer == app.reviewer
+                && row.extractor_id == mask.extractor_id
+                && row.image_id == mask.image_id
+                && row.mask_index == mask.mask_index
+        });
+        let own: Vec<&MaskLabelRow> = own.collect();
+        let place = own
+            .iter()
+            .position(|row| row.mask_label_id == undone.mask_label_id);
+        let Some(place) = place else {
+            return Err(Failure::missing(format!(
+                "mask {} of image '{}' has no such label of yours",
+                mask.mask_index, mask.image_id
+            )));
+        };
+        if place + 1 < own.len() {
+            counting.push(own.last().and_then(|row| counts(row)));
+            continue;
+        }
+        let before = place.checked_sub(1).and_then(|at| own.get(at).copied());
+        let before = before.filter(|row| row.verdict != Verdict::Undone.word());
+        counting.push(before.and_then(counts));
+        answers.push(again(mask, before)?);
+    }
+    app.answer(answers).await?;
+    Ok(Json(counting))
+}
+
+/// What a row says, unless it takes something back.
+fn counts(row: &MaskLabelRow) -> Option<Counting> {
+    (row.verdict != Verdict::Undone.word()).then(|| Counting {
+        verdict: row.verdict.clone(),
+        label: row.label.clone(),
+    })
+}
+
+/// An answer that says what a row said, or takes back what was said.
+fn again(mask: MaskKey, before: Option<&MaskLabelRow>) -> Answered<Answer> {
+    let verdict = before.map_or(Verdict::Undone.word(), |row| row.verdict.as_str());
+    Ok(Answer {
+        mask,
+        label: before.and_then(|row| row.label.clone()),
+        verdict: Verdict::from_str(verdict)?,
+        origin: Origin::Review,
+        proof: before.and_then(|row| row.proof.clone()),
+        score: before.and_then(|row| row.score),
+        queue: before.and_then(|row| row.queue.clone()),
+        head_id: before.and_then(|row| row.head_id.clone()),
+        seconds: None,
+    })
+}
+
 /// How much was done.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Counts {
     /// Masks that the reviewer labelled since midnight, UTC.
     today: i64,
-    /// Masks of which somebody says something.
-    labelled: i64,
 }
 
 /// `GET /api/progress`: how many masks are labelled.

@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query as Parameters, State};
+use grainstore::Error;
 use grainstore::catalogue::{find_head, find_image, find_masks_of};
+use grainstore::error::HeadError;
 use grainstore::head::{ClassScores, class_scores};
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::query::{Query, QuerySession};
-use grainstore::review::{ShownMask, Verdict};
+use grainstore::review::{MaskKey, Origin, ShownMask, Verdict, statements_of_images};
 use grainstore::store::Snapshot;
+use grainstore::store::rows::MaskLabelRow;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::failure::{Answered, Failure};
+use super::queue::{Context, context};
 
 /// Maximum number of masks in a request.
 const AT_ONCE: usize = 200;
@@ -62,36 +66,72 @@ pub struct Detailed {
 pub struct Answer {
     verdict: String,
     label: Option<String>,
-    /// Whether only neighbours say so.
-    is_propagated: bool,
+    /// Who says so, if not the reviewer of the page: another reviewer, 'a file', 'annotations', or 'neighbours'.
+    by: Option<String>,
 }
 
-/// `POST /api/masks`: details of masks.
+impl Answer {
+    /// What counts of a mask: what the reviewer said last, else what anybody else did; `None` if nobody says anything.
+    fn of(said: &[&MaskLabelRow], reviewer: Option<&str>) -> Option<Self> {
+        let newest = |of: &dyn Fn(&MaskLabelRow) -> bool| {
+            let found = said.iter().rev().find(|row| of(row)).copied();
+            found.filter(|row| row.verdict != Verdict::Undone.word())
+        };
+        let own = newest(&|row| row.reviewer.as_deref() == reviewer && is_review(row));
+        let other = || newest(&|row| row.reviewer.as_deref() != reviewer || !is_review(row));
+        let row = own.or_else(other)?;
+        let by = match (own.is_some(), &row.reviewer) {
+            (true, _) => None,
+            (false, Some(name)) => Some(name.clone()),
+            (false, None) => Some(
+                match row.origin.as_str() {
+                    "propagated" => "neighbours",
+                    "ground-truth" => "annotations",
+                    "import" => "a file",
+                    _ => "nobody in person",
+                }
+                .to_owned(),
+            ),
+        };
+        Some(Self {
+            verdict: row.verdict.clone(),
+            label: row.label.clone(),
+            by,
+        })
+    }
+}
+
+fn is_review(row: &MaskLabelRow) -> bool {
+    row.origin == Origin::Review.word()
+}
+
+/// `POST /api/masks`: details of masks, in their order; null for one that is not there.
 pub async fn masks(
     State(app): State<Arc<App>>,
     Json(request): Json<Request>,
-) -> Answered<Json<Vec<Detailed>>> {
+) -> Answered<Json<Vec<Option<Detailed>>>> {
     if request.masks.len() > AT_ONCE {
         return Err(Failure::bad(format!(
             "{} masks at once; at most {AT_ONCE} can be asked for",
             request.masks.len()
         )));
     }
-    let mut of_extractor: HashMap<ExtractorId, HashSet<ImageId>> = HashMap::new();
+    let mut of_extractor: HashMap<&ExtractorId, HashSet<&ImageId>> = HashMap::new();
     for mask in &request.masks {
-        let images = of_extractor.entry(mask.extractor_id.clone()).or_default();
-        images.insert(mask.image_id.clone());
+        let images = of_extractor.entry(&mask.extractor_id).or_default();
+        images.insert(&mask.image_id);
     }
-    let mut images: HashSet<ImageId> = HashSet::new();
+    let mut images: HashSet<&ImageId> = HashSet::new();
     for (extractor_id, of_extractor) in of_extractor {
-        let some: Vec<ImageId> = of_extractor.into_iter().collect();
-        app.photos.read_ahead(&extractor_id, &some).await?;
-        images.extend(some);
+        let some: Vec<ImageId> = of_extractor.iter().copied().cloned().collect();
+        app.photos.read_ahead(extractor_id, &some).await?;
+        images.extend(of_extractor);
     }
-    let images: Vec<ImageId> = images.into_iter().collect();
-    // Scores and masks do not depend on answers, so these may wait in the journal.
+    let images: Vec<ImageId> = images.into_iter().cloned().collect();
+    // Answers that are only in the journal yet are in memory, too.
     let snapshot = app.store.snapshot().await?;
     let scores = scores(&snapshot, request.head.as_deref(), &images).await?;
+    let said = Said::read(&snapshot, &images).await?;
     let mut found = Vec::with_capacity(request.masks.len());
     for key in &request.masks {
         let masks = app
@@ -99,28 +139,43 @@ pub async fn masks(
             .masks_of(&key.extractor_id, &key.image_id)
             .await?;
         let mask = masks.iter().find(|it| it.mask_index == key.mask_index);
-        let mask = mask.ok_or_else(|| {
-            Failure::missing(format!(
-                "image '{}' has no mask {} of extractor '{}'",
-                key.image_id, key.mask_index, key.extractor_id
-            ))
-        })?;
-        let row = app.photos.image_row(&key.image_id).await?;
-        found.push(Detailed {
-            best: best(scores.as_ref(), mask),
-            said: app.answered(&mask.key()).and_then(|row| {
-                let undone = row.verdict == Verdict::Undone.word();
-                (!undone).then_some(Answer {
-                    verdict: row.verdict,
-                    label: row.label,
-                    is_propagated: false,
-                })
+        found.push(match mask {
+            Some(mask) => Some(Detailed {
+                best: best(scores.as_ref(), mask),
+                said: said.of(&app, mask),
+                file_name: app.photos.image_row(&key.image_id).await?.file_name.clone(),
+                mask: mask.clone(),
             }),
-            mask: mask.clone(),
-            file_name: row.file_name.clone(),
+            None => None,
         });
     }
     Ok(Json(found))
+}
+
+/// What was said of the masks of some images.
+struct Said(HashMap<MaskKey, Vec<MaskLabelRow>>);
+
+impl Said {
+    async fn read(snapshot: &Snapshot, images: &[ImageId]) -> Answered<Self> {
+        let mut of_masks: HashMap<MaskKey, Vec<MaskLabelRow>> = HashMap::new();
+        for row in statements_of_images(snapshot, images).await? {
+            let key = MaskKey {
+                extractor_id: row.extractor_id.clone(),
+                image_id: row.image_id.clone(),
+                mask_index: row.mask_index,
+            };
+            of_masks.entry(key).or_default().push(row);
+        }
+        Ok(Self(of_masks))
+    }
+
+    fn of(&self, app: &App, mask: &ShownMask) -> Option<Answer> {
+        let key = mask.key();
+        let answered = app.answered(&key);
+        let rows = self.0.get(&key).into_iter().flatten();
+        let rows: Vec<&MaskLabelRow> = rows.chain(&answered).collect();
+        Answer::of(&rows, app.reviewer.as_deref())
+    }
 }
 
 async fn scores(
@@ -129,7 +184,12 @@ async fn scores(
     images: &[ImageId],
 ) -> Answered<Option<ClassScores>> {
     match head.filter(|head| !head.is_empty()) {
-        Some(head) => Ok(Some(class_scores(snapshot, head, images).await?)),
+        Some(head) => match class_scores(snapshot, head, images).await {
+            Ok(scores) => Ok(Some(scores)),
+            // Imported predictions have no weights: there is nothing to ask about a single mask.
+            Err(Error::Head(HeadError::Unusable { .. })) => Ok(None),
+            Err(err) => Err(err.into()),
+        },
         None => Ok(None),
     }
 }
@@ -172,6 +232,8 @@ pub struct ImageRequest {
 /// An image with all masks of an extractor.
 #[derive(Debug, Serialize)]
 pub struct ImageWithMasks {
+    #[serde(flatten)]
+    context: Context,
     image_id: ImageId,
     file_name: String,
     width: i32,
@@ -180,44 +242,12 @@ pub struct ImageWithMasks {
     masks: Vec<Detailed>,
 }
 
-/// A row of `review/labels_of_image`.
-#[derive(Debug, Deserialize)]
-struct SaidOfMask {
-    mask_index: i32,
-    mask_is: Option<Vec<String>>,
-    mask_is_not: Option<Vec<String>>,
-    mask_is_none: bool,
-    mask_is_bad: bool,
-    is_propagated: bool,
-}
-
-impl SaidOfMask {
-    /// What is said of it in one answer; reviewers who contradict each other are told in one label.
-    fn answer(self) -> Option<Answer> {
-        let joined = |labels: Option<Vec<String>>| {
-            let labels = labels.filter(|labels| !labels.is_empty());
-            labels.map(|labels| labels.join(" / "))
-        };
-        let (verdict, label) = match (self.mask_is_bad, joined(self.mask_is)) {
-            (true, _) => ("bad mask", None),
-            (false, Some(label)) => ("is", Some(label)),
-            (false, None) if self.mask_is_none => ("is", None),
-            (false, None) => ("is not", Some(joined(self.mask_is_not)?)),
-        };
-        Some(Answer {
-            verdict: verdict.to_owned(),
-            label,
-            is_propagated: self.is_propagated,
-        })
-    }
-}
-
 /// `GET /api/image?image=a.jpg`: an image with its masks.
 pub async fn image(
     State(app): State<Arc<App>>,
     Parameters(request): Parameters<ImageRequest>,
 ) -> Answered<Json<ImageWithMasks>> {
-    let snapshot = app.snapshot().await?;
+    let snapshot = app.store.snapshot().await?;
     let image_id = find_image(&snapshot, &request.image).await?;
     let row = app.photos.image_row(&image_id).await?;
     let word = request.extractor.as_deref().filter(|word| !word.is_empty());
@@ -227,25 +257,17 @@ pub async fn image(
     };
     let of_image = std::slice::from_ref(&image_id);
     let scores = scores(&snapshot, request.head.as_deref(), of_image).await?;
-    let session = QuerySession::new(&snapshot).await?;
-    let words = HashMap::from([
-        ("image".to_owned(), image_id.to_string()),
-        ("extractor".to_owned(), extractor_id.to_string()),
-    ]);
-    let query = Query::named("review/labels_of_image")?;
-    let said: Vec<SaidOfMask> = super::sql::all(session.run(&query, &words).await?).await?;
-    let said: HashMap<i32, Answer> = said
-        .into_iter()
-        .filter_map(|row| Some((row.mask_index, row.answer()?)))
-        .collect();
+    let said = Said::read(&snapshot, of_image).await?;
     let masks = app.photos.masks_of(&extractor_id, &image_id).await?;
     let masks = masks.iter().map(|mask| Detailed {
         best: best(scores.as_ref(), mask),
-        said: said.get(&mask.mask_index).cloned(),
+        said: said.of(&app, mask),
         mask: mask.clone(),
         file_name: row.file_name.clone(),
     });
+    let head = request.head.as_deref().filter(|head| !head.is_empty());
     Ok(Json(ImageWithMasks {
+        context: context(&snapshot, head, None).await?,
         image_id,
         file_name: row.file_name.clone(),
         width: row.width,
@@ -288,4 +310,27 @@ pub async fn images(
     let query = Query::named("review/image_list")?;
     let rows = session.run(&query, &words).await?;
     Ok(Json(super::sql::all(rows).await?))
+}
+
+/// The images before and after one, in the order of their names.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Beside {
+    before: Option<ImageId>,
+    after: Option<ImageId>,
+}
+
+/// `GET /api/beside?image=ID`.
+pub async fn beside(
+    State(app): State<Arc<App>>,
+    Parameters(request): Parameters<ImageRequest>,
+) -> Answered<Json<Beside>> {
+    let snapshot = app.store.snapshot().await?;
+    let session = QuerySession::new(&snapshot).await?;
+    let words = HashMap::from([("image".to_owned(), request.image)]);
+    let query = Query::named("review/image_beside")?;
+    let found: Vec<Beside> = super::sql::all(session.run(&query, &words).await?).await?;
+    let first = found.into_iter().next();
+    first
+        .map(Json)
+        .ok_or_else(|| Failure::missing("there is no such image"))
 }

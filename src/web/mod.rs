@@ -100,8 +100,9 @@ impl Server {
         self.app.access.url()
     }
 
-    /// Serves until a signal to end; then everything that was answered is in the table.
-    pub async fn run(self) -> anyhow::Result<()> {
+    /// Serves until a signal to end; then everything that was answered is in the table. Returns whether a head is still
+    /// being trained.
+    pub async fn run(self) -> anyhow::Result<bool> {
         let Self { listener, app } = self;
         let router = router(app.clone());
         let folding = tokio::spawn(fold_at_rest(app.clone()));
@@ -111,7 +112,7 @@ impl Server {
         }
         folding.abort();
         app.fold().await?;
-        Ok(())
+        Ok(app.jobs.is_running())
     }
 }
 
@@ -132,7 +133,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/masks", post(masks::masks))
         .route("/api/image", get(masks::image))
         .route("/api/images", get(masks::images))
+        .route("/api/beside", get(masks::beside))
         .route("/api/labels", post(labels::add))
+        .route("/api/undo", post(labels::undo))
         .route("/api/progress", get(labels::progress))
         .route("/api/grid", get(grid::grid))
         .route("/api/train", post(training::train))

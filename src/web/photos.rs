@@ -81,13 +81,17 @@ impl Photos {
         image_id: &ImageId,
     ) -> Answered<Arc<Vec<ShownMask>>> {
         let key = (extractor_id.clone(), image_id.clone());
-        let found = self.masks.try_get_with(key, async {
-            let snapshot = self.store.snapshot().await?;
-            let masks =
-                shown_masks(&snapshot, extractor_id, std::slice::from_ref(image_id)).await?;
-            Ok::<_, Failure>(Arc::new(masks))
-        });
-        found.await.map_err(told)
+        if let Some(found) = self.masks.get(&key).await {
+            return Ok(found);
+        }
+        let snapshot = self.store.snapshot().await?;
+        let of_image = std::slice::from_ref(image_id);
+        let masks = Arc::new(shown_masks(&snapshot, extractor_id, of_image).await?);
+        // Masks never change, but an image without any can get some.
+        if !masks.is_empty() {
+            self.masks.insert(key, masks.clone()).await;
+        }
+        Ok(masks)
     }
 
     /// Reads the rows and masks of several images at once, where they are not in memory yet.

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query as Parameters, State};
+use axum::http::StatusCode;
 use grainstore::catalogue::find_head;
 use grainstore::classes::{ClassSet, classes_of_labels};
 use grainstore::ids::{ExtractorId, HeadId, ImageId};
@@ -22,6 +24,8 @@ use super::failure::{Answered, Failure};
 /// Masks of a queue that are asked for, by default and at most.
 const COUNT: usize = 500;
 const MOST: usize = 5000;
+/// Maximum time of a queue.
+const TIME: Duration = Duration::from_secs(60);
 /// The queue of a person's own SELECT.
 pub const OWN: &str = "sql";
 
@@ -84,9 +88,30 @@ pub async fn queue(
         None => QueueKind::Unlabelled.word(),
     };
     let kind = given(&request.kind).unwrap_or(default).to_owned();
+    let masks = listed(&snapshot, &request, &kind, head);
+    let masks = tokio::time::timeout(TIME, masks).await.map_err(|_| {
+        let text = format!(
+            "the queue took more than {} s and was given up",
+            TIME.as_secs()
+        );
+        Failure::new(StatusCode::REQUEST_TIMEOUT, text)
+    })??;
+    Ok(Json(Queue {
+        kind,
+        context,
+        masks,
+    }))
+}
+
+async fn listed(
+    snapshot: &Snapshot,
+    request: &Request,
+    kind: &str,
+    head: Option<String>,
+) -> Answered<Vec<QueuedMask>> {
     let count = request.count.unwrap_or(COUNT).min(MOST);
-    let masks = match (kind.as_str(), given(&request.sql)) {
-        (OWN, Some(text)) => of_select(&snapshot, text, count).await?,
+    Ok(match (kind, given(&request.sql)) {
+        (OWN, Some(text)) => of_select(snapshot, text, count).await?,
         (OWN, None) => {
             return Err(Failure::bad(
                 "the queue 'sql' needs a SELECT that yields extractor_id, image_id and mask_index",
@@ -107,14 +132,9 @@ pub async fn queue(
                 vectors: None,
                 seed: request.seed.unwrap_or(0),
             };
-            grainstore::review::queue(&snapshot, &request, &NoProgress).await?
+            grainstore::review::queue(snapshot, &request, &NoProgress).await?
         }
-    };
-    Ok(Json(Queue {
-        kind,
-        context,
-        masks,
-    }))
+    })
 }
 
 /// A parameter that is not empty.

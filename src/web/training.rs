@@ -17,7 +17,7 @@ use grainstore::eval::{EvalRequest, evaluate};
 use grainstore::head::{Loss, TrainOptions, TrainRequest, class_scores, train as train_head};
 use grainstore::ids::ImageId;
 use grainstore::progress::{NoProgress, Progress};
-use grainstore::review::{Verdict, mask_labels};
+use grainstore::review::{Origin, Verdict, mask_labels};
 use grainstore::selection::ImageFilter;
 use grainstore::store::Snapshot;
 use serde::Deserialize;
@@ -112,7 +112,12 @@ pub async fn train(
     let started = app.jobs.state.borrow().clone();
     tokio::spawn(async move {
         let begun = Instant::now();
-        let done = run(&app, request, loss).await;
+        let of_run = app.clone();
+        let ran = tokio::spawn(async move { run(&of_run, request, loss).await }).await;
+        let done = ran.unwrap_or_else(|err| {
+            let text = format!("the training ended with a fault of the program: {err}");
+            Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text))
+        });
         app.jobs.state.send_modify(|job| {
             job.seconds = begun.elapsed().as_secs_f64();
             match done {
@@ -148,6 +153,12 @@ async fn run(app: &Arc<App>, request: Request, loss: Option<Loss>) -> Answered<S
         }
         None => Policy::default(),
     };
+    let set = ClassSet::load(&snapshot, &request.classes).await?;
+    let mut policy: Policy = policy;
+    let names = set.class_names();
+    policy
+        .class_thresholds
+        .retain(|class, _| names.contains(class));
     let trained = TrainRequest {
         name: request.name,
         classes: request.classes,
@@ -224,6 +235,7 @@ async fn agreement(app: &App, snapshot: &Snapshot, head: &str) -> Answered<Strin
     let mut said = mask_labels(snapshot).await?;
     said.retain(|it| {
         it.reviewer == app.reviewer
+            && it.origin == Origin::Review.word()
             && it.verdict == Verdict::Is.word()
             && it.extractor_id == row.extractor_id
     });

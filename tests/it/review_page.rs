@@ -623,10 +623,7 @@ async fn queues_grids_and_images_show_what_there_is() {
     let shown = page.get("/api/image?image=cow/01.png&head=h").json();
     assert_eq!(shown["masks"].as_array().unwrap().len(), MASKS as usize);
     assert_eq!(shown["masks"][1]["said"]["label"], "cow");
-    assert_eq!(
-        page.get("/api/progress").json(),
-        json!({ "today": 1, "labelled": 1 })
-    );
+    assert_eq!(page.get("/api/progress").json(), json!({ "today": 1 }));
 
     // Classes: a new version, without a word, and again the same.
     let saved =
@@ -636,10 +633,17 @@ async fn queues_grids_and_images_show_what_there_is() {
         json!({ "version": 1, "new": true })
     );
     assert_eq!(
-        page.post("/api/classes", &saved).json(),
+        page.post("/api/classes", &saved).status,
+        409,
+        "of no version"
+    );
+    let mut again = saved;
+    again["base"] = 1.into();
+    assert_eq!(
+        page.post("/api/classes", &again).json(),
         json!({ "version": 1, "new": false })
     );
-    let twice = json!({ "class_set": "two", "classes": [{ "class": "a", "labels": ["cat"] }, { "class": "b", "labels": ["cat"] }] });
+    let twice = json!({ "class_set": "two", "base": 1, "classes": [{ "class": "a", "labels": ["cat"] }, { "class": "b", "labels": ["cat"] }] });
     assert_eq!(page.post("/api/classes", &twice).status, 400);
     let classes = page.get("/api/classes").json();
     let cow = classes["words"]
@@ -670,6 +674,85 @@ async fn queues_grids_and_images_show_what_there_is() {
     assert_eq!(report.status, 200);
     assert!(String::from_utf8_lossy(&report.body).contains("Head 'h'"));
     page.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_brings_back_what_the_reviewer_said_before_and_nobody_else() {
+    let made = Made::new().await;
+    let mask = made.mask("cat/00.png", 0);
+    let label = ["label", "mask", "cat/00.png", "0", "--is"];
+    let of = |what: &str, who: &str| {
+        let said = [&label[..], &[what, "--reviewer", who]].concat();
+        made.program.expect(0, &said);
+    };
+    of("cow", "anna");
+    of("dog", "ben");
+    let page = made.page(&["--reviewer", "anna"]);
+    let say = |label: &str| {
+        let body = json!({ "answers": [is(&mask, label)] });
+        let saved = page.post("/api/labels", &body).json();
+        let mut undone = mask.clone();
+        undone["mask_label_id"] = saved["mask_label_ids"][0].clone();
+        undone
+    };
+    let undo = |label: &Value| page.post("/api/undo", &json!({ "labels": [label] }));
+    let (cat, owl) = (say("cat"), say("owl"));
+    // Only the newest counts, so taking back the one before changes nothing.
+    assert_eq!(undo(&cat).json()[0]["label"], "owl");
+    assert_eq!(
+        undo(&owl).json()[0],
+        json!({ "verdict": "is", "label": "cat" })
+    );
+    let details = page.post("/api/masks", &json!({ "masks": [mask] })).json();
+    assert_eq!(
+        details[0]["said"],
+        json!({ "verdict": "is", "label": "cat", "by": null })
+    );
+    let other = made.mask("cat/03.png", 0);
+    let gone = made.mask("cat/03.png", 1);
+    made.program.expect(
+        0,
+        &[
+            "label",
+            "mask",
+            "cat/03.png",
+            "0",
+            "--is",
+            "dog",
+            "--reviewer",
+            "ben",
+        ],
+    );
+    let details = page.post("/api/masks", &json!({ "masks": [other] })).json();
+    assert_eq!(details[0]["said"]["by"], "ben");
+    let mut first = gone.clone();
+    let saved = page
+        .post("/api/labels", &json!({ "answers": [is(&gone, "cat")] }))
+        .json();
+    first["mask_label_id"] = saved["mask_label_ids"][0].clone();
+    assert_eq!(undo(&first).json(), json!([null]));
+    let mut foreign = other.clone();
+    let ids = made.sql("SELECT mask_label_id FROM mask_labels WHERE reviewer = 'ben'");
+    foreign["mask_label_id"] = ids[0]["mask_label_id"].clone();
+    assert_eq!(undo(&foreign).status, 404, "it is not anna's");
+    page.end();
+    let counting = made
+        .program
+        .expect(0, &["query", "review/mask_labels", "--json"]);
+    let counting: Value = serde_json::from_str(&counting).unwrap();
+    let mut counting: Vec<(&str, &str)> = counting
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["reviewer"].as_str().unwrap(),
+                row["label"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    counting.sort_unstable();
+    assert_eq!(counting, [("anna", "cat"), ("ben", "dog"), ("ben", "dog")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -736,6 +819,8 @@ async fn two_pages_and_the_command_line_share_a_store() {
     assert_eq!(anna.post("/api/labels", &undone).status, 200);
     anna.end();
     ben.end();
+    let left = std::fs::read_dir(made.program.store.join("journals")).unwrap();
+    assert_eq!(left.count(), 0, "nothing is left in journals");
     let said = made.sql("SELECT file_name, reviewer, label FROM mask_labels JOIN images USING (image_id) ORDER BY 1, 2");
     assert_eq!(made.count("mask_labels"), 6, "{said}");
     let counting = made
