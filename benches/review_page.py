@@ -85,7 +85,9 @@ def main(program, directory, masks, count=300):
         found = {"masks": int(masks), "unlabelled": keys(browser, origin, "unlabelled", int(count))}
         sizes = "performance.getEntriesByType('resource').filter((it) => it.name.includes('/assets/')).reduce((sum, it) => sum + it.decodedBodySize, 0)"
         found["scripts_and_styles_kb"] = browser.js(f"return {sizes}") / 1000
+        print(json.dumps(found), file=sys.stderr)
         found["train"] = train(browser, origin)
+        print(json.dumps(found), file=sys.stderr)
         found["uncertain"] = keys(browser, origin, "uncertain", int(count))
         found["grid"] = grid(browser, origin, 5)
         found["memory_mb"] = memory(server.pid)

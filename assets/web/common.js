@@ -217,13 +217,18 @@ export function save(answers) {
  * @param {Mask[]} masks
  * @returns {Promise<(Said | null)[]>} what counts now
  */
-export async function takeBack(ids, masks) {
-  const saved = await ids;
-  const labels = saved.map((mask_label_id, at) => ({ mask_label_id, ...keyOf(masks[at]) }));
-  const counting = await api("/api/undo", { labels });
-  saving.saved -= labels.length;
-  saving.changed();
-  return counting;
+export function takeBack(ids, masks) {
+  // In line with the labels: one that is given to the mask next must be the newer one.
+  const taken = line.then(async () => {
+    const saved = await ids;
+    const labels = saved.map((mask_label_id, at) => ({ mask_label_id, ...keyOf(masks[at]) }));
+    const counting = await api("/api/undo", { labels });
+    saving.saved -= labels.length;
+    saving.changed();
+    return counting;
+  });
+  line = taken.then(() => {}, () => {});
+  return taken;
 }
 
 /** Tells what went wrong, and waits until it is read. @param {string} text */

@@ -247,6 +247,53 @@ impl Answer {
     }
 }
 
+/// Sends a request with exactly these headers.
+fn request(host: &str, method: &str, path: &str, headers: &[String], body: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(host).unwrap();
+    let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+    for header in headers {
+        text.push_str(&format!("{header}\r\n"));
+    }
+    if !body.is_empty() {
+        text.push_str(&format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        ));
+    }
+    stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+    // A server that refuses a body may close before it is sent whole.
+    let _ = stream.write_all(body);
+    let mut answer = Vec::new();
+    let mut part = [0; 64 << 10];
+    let (mut end, mut length) = (0, usize::MAX);
+    // Not every server ends the connection when it is asked to.
+    while answer.len() < length {
+        match stream.read(&mut part) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => answer.extend(&part[..read]),
+        }
+        if end == 0
+            && let Some(found) = answer.windows(4).position(|it| it == b"\r\n\r\n")
+        {
+            end = found;
+            let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+            let told = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"));
+            length = told.map_or(usize::MAX, |told| {
+                end + 4 + told.trim().parse::<usize>().unwrap()
+            });
+        }
+    }
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
+    Answer {
+        status: status.unwrap_or_else(|| panic!("no answer to {method} {path}")),
+        head,
+        body: answer.get(end + 4..).unwrap_or_default().to_vec(),
+    }
+}
+
 impl Page {
     fn open(program: &Program, args: &[&str]) -> Self {
         let mut child = program
@@ -279,33 +326,7 @@ impl Page {
 
     /// Sends a request with exactly these headers.
     fn raw(&self, method: &str, path: &str, headers: &[String], body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.host()).unwrap();
-        let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-        for header in headers {
-            text.push_str(&format!("{header}\r\n"));
-        }
-        if !body.is_empty() {
-            text.push_str(&format!(
-                "Content-Type: application/json\r\nContent-Length: {}\r\n",
-                body.len()
-            ));
-        }
-        stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
-        // A server that refuses a body may close before it is sent whole.
-        let _ = stream.write_all(body);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let end = answer
-            .windows(4)
-            .position(|it| it == b"\r\n\r\n")
-            .unwrap_or(0);
-        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
-        Answer {
-            status: status.unwrap_or_else(|| panic!("no answer to {method} {path}")),
-            head,
-            body: answer[end + 4..].to_vec(),
-        }
+        request(self.host(), method, path, headers, body)
     }
 
     fn headers(&self) -> Vec<String> {

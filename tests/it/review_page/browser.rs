@@ -1,20 +1,18 @@
 //! A person's session on the page, in Chromium driven through WebDriver.
 
-use fantoccini::actions::{
-    InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction,
-};
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
-
 use super::*;
 
 /// Set where no browser can be installed; `./run test` says so.
 const WITHOUT: &str = "GRAINSTORE_NO_BROWSER";
 
-/// A headless Chromium.
+/// A headless Chromium, driven through the few calls of WebDriver that these tests need. The crates that know them all
+/// bring features of `syn` by which every dependency would be built twice.
 struct Browser {
     driver: Child,
-    client: Client,
+    /// `127.0.0.1:PORT`
+    host: String,
+    /// `/session/ID`
+    session: String,
 }
 
 impl Drop for Browser {
@@ -52,22 +50,40 @@ impl Browser {
         std::thread::spawn(move || lines.for_each(drop));
         let options = json!({
             "goog:chromeOptions": { "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"] },
-            "goog:loggingPrefs": { "browser": "ALL" },
         });
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(options.as_object().unwrap().clone())
-            .connect(&format!("http://127.0.0.1:{port}"))
-            .await
-            .unwrap();
-        Some(Self { driver, client })
+        let mut browser = Self {
+            driver,
+            host: format!("127.0.0.1:{port}"),
+            session: "/session".to_owned(),
+        };
+        let wanted = json!({ "capabilities": { "alwaysMatch": options } });
+        let session = browser.call("", &wanted);
+        browser.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
+        Some(browser)
+    }
+
+    /// Calls WebDriver, and gives back the value of its answer.
+    fn call(&self, path: &str, body: &Value) -> Value {
+        let path = format!("{}{path}", self.session);
+        let headers = [format!("Host: {}", self.host)];
+        let answer = request(
+            &self.host,
+            "POST",
+            &path,
+            &headers,
+            body.to_string().as_bytes(),
+        );
+        let value = answer.json()["value"].take();
+        assert_eq!(answer.status, 200, "{path}: {value}");
+        value
     }
 
     async fn go(&self, url: &str) {
-        self.client.goto(url).await.unwrap();
+        self.call("/url", &json!({ "url": url }));
     }
 
     async fn js(&self, script: &str) -> Value {
-        self.client.execute(script, Vec::new()).await.unwrap()
+        self.call("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
     async fn text(&self, selector: &str) -> String {
@@ -76,36 +92,35 @@ impl Browser {
     }
 
     async fn press(&self, keys: &[char]) {
-        let mut actions = KeyActions::new("keyboard".to_owned());
-        for value in keys {
-            actions = actions
-                .then(KeyAction::Down { value: *value })
-                .then(KeyAction::Up { value: *value });
-        }
-        self.client.perform_actions(actions).await.unwrap();
+        let actions = keys
+            .iter()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })));
+        let actions: Vec<Value> = actions.collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.call("/actions", &json!({ "actions": [keyboard] }));
     }
 
-    /// Presses the mouse at a point of an element, moves it through others, and lets go.
+    /// Presses the mouse in the middle of an element, moves it through others, and lets go.
     async fn drag(&self, elements: &[&str]) {
-        let mut actions = MouseActions::new("mouse".to_owned());
-        for (n, selector) in elements.iter().enumerate() {
-            let found = self.client.find(Locator::Css(selector)).await.unwrap();
-            let (x, y, width, height) = found.rectangle().await.unwrap();
-            actions = actions.then(PointerAction::MoveTo {
-                duration: Some(Duration::from_millis(40)),
-                x: x + width / 2.0,
-                y: y + height / 2.0,
-            });
-            if n == 0 {
-                actions = actions.then(PointerAction::Down {
-                    button: MOUSE_BUTTON_LEFT,
-                });
+        let mut actions = Vec::new();
+        for selector in elements {
+            let middle = format!(
+                "const box = document.querySelector(\"{selector}\").getBoundingClientRect(); \
+                 return [box.x + box.width / 2, box.y + box.height / 2].map(Math.round)"
+            );
+            let middle = self.js(&middle).await;
+            actions.push(
+                json!({ "type": "pointerMove", "duration": 40, "x": middle[0], "y": middle[1] }),
+            );
+            if actions.len() == 1 {
+                actions.push(json!({ "type": "pointerDown", "button": 0 }));
             }
         }
-        let actions = actions.then(PointerAction::Up {
-            button: MOUSE_BUTTON_LEFT,
+        actions.push(json!({ "type": "pointerUp", "button": 0 }));
+        let mouse = json!({
+            "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": actions,
         });
-        self.client.perform_actions(actions).await.unwrap();
+        self.call("/actions", &json!({ "actions": [mouse] }));
     }
 
     /// Waits until so many labels are saved.
@@ -355,7 +370,7 @@ async fn every_view_opens_and_does_its_work() {
         browser.text("#heads").await.contains("three@1")
     })
     .await;
-    browser.client.set_window_size(500, 900).await.unwrap();
+    browser.call("/window/rect", &json!({ "width": 500, "height": 900 }));
     for view in ["queue", "grid", "image", "classes", "heads", "sql"] {
         browser.go(&page.at(&format!("/{view}"))).await;
         tokio::time::sleep(Duration::from_millis(400)).await;
