@@ -17,7 +17,7 @@ from PIL import Image
 from webdriver import Browser
 
 SIZES = {"wide": (1280, 800), "narrow": (400, 800)}
-READY = "document.readyState === 'complete' && [...document.images].every((it) => it.complete)"
+READY = "document.readyState === 'complete' && [...document.images].every((it) => it.loading === 'lazy' || it.complete)"
 VIEWS = {
     "queue": "queue?head=fine&kind=uncertain&at=3",
     "grid": "grid?head=fine&class=starfish",
@@ -44,9 +44,6 @@ def main(program, store, directory):
                     browser.until(READY)
                     if view == "grid":
                         browser.js("for (const n of [2, 7]) document.querySelector(`[data-place='${n}']`)?.dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }))")
-                    if view == "heads":
-                        browser.js("document.querySelector('#tools button').click()")
-                        browser.until("document.querySelector('#compared table')", 60)
                     picture = Image.open(io.BytesIO(browser.picture())).convert("RGB")
                     picture.save(out / f"{view}-{size}-{theme}.webp", quality=82, method=6)
     finally:
