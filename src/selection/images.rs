@@ -18,7 +18,7 @@ use crate::store::rows::decode;
 pub struct SelectedImage {
     /// `images.image_id`.
     pub image_id: ImageId,
-    /// The image's id in an export, which [`plan_images`](crate::export::plan_images) sets; 0 before.
+    /// The image's id in an export, which planning the export sets; 0 before.
     #[serde(skip)]
     pub id: i64,
     /// The data set's own id of the image, if it has one.
