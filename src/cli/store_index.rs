@@ -33,7 +33,7 @@ pub enum Args {
 Examples:
   grainstore store index create vectors.dinov2_vitb14
   grainstore store index create masks --kind ivf_flat       # the extractors' own embeddings, as they are
-  grainstore store index create vectors.clip_b32 --partitions 500 --sub-vectors 64
+  grainstore store index create vectors.clip_b32 --kind ivf_pq --partitions 500 --sub-vectors 64
   grainstore store index create masks --kind bloom          # of its images")]
 pub struct CreateArgs {
     /// The table: masks, vectors.NAME or image_vectors.NAME; for --kind bloom, any with a column image_id.
@@ -44,7 +44,7 @@ pub struct CreateArgs {
     /// Number of partitions, of which a search looks at 20 by default [default: one per 4096 rows].
     #[arg(long, value_name = "N")]
     partitions: Option<u64>,
-    /// Bytes that a vector is quantised to; a divisor of its length [default: one byte per 16 numbers].
+    /// For ivf_pq, bytes that a vector is quantised to; a divisor of its length [default: one byte per 16 numbers].
     #[arg(long, value_name = "N")]
     sub_vectors: Option<u32>,
 }

@@ -196,6 +196,13 @@ impl IndexRequest {
                 }),
             };
         }
+        if let Some(given) = self.sub_vectors.filter(|_| self.kind != IndexKind::IvfPq) {
+            return Err(Error::InvalidOption {
+                what: "number of sub-vectors",
+                value: given.to_string(),
+                expected: "none but for an index of the kind ivf_pq".to_owned(),
+            });
+        }
         let partitions = self.partitions.unwrap_or((rows / PARTITION_ROWS).max(1));
         if !(1..=rows).contains(&partitions) {
             return Err(Error::InvalidOption {
@@ -256,6 +263,7 @@ mod tests {
 
     fn plan(rows: u64, dim: u32, numbers: (Option<u64>, Option<u32>)) -> Result<(u64, u32)> {
         let request = IndexRequest {
+            kind: IndexKind::IvfPq,
             partitions: numbers.0,
             sub_vectors: numbers.1,
             ..IndexRequest::new(Table::Masks)
@@ -290,6 +298,13 @@ mod tests {
             ..IndexRequest::new(Table::Masks)
         };
         assert!(flat.plan(1, 4).is_ok() && flat.plan(0, 4).is_err());
+        let in_parts = IndexRequest {
+            kind: IndexKind::IvfSq,
+            sub_vectors: Some(2),
+            ..flat.clone()
+        };
+        let message = in_parts.plan(300, 4).unwrap_err().to_string();
+        assert!(message.contains("ivf_pq"), "{message}");
         let mut bloom = IndexRequest {
             kind: IndexKind::Bloom,
             ..flat
