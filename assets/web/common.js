@@ -271,7 +271,7 @@ export async function counts(more = () => []) {
  * The word that says that a mask shows a class: its own name if that is one of its labels, else its only label.
  * @param {Class} of
  */
-export const wordOf = (of) => {
+const wordOf = (of) => {
   if (of.labels.includes(of.name)) return of.name;
   return of.labels.length === 1 ? of.labels[0] : null;
 };
@@ -289,13 +289,38 @@ export const inWords = (said) => {
 };
 
 /**
+ * A button for each class, with how likely a mask shows it.
+ * @param {Class[]} classes
+ * @param {{best?: any[], said?: Said | null, first?: Class, disabled?: boolean, say: (of: Class) => void}} mask what a head and
+ *   people say of it, and the class that Enter gives
+ */
+export function classButtons(classes, { best = [], said, first, disabled, say }) {
+  const likely = new Map(best.map((item) => [item.class, item.probability]));
+  find("#classes").replaceChildren(...classes.map((item, n) => {
+    const probability = likely.get(item.name);
+    const bar = element("span", { class: "likely" });
+    bar.style.width = `${Math.round((probability ?? 0) * 100)}%`;
+    const isSaid = said?.verdict === "is" && item.labels.includes(said.label ?? "");
+    return element("button", { type: "button", own: item.color, class: [item === first ? "first" : "", isSaid ? "said" : ""].join(" "), disabled, onclick: () => say(item) },
+      n < 9 ? element("kbd", {}, n + 1) : null, element("span", { class: "chip" }), item.name,
+      probability === undefined ? null : element("span", { class: "share" }, probability.toFixed(2)), bar);
+  }));
+}
+
+/** Makes a head the first of a select, and chooses it. @param {any} select @param {string} head */
+export function promote(select, head) {
+  const others = [...select.options].map((option) => option.value).filter((name) => name && name !== head);
+  fill(select, [head, ...others], head);
+}
+
+/**
  * Lets a person choose a word, or type a new one.
  * @param {string} title
  * @param {string[]} words
  * @param {boolean} mayBeNew
  * @returns {Promise<string | null>}
  */
-export function choose(title, words, mayBeNew) {
+function choose(title, words, mayBeNew) {
   return new Promise((resolve) => {
     const input = element("input", { placeholder: "type to find", autocomplete: "off", spellcheck: "false", "aria-label": title });
     const found = element("div", { class: "found" });

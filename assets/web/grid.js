@@ -1,6 +1,6 @@
 // The grid: many alike masks, confirmed at a glance; those that are wrong are marked.
 
-import { api, askWord, counts, element, fill, find, headNames, keyOf, keys, onTrained, page, parameters, query, remember, save, saving, takeBack, telling, toast, train } from "./common.js";
+import { api, askWord, counts, element, fill, find, headNames, keyOf, keys, onTrained, page, parameters, promote, query, remember, save, saving, takeBack, telling, toast, train } from "./common.js";
 
 const form = find("#tools");
 const grid = find("#grid");
@@ -176,7 +176,7 @@ find("#accept").addEventListener("click", accept);
 find("#more").addEventListener("click", () => { shown.masks.forEach((/** @type {any} */ mask) => passed.add(name(mask))); load(); });
 find("#undo").addEventListener("click", undo);
 find("#train").addEventListener("click", () => telling(() => train({ head: shown.head ?? undefined })));
-onTrained((job) => { fill(form.head, [job.head, ...[...form.head.options].map((option) => option.value).filter((it) => it && it !== job.head)], job.head); passed.clear(); load(); });
+onTrained((job) => { promote(form.head, job.head); passed.clear(); load(); });
 keys({ Enter: accept, u: undo, t: () => find("#train").click() });
 
 begin();

@@ -1,6 +1,6 @@
 // One photo with all its masks: point, click, label.
 
-import { api, askAnything, askWord, classOf, counts, element, fill, find, headNames, inWords, keyOf, keys, page, parameters, query, remember, save, takeBack, telling, toast } from "./common.js";
+import { api, askAnything, askWord, classButtons, classOf, counts, element, fill, find, headNames, inWords, keyOf, keys, page, parameters, query, remember, save, takeBack, telling, toast } from "./common.js";
 import { bitmap, cleared, covers, paintMask, paintPhoto, rgb, windowOf } from "./masks.js";
 
 const form = find("#tools");
@@ -53,16 +53,7 @@ function show() {
     chosen.predicted_iou === null ? "" : `predicted IoU ${chosen.predicted_iou.toFixed(2)}`, inWords(chosen.said) && `labelled: ${inWords(chosen.said)}`]
     : [image ? `${image.masks.length} masks, ${image.masks.filter((/** @type {any} */ mask) => mask.said).length} labelled` : ""];
   find("#why").textContent = [image?.file_name, ...parts].filter(Boolean).join(" · ");
-  const likely = new Map((chosen?.best ?? []).map((/** @type {any} */ item) => [item.class, item.probability]));
-  find("#classes").replaceChildren(...context.classes.map((/** @type {any} */ item, /** @type {number} */ n) => {
-    const probability = likely.get(item.name);
-    const bar = element("span", { class: "likely" });
-    bar.style.width = `${Math.round((probability ?? 0) * 100)}%`;
-    const isSaid = chosen?.said?.verdict === "is" && item.labels.includes(chosen.said.label);
-    return element("button", { type: "button", own: item.color, class: isSaid ? "said" : "", disabled: !chosen || page.readOnly, onclick: () => say(item) },
-      n < 9 ? element("kbd", {}, n + 1) : null, element("span", { class: "chip" }), item.name,
-      probability === undefined ? null : element("span", { class: "share" }, probability.toFixed(2)), bar);
-  }));
+  classButtons(context.classes, { best: chosen?.best, said: chosen?.said, disabled: !chosen || page.readOnly, say });
   find("#masks").replaceChildren(...(image?.masks ?? []).map((/** @type {any} */ mask) => element("button", {
     type: "button", "aria-pressed": String(mask === chosen), onclick: () => choose_(mask, true),
   }, `${mask.mask_index} · ${inWords(mask.said) || (mask.best[0] ? `${mask.best[0].class} ${mask.best[0].probability.toFixed(2)}?` : "not labelled")}`)));

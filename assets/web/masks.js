@@ -110,7 +110,7 @@ export function cleared(canvas) {
  * @param {{x: number, y: number, width: number, height: number}} part
  */
 export function paintPhoto(context, picture, photo, part) {
-  const { width, height } = context.canvas;
+  const { width } = context.canvas;
   const scale = width / part.width;
   context.imageSmoothingEnabled = true;
   context.drawImage(picture, -part.x * scale, -part.y * scale, photo.width * scale, photo.height * scale);

@@ -1,6 +1,6 @@
 // The queue: one mask after the other, by keys.
 
-import { api, askAnything, askWord, classOf, counts, element, fill, find, headNames, inWords, keyOf, keys, onTrained, page, parameters, query, remember, save, saving, takeBack, telling, tellFirst, toast, train } from "./common.js";
+import { api, askAnything, askWord, classButtons, classOf, counts, fill, find, headNames, inWords, keyOf, keys, onTrained, page, parameters, promote, query, remember, save, saving, takeBack, telling, tellFirst, toast, train } from "./common.js";
 import { bitmap, cleared, paintMask, paintPhoto, rgb, windowOf } from "./masks.js";
 
 /** Masks whose details are asked for at once, and photos that are loaded ahead. */
@@ -124,18 +124,8 @@ const first = () => {
 
 function classes() {
   const mask = current();
-  const best = first();
   const answer = mask && !mask.isGone && (said.get(at) ?? mask.said);
-  const likely = new Map((mask?.best ?? []).map((/** @type {any} */ item) => [item.class, item.probability]));
-  find("#classes").replaceChildren(...queue.classes.map((/** @type {any} */ item, /** @type {number} */ n) => {
-    const probability = likely.get(item.name);
-    const bar = element("span", { class: "likely" });
-    bar.style.width = `${Math.round((probability ?? 0) * 100)}%`;
-    const isSaid = answer && answer.verdict === "is" && item.labels.includes(answer.label);
-    return element("button", { type: "button", own: item.color, class: [item === best ? "first" : "", isSaid ? "said" : ""].join(" "), onclick: () => say(item) },
-      n < 9 ? element("kbd", {}, n + 1) : null, element("span", { class: "chip" }), item.name,
-      probability === undefined ? null : element("span", { class: "share" }, probability.toFixed(2)), bar);
-  }));
+  classButtons(queue.classes, { best: mask?.best, said: answer || null, first: first(), say });
   if (answer) find("#why").textContent += ` · labelled: ${inWords(answer)}`;
 }
 
@@ -250,8 +240,7 @@ find("#undo").addEventListener("click", undo);
 find("#train").addEventListener("click", () => telling(() => train({ head: queue.head ?? undefined })));
 window.addEventListener("resize", paint);
 onTrained((job) => {
-  const others = [...form.head.options].map((option) => option.value).filter((name) => name && name !== job.head);
-  fill(form.head, [job.head, ...others], job.head);
+  promote(form.head, job.head);
   if (form.kind.value === "unlabelled") form.kind.value = "uncertain";
   load();
 });

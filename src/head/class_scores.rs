@@ -3,26 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
 
-use super::inputs::HeadInputs;
+use super::inputs::{HeadInputs, column_of};
 use super::predictor::MaskPredictor;
 use super::query::masks_with_inputs;
 use super::unusable::unusable;
 use super::weights::load_head;
-use crate::ids::{ExtractorId, HeadId, ImageId};
+use crate::Result;
+use crate::ids::{ExtractorId, ImageId};
 use crate::sql::Sql;
 use crate::store::{Snapshot, is_of_images};
 use crate::task::blocking;
-use crate::{Error, Result};
 
 /// Probabilities of a head's classes, by mask.
 #[derive(Debug, Clone)]
 pub struct ClassScores {
-    /// The head.
-    pub head_id: HeadId,
     /// The extractor whose masks these are.
     pub extractor_id: ExtractorId,
     /// Names of the classes, in the order of the probabilities.
@@ -46,7 +44,6 @@ pub async fn class_scores(
     let inputs = HeadInputs::of_row(snapshot, &loaded.row).await?;
     let text = masks_with_inputs(&loaded.row.extractor_id, &inputs)?;
     let mut scores = ClassScores {
-        head_id: loaded.row.head_id.clone(),
         extractor_id: loaded.row.extractor_id.clone(),
         classes: loaded.spec.head.classes.clone(),
         of_masks: HashMap::new(),
@@ -58,18 +55,9 @@ pub async fn class_scores(
     let frame = Sql::new(snapshot).await?.frame(&text).await?;
     let batches = frame.filter(is_of_images(images))?.collect().await?;
     for batch in batches {
-        let column = |name: &str| -> Result<ArrayRef> {
-            let found = batch.column_by_name(name).cloned();
-            found.ok_or(Error::Internal {
-                what: "a column that a head reads is not there",
-            })
-        };
-        let columns: Vec<ArrayRef> = inputs
-            .iter()
-            .map(|input| column(input.column()))
-            .collect::<Result<_>>()?;
-        let ids = cast(&column("image_id")?, &DataType::Utf8)?;
-        let indices = cast(&column("mask_index")?, &DataType::Int32)?;
+        let columns = inputs.columns_of(&batch)?;
+        let ids = cast(&column_of(&batch, "image_id")?, &DataType::Utf8)?;
+        let indices = cast(&column_of(&batch, "mask_index")?, &DataType::Int32)?;
         let of_batch = predictor.clone();
         let predicted = blocking("predicting masks", move || {
             let name = of_batch.head().row.head.clone();

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use arrow::array::{ArrayRef, RecordBatch};
+
 use super::unusable::unusable;
 use crate::catalogue::{embedders_stored, find_embedder};
 use crate::error::{CatalogueError, Named};
@@ -162,6 +164,15 @@ impl HeadInputs {
         self.0.contains(&HeadInput::Tokens)
     }
 
+    /// The column of each input, in order, of rows that a query over these inputs yields.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if one is not there.
+    pub(super) fn columns_of(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let columns = self.iter().map(|input| column_of(batch, input.column()));
+        columns.collect()
+    }
+
     /// `heads.inputs`.
     ///
     /// # Errors
@@ -203,4 +214,15 @@ pub enum Normalisation {
     /// The mean over the training set is taken off, and the rest divided by one number for all: the root of its mean
     /// square.
     Standard,
+}
+
+/// A column of rows that a head reads.
+///
+/// # Errors
+/// [`Error::Internal`] if it is not there.
+pub(super) fn column_of(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
+    let found = batch.column_by_name(name).cloned();
+    found.ok_or(Error::Internal {
+        what: "a column that a head reads is not there",
+    })
 }

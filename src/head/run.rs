@@ -478,7 +478,7 @@ fn check_names(name: &str, loss: Loss) -> Result<()> {
 /// The shape of the head that a loss trains: of the student, where it is refined.
 fn head_spec(bags: &Bags, set: &ClassSet, options: &TrainOptions, loss: Loss) -> HeadSpec {
     let mut spec = HeadSpec::of_inputs(&bags.input_dims, set.class_names(), options);
-    // A single class is told from none without such an output, unless the head is a closed form.
+    // A head of a single class separates it from none without such an output, unless the head is a closed form.
     spec.background =
         bags.background_labels() > 0 && (spec.classes.len() > 1 || loss.is_closed_form());
     if loss.is_closed_form() {

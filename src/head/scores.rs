@@ -8,16 +8,16 @@ use arrow::array::{
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 
-use super::inputs::HeadInputs;
+use super::inputs::{HeadInputs, column_of};
 use super::predictor::{DropoutPasses, MaskPredictor};
 use super::query::masks_with_inputs;
 use super::unusable::unusable;
 use super::weights::load_head;
+use crate::Result;
 use crate::progress::Progress;
 use crate::sql::Sql;
 use crate::store::Snapshot;
 use crate::task::blocking;
-use crate::{Error, Result};
 
 /// Predicts all masks: a row per mask with the columns of the query `review/head_scores`.
 ///
@@ -82,18 +82,9 @@ fn scored(
     inputs: &HeadInputs,
     dropout: Option<DropoutPasses>,
 ) -> Result<RecordBatch> {
-    let column = |name: &str| -> Result<ArrayRef> {
-        let found = batch.column_by_name(name).cloned();
-        found.ok_or(Error::Internal {
-            what: "a column that a head reads is not there",
-        })
-    };
-    let columns: Vec<ArrayRef> = inputs
-        .iter()
-        .map(|input| column(input.column()))
-        .collect::<Result<_>>()?;
-    let images = cast(&column("image_id")?, &DataType::Utf8)?;
-    let indices = cast(&column("mask_index")?, &DataType::Int32)?;
+    let columns = inputs.columns_of(batch)?;
+    let images = cast(&column_of(batch, "image_id")?, &DataType::Utf8)?;
+    let indices = cast(&column_of(batch, "mask_index")?, &DataType::Int32)?;
     let name = &predictor.head().row.head;
     let predicted = match dropout {
         None => predictor.predict(&columns),
@@ -129,7 +120,7 @@ fn scored(
     let disagreement = rows.map(|row| number(&predicted.disagreement, row).map(f64::from));
     let columns: Vec<ArrayRef> = vec![
         images,
-        cast(&column("extractor_id")?, &DataType::Utf8)?,
+        cast(&column_of(batch, "extractor_id")?, &DataType::Utf8)?,
         indices,
         Arc::new(class_indices.collect::<Int32Array>()),
         Arc::new(names.collect::<StringArray>()),

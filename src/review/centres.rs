@@ -6,8 +6,9 @@ use std::collections::{HashMap, HashSet};
 use datafusion::prelude::Expr;
 use rayon::prelude::*;
 
-use super::label::{key, mask_labels};
+use super::label::mask_labels;
 use super::queued::{QueueRequest, QueuedMask};
+use super::statement::MaskKey;
 use super::vectors::{MaskVectors, UnitVectors};
 use crate::head::{HeadInput, HeadInputs};
 use crate::ids::ImageId;
@@ -42,7 +43,7 @@ pub(super) async fn centres(
         .iter()
         .filter(|row| row.extractor_id == head.extractor_id && row.origin != "propagated")
         .map(|row| {
-            let mask = key(row);
+            let mask = MaskKey::of(row);
             (mask.image_id, mask.mask_index)
         })
         .collect();

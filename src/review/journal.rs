@@ -10,37 +10,13 @@ use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use serde::Deserialize;
 
-use super::label::with_id;
-use super::statement::{MaskKey, Origin, Verdict};
-use crate::ids::{HeadId, MaskLabelId, check_name};
+use super::answer::Answer;
+use crate::ids::check_name;
 use crate::schema::Table;
 use crate::store::rows::{MaskLabelRow, Row, decode};
 use crate::store::{Changes, JournalFile, Snapshot, Store, journals, read_journal, take_over};
 use crate::task::blocking;
 use crate::{Error, Result};
-
-/// What somebody answers about a mask that was shown.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// The mask.
-    pub mask: MaskKey,
-    /// A source word; `None` with [`Verdict::Is`] for none of any class.
-    pub label: Option<String>,
-    /// What is said of the label.
-    pub verdict: Verdict,
-    /// Whether it was said of this mask, or spread from others.
-    pub origin: Origin,
-    /// The label that it was spread from.
-    pub proof: Option<MaskLabelId>,
-    /// Cosine similarity with the proof's mask, for one that was spread.
-    pub score: Option<f32>,
-    /// The queue that showed the mask.
-    pub queue: Option<String>,
-    /// The head whose prediction was shown.
-    pub head_id: Option<HeadId>,
-    /// Time from showing the mask to the answer, in seconds.
-    pub seconds: Option<f64>,
-}
 
 /// A journal of what one reviewer answers.
 ///
@@ -158,7 +134,7 @@ impl Inner {
         let mut rows = Vec::with_capacity(answers.len());
         for answer in answers {
             last = after(last);
-            rows.push(row(answer, self.reviewer.clone(), last));
+            rows.push(answer.into_row(self.reviewer.clone(), last));
         }
         let lines: Vec<Vec<u8>> = rows
             .iter()
@@ -228,42 +204,6 @@ fn after(last: DateTime<Utc>) -> DateTime<Utc> {
     Utc::now()
         .max(last + TimeDelta::microseconds(1))
         .trunc_subsecs(6)
-}
-
-fn row(answer: Answer, reviewer: Option<String>, created_at: DateTime<Utc>) -> MaskLabelRow {
-    let Answer {
-        mask:
-            MaskKey {
-                extractor_id,
-                image_id,
-                mask_index,
-            },
-        label,
-        verdict,
-        origin,
-        proof,
-        score,
-        queue,
-        head_id,
-        seconds,
-    } = answer;
-    with_id(MaskLabelRow {
-        mask_label_id: MaskLabelId::of_bytes(b""),
-        extractor_id,
-        image_id,
-        mask_index,
-        label,
-        verdict: verdict.word().to_owned(),
-        origin: origin.word().to_owned(),
-        proof,
-        score,
-        margin: None,
-        reviewer,
-        queue,
-        head_id,
-        seconds,
-        created_at,
-    })
 }
 
 fn rows_of(journals: &[PathBuf]) -> Result<Vec<MaskLabelRow>> {

@@ -7,9 +7,10 @@ use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Answer, with_id};
 use super::statement::{MaskKey, Origin, Statement, Verdict};
 use crate::error::ReviewError;
-use crate::ids::{ImageId, MaskLabelId, check_name};
+use crate::ids::{ImageId, check_name};
 use crate::query::Query;
 use crate::schema::Table;
 use crate::sql::Sql;
@@ -88,7 +89,7 @@ fn plan(
 ) -> Result<(Changes, LabelSummary)> {
     let mut by_mask: HashMap<MaskKey, Vec<&MaskLabelRow>> = HashMap::new();
     for row in known {
-        by_mask.entry(key(row)).or_default().push(row);
+        by_mask.entry(MaskKey::of(row)).or_default().push(row);
     }
     let mut summary = LabelSummary::default();
     let mut rows = Vec::new();
@@ -108,7 +109,11 @@ fn plan(
         summary.added += 1;
         summary.replaced += u64::from(own.is_some());
         summary.contradicting += u64::from(others.any(|row| !says_so(row)));
-        rows.push(row(statement, request, created_at));
+        let answer = Answer {
+            label: statement.label.clone(),
+            ..Answer::new(statement.mask.clone(), statement.verdict, request.origin)
+        };
+        rows.push(answer.into_row(request.reviewer.clone(), created_at));
     }
     let mut changes = Changes::new();
     if !rows.is_empty() {
@@ -207,72 +212,6 @@ fn only_one<'k>(known: &'k [MaskLabelRow], id: &str) -> Option<&'k MaskLabelRow>
         .filter(|row| row.mask_label_id.as_str().starts_with(id));
     let first = of_id.next()?;
     of_id.next().is_none().then_some(first)
-}
-
-pub(super) fn key(row: &MaskLabelRow) -> MaskKey {
-    MaskKey {
-        extractor_id: row.extractor_id.clone(),
-        image_id: row.image_id.clone(),
-        mask_index: row.mask_index,
-    }
-}
-
-fn row(
-    statement: &Statement,
-    request: &LabelRequest,
-    created_at: chrono::DateTime<chrono::Utc>,
-) -> MaskLabelRow {
-    let MaskKey {
-        extractor_id,
-        image_id,
-        mask_index,
-    } = statement.mask.clone();
-    with_id(MaskLabelRow {
-        mask_label_id: MaskLabelId::of_bytes(b""),
-        extractor_id,
-        image_id,
-        mask_index,
-        label: statement.label.clone(),
-        verdict: statement.verdict.word().to_owned(),
-        origin: request.origin.word().to_owned(),
-        proof: None,
-        score: None,
-        margin: None,
-        reviewer: request.reviewer.clone(),
-        queue: None,
-        head_id: None,
-        seconds: None,
-        created_at,
-    })
-}
-
-/// A row with the id of its content.
-pub(super) fn with_id(row: MaskLabelRow) -> MaskLabelRow {
-    let (mask_index, created_at) = (row.mask_index.to_string(), row.created_at.to_rfc3339());
-    let seconds = row.seconds.map(|it| it.to_string());
-    let [score, margin] = [row.score, row.margin].map(|it| it.map(|it| it.to_string()));
-    // No label is not the label of no letters.
-    let of = |text: Option<&str>| text.map_or("-".to_owned(), |text| format!("+{text}"));
-    let parts = [
-        row.extractor_id.to_string(),
-        row.image_id.to_string(),
-        mask_index,
-        of(row.label.as_deref()),
-        row.verdict.clone(),
-        row.origin.clone(),
-        of(row.proof.as_ref().map(|id| id.as_str())),
-        of(score.as_deref()),
-        of(margin.as_deref()),
-        of(row.reviewer.as_deref()),
-        of(row.queue.as_deref()),
-        of(row.head_id.as_ref().map(|id| id.as_str())),
-        of(seconds.as_deref()),
-        created_at,
-    ];
-    MaskLabelRow {
-        mask_label_id: MaskLabelId::of_parts(parts.iter().map(String::as_str)),
-        ..row
-    }
 }
 
 /// Checks that no mask is in a request twice.

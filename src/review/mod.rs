@@ -4,6 +4,7 @@
 //! added to: the newest statement of each reviewer about a mask counts (`review/mask_labels`), and undoing is a statement,
 //! too. A label is a source word, as image-level labels are, so class sets map it.
 
+mod answer;
 mod centres;
 mod csv_file;
 mod ground_truth;
@@ -16,9 +17,10 @@ mod shown;
 mod statement;
 mod vectors;
 
+pub use answer::Answer;
 pub use csv_file::read_label_file;
 pub use ground_truth::labels_of_ground_truth;
-pub use journal::{Answer, Journal, fold_journals};
+pub use journal::{Journal, fold_journals};
 pub use label::{
     LabelRequest, LabelSummary, confirm_labels, label_masks, mask_labels, undo_labels,
 };

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::label::{key, mask_labels, with_id};
+use super::answer::Answer;
+use super::label::mask_labels;
 use super::statement::{MaskKey, Origin, Verdict};
 use super::vectors::{MaskVectors, UnitVectors};
 use crate::catalogue::find_masks_of;
@@ -240,12 +241,6 @@ struct Known {
 
 impl Known {
     async fn read(snapshot: &Snapshot) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct TakenBack {
-            extractor_id: ExtractorId,
-            image_id: ImageId,
-            mask_index: i32,
-        }
         let mut known = Self {
             said: HashMap::new(),
             spread: HashMap::new(),
@@ -253,21 +248,16 @@ impl Known {
         };
         for row in mask_labels(snapshot).await? {
             if row.origin == Origin::Propagated.word() {
-                known.spread.insert(key(&row), row);
+                known.spread.insert(MaskKey::of(&row), row);
             } else {
-                known.said.entry(key(&row)).or_default().push(row);
+                known.said.entry(MaskKey::of(&row)).or_default().push(row);
             }
         }
         let query = Query::named("review/masks_taken_back")?;
         let mut rows = Sql::new(snapshot).await?.query(query.sql()).await?;
         while let Some(batch) = rows.next().await? {
-            for row in decode::<TakenBack>(Table::MaskLabels, &batch)? {
-                known.taken_back.insert(MaskKey {
-                    extractor_id: row.extractor_id,
-                    image_id: row.image_id,
-                    mask_index: row.mask_index,
-                });
-            }
+            let some = decode::<MaskKey>(Table::MaskLabels, &batch)?;
+            known.taken_back.extend(some);
         }
         Ok(known)
     }
@@ -345,23 +335,14 @@ fn row(mask: &MaskKey, created_at: DateTime<Utc>, spread: Option<&Spread>) -> Ma
     } else {
         Verdict::Undone
     };
-    with_id(MaskLabelRow {
-        mask_label_id: MaskLabelId::of_bytes(b""),
-        extractor_id: mask.extractor_id.clone(),
-        image_id: mask.image_id.clone(),
-        mask_index: mask.mask_index,
+    let answer = Answer {
         label: spread.and_then(|it| it.label.clone()),
-        verdict: verdict.word().to_owned(),
-        origin: Origin::Propagated.word().to_owned(),
         proof: spread.map(|it| it.proof.clone()),
         score: spread.map(|it| it.score),
         margin: spread.map(|it| it.margin),
-        reviewer: None,
-        queue: None,
-        head_id: None,
-        seconds: None,
-        created_at,
-    })
+        ..Answer::new(mask.clone(), verdict, Origin::Propagated)
+    };
+    answer.into_row(None, created_at)
 }
 
 /// Labelled masks with their vectors.

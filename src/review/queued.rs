@@ -44,11 +44,6 @@ impl QueueKind {
         ("unlabelled", Self::Unlabelled),
     ];
 
-    /// Every kind.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Self::WORDS.into_iter().map(|(_, kind)| kind)
-    }
-
     /// Whether a head orders the masks.
     pub fn needs_head(self) -> bool {
         self != Self::Unlabelled

@@ -1,11 +1,14 @@
 //! What is said about a mask.
 
+use serde::Deserialize;
+
 use crate::Error;
 use crate::ids::{ExtractorId, ImageId};
 use crate::options::one_of;
+use crate::store::rows::MaskLabelRow;
 
 /// A mask's key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 pub struct MaskKey {
     /// `masks.extractor_id`.
     pub extractor_id: ExtractorId,
@@ -13,6 +16,17 @@ pub struct MaskKey {
     pub image_id: ImageId,
     /// `masks.mask_index`.
     pub mask_index: i32,
+}
+
+impl MaskKey {
+    /// The key of the mask that a label is on.
+    pub fn of(row: &MaskLabelRow) -> Self {
+        Self {
+            extractor_id: row.extractor_id.clone(),
+            image_id: row.image_id.clone(),
+            mask_index: row.mask_index,
+        }
+    }
 }
 
 /// What a statement says of its label.

@@ -47,7 +47,7 @@ impl Sql {
         Self::with_runtime(snapshot, RuntimeEnvBuilder::new()).await
     }
 
-    /// Like [`Sql::new`], but queries that need more than so many bytes of memory fail.
+    /// Like [`Sql::new`], but queries that need more memory than the limit, in bytes, fail.
     ///
     /// # Errors
     /// As [`Sql::new`].

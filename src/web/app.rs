@@ -95,7 +95,7 @@ impl App {
         let mut said = self.locked();
         said.last = Some(Instant::now());
         for row in &rows {
-            said.of_masks.insert(key(row), row.clone());
+            said.of_masks.insert(MaskKey::of(row), row.clone());
         }
         Ok(rows)
     }
@@ -153,14 +153,6 @@ impl App {
 
     fn locked(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key(row: &MaskLabelRow) -> MaskKey {
-    MaskKey {
-        extractor_id: row.extractor_id.clone(),
-        image_id: row.image_id.clone(),
-        mask_index: row.mask_index,
     }
 }
 

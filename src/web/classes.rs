@@ -7,11 +7,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use grainstore::classes::{Added, Class, ClassSet, add_class_set};
-use grainstore::query::{Query, QuerySession};
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::failure::{Answered, Failure};
+use super::sql::named;
 
 /// A word, and how often it is used.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,9 +32,7 @@ pub struct Classes {
 /// `GET /api/classes`.
 pub async fn list(State(app): State<Arc<App>>) -> Answered<Json<Classes>> {
     let snapshot = app.snapshot().await?;
-    let session = QuerySession::new(&snapshot).await?;
-    let query = Query::named("review/label_words")?;
-    let words = super::sql::all(session.run(&query, &HashMap::new()).await?).await?;
+    let words = named(&snapshot, "review/label_words", &HashMap::new()).await?;
     let mut newest: HashMap<String, ClassSet> = HashMap::new();
     for set in ClassSet::all(&snapshot).await? {
         let known = newest

@@ -1,4 +1,6 @@
-//! What the browser is told if a request fails: JSON with the error and, where there is one, advice.
+//! The answer to a request that fails: JSON with the error and, where there is one, advice.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -107,6 +109,20 @@ impl IntoResponse for Failure {
         let body = json!({ "error": self.error, "hint": self.hint });
         (self.status, Json(body)).into_response()
     }
+}
+
+/// Runs work for a limited time. `what` names it in the failure, which ends with `advice`.
+pub async fn in_time<T>(
+    limit: Duration,
+    (what, advice): (&str, &str),
+    work: impl Future<Output = Answered<T>>,
+) -> Answered<T> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.map_err(|_| {
+        let seconds = limit.as_secs();
+        let text = format!("{what} took more than {seconds} s and was given up{advice}");
+        Failure::new(StatusCode::REQUEST_TIMEOUT, text)
+    })?
 }
 
 /// Answers requests for what the page does not have.

@@ -8,13 +8,14 @@ use axum::extract::{Query as Parameters, State};
 use grainstore::catalogue::find_image;
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::neighbours::{NearestRequest, SearchQuery, SearchedTable, nearest};
-use grainstore::query::{Query, QuerySession};
+use grainstore::review::MaskKey;
 use grainstore::store::Snapshot;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::failure::{Answered, Failure};
 use super::queue::{Context, context, given};
+use super::sql::named;
 
 /// Masks that are asked for, by default and at most.
 const COUNT: usize = 60;
@@ -55,6 +56,16 @@ pub struct Cell {
     score: f64,
 }
 
+impl Cell {
+    fn key(&self) -> MaskKey {
+        MaskKey {
+            extractor_id: self.extractor_id.clone(),
+            image_id: self.image_id.clone(),
+            mask_index: self.mask_index,
+        }
+    }
+}
+
 /// A page of a grid.
 #[derive(Debug, Serialize)]
 pub struct Grid {
@@ -86,15 +97,9 @@ pub async fn grid(
         }
         _ => Vec::new(),
     };
-    let mut of_extractor: HashMap<&ExtractorId, Vec<ImageId>> = HashMap::new();
-    for cell in masks.iter().rev().take(COUNT) {
-        let images = of_extractor.entry(&cell.extractor_id).or_default();
-        images.push(cell.image_id.clone());
-    }
     // Crops are asked for one by one, at once.
-    for (extractor_id, images) in of_extractor {
-        app.photos.read_ahead(extractor_id, &images).await?;
-    }
+    let shown: Vec<MaskKey> = masks.iter().rev().take(COUNT).map(Cell::key).collect();
+    app.photos.read_ahead(&shown).await?;
     Ok(Json(Grid { context, masks }))
 }
 
@@ -104,7 +109,6 @@ async fn of_class(
     head: &str,
     class_index: usize,
 ) -> Answered<Vec<Cell>> {
-    let session = QuerySession::new(snapshot).await?;
     let mut words = HashMap::from([
         ("head".to_owned(), head.to_owned()),
         ("class_index".to_owned(), class_index.to_string()),
@@ -113,8 +117,7 @@ async fn of_class(
     if let Some(sort) = given(&request.sort) {
         words.insert("sort".to_owned(), sort.to_owned());
     }
-    let query = Query::named("review/grid_of_class")?;
-    super::sql::all(session.run(&query, &words).await?).await
+    named(snapshot, "review/grid_of_class", &words).await
 }
 
 /// Masks that are like one, and of which nobody says anything.
@@ -150,31 +153,26 @@ async fn alike(
             score: f64::from(row.similarity),
         })
     });
-    let is_free = |cell: &Cell| {
-        let key = (
-            cell.extractor_id.to_string(),
-            cell.image_id.to_string(),
-            cell.mask_index,
-        );
-        !said.contains(&key)
-    };
+    let is_free = |cell: &Cell| !said.contains(&cell.key());
     Ok(cells.filter(is_free).take(request.count()).collect())
 }
 
 /// Masks of which a person, a file or an annotation says something.
-async fn said(snapshot: &Snapshot) -> Answered<HashSet<(String, String, i32)>> {
+async fn said(snapshot: &Snapshot) -> Answered<HashSet<MaskKey>> {
     #[derive(Deserialize)]
     struct Said {
-        extractor_id: String,
-        image_id: String,
+        extractor_id: ExtractorId,
+        image_id: ImageId,
         mask_index: i32,
         is_propagated: bool,
     }
-    let session = QuerySession::new(snapshot).await?;
-    let query = Query::named("review/said_of_masks")?;
-    let said: Vec<Said> = super::sql::all(session.run(&query, &HashMap::new()).await?).await?;
+    let said: Vec<Said> = named(snapshot, "review/said_of_masks", &HashMap::new()).await?;
     let said = said.into_iter().filter(|it| !it.is_propagated);
     Ok(said
-        .map(|it| (it.extractor_id, it.image_id, it.mask_index))
+        .map(|it| MaskKey {
+            extractor_id: it.extractor_id,
+            image_id: it.image_id,
+            mask_index: it.mask_index,
+        })
         .collect())
 }

@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use grainstore::catalogue::{embedders_stored, heads_stored};
 use grainstore::eval::{CompareRequest, ComparedMetric, EvalRequest, compare as compare_heads};
 use grainstore::progress::NoProgress;
-use grainstore::query::{Query, QuerySession};
 use grainstore::report::{ReportRequest, write_report};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::app::App;
 use super::failure::{Answered, Failure};
+use super::sql::named;
 
 /// Bootstrap samples for mean IoU and for average precision, as 'grainstore compare' takes them.
 const REPLICATES: u32 = 1000;
@@ -59,11 +59,8 @@ pub struct Heads {
 
 /// `GET /api/heads`: every head, oldest first.
 pub async fn list(State(app): State<Arc<App>>) -> Answered<Json<Heads>> {
-    let snapshot = app.snapshot().await?;
-    let session = QuerySession::new(&snapshot).await?;
-    let query = Query::named("review/head_metrics")?;
-    let metrics: Vec<Metrics> =
-        super::sql::all(session.run(&query, &HashMap::new()).await?).await?;
+    let snapshot = app.store.snapshot().await?;
+    let metrics: Vec<Metrics> = named(&snapshot, "review/head_metrics", &HashMap::new()).await?;
     let mut listed = Vec::new();
     for row in heads_stored(&snapshot).await? {
         let spec: Value = serde_json::from_str(&row.spec)?;
@@ -111,7 +108,7 @@ pub async fn compare(
     State(app): State<Arc<App>>,
     Parameters(pair): Parameters<Pair>,
 ) -> Answered<Json<Compared>> {
-    let snapshot = app.snapshot().await?;
+    let snapshot = app.store.snapshot().await?;
     let request = CompareRequest {
         first: EvalRequest {
             head: pair.head,
@@ -135,7 +132,7 @@ pub async fn compare(
 pub async fn report(State(app): State<Arc<App>>, Path(head): Path<String>) -> Answered<Response> {
     let ours =
         |err: std::io::Error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, err.to_string());
-    let snapshot = app.snapshot().await?;
+    let snapshot = app.store.snapshot().await?;
     let folder = tempfile::tempdir().map_err(ours)?;
     let request = ReportRequest {
         evaluation: EvalRequest {

@@ -1,4 +1,4 @@
-//! The training that runs, or ran last, as the page is told of it.
+//! The training that runs, or ran last, as the page shows it.
 
 use serde::Serialize;
 use tokio::sync::watch;

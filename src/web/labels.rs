@@ -1,19 +1,19 @@
 //! Answers: what a key says of a mask, and how many were given.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use grainstore::ids::{ExtractorId, HeadId, ImageId, MaskLabelId};
-use grainstore::query::{Query, QuerySession};
 use grainstore::review::{Answer, MaskKey, Origin, Verdict, statements_of_images};
 use grainstore::store::rows::MaskLabelRow;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::failure::{Answered, Failure};
+use super::sql::named;
 
 /// Maximum number of answers in a request.
 const AT_ONCE: usize = 1000;
@@ -113,6 +113,7 @@ fn answer(said: Said) -> Answered<Answer> {
         origin: Origin::Review,
         proof: said.proof,
         score: said.score,
+        margin: None,
         queue: said.queue,
         head_id: said.head_id,
         seconds: said.seconds.filter(is_time),
@@ -121,21 +122,11 @@ fn answer(said: Said) -> Answered<Answer> {
 
 /// Checks that the masks are in the store.
 async fn check_masks(app: &App, answers: &[Answer]) -> Answered<()> {
-    let mut of_extractor: HashMap<&ExtractorId, HashSet<&ImageId>> = HashMap::new();
+    app.photos
+        .read_ahead(answers.iter().map(|it| &it.mask))
+        .await?;
     for Answer { mask, .. } in answers {
-        let images = of_extractor.entry(&mask.extractor_id).or_default();
-        images.insert(&mask.image_id);
-    }
-    for (extractor_id, images) in of_extractor {
-        let images: Vec<ImageId> = images.into_iter().cloned().collect();
-        app.photos.read_ahead(extractor_id, &images).await?;
-    }
-    for Answer { mask, .. } in answers {
-        let known = app
-            .photos
-            .masks_of(&mask.extractor_id, &mask.image_id)
-            .await?;
-        if !known.iter().any(|it| it.mask_index == mask.mask_index) {
+        if app.photos.mask(mask).await?.is_none() {
             return Err(Failure::missing(format!(
                 "image '{}' has no mask {} of extractor '{}'",
                 mask.image_id, mask.mask_index, mask.extractor_id
@@ -236,17 +227,16 @@ fn counts(row: &MaskLabelRow) -> Option<Counting> {
 
 /// An answer that says what a row said, or takes back what was said.
 fn again(mask: MaskKey, before: Option<&MaskLabelRow>) -> Answered<Answer> {
-    let verdict = before.map_or(Verdict::Undone.word(), |row| row.verdict.as_str());
+    let Some(row) = before else {
+        return Ok(Answer::new(mask, Verdict::Undone, Origin::Review));
+    };
     Ok(Answer {
-        mask,
-        label: before.and_then(|row| row.label.clone()),
-        verdict: Verdict::from_str(verdict)?,
-        origin: Origin::Review,
-        proof: before.and_then(|row| row.proof.clone()),
-        score: before.and_then(|row| row.score),
-        queue: before.and_then(|row| row.queue.clone()),
-        head_id: before.and_then(|row| row.head_id.clone()),
-        seconds: None,
+        label: row.label.clone(),
+        proof: row.proof.clone(),
+        score: row.score,
+        queue: row.queue.clone(),
+        head_id: row.head_id.clone(),
+        ..Answer::new(mask, Verdict::from_str(&row.verdict)?, Origin::Review)
     })
 }
 
@@ -260,13 +250,10 @@ pub struct Counts {
 /// `GET /api/progress`: how many masks are labelled.
 pub async fn progress(State(app): State<Arc<App>>) -> Answered<Json<Counts>> {
     let snapshot = app.snapshot().await?;
-    let session = QuerySession::new(&snapshot).await?;
     let reviewer = app.reviewer.clone();
     let words = reviewer.map(|name| ("reviewer".to_owned(), name));
     let words: HashMap<String, String> = words.into_iter().collect();
-    let query = Query::named("review/label_counts")?;
-    let rows = session.run(&query, &words).await?;
-    let counts: Vec<Counts> = super::sql::all(rows).await?;
+    let counts: Vec<Counts> = named(&snapshot, "review/label_counts", &words).await?;
     let first = counts.into_iter().next();
     first
         .map(Json)

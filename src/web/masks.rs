@@ -10,7 +10,6 @@ use grainstore::catalogue::{find_head, find_image, find_masks_of};
 use grainstore::error::HeadError;
 use grainstore::head::{ClassScores, class_scores};
 use grainstore::ids::{ExtractorId, ImageId};
-use grainstore::query::{Query, QuerySession};
 use grainstore::review::{MaskKey, Origin, ShownMask, Verdict, statements_of_images};
 use grainstore::store::Snapshot;
 use grainstore::store::rows::MaskLabelRow;
@@ -19,25 +18,18 @@ use serde::{Deserialize, Serialize};
 use super::app::App;
 use super::failure::{Answered, Failure};
 use super::queue::{Context, context};
+use super::sql::named;
 
 /// Maximum number of masks in a request.
 const AT_ONCE: usize = 200;
-/// Classes of which a mask's probability is told.
+/// Number of classes, the most likely ones, whose probabilities go to the page.
 const BEST: usize = 5;
-
-/// A mask in a request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-pub struct Key {
-    extractor_id: ExtractorId,
-    image_id: ImageId,
-    mask_index: i32,
-}
 
 /// Which masks are asked for, and which head is asked about them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    masks: Vec<Key>,
+    masks: Vec<MaskKey>,
     head: Option<String>,
 }
 
@@ -116,17 +108,8 @@ pub async fn masks(
             request.masks.len()
         )));
     }
-    let mut of_extractor: HashMap<&ExtractorId, HashSet<&ImageId>> = HashMap::new();
-    for mask in &request.masks {
-        let images = of_extractor.entry(&mask.extractor_id).or_default();
-        images.insert(&mask.image_id);
-    }
-    let mut images: HashSet<&ImageId> = HashSet::new();
-    for (extractor_id, of_extractor) in of_extractor {
-        let some: Vec<ImageId> = of_extractor.iter().copied().cloned().collect();
-        app.photos.read_ahead(extractor_id, &some).await?;
-        images.extend(of_extractor);
-    }
+    app.photos.read_ahead(&request.masks).await?;
+    let images: HashSet<&ImageId> = request.masks.iter().map(|it| &it.image_id).collect();
     let images: Vec<ImageId> = images.into_iter().cloned().collect();
     // Answers that are only in the journal yet are in memory, too.
     let snapshot = app.store.snapshot().await?;
@@ -134,17 +117,12 @@ pub async fn masks(
     let said = Said::read(&snapshot, &images).await?;
     let mut found = Vec::with_capacity(request.masks.len());
     for key in &request.masks {
-        let masks = app
-            .photos
-            .masks_of(&key.extractor_id, &key.image_id)
-            .await?;
-        let mask = masks.iter().find(|it| it.mask_index == key.mask_index);
-        found.push(match mask {
+        found.push(match app.photos.mask(key).await? {
             Some(mask) => Some(Detailed {
-                best: best(scores.as_ref(), mask),
-                said: said.of(&app, mask),
+                best: best(scores.as_ref(), &mask),
+                said: said.of(&app, &mask),
                 file_name: app.photos.image_row(&key.image_id).await?.file_name.clone(),
-                mask: mask.clone(),
+                mask,
             }),
             None => None,
         });
@@ -159,11 +137,7 @@ impl Said {
     async fn read(snapshot: &Snapshot, images: &[ImageId]) -> Answered<Self> {
         let mut of_masks: HashMap<MaskKey, Vec<MaskLabelRow>> = HashMap::new();
         for row in statements_of_images(snapshot, images).await? {
-            let key = MaskKey {
-                extractor_id: row.extractor_id.clone(),
-                image_id: row.image_id.clone(),
-                mask_index: row.mask_index,
-            };
+            let key = MaskKey::of(&row);
             of_masks.entry(key).or_default().push(row);
         }
         Ok(Self(of_masks))
@@ -299,7 +273,6 @@ pub async fn images(
     Parameters(request): Parameters<ImagesRequest>,
 ) -> Answered<Json<Vec<ListedImage>>> {
     let snapshot = app.store.snapshot().await?;
-    let session = QuerySession::new(&snapshot).await?;
     let mut words = HashMap::new();
     if let Some(name) = request.name.filter(|name| !name.is_empty()) {
         words.insert("name".to_owned(), name);
@@ -307,9 +280,7 @@ pub async fn images(
     if let Some(offset) = request.offset {
         words.insert("offset".to_owned(), offset.to_string());
     }
-    let query = Query::named("review/image_list")?;
-    let rows = session.run(&query, &words).await?;
-    Ok(Json(super::sql::all(rows).await?))
+    Ok(Json(named(&snapshot, "review/image_list", &words).await?))
 }
 
 /// The images before and after one, in the order of their names.
@@ -325,10 +296,8 @@ pub async fn beside(
     Parameters(request): Parameters<ImageRequest>,
 ) -> Answered<Json<Beside>> {
     let snapshot = app.store.snapshot().await?;
-    let session = QuerySession::new(&snapshot).await?;
     let words = HashMap::from([("image".to_owned(), request.image)]);
-    let query = Query::named("review/image_beside")?;
-    let found: Vec<Beside> = super::sql::all(session.run(&query, &words).await?).await?;
+    let found: Vec<Beside> = named(&snapshot, "review/image_beside", &words).await?;
     let first = found.into_iter().next();
     first
         .map(Json)

@@ -1,12 +1,13 @@
 //! Photos, and the masks on them: what was read last is kept in memory.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
 use grainstore::extract::read_ingested;
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::photo::{DecodeLimits, decode};
-use grainstore::review::{ShownMask, shown_masks};
+use grainstore::review::{MaskKey, ShownMask, shown_masks};
 use grainstore::selection::{ImageFilter, SelectedImage, find_images};
 use grainstore::store::Store;
 use image::RgbImage;
@@ -94,8 +95,28 @@ impl Photos {
         Ok(masks)
     }
 
-    /// Reads the rows and masks of several images at once, where they are not in memory yet.
-    pub async fn read_ahead(&self, extractor_id: &ExtractorId, images: &[ImageId]) -> Answered<()> {
+    /// A mask; `None` if it is not in the store.
+    pub async fn mask(&self, key: &MaskKey) -> Answered<Option<ShownMask>> {
+        let of_image = self.masks_of(&key.extractor_id, &key.image_id).await?;
+        let mut of_image = of_image.iter();
+        Ok(of_image.find(|it| it.mask_index == key.mask_index).cloned())
+    }
+
+    /// Reads the rows and all masks of the images that some masks are of, where they are not in memory yet.
+    pub async fn read_ahead(&self, masks: impl IntoIterator<Item = &MaskKey>) -> Answered<()> {
+        let mut of_extractor: HashMap<&ExtractorId, HashSet<&ImageId>> = HashMap::new();
+        for mask in masks {
+            let images = of_extractor.entry(&mask.extractor_id).or_default();
+            images.insert(&mask.image_id);
+        }
+        for (extractor_id, images) in of_extractor {
+            let images: Vec<ImageId> = images.into_iter().cloned().collect();
+            self.read_images(extractor_id, &images).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_images(&self, extractor_id: &ExtractorId, images: &[ImageId]) -> Answered<()> {
         let of = |image: &ImageId| (extractor_id.clone(), image.clone());
         let missing: Vec<ImageId> = images
             .iter()

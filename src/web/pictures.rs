@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use grainstore::geometry::Rle;
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::picture::{mask_tile, scaled};
+use grainstore::review::MaskKey;
 use image::RgbImage;
 use serde::Deserialize;
 
@@ -69,13 +70,18 @@ pub async fn crop(
     if is_known(&headers, &key) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
-    let masks = app.photos.masks_of(&extractor_id, &image_id).await?;
-    let mask = masks.iter().find(|mask| mask.mask_index == mask_index);
+    let wanted = MaskKey {
+        extractor_id,
+        image_id,
+        mask_index,
+    };
+    let image_id = &wanted.image_id;
+    let mask = app.photos.mask(&wanted).await?;
     let mask = mask
         .ok_or_else(|| Failure::missing(format!("image '{image_id}' has no mask {mask_index}")))?;
     let rle = Rle::try_from(&mask.rle)?;
     let draw = move |photo: &RgbImage| mask_tile(photo, &rle, side);
-    let bytes = app.photos.encoded(key.clone(), &image_id, draw).await?;
+    let bytes = app.photos.encoded(key.clone(), image_id, draw).await?;
     Ok(jpeg(&key, &bytes))
 }
 

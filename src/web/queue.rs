@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query as Parameters, State};
-use axum::http::StatusCode;
 use grainstore::catalogue::find_head;
 use grainstore::classes::{ClassSet, classes_of_labels};
 use grainstore::ids::{ExtractorId, HeadId, ImageId};
 use grainstore::picture::class_color;
 use grainstore::progress::NoProgress;
-use grainstore::query::{Query, QuerySession};
 use grainstore::review::{QueueKind, QueueRequest, QueuedMask};
 use grainstore::selection::ImageFilter;
 use grainstore::store::Snapshot;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
-use super::failure::{Answered, Failure};
+use super::failure::{Answered, Failure, in_time};
+use super::sql::named;
 
 /// Masks of a queue that are asked for, by default and at most.
 const COUNT: usize = 500;
@@ -89,13 +88,7 @@ pub async fn queue(
     };
     let kind = given(&request.kind).unwrap_or(default).to_owned();
     let masks = listed(&snapshot, &request, &kind, head);
-    let masks = tokio::time::timeout(TIME, masks).await.map_err(|_| {
-        let text = format!(
-            "the queue took more than {} s and was given up",
-            TIME.as_secs()
-        );
-        Failure::new(StatusCode::REQUEST_TIMEOUT, text)
-    })??;
+    let masks = in_time(TIME, ("the queue", ""), masks).await?;
     Ok(Json(Queue {
         kind,
         context,
@@ -223,9 +216,7 @@ async fn words_of(snapshot: &Snapshot) -> Answered<Vec<grainstore::classes::Clas
         label: String,
     }
     let mut classes = classes_of_labels(snapshot, None).await.unwrap_or_default();
-    let session = QuerySession::new(snapshot).await?;
-    let query = Query::named("review/label_words")?;
-    let words: Vec<Word> = super::sql::all(session.run(&query, &HashMap::new()).await?).await?;
+    let words: Vec<Word> = named(snapshot, "review/label_words", &HashMap::new()).await?;
     for Word { label } in words {
         if !classes.iter().any(|class| class.labels.contains(&label)) {
             classes.push(grainstore::classes::Class {

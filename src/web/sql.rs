@@ -1,5 +1,6 @@
 //! The console: a query, its rows, and which of them name images or masks.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,10 +8,9 @@ use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use grainstore::head::register_predict;
 use grainstore::neighbours::register_neighbours;
-use grainstore::query::Query;
+use grainstore::query::{Query, QuerySession};
 use grainstore::schema::Table;
 use grainstore::sql::{Rows, Sql};
 use grainstore::store::Snapshot;
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
-use super::failure::{Answered, Failure};
+use super::failure::{Answered, in_time};
 
 /// Maximum number of rows that are shown.
 const SHOWN: usize = 500;
@@ -54,16 +54,8 @@ pub async fn run(
 ) -> Answered<Json<Shown>> {
     let snapshot = app.snapshot().await?;
     let run = first_rows(&snapshot, &request.sql);
-    let found = tokio::time::timeout(TIME, run).await.map_err(|_| {
-        Failure::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!(
-                "the query took more than {} s and was given up; 'grainstore sql' has no limit",
-                TIME.as_secs()
-            ),
-        )
-    })?;
-    Ok(Json(found?))
+    let what = ("the query", "; 'grainstore sql' has no limit");
+    Ok(Json(in_time(TIME, what, run).await?))
 }
 
 async fn first_rows(snapshot: &Snapshot, text: &str) -> Answered<Shown> {
@@ -121,8 +113,14 @@ fn values(batch: &RecordBatch, rows: &mut Vec<Vec<Option<String>>>) -> Answered<
     Ok(())
 }
 
-/// All rows of a query whose result is small, as values.
-pub async fn all<T: DeserializeOwned>(rows: Rows) -> Answered<Vec<T>> {
+/// All rows of a named query whose result is small, as values.
+pub async fn named<T: DeserializeOwned>(
+    snapshot: &Snapshot,
+    name: &str,
+    words: &HashMap<String, String>,
+) -> Answered<Vec<T>> {
+    let session = QuerySession::new(snapshot).await?;
+    let rows = session.run(&Query::named(name)?, words).await?;
     first(rows, usize::MAX).await
 }
 

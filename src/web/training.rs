@@ -142,20 +142,18 @@ async fn run(app: &Arc<App>, request: Request, loss: Option<Loss>) -> Answered<S
         Some(word) => Some(find_head(&snapshot, word).await?),
         None => None,
     };
-    let policy = match &before {
-        Some(head) => {
-            let stored = policies_of(&snapshot, &head.head_id)
-                .await?
-                .into_iter()
-                .next();
-            let policy = stored.and_then(|it| serde_json::from_str(&it.policy).ok());
-            policy.unwrap_or_default()
-        }
-        None => Policy::default(),
+    let stored = match &before {
+        Some(head) => policies_of(&snapshot, &head.head_id)
+            .await?
+            .into_iter()
+            .next(),
+        None => None,
     };
-    let set = ClassSet::load(&snapshot, &request.classes).await?;
-    let mut policy: Policy = policy;
-    let names = set.class_names();
+    let policy = stored.and_then(|it| serde_json::from_str(&it.policy).ok());
+    let mut policy: Policy = policy.unwrap_or_default();
+    let names = ClassSet::load(&snapshot, &request.classes)
+        .await?
+        .class_names();
     policy
         .class_thresholds
         .retain(|class, _| names.contains(class));

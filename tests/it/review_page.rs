@@ -7,16 +7,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use grainstore::geometry::{Rle, Size};
-use grainstore::ids::{EmbeddingSpaceId, ExtractorId, ImageId};
+use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::schema::{EmbeddingType, Table};
-use grainstore::store::rows::{
-    ExtractionRow, ExtractorKind, ExtractorRow, MaskRow, Row, masks_to_batch,
-};
+use grainstore::store::rows::{ExtractionRow, ExtractorRow, MaskRow, Row, masks_to_batch};
 use grainstore::store::{Changes, Store};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 
 use crate::harness::Program;
+use crate::made_store::extractor_row;
 use crate::support::instant;
 
 mod browser;
@@ -110,18 +109,7 @@ impl Made {
 
     async fn add_masks(&self) {
         let store = Store::open(self.store()).await.unwrap();
-        let row = ExtractorRow {
-            extractor_id: self.extractor.clone(),
-            kind: ExtractorKind::Sam,
-            model_type: Some("custom".to_owned()),
-            checkpoint: "made.safetensors".to_owned(),
-            checkpoint_sha256: "0".repeat(64),
-            embedding_dim: Some(1024),
-            embedding_space: Some(EmbeddingSpaceId::of_bytes(b"space")),
-            options: "{}".to_owned(),
-            grainstore_version: "0".to_owned(),
-            created_at: instant(0),
-        };
+        let row = extractor_row(&self.extractor);
         let images = self.sql("SELECT image_id, file_name FROM images ORDER BY file_name");
         let mut random = fastrand::Rng::with_seed(1);
         let (mut rows, mut done) = (Vec::new(), Vec::new());

@@ -27,10 +27,9 @@ pub struct Made {
     pub extractor: ExtractorId,
 }
 
-pub async fn made() -> Made {
-    let (dir, store) = new_store().await;
-    let extractor = ExtractorId::of_bytes(b"extractor");
-    let row = ExtractorRow {
+/// An extractor of Segment Anything whose masks have made-up embeddings.
+pub fn extractor_row(extractor: &ExtractorId) -> ExtractorRow {
+    ExtractorRow {
         extractor_id: extractor.clone(),
         kind: ExtractorKind::Sam,
         model_type: Some("custom".to_owned()),
@@ -41,7 +40,13 @@ pub async fn made() -> Made {
         options: "{}".to_owned(),
         grainstore_version: "0".to_owned(),
         created_at: instant(0),
-    };
+    }
+}
+
+pub async fn made() -> Made {
+    let (dir, store) = new_store().await;
+    let extractor = ExtractorId::of_bytes(b"extractor");
+    let row = extractor_row(&extractor);
     crate::support::append(&store, &[row]).await;
     Made {
         _dir: dir,

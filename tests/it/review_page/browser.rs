@@ -123,7 +123,7 @@ impl Browser {
         self.call("/actions", &json!({ "actions": [mouse] }));
     }
 
-    /// Waits until so many labels are saved.
+    /// Waits until the page says that this number of labels is saved.
     async fn saved(&self, count: usize) {
         let expected = format!("{count} saved");
         until(&expected, async || self.text("#saved").await == expected).await;
