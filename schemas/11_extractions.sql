@@ -1,6 +1,6 @@
 -- Grain:  one image that an extractor is done with, even if every mask was filtered out.
 -- Key:    extractor_id, image_id
--- Writer: grainstore extract, import, in the commit that holds the image's masks
+-- Writer: grainstore extract, import, review, in the commit that holds the image's masks
 -- Reader: grainstore extract (what is left to do)
 CREATE TABLE extractions (
     extractor_id TEXT   NOT NULL, -- extractors.extractor_id

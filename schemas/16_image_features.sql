@@ -1,7 +1,7 @@
 -- Grain:  the features of one image under a SAM image encoder, kept so that further prompts run only the decoder.
 -- Key:    extractor_id, image_id
 -- Writer: grainstore extract --keep-features
--- Reader: review (prompts), extract (another grid)
+-- Reader: review (prompts)
 CREATE TABLE image_features (
     extractor_id TEXT      NOT NULL, -- extractors.extractor_id
     image_id     TEXT      NOT NULL, -- images.image_id

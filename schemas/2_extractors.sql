@@ -1,6 +1,6 @@
 -- Grain:  one way of making masks: a model with its checkpoint and every option that changes the result, or an import.
 -- Key:    extractor_id
--- Writer: grainstore extract, import
+-- Writer: grainstore extract, import, review
 -- Reader: train, embed, annotate; a head refuses masks of another extractor
 CREATE TABLE extractors (
     extractor_id       TEXT   NOT NULL, -- first 128 bits of the SHA-256 of model_type (for an import: kind), checkpoint_sha256 and options, hex

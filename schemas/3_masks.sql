@@ -1,11 +1,11 @@
 -- Grain:  one mask that an extractor found in an image.
 -- Key:    extractor_id, image_id, mask_index
--- Writer: grainstore extract, import
+-- Writer: grainstore extract, import, review
 -- Reader: train (embedding), annotate (embedding, rle), eval and export (rle)
 CREATE TABLE masks (
     extractor_id    TEXT         NOT NULL, -- extractors.extractor_id
     image_id        TEXT         NOT NULL, -- images.image_id
-    mask_index      INT          NOT NULL, -- 0, 1, ... in the order the extractor gave them
+    mask_index      INT          NOT NULL, -- 0, 1, ... in the order the extractor gave them; -1, -2, ... for masks that people added
     rle             STRUCT<height INT, width INT, counts TEXT> NOT NULL, -- COCO RLE at the size of the original image
     bbox            DOUBLE[4]    NOT NULL, -- x, y, width, height in pixels of the original image (COCO XYWH); for an imported detection, as given
     area            BIGINT       NOT NULL, -- foreground pixels

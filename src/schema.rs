@@ -51,11 +51,13 @@ pub enum Table {
     MaskLabels,
     /// Features of SAM's image encoder, if they are kept.
     ImageFeatures,
+    /// How people made masks.
+    Prompts,
 }
 
 impl Table {
     /// Every table, in the order of the flow.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Images,
         Self::Extractors,
         Self::Masks,
@@ -72,6 +74,7 @@ impl Table {
         Self::Embeddings,
         Self::MaskLabels,
         Self::ImageFeatures,
+        Self::Prompts,
     ];
 
     /// The table's name in SQL and on disk.
@@ -93,6 +96,7 @@ impl Table {
             Self::Embeddings => "embeddings",
             Self::MaskLabels => "mask_labels",
             Self::ImageFeatures => "image_features",
+            Self::Prompts => "prompts",
         }
     }
 
@@ -120,6 +124,7 @@ impl Table {
             Self::Embeddings => include_str!("../schemas/14_embeddings.sql"),
             Self::MaskLabels => include_str!("../schemas/15_mask_labels.sql"),
             Self::ImageFeatures => include_str!("../schemas/16_image_features.sql"),
+            Self::Prompts => include_str!("../schemas/17_prompts.sql"),
         }
     }
 

@@ -7,6 +7,7 @@ export const page = {
   head: document.body.dataset.head || "",
   reviewer: document.body.dataset.reviewer || "",
   readOnly: document.body.dataset.readOnly !== undefined,
+  adds: document.body.dataset.adds !== undefined,
 };
 
 /**
@@ -405,9 +406,10 @@ function showJob(/** @type {any} */ job) {
     // A queue that changed under the hands would get answers that are meant for another mask.
     const use = job.state === "done" && watchers.length
       ? element("button", { type: "button", class: "main", onclick: () => { shown.hidden = true; for (const done of watchers) done(job); } }, "Go on with it") : null;
+    const notes = job.notes.length ? element("ul", { class: "soft" }, ...job.notes.map((/** @type {string} */ note) => element("li", {}, note))) : null;
     const text = job.state === "done" ? `Head '${job.head}' in ${job.seconds.toFixed(1)} s: ${job.result}` : `Training failed: ${job.error}`;
     shown.hidden = false;
-    shown.replaceChildren(element("div", { id: "trained" }, text), element("div", { class: "row" }, use, close));
+    shown.replaceChildren(element("div", { id: "trained" }, text), ...(notes ? [notes] : []), element("div", { class: "row" }, use, close));
   }
 }
 

@@ -54,13 +54,15 @@ function draw() {
       element("img", { src: crop, alt: `mask ${mask.mask_index}`, draggable: "false", onload: told, onerror: told }), element("span", {}, mask.score.toFixed(3)));
     return cell;
   }));
-  if (!shown.masks.length) grid.replaceChildren(element("div", { class: "empty" }, like ? "No other mask is like it." : "No mask of this class is left."));
+  if (!shown.masks.length) grid.replaceChildren(element("div", { class: "empty" }, like ? "No other mask is like it."
+    : isByLabels() ? "No mask of this class is labelled yet, or none is like them." : "No mask of this class is left."));
   began = performance.now();
   told();
 }
 
 let wanted = given.class || "";
-const asked = () => ({ ...(like ? { ...like, head: form.head.value } : { head: form.head.value, class: wanted, sort: form.sort.value }), count: COUNT + passed.size });
+const isByLabels = () => !like && form.by.value === "labels";
+const asked = () => ({ ...(like ? { ...like, head: form.head.value } : { head: form.head.value, class: wanted, by: form.by.value, sort: isByLabels() ? undefined : form.sort.value }), count: COUNT + passed.size });
 
 async function load() {
   asks += 1;
@@ -84,6 +86,7 @@ async function load() {
   found.masks = found.masks.filter((/** @type {any} */ mask) => !passed.has(name(mask))).slice(0, COUNT);
   found.asked = wanted;
   shown = found;
+  form.sort.closest("label").hidden = Boolean(like) || isByLabels();
   fill(form.class, like && !names.includes(wanted) ? [["", "choose a class"], ...names] : names, wanted);
   draw();
 }
@@ -98,9 +101,9 @@ async function accept() {
   isBusy = true;
   told();
   const seconds = (performance.now() - began) / 1000 / shown.masks.length;
-  const queue = like ? "grid alike" : "grid class";
-  const head_id = like ? undefined : shown.head_id ?? undefined;
-  const ids = save(right.map((/** @type {any} */ mask) => ({ ...keyOf(mask), verdict: "is", label: word, score: mask.score, queue, head_id, seconds })));
+  const queue = like || isByLabels() ? "grid alike" : "grid class";
+  const head_id = like || isByLabels() ? undefined : shown.head_id ?? undefined;
+  const ids = save(right.map((/** @type {any} */ mask) => ({ ...keyOf(mask), verdict: "is", label: word, score: mask.score, proof: mask.proof ?? undefined, queue, head_id, seconds })));
   try {
     await ids;
   } catch (error) {
@@ -160,8 +163,9 @@ async function begin() {
   const names = headNames(listed?.heads ?? []);
   fill(form.head, names.length ? names : [["", "none yet"]], given.head || page.head);
   if (given.sort) form.sort.value = given.sort;
+  if (given.by) form.by.value = given.by;
   if (like) {
-    form.sort.closest("label").hidden = true;
+    form.by.closest("label").hidden = true;
     find("#like").textContent = `like mask ${like.mask} of ${like.image}`;
   }
   counts(() => [`${marked.size} marked`]);
@@ -171,6 +175,7 @@ async function begin() {
 form.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
 form.head.addEventListener("change", () => { passed.clear(); wanted = ""; load(); });
 form.sort.addEventListener("change", load);
+form.by.addEventListener("change", load);
 form.class.addEventListener("change", () => { wanted = form.class.value; if (like) told(); else load(); });
 find("#accept").addEventListener("click", accept);
 find("#more").addEventListener("click", () => { shown.masks.forEach((/** @type {any} */ mask) => passed.add(name(mask))); load(); });

@@ -1,6 +1,7 @@
 // One photo with all its masks: point, click, label.
 
 import { api, askAnything, askWord, classButtons, classOf, counts, element, fill, find, headNames, inWords, keyOf, keys, page, parameters, query, remember, save, takeBack, telling, toast } from "./common.js";
+import * as drafts from "./draft.js";
 import { bitmap, cleared, covers, paintMask, paintPhoto, rgb, windowOf } from "./masks.js";
 
 const form = find("#tools");
@@ -21,6 +22,16 @@ let under = /** @type {any[]} */ ([]);
 let depth = 0;
 /** What can be undone on this photo. @type {{mask: any, ids: Promise<string[]>}[]} */
 let done = [];
+/** The mask that is being made. @type {drafts.Draft | null} */
+let draft = null;
+/** Whether a click adds to it: while a is held or the button is pressed; and whether the pointer paints. */
+let [isAdding, isHeld, isPainting] = [false, false, false];
+/** Where the pointer went down, and where it is. @type {{from: number[], to: number[], adds: boolean} | null} */
+let drag = null;
+/** Radius of the brush, in pixels of the screen. */
+let brush = 12;
+/** Requests for masks of a prompt; only the answer to the last counts. */
+let asked = 0;
 /** All outlines, drawn once. */
 let outlines = /** @type {HTMLCanvasElement | null} */ (null);
 
@@ -45,10 +56,117 @@ function paint() {
     if (!outlines || outlines.width !== canvas.width || outlines.height !== canvas.height) outlines = drawn();
     painter.drawImage(outlines, 0, 0);
   }
-  if (chosen) paintMask(painter, chosen.inside, part, { dim: 140, line: rgb(color(chosen)) });
+  if (draft) paintDraft(painter, draft);
+  else if (chosen) paintMask(painter, chosen.inside, part, { dim: 140, line: rgb(color(chosen)) });
+}
+
+/** @param {CanvasRenderingContext2D} painter @param {drafts.Draft} of */
+function paintDraft(painter, of) {
+  const pixels = drafts.pixels(of);
+  if (pixels) paintMask(painter, pixels, part, { dim: 140, line: [255, 255, 255] });
+  const scale = canvas.width / part.width;
+  const place = (/** @type {number[]} */ [x, y]) => [(x - part.x) * scale, (y - part.y) * scale];
+  painter.lineWidth = 2;
+  for (const { kind, at } of of.steps) {
+    if (kind === "box") continue;
+    const [x, y] = place(at);
+    painter.beginPath();
+    painter.arc(x, y, 6, 0, 2 * Math.PI);
+    painter.fillStyle = kind === "foreground" ? "#2ecc71" : "#e74c3c";
+    painter.strokeStyle = "#fff";
+    painter.fill();
+    painter.stroke();
+  }
+  const box = drag && isAdding && isDragged(drag) ? [...drag.from, ...drag.to] : drafts.prompt(of, "").box;
+  if (box) {
+    const [[left, top], [right, bottom]] = [place(box.slice(0, 2)), place(box.slice(2))];
+    painter.strokeStyle = "#2ecc71";
+    painter.strokeRect(left, top, right - left, bottom - top);
+  }
+}
+
+/** Whether the pointer went far enough for a box. @param {{from: number[], to: number[]}} way */
+const isDragged = ({ from, to }) => Math.max(Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1])) * canvas.clientWidth / part.width > 6;
+
+/** The pixel of the photo that is nearest to the pointer. @param {MouseEvent} event */
+function nearest(event) {
+  const [x, y] = pixel(event);
+  return [Math.max(0, Math.min(x, image.width - 1)), Math.max(0, Math.min(y, image.height - 1))];
+}
+
+/** Says how the mask that is being made can go on. */
+function making() {
+  for (const [name, is] of Object.entries({ add: isAdding, brush: isPainting })) find(`#${name}`)?.setAttribute("aria-pressed", String(is));
+  const hint = find("#adding");
+  if (hint) hint.hidden = !(isAdding || isPainting || draft);
+  const keep = find("#keep");
+  if (keep) keep.disabled = !draft || !drafts.pixels(draft);
+  canvas.style.cursor = isAdding || isPainting ? "crosshair" : "";
+}
+
+/** Asks the model for the masks of the prompt. */
+async function propose() {
+  const [now, of] = [asked += 1, image.image_id];
+  if (!draft?.steps.length) return show();
+  find("#why").textContent = "asking the model…";
+  const found = await telling(() => api("/api/prompt", drafts.prompt(/** @type {drafts.Draft} */ (draft), of)));
+  if (now !== asked || !draft) return undefined;
+  if (found) drafts.take(draft, found);
+  return show();
+}
+
+/** Puts what is being made into the store; returns the mask. */
+async function keep() {
+  const made = draft;
+  if (!made || !drafts.pixels(made) || made.isKept) return null;
+  made.isKept = true;
+  const seconds = (Date.now() - made.began) / 1000;
+  const source = made.source && keyOf(made.source);
+  const added = await telling(() => api("/api/add", {
+    prompt: drafts.prompt(made, image.image_id), output: made.masks[made.at]?.output ?? 0, source, seconds,
+    head: form.head.value || null, runs: made.painted ? drafts.runs(made.painted) : null,
+  }));
+  made.isKept = false;
+  if (!added) return null;
+  if (draft === made) draft = null;
+  if (image.image_id !== added.image_id) return null;
+  added.inside = bitmap(added.rle);
+  image.masks = [added, ...image.masks];
+  outlines = null;
+  choose_(added, true);
+  return added;
+}
+
+/** Gives up what is being made, or what is chosen. */
+function escape() {
+  const had = draft;
+  draft = null;
+  asked += 1;
+  if (had) show();
+  else if (isAdding || isPainting) [isAdding, isPainting] = [false, false];
+  else choose_(null, false);
+  making();
+}
+
+/** @param {"add" | "brush"} what @param {boolean} is */
+function mode(what, is) {
+  if (!page.adds || !image) return;
+  [isAdding, isPainting] = what === "add" ? [is, false] : [false, is];
+  if (isPainting && !draft) draft = drafts.begin(isKept ? chosen : null);
+  // A brush that painted nothing leaves nothing behind.
+  if (!isPainting && draft && !draft.painted && !draft.steps.length) draft = null;
+  show();
 }
 
 function show() {
+  making();
+  if (draft) {
+    const mask = draft.masks[draft.at];
+    find("#why").textContent = [image?.file_name, draft.source ? `mask ${draft.source.mask_index}, changed` : "a new mask",
+      draft.painted ? "painted" : mask && `${mask.area.toLocaleString("en")} pixels, predicted IoU ${mask.predicted_iou.toFixed(2)}`].filter(Boolean).join(" · ");
+    classButtons(context.classes, { say });
+    return paint();
+  }
   const parts = chosen ? [`mask ${chosen.mask_index}`, `${chosen.area.toLocaleString("en")} pixels`,
     chosen.predicted_iou === null ? "" : `predicted IoU ${chosen.predicted_iou.toFixed(2)}`, inWords(chosen.said) && `labelled: ${inWords(chosen.said)}`]
     : [image ? `${image.masks.length} masks, ${image.masks.filter((/** @type {any} */ mask) => mask.said).length} labelled` : ""];
@@ -88,6 +206,12 @@ function point(/** @type {MouseEvent} */ event) {
 }
 
 function deeper(/** @type {number} */ step) {
+  if (draft) {
+    draft.at = Math.max(0, Math.min(draft.at + step, draft.masks.length - 1));
+    draft.painted = null;
+    show();
+    return;
+  }
   if (!under.length) return;
   depth = Math.max(0, Math.min(depth + step, under.length - 1));
   choose_(under[depth], isKept);
@@ -95,7 +219,7 @@ function deeper(/** @type {number} */ step) {
 
 /** @param {any} item */
 async function say(item) {
-  const mask = chosen;
+  const mask = draft ? await keep() : chosen;
   const word = item && mask && await askWord(item);
   if (word) answer(mask, { verdict: "is", label: word });
 }
@@ -121,6 +245,16 @@ function changed(/** @type {any} */ mask, /** @type {any} */ said) {
 
 /** Takes the last answer on this photo back. */
 async function undo() {
+  if (draft) {
+    // One click after the other; what was painted goes at once.
+    if (draft.painted) draft.painted = null;
+    else draft.steps.pop();
+    if (!draft.steps.length) {
+      draft = null;
+      return show();
+    }
+    return propose();
+  }
   const last = done.pop();
   if (!last) return;
   try {
@@ -142,6 +276,7 @@ async function load() {
   image = found;
   context = found;
   done = [];
+  draft = null;
   outlines = null;
   form.image.value = found.file_name;
   for (const mask of image.masks) mask.inside = bitmap(mask.rle);
@@ -190,17 +325,67 @@ form.image.addEventListener("input", names);
 form.head.addEventListener("change", load);
 find("#before").addEventListener("click", () => step(-1));
 find("#after").addEventListener("click", () => step(1));
-find("#none").addEventListener("click", () => answer(chosen, { verdict: "is" }));
-find("#bad").addEventListener("click", () => answer(chosen, { verdict: "bad mask" }));
+/** What is said of the mask that is chosen, or being made. @param {any} given */
+const tell = async (given) => answer(draft ? await keep() : chosen, given);
+find("#none").addEventListener("click", () => tell({ verdict: "is" }));
+find("#bad").addEventListener("click", () => tell({ verdict: "bad mask" }));
+find("#add")?.addEventListener("click", () => mode("add", !isAdding));
+find("#brush")?.addEventListener("click", () => mode("brush", !isPainting));
+find("#keep")?.addEventListener("click", keep);
+canvas.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+  if (!image || !(isAdding || isPainting) || event.button !== 0) return;
+  if (isAdding && draft?.painted) {
+    toast("keep what you painted first (Enter), or give it up (u)");
+    return;
+  }
+  const at = nearest(event);
+  drag = { from: at, to: at, adds: !event.shiftKey };
+  canvas.setPointerCapture(event.pointerId);
+  draft ??= drafts.begin(isPainting && isKept ? chosen : null);
+  if (isPainting) stroke(at, at);
+});
+canvas.addEventListener("pointerup", (/** @type {PointerEvent} */ event) => {
+  const done = drag;
+  if (!done || !draft) return;
+  done.to = nearest(event);
+  const isBox = isDragged(done);
+  drag = null;
+  if (isPainting) return;
+  const [from, to] = [done.from, done.to];
+  if (isBox) draft.steps.push({ kind: "box", at: [...[0, 1].map((axis) => Math.min(from[axis], to[axis])), ...[0, 1].map((axis) => Math.max(from[axis], to[axis]))] });
+  else draft.steps.push({ kind: done.adds ? "foreground" : "background", at: to });
+  propose();
+});
+
+/** @param {number[]} from @param {number[]} to */
+function stroke(from, to) {
+  if (!draft || !drag) return;
+  drafts.paint(draft, image, from, to, Math.max((brush * part.width) / canvas.clientWidth, 0.5), drag.adds);
+  show();
+}
+
+document.addEventListener("keyup", (event) => {
+  if (event.key.toLowerCase() !== "a" || !isHeld) return;
+  isHeld = false;
+  mode("add", false);
+});
+window.addEventListener("blur", () => { if (isHeld) { isHeld = false; mode("add", false); } });
 find("#undo").addEventListener("click", undo);
 canvas.addEventListener("pointermove", (/** @type {MouseEvent} */ event) => {
-  if (isKept || !image) return;
+  if (drag && draft) {
+    const last = drag.to;
+    drag.to = nearest(event);
+    if (isPainting) stroke(last, drag.to);
+    else paint();
+    return;
+  }
+  if (isKept || !image || draft || isAdding || isPainting) return;
   const mask = point(event);
   if (mask !== chosen) choose_(mask, false);
 });
-canvas.addEventListener("pointerleave", () => { if (!isKept) choose_(null, false); });
+canvas.addEventListener("pointerleave", () => { if (!isKept && !draft) choose_(null, false); });
 canvas.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-  if (!image) return;
+  if (!image || draft || isAdding || isPainting) return;
   const mask = point(event);
   choose_(mask, mask !== null && !(isKept && mask === chosen));
 });
@@ -217,19 +402,25 @@ window.addEventListener("resize", paint);
 keys({
   digit: (event) => say(context.classes[Number(event.key) - 1]),
   "/": async () => {
-    const mask = chosen;
+    const mask = draft ? await keep() : chosen;
     const word = mask && await askAnything(context.classes);
     if (word) answer(mask, { verdict: "is", label: word });
   },
-  x: () => answer(chosen, { verdict: "is" }),
-  b: () => answer(chosen, { verdict: "bad mask" }),
+  x: () => tell({ verdict: "is" }),
+  b: () => tell({ verdict: "bad mask" }),
+  a: () => { isHeld = true; mode("add", true); },
+  A: () => { isHeld = true; mode("add", true); },
+  e: () => mode("brush", !isPainting),
+  Enter: () => keep(),
+  "[": () => { brush = Math.max(2, brush / 1.5); },
+  "]": () => { brush = Math.min(200, brush * 1.5); },
   u: undo,
   m: () => { showsAll = !showsAll; paint(); },
   "+": () => deeper(1),
   "-": () => deeper(-1),
   ArrowLeft: () => step(-1),
   ArrowRight: () => step(1),
-  Escape: () => choose_(null, false),
+  Escape: escape,
   l: () => { if (chosen) location.href = `/grid?${query({ image: chosen.image_id, extractor: chosen.extractor_id, mask: chosen.mask_index, head: form.head.value })}`; },
 });
 

@@ -8,6 +8,7 @@
 //! pass: [`rethreshold`] uses the stored scores. Annotation reads no image file and does not run Segment Anything.
 
 mod annotator;
+mod common;
 mod decider;
 mod pending;
 mod policy;

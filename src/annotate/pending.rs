@@ -7,13 +7,14 @@ use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::Deserialize;
 
+use super::common::Common;
 use crate::Result;
 use crate::head::HeadInputs;
 use crate::ids::{HeadId, ImageId, PolicyId};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
-use crate::store::rows::{HeadRow, decode};
-use crate::store::{Snapshot, is_of_images};
+use crate::store::rows::decode;
+use crate::store::{Snapshot, is_of_extractors, is_of_images};
 use crate::vectors::images_with_vectors;
 
 #[derive(Deserialize)]
@@ -50,28 +51,28 @@ pub(super) struct PendingImages {
 }
 
 impl PendingImages {
-    /// Images that match a filter, have masks of the head's extractor and the vectors that it reads, and have no
+    /// Images that match a filter, have masks of the head's extractors and the vectors that it reads, and have no
     /// predictions under the policy.
     ///
     /// # Errors
     /// [`crate::Error::DataFusion`] for a condition that cannot be planned; errors of the store.
     pub async fn of_masks(
         snapshot: &Snapshot,
-        head: &HeadRow,
-        policy_id: &PolicyId,
+        common: &Common,
         images: &ImageFilter,
         inputs: &HeadInputs,
     ) -> Result<Self> {
         let mut embedded: Option<HashSet<ImageId>> = None;
         for (embedder_id, _) in inputs.embedders() {
-            let done = images_with_vectors(snapshot, embedder_id, &head.extractor_id).await?;
+            let done =
+                images_with_vectors(snapshot, embedder_id, &common.head.extractor_id).await?;
             embedded = Some(match embedded {
                 Some(others) => others.intersection(&done).cloned().collect(),
                 None => done,
             });
         }
         let has_vectors = |image: &ImageId| embedded.as_ref().is_none_or(|it| it.contains(image));
-        Self::counted(snapshot, head, policy_id, images, has_vectors).await
+        Self::counted(snapshot, common, images, has_vectors).await
     }
 
     /// Like [`PendingImages::of_masks`], but only images with predictions of the head under another policy, because
@@ -81,30 +82,29 @@ impl PendingImages {
     /// As [`PendingImages::of_masks`].
     pub async fn of_predictions(
         snapshot: &Snapshot,
-        head: &HeadRow,
-        policy_id: &PolicyId,
+        common: &Common,
         images: &ImageFilter,
     ) -> Result<Self> {
-        let others = predictions_of_other_policies(&head.head_id, policy_id);
+        let others = predictions_of_other_policies(&common.head.head_id, &common.policy_id);
         let predicted = snapshot.image_ids(Table::Predictions, others, None).await?;
         let is_predicted = |image: &ImageId| predicted.contains(image);
-        Self::counted(snapshot, head, policy_id, images, is_predicted).await
+        Self::counted(snapshot, common, images, is_predicted).await
     }
 
     async fn counted(
         snapshot: &Snapshot,
-        head: &HeadRow,
-        policy_id: &PolicyId,
+        common: &Common,
         images: &ImageFilter,
         is_possible: impl Fn(&ImageId) -> bool,
     ) -> Result<Self> {
         let chosen = images.image_ids(snapshot).await?;
-        let done = images_annotated(snapshot, &head.head_id, policy_id, None).await?;
+        let done =
+            images_annotated(snapshot, &common.head.head_id, &common.policy_id, None).await?;
         let mut pending = Self::default();
         let (mut done_here, mut impossible) = (HashSet::new(), HashSet::new());
         let scan = snapshot.scan(Table::Masks).await?;
-        let of_extractor = col("extractor_id").eq(lit(head.extractor_id.as_str()));
-        let scan = scan.filter(of_extractor).project(&["image_id"])?;
+        let of_head = is_of_extractors(&common.extractors);
+        let scan = scan.filter(of_head).project(&["image_id"])?;
         let mut rows = scan.stream().await?;
         while let Some(batch) = rows.next().await {
             for OfImage { image_id } in decode(Table::Masks, &batch?)? {

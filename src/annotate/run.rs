@@ -5,26 +5,26 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, FieldRef, Schema};
-use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::annotator::{Annotator, DecidedImage, MaskPrediction, Predictors};
+use super::common::Common;
 use super::decider::{Candidate, Decider};
 use super::pending::{Chunk, PendingImages, predictions_of_other_policies};
 use super::policy::Policy;
-use super::sink::{Common, Sink};
+use super::sink::Sink;
 use super::summary::AnnotateSummary;
 use crate::catalogue::{find_embedder, find_head, policies_of};
 use crate::error::CatalogueError;
-use crate::head::{HeadInputs, MaskPredictor, StoredSpec, load_head, tables_read};
+use crate::head::{HeadInputs, MaskPredictor, load_head, tables_read};
 use crate::ids::{EmbedderId, ExtractorId, ImageId, PolicyId};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::rows::{HeadRow, decode};
-use crate::store::{Snapshot, Store, is_of_images};
+use crate::store::{Snapshot, Store, is_of_extractors, is_of_images};
 use crate::vectors::VectorsOfImages;
 use crate::{Error, Result};
 
@@ -87,11 +87,10 @@ pub async fn annotate(
     request.policy.validate()?;
     let snapshot = store.snapshot().await?;
     let loaded = load_head(&snapshot, &request.head).await?;
-    let common = common(loaded.row.clone(), &request.policy)?;
+    let common = Common::of(&snapshot, loaded.row.clone(), &request.policy).await?;
     let images = &request.images;
     let inputs = HeadInputs::of_row(&snapshot, &common.head).await?;
-    let (of_head, policy_id) = (&common.head, &common.policy_id);
-    let pending = PendingImages::of_masks(&snapshot, of_head, policy_id, images, &inputs).await?;
+    let pending = PendingImages::of_masks(&snapshot, &common, images, &inputs).await?;
     snapshot
         .verify(&tables_read(&READ, &inputs), progress)
         .await?;
@@ -143,7 +142,7 @@ pub async fn rethreshold(
     request.policy.validate()?;
     let snapshot = store.snapshot().await?;
     let head = find_head(&snapshot, &request.head).await?;
-    let common = common(head, &request.policy)?;
+    let common = Common::of(&snapshot, head, &request.policy).await?;
     let policies = policies_of(&snapshot, &common.head.head_id).await?;
     if policies.is_empty() {
         return Err(Error::Catalogue(CatalogueError::NoPredictions {
@@ -151,10 +150,9 @@ pub async fn rethreshold(
         }));
     }
     let images = &request.images;
-    let (of_head, policy_id) = (&common.head, &common.policy_id);
-    let pending = PendingImages::of_predictions(&snapshot, of_head, policy_id, images).await?;
+    let pending = PendingImages::of_predictions(&snapshot, &common, images).await?;
     snapshot.verify(&READ, progress).await?;
-    let stored = stored(&snapshot, of_head, policy_id, &pending).await?;
+    let stored = stored(&snapshot, &common.head, &common.policy_id, &pending).await?;
     Run {
         snapshot: &snapshot,
         operation: "rethreshold",
@@ -163,18 +161,6 @@ pub async fn rethreshold(
     }
     .run(pending, Predictors::Stored(stored), progress)
     .await
-}
-
-fn common(head: HeadRow, policy: &Policy) -> Result<Common> {
-    let classes = StoredSpec::of_row(&head)?.head.classes;
-    // A class that is not there is an error even where there is nothing to do.
-    Decider::new(policy, &classes)?;
-    Ok(Common {
-        classes,
-        policy_id: policy.id()?,
-        policy: policy.to_json()?,
-        head,
-    })
 }
 
 /// Predictions of a head that are stored under other policies, by image and mask; all of them are held in memory.
@@ -275,7 +261,7 @@ impl Run<'_> {
             let reading = tokio::spawn(
                 MaskReader {
                     snapshot: self.snapshot.clone(),
-                    extractor_id: head.extractor_id.clone(),
+                    extractors: self.common.extractors.clone(),
                     columns: annotator.columns(),
                     embedders,
                 }
@@ -304,7 +290,7 @@ impl Run<'_> {
 /// Reads masks, with the vectors that a head needs.
 struct MaskReader {
     snapshot: Snapshot,
-    extractor_id: ExtractorId,
+    extractors: Vec<ExtractorId>,
     columns: Vec<&'static str>,
     /// Embedders, with the names of their columns and the lengths of their vectors.
     embedders: Vec<(EmbedderId, String, u32)>,
@@ -330,13 +316,13 @@ impl MaskReader {
         chunk: &Chunk,
         to_worker: &mpsc::Sender<Result<RecordBatch>>,
     ) -> Result<()> {
-        let mut wanted = col("extractor_id").eq(lit(self.extractor_id.as_str()));
+        let mut wanted = is_of_extractors(&self.extractors);
         let mut vectors = Vec::with_capacity(self.embedders.len());
         if let Chunk::Images(images) = chunk {
             wanted = wanted.and(is_of_images(images));
             for (id, name, dim) in &self.embedders {
                 let read =
-                    VectorsOfImages::read(&self.snapshot, id, &self.extractor_id, images).await?;
+                    VectorsOfImages::read(&self.snapshot, id, &self.extractors, images).await?;
                 vectors.push((name.as_str(), read, *dim));
             }
         }

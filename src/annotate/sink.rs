@@ -4,11 +4,11 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::annotator::DecidedImage;
+use super::common::Common;
 use super::pending::images_annotated;
 use super::summary::AnnotateSummary;
 use crate::catalogue::find_head;
-use crate::ids::PolicyId;
-use crate::store::rows::{HeadRow, PolicyRow, PredictionRow, Row};
+use crate::store::rows::{PolicyRow, PredictionRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
@@ -16,14 +16,6 @@ use crate::{Error, Result};
 const COMMIT_ROWS: usize = 200_000;
 /// Age at which a batch is committed, which limits the work that is lost to a kill.
 const BATCH_AGE: Duration = Duration::from_secs(20);
-
-/// What all predictions of a run have in common.
-pub(super) struct Common {
-    pub head: HeadRow,
-    pub classes: Vec<String>,
-    pub policy_id: PolicyId,
-    pub policy: String,
-}
 
 /// Collects images and commits them in batches.
 pub(super) struct Sink<'a> {
@@ -119,7 +111,7 @@ async fn plan(
                 head_id: head_id.clone(),
                 policy_id: common.policy_id.clone(),
                 image_id: image.image_id.clone(),
-                extractor_id: common.head.extractor_id.clone(),
+                extractor_id: common.extractor_of(prediction.candidate.mask_index).clone(),
                 mask_index: prediction.candidate.mask_index,
                 class_index: class.cast_signed(),
                 class: name.clone(),

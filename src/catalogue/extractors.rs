@@ -2,8 +2,9 @@
 
 use super::by_id;
 use crate::error::{CatalogueError, Named};
+use crate::ids::ExtractorId;
 use crate::store::Snapshot;
-use crate::store::rows::{EmbedderRow, ExtractorRow, Row, collect};
+use crate::store::rows::{EmbedderRow, ExtractorKind, ExtractorRow, Row, collect};
 use crate::{Error, Result};
 
 /// Every extractor in the store.
@@ -14,7 +15,8 @@ pub async fn extractors_stored(snapshot: &Snapshot) -> Result<Vec<ExtractorRow>>
     collect(snapshot.scan(ExtractorRow::TABLE).await?).await
 }
 
-/// Finds the extractor whose id begins with `word`; without a word, the only one whose masks have embeddings.
+/// Finds the extractor whose id begins with `word`; without a word, the only one whose masks have embeddings, masks that
+/// people added aside.
 ///
 /// # Errors
 /// [`CatalogueError`] if there is none, or more than one; errors from the store.
@@ -28,7 +30,7 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
     }
     let of_models: Vec<&ExtractorRow> = stored
         .iter()
-        .filter(|row| !row.kind.is_imported())
+        .filter(|row| !row.kind.is_imported() && row.kind != ExtractorKind::Prompted)
         .collect();
     match of_models[..] {
         [only] => Ok(only.clone()),
@@ -39,6 +41,31 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
             found: of_models.into_iter().map(name).collect(),
         })),
     }
+}
+
+/// An extractor, and that of the masks which people added by prompts to the same model: its embeddings are of the same
+/// space, and its masks have indices below 0, so an image and an index tell the masks of all apart.
+///
+/// # Errors
+/// Any error from the store.
+pub async fn with_prompted(
+    snapshot: &Snapshot,
+    extractor_id: &ExtractorId,
+) -> Result<Vec<ExtractorId>> {
+    let stored = extractors_stored(snapshot).await?;
+    let own = stored.iter().find(|row| row.extractor_id == *extractor_id);
+    let space = own.and_then(|row| row.embedding_space.as_ref());
+    let is_beside = |row: &&ExtractorRow| {
+        row.kind == ExtractorKind::Prompted
+            && row.extractor_id != *extractor_id
+            && space.is_some()
+            && row.embedding_space.as_ref() == space
+    };
+    let beside = stored.iter().filter(is_beside);
+    let beside = beside.map(|row| row.extractor_id.clone());
+    Ok(std::iter::once(extractor_id.clone())
+        .chain(beside)
+        .collect())
 }
 
 /// Like [`find_extractor`], but where no extractor's masks have embeddings, the only one that there is will do: for what
@@ -52,6 +79,9 @@ pub async fn find_masks_of(snapshot: &Snapshot, word: Option<&str>) -> Result<Ex
         found => return found,
     }
     let mut stored = extractors_stored(snapshot).await?;
+    if stored.iter().any(|row| row.kind.is_imported()) {
+        stored.retain(|row| row.kind != ExtractorKind::Prompted);
+    }
     match (stored.pop(), stored.len()) {
         (Some(only), 0) => Ok(only),
         (last, _) => {

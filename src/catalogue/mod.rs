@@ -18,6 +18,7 @@ pub use datasets::{
 };
 pub use extractors::{
     embedders_stored, extractors_stored, find_embedder, find_extractor, find_masks_of,
+    with_prompted,
 };
 pub(crate) use heads::is_head;
 pub use heads::{find_head, heads_stored, whole_head};

@@ -93,6 +93,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let options = Options {
         head: Some("fine".to_owned()),
+        checkpoint: Some(directory.join("sam_demo.safetensors")).filter(|file| file.exists()),
         reviewer: std::env::var("GRAINSTORE_REVIEWER").ok(),
         ..Options::local()
     };

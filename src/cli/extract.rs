@@ -23,6 +23,7 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --where \"split = 'val'\" --dry-run
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --vectors neck,token
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --keep-features   # for clicks in 'grainstore review'
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --shard 0/2   # and 1/2 in another process
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
       --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as in upstream's generator")]
@@ -59,6 +60,10 @@ pub struct Args {
     /// (that of the mask's own output); 256 numbers each, as embedders sam_neck and sam_token.
     #[arg(long, value_name = "neck,token", value_delimiter = ',')]
     vectors: Vec<SamVector>,
+    /// Keep the features of the image encoder, too, so that people can add masks in 'grainstore review' at once: 2 MiB an
+    /// image with the official models.
+    #[arg(long)]
+    keep_features: bool,
     /// Only print how many images are left to do.
     #[arg(long)]
     dry_run: bool,
@@ -145,6 +150,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         checkpoint: args.checkpoint,
         options,
         vectors: args.vectors,
+        keep_features: args.keep_features,
         precision: args.precision,
         device: args.device,
         points_per_batch: args.masks.points_per_batch as usize,
@@ -159,9 +165,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     if args.dry_run {
         let row = extractor_row(&checkpoint, &config, &request.options, request.precision)?;
         let snapshot = store.snapshot().await?;
-        let embedders = request.embedders(&row, &config)?;
+        let wanted = request.wanted(&row, &config)?;
         let selection = &request.selection;
-        let pending = pending_images(&snapshot, &row.extractor_id, &embedders, selection).await?;
+        let pending = pending_images(&snapshot, &row.extractor_id, &wanted, selection).await?;
         return dry_run(pending.len() as u64, row.extractor_id.as_str(), global);
     }
     let started = Instant::now();
@@ -198,7 +204,7 @@ fn report(summary: &ExtractSummary, seconds: f64, global: &Global) -> anyhow::Re
     );
     if summary.revisited > 0 {
         errln!(
-            "{} had their masks before, and got vectors",
+            "{} had their masks before, and got what was missing",
             plural(summary.revisited, "image")
         );
     }

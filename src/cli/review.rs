@@ -1,8 +1,10 @@
 //! `grainstore review`
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use anyhow::bail;
+use grainstore::device::{DeviceName, Precision};
 use grainstore::store::Store;
 
 use super::{Ended, Global};
@@ -17,6 +19,7 @@ use crate::web::{Options, Server};
 Examples:
   grainstore review --reviewer anna
   grainstore review --head fine --port 8080
+  grainstore review --checkpoint sam_vit_b_01ec64.pth      # and add masks by clicks, a box or a brush
   grainstore review --read-only
   grainstore review --host 0.0.0.0 --allow-remote      # to other machines: whoever has the address can label")]
 pub struct Args {
@@ -26,6 +29,17 @@ pub struct Args {
     /// Name or id of the head that the page begins with [default: the newest].
     #[arg(long, value_name = "HEAD")]
     head: Option<String>,
+    /// Weights of Segment Anything, to add masks by clicks, a box or a brush: those that 'extract' ran on, so that heads
+    /// predict the added masks, too. With 'extract --keep-features' a click is answered at once, else a photo is encoded at
+    /// its first click.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Device that the model runs on: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
+    #[arg(long, default_value_t = DeviceName::Cpu, value_name = "DEVICE")]
+    device: DeviceName,
+    /// Number type that the model computes in: f32, bf16 or f16; that of 'extract'.
+    #[arg(long, default_value_t = Precision::F32, value_name = "TYPE")]
+    precision: Precision,
     /// Port to listen on; 0 for a free one.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     port: u16,
@@ -58,6 +72,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         reviewer: args.reviewer,
         read_only: args.read_only,
         head: args.head,
+        checkpoint: args.checkpoint,
+        device: args.device,
+        precision: args.precision,
     };
     serve(store, &options, global).await
 }

@@ -42,8 +42,17 @@ pub enum ModelError {
     },
 
     /// A prompt is empty.
-    #[error("the prompt has neither a point nor a box")]
+    #[error("the prompt has neither a point nor a box nor a mask")]
     EmptyPrompt,
+
+    /// A mask prompt is of another size than the image.
+    #[error("the mask of the prompt is {} x {} pixels, the image {} x {}", found.width, found.height, expected.width, expected.height)]
+    PromptMask {
+        /// Size of the image.
+        expected: Size,
+        /// Size of the mask.
+        found: Size,
+    },
 
     /// A prompt has a coordinate that is not finite.
     #[error("the prompt has coordinate {value}, expected a finite number of pixels")]

@@ -4,6 +4,7 @@
 //! encoded.
 
 use burn::tensor::{Device, Tensor};
+use half::f16;
 use image::RgbImage;
 use image::imageops::crop_imm;
 
@@ -74,6 +75,23 @@ pub struct MaskGenerator {
     options: MaskOptions,
     batches: Batches,
     pools_neck: bool,
+    keeps_features: bool,
+}
+
+/// What the model gives of a photo.
+#[derive(Debug)]
+pub(super) struct Generated {
+    pub masks: Vec<GeneratedMask>,
+    /// The features of the whole photo, if they are kept.
+    pub features: Option<KeptFeatures>,
+}
+
+/// The features of a photo in the form in which they are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct KeptFeatures {
+    /// Channels, rows and columns.
+    pub sizes: [usize; 3],
+    pub values: Vec<f16>,
 }
 
 /// The image embedding of a crop: its cells, and where they lie in the photo.
@@ -111,6 +129,7 @@ impl MaskGenerator {
             options,
             batches: Batches::new(points_per_batch),
             pools_neck: false,
+            keeps_features: false,
         })
     }
 
@@ -119,6 +138,15 @@ impl MaskGenerator {
     pub fn with_neck(self) -> Self {
         Self {
             pools_neck: true,
+            ..self
+        }
+    }
+
+    /// Also gives the features of the whole photo.
+    #[must_use]
+    pub(super) fn with_features(self) -> Self {
+        Self {
+            keeps_features: true,
             ..self
         }
     }
@@ -137,15 +165,20 @@ impl MaskGenerator {
     /// Errors of the model and the geometry; [`Error::ModelOutput`] if the model gives numbers that are not finite;
     /// [`Error::DeviceMemory`] if an image or a single point does not fit the device.
     pub fn generate(&self, photo: &RgbImage) -> Result<Vec<GeneratedMask>> {
+        Ok(self.run(photo)?.masks)
+    }
+
+    /// Like [`MaskGenerator::generate`], with the features.
+    pub(super) fn run(&self, photo: &RgbImage) -> Result<Generated> {
         let layout = CropLayout {
             layers: self.options.crop_n_layers,
             overlap_ratio: self.options.crop_overlap_ratio,
         };
         let crops = crops(photo.width(), photo.height(), layout);
-        let (mut masks, mut features) = (Vec::new(), Vec::new());
+        let (mut masks, mut features, mut kept) = (Vec::new(), Vec::new(), None);
         for crop in &crops {
             if crop.width() > 0 && crop.height() > 0 {
-                masks.extend(self.masks_of_crop(photo, *crop, &mut features)?);
+                masks.extend(self.masks_of_crop(photo, *crop, &mut features, &mut kept)?);
             }
         }
         if crops.len() > 1 {
@@ -160,7 +193,10 @@ impl MaskGenerator {
         for of_crop in &features {
             add_neck(&mut masks, of_crop)?;
         }
-        Ok(masks)
+        Ok(Generated {
+            masks,
+            features: kept,
+        })
     }
 
     fn masks_of_crop(
@@ -168,12 +204,14 @@ impl MaskGenerator {
         photo: &RgbImage,
         crop: Crop,
         features: &mut Vec<CropFeatures>,
+        kept: &mut Option<KeptFeatures>,
     ) -> Result<Vec<GeneratedMask>> {
         let size = Size {
             height: crop.height(),
             width: crop.width(),
         };
-        let pixels = if crop.is_whole(photo.width(), photo.height()) {
+        let is_whole = crop.is_whole(photo.width(), photo.height());
+        let pixels = if is_whole {
             PreparedImage::new(photo.as_raw(), size, self.sam.config().image_size)?
         } else {
             let part = crop_imm(photo, crop.left, crop.top, size.width, size.height).to_image();
@@ -185,6 +223,9 @@ impl MaskGenerator {
         })?;
         if self.pools_neck {
             features.push(features_of(&embedding, &frame, crop));
+        }
+        if self.keeps_features && is_whole {
+            *kept = Some(kept_features(&embedding)?);
         }
         let side = points_per_side(
             self.options.points_per_side,
@@ -342,6 +383,21 @@ fn features_of(embedding: &Tensor<4>, frame: &ImageFrame, crop: Crop) -> CropFea
             },
         },
     }
+}
+
+fn kept_features(embedding: &Tensor<4>) -> Result<KeptFeatures> {
+    let what = "image features";
+    let [_, channels, rows, columns] = embedding.dims();
+    let values = numbers(embedding.clone().into_data(), what)?;
+    let values: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
+    // Beyond 65,504, 16 bits end.
+    if !values.iter().all(|x| x.is_finite()) {
+        return Err(Error::ModelOutput { what });
+    }
+    Ok(KeptFeatures {
+        sizes: [channels, rows, columns],
+        values,
+    })
 }
 
 /// Averages the image embedding of a crop under the masks that were found in it.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! images not yet done --read, decode (threads, ahead)--> photos
-//!     --MaskGenerator (one thread, or one per image)--> masks --commits of bounded size--> masks, extractions
+//!     --MaskGenerator (one thread, or one per image)--> masks --commits of bounded size--> masks, extractions, image_features
 //! ```
 //!
 //! An image's masks and its row of `extractions` are written in one commit, so an image that counts as done has all its
@@ -15,6 +15,8 @@ mod grid;
 mod identity;
 mod options;
 mod pending;
+mod prompted;
+mod prompter;
 mod request;
 mod run;
 mod sink;
@@ -27,7 +29,9 @@ pub use identity::extractor_row;
 pub(crate) use identity::{file_name, sha256_of_files};
 pub use options::{MaskOptions, MaskOutput, SamVector};
 pub(crate) use pending::images_done;
-pub use pending::{ImageSelection, PendingImage, Shard, pending_images};
+pub use pending::{ImageSelection, PendingImage, Shard, Wanted, pending_images};
+pub use prompted::{NewMask, add_prompted_mask};
+pub use prompter::Prompter;
 pub use request::{ExtractRequest, extract};
 pub(crate) use run::{DECODED_AHEAD, failure_of, read_photo};
 pub use run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with, read_ingested};

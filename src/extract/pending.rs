@@ -70,7 +70,16 @@ pub struct PendingImage {
     pub file_name: String,
 }
 
-/// The selected images that the extractor has not done yet, or of whose masks one of `embedders` has no vectors, in the
+/// What is kept of images besides their masks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Embedders of which every mask gets a vector.
+    pub embedders: Vec<EmbedderId>,
+    /// Whether the features of the image encoder are kept.
+    pub features: bool,
+}
+
+/// The selected images that the extractor has not done yet, or of which something that is wanted is missing, in the
 /// order in which they were ingested. Images that failed before come last, so that a limit gets past them.
 ///
 /// # Errors
@@ -78,13 +87,17 @@ pub struct PendingImage {
 pub async fn pending_images(
     snapshot: &Snapshot,
     extractor_id: &ExtractorId,
-    embedders: &[EmbedderId],
+    wanted: &Wanted,
     selection: &ImageSelection,
 ) -> Result<Vec<PendingImage>> {
     let mut done = images_done(snapshot, extractor_id, None).await?;
-    for embedder_id in embedders {
+    for embedder_id in &wanted.embedders {
         let embedded = images_embedded(snapshot, embedder_id, Some(extractor_id), None).await?;
         done.retain(|image| embedded.contains(image));
+    }
+    if wanted.features {
+        let kept = images_with_features(snapshot, extractor_id, None).await?;
+        done.retain(|image| kept.contains(image));
     }
     let chosen = selection.images.image_ids(snapshot).await?;
     let columns = ["image_id", "root", "file_name"];
@@ -121,6 +134,18 @@ pub(crate) async fn images_done(
     let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
     snapshot
         .image_ids(Table::Extractions, of_extractor, among)
+        .await
+}
+
+/// Ids of the images whose features an extractor has kept; only those in `among`, if it is given.
+pub(super) async fn images_with_features(
+    snapshot: &Snapshot,
+    extractor_id: &ExtractorId,
+    among: Option<Vec<&ImageId>>,
+) -> Result<HashSet<ImageId>> {
+    let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
+    snapshot
+        .image_ids(Table::ImageFeatures, of_extractor, among)
         .await
 }
 

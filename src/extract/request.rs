@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use super::generator::MaskGenerator;
 use super::identity::{extractor_row, sam_embedder_row};
 use super::options::{MaskOptions, SamVector};
-use super::pending::ImageSelection;
+use super::pending::{ImageSelection, Wanted};
 use super::run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 use super::summary::ExtractSummary;
 use crate::Result;
 use crate::device::{DeviceName, Precision};
-use crate::ids::EmbedderId;
 use crate::models::sam::{Checkpoint, SamConfig};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -29,6 +28,8 @@ pub struct ExtractRequest {
     pub options: MaskOptions,
     /// Vectors of masks to keep besides their tokens.
     pub vectors: Vec<SamVector>,
+    /// Whether to keep the features of the image encoder, so that prompts can be decoded later without it.
+    pub keep_features: bool,
     /// Precision that the model computes in.
     pub precision: Precision,
     /// Device that the model computes on.
@@ -50,6 +51,7 @@ impl Default for ExtractRequest {
             checkpoint: PathBuf::new(),
             options: MaskOptions::default(),
             vectors: Vec::new(),
+            keep_features: false,
             precision: Precision::default(),
             device: DeviceName::default(),
             points_per_batch: 64,
@@ -61,14 +63,19 @@ impl Default for ExtractRequest {
 }
 
 impl ExtractRequest {
-    /// The ids of the embedders whose vectors are kept, for the extractor of a row.
+    /// What is kept besides masks, for the extractor of a row.
     ///
     /// # Errors
     /// [`crate::Error::ModelOutput`] for a model whose tokens are too wide for the store.
-    pub fn embedders(&self, row: &ExtractorRow, config: &SamConfig) -> Result<Vec<EmbedderId>> {
+    pub fn wanted(&self, row: &ExtractorRow, config: &SamConfig) -> Result<Wanted> {
         let rows = self.vectors.iter();
         let rows = rows.map(|kind| sam_embedder_row(row, config, self.precision, *kind));
-        rows.map(|row| Ok(row?.embedder_id)).collect()
+        Ok(Wanted {
+            embedders: rows
+                .map(|row| Ok(row?.embedder_id))
+                .collect::<Result<_>>()?,
+            features: self.keep_features,
+        })
     }
 
     /// Loads the model.
@@ -104,10 +111,15 @@ impl ExtractRequest {
                 1
             }
         });
-        Ok(Extractor::new(generator, row)
+        let extractor = Extractor::new(generator, row)
             .with_vectors(vectors)
             .with_commit_masks(self.commit_masks)
-            .with_images_at_once(images_at_once))
+            .with_images_at_once(images_at_once);
+        Ok(if self.keep_features {
+            extractor.with_features()
+        } else {
+            extractor
+        })
     }
 }
 

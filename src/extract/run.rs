@@ -8,14 +8,14 @@ use futures::{StreamExt, stream};
 use image::RgbImage;
 use tokio::sync::mpsc;
 
-use super::generator::MaskGenerator;
+use super::generator::{Generated, MaskGenerator};
 use super::options::SamVector;
-use super::pending::{ImageSelection, PendingImage, pending_images};
+use super::pending::{ImageSelection, PendingImage, Wanted, pending_images};
 use super::sink::{Extracted, Sink};
 use super::summary::ExtractSummary;
 use crate::catalogue::embedders_stored;
 use crate::error::FileAction;
-use crate::ids::{EmbedderId, ImageId};
+use crate::ids::ImageId;
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
 use crate::store::rows::{EmbedderRow, ExtractorRow, FailureRow};
@@ -34,6 +34,7 @@ pub struct Extractor {
     generator: MaskGenerator,
     row: ExtractorRow,
     vectors: Vec<(SamVector, EmbedderRow)>,
+    keeps_features: bool,
     commit_masks: usize,
     images_at_once: usize,
 }
@@ -46,6 +47,7 @@ impl Extractor {
             generator,
             row,
             vectors: Vec::new(),
+            keeps_features: false,
             commit_masks: DEFAULT_COMMIT_MASKS,
             images_at_once: 1,
         }
@@ -55,6 +57,16 @@ impl Extractor {
     #[must_use]
     pub(super) fn with_vectors(self, vectors: Vec<(SamVector, EmbedderRow)>) -> Self {
         Self { vectors, ..self }
+    }
+
+    /// Also keeps the features of images.
+    #[must_use]
+    pub fn with_features(self) -> Self {
+        Self {
+            generator: self.generator.with_features(),
+            keeps_features: true,
+            ..self
+        }
     }
 
     /// Extracts this many images at once, each on one CPU thread, instead of one image with all threads. This is faster
@@ -101,15 +113,17 @@ pub async fn extract_with(
         generator,
         row,
         vectors,
+        keeps_features,
         commit_masks,
         images_at_once,
     } = extractor;
     let vectors = named_in(&snapshot, vectors).await?;
-    let embedders: Vec<EmbedderId> = vectors
-        .iter()
-        .map(|(_, embedder)| embedder.embedder_id.clone())
-        .collect();
-    let pending = pending_images(&snapshot, &row.extractor_id, &embedders, selection).await?;
+    let embedders = vectors.iter();
+    let wanted = Wanted {
+        embedders: embedders.map(|(_, row)| row.embedder_id.clone()).collect(),
+        features: keeps_features,
+    };
+    let pending = pending_images(&snapshot, &row.extractor_id, &wanted, selection).await?;
     progress.start("images", Some(pending.len() as u64));
     let token_width = generator.token_width();
     let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
@@ -285,15 +299,14 @@ fn run_on(
         Err(err) => return Ok(Err(err)),
     };
     let started = Instant::now();
-    let masks = generator
-        .generate(&photo)
-        .map_err(|err| Error::Extraction {
-            item: image.file_name.clone(),
-            source: Box::new(err),
-        })?;
+    let Generated { masks, features } = generator.run(&photo).map_err(|err| Error::Extraction {
+        item: image.file_name.clone(),
+        source: Box::new(err),
+    })?;
     Ok(Ok(Extracted {
         image_id: image.image_id.clone(),
         masks,
+        features,
         seconds: started.elapsed().as_secs_f64(),
     }))
 }

@@ -10,16 +10,17 @@ use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::Deserialize;
 
-use super::generator::GeneratedMask;
+use super::generator::{GeneratedMask, KeptFeatures};
 use super::options::SamVector;
-use super::pending::images_done;
+use super::pending::{images_done, images_with_features};
 use super::summary::ExtractSummary;
 use crate::Result;
 use crate::ids::ImageId;
 use crate::schema::{EmbeddingType, Table};
 use crate::store::rows::{
-    EmbedderRow, EmbeddingDoneRow, ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row,
-    VectorRow, collect, decode, masks_to_batch, unrecorded_failures,
+    EmbedderRow, EmbeddingDoneRow, ExtractionRow, ExtractorRow, FailureRow, ImageFeaturesRow,
+    MaskRow, Row, VectorRow, collect, decode, image_features_to_batch, masks_to_batch,
+    unrecorded_failures,
 };
 use crate::store::{Changes, Snapshot, Store, is_of_images};
 use crate::vectors::{VectorBatch, add_vectors};
@@ -27,11 +28,15 @@ use crate::vectors::{VectorBatch, add_vectors};
 /// A batch is committed once it is this old, however few masks it holds, which limits the work that is lost to a kill.
 const BATCH_AGE: Duration = Duration::from_secs(20);
 
+/// Images whose features are committed together, 2 MiB each with the official models.
+const FEATURES_HELD: usize = 64;
+
 /// An image that went through the model.
 #[derive(Debug)]
 pub(super) struct Extracted {
     pub image_id: ImageId,
     pub masks: Vec<GeneratedMask>,
+    pub features: Option<KeptFeatures>,
     pub seconds: f64,
 }
 
@@ -41,6 +46,7 @@ struct Batch {
     masks: Vec<MaskRow>,
     images: Vec<ExtractionRow>,
     failures: Vec<FailureRow>,
+    features: Vec<ImageFeaturesRow>,
     /// One per embedder of the sink.
     vectors: Vec<VectorBatch>,
 }
@@ -107,6 +113,18 @@ impl<'a> Sink<'a> {
                 embedded_at: Utc::now(),
             });
         }
+        if let Some(KeptFeatures { sizes, values }) = image.features {
+            let [channels, height, width] = sizes.map(|size| i32::try_from(size).unwrap_or(0));
+            self.batch.features.push(ImageFeaturesRow {
+                extractor_id: extractor_id.clone(),
+                image_id: image.image_id.clone(),
+                channels,
+                height,
+                width,
+                features: values,
+                kept_at: Utc::now(),
+            });
+        }
         self.batch.images.push(ExtractionRow {
             extractor_id: extractor_id.clone(),
             image_id: image.image_id.clone(),
@@ -150,7 +168,9 @@ impl<'a> Sink<'a> {
     }
 
     async fn flush_if_due(&mut self) -> Result<()> {
-        if self.batch.masks.len() >= self.commit_masks || self.opened.elapsed() >= BATCH_AGE {
+        let is_large = self.batch.masks.len() >= self.commit_masks
+            || self.batch.features.len() >= FEATURES_HELD;
+        if is_large || self.opened.elapsed() >= BATCH_AGE {
             self.flush().await?;
         }
         Ok(())
@@ -221,8 +241,9 @@ async fn plan(
     let stored: Vec<ExtractorRow> = collect(head.scan(ExtractorRow::TABLE).await?).await?;
     let mut failures = batch.failures.clone();
     let mut differing = HashSet::new();
-    let is_revisit = !embedders.is_empty() && !done.is_empty();
-    if is_revisit {
+    let features = missing_features(head, extractor, batch).await?;
+    let is_revisit = (!embedders.is_empty() || !features.is_empty()) && !done.is_empty();
+    if is_revisit && !embedders.is_empty() {
         differing = differing_images(head, extractor, batch, &done).await?;
         failures.extend(differing.iter().map(differs));
     }
@@ -242,6 +263,7 @@ async fn plan(
         let of_extractor = Some(&extractor.extractor_id);
         add_vectors(&mut changes, head, embedder, of_extractor, &vectors).await?;
     }
+    changes.append(Table::ImageFeatures, image_features_to_batch(&features)?);
     changes.append(ExtractionRow::TABLE, ExtractionRow::to_batch(&images)?);
     changes.append(FailureRow::TABLE, FailureRow::to_batch(&failures)?);
     let planned = Planned {
@@ -255,6 +277,24 @@ async fn plan(
         differing: differing.len() as u64,
     };
     Ok((changes, planned))
+}
+
+/// The features of a batch that the store does not have.
+async fn missing_features(
+    head: &Snapshot,
+    extractor: &ExtractorRow,
+    batch: &Batch,
+) -> Result<Vec<ImageFeaturesRow>> {
+    if batch.features.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = batch.features.iter().map(|row| &row.image_id).collect();
+    let kept = images_with_features(head, &extractor.extractor_id, Some(ids)).await?;
+    let rows = batch.features.iter();
+    Ok(rows
+        .filter(|row| !kept.contains(&row.image_id))
+        .cloned()
+        .collect())
 }
 
 /// What tells a mask from another: its index, its area, and its box by bits.

@@ -9,7 +9,7 @@ pub struct ExtractSummary {
     pub images: u64,
     /// Masks added.
     pub masks: u64,
-    /// Images whose masks were there, and got vectors.
+    /// Images whose masks were there, and got vectors or features.
     pub revisited: u64,
     /// Images that another process had done before they could be written.
     pub done_elsewhere: u64,

@@ -88,8 +88,11 @@ pub struct Bags {
     pub images: Vec<ImageBag>,
     /// Masks that are labelled themselves, in these images or in others, ordered by image id and mask index.
     pub labelled: Vec<LabelledMask>,
-    /// Extractor of every mask.
+    /// Extractor of the masks, but for those that people added.
     pub extractor_id: ExtractorId,
+    /// Extractor of the masks that people added, whose indices are below 0; `None` if they are not among those that were
+    /// asked for.
+    pub prompted_id: Option<ExtractorId>,
     /// Numbers per mask: those of all inputs.
     pub embedding_dim: usize,
     /// Numbers of each input.
@@ -118,6 +121,19 @@ impl Bags {
     /// extractor; [`HeadError::NothingToTrainOn`] if there are no rows; [`HeadError::ClassesWithoutImages`] if a class
     /// has no image; [`HeadError::ClassSet`] if every image shows the only class.
     pub async fn read(
+        rows: Rows,
+        set: &ClassSet,
+        inputs: &HeadInputs,
+        cache: &CacheOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        Self::read_of(&[], rows, set, inputs, cache, progress).await
+    }
+
+    /// Like [`Bags::read`], of masks of an extractor and, second, of the one of the masks that people added beside them;
+    /// without any, of the extractor of the first row.
+    pub(super) async fn read_of(
+        extractors: &[ExtractorId],
         mut rows: Rows,
         set: &ClassSet,
         inputs: &HeadInputs,
@@ -126,6 +142,9 @@ impl Bags {
     ) -> Result<Self> {
         progress.start("masks read", None);
         let mut builder = Builder::new(inputs);
+        let ids: Vec<String> = extractors.iter().map(ExtractorId::to_string).collect();
+        builder.extractor_id = ids.first().cloned();
+        builder.prompted_id = ids.get(1).cloned();
         while let Some(batch) = rows.next().await? {
             builder.push(&batch, cache)?;
             progress.advance(batch.num_rows() as u64);
@@ -202,6 +221,7 @@ struct Builder<'a> {
     images: HashMap<String, Unfinished>,
     embeddings: Option<Embeddings>,
     extractor_id: Option<String>,
+    prompted_id: Option<String>,
     dims: Vec<usize>,
     skipped: Skipped,
 }
@@ -226,6 +246,7 @@ impl<'a> Builder<'a> {
             images: HashMap::new(),
             embeddings: None,
             extractor_id: None,
+            prompted_id: None,
             dims: Vec::new(),
             skipped: Skipped::default(),
         }
@@ -286,7 +307,8 @@ impl<'a> Builder<'a> {
             let first = self
                 .extractor_id
                 .get_or_insert_with(|| extractor.to_owned());
-            if first != extractor {
+            let is_prompted = self.prompted_id.as_deref() == Some(extractor);
+            if first != extractor && !is_prompted {
                 return Err(Error::Head(HeadError::TrainingQuery {
                     reason: format!(
                         "it yields masks of extractors '{first}' and '{extractor}'; a head is trained on the masks of one"
@@ -388,6 +410,7 @@ impl<'a> Builder<'a> {
             images,
             labelled,
             extractor_id: ExtractorId::try_from(extractor_id)?,
+            prompted_id: self.prompted_id.map(ExtractorId::try_from).transpose()?,
             embedding_dim: self.dims.iter().sum(),
             input_dims: self.dims,
             skipped,

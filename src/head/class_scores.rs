@@ -13,6 +13,7 @@ use super::query::masks_with_inputs;
 use super::unusable::unusable;
 use super::weights::load_head;
 use crate::Result;
+use crate::catalogue::with_prompted;
 use crate::ids::{ExtractorId, ImageId};
 use crate::sql::Sql;
 use crate::store::{Snapshot, is_of_images};
@@ -21,8 +22,8 @@ use crate::task::blocking;
 /// Probabilities of a head's classes, by mask.
 #[derive(Debug, Clone)]
 pub struct ClassScores {
-    /// The extractor whose masks these are.
-    pub extractor_id: ExtractorId,
+    /// The extractors whose masks these are; an image and an index tell all of them apart.
+    pub extractors: Vec<ExtractorId>,
     /// Names of the classes, in the order of the probabilities.
     pub classes: Vec<String>,
     /// Probabilities in [0, 1] by image and mask index; masks without one of the head's inputs are missing. Where the
@@ -42,9 +43,10 @@ pub async fn class_scores(
 ) -> Result<ClassScores> {
     let loaded = load_head(snapshot, head).await?;
     let inputs = HeadInputs::of_row(snapshot, &loaded.row).await?;
-    let text = masks_with_inputs(&loaded.row.extractor_id, &inputs)?;
+    let extractors = with_prompted(snapshot, &loaded.row.extractor_id).await?;
+    let text = masks_with_inputs(&extractors, &inputs)?;
     let mut scores = ClassScores {
-        extractor_id: loaded.row.extractor_id.clone(),
+        extractors,
         classes: loaded.spec.head.classes.clone(),
         of_masks: HashMap::new(),
     };

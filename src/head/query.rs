@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::inputs::{HeadInput, HeadInputs};
 use super::predict::register_predict;
+use crate::catalogue::with_prompted;
 use crate::ids::{ExtractorId, ImageId};
 use crate::query::Query;
 use crate::schema::Table;
@@ -33,6 +34,8 @@ pub const DEFAULT_CONDITION: &str = "source IN ('web', 'synthetic')";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainingQuery {
     text: String,
+    /// The extractor that the head is to be of, and those whose masks are beside its own; empty if they are not known.
+    extractors: Vec<ExtractorId>,
 }
 
 impl TrainingQuery {
@@ -40,10 +43,11 @@ impl TrainingQuery {
     pub fn new(text: &str) -> Self {
         Self {
             text: text.trim().trim_end_matches(';').to_owned(),
+            extractors: Vec::new(),
         }
     }
 
-    /// Selects the masks that an extractor found in the images that match a filter, or [`DEFAULT_CONDITION`] if there is
+    /// Selects the masks that an extractor found, and those that people added beside them, in the images that match a filter, or [`DEFAULT_CONDITION`] if there is
     /// none: those of labelled images, those that are labelled themselves, and those of images that another filter says
     /// to show none of the classes; with a column for each input. Without a filter, labelled masks of any image are
     /// selected.
@@ -56,13 +60,8 @@ impl TrainingQuery {
         chosen: &ChosenImages,
         inputs: &HeadInputs,
     ) -> Result<Self> {
-        let text = filled(
-            Query::named("train/bags")?.sql(),
-            extractor_id,
-            &chosen.conditions(snapshot).await?,
-            inputs,
-        )?;
-        Ok(Self::new(&text))
+        let conditions = chosen.conditions(snapshot).await?;
+        Self::of(snapshot, "train/bags", extractor_id, &conditions, inputs).await
     }
 
     /// Selects only the masks that are labelled themselves.
@@ -77,13 +76,33 @@ impl TrainingQuery {
     ) -> Result<Self> {
         let mut conditions = chosen.conditions(snapshot).await?;
         conditions.negatives = None;
+        let template = "train/labelled_masks";
+        Self::of(snapshot, template, extractor_id, &conditions, inputs).await
+    }
+
+    async fn of(
+        snapshot: &Snapshot,
+        template: &str,
+        extractor_id: &ExtractorId,
+        conditions: &Conditions,
+        inputs: &HeadInputs,
+    ) -> Result<Self> {
+        let extractors = with_prompted(snapshot, extractor_id).await?;
         let text = filled(
-            Query::named("train/labelled_masks")?.sql(),
-            extractor_id,
-            &conditions,
+            Query::named(template)?.sql(),
+            &extractors,
+            conditions,
             inputs,
         )?;
-        Ok(Self::new(&text))
+        Ok(Self {
+            extractors,
+            ..Self::new(&text)
+        })
+    }
+
+    /// The extractor that the head is to be of, and those whose masks are beside its own; empty if they are not known.
+    pub(super) fn extractors(&self) -> &[ExtractorId] {
+        &self.extractors
     }
 
     /// The text of the SELECT.
@@ -226,11 +245,11 @@ struct Conditions {
 /// What is said of masks, which the queries read as a table.
 const SAID: &str = "said_of_masks";
 
-/// A query of `train/` as text that can be run again: with the extractor's id in place of its parameter, the query that
+/// A query of `train/` as text that can be run again: with the extractors' ids in place of its parameter, the query that
 /// it uses, and, if they are given, other conditions.
 fn filled(
     template: &str,
-    extractor_id: &ExtractorId,
+    extractors: &[ExtractorId],
     conditions: &Conditions,
     inputs: &HeadInputs,
 ) -> Result<String> {
@@ -248,7 +267,7 @@ fn filled(
     let mut filling = Filling {
         condition: expression(&conditions.images)?,
         negatives: expression(&conditions.negatives)?,
-        ..Filling::new(extractor_id, inputs).map_err(parsed)?
+        ..Filling::new(extractors, inputs).map_err(parsed)?
     };
     let mut statement = only_select(template).map_err(parsed)?;
     let _ = statement.visit(&mut filling);
@@ -260,7 +279,7 @@ fn filled(
     };
     let _ = said.visit(&mut said_filling);
     match (
-        (filling.extractors, filling.conditions, filling.selects),
+        (filling.places, filling.conditions, filling.selects),
         said_filling.conditions,
     ) {
         ((1, 1, 1), 1) => Ok(format!("WITH {SAID} AS (\n{said:#}\n)\n{statement:#}")),
@@ -271,15 +290,15 @@ fn filled(
     }
 }
 
-/// The SELECT of an extractor's masks with a column for each input.
-pub(super) fn masks_with_inputs(extractor_id: &ExtractorId, inputs: &HeadInputs) -> Result<String> {
+/// The SELECT of some extractors' masks with a column for each input.
+pub(super) fn masks_with_inputs(extractors: &[ExtractorId], inputs: &HeadInputs) -> Result<String> {
     const TEXT: &str = "SELECT m.image_id, m.extractor_id, m.mask_index, m.embedding FROM masks m \
         WHERE m.extractor_id = $extractor";
     let parsed = |err: ParserError| Error::Query {
         query: "masks".to_owned(),
         reason: err.to_string(),
     };
-    let mut filling = Filling::new(extractor_id, inputs).map_err(parsed)?;
+    let mut filling = Filling::new(extractors, inputs).map_err(parsed)?;
     let mut statement = only_select(TEXT).map_err(parsed)?;
     let _ = statement.visit(&mut filling);
     Ok(statement.to_string())
@@ -393,25 +412,26 @@ struct Filling<'a> {
     inputs: Vec<InputSql>,
     /// SELECTs of `m.embedding`, which the inputs replace.
     selects: u32,
-    extractor_id: &'a str,
+    extractors: &'a [ExtractorId],
     condition: Option<Expr>,
     negatives: Option<Expr>,
-    extractors: u32,
+    /// Comparisons with `$extractor`.
+    places: u32,
     conditions: u32,
 }
 
 impl<'a> Filling<'a> {
-    /// Fills in an extractor and inputs, and changes no condition.
-    fn new(extractor_id: &'a ExtractorId, inputs: &HeadInputs) -> Result<Self, ParserError> {
+    /// Fills in extractors and inputs, and changes no condition.
+    fn new(extractors: &'a [ExtractorId], inputs: &HeadInputs) -> Result<Self, ParserError> {
         let inputs = inputs.iter().enumerate();
         let inputs = inputs.map(|(at, input)| InputSql::of(input, at));
         Ok(Self {
             inputs: inputs.collect::<Result<_, _>>()?,
             selects: 0,
-            extractor_id: extractor_id.as_str(),
+            extractors,
             condition: None,
             negatives: None,
-            extractors: 0,
+            places: 0,
             conditions: 0,
         })
     }
@@ -483,11 +503,28 @@ impl VisitorMut for Filling<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Value(value) = expr
-            && matches!(&value.value, Value::Placeholder(name) if name == "$extractor")
+        if let Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Eq,
+            right,
+        } = expr
+            && right.to_string() == "$extractor"
         {
-            self.extractors += 1;
-            value.value = Value::SingleQuotedString(self.extractor_id.to_owned());
+            self.places += 1;
+            let ids = self.extractors.iter();
+            let literal = |id: &ExtractorId| Expr::value(Value::SingleQuotedString(id.to_string()));
+            let mut ids: Vec<Expr> = ids.map(literal).collect();
+            if ids.len() == 1 {
+                if let Some(only) = ids.pop() {
+                    **right = only;
+                }
+            } else {
+                *expr = Expr::InList {
+                    expr: left.clone(),
+                    list: ids,
+                    negated: false,
+                };
+            }
         }
         ControlFlow::Continue(())
     }
@@ -528,16 +565,16 @@ mod tests {
 
     #[test]
     fn the_condition_on_images_is_replaced_however_it_is_spelt() {
-        let id = ExtractorId::of_bytes(b"extractor");
+        let id = &[ExtractorId::of_bytes(b"extractor")][..];
         let tokens = HeadInputs::tokens();
         let template = Query::named("train/bags").unwrap().sql().to_owned();
         for template in [
             template.clone(),
             template.replace("source IN", "source   IN\n"),
         ] {
-            let plain = filled(&template, &id, &Conditions::default(), &tokens).unwrap();
+            let plain = filled(&template, id, &Conditions::default(), &tokens).unwrap();
             assert!(
-                plain.contains(id.as_str()) && !plain.contains('$'),
+                plain.contains(id[0].as_str()) && !plain.contains('$'),
                 "{plain}"
             );
             assert!(plain.contains("source IN"), "{plain}");
@@ -547,13 +584,13 @@ mod tests {
                 mask_labels: None,
             };
             let mine = conditions(Some("split = 'train' -- mine"), None);
-            let other = filled(&template, &id, &mine, &tokens).unwrap();
+            let other = filled(&template, id, &mine, &tokens).unwrap();
             assert!(other.contains("split = 'train'"), "{other}");
             assert!(!other.contains("source IN"), "{other}");
             assert!(other.contains("false AS negative"), "{other}");
             assert!(other.contains("true AS bag"), "{other}");
             let both = conditions(Some("a = 1 OR b = 2"), Some("source = 'texture' OR c = 3"));
-            let both = filled(&template, &id, &both, &tokens).unwrap();
+            let both = filled(&template, id, &both, &tokens).unwrap();
             let both = both.split_whitespace().collect::<Vec<_>>().join(" ");
             for part in [
                 "(source = 'texture' OR c = 3) AS negative",
@@ -565,7 +602,7 @@ mod tests {
                 mask_labels: Some("reviewer = 'anna'".to_owned()),
                 ..Conditions::default()
             };
-            let annas = filled(&template, &id, &annas, &tokens).unwrap();
+            let annas = filled(&template, id, &annas, &tokens).unwrap();
             let annas = annas.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(
                 annas.contains("AS chosen WHERE reviewer = 'anna'")
@@ -573,7 +610,11 @@ mod tests {
                 "{annas}"
             );
         }
+        let two = [id[0].clone(), ExtractorId::of_bytes(b"prompts")];
+        let both = filled(&template, &two, &Conditions::default(), &tokens).unwrap();
+        let list = format!("IN ('{}', '{}')", two[0], two[1]);
+        assert!(both.contains(&list), "{both}");
         let none = Conditions::default();
-        assert!(filled("SELECT 1", &id, &none, &tokens).is_err());
+        assert!(filled("SELECT 1", id, &none, &tokens).is_err());
     }
 }

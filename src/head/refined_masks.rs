@@ -103,7 +103,12 @@ fn scored_rows(bags: &Bags, scored: &[ScoredMask]) -> Result<RecordBatch> {
         classes.push(i32::try_from(it.class).unwrap_or(i32::MAX));
         scores.push(it.score);
     }
-    let extractor = StringArray::new_repeated(bags.extractor_id.as_str(), masks.len());
+    let own = bags.extractor_id.as_str();
+    let prompted = bags.prompted_id.as_ref().map_or(own, |id| id.as_str());
+    let extractor = masks
+        .iter()
+        .map(|mask| if *mask < 0 { prompted } else { own });
+    let extractor = StringArray::from_iter_values(extractor);
     let columns: [(&str, ArrayRef); 5] = [
         ("image_id", Arc::new(images.finish())),
         ("extractor_id", Arc::new(extractor)),

@@ -31,6 +31,7 @@ use crate::progress::{Progress, progress_channel};
 use crate::query::Query;
 use crate::schema::{StoreTable, Table, VectorTable};
 use crate::sql::Sql;
+use crate::store::rows::ExtractorKind;
 use crate::store::{Snapshot, Store};
 use crate::{Error, Result};
 
@@ -129,7 +130,9 @@ pub(super) async fn extractor_of(
         }
         vec![found]
     } else {
-        stored
+        let mut of_programs = stored;
+        of_programs.retain(|row| row.kind != ExtractorKind::Prompted);
+        of_programs
     };
     let mut fitting = Vec::new();
     for row in &possible {
@@ -321,7 +324,8 @@ pub async fn train(
     let rows = query.rows(&snapshot).await?;
     let tables = tables_read(&READ, &inputs);
     snapshot.verify(&tables, progress).await?;
-    let read = Bags::read(rows, &class_set, &inputs, &request.cache, progress).await;
+    let (of, cache) = (query.extractors(), &request.cache);
+    let read = Bags::read_of(of, rows, &class_set, &inputs, cache, progress).await;
     let mut bags = read.map_err(|err| match err {
         Error::Head(HeadError::NothingToTrainOn) if alone => {
             Error::Head(HeadError::NoLabelledMasks)
@@ -372,7 +376,7 @@ pub async fn train(
     let (images, masks, skipped) = (bags.images_used(), bags.masks(), bags.skipped);
     let mask_labels = Some(MaskLabelCounts::of(&bags.labelled)).filter(|it| it.all() > 0);
     let labels_of_other_extractors = match request.masks {
-        TrainingMasks::OfImages { .. } => labels_of_others(&snapshot, &bags.extractor_id).await?,
+        TrainingMasks::OfImages { .. } => labels_of_others(&snapshot, of).await?,
         TrainingMasks::Query(_) => 0,
     };
     let examples = bags.classes_with_examples(loss.needs_labelled_masks());
@@ -491,11 +495,12 @@ fn head_spec(bags: &Bags, set: &ClassSet, options: &TrainOptions, loss: Loss) ->
 }
 
 /// Number of masks of other extractors of which something is said.
-async fn labels_of_others(snapshot: &Snapshot, extractor_id: &ExtractorId) -> Result<u64> {
+async fn labels_of_others(snapshot: &Snapshot, extractors: &[ExtractorId]) -> Result<u64> {
     let said = Query::named("review/said_of_masks")?;
     let sql = Sql::new(snapshot).await?;
     let others = sql.frame(said.sql()).await?;
-    let others = others.filter(col("extractor_id").not_eq(lit(extractor_id.as_str())))?;
+    let own = extractors.iter().map(|id| lit(id.as_str())).collect();
+    let others = others.filter(col("extractor_id").in_list(own, true))?;
     Ok(others.count().await? as u64)
 }
 

@@ -14,6 +14,7 @@ use super::query::masks_with_inputs;
 use super::unusable::unusable;
 use super::weights::load_head;
 use crate::Result;
+use crate::catalogue::with_prompted;
 use crate::progress::Progress;
 use crate::sql::Sql;
 use crate::store::Snapshot;
@@ -44,7 +45,8 @@ pub async fn head_scores(
         ));
     }
     let inputs = HeadInputs::of_row(snapshot, &loaded.row).await?;
-    let text = masks_with_inputs(&loaded.row.extractor_id, &inputs)?;
+    let extractors = with_prompted(snapshot, &loaded.row.extractor_id).await?;
+    let text = masks_with_inputs(&extractors, &inputs)?;
     let classes = loaded.spec.head.classes.clone();
     let predictor = Arc::new(MaskPredictor::new(loaded)?);
     let mut rows = Sql::new(snapshot).await?.query(&text).await?;

@@ -41,6 +41,8 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "check/predictions_without_head",
     "check/predictions_without_mask",
     "check/predictions_without_policy",
+    "check/prompts_once",
+    "check/prompts_without_mask",
     "check/vectors_once",
     "check/vectors_without_mask",
     "classes/from_ground_truth",

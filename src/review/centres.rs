@@ -87,7 +87,7 @@ fn filter_of(images: &HashSet<&ImageId>) -> Expr {
 }
 
 /// The table of the vectors that a head reads, or of its extractor's embeddings.
-async fn vectors_of(snapshot: &Snapshot, head: &HeadRow) -> Result<SearchedTable> {
+pub(super) async fn vectors_of(snapshot: &Snapshot, head: &HeadRow) -> Result<SearchedTable> {
     let inputs = HeadInputs::of_row(snapshot, head).await?;
     let first = inputs.iter().find_map(|input| match input {
         HeadInput::Tokens => Some(SearchedTable::Masks),

@@ -4,6 +4,7 @@
 //! added to: the newest statement of each reviewer about a mask counts (`review/mask_labels`), and undoing is a statement,
 //! too. A label is a source word, as image-level labels are, so class sets map it.
 
+mod alike;
 mod answer;
 mod centres;
 mod csv_file;
@@ -17,6 +18,7 @@ mod shown;
 mod statement;
 mod vectors;
 
+pub use alike::{AlikeMask, masks_like_labelled};
 pub use answer::Answer;
 pub use csv_file::read_label_file;
 pub use ground_truth::labels_of_ground_truth;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use chrono::{DateTime, Utc};
+use datafusion::logical_expr::Expr;
 use futures::StreamExt;
 use serde::Serialize;
 
@@ -100,10 +101,10 @@ pub struct PropagateSummary {
 }
 
 /// A labelled mask.
-struct Source {
-    mask: MaskKey,
-    label: Option<String>,
-    mask_label_id: MaskLabelId,
+pub(super) struct Source {
+    pub mask: MaskKey,
+    pub label: Option<String>,
+    pub mask_label_id: MaskLabelId,
 }
 
 /// A spread label.
@@ -158,31 +159,18 @@ pub async fn propagate(
     let mut spread = Vec::new();
     if let Some(nearest) = nearest {
         let filter = images.as_ref().map(is_of_images);
-        let mut rows = vectors.stream(filter).await?;
-        progress.start("masks", None);
-        while let Some(part) = rows.next().await {
-            let part = part?;
-            progress.advance(part.masks.len() as u64);
-            summary.without_vector += part.without;
-            let its = nearest.clone();
-            let (part, found) = blocking("comparing masks", move || {
-                let found = its.of(&part)?;
-                Ok((part, found))
-            })
-            .await?;
-            for ((image_id, mask_index), found) in part.masks.into_iter().zip(found) {
-                let mask = MaskKey {
-                    extractor_id: extractor_id.clone(),
-                    image_id,
-                    mask_index,
-                };
-                if !known.is_free(&mask) {
-                    continue;
-                }
-                summary.compared += 1;
+        let mut compared = 0;
+        let without = each_free(
+            &vectors,
+            filter,
+            &nearest,
+            &known,
+            progress,
+            |mask, found| {
+                compared += 1;
                 let holds = f64::from(found.score) >= request.min_score
                     && f64::from(found.margin) >= request.min_margin;
-                if let Some(source) = nearest.sources.get(found.source).filter(|_| holds) {
+                if let Some(source) = nearest.source(found.source).filter(|_| holds) {
                     spread.push(Spread {
                         mask,
                         label: source.label.clone(),
@@ -191,9 +179,10 @@ pub async fn propagate(
                         margin: found.margin,
                     });
                 }
-            }
-        }
-        progress.finish();
+            },
+        );
+        summary.without_vector = without.await?;
+        summary.compared = compared;
     }
     for it in &spread {
         let label = it.label.as_deref().unwrap_or(NONE);
@@ -221,6 +210,43 @@ pub async fn propagate(
     Ok(summary)
 }
 
+/// Compares all masks of which nobody says anything with the labelled ones; returns the number of masks without a vector.
+pub(super) async fn each_free(
+    vectors: &MaskVectors<'_>,
+    filter: Option<Expr>,
+    nearest: &Arc<Nearest>,
+    known: &Known,
+    progress: &dyn Progress,
+    mut each: impl FnMut(MaskKey, Found),
+) -> Result<u64> {
+    let mut rows = vectors.stream(filter).await?;
+    let mut without = 0;
+    progress.start("masks", None);
+    while let Some(part) = rows.next().await {
+        let part = part?;
+        progress.advance(part.masks.len() as u64);
+        without += part.without;
+        let its = nearest.clone();
+        let (part, found) = blocking("comparing masks", move || {
+            let found = its.of(&part)?;
+            Ok((part, found))
+        })
+        .await?;
+        for ((image_id, mask_index), found) in part.masks.into_iter().zip(found) {
+            let mask = MaskKey {
+                extractor_id: vectors.extractor_id.clone(),
+                image_id,
+                mask_index,
+            };
+            if known.is_free(&mask) {
+                each(mask, found);
+            }
+        }
+    }
+    progress.finish();
+    Ok(without)
+}
+
 /// How many rows add a label, and how many take one back.
 fn counts(rows: &[MaskLabelRow]) -> (u64, u64) {
     let undone = rows
@@ -231,7 +257,7 @@ fn counts(rows: &[MaskLabelRow]) -> (u64, u64) {
 }
 
 /// What is said of masks.
-struct Known {
+pub(super) struct Known {
     /// What people, files and annotations say.
     said: HashMap<MaskKey, Vec<MaskLabelRow>>,
     /// What was spread before.
@@ -240,7 +266,7 @@ struct Known {
 }
 
 impl Known {
-    async fn read(snapshot: &Snapshot) -> Result<Self> {
+    pub async fn read(snapshot: &Snapshot) -> Result<Self> {
         let mut known = Self {
             said: HashMap::new(),
             spread: HashMap::new(),
@@ -268,7 +294,7 @@ impl Known {
     }
 
     /// The masks of an extractor of which everybody says the same, and what they show.
-    fn sources(&self, extractor_id: &ExtractorId) -> Vec<Source> {
+    pub fn sources(&self, extractor_id: &ExtractorId) -> Vec<Source> {
         let is = Verdict::Is.word();
         let mut sources: Vec<Source> = self
             .said
@@ -346,7 +372,7 @@ fn row(mask: &MaskKey, created_at: DateTime<Utc>, spread: Option<&Spread>) -> Ma
 }
 
 /// Labelled masks with their vectors.
-struct Nearest {
+pub(super) struct Nearest {
     sources: Vec<Source>,
     /// Number of the label of each, in the order of their first masks.
     labels: Vec<usize>,
@@ -355,15 +381,18 @@ struct Nearest {
 }
 
 /// The most similar labelled mask.
-struct Found {
-    source: usize,
-    score: f32,
-    margin: f32,
+pub(super) struct Found {
+    /// Its place among the labelled masks.
+    pub source: usize,
+    /// Cosine similarity.
+    pub score: f32,
+    /// Lead over the most similar mask of another label.
+    pub margin: f32,
 }
 
 impl Nearest {
     /// Pairs labelled masks with their vectors; `None` if there is none.
-    fn new(sources: Vec<Source>, read: &UnitVectors) -> Option<Self> {
+    pub fn new(sources: Vec<Source>, read: &UnitVectors) -> Option<Self> {
         let places: HashMap<(&ImageId, i32), usize> = read
             .masks
             .iter()
@@ -396,6 +425,11 @@ impl Nearest {
             labels,
             vectors,
         })
+    }
+
+    /// The labelled mask at a place.
+    pub fn source(&self, place: usize) -> Option<&Source> {
+        self.sources.get(place)
     }
 
     /// The most similar labelled mask of each mask.

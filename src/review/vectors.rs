@@ -20,7 +20,8 @@ pub(super) struct MaskVectors<'a> {
     snapshot: &'a Snapshot,
     table: StoreTable,
     column: &'static str,
-    extractor_id: &'a ExtractorId,
+    /// The extractor.
+    pub extractor_id: &'a ExtractorId,
 }
 
 /// Some masks with their vectors.

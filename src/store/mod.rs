@@ -55,7 +55,7 @@ pub use index::{IndexKind, IndexRequest, IndexStats};
 pub(crate) use journal::{JournalFile, journals, read_journal, take_over};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
 pub use snapshot::{Scan, Snapshot};
-pub(crate) use snapshot::{is_of_images, send_batches};
+pub(crate) use snapshot::{is_of_extractors, is_of_images, send_batches};
 
 use crate::schema::{StoreTable, Table};
 use crate::{Error, Result};

@@ -18,7 +18,7 @@ use super::files::FORMAT_VERSION;
 use super::format_1::View;
 use super::rows::decode;
 use super::{CommitRecord, Store};
-use crate::ids::{EmbedderId, ImageId};
+use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::{StoreTable, Table};
 use crate::{Error, Result};
 
@@ -320,6 +320,12 @@ impl Scan {
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         self.stream().await?.try_collect().await
     }
+}
+
+/// A filter for rows whose `extractor_id` is one of `extractors`.
+pub fn is_of_extractors(extractors: &[ExtractorId]) -> Expr {
+    let ids = extractors.iter().map(|id| lit(id.as_str())).collect();
+    col("extractor_id").in_list(ids, false)
 }
 
 /// A filter for rows whose `image_id` is one of `images`.

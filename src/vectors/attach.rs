@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::{DataType, Int32Type};
-use datafusion::prelude::{col, lit};
 
 use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::{StoreTable, VectorTable};
-use crate::store::{Snapshot, is_of_images};
+use crate::store::{Snapshot, is_of_extractors, is_of_images};
 use crate::{Error, Result};
 
 /// The vectors of the masks of some images, in memory.
@@ -20,22 +19,22 @@ pub(crate) struct VectorsOfImages {
 }
 
 impl VectorsOfImages {
-    /// Reads the vectors that an embedder has of the masks of an extractor in some images.
+    /// Reads the vectors that an embedder has of some extractors' masks in some images; an image and an index must tell
+    /// these masks apart.
     ///
     /// # Errors
     /// Any error from the store.
     pub async fn read(
         snapshot: &Snapshot,
         embedder_id: &EmbedderId,
-        extractor_id: &ExtractorId,
+        extractors: &[ExtractorId],
         images: &[ImageId],
     ) -> Result<Self> {
         let table = StoreTable::Vectors(VectorTable::Masks, embedder_id.clone());
-        let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
         let scan = snapshot.scan(table).await?;
         let scan = scan.project(&["image_id", "mask_index", "vector"])?;
         let batches = scan
-            .filter(of_extractor.and(is_of_images(images)))
+            .filter(is_of_extractors(extractors).and(is_of_images(images)))
             .collect();
         let batches = batches.await?;
         let Some(first) = batches.first() else {

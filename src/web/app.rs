@@ -14,6 +14,7 @@ use super::Options;
 use super::access::Access;
 use super::failure::{Answered, Failure};
 use super::job::Jobs;
+use super::model::Model;
 use super::photos::Photos;
 
 /// The state of the server.
@@ -28,6 +29,8 @@ pub struct App {
     pub jobs: Jobs,
     /// Photos.
     pub photos: Photos,
+    /// What masks are added with, if there is a checkpoint.
+    pub model: Option<Model>,
     /// `None` if nothing can be changed.
     journal: Option<Journal>,
     /// Head that the page begins with.
@@ -63,7 +66,15 @@ impl App {
         } else {
             Some(Journal::open(&store, options.reviewer.as_deref()).await?)
         };
+        let model = match &options.checkpoint {
+            Some(file) => {
+                let (device, precision) = (options.device, options.precision);
+                Some(Model::open(&store, file.clone(), device, precision).await?)
+            }
+            None => None,
+        };
         Ok(Self {
+            model,
             photos: Photos::new(store.clone()),
             store,
             access,

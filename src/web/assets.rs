@@ -16,6 +16,7 @@ macro_rules! embedded {
 const ASSETS: &[(&str, &str)] = embedded![
     "classes.js",
     "common.js",
+    "draft.js",
     "grid.js",
     "heads.js",
     "image.js",

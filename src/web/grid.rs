@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query as Parameters, State};
+use grainstore::Error;
 use grainstore::catalogue::find_image;
-use grainstore::ids::{ExtractorId, ImageId};
+use grainstore::error::ReviewError;
+use grainstore::ids::{ExtractorId, ImageId, MaskLabelId};
 use grainstore::neighbours::{NearestRequest, SearchQuery, SearchedTable, nearest};
-use grainstore::review::MaskKey;
+use grainstore::progress::NoProgress;
+use grainstore::review::{MaskKey, masks_like_labelled};
 use grainstore::store::Snapshot;
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +26,13 @@ const MOST: usize = 5000;
 /// Neighbours that are looked for beyond the number that is asked for, because labelled ones are left out.
 const NEIGHBOURS: usize = 1000;
 
-/// Which masks are asked for: those of a class, or those like a mask.
+/// Which masks are asked for: those that a head calls a class, those like its labelled masks, or those like one mask.
 #[derive(Debug, Deserialize)]
 pub struct Request {
     head: Option<String>,
     class: Option<String>,
+    /// 'head' or 'labels': what makes a mask one of the class.
+    by: Option<String>,
     /// 'score', 'unsure' or 'area'.
     sort: Option<String>,
     /// File name or id of the image of the mask that others are to be like.
@@ -54,6 +59,9 @@ pub struct Cell {
     class: Option<String>,
     /// The head's score, or the cosine similarity.
     score: f64,
+    /// The label of the labelled mask that it is like.
+    #[serde(default)]
+    proof: Option<MaskLabelId>,
 }
 
 impl Cell {
@@ -84,6 +92,11 @@ pub async fn grid(
     let context = context(&snapshot, head.as_deref(), None).await?;
     let masks = match (given(&request.image), request.mask, given(&request.class)) {
         (Some(image), Some(mask), _) => alike(&snapshot, &request, image, mask).await?,
+        (_, _, Some(class)) if given(&request.by) == Some("labels") => {
+            let found = context.classes.iter().find(|it| it.name == class);
+            let labels = found.map_or_else(|| vec![class.to_owned()], |it| it.labels.clone());
+            of_labels(&snapshot, &request, head.as_deref(), &labels).await?
+        }
         (_, _, Some(class)) => {
             let head = head.as_deref().ok_or_else(|| {
                 Failure::bad("there is no head yet: train one, or look for masks that are like one")
@@ -120,6 +133,31 @@ async fn of_class(
     named(snapshot, "review/grid_of_class", &words).await
 }
 
+/// Masks that are like the labelled ones of a class.
+async fn of_labels(
+    snapshot: &Snapshot,
+    request: &Request,
+    head: Option<&str>,
+    labels: &[String],
+) -> Answered<Vec<Cell>> {
+    let count = request.count();
+    let found = masks_like_labelled(snapshot, head, labels, count, &NoProgress);
+    let found = match found.await {
+        // Nothing is labelled yet, so nothing is like it.
+        Err(Error::Review(ReviewError::NothingToPropagate { .. })) => Vec::new(),
+        found => found?,
+    };
+    let cells = found.into_iter().map(|it| Cell {
+        extractor_id: it.mask.extractor_id,
+        image_id: it.mask.image_id,
+        mask_index: it.mask.mask_index,
+        class: None,
+        score: f64::from(it.score),
+        proof: Some(it.proof),
+    });
+    Ok(cells.collect())
+}
+
 /// Masks that are like one, and of which nobody says anything.
 async fn alike(
     snapshot: &Snapshot,
@@ -151,6 +189,7 @@ async fn alike(
             mask_index: row.mask_index?,
             class: None,
             score: f64::from(row.similarity),
+            proof: None,
         })
     });
     let is_free = |cell: &Cell| !said.contains(&cell.key());

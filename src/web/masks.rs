@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query as Parameters, State};
 use grainstore::Error;
-use grainstore::catalogue::{find_head, find_image, find_masks_of};
+use grainstore::catalogue::{find_head, find_image, find_masks_of, with_prompted};
 use grainstore::error::HeadError;
 use grainstore::head::{ClassScores, class_scores};
 use grainstore::ids::{ExtractorId, ImageId};
@@ -108,26 +108,36 @@ pub async fn masks(
             request.masks.len()
         )));
     }
-    app.photos.read_ahead(&request.masks).await?;
-    let images: HashSet<&ImageId> = request.masks.iter().map(|it| &it.image_id).collect();
+    let found = detailed(&app, &request.masks, request.head.as_deref()).await?;
+    Ok(Json(found))
+}
+
+/// Details of masks, in their order; `None` for one that is not there.
+pub async fn detailed(
+    app: &App,
+    masks: &[MaskKey],
+    head: Option<&str>,
+) -> Answered<Vec<Option<Detailed>>> {
+    app.photos.read_ahead(masks).await?;
+    let images: HashSet<&ImageId> = masks.iter().map(|it| &it.image_id).collect();
     let images: Vec<ImageId> = images.into_iter().cloned().collect();
     // Answers that are only in the journal yet are in memory, too.
     let snapshot = app.store.snapshot().await?;
-    let scores = scores(&snapshot, request.head.as_deref(), &images).await?;
+    let scores = scores(&snapshot, head, &images).await?;
     let said = Said::read(&snapshot, &images).await?;
-    let mut found = Vec::with_capacity(request.masks.len());
-    for key in &request.masks {
+    let mut found = Vec::with_capacity(masks.len());
+    for key in masks {
         found.push(match app.photos.mask(key).await? {
             Some(mask) => Some(Detailed {
                 best: best(scores.as_ref(), &mask),
-                said: said.of(&app, &mask),
+                said: said.of(app, &mask),
                 file_name: app.photos.image_row(&key.image_id).await?.file_name.clone(),
                 mask,
             }),
             None => None,
         });
     }
-    Ok(Json(found))
+    Ok(found)
 }
 
 /// What was said of the masks of some images.
@@ -171,7 +181,7 @@ async fn scores(
 /// The most likely classes of a mask.
 fn best(scores: Option<&ClassScores>, mask: &ShownMask) -> Vec<Likely> {
     let of_mask = scores.and_then(|scores| {
-        let is_own = scores.extractor_id == mask.extractor_id;
+        let is_own = scores.extractors.contains(&mask.extractor_id);
         let found = scores
             .of_masks
             .get(&(mask.image_id.clone(), mask.mask_index));
@@ -232,13 +242,24 @@ pub async fn image(
     let of_image = std::slice::from_ref(&image_id);
     let scores = scores(&snapshot, request.head.as_deref(), of_image).await?;
     let said = Said::read(&snapshot, of_image).await?;
-    let masks = app.photos.masks_of(&extractor_id, &image_id).await?;
-    let masks = masks.iter().map(|mask| Detailed {
-        best: best(scores.as_ref(), mask),
-        said: said.of(&app, mask),
-        mask: mask.clone(),
-        file_name: row.file_name.clone(),
-    });
+    let mut extractors = with_prompted(&snapshot, &extractor_id).await?;
+    // Those that were added on this page are shown whatever the model.
+    let added = app.model.as_ref().map(|it| it.prompter().extractor());
+    if let Some(added) = added
+        && !extractors.contains(&added.extractor_id)
+    {
+        extractors.push(added.extractor_id.clone());
+    }
+    let mut masks = Vec::new();
+    for of_extractor in &extractors {
+        let found = app.photos.masks_of(of_extractor, &image_id).await?;
+        masks.extend(found.iter().map(|mask| Detailed {
+            best: best(scores.as_ref(), mask),
+            said: said.of(&app, mask),
+            mask: mask.clone(),
+            file_name: row.file_name.clone(),
+        }));
+    }
     let head = request.head.as_deref().filter(|head| !head.is_empty());
     Ok(Json(ImageWithMasks {
         context: context(&snapshot, head, None).await?,
@@ -247,7 +268,7 @@ pub async fn image(
         width: row.width,
         height: row.height,
         extractor_id,
-        masks: masks.collect(),
+        masks,
     }))
 }
 

@@ -19,14 +19,17 @@ mod heads;
 mod job;
 mod labels;
 mod masks;
+mod model;
 mod page;
 mod photos;
 mod pictures;
+mod prompts;
 mod queue;
 mod sql;
 mod training;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use grainstore::device::{DeviceName, Precision};
 use grainstore::store::Store;
 use tokio::net::TcpListener;
 
@@ -59,6 +63,12 @@ pub struct Options {
     pub read_only: bool,
     /// Head that the page begins with; the newest by default.
     pub head: Option<String>,
+    /// Weights of Segment Anything to add masks with; none are added without.
+    pub checkpoint: Option<PathBuf>,
+    /// Device that they run on.
+    pub device: DeviceName,
+    /// Precision that they compute in.
+    pub precision: Precision,
 }
 
 impl Options {
@@ -70,6 +80,9 @@ impl Options {
             reviewer: None,
             read_only: false,
             head: None,
+            checkpoint: None,
+            device: DeviceName::Cpu,
+            precision: Precision::F32,
         }
     }
 }
@@ -135,6 +148,8 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/images", get(masks::images))
         .route("/api/beside", get(masks::beside))
         .route("/api/labels", post(labels::add))
+        .route("/api/prompt", post(prompts::preview))
+        .route("/api/add", post(prompts::add))
         .route("/api/undo", post(labels::undo))
         .route("/api/progress", get(labels::progress))
         .route("/api/grid", get(grid::grid))

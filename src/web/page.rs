@@ -67,6 +67,10 @@ pub async fn grid(State(app): State<Arc<App>>) -> Answered<Html<String>> {
         form.tools #tools {
             label { "Head " select name="head" {} }
             label { "Class " select name="class" {} }
+            label { "Masks " select name="by" {
+                option value="head" { "that the head calls it" }
+                option value="labels" { "like its labelled ones" }
+            } }
             label { "Sort " select name="sort" {
                 option value="score" { "best first" }
                 option value="unsure" { "least sure first" }
@@ -109,6 +113,19 @@ pub async fn image(State(app): State<Arc<App>>) -> Answered<Html<String>> {
                     button #none type="button" { kbd { "x" } " none of them" }
                     button #bad type="button" { kbd { "b" } " bad mask" }
                     button #undo type="button" { kbd { "u" } " undo" }
+                }
+                @if app.model.is_some() && !app.is_read_only() {
+                    div.row {
+                        button #add type="button" aria-pressed="false" { kbd { "a" } " add a mask" }
+                        button #brush type="button" aria-pressed="false" { kbd { "e" } " brush" }
+                        button #keep type="button" disabled { kbd { "Enter" } " keep" }
+                    }
+                    p #adding.soft.keys hidden {
+                        "Hold " kbd { "a" } " or press the button: click the object (with " kbd { "Shift" } " what is not of it), or drag a box. "
+                        kbd { "+" } kbd { "-" } " go to a larger or smaller mask, " kbd { "u" } " takes the last click back, " kbd { "Esc" } " all. "
+                        "The brush adds pixels to the chosen mask, with " kbd { "Shift" } " it takes them away; " kbd { "[" } kbd { "]" }
+                        " change its size. Enter keeps the mask; a class key labels it, too."
+                    }
                 }
                 p.soft.keys {
                     "Point at a mask: the smallest is chosen, the wheel or " kbd { "+" } kbd { "-" } " go to larger ones. Click keeps it; "
@@ -205,7 +222,7 @@ async fn page(app: &App, view: &str, content: &Markup) -> Answered<Html<String>>
                 script type="module" src=(format!("/assets/{view}.js")) {}
             }
             body data-head=(head) data-reviewer=(app.reviewer.as_deref().unwrap_or_default())
-                data-read-only[app.is_read_only()] {
+                data-read-only[app.is_read_only()] data-adds[app.model.is_some() && !app.is_read_only()] {
                 nav.bar aria-label="views" {
                     @for (path, name, key) in VIEWS {
                         a href=(format!("/{path}")) aria-current=[(path == view).then_some("page")]

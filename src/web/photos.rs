@@ -88,8 +88,8 @@ impl Photos {
         let snapshot = self.store.snapshot().await?;
         let of_image = std::slice::from_ref(image_id);
         let masks = Arc::new(shown_masks(&snapshot, extractor_id, of_image).await?);
-        // Masks never change, but an image without any can get some.
-        if !masks.is_empty() {
+        // Masks never change, but an image without any can get some, and people add some, whose indices are below 0.
+        if masks.first().is_some_and(|first| first.mask_index >= 0) {
             self.masks.insert(key, masks.clone()).await;
         }
         Ok(masks)
@@ -138,6 +138,9 @@ impl Photos {
         let masks = shown_masks(&snapshot, extractor_id, &missing).await?;
         for of_image in masks.chunk_by(|a, b| a.image_id == b.image_id) {
             if let Some(first) = of_image.first() {
+                if first.mask_index < 0 {
+                    continue;
+                }
                 let of_image = Arc::new(of_image.to_vec());
                 self.masks.insert(of(&first.image_id), of_image).await;
             }
@@ -145,7 +148,8 @@ impl Photos {
         Ok(())
     }
 
-    async fn decoded(&self, image_id: &ImageId) -> Answered<Arc<RgbImage>> {
+    /// A photo.
+    pub async fn decoded(&self, image_id: &ImageId) -> Answered<Arc<RgbImage>> {
         let row = self.image_row(image_id).await?;
         let found = self.decoded.try_get_with(image_id.clone(), async {
             let name = row.file_name.clone();
@@ -186,7 +190,7 @@ impl Photos {
 }
 
 /// Runs work on a thread that may block.
-async fn worked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Answered<T> {
+pub async fn worked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Answered<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|err| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, err.to_string()))
 }

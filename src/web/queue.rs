@@ -52,7 +52,7 @@ pub struct Offered {
     pub name: String,
     /// `#rrggbb`.
     color: String,
-    labels: Vec<String>,
+    pub labels: Vec<String>,
 }
 
 /// What the page needs of a head: its id, and its classes.

@@ -169,6 +169,13 @@ async fn run(app: &Arc<App>, request: Request, loss: Option<Loss>) -> Answered<S
         ..TrainRequest::default()
     };
     let trained = train_head(&app.store, &trained, &progress).await?;
+    let without = &trained.classes_without_examples;
+    if !without.is_empty() {
+        progress.note(&format!(
+            "no image and no mask shows: {}",
+            without.join(", ")
+        ));
+    }
     let head = trained.head_id.to_string();
     let annotated = AnnotateRequest {
         head: head.clone(),

@@ -71,6 +71,7 @@ impl Case {
             foreground: points("foreground"),
             background: points("background"),
             box_xyxy: (!case["box"].is_null()).then(|| numbers(&case["box"])),
+            mask: None,
         };
         let mask = |mask: &Value| UpstreamMask {
             counts: mask["counts"].as_str().unwrap().to_owned(),
@@ -191,7 +192,7 @@ fn prompts_that_ask_for_nothing_or_lie_nowhere_are_refused() {
     assert!(matches!(error, ModelError::EmptyPrompt), "{error:?}");
     assert_eq!(
         error.to_string(),
-        "the prompt has neither a point nor a box"
+        "the prompt has neither a point nor a box nor a mask"
     );
 
     let beside = Prompt {

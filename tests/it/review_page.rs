@@ -18,6 +18,7 @@ use crate::harness::Program;
 use crate::made_store::extractor_row;
 use crate::support::instant;
 
+mod adding;
 mod browser;
 
 /// Classes of the photos; masks 0 and 1 of each photo show its class.
@@ -627,6 +628,17 @@ async fn queues_grids_and_images_show_what_there_is() {
                 .any(|cow| cow["image_id"] == cell["image_id"])
     };
     assert!(alike.iter().take(15).filter(is_cow).count() == 15 && !alike.iter().any(is_it));
+    // One labelled cow is enough to find the others; of a class without labels there is nothing alike.
+    let like_cows = cells(&page, "/api/grid?head=h&class=cow&by=labels");
+    assert!(like_cows.iter().take(15).filter(is_cow).count() == 15 && !like_cows.iter().any(is_it));
+    let scores: Vec<f64> = like_cows
+        .iter()
+        .map(|cell| cell["score"].as_f64().unwrap())
+        .collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "the most alike first");
+    let proof = made.sql("SELECT mask_label_id FROM mask_labels")[0]["mask_label_id"].clone();
+    assert!(like_cows.iter().all(|cell| cell["proof"] == proof));
+    assert!(cells(&page, "/api/grid?head=h&class=cat&by=labels").is_empty());
     let left = page.get("/api/queue?kind=uncertain&count=1000").json();
     assert_eq!(left["masks"].as_array().unwrap().len(), all - 1);
     let shown = page.get("/api/image?image=cow/01.png&head=h").json();

@@ -528,6 +528,8 @@ mod checks {
             ("predictions_without_head", 1),
             ("predictions_without_mask", 1),
             ("predictions_without_policy", 1),
+            ("prompts_once", 1),
+            ("prompts_without_mask", 2),
             ("vectors_once", 1),
             ("vectors_without_mask", 2),
         ];

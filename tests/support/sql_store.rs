@@ -22,7 +22,7 @@ use grainstore::ids::{EmbedderId, ExtractorId, Id, ImageId, kind};
 use grainstore::schema::{StoreTable, Table, VectorTable};
 use grainstore::store::rows::{
     ClassRow, EvaluationRow, ExtractionRow, FailureRow, GroundTruthRow, HeadRow, ImageRow,
-    LabelRow, PolicyRow, PredictionRow, RleRow, Row, VectorRow, vectors_to_batch,
+    LabelRow, PolicyRow, PredictionRow, PromptRow, RleRow, Row, VectorRow, vectors_to_batch,
 };
 use grainstore::store::{Changes, Store};
 
@@ -336,6 +336,7 @@ pub fn broken() -> Changes {
     add(&mut changes, &[metric("miou"), metric("miou")]); // evaluations_once
     add(&mut changes, &[policy(), policy()]); // policies_once
     changes.append(Table::Extractors, half_imported()); // extractors_values
+    add(&mut changes, &[prompt(), prompt()]); // prompts_once, prompts_without_mask
     for (table, twice) in broken_others() {
         changes.append(table, twice); // embedders_once, embeddings_once, mask_labels_once, image_features_once
     }
@@ -361,6 +362,24 @@ fn policy() -> PolicyRow {
     PolicyRow {
         policy_id: id(6),
         policy: "{}".to_owned(),
+        created_at: instant(0),
+    }
+}
+
+/// A click that made no mask.
+fn prompt() -> PromptRow {
+    PromptRow {
+        extractor_id: id(1),
+        image_id: id(1),
+        mask_index: -1,
+        foreground: vec![1.0, 2.0],
+        background: Vec::new(),
+        bbox: Some([0.0, 0.0, 3.0, 2.0]),
+        edited: false,
+        source_extractor_id: None,
+        source_mask_index: None,
+        reviewer: None,
+        seconds: None,
         created_at: instant(0),
     }
 }

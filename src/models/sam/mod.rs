@@ -36,7 +36,7 @@ pub use config::{DecoderConfig, EncoderConfig, ModelType, PATCH_SIZE, SamConfig,
 pub use mask_decoder::DecoderOutput;
 pub use official::save;
 pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
-pub use predictor::{PredictedMask, Prompt, SamPredictor};
+pub use predictor::{ImageFeatures, PredictedMask, Prompt, SamPredictor};
 pub use preprocess::{ImageFrame, PreparedImage};
 pub use prompt_encoder::{PointPrompts, Prompts};
 pub use sam::{ImageEncoder, Sam};

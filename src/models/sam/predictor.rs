@@ -13,6 +13,10 @@ use crate::models::error::{ModelError, Result};
 /// Shift of the threshold for a stability score, in logits, as in upstream's automatic generator.
 const STABILITY_OFFSET: f32 = 1.0;
 
+/// Logit of a pixel inside of a mask that is given as a prompt, and of one outside with the opposite sign: that of a
+/// probability of 0.999, as in micro-sam's `_compute_logits_from_mask`.
+const MASK_LOGIT: f32 = 6.906_755;
+
 /// The object to segment: points, a box, or both. Coordinates are pixels of the original image, x before y, as
 /// upstream: (0, 0) is the first pixel.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,6 +27,8 @@ pub struct Prompt {
     pub background: Vec<[f64; 2]>,
     /// A box around the object, as XYXY.
     pub box_xyxy: Option<[f64; 4]>,
+    /// A rough mask of the object, at the size of the original image.
+    pub mask: Option<Rle>,
 }
 
 impl Prompt {
@@ -32,6 +38,27 @@ impl Prompt {
             foreground: vec![[x, y]],
             ..Self::default()
         }
+    }
+
+    /// The place of the best of the masks that a model gives for the prompt. For a single point, which is ambiguous, this is
+    /// the one of the three with the highest predicted IoU. For any other prompt it is the single mask, as upstream advises.
+    pub fn best_of(&self, masks: &[PredictedMask]) -> Option<usize> {
+        let points = self.foreground.len() + self.background.len();
+        let is_ambiguous = points == 1 && self.box_xyxy.is_none() && self.mask.is_none();
+        let several = is_ambiguous && masks.len() > 1;
+        let fitting = masks
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| (it.output > 0) == several);
+        // Of equal values, the first is used, as with argmax.
+        let best = fitting.reduce(|best, next| {
+            if next.1.predicted_iou > best.1.predicted_iou {
+                next
+            } else {
+                best
+            }
+        });
+        best.map(|(at, _)| at)
     }
 
     /// A prompt of a box around the object, as XYXY.
@@ -54,6 +81,56 @@ pub struct PredictedMask {
     pub stability_score: f32,
     /// The decoder output that the mask comes from: 0 is the single mask, 1..=3 are the masks for an ambiguous prompt.
     pub output: usize,
+    /// All of the decoder's mask tokens for the prompt, flattened: outputs x token width. The same for all its masks.
+    pub embedding: Vec<f32>,
+}
+
+/// The features of an image, as its encoder gives them: what prompts are decoded with.
+#[derive(Debug, Clone)]
+pub struct ImageFeatures {
+    /// `[1, channels, rows, columns]`.
+    tensor: Tensor<4>,
+    original: Size,
+}
+
+impl ImageFeatures {
+    /// Encodes an image. `device` is the model's device.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyImage`] if the image has no pixels.
+    pub fn encode(sam: &Sam, photo: &RgbImage, device: &Device) -> Result<Self> {
+        let original = Size {
+            height: photo.height(),
+            width: photo.width(),
+        };
+        let pixels = PreparedImage::new(photo.as_raw(), original, sam.config().image_size)?;
+        Ok(Self {
+            tensor: sam.encode_image(pixels.into_tensor(device)),
+            original,
+        })
+    }
+
+    /// Features that were kept, of an image of a size: channels x rows x columns numbers, row-major.
+    ///
+    /// # Errors
+    /// [`ModelError::Output`] if they are not of the model's shape.
+    pub fn kept(sam: &Sam, original: Size, features: Vec<f32>, device: &Device) -> Result<Self> {
+        let (channels, side) = (sam.config().prompt_dim, sam.config().grid_size());
+        if features.len() != channels * side * side {
+            return Err(ModelError::Output {
+                what: "kept features",
+            });
+        }
+        let data = TensorData::new(features, [1, channels, side, side]);
+        let tensor = Tensor::<4>::from_data(data, device).cast(sam.prompt_encoder.dtype());
+        Ok(Self { tensor, original })
+    }
+
+    /// Channels, rows and columns.
+    pub fn sizes(&self) -> [usize; 3] {
+        let [_, channels, rows, columns] = self.tensor.dims();
+        [channels, rows, columns]
+    }
 }
 
 /// An encoded image, ready for prompts.
@@ -76,7 +153,7 @@ pub struct SamPredictor<'a> {
     sam: &'a Sam,
     device: Device,
     frame: ImageFrame,
-    embedding: Tensor<4>,
+    features: ImageFeatures,
 }
 
 impl<'a> SamPredictor<'a> {
@@ -85,17 +162,19 @@ impl<'a> SamPredictor<'a> {
     /// # Errors
     /// [`ModelError::EmptyImage`] if the image has no pixels.
     pub fn new(sam: &'a Sam, photo: &RgbImage, device: &Device) -> Result<Self> {
-        let size = Size {
-            height: photo.height(),
-            width: photo.width(),
-        };
-        let pixels = PreparedImage::new(photo.as_raw(), size, sam.config().image_size)?;
-        let frame = pixels.frame;
+        Self::with_features(sam, ImageFeatures::encode(sam, photo, device)?, device)
+    }
+
+    /// Takes an image that was encoded before.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyImage`] if the image has no pixels.
+    pub fn with_features(sam: &'a Sam, features: ImageFeatures, device: &Device) -> Result<Self> {
         Ok(Self {
             sam,
             device: device.clone(),
-            embedding: sam.encode_image(pixels.into_tensor(device)),
-            frame,
+            frame: ImageFrame::new(features.original, sam.config().image_size)?,
+            features,
         })
     }
 
@@ -103,14 +182,16 @@ impl<'a> SamPredictor<'a> {
     /// for a prompt that may mean a part, an object or a group of objects.
     ///
     /// # Errors
-    /// [`ModelError::EmptyPrompt`] for a prompt with neither points nor a box; [`ModelError::PromptCoordinate`] for a
-    /// coordinate that is not finite; [`ModelError::Output`] if the model returns values that are not finite.
+    /// [`ModelError::EmptyPrompt`] for a prompt with neither points nor a box nor a mask; [`ModelError::PromptCoordinate`]
+    /// for a coordinate that is not finite; [`ModelError::Mask`] for a mask of another size than the image;
+    /// [`ModelError::Output`] if the model returns values that are not finite.
     pub fn predict(&self, prompt: &Prompt) -> Result<Vec<PredictedMask>> {
         let prompts = self.prompts(prompt)?;
-        let output = self.sam.decode(self.embedding.clone(), &prompts);
+        let output = self.sam.decode(self.features.tensor.clone(), &prompts);
         let [_, _, low_res, _] = output.masks.dims();
         let masks = finite(output.masks, "masks")?;
         let iou = finite(output.iou, "predicted IoU")?;
+        let embedding = finite(output.tokens, "mask tokens")?;
         let mut upscaler = MaskUpscaler::new(&self.frame, low_res);
         let mut bitmap = Vec::new();
         let mut found = Vec::with_capacity(iou.len());
@@ -126,30 +207,20 @@ impl<'a> SamPredictor<'a> {
                 predicted_iou,
                 stability_score: stability_score(logits, MASK_THRESHOLD, STABILITY_OFFSET),
                 output,
+                embedding: embedding.clone(),
             });
         }
         Ok(found)
     }
 
-    /// Predicts the best mask for a prompt. For a single point, which is ambiguous, this is the one of the three with
-    /// the highest predicted IoU. For any other prompt it is the single mask, as upstream advises.
+    /// Predicts the best mask for a prompt: [`Prompt::best_of`].
     ///
     /// # Errors
     /// Those of [`SamPredictor::predict`].
     pub fn predict_best(&self, prompt: &Prompt) -> Result<PredictedMask> {
-        let points = prompt.foreground.len() + prompt.background.len();
-        let is_ambiguous = points == 1 && prompt.box_xyxy.is_none();
-        let found = self.predict(prompt)?;
-        let several = is_ambiguous && found.len() > 1;
-        let fitting = found.into_iter().filter(|it| (it.output > 0) == several);
-        // Of equal values, the first is used, as with argmax.
-        let best = fitting.reduce(|best, next| {
-            if next.predicted_iou > best.predicted_iou {
-                next
-            } else {
-                best
-            }
-        });
+        let mut found = self.predict(prompt)?;
+        let best = prompt.best_of(&found);
+        let best = best.map(|at| found.swap_remove(at));
         best.ok_or(ModelError::Output { what: "masks" })
     }
 
@@ -164,7 +235,7 @@ impl<'a> SamPredictor<'a> {
         if let Some(value) = numbers.chain(corners).find(|x| !x.is_finite()) {
             return Err(ModelError::PromptCoordinate { value: *value });
         }
-        if labels.is_empty() && prompt.box_xyxy.is_none() {
+        if labels.is_empty() && prompt.box_xyxy.is_none() && prompt.mask.is_none() {
             return Err(ModelError::EmptyPrompt);
         }
         let points = (!labels.is_empty()).then(|| {
@@ -190,8 +261,48 @@ impl<'a> SamPredictor<'a> {
         Ok(Prompts {
             points,
             boxes,
-            masks: None,
+            masks: prompt
+                .mask
+                .as_ref()
+                .map(|mask| self.mask_logits(mask))
+                .transpose()?,
         })
+    }
+
+    /// A mask of the image as logits of the decoder's size: those of the pixels at the middles of its cells; padding is
+    /// outside.
+    fn mask_logits(&self, mask: &Rle) -> Result<Tensor<4>> {
+        let Size { height, width } = self.frame.original;
+        if mask.size() != self.frame.original {
+            return Err(ModelError::PromptMask {
+                expected: self.frame.original,
+                found: mask.size(),
+            });
+        }
+        let bitmap = mask.to_row_major();
+        let side = 4 * self.sam.config().grid_size();
+        let cell = f64::from(self.frame.image_size) / side as f64;
+        let pixel = |at: usize, original: u32, resized: u32| {
+            let in_model = (at as f64 + 0.5) * cell;
+            let found = in_model * f64::from(original) / f64::from(resized);
+            (in_model < f64::from(resized)).then(|| (found as usize).min(original as usize - 1))
+        };
+        let (rows, columns) = (self.frame.resized.height, self.frame.resized.width);
+        let columns: Vec<Option<usize>> = (0..side).map(|at| pixel(at, width, columns)).collect();
+        let mut logits = Vec::with_capacity(side * side);
+        for row in (0..side).map(|at| pixel(at, height, rows)) {
+            logits.extend(columns.iter().map(|column| match (row, column) {
+                (Some(y), Some(x)) => match bitmap.get(y * width as usize + x) {
+                    Some(0) | None => -MASK_LOGIT,
+                    Some(_) => MASK_LOGIT,
+                },
+                _ => -MASK_LOGIT,
+            }));
+        }
+        Ok(Tensor::from_data(
+            TensorData::new(logits, [1, 1, side, side]),
+            &self.device,
+        ))
     }
 }
 

@@ -11,12 +11,14 @@ mod extractions;
 mod failures;
 mod ground_truth;
 mod heads;
+mod image_features;
 mod images;
 mod labels;
 mod mask_labels;
 mod masks;
 mod policies;
 mod predictions;
+mod prompts;
 
 use arrow::array::RecordBatch;
 use serde::Serialize;
@@ -32,12 +34,14 @@ pub use extractions::{ExtractionRow, ExtractorKind, ExtractorRow, embedding_spac
 pub use failures::{FailureRow, unrecorded_failures};
 pub use ground_truth::{GroundTruthRow, RleRow};
 pub use heads::{AS_IT_IS, HeadRow, TOKEN_INPUTS};
+pub use image_features::{ImageFeaturesRow, first_image_features, image_features_to_batch};
 pub use images::ImageRow;
 pub use labels::LabelRow;
 pub use mask_labels::MaskLabelRow;
 pub use masks::{MaskRow, masks_to_batch};
 pub use policies::PolicyRow;
 pub use predictions::PredictionRow;
+pub use prompts::PromptRow;
 
 use super::Scan;
 use crate::schema::Table;

@@ -7,7 +7,7 @@ const WITHOUT: &str = "GRAINSTORE_NO_BROWSER";
 
 /// A headless Chromium, driven through the few calls of WebDriver that these tests need. The crates that know them all
 /// bring features of `syn` by which every dependency would be built twice.
-struct Browser {
+pub(super) struct Browser {
     driver: Child,
     /// `127.0.0.1:PORT`
     host: String,
@@ -24,7 +24,7 @@ impl Drop for Browser {
 
 impl Browser {
     /// Starts a browser; `None` where there is none and the environment says that this is known.
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         if !is_on_path("chromedriver") {
             assert!(
                 std::env::var_os(WITHOUT).is_some(),
@@ -78,26 +78,59 @@ impl Browser {
         value
     }
 
-    async fn go(&self, url: &str) {
+    pub(super) async fn go(&self, url: &str) {
         self.call("/url", &json!({ "url": url }));
     }
 
-    async fn js(&self, script: &str) -> Value {
+    pub(super) async fn js(&self, script: &str) -> Value {
         self.call("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    async fn text(&self, selector: &str) -> String {
+    pub(super) async fn text(&self, selector: &str) -> String {
         let text = format!("return document.querySelector('{selector}')?.innerText ?? ''");
         self.js(&text).await.as_str().unwrap().to_owned()
     }
 
-    async fn press(&self, keys: &[char]) {
+    pub(super) async fn press(&self, keys: &[char]) {
         let actions = keys
             .iter()
             .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })));
         let actions: Vec<Value> = actions.collect();
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
         self.call("/actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// Presses a key and holds it.
+    pub(super) async fn hold(&self, key: char) {
+        self.key("keyDown", key).await;
+    }
+
+    pub(super) async fn let_go(&self, key: char) {
+        self.key("keyUp", key).await;
+    }
+
+    async fn key(&self, kind: &str, key: char) {
+        let actions = [json!({ "type": kind, "value": key })];
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.call("/actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// Clicks a place of an element, given as shares of its width and height.
+    pub(super) async fn click_at(&self, selector: &str, x: f64, y: f64) {
+        let place = format!(
+            "const box = document.querySelector('{selector}').getBoundingClientRect(); \
+             return [box.x + box.width * {x}, box.y + box.height * {y}].map(Math.round)"
+        );
+        let place = self.js(&place).await;
+        let actions = [
+            json!({ "type": "pointerMove", "duration": 20, "x": place[0], "y": place[1] }),
+            json!({ "type": "pointerDown", "button": 0 }),
+            json!({ "type": "pointerUp", "button": 0 }),
+        ];
+        let mouse = json!({
+            "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": actions,
+        });
+        self.call("/actions", &json!({ "actions": [mouse] }));
     }
 
     /// Presses the mouse in the middle of an element, moves it through others, and lets go.
@@ -139,7 +172,7 @@ impl Browser {
     }
 
     /// Whether every script ran without an error and every request was answered.
-    async fn is_quiet(&self) {
+    pub(super) async fn is_quiet(&self) {
         assert_eq!(self.text("#toasts").await, "");
     }
 }

@@ -1,0 +1,124 @@
+//! Segment Anything with prompts that people give: the model, and the features of images that were kept for it.
+
+use std::path::Path;
+
+use chrono::Utc;
+use datafusion::prelude::{col, lit};
+use half::f16;
+use image::RgbImage;
+use serde_json::json;
+
+use super::identity::extractor_row;
+use super::options::MaskOptions;
+use crate::catalogue::extractors_stored;
+use crate::device::{DeviceName, Precision};
+use crate::geometry::Size;
+use crate::ids::{ExtractorId, ImageId};
+use crate::models::sam::{Checkpoint, ImageFeatures, PredictedMask, Prompt, Sam, SamPredictor};
+use crate::schema::Table;
+use crate::store::rows::{ExtractorKind, ExtractorRow, first_image_features};
+use crate::store::{Snapshot, is_of_images};
+use crate::{Error, Result};
+
+/// A model that predicts masks for prompts.
+pub struct Prompter {
+    sam: Sam,
+    device: burn::tensor::Device,
+    extractor: ExtractorRow,
+}
+
+impl Prompter {
+    /// Loads a checkpoint.
+    ///
+    /// # Errors
+    /// [`crate::error::ModelError`] for a file that is not a checkpoint; [`Error::Device`]; [`Error::InvalidOption`] for a
+    /// precision that the device cannot compute in.
+    pub fn open(checkpoint: &Path, device: DeviceName, precision: Precision) -> Result<Self> {
+        let checkpoint = Checkpoint::open(checkpoint)?;
+        let config = checkpoint.config()?;
+        let of_grid = extractor_row(&checkpoint, &config, &MaskOptions::default(), precision)?;
+        let opened = device.open()?;
+        precision.check(device, &opened)?;
+        Ok(Self {
+            sam: checkpoint.load_in(precision, &opened)?,
+            device: opened,
+            extractor: prompted(of_grid, precision),
+        })
+    }
+
+    /// The extractor, of kind 'prompted', that the masks are of.
+    pub fn extractor(&self) -> &ExtractorRow {
+        &self.extractor
+    }
+
+    /// Encodes a photo.
+    ///
+    /// # Errors
+    /// Errors of the model.
+    pub fn encode(&self, photo: &RgbImage) -> Result<ImageFeatures> {
+        Ok(ImageFeatures::encode(&self.sam, photo, &self.device)?)
+    }
+
+    /// The features that `extract --keep-features` kept of an image of a size, if the same weights made them in the same
+    /// precision.
+    ///
+    /// # Errors
+    /// Errors of the store; [`crate::error::ModelError::Output`] for features that are not of the model's shape.
+    pub async fn kept_features(
+        &self,
+        snapshot: &Snapshot,
+        image_id: &ImageId,
+        size: Size,
+    ) -> Result<Option<ImageFeatures>> {
+        let space = &self.extractor.embedding_space;
+        let stored = extractors_stored(snapshot).await?.into_iter();
+        let alike = stored.filter(|row| row.embedding_space == *space);
+        let ids = alike.map(|row| lit(row.extractor_id.as_str())).collect();
+        let of_model = col("extractor_id").in_list(ids, false);
+        let scan = snapshot.scan(Table::ImageFeatures).await?;
+        let scan = scan.filter(of_model.and(is_of_images([image_id])));
+        let batches = scan.limit(1)?.collect().await?;
+        let Some(batch) = batches.first() else {
+            return Ok(None);
+        };
+        let Some((_, features)) = first_image_features(batch)? else {
+            return Ok(None);
+        };
+        let features = features.into_iter().map(f16::to_f32).collect();
+        let kept = ImageFeatures::kept(&self.sam, size, features, &self.device)?;
+        Ok(Some(kept))
+    }
+
+    /// All masks that the decoder gives for a prompt, and the place of the best: for a single point, which is ambiguous,
+    /// of the three for a part, an object or a group the one with the highest predicted IoU; else the single mask.
+    ///
+    /// # Errors
+    /// As [`SamPredictor::predict`].
+    pub fn predict(
+        &self,
+        features: &ImageFeatures,
+        prompt: &Prompt,
+    ) -> Result<(Vec<PredictedMask>, usize)> {
+        let predictor = SamPredictor::with_features(&self.sam, features.clone(), &self.device)?;
+        let masks = predictor.predict(prompt)?;
+        let best = prompt
+            .best_of(&masks)
+            .ok_or(Error::ModelOutput { what: "masks" })?;
+        Ok((masks, best))
+    }
+}
+
+/// The extractor of the masks that a model gives for prompts: the same weights in the same precision give one extractor,
+/// whose embeddings are comparable with those of its grids.
+fn prompted(of_grid: ExtractorRow, precision: Precision) -> ExtractorRow {
+    let options = json!({ "precision": precision, "prompts": true }).to_string();
+    let model_type = of_grid.model().to_owned();
+    let parts = [model_type.as_str(), &of_grid.checkpoint_sha256, &options];
+    ExtractorRow {
+        extractor_id: ExtractorId::of_parts(parts),
+        kind: ExtractorKind::Prompted,
+        options,
+        created_at: Utc::now(),
+        ..of_grid
+    }
+}

@@ -1,0 +1,88 @@
+//! The model that masks are added with, and the photos that it has encoded.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grainstore::device::{DeviceName, Precision};
+use grainstore::extract::Prompter;
+use grainstore::ids::ImageId;
+use grainstore::models::sam::{ImageFeatures, PredictedMask, Prompt};
+use grainstore::store::Store;
+use moka::future::Cache;
+
+use super::failure::{Answered, Failure, in_time};
+use super::photos::{Photos, worked};
+
+/// Images whose features are in memory, 4 MiB each with the official models.
+const ENCODED: u64 = 32;
+/// Time for encoding a photo; ViT-H takes about a minute on two cores.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The model that masks are added with.
+pub struct Model {
+    store: Store,
+    prompter: Arc<Prompter>,
+    features: Cache<ImageId, Arc<ImageFeatures>>,
+}
+
+impl Model {
+    /// Loads a checkpoint, whose tokens must fit the store.
+    pub async fn open(
+        store: &Store,
+        checkpoint: PathBuf,
+        device: DeviceName,
+        precision: Precision,
+    ) -> anyhow::Result<Self> {
+        let opened = move || Prompter::open(&checkpoint, device, precision);
+        let prompter = tokio::task::spawn_blocking(opened).await??;
+        let (expected, found) = (
+            store.options().embedding.dim,
+            prompter.extractor().embedding_dim.unwrap_or_default(),
+        );
+        if i64::from(expected) != i64::from(found) {
+            return Err(grainstore::Error::EmbeddingSize { expected, found }.into());
+        }
+        Ok(Self {
+            store: store.clone(),
+            prompter: Arc::new(prompter),
+            features: Cache::new(ENCODED),
+        })
+    }
+
+    /// What the model predicts for a prompt on a photo, and the place of the best.
+    pub async fn predict(
+        &self,
+        photos: &Photos,
+        image_id: &ImageId,
+        prompt: Prompt,
+    ) -> Answered<(Vec<PredictedMask>, usize)> {
+        let what = ("adding a mask to this photo", "");
+        let features = in_time(LIMIT, what, self.features(photos, image_id)).await?;
+        let prompter = self.prompter.clone();
+        Ok(worked(move || prompter.predict(&features, &prompt)).await??)
+    }
+
+    /// The features of a photo: in memory, kept in the store, or made now.
+    async fn features(&self, photos: &Photos, image_id: &ImageId) -> Answered<Arc<ImageFeatures>> {
+        let made = self.features.try_get_with(image_id.clone(), async {
+            let size = photos.image_row(image_id).await?.size();
+            let snapshot = self.store.snapshot().await?;
+            let kept = self.prompter.kept_features(&snapshot, image_id, size);
+            if let Some(kept) = kept.await? {
+                return Ok::<_, Failure>(Arc::new(kept));
+            }
+            let photo = photos.decoded(image_id).await?;
+            let prompter = self.prompter.clone();
+            let encoded = worked(move || prompter.encode(&photo)).await??;
+            Ok(Arc::new(encoded))
+        });
+        let failed = |failure: Arc<Failure>| failure.as_ref().clone();
+        made.await.map_err(failed)
+    }
+
+    /// What makes the masks.
+    pub fn prompter(&self) -> &Prompter {
+        &self.prompter
+    }
+}
