@@ -58,7 +58,8 @@ once neighbours gs query --file "$here/neighbours.sql" --param extractor="$objec
 
 # train HEAD SET MASKS VECTORS WHERE OPTIONS...
 train() {
-    gs train --name "$1" --classes "$2" --extractor "${!3}" --vectors "$4" --where "$5" "${@:6}" > "$dir/$1.txt"
+    gs train --name "$1" --classes "$2" --extractor "${!3}" --vectors "$4" --where "$5" "${@:6}" > "$dir/$1.part"
+    mv "$dir/$1.part" "$dir/$1.txt"
 }
 
 # The classes of all masks of some images, and what is kept under a threshold: annotated HEAD WHERE THRESHOLD

@@ -57,6 +57,9 @@ const COLUMNS: [&str; 11] = [
     "attributes",
 ];
 
+/// For more images than this, the table is read instead of filtered by id.
+const MAX_LISTED: usize = 1000;
+
 impl SelectedImage {
     /// Height and width in pixels.
     pub fn size(&self) -> Size {
@@ -83,8 +86,18 @@ pub async fn find_images(
 ) -> Result<Vec<SelectedImage>> {
     filter.check(snapshot).await?;
     let sql = Sql::new(snapshot).await?;
-    let condition = filter.condition.as_deref();
-    let mut rows = sql.select(Table::Images, &COLUMNS, condition).await?;
+    // A few images are looked up, many are chosen from all.
+    let few = filter.ids.as_ref().filter(|ids| ids.len() <= MAX_LISTED);
+    let in_sql = ImageFilter {
+        ids: few.cloned(),
+        condition: filter.condition.clone(),
+        ..ImageFilter::default()
+    };
+    let condition = in_sql.to_sql()?;
+    let columns = &COLUMNS;
+    let mut rows = sql
+        .select(Table::Images, columns, condition.as_deref())
+        .await?;
     let mut images: Vec<SelectedImage> = Vec::new();
     while let Some(batch) = rows.next().await? {
         let found = decode::<SelectedImage>(Table::Images, &batch)?.into_iter();

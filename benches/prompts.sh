@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# How long a click on the review page takes until the masks for it are there, beside the official package on the same weights,
+# photos and points, in one run. Needs python3, cargo and 6 GB of disk (torch). DIR/vit_b.pth holds random weights.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. benches/python.sh
+target=${CARGO_TARGET_DIR:-target}
+python=$(python_env benches/requirements-sam.txt)
+dir=$(mkdir -p "$target/bench-extract" && realpath "$target/bench-extract")
+[ -f "$dir/vit_b.pth" ] || "$python" benches/extract_peer.py make "$dir"
+program=${GRAINSTORE:-}
+if [ -z "$program" ]; then
+    cargo build --quiet --release --locked --bin grainstore
+    program=$target/release/grainstore
+fi
+"$python" benches/prompts.py "$(realpath "$program")" "$dir/vit_b.pth" "$dir"/*.jpg
