@@ -340,6 +340,37 @@ async fn an_added_mask_is_labelled_trained_on_and_predicted_like_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_that_add_at_once_lose_and_double_nothing() {
+    let made = Scenes::new(&[]);
+    let (image, _, [width, height]) = made.photo();
+    let pages = [
+        made.page(&["--reviewer", "anna"]),
+        made.page(&["--reviewer", "ben"]),
+    ];
+    let body = json!({ "prompt": { "image_id": image, "foreground": [[width / 2, height / 2]] } });
+    std::thread::scope(|scope| {
+        for page in &pages {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    assert_eq!(page.post("/api/add", &body).status, 200);
+                }
+            });
+        }
+    });
+    let indices = made.sql("SELECT mask_index FROM masks WHERE mask_index < 0 ORDER BY mask_index");
+    let expected: Vec<Value> = (-8..0)
+        .map(|index| json!({ "mask_index": index }))
+        .collect();
+    assert_eq!(indices, Value::Array(expected));
+    assert_eq!(made.count("prompts WHERE reviewer = 'anna'"), 4);
+    assert_eq!(made.count("extractors WHERE kind = 'prompted'"), 1);
+    made.program.expect(0, &["check"]);
+    // Each page shows what the other has added, too.
+    let shown = pages[0].get(&format!("/api/image?image={image}")).json();
+    assert_eq!(shown["masks"].as_array().unwrap().len(), 16 + 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn masks_that_cannot_be_added_say_why() {
     let made = Scenes::new(&[]);
     let (image, _, [width, height]) = made.photo();
