@@ -31,7 +31,8 @@ async function load() {
       head.metrics.map((/** @type {any} */ it) => number(it.miou)).join(", ") || "-", head.metrics.map((/** @type {any} */ it) => number(it.ap50)).join(", ") || "-", on,
       head.created_at, `${head.seconds.toFixed(1)} s`,
       element("span", {}, element("a", { href: `/queue?${query({ head: word, kind: "uncertain" })}` }, "queue"), " · ", element("a", { href: `/grid?${query({ head: word })}` }, "grid"), " · ",
-        element("a", { href: `/heads/${encodeURIComponent(head.head_id)}/report`, target: "_blank", rel: "noopener" }, "report")),
+        element("a", { href: `/heads/${encodeURIComponent(head.head_id)}/report`, target: "_blank", rel: "noopener" }, "report"), " · ",
+        element("a", { href: `/heads/${encodeURIComponent(head.head_id)}/coco`, download: `${head.head}.json`, title: "what it keeps, as COCO JSON" }, "COCO")),
     ];
   });
   find("#heads").replaceChildren(rows.length ? table(["head", "classes", "learnt from", "images", "labelled masks", "mIoU", "AP50", "on", "trained (UTC)", "took", ""], rows)

@@ -90,6 +90,11 @@ pub async fn serve(store: Store, options: &Options, global: &Global) -> anyhow::
     if !global.quiet {
         errln!("open this address in a browser; Ctrl-C ends");
     }
+    if server.adds_of_another_model().await? && !global.quiet {
+        errln!(
+            "no masks of the store are of this checkpoint in this precision, so its heads do not predict the masks that you add"
+        );
+    }
     if options.host.is_unspecified() && !global.quiet {
         errln!(
             "from other machines, put this machine's address in the place of {}",

@@ -200,17 +200,13 @@ pub async fn export_coco(
 ) -> Result<ExportSummary> {
     let (format, style, file) = (request.format, request.style, &request.file);
     let source = Source::open(snapshot, &request.export).await?;
-    let extractor_id = match (&source.origin, format) {
-        (Origin::Head { head, .. }, _) => head.extractor_id.to_string(),
-        (Origin::GroundTruth { .. }, CocoFormat::Dataset) => String::new(),
-        (Origin::GroundTruth { .. }, CocoFormat::Results) => {
-            return Err(Error::InvalidOption {
-                what: "format of annotated objects",
-                value: "results".to_owned(),
-                expected: "dataset; results are what a head found".to_owned(),
-            });
-        }
-    };
+    if let (Origin::GroundTruth { .. }, CocoFormat::Results) = (&source.origin, format) {
+        return Err(Error::InvalidOption {
+            what: "format of annotated objects",
+            value: "results".to_owned(),
+            expected: "dataset; results are what a head found".to_owned(),
+        });
+    }
     let header = header(&source);
     let (images, categories) = (source.images.clone(), source.categories.clone());
     let mut summary = ExportSummary::of(&source, file);
@@ -222,7 +218,6 @@ pub async fn export_coco(
             images: &images.images,
             categories: &categories,
             style,
-            extractor_id,
             summary: &mut summary,
         };
         match format {
@@ -250,7 +245,7 @@ pub async fn export_coco(
 fn header(source: &Source) -> Value {
     let record = source.snapshot().record();
     let (description, lineage) = match &source.origin {
-        Origin::Head { head, policy } => (
+        Origin::Head { head, policy, .. } => (
             format!("masks that head '{}' keeps", head.head),
             json!({
                 "head": head.head, "head_id": head.head_id, "extractor_id": head.extractor_id,

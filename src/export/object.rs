@@ -54,6 +54,8 @@ pub enum ObjectKind {
 pub struct Predicted {
     /// Whether the policy keeps it; if not, it is there because it votes for the semantic map.
     pub kept: bool,
+    /// `masks.extractor_id`.
+    pub extractor_id: String,
     /// `masks.mask_index`.
     pub mask_index: i32,
     /// Probability of the class.
@@ -122,6 +124,7 @@ pub(super) enum Rows {
 
 #[derive(Deserialize)]
 struct MaskPart {
+    extractor_id: String,
     image_id: String,
     mask_index: i32,
     rle: RleRow,
@@ -188,6 +191,7 @@ impl Decoder {
     pub fn columns(&self) -> &'static [&'static str] {
         match self.rows {
             Rows::Masks { .. } => &[
+                "extractor_id",
                 "image_id",
                 "mask_index",
                 "rle",
@@ -278,6 +282,7 @@ impl Decoder {
                 mask: Some(rle),
                 kind: ObjectKind::Predicted(Predicted {
                     kept: mask.kept,
+                    extractor_id: row.extractor_id,
                     mask_index: mask.mask_index,
                     score: score.score(mask.score, row.predicted_iou),
                     entropy: mask.entropy,

@@ -14,7 +14,7 @@ use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
 use super::request::ExportRequest;
-use super::source::{Objects, Origin, Source};
+use super::source::{Objects, Source};
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::store::Snapshot;
@@ -101,10 +101,6 @@ pub async fn export_parquet(
     let source = Source::open(snapshot, &request.export).await?;
     let mut summary = ExportSummary::of(&source, file);
     let (images, categories) = (source.images.images.clone(), source.categories.clone());
-    let extractor_id = match &source.origin {
-        Origin::Head { head, .. } => Some(head.extractor_id.to_string()),
-        Origin::GroundTruth { .. } => None,
-    };
     let new = Unfinished::new(file)?;
     source.verify(progress).await?;
     let work = move |objects: Objects, progress: &dyn Progress| {
@@ -123,13 +119,7 @@ pub async fn export_parquet(
                 .map_err(|err| encoding(new.path(), &err))
         };
         objects.each(|object| {
-            if let Some(row) = row(
-                object,
-                &images,
-                &categories,
-                extractor_id.as_ref(),
-                &mut summary,
-            ) {
+            if let Some(row) = row(object, &images, &categories, &mut summary) {
                 progress.advance(1);
                 rows.push(row);
             }
@@ -166,7 +156,6 @@ fn row(
     object: Object,
     images: &[SelectedImage],
     categories: &[Category],
-    extractor_id: Option<&String>,
     summary: &mut ExportSummary,
 ) -> Option<ObjectRow> {
     let image = images.get(object.image)?;
@@ -193,7 +182,7 @@ fn row(
         entropy: predicted.as_ref().and_then(|it| it.entropy),
         predicted_iou: predicted.as_ref().and_then(|it| it.predicted_iou),
         stability_score: predicted.as_ref().and_then(|it| it.stability_score),
-        extractor_id: predicted.as_ref().and(extractor_id.cloned()),
+        extractor_id: predicted.as_ref().map(|it| it.extractor_id.clone()),
         mask_index: predicted.as_ref().map(|it| it.mask_index),
         iscrowd: annotated.is_some_and(|it| it.iscrowd),
         area: object.area,

@@ -13,6 +13,7 @@ use super::source::{Origin, Wanted};
 use crate::annotate::{MapRule, ScoreRule, predictions_of};
 use crate::catalogue::{
     StoredPolicy, annotated_categories, find_annotated_dataset, find_head, find_policy,
+    with_prompted,
 };
 use crate::classes::ClassSet;
 use crate::error::HeadError;
@@ -83,7 +84,11 @@ pub(super) async fn of_head(
     Ok(Found {
         images,
         classes,
-        origin: Origin::Head { head, policy },
+        origin: Origin::Head {
+            extractors: with_prompted(snapshot, &head.extractor_id).await?,
+            head,
+            policy,
+        },
         rows,
         counts,
         images_left_out: left_out.into_inner(),

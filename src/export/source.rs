@@ -15,10 +15,11 @@ use super::request::{Annotations, ExportRequest};
 use super::resolve::{of_ground_truth, of_head};
 use crate::catalogue::StoredPolicy;
 use crate::classes::ClassSet;
+use crate::ids::ExtractorId;
 use crate::progress::{Progress, ProgressSender, progress_channel};
 use crate::schema::Table;
 use crate::store::rows::HeadRow;
-use crate::store::{Scan, Snapshot, is_of_images, send_batches};
+use crate::store::{Scan, Snapshot, is_of_extractors, is_of_images, send_batches};
 use crate::{Error, Result};
 
 /// Batches that may wait for the worker.
@@ -54,6 +55,8 @@ pub enum Origin {
         head: Box<HeadRow>,
         /// The policy.
         policy: StoredPolicy,
+        /// The extractors whose masks it predicts: its own, and that of masks which people added beside them.
+        extractors: Vec<ExtractorId>,
     },
     /// A data set.
     GroundTruth {
@@ -173,10 +176,7 @@ impl Source {
         let images = (images.len() <= LOOK_UP)
             .then(|| is_of_images(images.iter().map(|image| &image.image_id)));
         let (table, wanted) = match &self.origin {
-            Origin::Head { head, .. } => (
-                Table::Masks,
-                col("extractor_id").eq(lit(head.extractor_id.as_str())),
-            ),
+            Origin::Head { extractors, .. } => (Table::Masks, is_of_extractors(extractors)),
             Origin::GroundTruth { dataset } => {
                 (Table::GroundTruth, col("dataset").eq(lit(dataset.as_str())))
             }

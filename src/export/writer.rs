@@ -23,7 +23,6 @@ pub(super) struct Writer<'a> {
     pub images: &'a [SelectedImage],
     pub categories: &'a [Category],
     pub style: Option<MaskStyle>,
-    pub extractor_id: String,
     pub summary: &'a mut ExportSummary,
 }
 
@@ -73,7 +72,7 @@ impl Writer<'_> {
                         predicted_iou: mask.predicted_iou,
                         stability_score: mask.stability_score,
                         mask_index: mask.mask_index,
-                        extractor_id: this.extractor_id.clone(),
+                        extractor_id: mask.extractor_id,
                     },
                 ),
                 ObjectKind::Annotated(it) => (it.id, it.iscrowd, Extra::Attributes(own_keys)),

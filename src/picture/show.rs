@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use image::Rgb;
 use rayon::prelude::*;
@@ -14,6 +13,7 @@ use super::overlay::{Layer, draw, scaled};
 use super::panels::Panel;
 use crate::catalogue::{
     annotated_categories, extractors_stored, find_annotated_dataset, find_extractor, find_head,
+    with_prompted,
 };
 use crate::export::{Annotations, ExportRequest, Ids, Object, ObjectKind, Source};
 use crate::extract::read_ingested;
@@ -24,7 +24,7 @@ use crate::progress::{NoProgress, Progress};
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
 use crate::store::rows::{HeadRow, RleRow, decode};
-use crate::store::{Snapshot, is_of_images};
+use crate::store::{Snapshot, is_of_extractors, is_of_images};
 use crate::{Error, Result};
 
 /// Which pictures of which images to draw.
@@ -249,7 +249,8 @@ async fn read(
             _ => Some(find_extractor(snapshot, asked).await?.extractor_id),
         };
         if let Some(extractor) = extractor {
-            masks = masks_of(snapshot, &extractor, &ids).await?;
+            let extractors = with_prompted(snapshot, &extractor).await?;
+            masks = masks_of(snapshot, &extractors, &ids).await?;
         }
     }
     Ok(Drawn { truth, masks, kept })
@@ -323,7 +324,7 @@ async fn objects(snapshot: &Snapshot, request: &ExportRequest) -> Result<Option<
 
 async fn masks_of(
     snapshot: &Snapshot,
-    extractor: &ExtractorId,
+    extractors: &[ExtractorId],
     ids: &[ImageId],
 ) -> Result<HashMap<ImageId, Vec<Rle>>> {
     #[derive(Deserialize)]
@@ -331,9 +332,7 @@ async fn masks_of(
         image_id: ImageId,
         rle: RleRow,
     }
-    let wanted = col("extractor_id")
-        .eq(lit(extractor.as_str()))
-        .and(is_of_images(ids));
+    let wanted = is_of_extractors(extractors).and(is_of_images(ids));
     let scan = snapshot
         .scan(Table::Masks)
         .await?

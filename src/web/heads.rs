@@ -7,8 +7,9 @@ use axum::Json;
 use axum::extract::{Path, Query as Parameters, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use grainstore::catalogue::{embedders_stored, heads_stored};
+use grainstore::catalogue::{embedders_stored, find_head, heads_stored};
 use grainstore::eval::{CompareRequest, ComparedMetric, EvalRequest, compare as compare_heads};
+use grainstore::export::{Annotations, CocoExport, ExportRequest, export_coco};
 use grainstore::progress::NoProgress;
 use grainstore::report::{ReportRequest, write_report};
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,33 @@ pub async fn compare(
         classes: found.classes,
         metrics: found.metrics,
     }))
+}
+
+/// `GET /heads/HEAD/coco`: what a head keeps, under the policy that was used last, as a COCO data set to download.
+pub async fn coco(State(app): State<Arc<App>>, Path(head): Path<String>) -> Answered<Response> {
+    let ours =
+        |err: std::io::Error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, err.to_string());
+    let snapshot = app.store.snapshot().await?;
+    let name = find_head(&snapshot, &head).await?.head;
+    let folder = tempfile::tempdir().map_err(ours)?;
+    let request = CocoExport {
+        export: ExportRequest {
+            annotations: Annotations::Head { head, policy: None },
+            ..ExportRequest::default()
+        },
+        file: folder.path().join("coco.json"),
+        ..CocoExport::default()
+    };
+    export_coco(&snapshot, &request, &NoProgress).await?;
+    let file = tokio::fs::read(&request.file).await.map_err(ours)?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{}.json\"", name.replace('"', "")),
+        ),
+    ];
+    Ok((headers, file).into_response())
 }
 
 /// `GET /heads/HEAD/report`: the report on a head.

@@ -113,6 +113,14 @@ impl Server {
         self.app.access.url()
     }
 
+    /// Whether masks are added with another model than that of the store's masks.
+    pub async fn adds_of_another_model(&self) -> grainstore::Result<bool> {
+        match &self.app.model {
+            Some(model) => Ok(!model.is_of_store().await?),
+            None => Ok(false),
+        }
+    }
+
     /// Serves until a signal to end; then everything that was answered is in the table. Returns whether a head is still
     /// being trained.
     pub async fn run(self) -> anyhow::Result<bool> {
@@ -137,6 +145,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/image", get(page::image))
         .route("/classes", get(page::classes))
         .route("/heads", get(page::heads))
+        .route("/heads/{head}/coco", get(heads::coco))
         .route("/heads/{head}/report", get(heads::report))
         .route("/sql", get(page::sql))
         .route("/assets/{name}", get(assets::asset))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use grainstore::catalogue::extractors_stored;
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::Prompter;
 use grainstore::ids::ImageId;
@@ -48,6 +49,14 @@ impl Model {
             prompter: Arc::new(prompter),
             features: Cache::new(ENCODED),
         })
+    }
+
+    /// Whether masks of the store are of the same weights in the same precision, so that their heads predict added masks.
+    pub async fn is_of_store(&self) -> grainstore::Result<bool> {
+        let own = self.prompter.extractor();
+        let stored = extractors_stored(&self.store.snapshot().await?).await?;
+        let mut others = stored.iter().filter(|row| row.kind != own.kind);
+        Ok(others.any(|row| row.embedding_space == own.embedding_space))
     }
 
     /// What the model predicts for a prompt on a photo, and the place of the best.

@@ -327,7 +327,40 @@ async fn an_added_mask_is_labelled_trained_on_and_predicted_like_others() {
     assert_eq!(made.count(&predicted), 3);
     assert_eq!(made.count("predictions"), made.count("masks"));
     made.program.expect(0, &["check"]);
+
+    // What it keeps is exported with its own extractor, from the command line and from the page.
+    let file = made.dir.path().join("k.json");
+    made.program.expect(
+        0,
+        &[
+            "export",
+            "coco",
+            "--head",
+            "k",
+            "-o",
+            file.to_str().unwrap(),
+        ],
+    );
     let page = made.page(&[]);
+    let head = &trained["head_id"].as_str().unwrap();
+    let from_page = page.get(&format!("/heads/{head}/coco"));
+    assert!(
+        from_page
+            .header("content-disposition")
+            .unwrap()
+            .contains("k.json")
+    );
+    for exported in [
+        serde_json::from_slice::<Value>(&std::fs::read(&file).unwrap()).unwrap(),
+        from_page.json(),
+    ] {
+        let annotations = exported["annotations"].as_array().unwrap();
+        let is_added = |it: &&Value| it["extractor_id"] == extractor;
+        let added = annotations.iter().filter(is_added);
+        let kept = made.count(&format!("{predicted} AND kept"));
+        assert_eq!(added.count() as u64, kept);
+        assert!(kept > 0 && annotations.len() as u64 == made.count("predictions WHERE kept"));
+    }
     let mask = page
         .post(
             "/api/masks",
@@ -467,6 +500,21 @@ async fn masks_that_cannot_be_added_say_why() {
         answer.status == 409 && text.contains("--checkpoint"),
         "{text}"
     );
+    // Weights in another precision give masks of their own, and are said to.
+    let mut other = made
+        .program
+        .command(&["review", "--checkpoint", CHECKPOINT, "--precision", "bf16"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(other.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| {
+        line.unwrap()
+            .contains("of this checkpoint in this precision")
+    }));
+    other.kill().unwrap();
+    other.wait().unwrap();
     let failed = made.program.run(&["review", "--checkpoint", "no/such.pth"]);
     let text = String::from_utf8_lossy(&failed.stderr);
     assert!(
