@@ -1,8 +1,8 @@
 """Takes the pictures of the review page in docs/review/, on the demo's store.
 
-    cp -r target/demo/store /tmp/shown && python tools/review_screenshots.py PROGRAM /tmp/shown docs/review
+    cp -r target/demo /tmp/shown && python tools/review_screenshots.py PROGRAM /tmp/shown docs/review
 
-It labels some masks of the store. Needs chromedriver and Pillow.
+Needs chromedriver and Pillow.
 """
 
 import io
@@ -22,14 +22,28 @@ VIEWS = {
     "queue": "queue?head=fine&kind=uncertain&at=3",
     "grid": "grid?head=fine&class=starfish",
     "image": "image?image=007.png&head=fine&mask=30",
+    "adding": "image?image=007.png&head=fine",
     "classes": "classes?set=groups",
     "heads": "heads?head=fine&other=coarse",
     "sql": "sql?sql=SELECT%20image_id%2C%20extractor_id%2C%20mask_index%2C%20class%2C%20score%20FROM%20predictions%20WHERE%20kept%20ORDER%20BY%20score%20DESC",
 }
 
 
-def main(program, store, directory):
-    server = subprocess.Popen([program, "--store", store, "review", "--reviewer", "anna", "--head", "fine"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def click(browser, shares):
+    """Holds the key that adds a mask, and clicks places of the photo, given as shares of its width and height."""
+    browser.call("/actions", {"actions": [{"type": "key", "id": "keys", "actions": [{"type": "keyDown", "value": "a"}]}]})
+    left, top, width, height = browser.js("const box = document.querySelector('#photo').getBoundingClientRect(); return [box.x, box.y, box.width, box.height]")
+    for x, y in shares:
+        steps = [{"type": "pointerMove", "duration": 20, "x": round(left + width * x), "y": round(top + height * y)}]
+        steps += [{"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp")]
+        browser.call("/actions", {"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": steps}]})
+        browser.until("/predicted IoU/.test(document.querySelector('#why').innerText)")
+    browser.call("/actions", {"actions": [{"type": "key", "id": "keys", "actions": [{"type": "keyUp", "value": "a"}]}]})
+
+
+def main(program, demo, directory):
+    command = [program, "--store", f"{demo}/store", "review", "--reviewer", "anna", "--head", "fine", "--checkpoint", f"{demo}/sam_demo.safetensors"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     url = server.stdout.readline().strip()
     browser, out = Browser(), pathlib.Path(directory)
     out.mkdir(parents=True, exist_ok=True)
@@ -44,6 +58,8 @@ def main(program, store, directory):
                     browser.until(READY)
                     if view == "grid":
                         browser.js("for (const n of [2, 7]) document.querySelector(`[data-place='${n}']`)?.dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }))")
+                    if view == "adding":
+                        click(browser, [(0.4, 0.6), (0.5, 0.6)])
                     picture = Image.open(io.BytesIO(browser.picture())).convert("RGB")
                     picture.save(out / f"{view}-{size}-{theme}.webp", quality=82, method=6)
     finally:

@@ -5,11 +5,12 @@ import { bitmap } from "./masks.js";
 /**
  * @typedef {import("./masks.js").Bitmap} Bitmap
  * @typedef {{kind: "foreground" | "background" | "box", at: number[]}} Step a click at x, y, or a box from x, y to x, y
- * @typedef {{steps: Step[], masks: any[], at: number, painted: Bitmap | null, source: any, began: number, isKept: boolean}} Draft
+ * @typedef {{steps: Step[], masks: any[], at: number, painted: Bitmap | null, source: any, answered: any, pending: Promise<void> | null, began: number}} Draft
+ *   `answered` is the prompt that the masks are for; `pending` is there while the model is asked
  */
 
 /** @param {any} source the mask that is to be changed, if there is one @returns {Draft} */
-export const begin = (source = null) => ({ steps: [], masks: [], at: 0, painted: null, source, began: Date.now(), isKept: false });
+export const begin = (source = null) => ({ steps: [], masks: [], at: 0, painted: null, source, answered: null, pending: null, began: Date.now() });
 
 /** The pixels as they are now. @param {Draft} draft @returns {Bitmap | null} */
 export const pixels = (draft) => draft.painted ?? draft.masks[draft.at]?.inside ?? draft.source?.inside ?? null;
@@ -20,12 +21,15 @@ export function prompt(draft, image_id) {
   return { image_id, foreground: points("foreground"), background: points("background"), box: points("box").at(-1) ?? null };
 }
 
-/** Takes what the server gave for the prompt. @param {Draft} draft @param {{masks: any[], best: number}} found */
-export function take(draft, found) {
+/** Whether there is something to store. @param {Draft} draft */
+export const isSomething = (draft) => Boolean(draft.painted || draft.masks.length);
+
+/** Takes what the server gave for a prompt. @param {Draft} draft @param {any} prompt @param {{masks: any[], best: number}} found */
+export function take(draft, prompt, found) {
+  draft.answered = prompt;
   const best = found.masks[found.best];
   draft.masks = found.masks.map((mask) => ({ ...mask, inside: bitmap(mask.rle) })).sort((a, b) => a.area - b.area);
   draft.at = Math.max(0, draft.masks.findIndex((mask) => mask.output === best?.output));
-  draft.painted = null;
 }
 
 /**

@@ -11,6 +11,22 @@ const table = (/** @type {string[]} */ head, /** @type {any[][]} */ rows) => ele
   element("thead", {}, element("tr", {}, ...head.map((item, at) => element("th", { class: rows.length && rows.every((row) => isNumber(row[at])) ? "n" : "" }, item)))),
   element("tbody", {}, ...rows.map((row) => element("tr", {}, ...cells(row)))));
 
+/** Downloads a link's file, or tells why there is none. @param {Event} event @param {string} name */
+async function download(event, name) {
+  event.preventDefault();
+  const { href } = /** @type {HTMLAnchorElement} */ (event.currentTarget);
+  await telling(async () => {
+    const answer = await fetch(href);
+    if (!answer.ok) {
+      const { error, hint } = await answer.json();
+      throw new Error(hint ? `${error} (${hint})` : error);
+    }
+    const url = URL.createObjectURL(await answer.blob());
+    element("a", { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60000);
+  });
+}
+
 async function load() {
   const found = await telling(() => api("/api/heads"));
   if (!found) return;
@@ -32,7 +48,7 @@ async function load() {
       head.created_at, `${head.seconds.toFixed(1)} s`,
       element("span", {}, element("a", { href: `/queue?${query({ head: word, kind: "uncertain" })}` }, "queue"), " · ", element("a", { href: `/grid?${query({ head: word })}` }, "grid"), " · ",
         element("a", { href: `/heads/${encodeURIComponent(head.head_id)}/report`, target: "_blank", rel: "noopener" }, "report"), " · ",
-        element("a", { href: `/heads/${encodeURIComponent(head.head_id)}/coco`, download: `${head.head}.json`, title: "what it keeps, as COCO JSON" }, "COCO")),
+        element("a", { href: `/heads/${encodeURIComponent(head.head_id)}/coco`, title: "what it keeps, as COCO JSON", onclick: (/** @type {Event} */ event) => download(event, `${head.head}.json`) }, "COCO")),
     ];
   });
   find("#heads").replaceChildren(rows.length ? table(["head", "classes", "learnt from", "images", "labelled masks", "mIoU", "AP50", "on", "trained (UTC)", "took", ""], rows)

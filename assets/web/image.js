@@ -30,8 +30,6 @@ let [isAdding, isHeld, isPainting] = [false, false, false];
 let drag = null;
 /** Radius of the brush, in pixels of the screen. */
 let brush = 12;
-/** Requests for masks of a prompt; only the answer to the last counts. */
-let asked = 0;
 /** All outlines, drawn once. */
 let outlines = /** @type {HTMLCanvasElement | null} */ (null);
 
@@ -100,52 +98,81 @@ function making() {
   const hint = find("#adding");
   if (hint) hint.hidden = !(isAdding || isPainting || draft);
   const keep = find("#keep");
-  if (keep) keep.disabled = !draft || !drafts.pixels(draft);
+  if (keep) keep.disabled = !draft || !drafts.isSomething(draft);
   canvas.style.cursor = isAdding || isPainting ? "crosshair" : "";
 }
 
-/** Asks the model for the masks of the prompt. */
-async function propose() {
-  const [now, of] = [asked += 1, image.image_id];
-  if (!draft?.steps.length) return show();
+/** Asks the model for the masks of the prompt; what is given up or painted meanwhile stays as it is. */
+function propose() {
+  const mine = /** @type {drafts.Draft} */ (draft);
+  const prompt = drafts.prompt(mine, image.image_id);
   find("#why").textContent = "asking the model…";
-  const found = await telling(() => api("/api/prompt", drafts.prompt(/** @type {drafts.Draft} */ (draft), of)));
-  if (now !== asked || !draft) return undefined;
-  if (found) drafts.take(draft, found);
-  return show();
+  /** @type {Promise<void> | null} */
+  let asking = null;
+  asking = (async () => {
+    const found = await telling(() => api("/api/prompt", prompt));
+    if (mine.pending !== asking) return;
+    mine.pending = null;
+    if (found && !mine.painted) drafts.take(mine, prompt, found);
+    // A click that the model could not answer does not count.
+    if (!found) mine.steps.pop();
+    if (draft !== mine) return;
+    if (!mine.steps.length && !drafts.isSomething(mine)) draft = null;
+    show();
+  })();
+  mine.pending = asking;
 }
 
-/** Puts what is being made into the store; returns the mask. */
+/** Puts what is being made into the store; gives back the mask, or null if that failed. @returns {Promise<any>} */
 async function keep() {
   const made = draft;
-  if (!made || !drafts.pixels(made) || made.isKept) return null;
-  made.isKept = true;
-  const seconds = (Date.now() - made.began) / 1000;
-  const source = made.source && keyOf(made.source);
+  if (!made) return null;
+  const of = image;
+  // The mask that is kept is the one that is seen.
+  while (made.pending) await made.pending;
+  if (draft !== made || !drafts.isSomething(made)) return null;
+  draft = null;
+  isPainting = false;
+  show();
+  const prompt = made.answered ?? drafts.prompt(made, of.image_id);
   const added = await telling(() => api("/api/add", {
-    prompt: drafts.prompt(made, image.image_id), output: made.masks[made.at]?.output ?? 0, source, seconds,
+    prompt, output: made.masks[made.at]?.output ?? 0, source: made.source && keyOf(made.source), seconds: (Date.now() - made.began) / 1000,
     head: form.head.value || null, runs: made.painted ? drafts.runs(made.painted) : null,
   }));
-  made.isKept = false;
-  if (!added) return null;
-  if (draft === made) draft = null;
-  if (image.image_id !== added.image_id) return null;
+  if (!added) {
+    if (image === of && !draft) draft = made;
+    show();
+    return null;
+  }
   added.inside = bitmap(added.rle);
-  image.masks = [added, ...image.masks];
-  outlines = null;
-  choose_(added, true);
+  if (image?.image_id === added.image_id) {
+    const isAdded = (/** @type {any} */ mask) => mask.mask_index === added.mask_index && mask.extractor_id === added.extractor_id;
+    image.masks = [added, ...image.masks.filter((/** @type {any} */ mask) => !isAdded(mask))];
+    outlines = null;
+    if (draft) show();
+    else choose_(added, true);
+  }
   return added;
 }
+
+/** The mask that an answer is about: what is being made, once it is stored, or what was chosen. @param {any} mask */
+const answered = (mask) => (draft && (draft.pending || drafts.isSomething(draft)) ? keep() : Promise.resolve(mask));
 
 /** Gives up what is being made, or what is chosen. */
 function escape() {
   const had = draft;
-  draft = null;
-  asked += 1;
+  [draft, drag] = [null, null];
   if (had) show();
   else if (isAdding || isPainting) [isAdding, isPainting] = [false, false];
   else choose_(null, false);
   making();
+}
+
+/** Whether something is painted, which must not get lost by the way. */
+function isInTheWay() {
+  if (!draft?.painted) return false;
+  toast("keep what you painted first (Enter), or give it up (Esc)");
+  return true;
 }
 
 /** @param {"add" | "brush"} what @param {boolean} is */
@@ -154,7 +181,7 @@ function mode(what, is) {
   [isAdding, isPainting] = what === "add" ? [is, false] : [false, is];
   if (isPainting && !draft) draft = drafts.begin(isKept ? chosen : null);
   // A brush that painted nothing leaves nothing behind.
-  if (!isPainting && draft && !draft.painted && !draft.steps.length) draft = null;
+  if (!isPainting && draft && !drag && !draft.painted && !draft.steps.length) draft = null;
   show();
 }
 
@@ -207,8 +234,8 @@ function point(/** @type {MouseEvent} */ event) {
 
 function deeper(/** @type {number} */ step) {
   if (draft) {
+    if (draft.painted) return;
     draft.at = Math.max(0, Math.min(draft.at + step, draft.masks.length - 1));
-    draft.painted = null;
     show();
     return;
   }
@@ -219,13 +246,14 @@ function deeper(/** @type {number} */ step) {
 
 /** @param {any} item */
 async function say(item) {
-  const mask = draft ? await keep() : chosen;
-  const word = item && mask && await askWord(item);
+  const before = chosen;
+  const word = item && await askWord(item);
+  const mask = word && await answered(before);
   if (word) answer(mask, { verdict: "is", label: word });
 }
 
 function answer(/** @type {any} */ mask, /** @type {any} */ given) {
-  if (!mask || page.readOnly || !image.masks.includes(mask)) return;
+  if (!mask || page.readOnly) return;
   const before = mask.said;
   const entry = { mask, ids: save([{ ...keyOf(mask), ...given, queue: "image" }]) };
   done.push(entry);
@@ -247,13 +275,14 @@ function changed(/** @type {any} */ mask, /** @type {any} */ said) {
 async function undo() {
   if (draft) {
     // One click after the other; what was painted goes at once.
-    if (draft.painted) draft.painted = null;
-    else draft.steps.pop();
-    if (!draft.steps.length) {
-      draft = null;
+    if (draft.painted) {
+      draft.painted = null;
       return show();
     }
-    return propose();
+    draft.steps.pop();
+    if (draft.steps.length) return propose();
+    draft = null;
+    return show();
   }
   const last = done.pop();
   if (!last) return;
@@ -269,14 +298,14 @@ async function undo() {
 
 async function load() {
   const name = form.image.value.trim();
-  if (!name) return;
+  if (!name || isInTheWay()) return;
   const given = parameters();
   const found = await telling(() => api(`/api/image?${query({ image: name, head: form.head.value, extractor: given.extractor })}`));
   if (!found) return;
   image = found;
   context = found;
   done = [];
-  draft = null;
+  [draft, drag] = [null, null];
   outlines = null;
   form.image.value = found.file_name;
   for (const mask of image.masks) mask.inside = bitmap(mask.rle);
@@ -293,7 +322,7 @@ async function load() {
 
 /** The image before or after this one, in the order of their names. */
 async function step(/** @type {number} */ by) {
-  if (!image) return;
+  if (!image || isInTheWay()) return;
   const beside = await telling(() => api(`/api/beside?${query({ image: image.image_id })}`));
   const next = by < 0 ? beside?.before : beside?.after;
   if (!next) return;
@@ -326,7 +355,7 @@ form.head.addEventListener("change", load);
 find("#before").addEventListener("click", () => step(-1));
 find("#after").addEventListener("click", () => step(1));
 /** What is said of the mask that is chosen, or being made. @param {any} given */
-const tell = async (given) => answer(draft ? await keep() : chosen, given);
+const tell = async (given) => answer(await answered(chosen), given);
 find("#none").addEventListener("click", () => tell({ verdict: "is" }));
 find("#bad").addEventListener("click", () => tell({ verdict: "bad mask" }));
 find("#add")?.addEventListener("click", () => mode("add", !isAdding));
@@ -334,10 +363,7 @@ find("#brush")?.addEventListener("click", () => mode("brush", !isPainting));
 find("#keep")?.addEventListener("click", keep);
 canvas.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
   if (!image || !(isAdding || isPainting) || event.button !== 0) return;
-  if (isAdding && draft?.painted) {
-    toast("keep what you painted first (Enter), or give it up (u)");
-    return;
-  }
+  if (isAdding && isInTheWay()) return;
   const at = nearest(event);
   drag = { from: at, to: at, adds: !event.shiftKey };
   canvas.setPointerCapture(event.pointerId);
@@ -346,16 +372,17 @@ canvas.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
 });
 canvas.addEventListener("pointerup", (/** @type {PointerEvent} */ event) => {
   const done = drag;
-  if (!done || !draft) return;
+  drag = null;
+  if (!done || !draft || isPainting) return;
   done.to = nearest(event);
   const isBox = isDragged(done);
-  drag = null;
-  if (isPainting) return;
   const [from, to] = [done.from, done.to];
   if (isBox) draft.steps.push({ kind: "box", at: [...[0, 1].map((axis) => Math.min(from[axis], to[axis])), ...[0, 1].map((axis) => Math.max(from[axis], to[axis]))] });
   else draft.steps.push({ kind: done.adds ? "foreground" : "background", at: to });
   propose();
 });
+
+canvas.addEventListener("pointercancel", () => { drag = null; paint(); });
 
 /** @param {number[]} from @param {number[]} to */
 function stroke(from, to) {
@@ -402,8 +429,9 @@ window.addEventListener("resize", paint);
 keys({
   digit: (event) => say(context.classes[Number(event.key) - 1]),
   "/": async () => {
-    const mask = draft ? await keep() : chosen;
-    const word = mask && await askAnything(context.classes);
+    const before = chosen;
+    const word = (draft || before) && await askAnything(context.classes);
+    const mask = word && await answered(before);
     if (word) answer(mask, { verdict: "is", label: word });
   },
   x: () => tell({ verdict: "is" }),

@@ -5,7 +5,7 @@
 --          classes CLASS_SET(head) = own   -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          extractor EXTRACTOR = NULL      -- first digits of the id of the extractor of the masks; NULL: the head's own
 -- uses:    eval/objects
--- reads:   objects, masks, heads
+-- reads:   objects, masks, heads, extractors
 -- grain:   one row per object with a mask, crowds left out
 -- columns: image_id, class_index, class, object_area, mask_index, iou, share
 -- notes:   mask_index (null where no mask of its class overlaps it), iou (0 there), share (of the mask's pixels that are
@@ -20,7 +20,13 @@ WITH numbered AS (
            CAST(rle_intersection_area(m.rle, o.rle) AS DOUBLE) / nullif(m.area, 0) AS share
     FROM numbered o
     JOIN masks m ON o.image_id = m.image_id
-    WHERE m.extractor_id = coalesce($extractor, (SELECT max(extractor_id) FROM heads WHERE head_id = $head))
+    WHERE m.extractor_id IN (
+        -- Masks that people added with the same model are the extractor's, too.
+        SELECT x.extractor_id
+        FROM extractors x
+        JOIN extractors o ON o.extractor_id = coalesce($extractor, (SELECT max(extractor_id) FROM heads WHERE head_id = $head))
+        WHERE x.extractor_id = o.extractor_id OR (x.kind = 'prompted' AND x.embedding_space = o.embedding_space)
+    )
 ), owned AS (
     SELECT *, first_value(class_index) OVER (
                PARTITION BY image_id, mask_index ORDER BY iou DESC, object

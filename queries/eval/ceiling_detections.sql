@@ -5,7 +5,7 @@
 --          classes CLASS_SET(head) = own   -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          extractor EXTRACTOR = NULL      -- first digits of the id of the extractor of the masks; NULL: the head's own
 -- uses:    eval/best_masks, eval/evaluated_images
--- reads:   best_masks, evaluated_images, masks, heads
+-- reads:   best_masks, evaluated_images, masks, heads, extractors
 -- grain:   one row per mask that fits some object best
 -- columns: image_id, image_order, class_index, class, mask_index, score, share, area, bbox, rle
 -- notes:   the columns of eval/detections, of a head that knows the class of every mask and scores it by its IoU; share (of
@@ -20,4 +20,10 @@ FROM (
 ) b
 JOIN evaluated_images i ON b.image_id = i.image_id
 JOIN masks m ON b.image_id = m.image_id AND b.mask_index = m.mask_index
-WHERE m.extractor_id = coalesce($extractor, (SELECT max(extractor_id) FROM heads WHERE head_id = $head))
+WHERE m.extractor_id IN (
+    -- Masks that people added with the same model are the extractor's, too.
+    SELECT x.extractor_id
+    FROM extractors x
+    JOIN extractors o ON o.extractor_id = coalesce($extractor, (SELECT max(extractor_id) FROM heads WHERE head_id = $head))
+    WHERE x.extractor_id = o.extractor_id OR (x.kind = 'prompted' AND x.embedding_space = o.embedding_space)
+)

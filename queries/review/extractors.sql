@@ -6,7 +6,7 @@
 SELECT x.extractor_id, x.kind, x.model_type, x.checkpoint, x.options,
        count(e.image_id) AS images,
        coalesce(sum(e.masks), 0) AS masks,
-       (SELECT count(*) FROM images) - count(e.image_id) AS images_left,
+       CASE WHEN x.kind <> 'prompted' THEN (SELECT count(*) FROM images) - count(e.image_id) END AS images_left,
        avg(e.seconds) AS seconds_per_image
 FROM extractors AS x
 LEFT JOIN extractions AS e ON x.extractor_id = e.extractor_id

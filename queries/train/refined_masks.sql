@@ -19,7 +19,7 @@ WITH ranked AS (
     JOIN masks m
         ON m.image_id = s.image_id AND m.extractor_id = s.extractor_id AND m.mask_index = s.mask_index
 ), seeds AS (
-    SELECT r.image_id, r.extractor_id, r.class_index, m.rle
+    SELECT r.image_id, r.class_index, m.rle
     FROM ranked r
     JOIN masks m
         ON m.image_id = r.image_id AND m.extractor_id = r.extractor_id AND m.mask_index = r.mask_index
@@ -27,7 +27,9 @@ WITH ranked AS (
 ), compared AS (
     SELECT m.image_id, m.mask_index, s.class_index, rle_iou(m.rle, s.rle) AS iou
     FROM masks m
-    JOIN seeds s ON m.image_id = s.image_id AND m.extractor_id = s.extractor_id
+    JOIN seeds s ON m.image_id = s.image_id
+    -- The scored extractor's masks, and those that people added beside them.
+    WHERE m.extractor_id IN (SELECT extractor_id FROM scored_masks)
 )
 SELECT image_id, mask_index,
        CASE WHEN max(iou) >= 0.5 THEN first_value(class_index ORDER BY iou DESC, class_index) END AS class_index,

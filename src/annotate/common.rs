@@ -3,7 +3,7 @@
 use super::decider::Decider;
 use super::policy::Policy;
 use crate::Result;
-use crate::catalogue::with_prompted;
+use crate::catalogue::{extractor_of_mask, with_prompted};
 use crate::head::StoredSpec;
 use crate::ids::{ExtractorId, PolicyId};
 use crate::store::Snapshot;
@@ -37,7 +37,6 @@ impl Common {
 
     /// The extractor of a mask with an index.
     pub fn extractor_of(&self, mask_index: i32) -> &ExtractorId {
-        let prompted = self.extractors.get(1).filter(|_| mask_index < 0);
-        prompted.unwrap_or(&self.head.extractor_id)
+        extractor_of_mask(&self.extractors, mask_index).unwrap_or(&self.head.extractor_id)
     }
 }

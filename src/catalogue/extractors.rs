@@ -28,13 +28,18 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
     if let Some(word) = word {
         return by_id(kind, word, &stored, |row| row.extractor_id.as_str(), name).cloned();
     }
-    let of_models: Vec<&ExtractorRow> = stored
+    let mut of_models: Vec<&ExtractorRow> = stored
         .iter()
-        .filter(|row| !row.kind.is_imported() && row.kind != ExtractorKind::Prompted)
+        .filter(|row| !row.kind.is_imported())
         .collect();
+    if of_models.len() > 1 || of_models.len() < stored.len() {
+        of_models.retain(|row| row.kind != ExtractorKind::Prompted);
+    }
     match of_models[..] {
         [only] => Ok(only.clone()),
-        [] if !stored.is_empty() => Err(Error::Catalogue(CatalogueError::OnlyImported)),
+        [] if stored.iter().any(|row| row.kind.is_imported()) => {
+            Err(Error::Catalogue(CatalogueError::OnlyImported))
+        }
         [] => Err(Error::Catalogue(CatalogueError::Empty { kind })),
         _ => Err(Error::Catalogue(CatalogueError::Choose {
             kind,
@@ -66,6 +71,12 @@ pub async fn with_prompted(
     Ok(std::iter::once(extractor_id.clone())
         .chain(beside)
         .collect())
+}
+
+/// Of the extractors that [`with_prompted`] gives, the one whose mask has an index.
+pub fn extractor_of_mask(extractors: &[ExtractorId], mask_index: i32) -> Option<&ExtractorId> {
+    let prompted = extractors.get(1).filter(|_| mask_index < 0);
+    prompted.or(extractors.first())
 }
 
 /// Like [`find_extractor`], but where no extractor's masks have embeddings, the only one that there is will do: for what

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use grainstore::catalogue::{
-    annotated_categories, find_annotated_dataset, find_image, find_masks_of,
+    annotated_categories, extractor_of_mask, find_annotated_dataset, find_image, find_masks_of,
+    with_prompted,
 };
 use grainstore::review::{
     LabelRequest, LabelSummary, MaskKey, Origin, Statement, Verdict, confirm_labels, label_masks,
@@ -50,6 +51,7 @@ pub struct MaskArgs {
     /// File name of the image, or the first digits of its id.
     image: String,
     /// Index of the mask: 'grainstore show --masks' and table 'masks' have it.
+    #[arg(allow_negative_numbers = true)]
     mask_index: i32,
     #[command(flatten)]
     what: What,
@@ -220,8 +222,10 @@ async fn one(snapshot: &Snapshot, args: MaskArgs) -> anyhow::Result<LabelRequest
     {
         anyhow::bail!("a label needs letters; --none says that a mask shows nothing of any class");
     }
+    let extractors = with_prompted(snapshot, &extractor.extractor_id).await?;
+    let own = extractor_of_mask(&extractors, args.mask_index);
     let mask = MaskKey {
-        extractor_id: extractor.extractor_id,
+        extractor_id: own.unwrap_or(&extractor.extractor_id).clone(),
         image_id: find_image(snapshot, &args.image).await?,
         mask_index: args.mask_index,
     };

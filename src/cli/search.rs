@@ -106,7 +106,7 @@ impl FromStr for MaskName {
         let mask = parts.and_then(|(image, index)| {
             Some(Self {
                 image: image.to_owned(),
-                mask_index: index.parse().ok().filter(|index: &i32| *index >= 0)?,
+                mask_index: index.parse().ok()?,
             })
         });
         mask.ok_or_else(|| "expected IMAGE:MASK, as in 'a.jpg:17'".to_owned())

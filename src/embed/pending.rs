@@ -69,7 +69,7 @@ pub async fn pending_vectors(
 }
 
 /// Number of rows of `masks` of each image that an extractor is done with.
-async fn masks_of_images(
+pub(super) async fn masks_of_images(
     snapshot: &Snapshot,
     extractor_id: &ExtractorId,
 ) -> Result<HashMap<ImageId, u64>> {

@@ -15,7 +15,7 @@ use crate::ids::{ExtractorId, check_name};
 use crate::models::{EmbeddingModel, EmbeddingModelInfo, Weights, open_embedding_weights};
 use crate::progress::Progress;
 use crate::schema::Table;
-use crate::store::rows::EmbedderRow;
+use crate::store::rows::{EmbedderRow, ExtractorKind};
 use crate::store::{Snapshot, Store};
 use crate::task::blocking;
 use crate::vectors::{check_free, free_name};
@@ -146,7 +146,10 @@ impl EmbedRequest {
             let found = find_extractor(snapshot, self.extractor.as_deref()).await?;
             return Ok(found.extractor_id);
         }
-        let stored = extractors_stored(snapshot).await?;
+        let mut stored = extractors_stored(snapshot).await?;
+        if stored.len() > 1 {
+            stored.retain(|row| row.kind != ExtractorKind::Prompted);
+        }
         match &stored[..] {
             [only] => Ok(only.extractor_id.clone()),
             [] => Err(Error::Catalogue(CatalogueError::Empty {

@@ -37,6 +37,9 @@ pub(super) async fn run(
     let row = embedder.row().clone();
     let pending = pending_vectors(&snapshot, &row.embedder_id, extractor_id, selection).await?;
     progress.start("images", Some(pending.len() as u64));
+    let counted = pending.iter();
+    let counted = counted.map(|it| (it.image.image_id.clone(), it.masks));
+    let counted: HashMap<ImageId, u64> = counted.collect();
 
     let (jobs, to_decode) = mpsc::channel(DECODED_AHEAD);
     let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
@@ -62,7 +65,7 @@ pub(super) async fn run(
     let reading = tokio::spawn(read_ahead(to_decode, photos, extractor_id.is_some()));
     let model = tokio::task::spawn_blocking(move || run_model(&embedder, to_model, &results));
 
-    let mut sink = Sink::new(store, &row, extractor_id, commit_vectors);
+    let mut sink = Sink::new(store, &row, extractor_id, counted, commit_vectors);
     while let Some((image, result)) = from_model.recv().await {
         match result {
             Ok(embedded) => sink.push(embedded).await?,

@@ -1,17 +1,19 @@
 //! Embedded images become commits: their vectors and the marks that they are done are written together.
 
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::pending::masks_of_images;
 use super::summary::EmbedSummary;
 use crate::ids::{ExtractorId, ImageId};
 use crate::store::rows::{
     EmbedderRow, EmbeddingDoneRow, FailureRow, ImageVectorRow, Row, VectorRow, unrecorded_failures,
 };
-use crate::store::{Changes, Store};
+use crate::store::{Changes, Snapshot, Store};
 use crate::vectors::{VectorBatch, add_vectors};
 use crate::{Error, Result};
 
@@ -40,6 +42,8 @@ pub(super) struct Sink<'a> {
     store: &'a Store,
     embedder: &'a EmbedderRow,
     extractor_id: Option<&'a ExtractorId>,
+    /// Number of masks that each image had when its masks were read.
+    counted: HashMap<ImageId, u64>,
     commit_vectors: usize,
     batch: VectorBatch,
     failures: Vec<FailureRow>,
@@ -52,12 +56,14 @@ impl<'a> Sink<'a> {
         store: &'a Store,
         embedder: &'a EmbedderRow,
         extractor_id: Option<&'a ExtractorId>,
+        counted: HashMap<ImageId, u64>,
         commit_vectors: usize,
     ) -> Self {
         Self {
             store,
             embedder,
             extractor_id,
+            counted,
             commit_vectors,
             batch: VectorBatch::default(),
             failures: Vec::new(),
@@ -134,12 +140,18 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         let (embedder, extractor_id) = (self.embedder, self.extractor_id);
+        let counted = &self.counted;
         let (_, (images, vectors)) = self
             .store
             .commit_with("embed", |head| {
                 let (batch, failures) = (batch.clone(), failures.clone());
                 async move {
                     let mut changes = Changes::new();
+                    let grown = match extractor_id {
+                        Some(id) => images_grown(&head, id, &batch, counted).await?,
+                        None => HashSet::new(),
+                    };
+                    let batch = batch.without(&grown);
                     let counts =
                         add_vectors(&mut changes, &head, embedder, extractor_id, &batch).await?;
                     let failures = unrecorded_failures(&head, &failures).await?;
@@ -153,4 +165,17 @@ impl<'a> Sink<'a> {
         self.summary.done_elsewhere += batch.done.len() as u64 - images;
         Ok(())
     }
+}
+
+/// The images of a batch to which somebody has added masks since they were read: they are embedded by a later run.
+async fn images_grown(
+    head: &Snapshot,
+    extractor_id: &ExtractorId,
+    batch: &VectorBatch,
+    counted: &HashMap<ImageId, u64>,
+) -> Result<HashSet<ImageId>> {
+    let now = masks_of_images(head, extractor_id).await?;
+    let images = batch.done.iter().map(|row| &row.image_id);
+    let grown = images.filter(|image| now.get(*image) != counted.get(*image));
+    Ok(grown.cloned().collect())
 }

@@ -390,7 +390,7 @@ fn kept_features(embedding: &Tensor<4>) -> Result<KeptFeatures> {
     let [_, channels, rows, columns] = embedding.dims();
     let values = numbers(embedding.clone().into_data(), what)?;
     let values: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
-    // Beyond 65,504, 16 bits end.
+    // The greatest number in 16 bits is 65,504.
     if !values.iter().all(|x| x.is_finite()) {
         return Err(Error::ModelOutput { what });
     }

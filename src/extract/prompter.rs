@@ -81,11 +81,11 @@ impl Prompter {
         let Some(batch) = batches.first() else {
             return Ok(None);
         };
-        let Some((_, features)) = first_image_features(batch)? else {
+        let Some((sizes, features)) = first_image_features(batch)? else {
             return Ok(None);
         };
         let features = features.into_iter().map(f16::to_f32).collect();
-        let kept = ImageFeatures::kept(&self.sam, size, features, &self.device)?;
+        let kept = ImageFeatures::kept(&self.sam, size, sizes, features, &self.device)?;
         Ok(Some(kept))
     }
 

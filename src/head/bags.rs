@@ -118,7 +118,7 @@ impl Bags {
     ///
     /// # Errors
     /// [`HeadError::TrainingQuery`] for columns that are missing or of another type, or masks of more than one
-    /// extractor; [`HeadError::NothingToTrainOn`] if there are no rows; [`HeadError::ClassesWithoutImages`] if a class
+    /// extractor, those that people added aside; [`HeadError::NothingToTrainOn`] if there are no rows; [`HeadError::ClassesWithoutImages`] if a class
     /// has no image; [`HeadError::ClassSet`] if every image shows the only class.
     pub async fn read(
         rows: Rows,
@@ -131,7 +131,7 @@ impl Bags {
     }
 
     /// Like [`Bags::read`], of masks of an extractor and, second, of the one of the masks that people added beside them;
-    /// without any, of the extractor of the first row.
+    /// without any, of those that the rows are of.
     pub(super) async fn read_of(
         extractors: &[ExtractorId],
         mut rows: Rows,
@@ -304,11 +304,14 @@ impl<'a> Builder<'a> {
         let mut joined = Joined::default();
         for row in 0..batch.num_rows() {
             let extractor = extractor_ids.value(row);
-            let first = self
-                .extractor_id
-                .get_or_insert_with(|| extractor.to_owned());
-            let is_prompted = self.prompted_id.as_deref() == Some(extractor);
-            if first != extractor && !is_prompted {
+            // Masks that people added beside others are the only ones with an index below 0.
+            let own = if mask_indices.value(row) < 0 {
+                &mut self.prompted_id
+            } else {
+                &mut self.extractor_id
+            };
+            let first = own.get_or_insert_with(|| extractor.to_owned());
+            if first != extractor {
                 return Err(Error::Head(HeadError::TrainingQuery {
                     reason: format!(
                         "it yields masks of extractors '{first}' and '{extractor}'; a head is trained on the masks of one"
@@ -356,8 +359,8 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(self, set: &ClassSet) -> Result<Bags> {
-        let (Some(mut embeddings), Some(extractor_id)) = (self.embeddings, self.extractor_id)
-        else {
+        let own = self.extractor_id.or_else(|| self.prompted_id.clone());
+        let (Some(mut embeddings), Some(extractor_id)) = (self.embeddings, own) else {
             return Err(Error::Head(HeadError::NothingToTrainOn));
         };
         embeddings.finish()?;

@@ -22,6 +22,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use super::predictor::{MaskPredictor, PredictedMasks};
 use super::weights::load_head;
 use crate::Result;
+use crate::catalogue::with_prompted;
+use crate::ids::ExtractorId;
 use crate::schema::{EMBEDDER_KEY, list_item};
 use crate::sql::Sql;
 use crate::store::Snapshot;
@@ -34,8 +36,14 @@ use crate::store::Snapshot;
 pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Result<()> {
     let mut heads = HashMap::new();
     for name in heads_named(text) {
-        let predictor = MaskPredictor::new(load_head(snapshot, &name).await?)?;
-        heads.insert(name, predictor);
+        let head = load_head(snapshot, &name).await?;
+        let extractors = with_prompted(snapshot, &head.row.extractor_id).await?;
+        let predictor = MaskPredictor::new(head)?;
+        let ready = Ready {
+            predictor,
+            extractors,
+        };
+        heads.insert(name, ready);
     }
     let heads = Arc::new(Heads(heads));
     for kind in [Kind::Best, Kind::Scores] {
@@ -72,7 +80,14 @@ fn heads_named(text: &str) -> BTreeSet<String> {
 }
 
 #[derive(Debug)]
-struct Heads(HashMap<String, MaskPredictor>);
+struct Heads(HashMap<String, Ready>);
+
+#[derive(Debug)]
+struct Ready {
+    predictor: MaskPredictor,
+    /// The extractors whose masks it predicts.
+    extractors: Vec<ExtractorId>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -191,7 +206,10 @@ impl ScalarUDFImpl for Predict {
                 ));
             }
         };
-        let ready = self.heads.0.get(name).ok_or_else(|| {
+        let Ready {
+            predictor: ready,
+            extractors: known,
+        } = self.heads.0.get(name).ok_or_else(|| {
             bad(format!(
                 "head '{name}' is not loaded; write its name in quotes"
             ))
@@ -210,6 +228,9 @@ impl ScalarUDFImpl for Predict {
         {
             let extractors = arrow::compute::cast(&extractors, &DataType::Utf8)?;
             for extractor in extractors.as_string::<i32>().iter().flatten() {
+                if known.iter().any(|id| id.as_str() == extractor) {
+                    continue;
+                }
                 let checked = ready.head().check_extractor(extractor);
                 checked.map_err(|err| DataFusionError::External(Box::new(err)))?;
             }

@@ -21,7 +21,7 @@ use super::train::{Training, masks_as_images};
 use super::train_options::TrainOptions;
 use super::warm_start::{Parent, Start, images_when_trained};
 use super::weights::{RefinedCounts, StoredSpec, load_head};
-use crate::catalogue::{extractors_stored, find_extractor};
+use crate::catalogue::{extractors_stored, find_extractor, with_prompted};
 use crate::classes::ClassSet;
 use crate::device::DeviceName;
 use crate::error::{CatalogueError, HeadError, Named};
@@ -332,6 +332,19 @@ pub async fn train(
         }
         err => err,
     })?;
+    if let Some(prompted) = &bags.prompted_id
+        && *prompted != bags.extractor_id
+        && !with_prompted(&snapshot, &bags.extractor_id)
+            .await?
+            .contains(prompted)
+    {
+        return Err(Error::Head(HeadError::TrainingQuery {
+            reason: format!(
+                "it yields masks of extractor '{}' and masks that were added with another model, of extractor '{prompted}'",
+                bags.extractor_id
+            ),
+        }));
+    }
     let reading_seconds = started.elapsed().as_secs_f64();
     let mut options = request.options.clone();
     let loss = chosen_loss(options.loss, &bags)?;

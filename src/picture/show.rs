@@ -23,7 +23,7 @@ use crate::photo::{self, DecodeLimits};
 use crate::progress::{NoProgress, Progress};
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
-use crate::store::rows::{HeadRow, RleRow, decode};
+use crate::store::rows::{ExtractorKind, ExtractorRow, HeadRow, RleRow, decode};
 use crate::store::{Snapshot, is_of_extractors, is_of_images};
 use crate::{Error, Result};
 
@@ -259,7 +259,9 @@ async fn read(
 /// Whether an extractor that is a model is stored. Imported masks belong to a head instead.
 async fn has_model(snapshot: &Snapshot) -> Result<bool> {
     let stored = extractors_stored(snapshot).await?;
-    Ok(stored.iter().any(|row| !row.kind.is_imported()))
+    let is_model =
+        |row: &ExtractorRow| !row.kind.is_imported() && row.kind != ExtractorKind::Prompted;
+    Ok(stored.iter().any(is_model))
 }
 
 /// The data set whose annotations are shown: the requested one, otherwise the one with most annotated objects in the

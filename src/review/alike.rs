@@ -52,7 +52,7 @@ pub async fn masks_like_labelled(
     };
     let vectors = MaskVectors::open(snapshot, &table, &extractor_id).await?;
     let known = Known::read(snapshot).await?;
-    let sources = known.sources(&extractor_id);
+    let sources = known.sources(vectors.extractors());
     let of_images: HashSet<&ImageId> = sources.iter().map(|it| &it.mask.image_id).collect();
     let read = vectors.all(Some(is_of_images(of_images))).await?;
     let nothing = || {

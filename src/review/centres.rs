@@ -41,7 +41,9 @@ pub(super) async fn centres(
     let labels = mask_labels(snapshot).await?;
     let said: HashSet<(ImageId, i32)> = labels
         .iter()
-        .filter(|row| row.extractor_id == head.extractor_id && row.origin != "propagated")
+        .filter(|row| {
+            vectors.extractors().contains(&row.extractor_id) && row.origin != "propagated"
+        })
         .map(|row| {
             let mask = MaskKey::of(row);
             (mask.image_id, mask.mask_index)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::statement::{MaskKey, Statement, Verdict};
-use crate::catalogue::find_image;
+use crate::catalogue::{extractor_of_mask, find_image, with_prompted};
 use crate::csv_text;
 use crate::error::FileAction;
 use crate::ids::{ExtractorId, ImageId};
@@ -47,6 +47,7 @@ pub async fn read_label_file(
     };
     let (image, mask_index, label) = (needed("image")?, needed("mask_index")?, needed("label")?);
     let verdict = column("verdict");
+    let extractors = with_prompted(snapshot, extractor_id).await?;
     let mut images: HashMap<String, ImageId> = HashMap::new();
     let mut statements = Vec::new();
     for record in reader.records() {
@@ -77,16 +78,18 @@ pub async fn read_label_file(
         if label.is_none() && verdict == Verdict::IsNot {
             return Err(bad(line, "'is not' needs a label".to_owned()));
         }
+        let mask_index = index.parse().map_err(|_| {
+            bad(
+                line,
+                format!("mask_index '{index}': expected a whole number"),
+            )
+        })?;
+        let own = extractor_of_mask(&extractors, mask_index);
         statements.push(Statement {
             mask: MaskKey {
-                extractor_id: extractor_id.clone(),
+                extractor_id: own.unwrap_or(extractor_id).clone(),
                 image_id,
-                mask_index: index.parse().map_err(|_| {
-                    bad(
-                        line,
-                        format!("mask_index '{index}': expected a whole number"),
-                    )
-                })?,
+                mask_index,
             },
             label: label.map(str::to_owned),
             verdict,

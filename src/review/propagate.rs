@@ -135,11 +135,11 @@ pub async fn propagate(
     let images = request.images.chosen_ids(&snapshot).await?;
     let vectors = MaskVectors::open(&snapshot, &request.table, &extractor_id).await?;
     let known = Known::read(&snapshot).await?;
-    let sources = known.sources(&extractor_id);
+    let sources = known.sources(vectors.extractors());
     let of_images: HashSet<&ImageId> = sources.iter().map(|it| &it.mask.image_id).collect();
     let read = vectors.all(Some(is_of_images(of_images))).await?;
     let may_have = |mask: &MaskKey| {
-        mask.extractor_id == extractor_id
+        vectors.extractors().contains(&mask.extractor_id)
             && images
                 .as_ref()
                 .is_none_or(|images| images.contains(&mask.image_id))
@@ -233,11 +233,7 @@ pub(super) async fn each_free(
         })
         .await?;
         for ((image_id, mask_index), found) in part.masks.into_iter().zip(found) {
-            let mask = MaskKey {
-                extractor_id: vectors.extractor_id.clone(),
-                image_id,
-                mask_index,
-            };
+            let mask = vectors.key(image_id, mask_index)?;
             if known.is_free(&mask) {
                 each(mask, found);
             }
@@ -293,13 +289,13 @@ impl Known {
         !self.said.contains_key(mask) && !self.taken_back.contains(mask)
     }
 
-    /// The masks of an extractor of which everybody says the same, and what they show.
-    pub fn sources(&self, extractor_id: &ExtractorId) -> Vec<Source> {
+    /// The masks of some extractors of which everybody says the same, and what they show.
+    pub fn sources(&self, extractors: &[ExtractorId]) -> Vec<Source> {
         let is = Verdict::Is.word();
         let mut sources: Vec<Source> = self
             .said
             .iter()
-            .filter(|(mask, _)| mask.extractor_id == *extractor_id)
+            .filter(|(mask, _)| extractors.contains(&mask.extractor_id))
             .filter_map(|(mask, rows)| {
                 let first = rows.first()?;
                 let agree = |row: &MaskLabelRow| row.verdict == is && row.label == first.label;

@@ -1,18 +1,20 @@
-//! Vectors of one extractor's masks, each of length 1, as review reads them.
+//! Vectors of an extractor's masks, and of those that people added beside them, each of length 1, as review reads them.
 
 use std::pin::Pin;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
-use datafusion::prelude::{Expr, col, lit};
+use datafusion::prelude::Expr;
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use super::statement::MaskKey;
+use crate::catalogue::{extractor_of_mask, with_prompted};
 use crate::ids::{ExtractorId, ImageId};
 use crate::neighbours::SearchedTable;
 use crate::schema::StoreTable;
 use crate::store::columns::EmbeddingColumn;
-use crate::store::{Snapshot, vector_column};
+use crate::store::{Snapshot, is_of_extractors, vector_column};
 use crate::{Error, Result};
 
 /// The vectors of an extractor's masks: its own embeddings, or those of an embedder.
@@ -20,8 +22,7 @@ pub(super) struct MaskVectors<'a> {
     snapshot: &'a Snapshot,
     table: StoreTable,
     column: &'static str,
-    /// The extractor.
-    pub extractor_id: &'a ExtractorId,
+    extractors: Vec<ExtractorId>,
 }
 
 /// Some masks with their vectors.
@@ -44,7 +45,7 @@ impl<'a> MaskVectors<'a> {
     pub async fn open(
         snapshot: &'a Snapshot,
         table: &SearchedTable,
-        extractor_id: &'a ExtractorId,
+        extractor_id: &ExtractorId,
     ) -> Result<Self> {
         if !table.is_of_masks() {
             return Err(Error::InvalidOption {
@@ -61,7 +62,25 @@ impl<'a> MaskVectors<'a> {
             snapshot,
             table,
             column,
-            extractor_id,
+            extractors: with_prompted(snapshot, extractor_id).await?,
+        })
+    }
+
+    /// The extractors whose masks these are.
+    pub fn extractors(&self) -> &[ExtractorId] {
+        &self.extractors
+    }
+
+    /// The key of a mask.
+    pub fn key(&self, image_id: ImageId, mask_index: i32) -> Result<MaskKey> {
+        let extractor_id = extractor_of_mask(&self.extractors, mask_index);
+        let extractor_id = extractor_id.ok_or(Error::Internal {
+            what: "vectors of masks without an extractor",
+        })?;
+        Ok(MaskKey {
+            extractor_id: extractor_id.clone(),
+            image_id,
+            mask_index,
         })
     }
 
@@ -70,8 +89,8 @@ impl<'a> MaskVectors<'a> {
         &self,
         filter: Option<Expr>,
     ) -> Result<Pin<Box<dyn Stream<Item = Result<UnitVectors>> + Send>>> {
-        let of_extractor = col("extractor_id").eq(lit(self.extractor_id.as_str()));
-        let wanted = filter.into_iter().fold(of_extractor, Expr::and);
+        let of_extractors = is_of_extractors(&self.extractors);
+        let wanted = filter.into_iter().fold(of_extractors, Expr::and);
         let scan = self.snapshot.scan(self.table.clone()).await?;
         let scan = scan.project(&["image_id", "mask_index", self.column])?;
         let column = self.column;

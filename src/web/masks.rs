@@ -6,13 +6,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query as Parameters, State};
 use grainstore::Error;
-use grainstore::catalogue::{find_head, find_image, find_masks_of, with_prompted};
+use grainstore::catalogue::{
+    extractors_stored, find_head, find_image, find_masks_of, with_prompted,
+};
 use grainstore::error::HeadError;
 use grainstore::head::{ClassScores, class_scores};
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::review::{MaskKey, Origin, ShownMask, Verdict, statements_of_images};
 use grainstore::store::Snapshot;
-use grainstore::store::rows::MaskLabelRow;
+use grainstore::store::rows::{ExtractorKind, ExtractorRow, MaskLabelRow};
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
@@ -242,6 +244,7 @@ pub async fn image(
     let of_image = std::slice::from_ref(&image_id);
     let scores = scores(&snapshot, request.head.as_deref(), of_image).await?;
     let said = Said::read(&snapshot, of_image).await?;
+    let extractor_id = beside_prompted(&snapshot, extractor_id).await?;
     let mut extractors = with_prompted(&snapshot, &extractor_id).await?;
     // Those that were added on this page are shown whatever the model.
     let added = app.model.as_ref().map(|it| it.prompter().extractor());
@@ -270,6 +273,19 @@ pub async fn image(
         extractor_id,
         masks,
     }))
+}
+
+/// An extractor, or in place of that of added masks, the one beside whose masks they were added, if it is in the store.
+async fn beside_prompted(snapshot: &Snapshot, extractor_id: ExtractorId) -> Answered<ExtractorId> {
+    let stored = extractors_stored(snapshot).await?;
+    let of_grid = |row: &&ExtractorRow| row.kind != ExtractorKind::Prompted;
+    for row in stored.iter().filter(of_grid) {
+        let all = with_prompted(snapshot, &row.extractor_id).await?;
+        if all.contains(&extractor_id) && row.extractor_id != extractor_id {
+            return Ok(row.extractor_id.clone());
+        }
+    }
+    Ok(extractor_id)
 }
 
 /// Which images are asked for.

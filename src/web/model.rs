@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use grainstore::catalogue::extractors_stored;
 use grainstore::device::{DeviceName, Precision};
@@ -11,20 +10,20 @@ use grainstore::ids::ImageId;
 use grainstore::models::sam::{ImageFeatures, PredictedMask, Prompt};
 use grainstore::store::Store;
 use moka::future::Cache;
+use tokio::sync::Semaphore;
 
-use super::failure::{Answered, Failure, in_time};
+use super::failure::{Answered, Failure};
 use super::photos::{Photos, worked};
 
 /// Images whose features are in memory, 4 MiB each with the official models.
 const ENCODED: u64 = 32;
-/// Time for encoding a photo; ViT-H takes about a minute on two cores.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// The model that masks are added with.
 pub struct Model {
     store: Store,
     prompter: Arc<Prompter>,
     features: Cache<ImageId, Arc<ImageFeatures>>,
+    encoding: Semaphore,
 }
 
 impl Model {
@@ -48,6 +47,7 @@ impl Model {
             store: store.clone(),
             prompter: Arc::new(prompter),
             features: Cache::new(ENCODED),
+            encoding: Semaphore::new(1),
         })
     }
 
@@ -59,21 +59,22 @@ impl Model {
         Ok(others.any(|row| row.embedding_space == own.embedding_space))
     }
 
-    /// What the model predicts for a prompt on a photo, and the place of the best.
+    /// What the model predicts for a prompt, and the place of the best.
     pub async fn predict(
         &self,
-        photos: &Photos,
-        image_id: &ImageId,
+        features: Arc<ImageFeatures>,
         prompt: Prompt,
     ) -> Answered<(Vec<PredictedMask>, usize)> {
-        let what = ("adding a mask to this photo", "");
-        let features = in_time(LIMIT, what, self.features(photos, image_id)).await?;
         let prompter = self.prompter.clone();
         Ok(worked(move || prompter.predict(&features, &prompt)).await??)
     }
 
     /// The features of a photo: in memory, kept in the store, or made now.
-    async fn features(&self, photos: &Photos, image_id: &ImageId) -> Answered<Arc<ImageFeatures>> {
+    pub async fn features(
+        &self,
+        photos: &Photos,
+        image_id: &ImageId,
+    ) -> Answered<Arc<ImageFeatures>> {
         let made = self.features.try_get_with(image_id.clone(), async {
             let size = photos.image_row(image_id).await?.size();
             let snapshot = self.store.snapshot().await?;
@@ -82,8 +83,11 @@ impl Model {
                 return Ok::<_, Failure>(Arc::new(kept));
             }
             let photo = photos.decoded(image_id).await?;
+            // One photo at a time: an encoder takes all cores, and gigabytes of memory.
+            let turn = self.encoding.acquire().await;
             let prompter = self.prompter.clone();
             let encoded = worked(move || prompter.encode(&photo)).await??;
+            drop(turn);
             Ok(Arc::new(encoded))
         });
         let failed = |failure: Arc<Failure>| failure.as_ref().clone();

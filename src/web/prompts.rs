@@ -1,6 +1,7 @@
 //! Masks that people add: by points, a box or a brush.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -8,16 +9,18 @@ use axum::http::StatusCode;
 use grainstore::extract::{NewMask, add_prompted_mask};
 use grainstore::geometry::{Rle, Size};
 use grainstore::ids::ImageId;
-use grainstore::models::sam::Prompt;
+use grainstore::models::sam::{PredictedMask, Prompt};
 use grainstore::review::MaskKey;
 use grainstore::store::rows::RleRow;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
-use super::failure::{Answered, Failure};
+use super::failure::{Answered, Failure, in_time};
 use super::masks::{self, Detailed};
 use super::model::Model;
 
+/// Time for encoding a photo; ViT-H takes about a minute on two cores.
+const LIMIT: Duration = Duration::from_secs(300);
 /// Maximum number of points in a prompt.
 const POINTS: usize = 100;
 
@@ -74,9 +77,8 @@ pub async fn preview(
     State(app): State<Arc<App>>,
     Json(request): Json<Request>,
 ) -> Answered<Json<Previews>> {
-    let (masks, best) = model(&app)?
-        .predict(&app.photos, &request.image_id, request.prompt()?)
-        .await?;
+    let prompt = request.prompt()?;
+    let (masks, best) = predicted(&app, &request.image_id, prompt).await?;
     let masks = masks.iter().map(|it| Preview {
         rle: RleRow::from(&it.mask),
         area: it.mask.area(),
@@ -139,8 +141,7 @@ pub async fn add(
     } else {
         addition.output
     };
-    let model = model(&app)?;
-    let (masks, _) = model.predict(&app.photos, &image_id, asked).await?;
+    let (masks, _) = predicted(&app, &image_id, asked).await?;
     let predicted = masks.into_iter().find(|it| it.output == output);
     let predicted = predicted
         .ok_or_else(|| Failure::bad(format!("the model gives no mask with output {output}")))?;
@@ -154,14 +155,19 @@ pub async fn add(
         reviewer: app.reviewer.clone(),
         seconds: addition.seconds.filter(|it| it.is_finite() && *it >= 0.0),
     };
-    let extractor = model.prompter().extractor();
+    let extractor = model(&app)?.prompter().extractor();
     let mask_index = add_prompted_mask(&app.store, extractor, &new).await?;
     let key = MaskKey {
         extractor_id: extractor.extractor_id.clone(),
         image_id,
         mask_index,
     };
-    let found = masks::detailed(&app, &[key], addition.head.as_deref()).await?;
+    // It is stored now, whatever becomes of the head meanwhile.
+    let key = std::slice::from_ref(&key);
+    let found = match masks::detailed(&app, key, addition.head.as_deref()).await {
+        Ok(found) => found,
+        Err(_) => masks::detailed(&app, key, None).await?,
+    };
     let added = found.into_iter().flatten().next();
     let gone = || Failure::missing("the mask is gone again");
     Ok(Json(added.ok_or_else(gone)?))
@@ -185,4 +191,26 @@ fn model(app: &App) -> Answered<&Model> {
             "masks are added with a model: start 'grainstore review' with --checkpoint FILE, the file that extract used".to_owned(),
         )
     })
+}
+
+/// What the model predicts for a prompt, and the place of the best.
+async fn predicted(
+    app: &Arc<App>,
+    image_id: &ImageId,
+    prompt: Prompt,
+) -> Answered<(Vec<PredictedMask>, usize)> {
+    model(app)?;
+    let (of, image_id) = (app.clone(), image_id.clone());
+    // What is encoded is kept, even if nobody waits for it any more.
+    let encoding = tokio::spawn(async move {
+        let model = model(&of)?;
+        model.features(&of.photos, &image_id).await
+    });
+    let what = ("adding a mask to this photo", "; try again in a moment");
+    let features = in_time(LIMIT, what, async { encoding.await.map_err(ended)? }).await?;
+    model(app)?.predict(features, prompt).await
+}
+
+fn ended(err: tokio::task::JoinError) -> Failure {
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, err.to_string())
 }

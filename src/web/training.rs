@@ -11,7 +11,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures::Stream;
 use grainstore::annotate::{AnnotateRequest, Policy, annotate};
-use grainstore::catalogue::{annotated_categories, find_head, policies_of};
+use grainstore::catalogue::{annotated_categories, find_head, policies_of, with_prompted};
 use grainstore::classes::ClassSet;
 use grainstore::eval::{EvalRequest, evaluate};
 use grainstore::head::{Loss, TrainOptions, TrainRequest, class_scores, train as train_head};
@@ -237,12 +237,13 @@ async fn agreement(app: &App, snapshot: &Snapshot, head: &str) -> Answered<Strin
     let row = find_head(snapshot, head).await?;
     let set = ClassSet::load(snapshot, &row.class_set_at_version()).await?;
     let of_label = set.index_by_label();
+    let extractors = with_prompted(snapshot, &row.extractor_id).await?;
     let mut said = mask_labels(snapshot).await?;
     said.retain(|it| {
         it.reviewer == app.reviewer
             && it.origin == Origin::Review.word()
             && it.verdict == Verdict::Is.word()
-            && it.extractor_id == row.extractor_id
+            && extractors.contains(&it.extractor_id)
     });
     let said = said.split_off(said.len().saturating_sub(LAST_LABELS));
     let mut images: Vec<ImageId> = said.iter().map(|it| it.image_id.clone()).collect();

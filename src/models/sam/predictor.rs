@@ -17,7 +17,7 @@ const STABILITY_OFFSET: f32 = 1.0;
 /// probability of 0.999, as in micro-sam's `_compute_logits_from_mask`.
 const MASK_LOGIT: f32 = 6.906_755;
 
-/// The object to segment: points, a box, or both. Coordinates are pixels of the original image, x before y, as
+/// The object to segment: points, a box, a rough mask, or several of them. Coordinates are pixels of the original image, x before y, as
 /// upstream: (0, 0) is the first pixel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompt {
@@ -110,13 +110,19 @@ impl ImageFeatures {
         })
     }
 
-    /// Features that were kept, of an image of a size: channels x rows x columns numbers, row-major.
+    /// Features that were kept, of an image of a size: `sizes` says channels, rows and columns of the numbers, row-major.
     ///
     /// # Errors
     /// [`ModelError::Output`] if they are not of the model's shape.
-    pub fn kept(sam: &Sam, original: Size, features: Vec<f32>, device: &Device) -> Result<Self> {
+    pub fn kept(
+        sam: &Sam,
+        original: Size,
+        sizes: [usize; 3],
+        features: Vec<f32>,
+        device: &Device,
+    ) -> Result<Self> {
         let (channels, side) = (sam.config().prompt_dim, sam.config().grid_size());
-        if features.len() != channels * side * side {
+        if sizes != [channels, side, side] || features.len() != channels * side * side {
             return Err(ModelError::Output {
                 what: "kept features",
             });
@@ -124,12 +130,6 @@ impl ImageFeatures {
         let data = TensorData::new(features, [1, channels, side, side]);
         let tensor = Tensor::<4>::from_data(data, device).cast(sam.prompt_encoder.dtype());
         Ok(Self { tensor, original })
-    }
-
-    /// Channels, rows and columns.
-    pub fn sizes(&self) -> [usize; 3] {
-        let [_, channels, rows, columns] = self.tensor.dims();
-        [channels, rows, columns]
     }
 }
 
@@ -183,7 +183,7 @@ impl<'a> SamPredictor<'a> {
     ///
     /// # Errors
     /// [`ModelError::EmptyPrompt`] for a prompt with neither points nor a box nor a mask; [`ModelError::PromptCoordinate`]
-    /// for a coordinate that is not finite; [`ModelError::Mask`] for a mask of another size than the image;
+    /// for a coordinate that is not finite; [`ModelError::PromptMask`] for a mask of another size than the image;
     /// [`ModelError::Output`] if the model returns values that are not finite.
     pub fn predict(&self, prompt: &Prompt) -> Result<Vec<PredictedMask>> {
         let prompts = self.prompts(prompt)?;

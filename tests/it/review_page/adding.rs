@@ -328,6 +328,71 @@ async fn an_added_mask_is_labelled_trained_on_and_predicted_like_others() {
     assert_eq!(made.count("predictions"), made.count("masks"));
     made.program.expect(0, &["check"]);
 
+    // Its query can be run again, and commands name added masks as they do others.
+    let query = made.sql("SELECT query FROM heads WHERE head = 'k'");
+    let query = query[0]["query"].as_str().unwrap();
+    let written = made.dir.path().join("mine.sql");
+    std::fs::write(&written, query).unwrap();
+    let again = made.program.expect(
+        0,
+        &[
+            "train",
+            "--name",
+            "again",
+            "--classes",
+            "kinds",
+            "--loss",
+            "linear",
+            "--query",
+            written.to_str().unwrap(),
+            "--json",
+        ],
+    );
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["extractor_id"], own[0]["extractor_id"]);
+    assert_eq!(again["masks"], 4);
+    let scored = made.sql("SELECT count(predict('k', embedding, extractor_id)) AS n FROM masks");
+    assert_eq!(scored[0]["n"], made.count("masks"));
+    let file = made.sql("SELECT file_name FROM images ORDER BY file_name LIMIT 1");
+    let file = file[0]["file_name"].as_str().unwrap();
+    let label = [
+        "label",
+        "mask",
+        file,
+        "-3",
+        "--is",
+        "stuff",
+        "--reviewer",
+        "ben",
+    ];
+    made.program.expect(0, &label);
+    let csv = made.dir.path().join("labels.csv");
+    std::fs::write(
+        &csv,
+        format!("image,mask_index,label\n{file},-3,thing\n{file},2,thing\n"),
+    )
+    .unwrap();
+    made.program.expect(
+        0,
+        &["label", "csv", csv.to_str().unwrap(), "--reviewer", "eve"],
+    );
+    assert_eq!(
+        made.count(&format!("mask_labels WHERE {of} AND mask_index = -3")),
+        2
+    );
+    let like = made
+        .program
+        .expect(0, &["search", "--like", &format!("{file}:-1"), "--json"]);
+    assert!(like.contains("similarity"), "{like}");
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/embed/clip_hf");
+    let embed = ["embed", "--checkpoint", clip, "--name", "e"];
+    made.program.expect(0, &embed);
+    let own_vectors = format!("vectors.e WHERE NOT {of}");
+    assert_eq!(made.count("vectors.e"), made.count(&own_vectors));
+    let of_added = [&embed[..], &["--extractor", extractor]].concat();
+    made.program.expect(0, &of_added);
+    assert_eq!(made.count(&format!("vectors.e WHERE {of}")), 3);
+
     // What it keeps is exported with its own extractor, from the command line and from the page.
     let file = made.dir.path().join("k.json");
     made.program.expect(
@@ -368,6 +433,19 @@ async fn an_added_mask_is_labelled_trained_on_and_predicted_like_others() {
         )
         .json();
     assert_eq!(mask[0]["best"][0]["class"], "thing");
+    let shown = page
+        .get(&format!("/api/image?image={image}&extractor={extractor}"))
+        .json();
+    assert_eq!(shown["extractor_id"], own[0]["extractor_id"]);
+    assert_eq!(shown["masks"].as_array().unwrap().len(), 16 + 3);
+    // An image that gets another mask is embedded again.
+    let more = json!({ "prompt": { "image_id": image, "foreground": [[5, 5]] }, "output": 1 });
+    assert_eq!(page.post("/api/add", &more).json()["mask_index"], -4);
+    assert_eq!(made.count(&format!("vectors.e WHERE {of}")), 0);
+    made.program.expect(0, &["check"]);
+    made.program.expect(0, &of_added);
+    assert_eq!(made.count(&format!("vectors.e WHERE {of}")), 4);
+    made.program.expect(0, &["check"]);
     let crop = page.get(&format!("/crops/{extractor}/{image}/-1?side=96"));
     assert_eq!(crop.header("content-type"), Some("image/jpeg"));
 }
@@ -555,12 +633,15 @@ async fn a_person_clicks_paints_and_labels_new_masks() {
     assert!(why().await.contains("mask -1"), "{}", why().await);
 
     // The brush changes the mask that is chosen; Escape gives it up, a second try is kept.
-    for key in ['\u{e00c}', '\u{e007}'] {
+    for (key, again) in [('\u{e00c}', true), ('\u{e007}', false)] {
         browser.press(&['e']).await;
         browser.click_at("#photo", 0.2, 0.2).await;
         until("it is painted", async || why().await.contains("painted")).await;
         browser.press(&[key]).await;
-        browser.press(&['e']).await;
+        // A kept mask ends the brush, so that the next stroke does not change it by mistake.
+        if again {
+            browser.press(&['e']).await;
+        }
     }
     until("it is kept", async || masks().await == 18).await;
     let rows = made
