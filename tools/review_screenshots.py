@@ -59,7 +59,7 @@ def main(program, demo, directory):
                     if view == "grid":
                         browser.js("for (const n of [2, 7]) document.querySelector(`[data-place='${n}']`)?.dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }))")
                     if view == "adding":
-                        click(browser, [(0.4, 0.6), (0.5, 0.6)])
+                        click(browser, [(0.5, 0.45), (0.52, 0.3)])
                     picture = Image.open(io.BytesIO(browser.picture())).convert("RGB")
                     picture.save(out / f"{view}-{size}-{theme}.webp", quality=82, method=6)
     finally:
