@@ -448,16 +448,17 @@ export async function train(from = {}) {
     return made;
   };
   const losses = [
-    ["", "labels of images and masks (default)"], ["linear", "labelled masks, linear: in seconds"],
+    ["", "labels of images and masks (default: mil+distill)"], ["linear", "labelled masks, linear: in seconds"],
     ["prototypes", "labelled masks, prototypes: from a handful"], ["masks", "labelled masks alone"],
-    ["mil", "multiple-instance loss"], ["mil+distill", "mil+distill"], ["mil+distill+refine", "mil+distill+refine"],
+    ["mil", "mil: images' labels, and masks'"], ["mil+distill", "mil+distill: the same, and a student"],
+    ["mil+refine", "mil+refine: the same, and background"], ["mil+distill+refine", "mil+distill+refine: all three"],
   ];
   const form = element("form", { method: "dialog" },
     element("b", {}, "Train a head"),
     element("label", {}, "Name", input("name", from.head || set)),
     element("label", {}, "Class set", select("classes", sets.map((/** @type {any} */ it) => it.class_set), set)),
-    element("label", {}, "Learns from", select("loss", losses, "")),
-    element("label", {}, "Reads", select("vectors", [["", "the extractor's tokens"], ...embedders.map((/** @type {string} */ it) => [it, `vectors of ${it}`])], "")),
+    element("label", {}, "Learns from", select("loss", losses, losses.some(([word]) => word === before?.loss) ? before.loss : "")),
+    element("label", {}, "Reads", select("vectors", [["tokens", "the extractor's tokens"], ...embedders.map((/** @type {string} */ it) => [it, `vectors of ${it}`])], before?.vectors.join(",") || "tokens")),
     element("label", {}, "Epochs", element("input", { name: "epochs", type: "number", min: 1, placeholder: "enough for the data" })),
     element("p", { class: "soft" }, "A head of the same name is kept; the newest one counts."),
     element("div", { class: "row" }, element("button", { class: "main", value: "train" }, "Train"), element("button", { value: "", formnovalidate: true }, "Cancel")));
@@ -470,7 +471,7 @@ export async function train(from = {}) {
     if (asked !== "train") return;
     telling(async () => {
       const job = await api("/api/train", {
-        name: given.name, classes: given.classes, loss: given.loss || null, vectors: given.vectors ? [given.vectors] : [],
+        name: given.name, classes: given.classes, loss: given.loss || null, vectors: String(given.vectors).split(","),
         epochs: given.epochs ? Number(given.epochs) : null, before: before ? before.head : null,
       });
       told = job.id - 1;

@@ -81,6 +81,7 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "eval/precision_recall",
     "eval/predicted_regions",
     "eval/unclear_pixels",
+    "review/annotated_splits",
     "review/dataset_names",
     "review/datasets",
     "review/disagreements",

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use grainstore::catalogue::{embedders_stored, find_head, heads_stored};
 use grainstore::eval::{CompareRequest, ComparedMetric, EvalRequest, compare as compare_heads};
 use grainstore::export::{Annotations, CocoExport, ExportRequest, export_coco};
+use grainstore::head::HeadInputs;
 use grainstore::progress::NoProgress;
 use grainstore::report::{ReportRequest, write_report};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct Listed {
     head_id: String,
     class_set: String,
     loss: Option<String>,
+    /// What it reads: 'tokens', 'shape' or embedders.
+    vectors: Vec<String>,
     images: i64,
     /// Counts of labelled masks that it learnt from, if it did.
     mask_labels: Option<Value>,
@@ -67,12 +70,16 @@ pub async fn list(State(app): State<Arc<App>>) -> Answered<Json<Heads>> {
         let spec: Value = serde_json::from_str(&row.spec)?;
         let id = row.head_id.to_string();
         let own = metrics.iter().filter(|it| it.head_id == id);
+        // Of an embedder that was removed there is no name.
+        let inputs = HeadInputs::of_row(&snapshot, &row).await.ok();
+        let words = inputs.iter().flat_map(HeadInputs::iter);
         listed.push(Listed {
             class_set: row.class_set_at_version(),
             loss: spec
                 .pointer("/options/loss")
                 .and_then(Value::as_str)
                 .map(str::to_owned),
+            vectors: words.map(|input| input.word().to_owned()).collect(),
             images: row.images_read,
             mask_labels: spec.get("mask_labels").filter(|it| !it.is_null()).cloned(),
             seconds: row.seconds,

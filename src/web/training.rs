@@ -1,5 +1,6 @@
 //! Training from the page: one job at a time, its progress, and what came of it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,9 @@ use grainstore::annotate::{AnnotateRequest, Policy, annotate};
 use grainstore::catalogue::{annotated_categories, find_head, policies_of, with_prompted};
 use grainstore::classes::ClassSet;
 use grainstore::eval::{EvalRequest, evaluate};
-use grainstore::head::{Loss, TrainOptions, TrainRequest, class_scores, train as train_head};
+use grainstore::head::{
+    Loss, StoredSpec, TrainOptions, TrainRequest, class_scores, train as train_head,
+};
 use grainstore::ids::ImageId;
 use grainstore::progress::{NoProgress, Progress};
 use grainstore::review::{Origin, Verdict, mask_labels};
@@ -25,6 +28,7 @@ use serde::Deserialize;
 use super::app::App;
 use super::failure::{Answered, Failure};
 use super::job::{Job, Stage};
+use super::sql::named;
 
 /// Labels of the reviewer with which a head is compared where there are no annotations.
 const LAST_LABELS: usize = 200;
@@ -72,7 +76,8 @@ pub struct Request {
     name: String,
     /// The class set.
     classes: String,
-    /// A loss by its name; the default of 'grainstore train' if there is none.
+    /// A loss by its name; the default of 'grainstore train' if there is none. If it is that of the head before, the other
+    /// options of training are that head's, too.
     loss: Option<String>,
     /// What the head reads; the tokens if there is none.
     #[serde(default)]
@@ -157,15 +162,20 @@ async fn run(app: &Arc<App>, request: Request, loss: Option<Loss>) -> Answered<S
     policy
         .class_thresholds
         .retain(|class, _| names.contains(class));
+    let spec = before.as_ref().and_then(|row| StoredSpec::of_row(row).ok());
+    let like = spec.map(|spec| spec.options);
+    let like = like.filter(|options| loss.is_some() && options.loss == loss);
+    let options = TrainOptions {
+        loss,
+        epochs: request.epochs,
+        patience: None,
+        ..like.unwrap_or_default()
+    };
     let trained = TrainRequest {
         name: request.name,
         classes: request.classes,
         vectors: request.vectors,
-        options: TrainOptions {
-            loss,
-            epochs: request.epochs,
-            ..TrainOptions::default()
-        },
+        options,
         ..TrainRequest::default()
     };
     let trained = train_head(&app.store, &trained, &progress).await?;
@@ -199,8 +209,20 @@ async fn told(
     if annotated_categories(snapshot).await?.is_empty() {
         return agreement(app, snapshot, head).await;
     }
+    // Both on the same splits, and only on those that somebody has annotated: the new head has predicted all images.
+    let mut splits = annotated_splits(snapshot, head).await?;
+    if let Some(before) = before {
+        let others = annotated_splits(snapshot, before).await?;
+        if !others.is_empty() {
+            splits.retain(|split| others.contains(split));
+        }
+    }
     let ask = |head: &str| EvalRequest {
         head: head.to_owned(),
+        images: ImageFilter {
+            condition: of_splits(&splits),
+            ..ImageFilter::default()
+        },
         ..EvalRequest::default()
     };
     let now = match evaluate(snapshot, &ask(head), progress).await {
@@ -231,6 +253,27 @@ async fn told(
         now.images,
         now.dataset
     ))
+}
+
+/// The splits with annotated objects and predictions of a head; `None` for the images of no split.
+async fn annotated_splits(snapshot: &Snapshot, head: &str) -> Answered<Vec<Option<String>>> {
+    #[derive(Deserialize)]
+    struct Annotated {
+        split: Option<String>,
+    }
+    let words = HashMap::from([("head".to_owned(), head.to_owned())]);
+    let found: Vec<Annotated> = named(snapshot, "review/annotated_splits", &words).await?;
+    Ok(found.into_iter().map(|it| it.split).collect())
+}
+
+/// The condition on images that they are of some splits; `None` for all images.
+fn of_splits(splits: &[Option<String>]) -> Option<String> {
+    let of_split = |split: &Option<String>| match split {
+        Some(split) => format!("split = '{}'", split.replace('\'', "''")),
+        None => "split IS NULL".to_owned(),
+    };
+    let parts: Vec<String> = splits.iter().map(of_split).collect();
+    (!parts.is_empty()).then(|| parts.join(" OR "))
 }
 
 async fn agreement(app: &App, snapshot: &Snapshot, head: &str) -> Answered<String> {

@@ -1,0 +1,13 @@
+-- asks:    In which splits are there images with annotated objects and predictions of a head?
+-- params:  head HEAD -- the head's name, or the first digits of its id
+-- reads:   predictions, ground_truth, images
+-- grain:   one row per split
+-- columns: split
+-- notes:   split (null for images of none). In the other splits, a head has nothing that it could be compared with: an image without
+--          annotated objects is as empty to an evaluation as one that nobody annotated
+SELECT DISTINCT i.split
+FROM images i
+JOIN predictions p ON i.image_id = p.image_id
+JOIN ground_truth g ON i.image_id = g.image_id
+WHERE p.head_id = $head AND NOT g.is_ignored
+ORDER BY i.split
