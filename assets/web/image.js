@@ -206,6 +206,10 @@ function show() {
 }
 
 function choose_(/** @type {any} */ mask, /** @type {boolean} */ keep) {
+  if (keep && draft) {
+    if (isInTheWay()) return;
+    draft = null;
+  }
   const wasKept = isKept;
   chosen = mask;
   isKept = keep;

@@ -300,7 +300,8 @@ mod tests {
         };
         assert_eq!("a/b.jpg:17".parse(), mask("a/b.jpg", 17));
         assert_eq!("C:x.jpg:0".parse(), mask("C:x.jpg", 0));
-        for bad in ["a.jpg", "a.jpg:", ":3", "a.jpg:-1", "a.jpg:x", ""] {
+        assert_eq!("a.jpg:-1".parse(), mask("a.jpg", -1), "people added it");
+        for bad in ["a.jpg", "a.jpg:", ":3", "a.jpg:x", ""] {
             assert!(bad.parse::<MaskName>().is_err(), "{bad}");
         }
     }

@@ -342,3 +342,18 @@ pub async fn events(
     });
     Sse::new(states).keep_alive(KeepAlive::default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_become_a_condition_whatever_their_names() {
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(of_splits(&[]), None);
+        assert_eq!(
+            of_splits(&[named("val"), named("o'clock"), None]).unwrap(),
+            "split = 'val' OR split = 'o''clock' OR split IS NULL"
+        );
+    }
+}
