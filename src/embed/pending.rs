@@ -10,8 +10,8 @@ use crate::Result;
 use crate::extract::{ImageSelection, PendingImage};
 use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::Table;
-use crate::store::Snapshot;
 use crate::store::rows::decode;
+use crate::store::{Snapshot, is_of_images};
 use crate::vectors::images_embedded;
 
 /// An image to embed, and how many masks it has.
@@ -37,7 +37,7 @@ pub async fn pending_vectors(
     let done = images_embedded(snapshot, embedder_id, extractor_id, None).await?;
     let chosen = selection.images.image_ids(snapshot).await?;
     let masks = match extractor_id {
-        Some(extractor_id) => Some(masks_of_images(snapshot, extractor_id).await?),
+        Some(extractor_id) => Some(masks_of_images(snapshot, extractor_id, None).await?),
         None => None,
     };
     let columns = ["image_id", "root", "file_name"];
@@ -68,10 +68,11 @@ pub async fn pending_vectors(
     Ok(pending)
 }
 
-/// Number of rows of `masks` of each image that an extractor is done with.
+/// Number of rows of `masks` of each image that an extractor is done with; only of those in `among`, if it is given.
 pub(super) async fn masks_of_images(
     snapshot: &Snapshot,
     extractor_id: &ExtractorId,
+    among: Option<Vec<&ImageId>>,
 ) -> Result<HashMap<ImageId, u64>> {
     #[derive(Deserialize)]
     struct Done {
@@ -81,7 +82,11 @@ pub(super) async fn masks_of_images(
     let scan = snapshot.scan(Table::Extractions).await?;
     let scan = scan.project(&["image_id", "masks"])?;
     let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
-    let mut rows = scan.filter(of_extractor).stream().await?;
+    let wanted = match among {
+        Some(images) => of_extractor.and(is_of_images(images)),
+        None => of_extractor,
+    };
+    let mut rows = scan.filter(wanted).stream().await?;
     let mut found = HashMap::new();
     while let Some(batch) = rows.next().await {
         for done in decode::<Done>(Table::Extractions, &batch?)? {

@@ -174,8 +174,8 @@ async fn images_grown(
     batch: &VectorBatch,
     counted: &HashMap<ImageId, u64>,
 ) -> Result<HashSet<ImageId>> {
-    let now = masks_of_images(head, extractor_id).await?;
-    let images = batch.done.iter().map(|row| &row.image_id);
-    let grown = images.filter(|image| now.get(*image) != counted.get(*image));
-    Ok(grown.cloned().collect())
+    let images: Vec<&ImageId> = batch.done.iter().map(|row| &row.image_id).collect();
+    let now = masks_of_images(head, extractor_id, Some(images.clone())).await?;
+    let grown = |image: &&ImageId| now.get(*image) != counted.get(*image);
+    Ok(images.into_iter().filter(grown).cloned().collect())
 }
