@@ -391,8 +391,11 @@ canvas.addEventListener("pointercancel", () => { drag = null; paint(); });
 /** @param {number[]} from @param {number[]} to */
 function stroke(from, to) {
   if (!draft || !drag) return;
+  const isFirst = !draft.painted;
   drafts.paint(draft, image, from, to, Math.max((brush * part.width) / canvas.clientWidth, 0.5), drag.adds);
-  show();
+  // The words and the buttons beside it stay as they are from the second stroke on.
+  if (isFirst) show();
+  else paint();
 }
 
 document.addEventListener("keyup", (event) => {

@@ -278,14 +278,15 @@ pub async fn image(
 /// An extractor, or in place of that of added masks, the one beside whose masks they were added, if it is in the store.
 async fn beside_prompted(snapshot: &Snapshot, extractor_id: ExtractorId) -> Answered<ExtractorId> {
     let stored = extractors_stored(snapshot).await?;
-    let of_grid = |row: &&ExtractorRow| row.kind != ExtractorKind::Prompted;
-    for row in stored.iter().filter(of_grid) {
-        let all = with_prompted(snapshot, &row.extractor_id).await?;
-        if all.contains(&extractor_id) && row.extractor_id != extractor_id {
-            return Ok(row.extractor_id.clone());
-        }
-    }
-    Ok(extractor_id)
+    let is_prompted = |row: &&ExtractorRow| row.kind == ExtractorKind::Prompted;
+    let own = stored.iter().find(|row| row.extractor_id == extractor_id);
+    let Some(own) = own.filter(is_prompted) else {
+        return Ok(extractor_id);
+    };
+    let is_beside =
+        |row: &&ExtractorRow| !is_prompted(row) && row.embedding_space == own.embedding_space;
+    let beside = stored.iter().find(is_beside);
+    Ok(beside.map_or(extractor_id, |row| row.extractor_id.clone()))
 }
 
 /// Which images are asked for.
