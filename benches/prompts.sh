@@ -4,13 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/python.sh
-target=${CARGO_TARGET_DIR:-target}
+. benches/program.sh
 python=$(python_env benches/requirements-sam.txt)
 dir=$(mkdir -p "$target/bench-extract" && realpath "$target/bench-extract")
 [ -f "$dir/vit_b.pth" ] || "$python" benches/extract_peer.py make "$dir"
-program=${GRAINSTORE:-}
-if [ -z "$program" ]; then
-    cargo build --quiet --release --locked --bin grainstore
-    program=$target/release/grainstore
-fi
-"$python" benches/prompts.py "$(realpath "$program")" "$dir/vit_b.pth" "$dir"/*.jpg
+"$python" benches/prompts.py "$program" "$dir/vit_b.pth" "$dir"/*.jpg
