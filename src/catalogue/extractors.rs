@@ -15,6 +15,21 @@ pub async fn extractors_stored(snapshot: &Snapshot) -> Result<Vec<ExtractorRow>>
     collect(snapshot.scan(ExtractorRow::TABLE).await?).await
 }
 
+/// The extractors that are meant where none is named: every one, masks that people added aside if there are others.
+///
+/// # Errors
+/// Any error from the store.
+pub async fn extractors_to_choose(snapshot: &Snapshot) -> Result<Vec<ExtractorRow>> {
+    Ok(without_prompted(extractors_stored(snapshot).await?))
+}
+
+fn without_prompted(mut stored: Vec<ExtractorRow>) -> Vec<ExtractorRow> {
+    if stored.len() > 1 {
+        stored.retain(|row| row.kind != ExtractorKind::Prompted);
+    }
+    stored
+}
+
 /// Finds the extractor whose id begins with `word`; without a word, the only one whose masks have embeddings, masks that
 /// people added aside.
 ///
@@ -28,13 +43,11 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
     if let Some(word) = word {
         return by_id(kind, word, &stored, |row| row.extractor_id.as_str(), name).cloned();
     }
-    let mut of_models: Vec<&ExtractorRow> = stored
+    let stored = without_prompted(stored);
+    let of_models: Vec<&ExtractorRow> = stored
         .iter()
         .filter(|row| !row.kind.is_imported())
         .collect();
-    if of_models.len() > 1 || of_models.len() < stored.len() {
-        of_models.retain(|row| row.kind != ExtractorKind::Prompted);
-    }
     match of_models[..] {
         [only] => Ok(only.clone()),
         [] if stored.iter().any(|row| row.kind.is_imported()) => {
@@ -89,10 +102,7 @@ pub async fn find_masks_of(snapshot: &Snapshot, word: Option<&str>) -> Result<Ex
         Err(Error::Catalogue(CatalogueError::OnlyImported)) => {}
         found => return found,
     }
-    let mut stored = extractors_stored(snapshot).await?;
-    if stored.iter().any(|row| row.kind.is_imported()) {
-        stored.retain(|row| row.kind != ExtractorKind::Prompted);
-    }
+    let mut stored = extractors_to_choose(snapshot).await?;
     match (stored.pop(), stored.len()) {
         (Some(only), 0) => Ok(only),
         (last, _) => {

@@ -7,7 +7,7 @@ use super::identity::embedder_row;
 use super::options::{EmbedOptions, Pool};
 use super::run::run;
 use super::summary::EmbedSummary;
-use crate::catalogue::{embedders_stored, extractors_stored, find_extractor};
+use crate::catalogue::{embedders_stored, extractors_to_choose, find_extractor};
 use crate::device::{DeviceName, Precision};
 use crate::error::{CatalogueError, Named};
 use crate::extract::{Batches, ImageSelection};
@@ -15,7 +15,7 @@ use crate::ids::{ExtractorId, check_name};
 use crate::models::{EmbeddingModel, EmbeddingModelInfo, Weights, open_embedding_weights};
 use crate::progress::Progress;
 use crate::schema::Table;
-use crate::store::rows::{EmbedderRow, ExtractorKind};
+use crate::store::rows::EmbedderRow;
 use crate::store::{Snapshot, Store};
 use crate::task::blocking;
 use crate::vectors::{check_free, free_name};
@@ -146,10 +146,7 @@ impl EmbedRequest {
             let found = find_extractor(snapshot, self.extractor.as_deref()).await?;
             return Ok(found.extractor_id);
         }
-        let mut stored = extractors_stored(snapshot).await?;
-        if stored.len() > 1 {
-            stored.retain(|row| row.kind != ExtractorKind::Prompted);
-        }
+        let stored = extractors_to_choose(snapshot).await?;
         match &stored[..] {
             [only] => Ok(only.extractor_id.clone()),
             [] => Err(Error::Catalogue(CatalogueError::Empty {

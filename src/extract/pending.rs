@@ -96,7 +96,7 @@ pub async fn pending_images(
         done.retain(|image| embedded.contains(image));
     }
     if wanted.features {
-        let kept = images_with_features(snapshot, extractor_id, None).await?;
+        let kept = images_in(snapshot, Table::ImageFeatures, extractor_id, None).await?;
         done.retain(|image| kept.contains(image));
     }
     let chosen = selection.images.image_ids(snapshot).await?;
@@ -131,22 +131,18 @@ pub(crate) async fn images_done(
     extractor_id: &ExtractorId,
     among: Option<Vec<&ImageId>>,
 ) -> Result<HashSet<ImageId>> {
-    let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
-    snapshot
-        .image_ids(Table::Extractions, of_extractor, among)
-        .await
+    images_in(snapshot, Table::Extractions, extractor_id, among).await
 }
 
-/// Ids of the images whose features an extractor has kept; only those in `among`, if it is given.
-pub(super) async fn images_with_features(
+/// Ids of the images of which a table has a row of an extractor; only those in `among`, if it is given.
+pub(super) async fn images_in(
     snapshot: &Snapshot,
+    table: Table,
     extractor_id: &ExtractorId,
     among: Option<Vec<&ImageId>>,
 ) -> Result<HashSet<ImageId>> {
     let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
-    snapshot
-        .image_ids(Table::ImageFeatures, of_extractor, among)
-        .await
+    snapshot.image_ids(table, of_extractor, among).await
 }
 
 #[cfg(test)]

@@ -50,11 +50,7 @@ pub async fn add_prompted_mask(
     extractor: &ExtractorRow,
     mask: &NewMask,
 ) -> Result<i32> {
-    let (expected, found) = (store.options().embedding.dim, extractor.embedding_dim);
-    let found = found.unwrap_or_default();
-    if i64::from(expected) != i64::from(found) {
-        return Err(Error::EmbeddingSize { expected, found });
-    }
+    store.check_embeddings(extractor)?;
     if mask.mask.is_empty() {
         return Err(Error::InvalidOption {
             what: "mask",

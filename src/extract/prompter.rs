@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use chrono::Utc;
-use datafusion::prelude::{col, lit};
 use half::f16;
 use image::RgbImage;
 use serde_json::json;
@@ -17,7 +16,7 @@ use crate::ids::{ExtractorId, ImageId};
 use crate::models::sam::{Checkpoint, ImageFeatures, PredictedMask, Prompt, Sam, SamPredictor};
 use crate::schema::Table;
 use crate::store::rows::{ExtractorKind, ExtractorRow, first_image_features};
-use crate::store::{Snapshot, is_of_images};
+use crate::store::{Snapshot, is_of_extractors, is_of_images};
 use crate::{Error, Result};
 
 /// A model that predicts masks for prompts.
@@ -73,10 +72,9 @@ impl Prompter {
         let space = &self.extractor.embedding_space;
         let stored = extractors_stored(snapshot).await?.into_iter();
         let alike = stored.filter(|row| row.embedding_space == *space);
-        let ids = alike.map(|row| lit(row.extractor_id.as_str())).collect();
-        let of_model = col("extractor_id").in_list(ids, false);
+        let ids: Vec<ExtractorId> = alike.map(|row| row.extractor_id).collect();
         let scan = snapshot.scan(Table::ImageFeatures).await?;
-        let scan = scan.filter(of_model.and(is_of_images([image_id])));
+        let scan = scan.filter(is_of_extractors(&ids).and(is_of_images([image_id])));
         let batches = scan.limit(1)?.collect().await?;
         let Some(batch) = batches.first() else {
             return Ok(None);

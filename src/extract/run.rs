@@ -102,11 +102,7 @@ pub async fn extract_with(
     selection: &ImageSelection,
     progress: &dyn Progress,
 ) -> Result<ExtractSummary> {
-    let (expected, found) = (store.options().embedding.dim, extractor.row.embedding_dim);
-    let found = found.unwrap_or_default();
-    if i64::from(expected) != i64::from(found) {
-        return Err(Error::EmbeddingSize { expected, found });
-    }
+    store.check_embeddings(&extractor.row)?;
     let snapshot = store.snapshot().await?;
 
     let Extractor {

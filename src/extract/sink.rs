@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::generator::{GeneratedMask, KeptFeatures};
 use super::options::SamVector;
-use super::pending::{images_done, images_with_features};
+use super::pending::{images_done, images_in};
 use super::summary::ExtractSummary;
 use crate::Result;
 use crate::ids::ImageId;
@@ -289,7 +289,8 @@ async fn missing_features(
         return Ok(Vec::new());
     }
     let ids = batch.features.iter().map(|row| &row.image_id).collect();
-    let kept = images_with_features(head, &extractor.extractor_id, Some(ids)).await?;
+    let of = &extractor.extractor_id;
+    let kept = images_in(head, Table::ImageFeatures, of, Some(ids)).await?;
     let rows = batch.features.iter();
     Ok(rows
         .filter(|row| !kept.contains(&row.image_id))

@@ -11,6 +11,8 @@ use arrow::datatypes::{DataType, Int32Type};
 
 use super::bags::Bags;
 use super::refine::{PickedMask, ScoredMask};
+use crate::catalogue::extractor_of_mask;
+use crate::ids::ExtractorId;
 use crate::query::Query;
 use crate::schema::Table;
 use crate::sql::Sql;
@@ -103,12 +105,12 @@ fn scored_rows(bags: &Bags, scored: &[ScoredMask]) -> Result<RecordBatch> {
         classes.push(i32::try_from(it.class).unwrap_or(i32::MAX));
         scores.push(it.score);
     }
-    let own = bags.extractor_id.as_str();
-    let prompted = bags.prompted_id.as_ref().map_or(own, |id| id.as_str());
-    let extractor = masks
-        .iter()
-        .map(|mask| if *mask < 0 { prompted } else { own });
-    let extractor = StringArray::from_iter_values(extractor);
+    let extractors: Vec<ExtractorId> = std::iter::once(&bags.extractor_id)
+        .chain(&bags.prompted_id)
+        .cloned()
+        .collect();
+    let of_mask = |mask: &i32| extractor_of_mask(&extractors, *mask).map(ExtractorId::as_str);
+    let extractor = StringArray::from_iter(masks.iter().map(of_mask));
     let columns: [(&str, ArrayRef); 5] = [
         ("image_id", Arc::new(images.finish())),
         ("extractor_id", Arc::new(extractor)),

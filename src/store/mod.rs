@@ -61,6 +61,7 @@ use crate::schema::{StoreTable, Table};
 use crate::{Error, Result};
 use files::{FORMAT_VERSION, StoreFiles, StoreHeader};
 use lock::CommitLock;
+use rows::ExtractorRow;
 
 /// Maximum size in bytes of each of a store's caches in memory: decoded Lance metadata, and index pages.
 const CACHE_BYTES: usize = 64 << 20;
@@ -175,6 +176,19 @@ impl Store {
     /// The options that were chosen when the store was created.
     pub fn options(&self) -> StoreOptions {
         self.inner.options
+    }
+
+    /// Checks that the store can keep an extractor's embeddings.
+    ///
+    /// # Errors
+    /// [`Error::EmbeddingSize`] if it keeps embeddings of another size.
+    pub fn check_embeddings(&self, extractor: &ExtractorRow) -> Result<()> {
+        let expected = self.options().embedding.dim;
+        let found = extractor.embedding_dim.unwrap_or_default();
+        if i64::from(expected) != i64::from(found) {
+            return Err(Error::EmbeddingSize { expected, found });
+        }
+        Ok(())
     }
 
     /// The Arrow schema of a table in this store.

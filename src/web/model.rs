@@ -36,13 +36,7 @@ impl Model {
     ) -> anyhow::Result<Self> {
         let opened = move || Prompter::open(&checkpoint, device, precision);
         let prompter = tokio::task::spawn_blocking(opened).await??;
-        let (expected, found) = (
-            store.options().embedding.dim,
-            prompter.extractor().embedding_dim.unwrap_or_default(),
-        );
-        if i64::from(expected) != i64::from(found) {
-            return Err(grainstore::Error::EmbeddingSize { expected, found }.into());
-        }
+        store.check_embeddings(prompter.extractor())?;
         Ok(Self {
             store: store.clone(),
             prompter: Arc::new(prompter),
