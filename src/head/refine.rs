@@ -31,7 +31,7 @@ const MIN_CALIBRATION: usize = 30;
 /// Temperatures that are tried.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.25..=8.0;
 
-/// A mask that a student calls by a class of its image.
+/// A mask of a labelled image, with the class that a student calls it by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScoredMask {
     /// Index of the image in [`super::Bags::images`].
@@ -42,6 +42,8 @@ pub struct ScoredMask {
     pub class: usize,
     /// Its probability.
     pub score: f32,
+    /// Whether the image is labelled with the class.
+    pub is_on_image: bool,
 }
 
 /// A mask that is known to show a class, or none.
@@ -458,15 +460,18 @@ fn scored_masks(training: &Training<'_>, student: &Head) -> Result<Vec<ScoredMas
                 for (mask, at) in bag.masks.clone().enumerate() {
                     let probabilities = logits.probabilities(at);
                     let best = most_probable(probabilities.iter().copied());
-                    for class in bag.classes.iter().filter(|class| best == Some(**class)) {
-                        let score = probabilities.get(*class).copied().unwrap_or(0.0);
-                        scored.push(ScoredMask {
-                            image: *image,
-                            mask,
-                            class: *class,
-                            score: score as f32,
-                        });
-                    }
+                    let Some(class) = best.filter(|best| *best < training.spec.classes.len())
+                    else {
+                        continue; // the background, where the student knows it
+                    };
+                    let score = probabilities.get(class).copied().unwrap_or(0.0);
+                    scored.push(ScoredMask {
+                        image: *image,
+                        mask,
+                        class,
+                        score: score as f32,
+                        is_on_image: bag.classes.contains(&class),
+                    });
                 }
             }
             Ok(())

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int32Array, RecordBatch, StringArray,
+    StringBuilder,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
@@ -19,7 +20,7 @@ use crate::sql::Sql;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
-/// The relation that the query reads: one row per mask that the student calls by a class of its image.
+/// The relation that the query reads: one row per mask of a labelled image that the student calls by a class.
 const SCORED: &str = "scored_masks";
 
 /// Picks masks by SQL.
@@ -93,6 +94,7 @@ impl RefinedMasks {
 fn scored_rows(bags: &Bags, scored: &[ScoredMask]) -> Result<RecordBatch> {
     let mut images = StringBuilder::new();
     let (mut masks, mut classes, mut scores) = (Vec::new(), Vec::new(), Vec::new());
+    let mut on_image = Vec::new();
     for it in scored {
         let Some(image) = bags.images.get(it.image) else {
             continue;
@@ -104,6 +106,7 @@ fn scored_rows(bags: &Bags, scored: &[ScoredMask]) -> Result<RecordBatch> {
         masks.push(*mask);
         classes.push(i32::try_from(it.class).unwrap_or(i32::MAX));
         scores.push(it.score);
+        on_image.push(it.is_on_image);
     }
     let extractors: Vec<ExtractorId> = std::iter::once(&bags.extractor_id)
         .chain(&bags.prompted_id)
@@ -111,12 +114,13 @@ fn scored_rows(bags: &Bags, scored: &[ScoredMask]) -> Result<RecordBatch> {
         .collect();
     let of_mask = |mask: &i32| extractor_of_mask(&extractors, *mask).map(ExtractorId::as_str);
     let extractor = StringArray::from_iter(masks.iter().map(of_mask));
-    let columns: [(&str, ArrayRef); 5] = [
+    let columns: [(&str, ArrayRef); 6] = [
         ("image_id", Arc::new(images.finish())),
         ("extractor_id", Arc::new(extractor)),
         ("mask_index", Arc::new(Int32Array::from(masks))),
         ("class_index", Arc::new(Int32Array::from(classes))),
         ("score", Arc::new(Float32Array::from(scores))),
+        ("is_on_image", Arc::new(BooleanArray::from(on_image))),
     ];
     Ok(RecordBatch::try_from_iter(columns)?)
 }

@@ -80,6 +80,40 @@ async fn a_refined_head_knows_the_background() {
     }
 }
 
+#[tokio::test]
+async fn images_whose_surest_mask_is_called_another_class_are_left_out() {
+    let made = made().await;
+    let shown = [0, 1].map(|n| Shown {
+        n,
+        labels: &["cat"],
+        masks: 8,
+    });
+    made.add_images(&shown).await;
+    // Class 0 is the images'. Of image 0, mask 0 is surer of it than mask 3 is of class 1; of image 1, it is less sure.
+    let surer = made.mask(0, 0).image_id;
+    let scored = format!(
+        "WITH scored_masks AS (
+            SELECT image_id, extractor_id, mask_index, CASE WHEN mask_index = 3 THEN 1 ELSE 0 END AS class_index,
+                   CASE WHEN mask_index <> 3 THEN 0.6 WHEN image_id = '{}' THEN 0.5 ELSE 0.7 END AS score,
+                   mask_index <> 3 AS is_on_image
+            FROM masks WHERE mask_index IN (0, 3)
+        ), valued",
+        surer.as_str()
+    );
+    let query = Query::named("train/refined_masks").unwrap();
+    let query = query.sql().replacen("WITH valued", &scored, 1);
+    let count = format!(
+        "SELECT count(*), count(*) FILTER (WHERE image_id = '{}'), count(class_index) FROM ({query})",
+        surer.as_str()
+    );
+    let found = made.query(&count).await.unwrap();
+    let found: Vec<i64> = (0..3)
+        .map(|at| found[0].column(at).as_primitive::<Int64Type>().value(0))
+        .collect();
+    // The three masks of one pixel are cats, the five of another are background.
+    assert_eq!(found, [8, 8, 3]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_query_of_refinement_runs_over_stored_predictions() {
     let (made, _) = trained(|options| options).await;
