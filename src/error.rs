@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod coco;
+mod collect;
 mod column;
 mod eval;
 mod file_action;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 pub use catalogue::{CatalogueError, Named};
 pub use coco::CocoError;
+pub use collect::CollectError;
 pub use column::ColumnError;
 pub use eval::EvalError;
 pub use file_action::FileAction;
@@ -529,6 +531,10 @@ pub enum Error {
     /// A model, its weights or its input cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),
+
+    /// Images cannot be collected.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
 
     /// Vectors, or what makes them, cannot be used.
     #[error(transparent)]

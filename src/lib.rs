@@ -66,7 +66,7 @@
 //! - L1 [`schema`], [`store`], [`sql`]
 //! - L2 [`catalogue`], [`device`], [`models`]
 //! - L2, built on these: [`query`] and [`selection`], then [`classes`]
-//! - L3 [`ingest`]
+//! - L3 [`ingest`], then [`mod@collect`]
 //! - L4 [`extract`], then [`embed`], then [`neighbours`]
 //! - L5 [`head`]
 //! - L6 [`annotate`], [`import`](mod@import)
@@ -81,6 +81,7 @@ pub mod annotate;
 pub mod catalogue;
 pub mod classes;
 pub mod coco;
+pub mod collect;
 mod csv_text;
 pub mod device;
 pub mod embed;

@@ -8,7 +8,7 @@ const board = find("#board");
 let words = [];
 /** @type {any[]} */
 let sets = [];
-/** @type {{class: string, labels: string[], supercategory?: string | null, external_id?: number | null}[]} */
+/** @type {{class: string, labels: string[], supercategory?: string | null, external_id?: number | null, search?: string[]}[]} */
 let classes = [];
 let saved = "";
 /** Name of the set that is shown. */
@@ -69,7 +69,7 @@ function told() {
 
 function choose(/** @type {string} */ name) {
   const set = sets.find((item) => item.class_set === name);
-  classes = (set?.classes ?? []).map((/** @type {any} */ item) => ({ class: item.class, labels: [...item.labels], supercategory: item.supercategory, external_id: item.external_id }));
+  classes = (set?.classes ?? []).map((/** @type {any} */ item) => ({ class: item.class, labels: [...item.labels], supercategory: item.supercategory, external_id: item.external_id, search: item.search ?? [] }));
   saved = given();
   shownSet = name;
   remember({ set: name });

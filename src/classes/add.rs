@@ -34,6 +34,7 @@ pub struct Added {
 ///     supercategory: None,
 ///     external_id: None,
 ///     labels: vec!["cat".to_owned(), "dog".to_owned()],
+///     search: Vec::new(),
 /// };
 /// let set = ClassSet::new("household", vec![pet])?;
 /// let added = add_class_set(&store, "add classes", &set, "file").await?;
@@ -87,6 +88,7 @@ fn plan_rows(stored: &[ClassRow], set: &ClassSet, origin: &str) -> Option<Vec<Cl
         supercategory: class.supercategory.clone(),
         external_id: class.external_id,
         labels: class.labels.clone(),
+        search: (!class.search.is_empty()).then(|| class.search.clone()),
         origin: origin.to_owned(),
         created_at,
     };

@@ -11,8 +11,8 @@ use crate::{Error, Result};
 
 /// Reads the classes of a file, in the file's order.
 ///
-/// TOML (`.toml`) is a list of `[[class]]` with `name`, `labels` and, optionally, `supercategory` and `id`; if labels
-/// are left out, the name is the label. CSV has the columns `class` and `label`, one row per label, and optionally
+/// TOML (`.toml`) is a list of `[[class]]` with `name`, `labels` and, optionally, `supercategory`, `id` and `search`; if
+/// labels are left out, the name is the label. CSV has the columns `class` and `label`, one row per label, and optionally
 /// `supercategory` and `id`.
 ///
 /// # Errors
@@ -53,6 +53,8 @@ struct TomlClass {
     labels: Option<Vec<String>>,
     supercategory: Option<String>,
     id: Option<i64>,
+    #[serde(default)]
+    search: Vec<String>,
 }
 
 fn parse_toml(text: &str) -> Result<Vec<Class>, Problem> {
@@ -68,6 +70,7 @@ fn parse_toml(text: &str) -> Result<Vec<Class>, Problem> {
         name: class.name,
         supercategory: class.supercategory,
         external_id: class.id,
+        search: class.search,
     };
     Ok(file.class.into_iter().map(class).collect())
 }
@@ -103,6 +106,7 @@ fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
                 supercategory,
                 external_id: row.id,
                 labels: vec![row.label],
+                search: Vec::new(),
             });
             continue;
         };

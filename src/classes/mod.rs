@@ -37,6 +37,9 @@ pub struct Class {
     pub external_id: Option<i64>,
     /// Labels that map to the class, at least one: values of `labels.label` and `ground_truth.category`.
     pub labels: Vec<String>,
+    /// Words to search images with ([`crate::collect`]); empty for the class's name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
 }
 
 /// One version of a class set.
@@ -63,6 +66,7 @@ impl ClassSet {
     ///     supercategory: None,
     ///     external_id: None,
     ///     labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+    ///     search: Vec::new(),
     /// };
     /// let classes = vec![class("pet", &["cat", "dog"]), class("person", &["person"])];
     /// let set = ClassSet::new("household", classes)?;
@@ -156,6 +160,7 @@ impl ClassSet {
             supercategory: row.supercategory,
             external_id: row.external_id,
             labels: row.labels,
+            search: row.search.unwrap_or_default(),
         };
         Some(Self {
             name,
@@ -215,6 +220,7 @@ mod tests {
             supercategory: None,
             external_id: None,
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            search: Vec::new(),
         }
     }
 

@@ -58,6 +58,7 @@ async fn classes_of(
         for found in rows::decode::<SourceClass>(table, &batch)? {
             classes.push(Class {
                 labels: vec![found.class.clone()],
+                search: Vec::new(),
                 name: found.class,
                 supercategory: None,
                 external_id: found.external_id,

@@ -27,12 +27,13 @@ pub enum Args {
     Voc(VocArgs),
 }
 
-/// A directory of photos, with labels from folders, from a CSV file, or without labels.
+/// A directory of photos, with labels from folders, from a CSV file, from a manifest, or without labels.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   grainstore ingest images web/                    # web/cat/1.jpg gets label 'cat'
   grainstore ingest images flat/ --labels labels.csv --source synthetic
+  grainstore ingest images made/ --manifest made/manifest.jsonl --source synthetic
   grainstore ingest images holiday/ --no-labels --split val")]
 pub struct ImagesArgs {
     /// Directory to search, including everything below it.
@@ -40,6 +41,10 @@ pub struct ImagesArgs {
     /// CSV file with columns 'file' (relative to DIRECTORY) and 'label', with one row per label.
     #[arg(long, value_name = "FILE", conflicts_with = "no_labels")]
     labels: Option<PathBuf>,
+    /// File of JSON lines with 'file' (relative to DIRECTORY), 'label' or 'labels', and whatever else is to go into
+    /// images.attributes, such as a prompt. Only files that it names are taken.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["labels", "no_labels"])]
+    manifest: Option<PathBuf>,
     /// Do not use folder names as labels.
     #[arg(long)]
     no_labels: bool,
@@ -140,7 +145,8 @@ fn check_inputs(args: &Args) -> anyhow::Result<()> {
     match args {
         Args::Images(args) => {
             directory(&args.directory)?;
-            args.labels.as_deref().map_or(Ok(()), file)
+            args.labels.as_deref().map_or(Ok(()), file)?;
+            args.manifest.as_deref().map_or(Ok(()), file)
         }
         Args::Coco(args) => directory(&args.images).and_then(|()| file(&args.annotations)),
         Args::Voc(args) => directory(&args.directory.join("JPEGImages")),
@@ -158,10 +164,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 Some(name) => name,
                 None => directory_name(&args.directory)?,
             };
-            let labels = match (args.labels, args.no_labels) {
+            let labels = match (args.labels, args.manifest) {
                 (Some(file), _) => LabelSource::File(file),
-                (None, false) => LabelSource::Folders,
-                (None, true) => LabelSource::Unlabelled,
+                (None, Some(file)) => LabelSource::Manifest(file),
+                (None, None) if args.no_labels => LabelSource::Unlabelled,
+                (None, None) => LabelSource::Folders,
             };
             let source = args.source.unwrap_or(match labels {
                 LabelSource::Unlabelled => Source::Target,
@@ -255,7 +262,7 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
     Ok(())
 }
 
-fn directory_name(directory: &Path) -> anyhow::Result<String> {
+pub(super) fn directory_name(directory: &Path) -> anyhow::Result<String> {
     let absolute = directory
         .canonicalize()
         .with_context(|| format!("cannot open directory '{}'", directory.display()))?;

@@ -22,6 +22,7 @@ macro_rules! errln {
 mod annotate;
 mod check;
 mod classes;
+mod collect;
 mod compare;
 mod completions;
 mod demo;
@@ -123,6 +124,8 @@ enum Command {
     Init(init::Args),
     #[command(subcommand)]
     Ingest(ingest::Args),
+    #[command(subcommand)]
+    Collect(collect::Args),
     Extract(extract::Args),
     Embed(embed::Args),
     #[command(subcommand)]
@@ -228,6 +231,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Demo(args) => demo::run(args, global).await,
         Command::Init(args) => init::run(args, global).await,
         Command::Ingest(args) => ingest::run(args, global).await,
+        Command::Collect(args) => collect::run(args, global).await,
         Command::Extract(args) => extract::run(args, global).await,
         Command::Embed(args) => embed::run(args, global).await,
         Command::Embedders(args) => embedders::run(args, global).await,

@@ -71,6 +71,7 @@ mod tests {
             supercategory: None,
             external_id: *id,
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            search: Vec::new(),
         };
         ClassSet::new(name, classes.iter().map(class).collect()).unwrap()
     }

@@ -183,6 +183,7 @@ fn class_set(context: &Context, options: &IngestOptions) -> ClassSet {
         supercategory: category.supercategory.clone(),
         external_id: Some(category.id),
         labels: vec![category.name.clone()],
+        search: Vec::new(),
     };
     ClassSet {
         name: options.dataset.clone(),

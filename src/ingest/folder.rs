@@ -1,4 +1,4 @@
-//! `ingest images`: a directory of photos, with labels from folders, from a file, or without labels.
+//! `ingest images`: a directory of photos, with labels from folders, from a file, from a manifest, or without labels.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use walkdir::DirEntry;
 
 use super::labels::LabelFile;
+use super::manifest::{ManifestImage, read_manifest};
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_file::{Root, read_photo, taken_otherwise};
@@ -16,7 +17,7 @@ use super::walk::{is_system, walk};
 use crate::error::FileAction;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::store::rows::{FailureRow, LabelRow};
+use crate::store::rows::{FailureRow, ImageRow, LabelRow};
 use crate::{Error, Result};
 
 /// Extensions of files that are treated as photos. Other files are counted and skipped.
@@ -32,6 +33,9 @@ pub enum LabelSource {
     Folders,
     /// A CSV file with a column `file` (relative to the directory) and a column `label`.
     File(PathBuf),
+    /// A manifest ([`read_manifest`]): the images themselves, their labels, and what else is known of them. Other files
+    /// of the directory are not looked at.
+    Manifest(PathBuf),
     /// Images have no labels.
     #[default]
     Unlabelled,
@@ -98,6 +102,10 @@ pub async fn ingest_folder(
     options.validate()?;
     let root = Arc::new(Root::new(directory)?);
     let labels = Arc::new(match labels {
+        LabelSource::Manifest(path) => {
+            let images = read_manifest(path)?;
+            return ingest_listed(store, directory, images, options, progress).await;
+        }
         LabelSource::Folders => Labels::Folders,
         LabelSource::File(path) => Labels::File(LabelFile::read(path)?),
         LabelSource::Unlabelled => Labels::None,
@@ -150,6 +158,53 @@ pub async fn ingest_folder(
     summary.other_files = listed.other_files;
     summary.system_files = listed.system_files;
     Ok(summary)
+}
+
+/// Ingests the images that a manifest lists, in its order, and no others.
+///
+/// # Errors
+/// As [`ingest_folder`].
+pub async fn ingest_listed(
+    store: &Store,
+    directory: &Path,
+    images: Vec<ManifestImage>,
+    options: &IngestOptions,
+    progress: &dyn Progress,
+) -> Result<IngestSummary> {
+    options.validate()?;
+    let root = Root::new(directory)?;
+    progress.start("images", Some(images.len() as u64));
+    let read_options = options.clone();
+    let read = move |listed: ManifestImage| {
+        let (mut image, info) = read_photo(&root, &listed.file, &read_options)?;
+        image.attributes = listed.attributes_text();
+        let failures = taken_otherwise(&image, &info).into_iter().collect();
+        Ok(Outcome::read(
+            labelled(image, listed.labels, "manifest", &read_options),
+            failures,
+        ))
+    };
+    let items = stream::iter(images);
+    let done = pipeline::run(store, "ingest images", options, items, read, progress).await;
+    progress.finish();
+    done
+}
+
+/// An image with its labels.
+fn labelled(image: ImageRow, labels: Vec<String>, origin: &str, options: &IngestOptions) -> Record {
+    let row = |label| LabelRow {
+        image_id: image.image_id.clone(),
+        dataset: options.dataset.clone(),
+        label,
+        origin: origin.to_owned(),
+        ingested_at: image.ingested_at,
+    };
+    let labels = labels.into_iter().map(row).collect();
+    Record {
+        image,
+        labels,
+        ground_truth: None,
+    }
 }
 
 enum Labels {
@@ -288,18 +343,6 @@ fn read_file(
     };
     let (image, info) = read_photo(root, &file_name, options)?;
     let failures = taken_otherwise(&image, &info).into_iter().collect();
-    let row = |label| LabelRow {
-        image_id: image.image_id.clone(),
-        dataset: options.dataset.clone(),
-        label,
-        origin: origin.to_owned(),
-        ingested_at: image.ingested_at,
-    };
-    let labels = labels.into_iter().map(row).collect();
-    let record = Record {
-        image,
-        labels,
-        ground_truth: None,
-    };
+    let record = labelled(image, labels, origin, options);
     Ok(Outcome::read(record, failures))
 }

@@ -215,6 +215,7 @@ fn class_set(classes: &[String], options: &IngestOptions) -> ClassSet {
         supercategory: None,
         external_id: Some(id),
         labels: vec![class.clone()],
+        search: Vec::new(),
     };
     ClassSet {
         name: options.dataset.clone(),

@@ -55,6 +55,8 @@ pub struct NewClass {
     supercategory: Option<String>,
     external_id: Option<i64>,
     labels: Vec<String>,
+    #[serde(default)]
+    search: Vec<String>,
 }
 
 /// A new version of a set.
@@ -91,6 +93,7 @@ pub async fn save(
         supercategory: class.supercategory,
         external_id: class.external_id,
         labels: class.labels,
+        search: class.search,
     });
     let set = ClassSet::new(request.class_set.trim(), classes.collect())?;
     Ok(Json(

@@ -224,6 +224,7 @@ async fn words_of(snapshot: &Snapshot) -> Answered<Vec<grainstore::classes::Clas
                 supercategory: None,
                 external_id: None,
                 labels: vec![label],
+                search: Vec::new(),
             });
         }
     }

@@ -184,6 +184,7 @@ fn steps_are_pytorchs() {
         supercategory: None,
         external_id: None,
         labels: vec![name.clone()],
+        search: Vec::new(),
     };
     let set = ClassSet::new("numbers", names.iter().map(class).collect()).unwrap();
     let bags = Bags::of_batches(

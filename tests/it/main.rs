@@ -13,6 +13,7 @@
 mod annotate;
 mod checkpoint;
 mod cli;
+mod collect;
 mod demo;
 mod demo_model;
 mod device;

@@ -29,6 +29,7 @@ pub fn class(name: &str, id: Option<i64>, labels: &[&str]) -> Class {
         supercategory: None,
         external_id: id,
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        search: Vec::new(),
     }
 }
 

@@ -161,6 +161,7 @@ impl Made {
             supercategory: None,
             external_id: None,
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            search: Vec::new(),
         };
         let set = ClassSet::new(name, classes.iter().map(class).collect()).unwrap();
         add_class_set(&self.store, "test", &set, "file")

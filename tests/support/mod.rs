@@ -7,6 +7,7 @@ pub mod made_store;
 pub mod random_clip;
 pub mod sql_store;
 pub mod tokens;
+pub mod web_server;
 
 use burn::tensor::Device;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -72,6 +72,7 @@ pub fn class(class_set: &str, version: i32, class_index: i32, class: &str) -> Cl
         supercategory: None,
         external_id: None,
         labels: vec![class.to_owned(), format!("{class}s")],
+        search: None,
         origin: "file".to_owned(),
         created_at: instant(0),
     }
