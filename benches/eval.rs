@@ -160,6 +160,7 @@ async fn fill_coco(store: &Store, dir: &Path) -> anyhow::Result<(usize, usize)> 
             supercategory: None,
             external_id: Some(it.id),
             labels: vec![it.name.clone()],
+            search: Vec::new(),
         });
     }
     let mut rows = Vec::new();

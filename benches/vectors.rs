@@ -240,6 +240,7 @@ async fn predicted(store: &Store, dim: usize, (name, hidden): (&str, &[usize])) 
                 supercategory: None,
                 external_id: None,
                 labels: vec![format!("class{n}")],
+                search: Vec::new(),
             })
             .collect();
         let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();

@@ -310,7 +310,6 @@ async fn web(args: WebArgs, global: &Global) -> anyhow::Result<Ended> {
             pause: args.pause,
             timeout: args.timeout,
             private_hosts: args.allow_private,
-            ..HttpOptions::default()
         },
         parallel: args.parallel,
         min_side: args.min_side,
