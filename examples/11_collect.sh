@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From words to masks: training images are made of class names, and the rest is as for any photos. Here the demo's scenes are
-# drawn; with a Stable Diffusion server, give --url http://127.0.0.1:7860 instead of --scenes.
-# PER_CLASS is the number of images of each class, EPOCHS the epochs of a phase of training, TEST that of test photos.
+# drawn; with a Stable Diffusion server, set GENERATOR='--url http://127.0.0.1:7860'.
+# PER_CLASS is the number of images of each class, TEST that of test photos, EPOCHS that of the passes of a phase of training.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 mkdir -p "$DIR"
@@ -14,7 +14,9 @@ leaf,leaf,plant
 starfish,starfish,toy
 tent,tent,thing
 END
-grainstore collect synthetic --classes "$DIR/kinds.csv" --per-class "${PER_CLASS:-33}" --scenes --split train -o "$DIR/made"
+# shellcheck disable=SC2086 # GENERATOR is an option and its value
+grainstore collect synthetic --classes "$DIR/kinds.csv" --per-class "${PER_CLASS:-33}" ${GENERATOR:---scenes} \
+    --split train -o "$DIR/made"
 [ -d "$DIR/photos" ] || grainstore demo --only-scenes --train-images 0 --test-images "${TEST:-60}" --where "$DIR/photos"
 grainstore ingest coco --annotations "$DIR/photos/scenes/test.json" --images "$DIR/photos/scenes/test" --split test --dataset scenes
 grainstore extract --checkpoint "$here/../assets/demo/sam_demo.safetensors" --points-per-side 8

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
 use grainstore::classes::{Class, ClassSet, parse_class_file};
 use grainstore::collect::{
@@ -276,8 +276,15 @@ impl ClassArgs {
         let classes: Vec<Class> = if is_file {
             ClassSet::new("classes", parse_class_file(path)?)?.classes
         } else {
-            let snapshot = super::open(global).await?.snapshot().await?;
-            ClassSet::load(&snapshot, &self.classes).await?.classes
+            let store = super::open(global).await.with_context(|| {
+                format!(
+                    "'{}' is no .toml or .csv file, so it must be a class set of the store",
+                    self.classes
+                )
+            })?;
+            ClassSet::load(&store.snapshot().await?, &self.classes)
+                .await?
+                .classes
         };
         Ok(search_words(&classes)?)
     }
@@ -445,8 +452,8 @@ fn report_web(summary: &WebSummary, request: &WebRequest, seconds: f64) {
 
 async fn synthetic(args: SyntheticArgs, global: &Global) -> anyhow::Result<Ended> {
     let words = args.classes.words(global).await?;
-    let options = args.images.options(&args.out, Source::Synthetic)?;
     let generator = generator(&args)?;
+    let options = args.images.options(&args.out, Source::Synthetic)?;
     let request = SyntheticRequest {
         words,
         per_class: args.per_class,

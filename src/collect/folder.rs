@@ -11,6 +11,8 @@ use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 
 const LOCK: &str = ".collect.lock";
+/// How names of unfinished files begin.
+pub(super) const PART: &str = ".part-";
 
 /// The directory, locked for this run.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl Folder {
         let parent = place.parent().unwrap_or(&self.path);
         fs::create_dir_all(parent).map_err(Error::file(FileAction::Create, parent))?;
         let mut part = tempfile::Builder::new()
-            .prefix(".part-")
+            .prefix(PART)
             .tempfile_in(parent)
             .map_err(Error::file(FileAction::Create, parent))?;
         part.write_all(bytes)

@@ -5,7 +5,7 @@
 //! `manifest.jsonl` and `refused.jsonl`, and a run that goes on reads these first.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -16,13 +16,14 @@ use serde_json::{Map, Value, json};
 use super::attribution::write_attribution;
 use super::duplicates::{HASH_KEY, KnownPhotos};
 use super::feed::{Feed, Offered};
-use super::folder::{Folder, folder_name, short_hash};
+use super::folder::{Folder, PART, folder_name, short_hash};
 use super::http::{Http, HttpOptions};
 use super::journal::Journal;
 use super::licence::Licences;
 use super::photo_check::{CheckedPhoto, PhotoLimits, Unfit};
 use super::sources::ImageSource;
 use super::words::SearchWord;
+use crate::error::CollectError;
 use crate::ingest::{IngestOptions, ManifestImage, ingest_listed, parse_line};
 use crate::progress::{NoProgress, Progress};
 use crate::store::rows::{FailureRow, Row, unrecorded_failures};
@@ -280,7 +281,16 @@ impl<'a> Run<'a> {
         let mut by_class: HashMap<String, Vec<String>> = HashMap::new();
         for image in &images {
             let text = |key: &str| image.attributes.get(key).and_then(Value::as_str);
-            seen.extend(text("url").map(str::to_owned));
+            let Some(url) = text("url") else {
+                return Err(CollectError::OtherManifest {
+                    path: folder.manifest(),
+                    line: image.line,
+                    file: image.file.clone(),
+                    what: "it has no 'url'".to_owned(),
+                }
+                .into());
+            };
+            seen.insert(url.to_owned());
             if let Some(class) = text("class") {
                 let files = by_class.entry(class.to_owned()).or_default();
                 files.push(image.file.clone());
@@ -394,6 +404,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        let asked_all = feed.failures.is_empty();
         for failure in feed.failures {
             count.failed += 1;
             self.progress
@@ -402,8 +413,13 @@ impl<'a> Run<'a> {
         }
         count.offered = feed.offered;
         if (count.images as usize) < self.request.per_class {
+            let why = if asked_all {
+                "no source offers more"
+            } else {
+                "not every source could be asked"
+            };
             self.progress.note(&format!(
-                "class '{class}' has {} of {} images, and no source offers more",
+                "class '{class}' has {} of {} images, and {why}",
                 count.images, self.request.per_class
             ));
         }
@@ -468,8 +484,19 @@ fn files_left(folder: &Folder, images: &[ManifestImage]) -> HashMap<String, Path
     files
         .map(walkdir::DirEntry::into_path)
         .filter(|path| path.is_file() && !listed.contains(path))
+        .filter(|path| !is_part(path))
         .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path)))
         .collect()
+}
+
+/// Whether a file is one that a run had not finished; it is removed.
+fn is_part(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let is_part = name.is_some_and(|name| name.starts_with(PART));
+    if is_part {
+        let _ = std::fs::remove_file(path);
+    }
+    is_part
 }
 
 /// A photo in the directory.

@@ -38,7 +38,14 @@ impl Automatic1111 {
             server: url.to_owned(),
             reason,
         };
-        let parsed = Url::parse(url).map_err(|err| failed(format!("it is no URL: {err}")))?;
+        let parsed = Url::parse(url).map_err(|err| {
+            failed(format!(
+                "it is no URL ({err}); expected one such as http://127.0.0.1:7860"
+            ))
+        })?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(failed("expected a URL such as http://127.0.0.1:7860".to_owned()).into());
+        }
         let client = Client::builder()
             .connect_timeout(PREPARE)
             .timeout(timeout)

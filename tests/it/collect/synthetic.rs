@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use grainstore::scenes::{Kind, SceneGenerator};
 use serde_json::{Value, json};
 
 use super::offering::{pattern, png};
@@ -359,4 +360,117 @@ fn scenes_are_drawn_for_their_kinds_only() {
     );
     let row = |label: &str, n: u32| json!({"label": label, "n": n});
     assert_eq!(found, [row("ball", 2), row("donut", 1), row("tent", 3)]);
+}
+
+/// A server that draws the scene which `--scenes` draws of the same seed.
+fn scene_server() -> WebServer {
+    server(|request, _| {
+        let kind = request["prompt"].as_str().unwrap().rsplit(' ').next()?;
+        let kind = Kind::ALL.iter().find(|it| it.name() == kind)?;
+        let mut generator = SceneGenerator::new(request["seed"].as_u64()?);
+        let size = generator.size(160..=224);
+        let photo = generator.scene(size, &[*kind]).photo;
+        Some(Answer::json(
+            &json!({"images": [STANDARD.encode(png(&photo))], "info": "{}"}),
+        ))
+    })
+}
+
+#[test]
+fn the_way_from_words_to_an_evaluation_is_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = scene_server();
+    let output = std::process::Command::new("bash")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/11_collect.sh"))
+        .env("DIR", dir.path())
+        .env("GRAINSTORE", env!("CARGO_BIN_EXE_grainstore"))
+        .env("GENERATOR", format!("--url {}", server.base))
+        .envs([("PER_CLASS", "2"), ("TEST", "2"), ("EPOCHS", "4")])
+        .env("NO_PROXY", "*")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("miou") && said.contains("starfish"), "{said}");
+    let program = program(dir.path());
+    let trained = rows(
+        &program,
+        "SELECT images_read FROM heads WHERE head = 'fine'",
+    );
+    assert_eq!(trained[0]["images_read"], 12);
+
+    // The server's images are those that are drawn without one.
+    let other = tempfile::tempdir().unwrap();
+    let drawn = self::program(other.path());
+    let classes = dir.path().join("kinds.csv");
+    let args = [
+        "collect",
+        "synthetic",
+        "--scenes",
+        "--per-class",
+        "2",
+        "--classes",
+    ];
+    let output = drawn
+        .command(&args)
+        .arg(&classes)
+        .arg("-o")
+        .arg(other.path().join("made"))
+        .output()
+        .unwrap();
+    expect(0, &output);
+    let ids = "SELECT image_id FROM images WHERE source = 'synthetic' ORDER BY 1";
+    assert_eq!(rows(&program, ids), rows(&drawn, ids));
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_and_makes_nothing_twice() {
+    let slow = || {
+        server(|_, _| {
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            None
+        })
+    };
+    let ids = "SELECT i.image_id, l.label FROM images i JOIN labels l ON i.image_id = l.image_id ORDER BY 1";
+    let command = |dir: &Path, program: &Program, server: &WebServer| {
+        let classes = dir.join("classes.toml");
+        std::fs::write(&classes, CLASSES).unwrap();
+        let mut command = program.command(&["collect", "synthetic", "--quiet", "--parallel", "2"]);
+        command.arg("--classes").arg(&classes);
+        command.arg("-o").arg(dir.join("made"));
+        command.args(["--per-class", "30", "--url", &server.base]);
+        command.env("NO_PROXY", "*");
+        command
+    };
+    let calm = tempfile::tempdir().unwrap();
+    let (calm_program, calm_server) = (program(calm.path()), slow());
+    let output = command(calm.path(), &calm_program, &calm_server)
+        .output()
+        .unwrap();
+    expect(0, &output);
+
+    let dir = tempfile::tempdir().unwrap();
+    let (program, server) = (program(dir.path()), slow());
+    let mut random = fastrand::Rng::with_seed(9);
+    let kills = 4;
+    for _ in 0..kills {
+        let mut child = command(dir.path(), &program, &server).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(random.u64(100..900)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    expect(0, &command(dir.path(), &program, &server).output().unwrap());
+    assert_eq!(rows(&program, ids), rows(&calm_program, ids));
+    assert_eq!(
+        lines(&dir.path().join("made/manifest.jsonl")),
+        lines(&calm.path().join("made/manifest.jsonl"))
+    );
+    // Two images are in the making at a time, and a kill may lose these.
+    let made = server.times("/sdapi/v1/txt2img");
+    assert!(
+        (60..=60 + 2 * kills).contains(&made),
+        "{made} images were made"
+    );
+    program.expect(0, &["check"]);
 }
