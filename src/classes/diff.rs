@@ -15,7 +15,8 @@ pub struct ClassSetDiff {
     pub relabelled: Vec<RelabelledClass>,
     /// Classes of both sets whose index differs.
     pub moved: Vec<String>,
-    /// Classes of both sets whose id or supercategory differs; this affects exports, but not heads.
+    /// Classes of both sets whose id, supercategory or search words differ; this affects exports and collecting, but not
+    /// heads.
     pub described: Vec<String>,
 }
 
@@ -46,7 +47,14 @@ impl ClassSetDiff {
             if was_at != index {
                 diff.moved.push(class.name.clone());
             }
-            if (was.external_id, &was.supercategory) != (class.external_id, &class.supercategory) {
+            let described = |class: &Class| {
+                (
+                    class.external_id,
+                    class.supercategory.clone(),
+                    class.search.clone(),
+                )
+            };
+            if described(&was) != described(class) {
                 diff.described.push(class.name.clone());
             }
             let (labels_added, labels_removed) = (beyond(class, &was), beyond(&was, class));

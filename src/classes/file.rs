@@ -13,7 +13,7 @@ use crate::{Error, Result};
 ///
 /// TOML (`.toml`) is a list of `[[class]]` with `name`, `labels` and, optionally, `supercategory`, `id` and `search`; if
 /// labels are left out, the name is the label. CSV has the columns `class` and `label`, one row per label, and optionally
-/// `supercategory` and `id`.
+/// `supercategory`, `id` and `search`.
 ///
 /// # Errors
 /// [`Error::Content`] naming the file and, where there is one, the line; [`Error::File`] if it cannot be
@@ -84,6 +84,8 @@ struct CsvRow {
     supercategory: Option<String>,
     #[serde(default)]
     id: Option<i64>,
+    #[serde(default)]
+    search: Option<String>,
 }
 
 fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
@@ -100,17 +102,19 @@ fn parse_csv(text: &str) -> Result<Vec<Class>, Problem> {
         let record = record.map_err(failed)?;
         let row: CsvRow = record.deserialize(Some(&header)).map_err(failed)?;
         let supercategory = row.supercategory.filter(|text| !text.is_empty());
+        let search = row.search.filter(|text| !text.is_empty());
         let Some(class) = classes.iter_mut().find(|class| class.name == row.class) else {
             classes.push(Class {
                 name: row.class,
                 supercategory,
                 external_id: row.id,
                 labels: vec![row.label],
-                search: Vec::new(),
+                search: search.into_iter().collect(),
             });
             continue;
         };
         class.labels.push(row.label);
+        class.search.extend(search);
         // Any row of a class may give its id and supercategory, but no two rows may give different ones.
         if differ(&class.external_id, &row.id) || differ(&class.supercategory, &supercategory) {
             return Err((
@@ -169,6 +173,12 @@ mod tests {
         );
         assert_eq!(toml[0].labels, ["cat", "dog"]);
         assert_eq!(toml[1].labels, ["person"]);
+
+        let toml = "[[class]]\nname = \"tv\"\nlabels = [\"tv\", \"monitor\"]\nsearch = [\"television\", \"screen\"]\n";
+        let csv = "class,label,search\ntv,tv,television\ntv,monitor,screen\n";
+        let (toml, csv) = (parse_toml(toml).unwrap(), parse_csv(csv).unwrap());
+        assert_eq!(toml, csv);
+        assert_eq!(toml[0].search, ["television", "screen"]);
     }
 
     #[test]

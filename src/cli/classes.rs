@@ -33,7 +33,8 @@ A TOML file lists classes in the order of the head's outputs. Labels of no class
   labels = [\"bird\", \"cat\", \"cow\", \"dog\", \"horse\", \"sheep\"]
   [[class]]
   name = \"person\"          # without labels, the name is the label
-A CSV file has the columns class and label, and one row per label. Both may have supercategory and id.")]
+A CSV file has the columns class and label, and one row per label. Both may have supercategory, id and search
+(words that 'collect' looks for images with).")]
 pub struct AddArgs {
     /// Name of the class set.
     name: String,
@@ -154,9 +155,13 @@ async fn show(args: &ShowArgs, global: &Global) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}@{}", set.name, set.version)?;
     for (index, class) in set.classes.iter().enumerate() {
+        let search = match class.search.as_slice() {
+            [] => String::new(),
+            words => format!("  (searched as {})", words.join(", ")),
+        };
         writeln!(
             out,
-            "{index:>4}  {}: {}",
+            "{index:>4}  {}: {}{search}",
             class.name,
             class.labels.join(", ")
         )?;
@@ -198,7 +203,7 @@ async fn diff(args: &DiffArgs, global: &Global) -> anyhow::Result<()> {
     if !diff.described.is_empty() {
         writeln!(
             out,
-            "id or supercategory changed: {}",
+            "id, supercategory or search words changed: {}",
             diff.described.join(", ")
         )?;
     }
