@@ -459,3 +459,86 @@ async fn the_score_may_be_times_the_predicted_iou() {
         assert!((found - stored).abs() < 1e-9, "{found} {stored}");
     }
 }
+
+#[tokio::test]
+async fn evaluation_follows_the_score_rule_and_the_gate() {
+    let made = trained().await;
+    let all = Policy {
+        score_threshold: 0.0,
+        nms_iou: 1.0,
+        ..Policy::default()
+    };
+    annotate(&made.store, &request(all.clone()), &NoProgress)
+        .await
+        .unwrap();
+    let mut best: BTreeMap<(String, i32), f64> = BTreeMap::new();
+    let first = predictions(&made).await;
+    let ungated = first[0].policy_id.clone();
+    for row in first {
+        let of_class = (row.image_id.to_string(), row.class_index);
+        let found = best.entry(of_class).or_default();
+        *found = found.max(row.score);
+    }
+    // Between the best scores of classes that are on their images and of those that are not.
+    let gate = {
+        let mut scores: Vec<f64> = best
+            .values()
+            .map(|score| score * f64::from(0.9f32))
+            .collect();
+        scores.sort_by(f64::total_cmp);
+        let steps = scores
+            .windows(2)
+            .map(|it| (it[1] - it[0], (it[0] + it[1]) / 2.0));
+        steps.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1
+    };
+    let gated = Policy {
+        score: ScoreRule::TimesPredictedIou,
+        image_gate: gate,
+        ..all
+    };
+    annotate(&made.store, &request(gated), &NoProgress)
+        .await
+        .unwrap();
+    let passes = |row: &PredictionRow| {
+        best[&(row.image_id.to_string(), row.class_index)] * f64::from(0.9f32) >= gate
+    };
+    let stored = predictions(&made).await;
+    let stored: Vec<&PredictionRow> = stored
+        .iter()
+        .filter(|row| row.policy_id != ungated)
+        .collect();
+    let (on_image, gone): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| passes(row));
+    assert!(!on_image.is_empty() && !gone.is_empty());
+    for row in &gone {
+        assert_eq!(
+            (row.kept, row.dropped.as_deref()),
+            (false, Some("image_gate"))
+        );
+    }
+    // What is evaluated is the probability times the predicted IoU, of masks that pass.
+    let expected: f64 = on_image
+        .iter()
+        .map(|row| row.score * f64::from(0.9f32))
+        .sum();
+    let session = QuerySession::new(&made.store.snapshot().await.unwrap())
+        .await
+        .unwrap();
+    for query in ["eval/detections", "eval/mapped_masks"] {
+        let query = Query::named(query).unwrap();
+        let given = HashMap::from([("head".to_owned(), "pets".to_owned())]);
+        let mut found = session.run(&query, &given).await.unwrap();
+        let (mut rows, mut sum) = (0, 0.0);
+        while let Some(batch) = found.next().await.unwrap() {
+            let scores = batch.column_by_name("score").unwrap();
+            let scores = scores.as_primitive::<arrow::datatypes::Float64Type>();
+            rows += batch.num_rows();
+            sum += scores.values().iter().sum::<f64>();
+        }
+        assert_eq!(rows, on_image.len(), "{}", query.name());
+        assert!(
+            (sum - expected).abs() < 1e-6,
+            "{}: {sum} {expected}",
+            query.name()
+        );
+    }
+}
