@@ -10,8 +10,8 @@ CREATE TABLE class_sets (
     supercategory TEXT,            -- coarser word for it (COCO categories.supercategory)
     external_id   BIGINT,          -- the data set's own category id (COCO categories.id)
     labels        TEXT[] NOT NULL, -- the source labels that map to the class (labels.label, ground_truth.category)
-    search        TEXT[],          -- words that images of the class are searched with; null for its name
     origin        TEXT   NOT NULL, -- 'file', 'labels', 'ground-truth', 'coco', 'voc', 'review': what the set was made from
     created_at    TIMESTAMP(6) WITH TIME ZONE NOT NULL, -- UTC
+    search        TEXT[],          -- words that images of the class are searched with; null for its name
     PRIMARY KEY (class_set, version, class_index)
 );

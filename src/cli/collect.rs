@@ -13,6 +13,8 @@ use grainstore::collect::{
     SyntheticRequest, UrlList, WebRequest, WebSummary, collect_mosaics, collect_synthetic,
     collect_web, offers, search_words,
 };
+#[cfg(feature = "diffusion")]
+use grainstore::collect::{DiffusionOptions, StableDiffusion};
 use grainstore::ingest::{IngestOptions, Source};
 use grainstore::selection::ImageFilter;
 use serde_json::{Map, Value, json};
@@ -127,6 +129,7 @@ Examples:
   grainstore collect synthetic --classes pets --command 'my-generator --prompt {prompt} --seed {seed} --out {out}' -o made/
   grainstore collect synthetic --classes pets --manifest-only -o made/     # then make the files with any tool, and
   grainstore ingest images made/ --manifest made/manifest.jsonl --source synthetic
+  grainstore collect synthetic --classes pets --checkpoint sd-turbo/ --steps 1 --guidance 0 -o made/   # feature diffusion
   grainstore collect synthetic --classes kinds.toml --scenes --per-class 30 -o made/
 
 --url takes a server with AUTOMATIC1111's API (Forge and SD.Next have it, too), started with --api. In --command,
@@ -156,6 +159,10 @@ pub struct SyntheticArgs {
     /// A program that makes one image.
     #[arg(long, value_name = "LINE", group = "generator")]
     command: Option<String>,
+    /// A folder of Stable Diffusion v1, 2 or SD-Turbo as diffusers writes it, run by this program; needs a build with
+    /// --features diffusion.
+    #[arg(long, value_name = "DIR", group = "generator")]
+    checkpoint: Option<PathBuf>,
     /// Draw the demo's scenes: photos of one ball, crate, donut, leaf, starfish or tent.
     #[arg(long, group = "generator")]
     scenes: bool,
@@ -167,25 +174,32 @@ pub struct SyntheticArgs {
     /// Seconds that one image may take.
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     timeout: Duration,
-    /// With --url: what images shall not show.
-    #[arg(long, value_name = "TEXT", requires = "url")]
+    /// With --url or --checkpoint: what images shall not show.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = NO_MODEL)]
     negative_prompt: Option<String>,
-    /// With --url: steps of the sampler [default: the server's].
-    #[arg(long, value_name = "N", requires = "url")]
+    /// With --url or --checkpoint: steps of the sampler [default: the server's; with --checkpoint 50].
+    #[arg(long, value_name = "N", conflicts_with_all = NO_MODEL)]
     steps: Option<u32>,
-    /// With --url: how closely images follow the prompt (cfg_scale) [default: the server's].
-    #[arg(long, value_name = "NUMBER", requires = "url")]
+    /// With --url or --checkpoint: how closely images follow the prompt (cfg_scale) [default: the server's; with
+    /// --checkpoint 7.5, and 0 for SD-Turbo].
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = NO_MODEL)]
     guidance: Option<f64>,
     /// With --url: the sampler's name [default: the server's].
     #[arg(long, value_name = "NAME", requires = "url")]
     sampler: Option<String>,
-    /// With --url: width of the images, in pixels.
+    /// With --url or --checkpoint: width of the images, in pixels.
     #[arg(long, value_name = "PIXELS", default_value_t = 512)]
     width: u32,
-    /// With --url: height of the images, in pixels.
+    /// With --url or --checkpoint: height of the images, in pixels.
     #[arg(long, value_name = "PIXELS", default_value_t = 512)]
     height: u32,
+    /// With --checkpoint: cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
 }
+
+/// Generators without options of a model.
+const NO_MODEL: [&str; 3] = ["manifest_only", "command", "scenes"];
 
 /// Images of 2 x 2 labelled images of the store, with all their labels.
 #[derive(Debug, clap::Args)]
@@ -527,13 +541,39 @@ fn generator(args: &SyntheticArgs) -> anyhow::Result<Option<Box<dyn Generator>>>
             args.timeout,
         )?)));
     }
+    if let Some(folder) = &args.checkpoint {
+        return Ok(Some(diffusion(args, folder)?));
+    }
     if let Some(line) = &args.command {
         return Ok(Some(Box::new(CommandGenerator::new(line, args.timeout)?)));
     }
     if args.scenes {
         return Ok(Some(Box::new(SceneDrawer)));
     }
-    bail!("name a generator: --url, --command, --scenes or --manifest-only")
+    bail!("name a generator: --url, --checkpoint, --command, --scenes or --manifest-only")
+}
+
+#[cfg(feature = "diffusion")]
+fn diffusion(args: &SyntheticArgs, folder: &Path) -> anyhow::Result<Box<dyn Generator>> {
+    let defaults = DiffusionOptions::default();
+    let options = DiffusionOptions {
+        steps: args.steps.map_or(defaults.steps, |steps| steps as usize),
+        guidance: args.guidance.unwrap_or(defaults.guidance),
+        negative_prompt: args.negative_prompt.clone().unwrap_or_default(),
+        width: args.width as usize,
+        height: args.height as usize,
+        device: args.device.clone(),
+    };
+    Ok(Box::new(StableDiffusion::load(folder, options)?))
+}
+
+#[cfg(not(feature = "diffusion"))]
+fn diffusion(args: &SyntheticArgs, folder: &Path) -> anyhow::Result<Box<dyn Generator>> {
+    bail!(
+        "this program cannot run the model in '{}' on '{}'; build it with --features diffusion, or give --url or --command",
+        folder.display(),
+        args.device
+    )
 }
 
 async fn mosaic(args: MosaicArgs, global: &Global) -> anyhow::Result<Ended> {

@@ -23,6 +23,8 @@ mod web;
 mod words;
 
 pub use generators::{Automatic1111, CommandGenerator, Generator, Picture, Prompt, SceneDrawer};
+#[cfg(feature = "diffusion")]
+pub use generators::{DiffusionOptions, StableDiffusion};
 pub use http::{Http, HttpOptions};
 pub use licence::{Licence, Licences};
 pub use mosaic::{MosaicRequest, MosaicSummary, collect_mosaics};

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `extractors` | `model_type` 'imported ...' for imports | `kind`; null where an import has no value |
 //! | `masks` | zeros for imported masks | nulls; `object_score` |
+//! | `class_sets` | | `search` |
 //! | `heads` | empty weights, device 'none', version -1 | nulls; `inputs`, `normalise` |
 //! | `predictions` | the policy in every row; entropy 0 of imports | table `policies`; null |
 //! | `evaluations` | columns `report` and `policy` | `query` and `request`; `query_sha256` |
@@ -166,6 +167,7 @@ async fn raise(
         )
         .await?;
     raising.masks(&imported).await?;
+    raising.class_sets().await?;
     let imported = raising.heads().await?;
     raising.predictions(&imported, now).await?;
     raising.evaluations().await
@@ -243,6 +245,12 @@ impl Raising<'_> {
         add_null_column(masks, &schema, "object_score").await?;
         self.nullify(Table::Masks, "extractor_id", imported, &OF_MODELS)
             .await
+    }
+
+    /// Adds the search words, which are null.
+    async fn class_sets(&mut self) -> Result<()> {
+        let schema = self.store.schema(Table::ClassSets);
+        add_null_column(self.dataset(Table::ClassSets)?, &schema, "search").await
     }
 
     /// Rewrites the heads, and returns the ids of the imported ones.

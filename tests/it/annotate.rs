@@ -11,10 +11,11 @@ use grainstore::catalogue::{find_head, policies_of};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
 use grainstore::selection::ImageFilter;
-use grainstore::store::rows::PredictionRow;
+use grainstore::store::rows::{GroundTruthRow, PredictionRow};
 
 use crate::made_store::{Made, made};
-use crate::support::rows;
+use crate::sql_store::annotation;
+use crate::support::{append, image, rows};
 
 async fn trained() -> Made {
     let made = made().await;
@@ -463,6 +464,16 @@ async fn the_score_may_be_times_the_predicted_iou() {
 #[tokio::test]
 async fn evaluation_follows_the_score_rule_and_the_gate() {
     let made = trained().await;
+    // Only annotated images are evaluated.
+    let annotated: Vec<GroundTruthRow> = (0..32)
+        .map(|n| GroundTruthRow {
+            image_id: image(n).image_id,
+            dataset: image(n).dataset,
+            category: Some("cat".to_owned()),
+            ..annotation(n, 1)
+        })
+        .collect();
+    append(&made.store, &annotated).await;
     let all = Policy {
         score_threshold: 0.0,
         nms_iou: 1.0,

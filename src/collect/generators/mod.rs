@@ -2,6 +2,8 @@
 
 mod automatic1111;
 mod command;
+#[cfg(feature = "diffusion")]
+mod diffusion;
 mod scenes;
 
 use async_trait::async_trait;
@@ -9,6 +11,8 @@ use serde_json::{Map, Value};
 
 pub use automatic1111::Automatic1111;
 pub use command::CommandGenerator;
+#[cfg(feature = "diffusion")]
+pub use diffusion::{DiffusionOptions, StableDiffusion};
 pub use scenes::SceneDrawer;
 
 use crate::Result;

@@ -17,9 +17,9 @@ pub struct ClassRow {
     pub supercategory: Option<String>,
     pub external_id: Option<i64>,
     pub labels: Vec<String>,
-    pub search: Option<Vec<String>>,
     pub origin: String,
     pub created_at: DateTime<Utc>,
+    pub search: Option<Vec<String>>,
 }
 
 impl Row for ClassRow {
