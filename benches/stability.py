@@ -18,7 +18,8 @@ SETS = {"groups": "coarse, 3 classes", "kinds": "fine, 6 classes"}
 # The paper's way draws kept masks over each other and keeps those of 0.7; neither has a filter by predicted IoU.
 REFINE = ["--loss", "mil+distill+refine", "--epochs", "40"]
 RECIPES = {
-    "refined, as in the demo": (REFINE, []),
+    "refined, as in the demo": ([*REFINE, "--members", "2"], ["--map", "vote:0.4"]),
+    "refined, one member": (REFINE, []),
     "default": ([], []),
     "paper": (["--recipe", "paper"], ["--score-threshold", "0.7", "--map", "paint"]),
     "paper, a = 20, vote": (["--recipe", "paper", "-a", "20"], []),
