@@ -14,6 +14,7 @@ mod generators;
 mod host;
 mod http;
 mod journal;
+mod keep;
 mod licence;
 mod mosaic;
 mod photo_check;

@@ -3,7 +3,7 @@
 //! Training images show one object in the middle, and images to annotate show several. A mosaic shows four, each cut to a
 //! square around its middle. The manifest is written first; a run that goes on makes what is missing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Cursor;
 use std::path::PathBuf;
 
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::folder::{Folder, short_hash};
-use super::web::record_failures;
+use super::keep::keep_made;
 use crate::error::{CollectError, FileAction};
 use crate::ids::ImageId;
-use crate::ingest::{IngestOptions, ManifestImage, ingest_listed, read_manifest};
+use crate::ingest::{IngestOptions, read_manifest};
 use crate::photo::{self, DecodeLimits};
 use crate::progress::Progress;
 use crate::schema::Table;
@@ -203,17 +203,9 @@ pub async fn collect_mosaics(
     }
     progress.finish();
     summary.failed = failures.len() as u64;
-    record_failures(store, &request.options.dataset, &failures).await?;
-    let listed = read_manifest(&folder.manifest())?.into_iter();
-    let listed: Vec<ManifestImage> = listed
-        .filter(|image| folder.at(&image.file).is_file())
-        .collect();
-    if !listed.is_empty() {
-        let added = ingest_listed(store, folder.path(), listed, &request.options, progress);
-        let added = added.await?;
-        summary.images_added = added.images_added;
-        summary.failed += added.failed;
-    }
+    let added = keep_made(store, &folder, &request.options, &failures, progress).await?;
+    summary.images_added = added.images_added;
+    summary.failed += added.failed;
     Ok(summary)
 }
 
@@ -251,8 +243,9 @@ async fn tiles(snapshot: &Snapshot, filter: &ImageFilter) -> Result<Vec<Tile>> {
 /// Writes the manifest, unless the directory has one of other mosaics.
 fn write_manifest(folder: &Folder, planned: &[Mosaic]) -> Result<()> {
     if folder.manifest().exists() {
+        let files: HashSet<&str> = planned.iter().map(|it| it.file.as_str()).collect();
         for image in read_manifest(&folder.manifest())? {
-            if !planned.iter().any(|mosaic| mosaic.file == image.file) {
+            if !files.contains(image.file.as_str()) {
                 let ids = image.attributes.get("mosaic_of").cloned();
                 return Err(CollectError::OtherManifest {
                     path: folder.manifest(),

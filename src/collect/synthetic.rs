@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 
 use super::folder::{Folder, folder_name};
 use super::generators::{Generator, Prompt};
-use super::web::record_failures;
+use super::keep::{Failures, keep_made};
 use super::words::SearchWord;
 use crate::error::CollectError;
-use crate::ingest::{IngestOptions, ManifestImage, ingest_listed, read_manifest};
+use crate::ingest::{IngestOptions, ManifestImage, read_manifest};
 use crate::photo::{self, DecodeLimits};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -215,23 +215,11 @@ pub async fn collect_synthetic(
     progress.finish();
     let (made, failures, ended) = made?;
     (summary.made, summary.failed) = (made, failures.len() as u64);
-    record_failures(store, &request.options.dataset, &failures).await?;
-    // Also what an earlier run made and did not add.
-    let listed = read_manifest(&folder.manifest())?.into_iter();
-    let listed: Vec<ManifestImage> = listed
-        .filter(|image| folder.at(&image.file).is_file())
-        .collect();
-    if !listed.is_empty() {
-        let added = ingest_listed(store, folder.path(), listed, &request.options, progress);
-        let added = added.await?;
-        summary.images_added = added.images_added;
-        summary.failed += added.failed;
-    }
+    let added = keep_made(store, &folder, &request.options, &failures, progress).await?;
+    summary.images_added = added.images_added;
+    summary.failed += added.failed;
     ended.map_or(Ok(summary), Err)
 }
-
-/// Items that failed, with their reasons.
-type Failures = Vec<(String, String)>;
 
 /// Makes images, several at a time. The last value is the error that ended the run early.
 async fn make(

@@ -19,6 +19,7 @@ use super::feed::{Feed, Offered};
 use super::folder::{Folder, PART, folder_name, short_hash};
 use super::http::{Http, HttpOptions};
 use super::journal::Journal;
+use super::keep::{Failures, record_failures};
 use super::licence::Licences;
 use super::photo_check::{CheckedPhoto, PhotoLimits, Unfit};
 use super::sources::ImageSource;
@@ -26,12 +27,10 @@ use super::words::SearchWord;
 use crate::error::CollectError;
 use crate::ingest::{IngestOptions, ManifestImage, ingest_listed, parse_line};
 use crate::progress::{NoProgress, Progress};
-use crate::store::rows::{FailureRow, Row, unrecorded_failures};
-use crate::store::{Changes, Store};
+use crate::store::Store;
 use crate::task::blocking;
 use crate::{Error, Result};
 
-const STAGE: &str = "collect";
 /// File of the directory with what was not taken.
 const REFUSED: &str = "refused.jsonl";
 /// Shortest side and greatest size of photos by default.
@@ -207,12 +206,12 @@ pub async fn collect_web(
 ) -> Result<WebSummary> {
     request.options.validate()?;
     let mut run = Run::begin(store, request, progress).await?;
-    let there: usize = run.by_class.values().map(Vec::len).sum();
+    let there: u64 = run.by_class.values().sum();
     progress.start(
         "images",
         Some((request.words.len() * request.per_class) as u64),
     );
-    progress.advance(there as u64);
+    progress.advance(there);
     for words in &request.words {
         let done = run.class(words, sources).await;
         if let Err(err) = done {
@@ -235,8 +234,8 @@ struct Run<'a> {
     refused: Journal,
     /// Images of the directory, in the manifest's order.
     images: Vec<ManifestImage>,
-    /// Their files, by class.
-    by_class: HashMap<String, Vec<String>>,
+    /// How many of them each class had when the run began.
+    by_class: HashMap<String, u64>,
     /// URLs that were decided on.
     seen: HashSet<String>,
     /// Files that were downloaded and not decided on, by their name without the ending.
@@ -278,7 +277,7 @@ impl<'a> Run<'a> {
                 seen.insert(row.url);
             }
         }
-        let mut by_class: HashMap<String, Vec<String>> = HashMap::new();
+        let mut by_class: HashMap<String, u64> = HashMap::new();
         for image in &images {
             let text = |key: &str| image.attributes.get(key).and_then(Value::as_str);
             let Some(url) = text("url") else {
@@ -292,8 +291,7 @@ impl<'a> Run<'a> {
             };
             seen.insert(url.to_owned());
             if let Some(class) = text("class") {
-                let files = by_class.entry(class.to_owned()).or_default();
-                files.push(image.file.clone());
+                *by_class.entry(class.to_owned()).or_default() += 1;
             }
         }
         let mut summary = WebSummary::default();
@@ -334,10 +332,10 @@ impl<'a> Run<'a> {
         let mut feed = Feed::new(http, licences, sources, words);
         let mut count = ClassCount {
             class: class.clone(),
-            images: self.by_class.get(&class).map_or(0, Vec::len) as u64,
+            images: self.by_class.get(&class).copied().unwrap_or(0),
             ..ClassCount::default()
         };
-        let (mut failures, mut added) = (Vec::new(), Vec::new());
+        let (mut failures, mut added): (Failures, Vec<ManifestImage>) = Default::default();
         while (count.images as usize) < self.request.per_class {
             let missing = self.request.per_class - count.images as usize;
             let batch = feed.take(missing, &mut self.seen).await;
@@ -425,18 +423,12 @@ impl<'a> Run<'a> {
         }
         self.summary.failed += count.failed;
         self.summary.classes.push(count);
-        let files = added.iter().map(|image: &ManifestImage| image.file.clone());
-        self.by_class.entry(class).or_default().extend(files);
         self.images.extend(added.iter().cloned());
         self.keep(added, failures).await
     }
 
     /// Adds the images of a class, and what failed, to the store.
-    async fn keep(
-        &mut self,
-        added: Vec<ManifestImage>,
-        failures: Vec<(String, String)>,
-    ) -> Result<()> {
+    async fn keep(&mut self, added: Vec<ManifestImage>, failures: Failures) -> Result<()> {
         let options = &self.request.options;
         if !added.is_empty() {
             let done = ingest_listed(self.store, self.folder.path(), added, options, &NoProgress);
@@ -447,32 +439,6 @@ impl<'a> Run<'a> {
         record_failures(self.store, &options.dataset, &failures).await?;
         write_attribution(&self.folder, &self.images)
     }
-}
-
-/// Adds rows of `failures`, each with an item and a reason.
-pub(super) async fn record_failures(
-    store: &Store,
-    dataset: &str,
-    failures: &[(String, String)],
-) -> Result<()> {
-    if failures.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<FailureRow> = failures
-        .iter()
-        .map(|(item, reason)| FailureRow::new(STAGE, Some(dataset), item, reason))
-        .collect();
-    let committed = store.commit("collect", |head| {
-        let rows = &rows;
-        async move {
-            let new = unrecorded_failures(&head, rows).await?;
-            let mut changes = Changes::new();
-            changes.append(FailureRow::TABLE, FailureRow::to_batch(&new)?);
-            Ok(changes)
-        }
-    });
-    committed.await?;
-    Ok(())
 }
 
 /// Files below the directory that the manifest does not list, by their name without the ending: a run was stopped after it
