@@ -3,10 +3,11 @@
 //! This module does no I/O. A mask exists at full size only while it is thresholded; after that it is run-length
 //! encoded.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use image::RgbImage;
 use image::imageops::crop_imm;
+use rayon::prelude::*;
 
 use super::batches::{Batches, within_memory};
 use super::grid::{Crop, CropLayout, crops, points_in_crop, points_per_side};
@@ -94,6 +95,16 @@ pub(super) struct KeptFeatures {
     pub values: Vec<f16>,
 }
 
+/// A mask that is wanted of a point, before it is made.
+struct Wanted<'a> {
+    mask_output: usize,
+    predicted_iou: f32,
+    /// The prompt: x and y in pixels of the crop.
+    point: &'a [f64; 2],
+    /// All mask tokens of the point.
+    tokens: &'a [f32],
+}
+
 /// The image embedding of a crop: its cells, and where they lie in the photo.
 struct CropFeatures {
     crop: Crop,
@@ -154,6 +165,11 @@ impl MaskGenerator {
     /// Channels of a token and of the image embedding.
     pub(super) fn token_width(&self) -> usize {
         self.sam.config().prompt_dim
+    }
+
+    /// Whether the model runs on this machine's processors, in threads of rayon.
+    pub(super) fn is_on_cpu(&self) -> bool {
+        self.device == Device::flex()
     }
 
     /// Generates all masks of a photo.
@@ -258,72 +274,86 @@ impl MaskGenerator {
             .map(|point| frame.model_from_image(*point).map(|x| x as f32))
             .collect();
         let prompts = Prompts::single_points(&in_model, &self.device);
-        let output = self.sam.decode(embedding.clone(), &prompts);
-        let [count, outputs, low_res, _] = output.masks.dims();
-        let masks = numbers(output.masks.into_data(), "masks")?;
-        let iou = numbers(output.iou.into_data(), "predicted IoU")?;
-        let tokens = numbers(output.tokens.into_data(), "mask tokens")?;
-        let (pixels, width) = (low_res * low_res, tokens.len() / count.max(1));
-
-        let mut upscaler = MaskUpscaler::new(frame, low_res);
-        let mut bitmap = Vec::new();
-        let mut found = Vec::new();
-        for (row, point) in points.iter().enumerate() {
-            let iou = iou
-                .get(row * outputs..(row + 1) * outputs)
-                .ok_or(Error::Internal {
-                    what: "fewer predicted IoUs than the model was asked for",
-                })?;
-            for chosen in self.chosen(iou) {
-                let predicted_iou = iou.get(chosen).copied().ok_or(Error::Internal {
-                    what: "fewer predicted IoUs than the model was asked for",
-                })?;
-                if self.options.pred_iou_thresh > 0.0
-                    && predicted_iou <= self.options.pred_iou_thresh
-                {
-                    continue;
-                }
-                let start = (row * outputs + chosen) * pixels;
-                let logits = masks.get(start..start + pixels);
-                let logits = logits.ok_or(Error::Internal {
-                    what: "fewer masks than the model was asked for",
-                })?;
-                let logits = upscaler.logits(logits)?;
-                let offset = self.options.stability_score_offset;
-                let stability_score = stability_score(logits, MASK_THRESHOLD, offset);
-                if stability_score < self.options.stability_score_thresh {
-                    continue;
-                }
-                threshold_into(logits, MASK_THRESHOLD, &mut bitmap);
-                let rle = Rle::from_row_major(frame.original, &bitmap)?;
-                let origin = Pixel {
-                    x: crop.left,
-                    y: crop.top,
-                };
-                let mask = GeneratedMask {
-                    rle: rle.place_in(image, origin)?,
-                    predicted_iou,
-                    stability_score,
-                    point: [
-                        point[0] + f64::from(crop.left),
-                        point[1] + f64::from(crop.top),
-                    ],
-                    crop,
-                    mask_output: chosen,
-                    embedding: tokens
-                        .get(row * width..(row + 1) * width)
-                        .ok_or(Error::Internal {
-                            what: "fewer tokens than the model was asked for",
-                        })?
-                        .to_vec(),
-                    neck: None,
-                };
-                if !is_cut_off(&mask, image) {
-                    found.push(mask);
-                }
-            }
+        let decoded = self.sam.decode_tokens(embedding.clone(), &prompts);
+        let [count, outputs] = decoded.iou.dims();
+        let iou = numbers(decoded.iou.clone().into_data(), "predicted IoU")?;
+        let tokens = numbers(decoded.tokens.clone().into_data(), "mask tokens")?;
+        let width = tokens.len() / count.max(1);
+        let rows = points
+            .iter()
+            .zip(iou.chunks_exact(outputs).zip(tokens.chunks_exact(width)));
+        let mut wanted = Vec::new();
+        for (point, (iou, tokens)) in rows {
+            let chosen = self.chosen(iou).into_iter();
+            wanted.extend(chosen.map(|mask_output| Wanted {
+                mask_output,
+                predicted_iou: iou.get(mask_output).copied().unwrap_or_default(),
+                point,
+                tokens,
+            }));
         }
-        Ok(found)
+        let outputs: Vec<usize> = wanted.iter().map(|it| it.mask_output).collect();
+        let masks = self.sam.masks(decoded, &outputs);
+        let [_, _, low_res, _] = masks.dims();
+        let masks = numbers(masks.into_data(), "masks")?;
+        if masks.len() != wanted.len() * low_res * low_res {
+            return Err(Error::Internal {
+                what: "another number of masks than the model was asked for",
+            });
+        }
+
+        let least = self.options.pred_iou_thresh;
+        let upscaler = MaskUpscaler::new(frame, low_res);
+        let found: Vec<Option<GeneratedMask>> = wanted
+            .par_iter()
+            .zip(masks.par_chunks_exact(low_res * low_res))
+            .filter(|(wanted, _)| least <= 0.0 || wanted.predicted_iou > least)
+            .map_init(
+                || (upscaler.clone(), Vec::new()),
+                |(upscaler, bitmap), (wanted, logits)| {
+                    self.finish(wanted, upscaler.logits(logits)?, bitmap, frame, crop, image)
+                },
+            )
+            .collect::<Result<_>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Thresholds and encodes one mask, given its logits at the size of the crop; `None` if it is unstable or cut off by
+    /// the crop.
+    fn finish(
+        &self,
+        wanted: &Wanted<'_>,
+        logits: &[f32],
+        bitmap: &mut Vec<u8>,
+        frame: &ImageFrame,
+        crop: Crop,
+        image: Size,
+    ) -> Result<Option<GeneratedMask>> {
+        let offset = self.options.stability_score_offset;
+        let stability_score = stability_score(logits, MASK_THRESHOLD, offset);
+        if stability_score < self.options.stability_score_thresh {
+            return Ok(None);
+        }
+        threshold_into(logits, MASK_THRESHOLD, bitmap);
+        let rle = Rle::from_row_major(frame.original, bitmap)?;
+        let origin = Pixel {
+            x: crop.left,
+            y: crop.top,
+        };
+        let mask = GeneratedMask {
+            rle: rle.place_in(image, origin)?,
+            predicted_iou: wanted.predicted_iou,
+            stability_score,
+            point: [
+                wanted.point[0] + f64::from(crop.left),
+                wanted.point[1] + f64::from(crop.top),
+            ],
+            crop,
+            mask_output: wanted.mask_output,
+            embedding: wanted.tokens.to_vec(),
+            neck: None,
+        };
+        Ok((!is_cut_off(&mask, image)).then_some(mask))
     }
 
     /// The outputs to keep for a point, given the predicted IoU of all.
@@ -476,11 +506,10 @@ fn suppress_by<T>(
 }
 
 /// Tensor data as finite f32 numbers.
-fn numbers(data: burn::tensor::TensorData, what: &'static str) -> Result<Vec<f32>> {
-    let numbers: Vec<f32> = data.iter::<f32>().collect();
-    if numbers.iter().all(|x| x.is_finite()) {
-        Ok(numbers)
-    } else {
-        Err(Error::ModelOutput { what })
+fn numbers(data: TensorData, what: &'static str) -> Result<Vec<f32>> {
+    let numbers = data.convert::<f32>().try_into_vec::<f32>();
+    match numbers {
+        Ok(numbers) if numbers.iter().all(|x| x.is_finite()) => Ok(numbers),
+        _ => Err(Error::ModelOutput { what }),
     }
 }

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::config::SamConfig;
 use super::prompt_encoder::PromptEmbeddings;
@@ -26,6 +26,21 @@ pub struct DecoderOutput {
     pub iou: Tensor<2>,
     /// Mask tokens after the transformer, `[batch, outputs, dim]`. The paper's embedding is a row of these, flattened.
     pub tokens: Tensor<3>,
+}
+
+/// What the decoder knows of each row of a batch before it makes masks.
+#[derive(Clone, Debug)]
+pub struct DecodedTokens {
+    /// As [`DecoderOutput::iou`].
+    pub iou: Tensor<2>,
+    /// As [`DecoderOutput::tokens`].
+    pub tokens: Tensor<3>,
+    /// Cells of the image after the transformer, `[batch, rows * columns, dim]`.
+    cells: Tensor<3>,
+    /// Rows and columns of the cells.
+    grid: [usize; 2],
+    /// Weights over pixel features, `[batch, outputs, dim / 8]`.
+    weights: Tensor<3>,
 }
 
 /// The mask decoder.
@@ -86,6 +101,27 @@ impl MaskDecoder {
         image_position: Tensor<4>,
         prompts: PromptEmbeddings,
     ) -> DecoderOutput {
+        let decoded = self.tokens(image, image_position, prompts);
+        let masks = self
+            .output_upscaling
+            .forward(decoded.cells, decoded.grid, decoded.weights);
+        DecoderOutput {
+            masks,
+            iou: decoded.iou,
+            tokens: decoded.tokens,
+        }
+    }
+
+    /// The steps of [`MaskDecoder::forward`] before any mask: [`MaskDecoder::masks`] makes those that are wanted.
+    ///
+    /// # Shapes
+    /// As those of [`MaskDecoder::forward`].
+    pub fn tokens(
+        &self,
+        image: Tensor<4>,
+        image_position: Tensor<4>,
+        prompts: PromptEmbeddings,
+    ) -> DecodedTokens {
         let PromptEmbeddings { sparse, dense } = prompts;
         let [batch, _, dim] = sparse.dims();
         let [outputs, _] = self.mask_tokens.weight.val().dims();
@@ -110,14 +146,37 @@ impl MaskDecoder {
         let weights = hypernetworks
             .map(|(i, mlp)| mlp.forward(tokens.clone().narrow(1, i, 1)))
             .collect();
-        let weights = Tensor::cat(weights, 1);
-        DecoderOutput {
-            masks: self
-                .output_upscaling
-                .forward(cells, [rows, columns], weights),
+        DecodedTokens {
             iou: self.iou_prediction_head.forward(iou_token),
             tokens,
+            cells,
+            grid: [rows, columns],
+            weights: Tensor::cat(weights, 1),
         }
+    }
+
+    /// The masks of some outputs, whose predicted IoU is known before any mask is made. `outputs` names the wanted outputs
+    /// of each prompt, as many for every prompt, one prompt after the other.
+    ///
+    /// # Shapes
+    /// - output: `[batch, outputs of a prompt, 4 * grid, 4 * grid]`, logits as those of [`DecoderOutput::masks`]
+    pub fn masks(&self, decoded: DecodedTokens, outputs: &[usize]) -> Tensor<4> {
+        let [batch, all, features] = decoded.weights.dims();
+        let each = outputs.len() / batch.max(1);
+        let rows = outputs.iter().enumerate();
+        let rows: Vec<i64> = rows
+            .map(|(at, output)| (at / each.max(1) * all + output) as i64)
+            .collect();
+        let count = rows.len();
+        let rows = TensorData::new(rows, [count]);
+        let rows = Tensor::<1, Int>::from_data(rows, &decoded.weights.device());
+        let weights = decoded
+            .weights
+            .reshape([batch * all, features])
+            .select(0, rows)
+            .reshape([batch, each, features]);
+        self.output_upscaling
+            .forward(decoded.cells, decoded.grid, weights)
     }
 }
 

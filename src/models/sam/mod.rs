@@ -33,7 +33,7 @@ mod transformer;
 pub use super::weights::WeightPrecision;
 pub use checkpoint::Checkpoint;
 pub use config::{DecoderConfig, EncoderConfig, ModelType, PATCH_SIZE, SamConfig, VitConfig};
-pub use mask_decoder::DecoderOutput;
+pub use mask_decoder::{DecodedTokens, DecoderOutput};
 pub use official::save;
 pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
 pub use predictor::{ImageFeatures, PredictedMask, Prompt, SamPredictor};

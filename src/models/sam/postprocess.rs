@@ -13,13 +13,15 @@ pub const MASK_THRESHOLD: f32 = 0.0;
 /// Scales masks of one image to its original size.
 ///
 /// The steps are upstream's: bilinear to the model input, crop to the image's part of it, bilinear to the original
-/// size.
+/// size. Both are linear and treat rows and columns alike, so they are one step here: each pixel is a weighted sum of few
+/// rows and columns of the small mask.
 #[derive(Clone, Debug)]
 pub struct MaskUpscaler {
     low_res_size: usize,
-    to_input: Resize,
-    to_original: Resize,
-    input: Vec<f32>,
+    rows: Vec<Window>,
+    columns: Vec<Window>,
+    /// The small mask, its rows at their full width.
+    widened: Vec<f32>,
     original: Vec<f32>,
 }
 
@@ -27,21 +29,20 @@ impl MaskUpscaler {
     /// Creates an upscaler from masks of `low_res_size` pixels per side to the image of `frame`.
     pub fn new(frame: &ImageFrame, low_res_size: usize) -> Self {
         let side = frame.image_size as usize;
-        let (height, width) = (frame.resized.height as usize, frame.resized.width as usize);
-        let rows = linear_taps(low_res_size, side, height);
-        let columns = linear_taps(low_res_size, side, width);
-        let to_input = Resize::new(rows, columns, low_res_size);
-        let (to_height, to_width) = (
-            frame.original.height as usize,
-            frame.original.width as usize,
-        );
-        let rows = linear_taps(height, to_height, to_height);
-        let columns = linear_taps(width, to_width, to_width);
+        let axis = |resized: u32, original: u32| {
+            let (resized, original) = (resized as usize, original as usize);
+            let to_input = linear_taps(low_res_size, side, resized);
+            let to_original = linear_taps(resized, original, original);
+            let windows = to_original.iter();
+            windows
+                .map(|tap| Window::of(tap, &to_input, low_res_size))
+                .collect()
+        };
         Self {
             low_res_size,
-            to_input,
-            to_original: Resize::new(rows, columns, width),
-            input: Vec::new(),
+            rows: axis(frame.resized.height, frame.original.height),
+            columns: axis(frame.resized.width, frame.original.width),
+            widened: Vec::new(),
             original: Vec::new(),
         }
     }
@@ -62,47 +63,66 @@ impl MaskUpscaler {
                 found: low_res.len(),
             });
         }
-        self.to_input.run(low_res, &mut self.input);
-        self.to_original.run(&self.input, &mut self.original);
+        let width = self.columns.len();
+        self.widened.clear();
+        for row in low_res.chunks_exact(self.low_res_size.max(1)) {
+            let sums = self.columns.iter().map(|window| window.sum(row));
+            self.widened.extend(sums);
+        }
+        self.original.clear();
+        for window in &self.rows {
+            let row = |at: usize| {
+                let row = self.widened.get((window.first + at) * width..);
+                row.and_then(|rest| rest.get(..width)).unwrap_or_default()
+            };
+            let [first, second, third, fourth] = window.weights;
+            let pairs = row(0).iter().zip(row(1)).zip(row(2).iter().zip(row(3)));
+            let sums =
+                pairs.map(|((a, b), (c, d))| first * a + second * b + (third * c + fourth * d));
+            self.original.extend(sums);
+        }
         Ok(&self.original)
     }
 }
 
-/// Bilinear resizing of one plane.
-#[derive(Clone, Debug)]
-struct Resize {
-    rows: Vec<Tap>,
-    columns: Vec<Tap>,
-    width: usize,
-    blended: Vec<f32>,
+/// Neighbouring samples of the small mask's axis, and their weights in one sample of the original's.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    first: usize,
+    weights: [f32; 4],
 }
 
-impl Resize {
-    fn new(rows: Vec<Tap>, columns: Vec<Tap>, width: usize) -> Self {
-        Self {
-            rows,
-            columns,
-            width,
-            blended: Vec::new(),
+impl Window {
+    /// Joins a tap on samples of the model input with their own taps on the `count` samples of the small mask. Two
+    /// neighbours of the input come from at most three neighbours of the mask, which is smaller.
+    fn of(tap: &Tap, to_input: &[Tap], count: usize) -> Self {
+        let mut parts = Vec::with_capacity(4);
+        for (sample, weight) in [(tap.low, 1.0 - tap.fraction), (tap.high, tap.fraction)] {
+            if let Some(inner) = to_input.get(sample) {
+                parts.push((inner.low, weight * (1.0 - inner.fraction)));
+                parts.push((inner.high, weight * inner.fraction));
+            }
         }
+        let first = parts.iter().map(|(sample, _)| *sample).min();
+        // Windows at the end begin earlier, so that all four samples exist.
+        let first = first.unwrap_or_default().min(count.saturating_sub(4));
+        let mut weights = [0.0; 4];
+        for (sample, weight) in parts {
+            if let Some(sum) = weights.get_mut(sample - first) {
+                *sum += weight;
+            }
+        }
+        Self { first, weights }
     }
 
-    /// Resizes `source`, rows of `width` values, into `target`.
-    fn run(&mut self, source: &[f32], target: &mut Vec<f32>) {
-        target.clear();
-        for row in &self.rows {
-            let line = |index: usize| source.get(index * self.width..).unwrap_or_default();
-            let pairs = line(row.low).iter().zip(line(row.high)).take(self.width);
-            self.blended.clear();
-            self.blended
-                .extend(pairs.map(|(low, high)| low + (high - low) * row.fraction));
-            let blended = self.blended.as_slice();
-            target.extend(self.columns.iter().map(|column| {
-                match (blended.get(column.low), blended.get(column.high)) {
-                    (Some(low), Some(high)) => low + (high - low) * column.fraction,
-                    _ => 0.0,
-                }
-            }));
+    /// The weighted sum of a row's samples.
+    fn sum(&self, row: &[f32]) -> f32 {
+        match row.get(self.first..self.first + 4) {
+            Some([a, b, c, d]) => {
+                let [first, second, third, fourth] = self.weights;
+                first * a + second * b + (third * c + fourth * d)
+            }
+            _ => 0.0,
         }
     }
 }

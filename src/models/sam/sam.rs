@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::config::{EncoderConfig, SamConfig};
 use super::image_encoder::ImageEncoderVit;
-use super::mask_decoder::{DecoderOutput, MaskDecoder};
+use super::mask_decoder::{DecodedTokens, DecoderOutput, MaskDecoder};
 use super::prompt_encoder::{PromptEncoder, Prompts};
 use super::tiny_vit::TinyVit;
 
@@ -79,5 +79,22 @@ impl Sam {
             self.prompt_encoder.dense_position(),
             self.prompt_encoder.forward(prompts),
         )
+    }
+
+    /// The steps of [`Sam::decode`] before any mask, for [`Sam::masks`].
+    ///
+    /// # Shapes
+    /// - image_embedding: `[1, prompt_dim, grid, grid]`
+    pub fn decode_tokens(&self, image_embedding: Tensor<4>, prompts: &Prompts) -> DecodedTokens {
+        self.mask_decoder.tokens(
+            image_embedding,
+            self.prompt_encoder.dense_position(),
+            self.prompt_encoder.forward(prompts),
+        )
+    }
+
+    /// The masks of some outputs, see [`MaskDecoder::masks`].
+    pub fn masks(&self, decoded: DecodedTokens, outputs: &[usize]) -> Tensor<4> {
+        self.mask_decoder.masks(decoded, outputs)
     }
 }
