@@ -95,6 +95,27 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A place that is neither a path nor a bucket that this build supports.
+    #[error("'{uri}': {reason}")]
+    Location {
+        /// The place.
+        uri: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A bucket in which two writers could both be told that they committed.
+    #[error(
+        "'{uri}': {reason}; grainstore cannot keep a store there, because commits would be lost (so it is with OpenStack \
+         Swift, Garage and s3s-fs; Amazon S3, Google Cloud Storage, Azure, Ceph and MinIO are fit)"
+    )]
+    UnsafeBucket {
+        /// Where the store would be.
+        uri: String,
+        /// What happened when writers raced.
+        reason: String,
+    },
+
     /// The given place holds something that is not a store.
     #[error("'{uri}' is not a grainstore store, and not empty")]
     NotAStore {
@@ -562,7 +583,7 @@ pub enum Error {
 
     /// DataFusion failed: bad SQL, or a query that could not run.
     #[error("{}", sql_reason(.0))]
-    DataFusion(#[from] datafusion::error::DataFusionError),
+    DataFusion(#[source] datafusion::error::DataFusionError),
 
     /// Arrow failed.
     #[error("arrow: {0}")]
@@ -571,6 +592,21 @@ pub enum Error {
     /// Reading or writing JSON failed.
     #[error("json: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+impl From<datafusion::error::DataFusionError> for Error {
+    /// An error of grainstore that went through DataFusion is itself again.
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        use datafusion::error::DataFusionError;
+
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::DataFusion(DataFusionError::External(other)),
+            },
+            other => Self::DataFusion(other),
+        }
+    }
 }
 
 /// What a device was doing.

@@ -1,5 +1,8 @@
 //! The `grainstore` program: arguments in, exit code out. Everything it does is in the library.
 
+// Futures of the page's handlers hold those of commits, which hold Lance's.
+#![recursion_limit = "256"]
+
 mod cli;
 mod hints;
 mod web;

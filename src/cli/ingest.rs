@@ -12,6 +12,7 @@ use grainstore::ingest::{
     DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES,
     ingest_coco, ingest_folder, ingest_voc, read_class_names,
 };
+use grainstore::store::Location;
 
 use super::progress::progress;
 use super::{Ended, Global, plural, print_json_summary};
@@ -34,9 +35,10 @@ Examples:
   grainstore ingest images web/                    # web/cat/1.jpg gets label 'cat'
   grainstore ingest images flat/ --labels labels.csv --source synthetic
   grainstore ingest images made/ --manifest made/manifest.jsonl --source synthetic
+  grainstore ingest images s3://bucket/web/ --dataset web   # in a build with the feature 'aws'
   grainstore ingest images holiday/ --no-labels --split val")]
 pub struct ImagesArgs {
-    /// Directory to search, including everything below it.
+    /// Directory, or prefix of a bucket, to search, including everything below it.
     directory: PathBuf,
     /// CSV file with columns 'file' (relative to DIRECTORY) and 'label', with one row per label.
     #[arg(long, value_name = "FILE", conflicts_with = "no_labels")]
@@ -65,7 +67,7 @@ pub struct ImagesArgs {
 Example:
   grainstore ingest coco --annotations instances_val2017.json --images val2017/ --split val")]
 pub struct CocoArgs {
-    /// The annotation file.
+    /// The annotation file; it and the images may be in a bucket.
     #[arg(long, value_name = "FILE")]
     annotations: PathBuf,
     /// The directory that its file names are relative to.
@@ -132,13 +134,19 @@ impl Common {
     }
 }
 
-/// Fails before a store is created if there is nothing to ingest.
+/// Fails before a store is created if there is nothing to ingest; what is in a bucket is found missing later.
 fn check_inputs(args: &Args) -> anyhow::Result<()> {
     let directory = |path: &Path| {
+        if is_in_bucket(path) {
+            return Ok(());
+        }
         let listed = std::fs::read_dir(path).map(drop);
         listed.with_context(|| format!("cannot open directory '{}'", path.display()))
     };
     let file = |path: &Path| {
+        if is_in_bucket(path) {
+            return Ok(());
+        }
         let opened = std::fs::File::open(path).map(drop);
         opened.with_context(|| format!("cannot open '{}'", path.display()))
     };
@@ -262,10 +270,19 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
     Ok(())
 }
 
+fn is_in_bucket(path: &Path) -> bool {
+    path.to_str().is_some_and(Location::is_bucket)
+}
+
 pub(super) fn directory_name(directory: &Path) -> anyhow::Result<String> {
-    let absolute = directory
-        .canonicalize()
-        .with_context(|| format!("cannot open directory '{}'", directory.display()))?;
+    // The place of a bucket has a name as it is.
+    let absolute = if is_in_bucket(directory) {
+        directory.to_owned()
+    } else {
+        directory
+            .canonicalize()
+            .with_context(|| format!("cannot open directory '{}'", directory.display()))?
+    };
     let name = absolute.file_name().unwrap_or_default().to_string_lossy();
     let plain = |c: char| match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => c,

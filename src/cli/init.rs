@@ -34,7 +34,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             dim: args.embedding_dim,
         },
     };
-    let store = Store::open_or_create(&global.store, options).await?;
+    let store = Store::open_or_create_with(&global.store, options, &global.storage()).await?;
     if store.options() != options {
         let found = store.options().embedding.arrow();
         anyhow::bail!(

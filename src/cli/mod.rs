@@ -60,7 +60,7 @@ use clap::{Parser, Subcommand};
 use grainstore::Error;
 use grainstore::review::fold_journals;
 use grainstore::selection::ImageFilter;
-use grainstore::store::{Snapshot, Store, StoreOptions};
+use grainstore::store::{Snapshot, StorageOption, StorageOptions, Store, StoreOptions};
 use serde::Serialize;
 
 use crate::hints::hint;
@@ -98,7 +98,7 @@ Exit codes: 0 done, 1 failed, 2 done, but some items could not be used. Each was
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// The store: a directory.
+    /// The store: a directory, or in a build with these features a bucket: s3://, gs:// or az://BUCKET/PREFIX.
     #[arg(
         long,
         global = true,
@@ -107,6 +107,17 @@ struct Global {
         value_name = "PATH"
     )]
     store: String,
+    /// An option of buckets, such as endpoint=http://127.0.0.1:9000, region or allow_http=true; repeat it for more. Keys and
+    /// secrets come from the environment (AWS_PROFILE, AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, ...).
+    #[arg(
+        long = "storage-option",
+        global = true,
+        env = "GRAINSTORE_STORAGE_OPTIONS",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "KEY=VALUE"
+    )]
+    storage_options: Vec<StorageOption>,
     /// Print results and errors as JSON on stdout.
     #[arg(long, global = true)]
     json: bool,
@@ -116,6 +127,13 @@ struct Global {
     /// Print only errors on stderr.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
+}
+
+impl Global {
+    /// The options of buckets.
+    fn storage(&self) -> StorageOptions {
+        self.storage_options.iter().cloned().collect()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -348,13 +366,14 @@ fn print_json_summary(summary: &impl Serialize, seconds: f64) -> anyhow::Result<
 
 /// Opens the store that is asked for. Labels that a review page saved before it was killed are put into their table first.
 async fn open(global: &Global) -> anyhow::Result<Store> {
-    let store = Store::open(&global.store).await?;
+    let store = Store::open_with(&global.store, &global.storage()).await?;
     folded(store, global).await
 }
 
 /// Opens the store that is asked for, and creates it if the place is empty.
 async fn open_or_create(global: &Global) -> anyhow::Result<Store> {
-    let store = Store::open_or_create(&global.store, StoreOptions::default()).await?;
+    let options = StoreOptions::default();
+    let store = Store::open_or_create_with(&global.store, options, &global.storage()).await?;
     folded(store, global).await
 }
 

@@ -62,7 +62,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         );
     }
     let store = if args.read_only {
-        Store::open(&global.store).await?
+        Store::open_with(&global.store, &global.storage()).await?
     } else {
         super::open(global).await?
     };

@@ -18,7 +18,7 @@ use crate::ids::{ExtractorId, ImageId};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::store::columns::RleColumn;
-use crate::store::{Snapshot, Store, is_of_images};
+use crate::store::{PhotoFiles, Snapshot, Store, is_of_images};
 use crate::{Error, Result};
 
 /// Up to this many pending images, only their masks are read; beyond it, all masks of the extractor.
@@ -62,7 +62,12 @@ pub(super) async fn run(
             }
         }
     });
-    let reading = tokio::spawn(read_ahead(to_decode, photos, extractor_id.is_some()));
+    let reading = tokio::spawn(read_ahead(
+        store.photos(),
+        to_decode,
+        photos,
+        extractor_id.is_some(),
+    ));
     let model = tokio::task::spawn_blocking(move || run_model(&embedder, to_model, &results));
 
     let mut sink = Sink::new(store, &row, extractor_id, counted, commit_vectors);
@@ -212,26 +217,29 @@ fn take_masks(
 /// Reads and decodes photos on worker threads, in order and a bounded number ahead. The photo of an image without masks
 /// is not read, if masks are what is embedded.
 async fn read_ahead(
+    files: PhotoFiles,
     mut jobs: mpsc::Receiver<Job>,
     photos: mpsc::Sender<Decoded>,
     needs_masks: bool,
 ) {
     let jobs = stream::poll_fn(move |context| jobs.poll_recv(context));
     let mut decoded = jobs
-        .map(|(image, masks)| async move {
-            let of = image.clone();
+        .map(|(image, masks)| {
+            let (of, files) = (image.clone(), files.clone());
             let reading = tokio::task::spawn_blocking(move || {
                 let photo = if needs_masks && masks.is_empty() {
                     Ok(None)
                 } else {
-                    read_photo(&image).map(Some)
+                    read_photo(&files, &image).map(Some)
                 };
                 (image, masks, photo)
             });
-            reading.await.unwrap_or_else(|source| {
-                let task = "decoding a photo";
-                (of, Vec::new(), Err(Error::Worker { task, source }))
-            })
+            async move {
+                reading.await.unwrap_or_else(|source| {
+                    let task = "decoding a photo";
+                    (of, Vec::new(), Err(Error::Worker { task, source }))
+                })
+            }
         })
         .buffered(DECODED_AHEAD);
     while let Some(photo) = decoded.next().await {

@@ -24,14 +24,13 @@ use super::request::ExportRequest;
 use super::source::{Objects, Origin, Source, Wanted};
 use crate::annotate::MapRule;
 use crate::error::FileAction;
-use crate::extract::read_ingested;
 use crate::geometry::{Rle, Size, Vote, paint, vote};
 use crate::ids::cut_file_name;
 use crate::ingest::parse_class_names;
 use crate::photo::{self, DecodeLimits, voc_colormap};
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
-use crate::store::Snapshot;
+use crate::store::{PhotoFiles, Snapshot};
 use crate::{Error, Result};
 
 /// Limit on classes, and on objects per image, of a label map: indices 0 and 255 have other meanings.
@@ -127,6 +126,7 @@ pub async fn export_voc(
         ..ExportSummary::of(&source, directory)
     };
     let images = source.images.images.clone();
+    let files = snapshot.store().photos();
     let work = move |objects: Objects, progress: &dyn Progress| {
         progress.start("images", Some(images.len() as u64));
         let directories = Directories::create(new.path(), photos)?;
@@ -139,7 +139,7 @@ pub async fn export_voc(
             // The counts are kept only if the image is written.
             let mut counted = summary.clone();
             let maps = LabelMaps::of(image.size(), objects, rule, &mut counted);
-            let done = maps.and_then(|maps| directories.write(name, image, &maps));
+            let done = maps.and_then(|maps| directories.write(&files, name, image, &maps));
             progress.advance(1);
             match done {
                 Ok(()) => {
@@ -385,9 +385,15 @@ impl Directories {
         })
     }
 
-    fn write(&self, name: &str, image: &SelectedImage, maps: &LabelMaps) -> Result<()> {
+    fn write(
+        &self,
+        files: &PhotoFiles,
+        name: &str,
+        image: &SelectedImage,
+        maps: &LabelMaps,
+    ) -> Result<()> {
         if let Some(directory) = &self.photos {
-            let bytes = jpeg(image)?;
+            let bytes = jpeg(files, image)?;
             let file = directory.join(format!("{name}.jpg"));
             fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))?;
         }
@@ -419,9 +425,9 @@ impl Directories {
 }
 
 /// The photo as an upright JPEG file. An upright JPEG file is returned as it is.
-fn jpeg(image: &SelectedImage) -> Result<Vec<u8>> {
+fn jpeg(files: &PhotoFiles, image: &SelectedImage) -> Result<Vec<u8>> {
     // Masks belong to the photo that was ingested, so the file must not have changed since.
-    let bytes = read_ingested(&image.path(), &image.image_id)?;
+    let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
     if image.format == "jpeg" && image.orientation == 1 {
         return Ok(bytes);
     }

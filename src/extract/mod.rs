@@ -34,5 +34,5 @@ pub use prompted::{NewMask, add_prompted_mask};
 pub use prompter::Prompter;
 pub use request::{ExtractRequest, extract};
 pub(crate) use run::{DECODED_AHEAD, failure_of, read_photo};
-pub use run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with, read_ingested};
+pub use run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 pub use summary::ExtractSummary;

@@ -1,7 +1,8 @@
 //! The run: images are read ahead on threads, go through the model, and are committed.
 
-use std::io::ErrorKind;
-use std::path::Path;
+use std::collections::VecDeque;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use futures::{StreamExt, stream};
@@ -14,12 +15,10 @@ use super::pending::{ImageSelection, PendingImage, Wanted, pending_images};
 use super::sink::{Extracted, Sink};
 use super::summary::ExtractSummary;
 use crate::catalogue::embedders_stored;
-use crate::error::FileAction;
-use crate::ids::ImageId;
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
 use crate::store::rows::{EmbedderRow, ExtractorRow, FailureRow};
-use crate::store::{Snapshot, Store};
+use crate::store::{PhotoFiles, Snapshot, Store};
 use crate::vectors::free_name;
 use crate::{Error, Result};
 
@@ -124,7 +123,7 @@ pub async fn extract_with(
     let token_width = generator.token_width();
     let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
     let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);
-    let reading = tokio::spawn(read_ahead(pending, photos));
+    let reading = tokio::spawn(read_ahead(store.photos(), pending, photos));
     let model = tokio::task::spawn_blocking(move || match images_at_once {
         1 => run_model(&generator, to_model, &results),
         many => run_model_beside(&generator, many, to_model, &results),
@@ -170,18 +169,20 @@ type Photo = (PendingImage, Result<RgbImage>);
 type Outcome = (PendingImage, Result<Extracted>);
 
 /// Reads and decodes photos on worker threads, in order and a bounded number ahead.
-async fn read_ahead(pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
+async fn read_ahead(files: PhotoFiles, pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
     let mut decoded = stream::iter(pending)
-        .map(|image| async move {
-            let of = image.clone();
+        .map(|image| {
+            let (of, files) = (image.clone(), files.clone());
             let reading = tokio::task::spawn_blocking(move || {
-                let photo = read_photo(&image);
+                let photo = read_photo(&files, &image);
                 (image, photo)
             });
-            reading.await.unwrap_or_else(|source| {
-                let task = "decoding a photo";
-                (of, Err(Error::Worker { task, source }))
-            })
+            async move {
+                reading.await.unwrap_or_else(|source| {
+                    let task = "decoding a photo";
+                    (of, Err(Error::Worker { task, source }))
+                })
+            }
         })
         .buffered(DECODED_AHEAD);
     while let Some(photo) = decoded.next().await {
@@ -192,31 +193,9 @@ async fn read_ahead(pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
 }
 
 /// Reads and decodes the photo of an image.
-pub(crate) fn read_photo(image: &PendingImage) -> Result<RgbImage> {
-    let path = Path::new(&image.root).join(&image.file_name);
-    let bytes = read_ingested(&path, &image.image_id)?;
+pub(crate) fn read_photo(files: &PhotoFiles, image: &PendingImage) -> Result<RgbImage> {
+    let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
     Ok(decode(&bytes, &DecodeLimits::default())?)
-}
-
-/// Reads the bytes of an image's file, which must be those that were ingested.
-///
-/// # Errors
-/// [`Error::PhotoGone`]; [`Error::File`]; [`Error::Content`] if the file is no longer the same.
-pub fn read_ingested(path: &Path, image_id: &ImageId) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|err| match err.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => Error::PhotoGone {
-            path: path.to_owned(),
-        },
-        _ => Error::file(FileAction::Read, path)(err),
-    })?;
-    if ImageId::of_bytes(&bytes) != *image_id {
-        return Err(Error::Content {
-            path: path.to_owned(),
-            place: String::new(),
-            reason: "the file is not the one that was ingested; ingest it again".to_owned(),
-        });
-    }
-    Ok(bytes)
 }
 
 /// Runs the model on every photo. A photo that cannot be used is passed on as its own error; an error of the model ends
@@ -235,51 +214,81 @@ fn run_model(
     Ok(())
 }
 
-/// Like [`run_model`], but with `many` photos at once, each on a thread of its own; results come in the order of the
-/// photos.
+/// Like [`run_model`], but with `many` photos at once, each on a thread of its own, in turn; results come in the order of
+/// the photos.
 fn run_model_beside(
     generator: &MaskGenerator,
     many: usize,
     mut photos: mpsc::Receiver<Photo>,
     results: &mpsc::Sender<Outcome>,
 ) -> Result<()> {
-    // Kernels that split their work over shared threads would wait for each other more than they work, so each thread
-    // has its own pool.
-    let pools = (0..many).map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build());
-    let pools = pools
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| Error::Threads { source })?;
-    loop {
-        let mut taken = Vec::with_capacity(many);
-        while taken.len() < many {
-            match photos.blocking_recv() {
-                Some(photo) => taken.push(photo),
-                None => break,
+    // Kernels of the CPU that split their work over shared threads would wait for each other more than they work, so
+    // each thread has its own pool there.
+    let pool = || {
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1);
+        let pool = generator.is_on_cpu().then(|| alone.build());
+        pool.transpose().map_err(|source| Error::Threads { source })
+    };
+    let pools = (0..many).map(|_| pool()).collect::<Result<Vec<_>>>()?;
+    std::thread::scope(|scope| {
+        let worker = |pool| {
+            let (photos, given) = sync_channel::<Photo>(1);
+            let (done, results) = sync_channel(1);
+            let running = scope.spawn(move || work(generator, pool, given, &done));
+            Worker {
+                photos,
+                results,
+                running,
             }
-        }
-        if taken.is_empty() {
-            return Ok(());
-        }
-        let outcomes: Vec<Result<Outcome>> = std::thread::scope(|scope| {
-            let running: Vec<_> = taken
-                .into_iter()
-                .zip(&pools)
-                .map(|((image, photo), pool)| {
-                    scope.spawn(move || {
-                        let result = pool.install(|| run_on(generator, &image, photo))?;
-                        Ok((image, result))
-                    })
-                })
-                .collect();
-            let joined = running.into_iter().map(std::thread::ScopedJoinHandle::join);
-            joined
-                .map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
-        for outcome in outcomes {
+        };
+        let mut working: VecDeque<Worker<'_>> = VecDeque::new();
+        let mut idle: VecDeque<Worker<'_>> = pools.iter().map(Option::as_ref).map(worker).collect();
+        loop {
+            while let Some(worker) = idle.pop_front() {
+                let Some(photo) = photos.blocking_recv() else {
+                    break;
+                };
+                // A worker that has ended is found when its result is awaited.
+                let _ = worker.photos.send(photo);
+                working.push_back(worker);
+            }
+            let Some(worker) = working.pop_front() else {
+                return Ok(());
+            };
+            let Ok(outcome) = worker.results.recv() else {
+                let ended = worker.running.join();
+                return ended.map_err(|panic| std::panic::resume_unwind(panic));
+            };
             if results.blocking_send(outcome?).is_err() {
                 return Ok(());
             }
+            idle.push_back(worker);
+        }
+    })
+}
+
+/// A thread that runs the model on one photo after the other.
+struct Worker<'scope> {
+    photos: SyncSender<Photo>,
+    results: std::sync::mpsc::Receiver<Result<Outcome>>,
+    running: ScopedJoinHandle<'scope, ()>,
+}
+
+/// What a worker does, until no photo is left or nobody waits for results.
+fn work(
+    generator: &MaskGenerator,
+    pool: Option<&rayon::ThreadPool>,
+    photos: std::sync::mpsc::Receiver<Photo>,
+    results: &SyncSender<Result<Outcome>>,
+) {
+    for (image, photo) in photos {
+        let run = || run_on(generator, &image, photo);
+        let result = match pool {
+            Some(pool) => pool.install(run),
+            None => run(),
+        };
+        if results.send(result.map(|result| (image, result))).is_err() {
+            return;
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::error::CocoError;
 use crate::error::FileAction;
 use crate::photo::PhotoInfo;
 use crate::progress::Progress;
-use crate::store::Store;
 use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow};
+use crate::store::{Location, PhotoFiles, Store};
 use crate::{Error, Result};
 
 /// The input of `ingest coco`.
@@ -72,9 +72,9 @@ pub async fn ingest_coco(
         options,
     } = request;
     options.validate()?;
-    let root = Root::new(images)?;
-    let file = annotations.clone();
-    let (text, index) = tokio::task::spawn_blocking(move || read_index(&file))
+    let root = Root::open(store, images)?;
+    let (file, files) = (annotations.clone(), store.photos());
+    let (text, index) = tokio::task::spawn_blocking(move || read_index(&files, &file))
         .await
         .map_err(|source| Error::Worker {
             task: "reading the annotation file",
@@ -145,8 +145,13 @@ fn content_error(file: &Path, reason: &CocoError) -> Error {
     }
 }
 
-fn read_index(file: &Path) -> Result<(String, DatasetIndex)> {
-    let bytes = std::fs::read(file).map_err(Error::file(FileAction::Read, file))?;
+fn read_index(files: &PhotoFiles, file: &Path) -> Result<(String, DatasetIndex)> {
+    let in_bucket = file.to_str().filter(|file| Location::is_bucket(file));
+    let in_bucket = in_bucket.and_then(|file| file.rsplit_once('/'));
+    let bytes = match in_bucket {
+        Some((folder, name)) => files.read(folder, name, u64::MAX)?,
+        None => std::fs::read(file).map_err(Error::file(FileAction::Read, file))?,
+    };
     coco::open(bytes).map_err(|err| content_error(file, &err))
 }
 

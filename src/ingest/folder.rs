@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use walkdir::DirEntry;
 
@@ -13,11 +13,12 @@ use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
-use super::walk::{is_system, walk};
+use super::walk::{is_listed, is_system, walk};
 use crate::error::FileAction;
 use crate::progress::Progress;
-use crate::store::Store;
 use crate::store::rows::{FailureRow, ImageRow, LabelRow};
+use crate::store::{ListedFile, PhotoFiles, Store};
+use crate::task::blocking;
 use crate::{Error, Result};
 
 /// Extensions of files that are treated as photos. Other files are counted and skipped.
@@ -100,7 +101,7 @@ pub async fn ingest_folder(
         options,
     } = request;
     options.validate()?;
-    let root = Arc::new(Root::new(directory)?);
+    let root = Arc::new(Root::open(store, directory)?);
     let labels = Arc::new(match labels {
         LabelSource::Manifest(path) => {
             let images = read_manifest(path)?;
@@ -111,13 +112,13 @@ pub async fn ingest_folder(
         LabelSource::Unlabelled => Labels::None,
     });
 
-    let listed_root = root.clone();
-    let listed = tokio::task::spawn_blocking(move || Listed::of(&listed_root))
-        .await
-        .map_err(|source| Error::Worker {
-            task: "listing the directory",
-            source,
-        })?;
+    let listed = match root.bucket() {
+        Some(files) => Listed::of_bucket(files, root.name()).await?,
+        None => {
+            let root = root.clone();
+            blocking("listing the directory", move || Ok(Listed::of(&root))).await?
+        }
+    };
     progress.start("images", Some(listed.photos));
 
     let (read_root, read_labels, read_options) = (root.clone(), labels.clone(), options.clone());
@@ -125,7 +126,10 @@ pub async fn ingest_folder(
         Found::Photo(path) => read_file(&read_root, &read_labels, &read_options, &path),
         Found::Failure(_, reason) => Err(reason),
     };
-    let items = found_files(root);
+    let items = match root.bucket() {
+        Some(files) => found_objects(files.list(root.name()).await?).boxed(),
+        None => found_files(root).boxed(),
+    };
     let done = pipeline::run(store, "ingest images", options, items, read, progress).await;
     let mut summary = match done {
         Ok(summary) => summary,
@@ -172,7 +176,7 @@ pub async fn ingest_listed(
     progress: &dyn Progress,
 ) -> Result<IngestSummary> {
     options.validate()?;
-    let root = Root::new(directory)?;
+    let root = Root::open(store, directory)?;
     progress.start("images", Some(images.len() as u64));
     let read_options = options.clone();
     let read = move |listed: ManifestImage| {
@@ -255,10 +259,19 @@ impl Kind {
         let Ok(entry) = found else {
             return Self::Photo;
         };
-        if is_system(root.path(), entry.path()) {
+        Self::of_path(root.path(), entry.path())
+    }
+
+    /// The kind of a file of a bucket; `None` for one that is hidden.
+    fn of_object(file: &ListedFile) -> Option<Self> {
+        is_listed(&file.file_name).then(|| Self::of_path(Path::new(""), Path::new(&file.file_name)))
+    }
+
+    fn of_path(root: &Path, path: &Path) -> Self {
+        if is_system(root, path) {
             return Self::System;
         }
-        let extension = entry.path().extension().and_then(|it| it.to_str());
+        let extension = path.extension().and_then(|it| it.to_str());
         match extension.map(str::to_lowercase) {
             Some(extension) if EXTENSIONS.contains(&extension.as_str()) => Self::Photo,
             _ => Self::Other,
@@ -278,15 +291,56 @@ impl Listed {
     fn of(root: &Root) -> Self {
         let mut listed = Self::default();
         for found in walk(root.path()) {
-            let count = match Kind::of(root, &found) {
-                Kind::Photo => &mut listed.photos,
-                Kind::Other => &mut listed.other_files,
-                Kind::System => &mut listed.system_files,
-            };
-            *count += 1;
+            listed.count(Kind::of(root, &found));
         }
         listed
     }
+
+    /// Counts the files of a bucket.
+    ///
+    /// # Errors
+    /// [`Error::Location`] if there are none; errors of the bucket.
+    async fn of_bucket(files: &PhotoFiles, root: &str) -> Result<Self> {
+        let (mut listed, mut is_empty) = (Self::default(), true);
+        let mut found = files.list(root).await?;
+        while let Some(file) = found.try_next().await? {
+            is_empty = false;
+            Kind::of_object(&file)
+                .into_iter()
+                .for_each(|kind| listed.count(kind));
+        }
+        if is_empty {
+            return Err(Error::Location {
+                uri: root.to_owned(),
+                reason: "there is no file below it".to_owned(),
+            });
+        }
+        Ok(listed)
+    }
+
+    fn count(&mut self, kind: Kind) {
+        let count = match kind {
+            Kind::Photo => &mut self.photos,
+            Kind::Other => &mut self.other_files,
+            Kind::System => &mut self.system_files,
+        };
+        *count += 1;
+    }
+}
+
+/// The photos among the files of a bucket.
+fn found_objects(
+    files: impl Stream<Item = Result<ListedFile>> + Send,
+) -> impl Stream<Item = Found> + Send {
+    files.filter_map(|file| {
+        std::future::ready(match file {
+            Ok(file) if Kind::of_object(&file) == Some(Kind::Photo) => {
+                Some(Found::Photo(PathBuf::from(file.file_name)))
+            }
+            Ok(_) => None,
+            Err(err) => Some(Found::Failure(PathBuf::new(), err)),
+        })
+    })
 }
 
 /// Walks the directory on a separate thread, a bounded distance ahead of the readers.

@@ -1,4 +1,4 @@
-//! Reads a photo from disk and builds its row of `images`.
+//! Reads a photo, from a directory or a bucket, and builds its row of `images`.
 
 use std::fs::FileType;
 use std::path::{Component, Path, PathBuf};
@@ -11,19 +11,41 @@ use crate::error::PhotoError;
 use crate::ids::ImageId;
 use crate::photo::{self, DecodeLimits, PhotoInfo};
 use crate::store::rows::{FailureRow, ImageRow};
+use crate::store::{Location, PhotoFiles, Store};
 use crate::{Error, Result};
 
 /// Limit on a file's size. Several files are in memory at once.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
-/// The directory that images are below, as stored in rows.
+/// The directory, or the prefix of a bucket, that images are below, as stored in rows.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
     path: PathBuf,
     name: String,
+    /// Reads what is in a bucket.
+    bucket: Option<PhotoFiles>,
 }
 
 impl Root {
+    /// A directory of this machine, or a bucket, which is read with the store's credentials.
+    pub fn open(store: &Store, path: &Path) -> Result<Self> {
+        match path.to_str() {
+            Some(uri) if Location::is_bucket(uri) => Self::of_bucket(store, uri),
+            _ => Self::new(path),
+        }
+    }
+
+    fn of_bucket(store: &Store, uri: &str) -> Result<Self> {
+        let Location::Bucket(name) = Location::parse(uri)? else {
+            return Self::new(Path::new(uri));
+        };
+        Ok(Self {
+            path: PathBuf::from(&name),
+            name,
+            bucket: Some(store.photos()),
+        })
+    }
+
     /// Checks the directory and makes its path absolute, with links resolved.
     pub fn new(path: &Path) -> Result<Self> {
         let listed = std::fs::read_dir(path);
@@ -39,7 +61,25 @@ impl Root {
                 place: String::new(),
                 reason: "the path must be valid UTF-8".to_owned(),
             })?;
-        Ok(Self { path, name })
+        Ok(Self {
+            path,
+            name,
+            bucket: None,
+        })
+    }
+
+    /// What reads it, if it is in a bucket.
+    pub fn bucket(&self) -> Option<&PhotoFiles> {
+        self.bucket.as_ref()
+    }
+
+    /// Reads a file of at most 4 GiB below the root. It blocks.
+    pub fn read(&self, file_name: &str) -> Result<Vec<u8>> {
+        let path = self.join(file_name)?;
+        match &self.bucket {
+            Some(files) => files.read(&self.name, file_name, MAX_FILE_BYTES),
+            None => read_file(&path),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -141,8 +181,7 @@ pub(super) fn read_photo(
     file_name: &str,
     options: &IngestOptions,
 ) -> Result<(ImageRow, PhotoInfo)> {
-    let path = root.join(file_name)?;
-    let bytes = read_file(&path)?;
+    let bytes = root.read(file_name)?;
     let info = photo::probe(&bytes)?;
     info.check_decodable()?;
     if options.verify_pixels {

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::photo_file::{Root, read_file};
-use super::walk::{is_system, walk};
+use super::photo_file::Root;
+use super::walk::{is_listed, is_system, walk};
 use crate::Result;
 use crate::ids::ImageId;
 use crate::progress::Progress;
 use crate::store::rows::{self, ImageRow, Row};
-use crate::store::{Changes, Snapshot, Store, is_of_images};
+use crate::store::{Changes, Location, PhotoFiles, Snapshot, Store, is_of_images};
 use crate::task::blocking;
 
 /// Number of rows rewritten per commit.
@@ -57,8 +57,12 @@ impl Place {
         Path::new(&self.root).join(&self.file_name)
     }
 
-    /// Whether a file of the stored size is at the path.
+    /// Whether a file of the stored size is at the path. What is in a bucket is not asked for: that would be a request an
+    /// image.
     fn is_there(&self) -> bool {
+        if Location::is_bucket(&self.root) {
+            return true;
+        }
         let size = u64::try_from(self.file_bytes).ok();
         std::fs::metadata(self.path()).is_ok_and(|it| it.is_file() && Some(it.len()) == size)
     }
@@ -108,28 +112,34 @@ pub async fn relocate(
     progress: &dyn Progress,
 ) -> Result<RelocateSummary> {
     let which = request.which;
-    let root = Arc::new(Root::new(&request.directory)?);
+    let root = Arc::new(Root::open(store, &request.directory)?);
     let places = places(&store.snapshot().await?).await?;
     let images = places.len();
     let looked_in = root.clone();
-    let (wanted, candidates) = blocking("looking for photos", move || {
-        let wanted = wanted(places, which);
-        let candidates = candidates(&looked_in, &wanted);
-        Ok((wanted, candidates))
-    })
-    .await?;
+    let wanted = blocking("looking for photos", move || Ok(wanted(places, which))).await?;
+    let sizes = sizes(&wanted);
+    let candidates = match root.bucket() {
+        Some(files) => candidates_in_bucket(files, &root, &sizes).await?,
+        None => {
+            blocking("looking for photos", move || {
+                Ok(candidates(&looked_in, &sizes))
+            })
+            .await?
+        }
+    };
     let mut summary = RelocateSummary::default();
 
     progress.start("files", Some(candidates.len() as u64));
     let mut found: HashMap<ImageId, PathBuf> = HashMap::new();
     let workers = available_parallelism().map_or(1, |n| n.get());
     let mut read = stream::iter(candidates)
-        .map(|path| async move {
-            let hashed = path.clone();
+        .map(|path| {
+            let (hashed, root) = (path.clone(), root.clone());
             let id = blocking("reading a photo", move || {
-                Ok(ImageId::of_bytes(&read_file(&hashed)?))
+                let bytes = root.read(&root.file_name(&hashed)?)?;
+                Ok(ImageId::of_bytes(&bytes))
             });
-            (id.await, path)
+            async move { (id.await, path) }
         })
         .buffered(workers * 4);
     while let Some((id, path)) = read.next().await {
@@ -188,12 +198,31 @@ fn wanted(places: Vec<Place>, which: Relocation) -> HashMap<ImageId, Place> {
         .collect()
 }
 
-/// Files below the directory that have the size of a wanted image, in the order of their names.
-fn candidates(root: &Root, wanted: &HashMap<ImageId, Place>) -> Vec<PathBuf> {
-    let sizes: HashSet<u64> = wanted
-        .values()
+fn sizes(wanted: &HashMap<ImageId, Place>) -> HashSet<u64> {
+    let sizes = wanted.values();
+    sizes
         .filter_map(|place| u64::try_from(place.file_bytes).ok())
-        .collect();
+        .collect()
+}
+
+/// Files of a bucket that have the size of a wanted image.
+async fn candidates_in_bucket(
+    files: &PhotoFiles,
+    root: &Root,
+    sizes: &HashSet<u64>,
+) -> Result<Vec<PathBuf>> {
+    let mut listed = files.list(root.name()).await?;
+    let mut found = Vec::new();
+    while let Some(file) = listed.try_next().await? {
+        if sizes.contains(&file.bytes) && is_listed(&file.file_name) {
+            found.push(root.join(&file.file_name)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Files below the directory that have the size of a wanted image, in the order of their names.
+fn candidates(root: &Root, sizes: &HashSet<u64>) -> Vec<PathBuf> {
     // Images in directories that cannot be listed are later reported as lost.
     let found = walk(root.path()).filter_map(|found| found.ok());
     let files =

@@ -18,8 +18,8 @@ use crate::geometry::{Rle, Size};
 use crate::ids::GroundTruthId;
 use crate::photo::{IndexedImage, decode_indexed_png, voc_colormap};
 use crate::progress::Progress;
-use crate::store::Store;
 use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, RleRow};
+use crate::store::{Location, Store};
 use crate::{Error, Result};
 
 /// The 20 classes of PASCAL VOC, in the order of their indices 1..=20.
@@ -109,6 +109,12 @@ pub async fn ingest_voc(
         options,
     } = request;
     options.validate()?;
+    if let Some(uri) = directory.to_str().filter(|it| Location::is_bucket(it)) {
+        return Err(Error::Location {
+            uri: uri.to_owned(),
+            reason: "a VOC folder is read from a disk; copy it here first".to_owned(),
+        });
+    }
     let split = options
         .split
         .as_deref()

@@ -66,6 +66,12 @@ pub(super) fn is_system(root: &Path, path: &Path) -> bool {
     })
 }
 
+/// Whether a file of a bucket is one that [`walk`] would list, by its name below the root.
+pub(super) fn is_listed(file_name: &str) -> bool {
+    let is_shown = |part: &str| !part.starts_with('.') || is_system_name(part);
+    file_name.split('/').all(is_shown)
+}
+
 fn is_system_name(name: &str) -> bool {
     name.starts_with(APPLE_DOUBLE)
         || SYSTEM_NAMES

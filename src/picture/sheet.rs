@@ -15,7 +15,6 @@ use super::color::mix;
 use super::overlay::scaled;
 use super::panels::{Panel, in_grid, sheet};
 use crate::Result;
-use crate::extract::read_ingested;
 use crate::geometry::{Pixel, Rle, Size};
 use crate::ids::{ExtractorId, ImageId};
 use crate::photo::{self, DecodeLimits};
@@ -23,7 +22,7 @@ use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
 use crate::store::rows::{RleRow, decode};
-use crate::store::{Snapshot, is_of_images};
+use crate::store::{PhotoFiles, Snapshot, is_of_images};
 use crate::task::blocking;
 
 /// Factor on the sides of a mask's box.
@@ -114,10 +113,11 @@ pub async fn contact_sheet(
         of_image.push((at, tile.clone()));
     }
     progress.start("pictures", Some(of_image.len() as u64));
+    let files = snapshot.store().photos();
     let drawn = blocking("drawing a contact sheet", move || {
         let drawn = of_image.into_par_iter().map(|(image_id, tiles)| {
             let image = images.iter().find(|image| image.image_id == image_id);
-            let photo = image.map(photo_of).transpose();
+            let photo = image.map(|image| photo_of(&files, image)).transpose();
             let failed = photo.as_ref().err().map(|err| {
                 let name = image.map_or("", |image| image.file_name.as_str());
                 format!("{name}: {err}")
@@ -185,8 +185,8 @@ async fn masks_of(snapshot: &Snapshot, tiles: &[Tile]) -> Result<Masks> {
     Ok(masks)
 }
 
-fn photo_of(image: &SelectedImage) -> Result<RgbImage> {
-    let bytes = read_ingested(&image.path(), &image.image_id)?;
+fn photo_of(files: &PhotoFiles, image: &SelectedImage) -> Result<RgbImage> {
+    let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
     Ok(photo::decode(&bytes, &DecodeLimits::default())?)
 }
 

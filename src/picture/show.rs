@@ -16,7 +16,6 @@ use crate::catalogue::{
     with_prompted,
 };
 use crate::export::{Annotations, ExportRequest, Ids, Object, ObjectKind, Source};
-use crate::extract::read_ingested;
 use crate::geometry::Rle;
 use crate::ids::{ExtractorId, ImageId, cut_file_name};
 use crate::photo::{self, DecodeLimits};
@@ -24,7 +23,7 @@ use crate::progress::{NoProgress, Progress};
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
 use crate::store::rows::{ExtractorKind, ExtractorRow, HeadRow, RleRow, decode};
-use crate::store::{Snapshot, is_of_extractors, is_of_images};
+use crate::store::{PhotoFiles, Snapshot, is_of_extractors, is_of_images};
 use crate::{Error, Result};
 
 /// Which pictures of which images to draw.
@@ -158,10 +157,11 @@ pub async fn show(
     let drawn = read(snapshot, request, &images).await?;
     progress.start("pictures", Some(images.len() as u64));
     let (parts, side) = (request.parts.clone(), request.side);
+    let files = snapshot.store().photos();
     let drawing =
         tokio::task::spawn_blocking(move || -> Vec<(SelectedImage, Result<Vec<Panel>>)> {
             let panels = |image: SelectedImage| {
-                let panels = panels(&image, &drawn, &parts, side);
+                let panels = panels(&files, &image, &drawn, &parts, side);
                 (image, panels)
             };
             images.into_par_iter().map(panels).collect()
@@ -352,8 +352,14 @@ async fn masks_of(
     Ok(found)
 }
 
-fn panels(image: &SelectedImage, drawn: &Drawn, parts: &[Part], side: u32) -> Result<Vec<Panel>> {
-    let bytes = read_ingested(&image.path(), &image.image_id)?;
+fn panels(
+    files: &PhotoFiles,
+    image: &SelectedImage,
+    drawn: &Drawn,
+    parts: &[Part],
+    side: u32,
+) -> Result<Vec<Panel>> {
+    let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
     let photo = scaled(&photo::decode(&bytes, &DecodeLimits::default())?, side);
     let mut panels = Vec::new();
     for part in parts {

@@ -6,6 +6,7 @@
 mod dot_access;
 pub mod functions;
 mod session;
+mod stored_table;
 
 pub(crate) use session::plan;
 pub use session::{Rows, Sql};

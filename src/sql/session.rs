@@ -15,11 +15,13 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
+use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
 use lance::datafusion::LanceTableProvider;
 
 use super::dot_access::name_fields;
 use super::functions;
+use super::stored_table::StoredTable;
 use crate::error::sql_reason;
 use crate::schema::{EMBEDDER_KEY, StoreTable, Table, VectorTable};
 use crate::store::Snapshot;
@@ -61,19 +63,21 @@ impl Sql {
         let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
         let mut tables: Vec<(TableReference, Arc<dyn TableProvider>)> = Vec::new();
         for table in Table::ALL {
-            let dataset = snapshot.dataset(table).await?;
-            let provider = Arc::new(LanceTableProvider::new(dataset, false, false));
+            let provider = Arc::new(StoredTable::new(snapshot, table));
             tables.push((TableReference::bare(table.name()), provider));
         }
-        for (name, table) in snapshot.vector_tables().await? {
+        // How long vectors are is known only of an open table.
+        let vectors = snapshot.vector_tables().await?;
+        let opening = vectors.into_iter().map(|(name, table)| async move {
             let StoreTable::Vectors(kind, _) = &table else {
-                continue;
+                return Ok(None);
             };
             let name = TableReference::partial(kind.name(), name);
             let dataset = snapshot.dataset(table).await?;
-            let provider = Arc::new(LanceTableProvider::new(dataset, false, false));
-            tables.push((name, provider));
-        }
+            let provider = LanceTableProvider::new(dataset, false, false);
+            Ok::<_, Error>(Some((name, Arc::new(provider) as Arc<dyn TableProvider>)))
+        });
+        tables.extend(try_join_all(opening).await?.into_iter().flatten());
         register(&context, &tables)?;
         for (kind, view) in VECTOR_KEYS {
             let name = TableReference::bare(view);

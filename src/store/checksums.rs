@@ -22,10 +22,10 @@ use futures::{StreamExt, TryStreamExt};
 use lance::dataset::Dataset;
 use lance::index::DatasetIndexExt;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::Snapshot;
 use super::files::{CommitRecord, StoreFiles};
+use super::sums::{Checksum, Summing};
 use crate::error::FileAction;
 use crate::progress::Progress;
 use crate::schema::StoreTable;
@@ -35,14 +35,6 @@ use crate::{Error, Result};
 const CONCURRENT_FILES: usize = 4;
 /// Number of checksum files at which the next commit merges them into one.
 const MAX_CHECKSUM_FILES: usize = 64;
-
-/// Size and XXH3 of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Checksum {
-    bytes: u64,
-    /// 16 hex digits.
-    xxh3: String,
-}
 
 /// Checksums by path within the store.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -77,27 +69,6 @@ impl From<DamagedFile> for Error {
         Self::StoreDamaged {
             path: file.path,
             reason: file.reason,
-        }
-    }
-}
-
-/// The size and hash, so far, of a file that is read piece by piece.
-#[derive(Default)]
-struct Summing {
-    hash: Xxh3,
-    bytes: u64,
-}
-
-impl Summing {
-    fn add(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-        self.bytes += bytes.len() as u64;
-    }
-
-    fn end(self) -> Checksum {
-        Checksum {
-            bytes: self.bytes,
-            xxh3: format!("{:016x}", self.hash.digest()),
         }
     }
 }
@@ -161,16 +132,20 @@ impl StoreFiles {
     /// Writes the checksums of the added files to `checksums/` and adds that file's name to the record. On local stores
     /// the added files and their directories are fsynced first.
     ///
-    /// `live` holds every file of the commit's tables; where checksum files are merged, only these are kept.
+    /// `after` has the commit's tables; where checksum files are merged, only those of its files are kept.
     pub async fn put_checksums(
         &self,
         record: &mut CommitRecord,
         added: BTreeSet<String>,
-        live: &BTreeSet<String>,
+        after: &Snapshot,
     ) -> Result<()> {
         self.sync(added.iter().cloned().collect()).await?;
         let sums = futures::stream::iter(added).map(|path| async move {
-            match self.checksum(&path).await? {
+            let sum = match self.written(&path) {
+                Some(sum) => Some(sum),
+                None => self.checksum(&path).await?,
+            };
+            match sum {
                 Some(sum) => Ok((path, sum)),
                 None => Err(Error::from(missing(&path))),
             }
@@ -183,6 +158,10 @@ impl StoreFiles {
             let (known, damaged) = self.checksums(&record.checksums).await?;
             // A checksum file that cannot be read stays named, so that 'check --deep' reports it.
             if damaged.is_empty() {
+                let mut live = BTreeSet::new();
+                for table in after.stored_tables() {
+                    live.extend(files_of(&table, after.stored(&table).await?.as_ref()).await?);
+                }
                 files.extend(known.into_iter().filter(|(path, _)| live.contains(path)));
                 record.checksums.clear();
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
+use futures::future::{FutureExt, try_join_all};
 use lance::dataset::{Dataset, InsertBuilder, WriteMode, WriteParams};
 
 use super::checksums::files_of;
@@ -70,6 +71,15 @@ impl Changes {
     pub fn drop_vectors(&mut self, table: VectorTable, embedder_id: &EmbedderId) {
         let table = StoreTable::Vectors(table, embedder_id.clone());
         self.drops.insert(table);
+    }
+
+    /// The tables that stay and change.
+    fn tables(&self) -> impl Iterator<Item = &StoreTable> {
+        let changed = self.creates.keys();
+        let changed = changed
+            .chain(self.deletes.keys())
+            .chain(self.appends.keys());
+        changed.filter(|table| !self.drops.contains(table))
     }
 
     /// Whether there is nothing to write.
@@ -183,6 +193,7 @@ impl Store {
     {
         for attempt in 0..MAX_ATTEMPTS {
             let guard = self.inner.lock.acquire().await?;
+            self.inner.files.probe(self.uri()).await?;
             let snapshot = self.snapshot().await?;
             let raised = if snapshot.is_current_format() {
                 Some(snapshot)
@@ -199,7 +210,7 @@ impl Store {
                 let changed = false;
                 return Ok((Commit { snapshot, changed }, told));
             }
-            let applied = self.apply(&snapshot, operation, &changes).await;
+            let applied = self.apply(&snapshot, operation, &changes).boxed().await;
             if let Some(snapshot) = unless_race_lost(applied)?.flatten() {
                 let changed = true;
                 return Ok((Commit { snapshot, changed }, told));
@@ -234,52 +245,86 @@ impl Store {
             }
         }
         let mut record = head.record().next(operation);
-        let mut tables = self.recover(head).await?;
-        for (table, schema) in &changes.creates {
-            let created = self.create_vectors(table, schema).await?;
-            tables.insert(table.clone(), created);
+        let changed: BTreeSet<StoreTable> = changes.tables().cloned().collect();
+        // In a bucket every table is a request; there, a table is reverted by whoever changes it next.
+        let is_reverted =
+            |table: &StoreTable| self.directory().is_some() || changed.contains(table);
+        let reverted = head.stored_tables().filter(is_reverted);
+        let mut tables = self.recover(head, reverted).await?;
+        let changing: Vec<_> = changed
+            .into_iter()
+            .map(|table| (tables.remove(&table), table))
+            .map(|(restored, table)| async move {
+                let changed = self.change(head, &table, restored, changes).await?;
+                Ok::<_, Error>((table, changed))
+            })
+            .collect();
+        for (table, changed) in try_join_all(changing).await? {
+            let Some(changed) = changed else {
+                return Ok(None);
+            };
+            if let Some(rows) = changed.deleted {
+                record.deleted.insert(table.path(), rows);
+            }
+            if let Some(rows) = changed.appended {
+                record.rows.insert(table.path(), rows);
+            }
+            tables.insert(table, changed.dataset);
         }
         for table in &changes.drops {
             record.tables.remove(&table.path());
             tables.remove(table);
         }
-        for (table, condition) in &changes.deletes {
-            let mut dataset = match tables.remove(table) {
-                Some(restored) => restored,
-                None => head.dataset(table.clone()).await?.as_ref().clone(),
-            };
-            let expected = dataset.version_id() + 1;
-            let deleted = dataset.delete(&sql_of(condition)?).await?;
-            if dataset.version_id() > expected {
+        self.put(Some(head), record, tables).await
+    }
+
+    /// Creates a table, deletes its rows and appends others, as `changes` says; `None` if another writer interfered.
+    async fn change(
+        &self,
+        head: &Snapshot,
+        table: &StoreTable,
+        restored: Option<Dataset>,
+        changes: &Changes,
+    ) -> Result<Option<Changed>> {
+        let mut dataset = match (changes.creates.get(table), restored) {
+            (Some(schema), _) => Arc::new(self.create_vectors(table, schema).await?),
+            (None, Some(restored)) => Arc::new(restored),
+            (None, None) => head.stored(table).await?,
+        };
+        let (mut deleted, mut appended) = (None, None);
+        if let Some(condition) = changes.deletes.get(table) {
+            let mut changed = dataset.as_ref().clone();
+            let expected = changed.version_id() + 1;
+            let rows = changed.delete(&sql_of(condition)?).await?;
+            if changed.version_id() > expected {
                 return Ok(None);
             }
-            let rows = deleted.num_deleted_rows;
-            record.deleted.insert(table.path(), rows);
-            tables.insert(table.clone(), dataset);
+            deleted = Some(rows.num_deleted_rows);
+            dataset = Arc::new(changed);
         }
-        for (table, batches) in &changes.appends {
-            let dataset = match tables.remove(table) {
-                Some(restored) => Arc::new(restored),
-                None => head.dataset(table.clone()).await?,
-            };
+        if let Some(batches) = changes.appends.get(table) {
             let expected = dataset.version_id() + 1;
             let params = WriteParams {
                 mode: WriteMode::Append,
                 session: Some(self.inner.session.clone()),
+                store_params: Some(self.inner.files.params()),
                 ..Default::default()
             };
-            let appended = InsertBuilder::new(dataset)
+            let changed = InsertBuilder::new(dataset)
                 .with_params(&params)
                 .execute(batches.clone())
                 .await?;
-            if appended.version_id() != expected {
+            if changed.version_id() != expected {
                 return Ok(None);
             }
-            let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-            record.rows.insert(table.path(), rows);
-            tables.insert(table.clone(), appended);
+            appended = Some(batches.iter().map(|batch| batch.num_rows() as u64).sum());
+            dataset = Arc::new(changed);
         }
-        self.put(Some(head), record, tables).await
+        Ok(Some(Changed {
+            dataset: dataset.as_ref().clone(),
+            deleted,
+            appended,
+        }))
     }
 
     /// Creates the table of an embedder, in place of what an interrupted commit may have left.
@@ -324,30 +369,21 @@ impl Store {
         mut record: CommitRecord,
         tables: BTreeMap<StoreTable, Dataset>,
     ) -> Result<Option<Snapshot>> {
-        let (mut live, mut added) = (BTreeSet::new(), BTreeSet::new());
-        let named = record.tables.keys();
-        let mut all: BTreeSet<StoreTable> = named
-            .filter_map(|path| StoreTable::from_path(path))
-            .collect();
-        all.extend(tables.keys().cloned());
-        for table in all {
+        let mut added = BTreeSet::new();
+        for (table, changed) in &tables {
             let before = match head {
-                Some(head) if head.is_stored(&table) => {
-                    files_of(&table, head.stored(&table).await?.as_ref()).await?
+                Some(head) if head.is_stored(table) => {
+                    files_of(table, head.stored(table).await?.as_ref()).await?
                 }
                 _ => BTreeSet::new(),
             };
-            let Some(changed) = tables.get(&table) else {
-                live.extend(before);
-                continue;
-            };
-            let after = files_of(&table, changed).await?;
+            let after = files_of(table, changed).await?;
             added.extend(after.difference(&before).cloned());
-            live.extend(after);
             record.tables.insert(table.path(), changed.version_id());
         }
         let files = &self.inner.files;
-        files.put_checksums(&mut record, added, &live).await?;
+        let after = Snapshot::with_tables(self.clone(), record.clone(), tables.clone());
+        files.put_checksums(&mut record, added, &after).await?;
         if !files.put_commit(&record).await? {
             return Ok(None);
         }
@@ -356,42 +392,60 @@ impl Store {
             operation = record.operation,
             "committed"
         );
+        for (table, dataset) in &tables {
+            self.keep_open(table, &Arc::new(dataset.clone()));
+        }
         Ok(Some(Snapshot::with_tables(self.clone(), record, tables)))
     }
 
-    /// Reverts what a writer left that died before it put its record.
+    /// Reverts in the given tables what a writer left that died before it put its record.
     ///
     /// Returns the tables that had to be restored, at their new versions.
-    pub(super) async fn recover(&self, head: &Snapshot) -> Result<BTreeMap<StoreTable, Dataset>> {
-        let mut restored = BTreeMap::new();
-        for table in head.stored_tables() {
-            let dataset = head.stored(&table).await?;
-            if dataset.latest_version_id().await? == dataset.version_id() {
-                continue;
-            }
-            tracing::warn!(
-                table = table.path(),
-                version = dataset.version_id(),
-                "taking back rows of a commit that was never finished"
-            );
-            let mut dataset = dataset.as_ref().clone();
-            if let Err(err) = dataset.restore().await {
-                // After a power cut the version that no record names may be a file without content.
-                if !self
-                    .inner
-                    .files
-                    .remove_versions_after(&table, dataset.version_id())
-                    .await?
-                {
-                    return Err(err.into());
-                }
-                dataset = self.open_table(&table, Some(dataset.version_id())).await?;
-                dataset.restore().await?;
-            }
-            restored.insert(table, dataset);
-        }
-        Ok(restored)
+    pub(super) async fn recover(
+        &self,
+        head: &Snapshot,
+        tables: impl Iterator<Item = StoreTable>,
+    ) -> Result<BTreeMap<StoreTable, Dataset>> {
+        let recovering = tables.map(|table| async move {
+            let restored = self.recover_table(head, &table).await?;
+            Ok::<_, Error>(restored.map(|restored| (table, restored)))
+        });
+        let restored = try_join_all(recovering).await?;
+        Ok(restored.into_iter().flatten().collect())
     }
+
+    /// Reverts in one table what a writer left that died before it put its record; returns the table at its new version, if
+    /// there was something to revert.
+    async fn recover_table(&self, head: &Snapshot, table: &StoreTable) -> Result<Option<Dataset>> {
+        let dataset = head.stored(table).await?;
+        if dataset.latest_version_id().await? == dataset.version_id() {
+            return Ok(None);
+        }
+        tracing::warn!(
+            table = table.path(),
+            version = dataset.version_id(),
+            "taking back rows of a commit that was never finished"
+        );
+        let mut dataset = dataset.as_ref().clone();
+        if let Err(err) = dataset.restore().await {
+            // After a power cut the version that no record names may be a file without content.
+            let files = &self.inner.files;
+            let version = dataset.version_id();
+            if !files.remove_versions_after(table, version).await? {
+                return Err(err.into());
+            }
+            dataset = self.open_table(table, Some(version)).await?;
+            dataset.restore().await?;
+        }
+        Ok(Some(dataset))
+    }
+}
+
+/// A table after a change, and how many rows that deleted and appended.
+struct Changed {
+    dataset: Dataset,
+    deleted: Option<u64>,
+    appended: Option<u64>,
 }
 
 /// Checks that a batch has exactly the columns of its table.

@@ -3,24 +3,29 @@
 //! They go through Lance's object-store layer, so a store can live wherever Lance can. Only local stores write them
 //! directly, so that they are on the disk before they get their name.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::TryStreamExt;
-use lance::io::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry};
+use futures::{StreamExt, TryStreamExt, stream};
+use lance::io::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
-use super::checksums::{self, Checksum, Checksums};
+use super::checksums::{self, Checksums};
 use super::disk::{
     check_seal, create_file, replace_file, sealed, sync_directory, sync_file, up_to,
 };
+use super::location::{Location, StorageOptions};
+use super::meter::{Meter, Metering, Traffic};
+use super::probe::{self, check_create_if_absent};
+use super::sums::Checksum;
 use crate::error::FileAction;
 use crate::schema::{EmbeddingType, StoreTable, VectorTable};
 use crate::task::blocking;
@@ -43,9 +48,15 @@ pub(super) struct StoreHeader {
     pub format_version: u32,
     pub created_by: String,
     pub created_at: DateTime<Utc>,
+    /// How it is known that the store's bucket creates an object for one writer alone; missing in a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create_if_absent: Option<String>,
     #[serde(flatten)]
     pub options: StoreOptions,
 }
+
+/// In a header, of a bucket in which writers have raced.
+const PROBED: &str = "probed";
 
 /// One commit: the versions of all tables that belong together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +82,10 @@ pub struct CommitRecord {
     /// Files in `checksums/` that hold the checksums of the tables' files; earlier versions of grainstore wrote none.
     #[serde(default)]
     pub checksums: Vec<String>,
+    /// A random number of the writer's, in 16 hex digits: by it, a writer whose answer was lost finds that a record is its
+    /// own. Not recorded by earlier versions of grainstore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
 }
 
 impl CommitRecord {
@@ -85,6 +100,7 @@ impl CommitRecord {
             deleted: BTreeMap::new(),
             tables: BTreeMap::new(),
             checksums: Vec::new(),
+            writer: Some(nonce()),
         }
     }
 
@@ -100,6 +116,7 @@ impl CommitRecord {
             deleted: BTreeMap::new(),
             tables: self.tables.clone(),
             checksums: self.checksums.clone(),
+            writer: Some(nonce()),
         }
     }
 
@@ -111,6 +128,11 @@ impl CommitRecord {
 
 fn first_format() -> u32 {
     1
+}
+
+/// A random number in 16 hex digits.
+fn nonce() -> String {
+    format!("{:016x}", fastrand::u64(..))
 }
 
 /// A name for a commit. Tagged commits never expire.
@@ -133,46 +155,75 @@ fn program() -> String {
 pub(super) struct StoreFiles {
     objects: Arc<ObjectStore>,
     registry: Arc<ObjectStoreRegistry>,
+    params: ObjectStoreParams,
+    params_of_buckets: ObjectStoreParams,
+    meter: Arc<Meter>,
+    uri: String,
     base: Path,
     /// The directory, if the store is local.
     local: Option<PathBuf>,
+    /// The newest record that was seen. Records do not change, and the newest never expires.
+    newest: Mutex<Option<CommitRecord>>,
+    /// Set once the bucket is known to be fit for a store; always set in a directory.
+    is_probed: OnceCell<()>,
 }
 
 impl StoreFiles {
     /// Resolves `uri` and connects to it; nothing is created. Returns the absolute URI.
-    pub async fn connect(uri: &str) -> Result<(String, Self)> {
-        let local = match uri.split_once("://") {
-            None => Some(FsPath::new(uri)),
-            Some(("file", path)) => Some(FsPath::new(path)),
-            Some(_) => None,
-        };
-        let local = local
-            .map(|path| std::path::absolute(path).map_err(Error::file(FileAction::Resolve, path)))
-            .transpose()?;
-        let uri = match &local {
-            Some(path) => path
-                .to_str()
-                .map(str::to_owned)
-                .ok_or_else(|| Error::Content {
-                    path: path.clone(),
-                    place: String::new(),
-                    reason: "a store's path must be valid UTF-8".to_owned(),
-                })?,
-            None => uri.to_owned(),
+    pub async fn connect(uri: &str, options: &StorageOptions) -> Result<(String, Self)> {
+        let (uri, local) = match Location::parse(uri)? {
+            Location::Bucket(uri) => (uri, None),
+            Location::Directory(path) => match path.to_str() {
+                Some(text) => (text.to_owned(), Some(path)),
+                None => {
+                    return Err(Error::Content {
+                        path,
+                        place: String::new(),
+                        reason: "a store's path must be valid UTF-8".to_owned(),
+                    });
+                }
+            },
         };
         let registry = Arc::new(ObjectStoreRegistry::default());
+        let meter = Arc::new(Meter::default());
+        // Files of a directory are read for their checksums while they are in the system's cache.
+        let params_of_buckets = metered(options, &meter);
+        let params = match &local {
+            Some(_) => ObjectStoreParams::default(),
+            None => params_of_buckets.clone(),
+        };
         let (objects, base) =
-            ObjectStore::from_uri_and_params(registry.clone(), &uri, &ObjectStoreParams::default())
-                .await?;
+            ObjectStore::from_uri_and_params(registry.clone(), &uri, &params).await?;
         Ok((
-            uri,
+            uri.clone(),
             Self {
+                uri,
                 objects,
                 registry,
+                params,
+                params_of_buckets,
+                meter,
                 base,
+                is_probed: OnceCell::new_with(local.is_some().then_some(())),
                 local,
+                newest: Mutex::default(),
             },
         ))
+    }
+
+    /// With what Lance opens the store's tables.
+    pub fn params(&self) -> ObjectStoreParams {
+        self.params.clone()
+    }
+
+    /// With what photos in buckets are read, also for a store in a directory.
+    pub fn params_of_buckets(&self) -> ObjectStoreParams {
+        self.params_of_buckets.clone()
+    }
+
+    /// What has passed between this process and buckets.
+    pub fn traffic(&self) -> Traffic {
+        self.meter.traffic()
     }
 
     pub fn registry(&self) -> Arc<ObjectStoreRegistry> {
@@ -186,8 +237,15 @@ impl StoreFiles {
     /// Whether the place is empty, apart from what a creation that died can leave.
     pub async fn is_empty(&self) -> Result<bool> {
         let Some(local) = &self.local else {
-            let first = self.objects.inner.list(Some(&self.base)).try_next().await;
-            return Ok(first.map_err(lance::Error::from)?.is_none());
+            let mut objects = self.objects.inner.list(Some(&self.base));
+            while let Some(object) = objects.try_next().await.map_err(|err| self.failed(err))? {
+                let within = object.location.prefix_match(&self.base);
+                let folder = within.and_then(|mut parts| parts.next());
+                if folder.is_none_or(|folder| folder.as_ref() != probe::FOLDER) {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
         };
         match std::fs::read_dir(local) {
             Ok(entries) => {
@@ -211,12 +269,19 @@ impl StoreFiles {
         self.read_json(&self.path(HEADER)).await
     }
 
-    /// Writes the header, or reads the one of a process that was quicker.
-    pub async fn create_header(&self, options: StoreOptions) -> Result<StoreHeader> {
+    /// Writes the header, or reads the one of a process that was quicker. A bucket is probed first.
+    ///
+    /// # Errors
+    /// [`Error::UnsafeBucket`] for a bucket in which a store would lose commits.
+    pub async fn create_header(&self, uri: &str, options: StoreOptions) -> Result<StoreHeader> {
+        if self.local.is_none() {
+            check_create_if_absent(self.objects.inner.as_ref(), &self.base, uri).await?;
+        }
         let header = StoreHeader {
             format_version: FORMAT_VERSION,
             created_by: program(),
             created_at: Utc::now(),
+            create_if_absent: self.local.is_none().then(|| PROBED.to_owned()),
             options,
         };
         if self.create_json(&self.path(HEADER), &header).await? {
@@ -239,7 +304,39 @@ impl StoreFiles {
             return Ok(());
         }
         header.format_version = FORMAT_VERSION;
-        let content = sealed(serde_json::to_vec_pretty(&header)?);
+        self.replace_header(&header).await
+    }
+
+    /// Makes sure that the store's bucket creates an object for one writer alone. The header says it of a store that was
+    /// created there; of one that was copied there, writers race for it once.
+    ///
+    /// # Errors
+    /// [`Error::UnsafeBucket`].
+    pub async fn probe(&self, uri: &str) -> Result<()> {
+        let probe = || async {
+            let Some(mut header) = self.read_header().await? else {
+                return Ok(()); // the store is gone, which the commit will find
+            };
+            if header.create_if_absent.is_none() {
+                check_create_if_absent(self.objects.inner.as_ref(), &self.base, uri).await?;
+                header.create_if_absent = Some(PROBED.to_owned());
+                self.replace_header(&header).await?;
+            }
+            Ok(())
+        };
+        self.is_probed.get_or_try_init(probe).await.copied()
+    }
+
+    /// Takes the word of the header for it that the bucket has been probed.
+    pub fn probed(&self, header: &StoreHeader) {
+        if header.create_if_absent.is_some() {
+            // It may be set already.
+            let _ = self.is_probed.set(());
+        }
+    }
+
+    async fn replace_header(&self, header: &StoreHeader) -> Result<()> {
+        let content = sealed(serde_json::to_vec_pretty(header)?);
         if let Some(local) = &self.local {
             let file = local.join(HEADER);
             return blocking(WRITING, move || replace_file(&file, &content)).await;
@@ -249,7 +346,7 @@ impl StoreFiles {
             .inner
             .put(&self.path(HEADER), PutPayload::from(content))
             .await;
-        replaced.map_err(lance::Error::from)?;
+        replaced.map_err(|err| self.failed(err))?;
         Ok(())
     }
 
@@ -261,16 +358,56 @@ impl StoreFiles {
         Ok(versions)
     }
 
+    /// The newest record; in a bucket, only those after the newest that was seen are listed.
     pub async fn newest_commit(&self) -> Result<Option<CommitRecord>> {
+        let known = self.newest_seen();
         let mut gone = None;
-        while let Some(&version) = self.commit_versions().await?.last() {
+        while let Some(version) = self.newest_version(known.as_ref()).await? {
+            if let Some(known) = known.as_ref().filter(|known| known.version == version) {
+                return Ok(Some(known.clone()));
+            }
             match self.read_commit(version).await? {
                 // It may have expired since it was listed. A record that is listed a second time cannot be read.
                 None if gone != Some(version) => gone = Some(version),
-                found => return Ok(found),
+                found => {
+                    self.saw(found.as_ref());
+                    return Ok(found);
+                }
             }
         }
         Ok(None)
+    }
+
+    async fn newest_version(&self, known: Option<&CommitRecord>) -> Result<Option<u64>> {
+        let Some(known) = known else {
+            return Ok(self.commit_versions().await?.last().copied());
+        };
+        let folder = self.path(COMMITS);
+        // The known record is listed, too, so that a store that was removed is found.
+        let before = self.commit_path(known.version.saturating_sub(1));
+        let found = self.objects.inner.list_with_offset(Some(&folder), &before);
+        let metas: Vec<_> = found.try_collect().await.map_err(|err| self.failed(err))?;
+        Ok(metas.iter().filter_map(version_of).max())
+    }
+
+    fn newest_seen(&self) -> Option<CommitRecord> {
+        if self.local.is_some() {
+            return None;
+        }
+        let newest = self.newest.lock();
+        newest.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn saw(&self, record: Option<&CommitRecord>) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_newer = |record: &&CommitRecord| {
+            newest
+                .as_ref()
+                .is_none_or(|seen| seen.version < record.version)
+        };
+        if let Some(record) = record.filter(is_newer) {
+            *newest = Some(record.clone());
+        }
     }
 
     pub async fn read_commit(&self, version: u64) -> Result<Option<CommitRecord>> {
@@ -278,22 +415,39 @@ impl StoreFiles {
     }
 
     pub async fn has_commit(&self, version: u64) -> Result<bool> {
-        Ok(self.commit_versions().await?.contains(&version))
+        let found = self.objects.inner.head(&self.commit_path(version)).await;
+        match found {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(err) => Err(self.failed(err)),
+        }
     }
 
     pub async fn commits(&self) -> Result<Vec<CommitRecord>> {
-        let mut records = Vec::new();
-        for version in self.commit_versions().await? {
-            // A record may expire while the list is read.
-            records.extend(self.read_commit(version).await?);
-        }
-        Ok(records)
+        let versions = self.commit_versions().await?;
+        let records = stream::iter(versions).map(|version| self.read_commit(version));
+        let records: Vec<Option<CommitRecord>> = records.buffered(AT_ONCE).try_collect().await?;
+        // A record may expire while the others are read.
+        Ok(records.into_iter().flatten().collect())
     }
 
     /// Puts a record, unless one of that version exists; returns whether it did.
     pub async fn put_commit(&self, record: &CommitRecord) -> Result<bool> {
-        self.create_json(&self.commit_path(record.version), record)
-            .await
+        let path = self.commit_path(record.version);
+        let is_put = self.create_json(&path, record).await? || self.is_ours(record).await?;
+        if is_put {
+            self.saw(Some(record));
+        }
+        Ok(is_put)
+    }
+
+    /// Whether the record of that version is this one: the answer to its first put can have been lost on the way.
+    async fn is_ours(&self, record: &CommitRecord) -> Result<bool> {
+        if self.local.is_some() {
+            return Ok(false);
+        }
+        let found = self.read_commit(record.version).await?;
+        Ok(found.is_some_and(|found| found.writer == record.writer))
     }
 
     pub async fn delete_commit(&self, version: u64) -> Result<()> {
@@ -327,6 +481,26 @@ impl StoreFiles {
         self.delete(&self.tag_path(tag)).await
     }
 
+    /// An error of the object store, in the words of whoever named the bucket.
+    fn failed(&self, err: object_store::Error) -> Error {
+        if self.local.is_some() {
+            return lance::Error::from(err).into();
+        }
+        let text = err.to_string();
+        let reason = match err {
+            object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. } => {
+                format!("access was denied; look at the keys in the environment: {text}")
+            }
+            _ if text.contains("NoSuchBucket") => "there is no such bucket".to_owned(),
+            _ => text,
+        };
+        Error::Location {
+            uri: self.uri.clone(),
+            reason,
+        }
+    }
+
     /// Size and checksum of a file, by its path within the store; `None` if there is no such file.
     pub async fn checksum(&self, path: &str) -> Result<Option<Checksum>> {
         if let Some(local) = &self.local {
@@ -337,7 +511,7 @@ impl StoreFiles {
         match self.objects.inner.get(&path).await {
             Ok(found) => Ok(Some(checksums::of_stream(found).await?)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(err) => Err(lance::Error::from(err).into()),
+            Err(err) => Err(self.failed(err)),
         }
     }
 
@@ -407,7 +581,7 @@ impl StoreFiles {
         before: DateTime<Utc>,
     ) -> Result<()> {
         let found = self.objects.inner.list(Some(&self.path(CHECKSUMS)));
-        let metas: Vec<_> = found.try_collect().await.map_err(lance::Error::from)?;
+        let metas: Vec<_> = found.try_collect().await.map_err(|err| self.failed(err))?;
         for meta in metas {
             let name = meta.location.filename().unwrap_or_default();
             let is_named = name
@@ -425,7 +599,10 @@ impl StoreFiles {
         let mut found: BTreeMap<StoreTable, Vec<ObjectMeta>> = BTreeMap::new();
         for folder in VectorTable::ALL.map(VectorTable::name) {
             let objects = self.objects.inner.list(Some(&self.path(folder)));
-            let metas: Vec<_> = objects.try_collect().await.map_err(lance::Error::from)?;
+            let metas: Vec<_> = objects
+                .try_collect()
+                .await
+                .map_err(|err| self.failed(err))?;
             for meta in metas {
                 let within = meta.location.prefix_match(&self.base).into_iter().flatten();
                 let dataset = within.skip(1).map(|part| part.as_ref().to_owned()).next();
@@ -482,7 +659,7 @@ impl StoreFiles {
     /// Names, without `.json`, of the files in a folder of the store.
     async fn list(&self, folder: &str) -> Result<Vec<String>> {
         let found = self.objects.inner.list(Some(&self.path(folder)));
-        let metas: Vec<_> = found.try_collect().await.map_err(lance::Error::from)?;
+        let metas: Vec<_> = found.try_collect().await.map_err(|err| self.failed(err))?;
         Ok(metas
             .iter()
             .filter_map(|meta| meta.location.filename()?.strip_suffix(".json"))
@@ -494,9 +671,9 @@ impl StoreFiles {
         let found = match self.objects.inner.get(path).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(err) => return Err(lance::Error::from(err).into()),
+            Err(err) => return Err(self.failed(err)),
         };
-        let bytes = found.bytes().await.map_err(lance::Error::from)?;
+        let bytes = found.bytes().await.map_err(|err| self.failed(err))?;
         let damaged = |reason| Error::StoreDamaged {
             path: path.to_string(),
             reason,
@@ -520,17 +697,46 @@ impl StoreFiles {
         match self.objects.inner.put_opts(path, payload, create).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(err) => Err(lance::Error::from(err).into()),
+            Err(err) => Err(self.failed(err)),
         }
+    }
+
+    /// The checksum of a file that this process wrote to a bucket, taken while it left.
+    pub fn written(&self, path: &str) -> Option<Checksum> {
+        let path = path.split('/').fold(self.base.clone(), Path::join);
+        self.meter.take_sum(&path)
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {
         match self.objects.inner.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(err) => Err(lance::Error::from(err).into()),
+            Err(err) => Err(self.failed(err)),
         }
     }
 }
+
+/// With what Lance opens what lies in a bucket.
+fn metered(options: &StorageOptions, meter: &Arc<Meter>) -> ObjectStoreParams {
+    let values = options.iter();
+    let values: HashMap<String, String> = values.map(|(k, v)| (k.clone(), v.clone())).collect();
+    let accessor = StorageOptionsAccessor::with_static_options(values);
+    ObjectStoreParams {
+        object_store_wrapper: Some(Arc::new(Metering(meter.clone()))),
+        storage_options_accessor: (!options.is_empty()).then(|| Arc::new(accessor)),
+        ..Default::default()
+    }
+}
+
+fn version_of(meta: &ObjectMeta) -> Option<u64> {
+    meta.location
+        .filename()?
+        .strip_suffix(".json")?
+        .parse()
+        .ok()
+}
+
+/// Records that are read at the same time.
+const AT_ONCE: usize = 16;
 
 const HEADER: &str = "grainstore.json";
 const COMMITS: &str = "commits";

@@ -131,7 +131,7 @@ impl Store {
     pub(super) async fn raise(&self, head: &Snapshot) -> Result<Option<Snapshot>> {
         tracing::info!("raising the store to format {FORMAT_VERSION}");
         self.inner.files.raise_header().await?;
-        let restored = self.recover(head).await?;
+        let restored = self.recover(head, head.stored_tables()).await?;
         let mut tables = BTreeMap::new();
         for table in Table::ALL {
             let dataset = match restored.get(&table.into()) {

@@ -212,7 +212,7 @@ impl Store {
         if !head.has_table(table) {
             return Ok(None);
         }
-        let mut tables = self.recover(&head).await?;
+        let mut tables = self.recover(&head, head.stored_tables()).await?;
         let dataset = match tables.remove(table) {
             Some(restored) => restored,
             None => head.stored(table).await?.as_ref().clone(),

@@ -273,7 +273,7 @@ impl Store {
         if !head.is_current_format() {
             return Box::pin(self.raise(&head)).await;
         }
-        let restored = self.recover(&head).await?;
+        let restored = self.recover(&head, head.stored_tables()).await?;
         if restored.is_empty() {
             return Ok(Some(head));
         }
@@ -285,7 +285,7 @@ impl Store {
     async fn switch(&self, rewritten: Vec<Rewritten>) -> Result<Option<Vec<CompactStats>>> {
         let _guard = self.inner.lock.acquire().await?;
         let head = self.snapshot().await?;
-        let mut tables = self.recover(&head).await?;
+        let mut tables = self.recover(&head, head.stored_tables()).await?;
         let mut stats = Vec::new();
         for part in rewritten {
             // An embedder may have been removed meanwhile.

@@ -34,15 +34,21 @@ mod files;
 mod format_1;
 mod index;
 mod journal;
+mod location;
 mod lock;
 mod maintain;
+mod meter;
+mod photos;
+mod probe;
 pub mod rows;
 mod snapshot;
+mod sums;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
+use futures::future::try_join_all;
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::{Dataset, WriteMode, WriteParams};
 use lance::session::Session;
@@ -53,7 +59,10 @@ pub use files::{CommitRecord, StoreOptions, Tag};
 pub(crate) use index::{COSINE, cosine, indexes_of, vector_column};
 pub use index::{IndexKind, IndexRequest, IndexStats};
 pub(crate) use journal::{JournalFile, journals, read_journal, take_over};
+pub use location::{Location, StorageOption, StorageOptions};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
+pub use meter::Traffic;
+pub use photos::{ListedFile, PhotoFiles};
 pub use snapshot::{Scan, Snapshot};
 pub(crate) use snapshot::{is_of_extractors, is_of_images, send_batches};
 
@@ -79,17 +88,42 @@ struct Inner {
     lock: CommitLock,
     options: StoreOptions,
     session: Arc<Session>,
+    /// The tables that were opened last.
+    open: Mutex<BTreeMap<Table, Arc<Dataset>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let traffic = self.files.traffic();
+        if traffic.requests() > 0 {
+            tracing::info!(
+                "{}: {} requests, {} bytes read, {} bytes written",
+                self.uri,
+                traffic.requests(),
+                traffic.bytes_read,
+                traffic.bytes_written,
+            );
+        }
+    }
 }
 
 impl Store {
-    /// Opens the store at `uri`: a directory, or a URI that Lance supports.
+    /// Opens the store at `uri`: a directory, or a bucket (`s3://bucket/prefix`, see [`Location`]).
     ///
     /// # Errors
-    /// [`Error::StoreNotFound`] if the place is empty, [`Error::NotAStore`] if it holds something else,
-    /// [`Error::StoreFormat`] if a newer version of grainstore wrote it, [`Error::StoreDamaged`], or errors from the
-    /// file system.
+    /// [`Error::Location`] if `uri` is neither; [`Error::StoreNotFound`] if the place is empty, [`Error::NotAStore`] if it
+    /// holds something else, [`Error::StoreFormat`] if a newer version of grainstore wrote it, [`Error::StoreDamaged`], or
+    /// errors from the file system or the bucket.
     pub async fn open(uri: &str) -> Result<Self> {
-        let (uri, files) = StoreFiles::connect(uri).await?;
+        Self::open_with(uri, &StorageOptions::new()).await
+    }
+
+    /// Like [`Store::open`], with options for its bucket beside those in the environment.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(uri: &str, storage: &StorageOptions) -> Result<Self> {
+        let (uri, files) = StoreFiles::connect(uri, storage).await?;
         let header = match files.read_header().await? {
             Some(header) => header,
             None if files.is_empty().await? => return Err(Error::StoreNotFound { uri }),
@@ -127,15 +161,30 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// As [`Store::open`], except for [`Error::StoreNotFound`].
+    /// As [`Store::open`], except for [`Error::StoreNotFound`]; [`Error::UnsafeBucket`] for a bucket in which commits would
+    /// be lost.
     pub async fn open_or_create(uri: &str, options: StoreOptions) -> Result<Self> {
-        let (uri, files) = StoreFiles::connect(uri).await?;
+        Self::open_or_create_with(uri, options, &StorageOptions::new()).await
+    }
+
+    /// Like [`Store::open_or_create`], with options for its bucket beside those in the environment.
+    ///
+    /// # Errors
+    /// As [`Store::open_or_create`].
+    pub async fn open_or_create_with(
+        uri: &str,
+        options: StoreOptions,
+        storage: &StorageOptions,
+    ) -> Result<Self> {
+        let (uri, files) = StoreFiles::connect(uri, storage).await?;
         let header = match files.read_header().await? {
             Some(header) => header,
-            None if files.is_empty().await? => files.create_header(options).await?,
+            None if files.is_empty().await? => files.create_header(&uri, options).await?,
             None => return Err(Error::NotAStore { uri }),
         };
-        Self::with_header(uri, files, header).await
+        let store = Self::with_header(uri, files, header).await?;
+        store.snapshot().await?;
+        Ok(store)
     }
 
     async fn with_header(uri: String, files: StoreFiles, header: StoreHeader) -> Result<Self> {
@@ -147,6 +196,7 @@ impl Store {
                 advice: "update grainstore".to_owned(),
             });
         }
+        files.probed(&header);
         let registry = files.registry();
         let store = Self {
             inner: Arc::new(Inner {
@@ -155,9 +205,12 @@ impl Store {
                 files,
                 options: header.options,
                 session: Arc::new(Session::new(CACHE_BYTES, CACHE_BYTES, registry)),
+                open: Mutex::default(),
             }),
         };
-        if store.inner.files.newest_commit().await?.is_none() {
+        // A bucket is looked at by the first snapshot.
+        let files = &store.inner.files;
+        if files.local_path().is_some() && files.newest_commit().await?.is_none() {
             store.create_tables().await?;
         }
         Ok(store)
@@ -201,7 +254,15 @@ impl Store {
     /// # Errors
     /// [`Error::StoreNotFound`] if it has no commit, [`Error::StoreDamaged`], or errors from the file system.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        match self.inner.files.newest_commit().await? {
+        let files = &self.inner.files;
+        let mut newest = files.newest_commit().await?;
+        let is_bucket = files.local_path().is_none();
+        if is_bucket && newest.is_none() && files.read_header().await?.is_some() {
+            // Whoever created the store has not finished.
+            self.create_tables().await?;
+            newest = files.newest_commit().await?;
+        }
+        match newest {
             Some(record) => Ok(Snapshot::new(self.clone(), record)),
             None => Err(Error::StoreNotFound {
                 uri: self.uri().to_owned(),
@@ -227,6 +288,48 @@ impl Store {
         self.inner.files.commits().await
     }
 
+    /// Reads photos, wherever the rows of `images` say that they lie. Call it inside a tokio runtime.
+    pub fn photos(&self) -> PhotoFiles {
+        let files = &self.inner.files;
+        PhotoFiles::new(files.registry(), files.params_of_buckets())
+    }
+
+    /// What has passed between this process and buckets, of the store and of its photos.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.files.traffic()
+    }
+
+    /// A table at a version, if it was opened before.
+    fn opened(&self, table: &StoreTable, version: u64) -> Option<Arc<Dataset>> {
+        // Tables of vectors can be removed and made again with the same versions.
+        let StoreTable::Fixed(table) = table else {
+            return None;
+        };
+        let open = self
+            .inner
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let found = open.get(table)?;
+        (found.version_id() == version).then(|| found.clone())
+    }
+
+    /// Keeps a table open for the snapshots that follow.
+    fn keep_open(&self, table: &StoreTable, dataset: &Arc<Dataset>) {
+        let StoreTable::Fixed(table) = table else {
+            return;
+        };
+        let mut open = self
+            .inner
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_newer = |other: &Arc<Dataset>| other.version_id() < dataset.version_id();
+        if open.get(table).is_none_or(is_newer) {
+            open.insert(*table, dataset.clone());
+        }
+    }
+
     fn table_uri(&self, table: &StoreTable) -> String {
         format!(
             "{}/{}.lance",
@@ -237,6 +340,7 @@ impl Store {
 
     async fn open_table(&self, table: &StoreTable, version: Option<u64>) -> Result<Dataset> {
         let mut builder = DatasetBuilder::from_uri(self.table_uri(table))
+            .with_store_params(self.inner.files.params())
             .with_session(self.inner.session.clone());
         if let Some(version) = version {
             builder = builder.with_version(version);
@@ -258,8 +362,7 @@ impl Store {
         if self.inner.files.newest_commit().await?.is_some() {
             return Ok(());
         }
-        let mut tables = BTreeMap::new();
-        for fixed in Table::ALL {
+        let creating = Table::ALL.map(|fixed| async move {
             let table = StoreTable::Fixed(fixed);
             let created = self.create_table(&table, self.schema(fixed), WriteMode::Create);
             let dataset = match created.await {
@@ -268,8 +371,9 @@ impl Store {
                 }
                 created => created?,
             };
-            tables.insert(table, dataset);
-        }
+            Ok::<_, Error>((table, dataset))
+        });
+        let tables = try_join_all(creating).await?.into_iter().collect();
         self.put(None, CommitRecord::first(), tables).await?;
         Ok(())
     }
@@ -287,6 +391,7 @@ impl Store {
         let params = WriteParams {
             mode,
             session: Some(self.inner.session.clone()),
+            store_params: Some(self.inner.files.params()),
             ..Default::default()
         };
         Dataset::write(empty, &self.table_uri(table), Some(params)).await

@@ -42,14 +42,14 @@ impl Snapshot {
         record: CommitRecord,
         mut open: BTreeMap<StoreTable, Dataset>,
     ) -> Self {
-        let cell = |table: StoreTable| {
+        let cell = |(path, version): (&String, &u64)| {
+            let table = StoreTable::from_path(path)?;
             let open = open.remove(&table).map(Arc::new);
-            (table, OnceCell::new_with(open))
+            let open = open.or_else(|| store.opened(&table, *version));
+            Some((table, OnceCell::new_with(open)))
         };
-        let named = record.tables.keys();
-        let named = named.filter_map(|path| StoreTable::from_path(path));
         Self {
-            tables: Arc::new(named.map(cell).collect()),
+            tables: Arc::new(record.tables.iter().filter_map(cell).collect()),
             store,
             record: Arc::new(record),
             view: Arc::default(),
@@ -132,7 +132,11 @@ impl Snapshot {
                         version: self.record.version,
                     })
                 }
-                opened => Ok(Arc::new(opened?)),
+                opened => {
+                    let opened = Arc::new(opened?);
+                    self.store.keep_open(table, &opened);
+                    Ok(opened)
+                }
             }
         };
         match self.tables.get(table) {

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use grainstore::extract::read_ingested;
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::photo::{DecodeLimits, decode};
 use grainstore::review::{MaskKey, ShownMask, shown_masks};
@@ -152,9 +151,9 @@ impl Photos {
     pub async fn decoded(&self, image_id: &ImageId) -> Answered<Arc<RgbImage>> {
         let row = self.image_row(image_id).await?;
         let found = self.decoded.try_get_with(image_id.clone(), async {
-            let name = row.file_name.clone();
+            let (name, files) = (row.file_name.clone(), self.store.photos());
             let read = move || -> grainstore::Result<RgbImage> {
-                let bytes = read_ingested(&row.path(), &row.image_id)?;
+                let bytes = files.read_ingested(&row.root, &row.file_name, &row.image_id)?;
                 Ok(decode(&bytes, &DecodeLimits::default())?)
             };
             let photo = worked(read).await?.map_err(|err| {

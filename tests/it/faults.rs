@@ -16,7 +16,7 @@ use grainstore::schema::Table;
 use grainstore::store::{Snapshot, Store};
 
 use crate::harness::{Program, copy_tree, jobs, photos};
-use crate::made_store::made;
+use crate::made_store::made_in_directory;
 use crate::support::{Asks, CHECKPOINT};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_grainstore");
@@ -483,7 +483,7 @@ fn nothing_is_made_of_damaged_files() {
 
 #[tokio::test]
 async fn what_is_newest_does_not_go_by_a_clock_that_was_set_back() {
-    let made = made().await;
+    let made = made_in_directory().await;
     made.add_classes(&["cat", "dog"], 2, 0).await;
     let classes = made
         .classes("kinds", &[("cat", &["cat"]), ("dog", &["dog"])])

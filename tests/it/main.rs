@@ -11,6 +11,7 @@
 #![allow(missing_docs)]
 
 mod annotate;
+mod bucket;
 mod checkpoint;
 mod cli;
 mod collect;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use grainstore::extract::read_ingested;
 use grainstore::ingest::FolderIngest;
 use grainstore::ingest::RelocateRequest;
 use grainstore::ingest::{LabelSource, RelocateSummary, Relocation, ingest_folder, relocate};
@@ -81,9 +80,12 @@ async fn moved_and_renamed_photos_are_found_by_their_bytes() {
     let size = fs::metadata(new.join("second")).unwrap().len();
     fs::write(new.join("other.png"), vec![0; size as usize]).unwrap();
 
-    let gone = old.join("cat/1.png");
+    let read = |root: &Path, file: &str, id| {
+        let root = root.to_str().unwrap();
+        store.photos().read_ingested(root, file, id)
+    };
     let image_id = rows::<ImageRow>(&before).await[0].image_id.clone();
-    let error = read_ingested(&gone, &image_id).unwrap_err().to_string();
+    let error = read(&old, "cat/1.png", &image_id).unwrap_err().to_string();
     assert!(
         error.contains("cat/1.png") && error.contains("is not there any more"),
         "{error}"
@@ -129,7 +131,7 @@ async fn moved_and_renamed_photos_are_found_by_their_bytes() {
         rows::<ImageRow>(&after).await,
     );
     for row in new_rows.iter().filter(|row| row.file_name != "dog/4.png") {
-        read_ingested(&Path::new(&row.root).join(&row.file_name), &row.image_id).unwrap();
+        read(Path::new(&row.root), &row.file_name, &row.image_id).unwrap();
     }
     assert_eq!(sorted(new_rows), sorted(old_rows));
 

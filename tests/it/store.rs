@@ -12,7 +12,7 @@ use grainstore::store::rows::{ImageRow, LabelRow, Row};
 use grainstore::store::{Changes, Store, StoreOptions};
 use lance::dataset::{InsertBuilder, WriteMode, WriteParams};
 
-use crate::support::{append, counts, image, instant, label, new_store, rows};
+use crate::support::{append, counts, image, instant, label, new_store, rows, store_in_directory};
 
 #[tokio::test]
 async fn ddl_arrow_schema_and_fresh_dataset_are_one() {
@@ -177,7 +177,7 @@ async fn half_a_commit(store: &Store, n: u32) {
 
 #[tokio::test]
 async fn a_commit_that_died_midway_is_never_seen() {
-    let (_dir, store) = new_store().await;
+    let (_dir, store) = store_in_directory().await;
     append(&store, &[image(0)]).await;
     half_a_commit(&store, 1).await;
     assert_eq!(
@@ -210,7 +210,7 @@ async fn a_commit_that_died_midway_is_never_seen() {
 
 #[tokio::test]
 async fn a_version_without_content_that_no_commit_names_stands_in_nobodys_way() {
-    let (_dir, store) = new_store().await;
+    let (_dir, store) = store_in_directory().await;
     append(&store, &[image(0)]).await;
     half_a_commit(&store, 1).await;
     // As a power cut may leave it: the file is there, its bytes are not.
@@ -236,7 +236,7 @@ async fn a_version_without_content_that_no_commit_names_stands_in_nobodys_way() 
 
 #[tokio::test]
 async fn checksums_are_merged_when_they_are_many_and_go_with_their_commits() {
-    let (_dir, store) = new_store().await;
+    let (_dir, store) = store_in_directory().await;
     for n in 0..70 {
         append(&store, &[image(n)]).await;
     }
@@ -352,7 +352,7 @@ async fn the_plan_sees_what_the_last_writer_wrote() {
 
 #[tokio::test]
 async fn compaction_and_cleanup_keep_every_row_and_tagged_version() {
-    let (_dir, store) = new_store().await;
+    let (_dir, store) = store_in_directory().await;
     for n in 0..12 {
         append(&store, &[image(n)]).await;
         if n == 4 {
@@ -430,7 +430,7 @@ async fn wrong_places_are_told_apart() {
 
 #[tokio::test]
 async fn other_format_versions_and_damage_are_named() {
-    let (dir, store) = new_store().await;
+    let (dir, store) = store_in_directory().await;
     let header = dir.path().join("store/grainstore.json");
     let text = std::fs::read_to_string(&header).unwrap();
     // Without its own checksum, as earlier versions wrote it.
@@ -468,7 +468,7 @@ async fn other_format_versions_and_damage_are_named() {
 
 #[tokio::test]
 async fn a_creation_that_died_is_finished_by_the_next() {
-    let (dir, store) = new_store().await;
+    let (dir, store) = store_in_directory().await;
     // As if killed after some tables, before the first record.
     std::fs::remove_dir_all(dir.path().join("store/commits")).unwrap();
     std::fs::remove_dir_all(dir.path().join("store/masks.lance")).unwrap();

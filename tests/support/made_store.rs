@@ -18,7 +18,7 @@ use grainstore::store::rows::{
 };
 use grainstore::store::{Changes, Store};
 
-use crate::support::{image, instant, label, new_store};
+use crate::support::{image, instant, label, new_store, store_in_directory};
 
 /// A store with one extractor; masks are added with [`add_images`].
 pub struct Made {
@@ -44,7 +44,15 @@ pub fn extractor_row(extractor: &ExtractorId) -> ExtractorRow {
 }
 
 pub async fn made() -> Made {
-    let (dir, store) = new_store().await;
+    made_of(new_store().await).await
+}
+
+/// Like [`made`], for tests that look at the store's files.
+pub async fn made_in_directory() -> Made {
+    made_of(store_in_directory().await).await
+}
+
+async fn made_of((dir, store): (tempfile::TempDir, Store)) -> Made {
     let extractor = ExtractorId::of_bytes(b"extractor");
     let row = extractor_row(&extractor);
     crate::support::append(&store, &[row]).await;

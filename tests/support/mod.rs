@@ -31,14 +31,38 @@ pub fn device() -> Device {
     name.parse::<DeviceName>().unwrap().open().unwrap()
 }
 
-/// A store in a fresh directory, which lives as long as the guard.
+/// A store in a fresh directory, which lives as long as the guard, or under a fresh prefix of the bucket named by
+/// `GRAINSTORE_TEST_STORES`.
 pub async fn new_store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store");
-    let store = Store::open_or_create(path.to_str().unwrap(), StoreOptions::default())
+    let store = Store::open_or_create(&new_place(&dir), StoreOptions::default())
         .await
         .unwrap();
     (dir, store)
+}
+
+/// A store in a fresh directory, for tests that look at its files.
+pub async fn store_in_directory() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = Store::open_or_create(place.to_str().unwrap(), StoreOptions::default())
+        .await
+        .unwrap();
+    (dir, store)
+}
+
+/// The place of a new store: in the directory, or in the bucket named by `GRAINSTORE_TEST_STORES`.
+pub fn new_place(dir: &tempfile::TempDir) -> String {
+    let name = dir.path().file_name().unwrap().to_str().unwrap();
+    match std::env::var("GRAINSTORE_TEST_STORES") {
+        Ok(bucket) => format!("{bucket}/{}/store", name.trim_start_matches('.')),
+        Err(_) => dir.path().join("store").to_str().unwrap().to_owned(),
+    }
+}
+
+/// An object store in a directory, without a server.
+pub fn bucket_in(dir: &std::path::Path) -> String {
+    format!("file-object-store://{}", dir.to_str().unwrap())
 }
 
 /// A time that is the same in every run.
