@@ -83,4 +83,5 @@ def main(program, store, directory, seeds):
     table(["head", "recipe", "of", "mIoU", "greatest minus least", "AP50", "seconds of training"], lines)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -93,7 +93,11 @@ impl Sam {
         )
     }
 
-    /// The masks of some outputs, see [`MaskDecoder::masks`].
+    /// The masks of some outputs, whose predicted IoU is known before any mask is made. `outputs` names the wanted outputs of
+    /// each prompt, as many for every prompt, one prompt after the other.
+    ///
+    /// # Shapes
+    /// - output: `[batch, outputs of a prompt, 4 * grid, 4 * grid]`, logits as those of [`DecoderOutput::masks`]
     pub fn masks(&self, decoded: DecodedTokens, outputs: &[usize]) -> Tensor<4> {
         self.mask_decoder.masks(decoded, outputs)
     }
