@@ -81,6 +81,13 @@ pub enum Error {
         uri: String,
     },
 
+    /// A copy would go to a place where there is a store already.
+    #[error("there is a store at '{uri}' already; copy to an empty place")]
+    StoreExists {
+        /// The place.
+        uri: String,
+    },
+
     /// An open store no longer exists.
     #[error("the store at '{uri}' was removed while it was in use; what was not committed is lost")]
     StoreGone {

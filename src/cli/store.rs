@@ -21,10 +21,25 @@ pub enum Args {
     Tag(TagArgs),
     Untag(UntagArgs),
     Relocate(RelocateArgs),
+    Copy(CopyArgs),
     Compact(CompactArgs),
     Cleanup(CleanupArgs),
     #[command(subcommand)]
     Index(super::store_index::Args),
+}
+
+/// Copy the store with its history to an empty place: up to a bucket, or down to a disk.
+///
+/// Every file is compared with its checksum on the way. An interrupted copy goes on when it is started again. Photos stay where
+/// they are.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore --store demo/store store copy s3://bucket/store
+  grainstore --store s3://bucket/store store copy backup/store")]
+pub struct CopyArgs {
+    /// Where the copy goes: a directory or a bucket.
+    to: String,
 }
 
 /// Maximum number of missing photos whose names are shown.
@@ -211,6 +226,26 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                         .join("\n")
                 }
             })?;
+        }
+        Args::Copy(args) => {
+            let progress = progress(global);
+            let started = std::time::Instant::now();
+            let copied = store
+                .copy_to(&args.to, &global.storage(), progress.as_ref())
+                .await?;
+            if global.json {
+                return super::print_json_summary(&copied, started.elapsed().as_secs_f64())
+                    .map(|()| Ended::Done);
+            }
+            if !global.quiet {
+                errln!(
+                    "copied {} of {} bytes to '{}'; 'grainstore --store {} check --deep' reads them again",
+                    plural(copied.files, "file"),
+                    copied.bytes,
+                    args.to,
+                    args.to
+                );
+            }
         }
         Args::Cleanup(args) => {
             let stats = store.cleanup(args.older_than).await?;

@@ -55,6 +55,13 @@ pub(super) struct StoreHeader {
     pub options: StoreOptions,
 }
 
+/// The content of `copying.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct CopyMarker {
+    program: String,
+    begun_at: DateTime<Utc>,
+}
+
 /// In a header, of a bucket in which writers have raced.
 const PROBED: &str = "probed";
 
@@ -232,6 +239,49 @@ impl StoreFiles {
 
     pub fn local_path(&self) -> Option<PathBuf> {
         self.local.clone()
+    }
+
+    pub fn objects(&self) -> &dyn object_store::ObjectStore {
+        self.objects.inner.as_ref()
+    }
+
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Makes a place ready for a copy of a store: it must be empty, or hold a copy that was interrupted.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] for a place that holds something else; [`Error::UnsafeBucket`].
+    pub async fn begin_copy(&self) -> Result<()> {
+        let marker = self.path(COPYING);
+        let begun: Option<CopyMarker> = self.read_json(&marker).await?;
+        if begun.is_none() && !self.is_empty().await? {
+            return Err(Error::NotAStore {
+                uri: self.uri.clone(),
+            });
+        }
+        if self.local.is_none() {
+            check_create_if_absent(self.objects(), &self.base, &self.uri).await?;
+        }
+        let begun = CopyMarker {
+            program: program(),
+            begun_at: Utc::now(),
+        };
+        self.create_json(&marker, &begun).await?;
+        Ok(())
+    }
+
+    /// Makes a finished copy of the files of another place a store.
+    pub async fn end_copy(&self, from: &Self) -> Result<()> {
+        let Some(mut header) = from.read_header().await? else {
+            return Err(Error::StoreGone {
+                uri: from.uri.clone(),
+            });
+        };
+        header.create_if_absent = self.local.is_none().then(|| PROBED.to_owned());
+        self.create_json(&self.path(HEADER), &header).await?;
+        self.delete(&self.path(COPYING)).await
     }
 
     /// Whether the place is empty, apart from what a creation that died can leave.
@@ -482,7 +532,7 @@ impl StoreFiles {
     }
 
     /// An error of the object store, in the words of whoever named the bucket.
-    fn failed(&self, err: object_store::Error) -> Error {
+    pub fn failed(&self, err: object_store::Error) -> Error {
         if self.local.is_some() {
             return lance::Error::from(err).into();
         }
@@ -738,8 +788,10 @@ fn version_of(meta: &ObjectMeta) -> Option<u64> {
 /// Records that are read at the same time.
 const AT_ONCE: usize = 16;
 
-const HEADER: &str = "grainstore.json";
-const COMMITS: &str = "commits";
+pub(super) const HEADER: &str = "grainstore.json";
+pub(super) const COMMITS: &str = "commits";
+/// What a copy that is not finished holds.
+pub(super) const COPYING: &str = "copying.json";
 const TAGS: &str = "tags";
 const CHECKSUMS: &str = "checksums";
 

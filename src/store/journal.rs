@@ -17,7 +17,7 @@ use crate::error::FileAction;
 use crate::{Error, Result};
 
 /// The directory of journals in a store.
-const JOURNALS: &str = "journals";
+pub(super) const JOURNALS: &str = "journals";
 /// Ending of the names of journals.
 const ENDING: &str = "jsonl";
 /// Hexadecimal digits of a line's checksum.

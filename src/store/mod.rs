@@ -29,6 +29,7 @@
 mod checksums;
 pub(crate) mod columns;
 mod commit;
+mod copy;
 mod disk;
 mod files;
 mod format_1;
@@ -55,6 +56,7 @@ use lance::session::Session;
 
 pub use checksums::{DamagedFile, Verification};
 pub use commit::{Changes, Commit};
+pub use copy::CopySummary;
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub(crate) use index::{COSINE, cosine, indexes_of, vector_column};
 pub use index::{IndexKind, IndexRequest, IndexStats};

@@ -373,3 +373,131 @@ async fn options_reach_the_bucket() {
         1
     );
 }
+
+#[tokio::test]
+async fn a_store_is_copied_up_and_down_with_its_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path().join("store").to_str().unwrap()).await;
+    for n in 0..3 {
+        append(&store, &[image(n)]).await;
+        append(&store, &[label(n, "cat")]).await;
+    }
+    let snapshot = store.snapshot().await.unwrap();
+    store.create_tag("three", &snapshot).await.unwrap();
+
+    let options = StorageOptions::new();
+    let there = match new_place(&dir) {
+        bucket if bucket.contains("://") => bucket,
+        _ => bucket_in(&dir.path().join("bucket")),
+    };
+    let copied = store.copy_to(&there, &options, &NoProgress).await.unwrap();
+    assert_eq!(copied.files_there, 0);
+    let up = Store::open(&there).await.unwrap();
+    assert_eq!(same(&up).await, same(&store).await);
+    let found = up
+        .snapshot()
+        .await
+        .unwrap()
+        .verify_all(&NoProgress)
+        .await
+        .unwrap();
+    assert_eq!((found.damaged, found.without_checksum), (vec![], 0));
+
+    // It can be written to, copied down again, and not copied to where a store is.
+    append(&up, &[image(7)]).await;
+    let down = dir.path().join("down");
+    let down = down.to_str().unwrap();
+    up.copy_to(down, &options, &NoProgress).await.unwrap();
+    assert_eq!(
+        same(&Store::open(down).await.unwrap()).await,
+        same(&up).await
+    );
+    for place in [there.as_str(), down] {
+        let error = store
+            .copy_to(place, &options, &NoProgress)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("already"), "{error}");
+    }
+}
+
+/// Rows of every commit that a store has, and its tags.
+async fn same(store: &Store) -> Vec<(String, u64, Vec<ImageRow>, Vec<LabelRow>)> {
+    let mut all = Vec::new();
+    for record in store.log().await.unwrap() {
+        let snapshot = store.snapshot_at(record.version).await.unwrap();
+        all.push((
+            record.operation,
+            record.version,
+            rows::<ImageRow>(&snapshot).await,
+            rows::<LabelRow>(&snapshot).await,
+        ));
+    }
+    for tag in store.tags().await.unwrap() {
+        all.push((tag.tag, tag.version, Vec::new(), Vec::new()));
+    }
+    all
+}
+
+#[tokio::test]
+async fn an_interrupted_copy_is_no_store_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = create(place.to_str().unwrap()).await;
+    append(&store, &[image(0)]).await;
+    let options = StorageOptions::new();
+    let copy = async |to: &Path| {
+        store
+            .copy_to(to.to_str().unwrap(), &options, &NoProgress)
+            .await
+    };
+
+    // A file that has changed since it was written ends the copy.
+    let data = place.join("images.lance/data");
+    let file = std::fs::read_dir(&data)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let whole = std::fs::read(&file).unwrap();
+    let mut damaged = whole.clone();
+    damaged[40] ^= 1;
+    std::fs::write(&file, &damaged).unwrap();
+    let to = dir.path().join("copy");
+    let error = copy(&to).await.unwrap_err().to_string();
+    assert!(
+        error.contains("content has changed") && error.contains("images.lance"),
+        "{error}"
+    );
+    let unfinished = Store::open(to.to_str().unwrap()).await.unwrap_err();
+    assert!(
+        unfinished.to_string().contains("not a grainstore store"),
+        "{unfinished}"
+    );
+
+    // Mended, it goes on; what was there is left alone, what is there with other bytes is not.
+    std::fs::write(&file, &whole).unwrap();
+    let half = to.join("images.lance/data").join(file.file_name().unwrap());
+    std::fs::create_dir_all(half.parent().unwrap()).unwrap();
+    std::fs::write(&half, &damaged).unwrap();
+    let copied = copy(&to).await.unwrap();
+    assert!(
+        copied.files_there > 0 && copied.files_there < copied.files,
+        "{copied:?}"
+    );
+    assert_eq!(std::fs::read(&half).unwrap(), whole);
+    assert!(!to.join("copying.json").exists());
+    let copied = Store::open(to.to_str().unwrap()).await.unwrap();
+    assert_eq!(same(&copied).await, same(&store).await);
+
+    // Somebody's other files are no place for a store.
+    let other = dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("thesis.docx"), "x").unwrap();
+    let error = copy(&other).await.unwrap_err().to_string();
+    assert!(
+        error.contains("not a grainstore store, and not empty"),
+        "{error}"
+    );
+}
