@@ -113,8 +113,8 @@ pub enum Error {
 
     /// A bucket in which two writers could both be told that they committed.
     #[error(
-        "'{uri}': {reason}; grainstore cannot keep a store there, because commits would be lost (so it is with OpenStack \
-         Swift, Garage and s3s-fs; Amazon S3, Google Cloud Storage, Azure, Ceph and MinIO are fit)"
+        "'{uri}': {reason}; grainstore cannot keep a store there, because commits would be lost (as with OpenStack Swift, \
+         Garage and s3s-fs; Ceph is fit, and Amazon S3, Google Cloud Storage, Azure and MinIO say that they are)"
     )]
     UnsafeBucket {
         /// Where the store would be.

@@ -797,3 +797,50 @@ const CHECKSUMS: &str = "checksums";
 
 /// What a worker thread does, for its errors.
 const WRITING: &str = "writing to the disk";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn bucket(name: &str) -> StoreFiles {
+        let uri = format!("shared-memory://grainstore-unit/{name}");
+        let connected = StoreFiles::connect(&uri, &StorageOptions::new()).await;
+        connected.unwrap().1
+    }
+
+    #[tokio::test]
+    async fn a_record_whose_answer_was_lost_is_known_by_its_writer() {
+        let files = bucket("answer").await;
+        let record = CommitRecord::first();
+        assert!(files.put_commit(&record).await.unwrap());
+        // The client heard nothing and puts it again.
+        assert!(files.put_commit(&record).await.unwrap());
+        // Another's, alike but for its writer.
+        let other = CommitRecord {
+            writer: Some(nonce()),
+            ..record.clone()
+        };
+        assert!(!files.put_commit(&other).await.unwrap());
+        assert_eq!(files.newest_commit().await.unwrap(), Some(record));
+    }
+
+    #[tokio::test]
+    async fn the_newest_record_of_a_bucket_is_found_from_the_one_seen_before() {
+        let (ours, theirs) = (bucket("newest").await, bucket("newest").await);
+        let first = CommitRecord::first();
+        ours.put_commit(&first).await.unwrap();
+        assert_eq!(theirs.newest_commit().await.unwrap(), Some(first.clone()));
+        let second = first.next("second");
+        ours.put_commit(&second).await.unwrap();
+        let third = second.next("third");
+        theirs.put_commit(&third).await.unwrap();
+        assert_eq!(ours.newest_commit().await.unwrap(), Some(third.clone()));
+        // The first two expire; then the store is removed.
+        for version in [1, 2] {
+            ours.delete_commit(version).await.unwrap();
+        }
+        assert_eq!(ours.newest_commit().await.unwrap(), Some(third));
+        ours.delete_commit(3).await.unwrap();
+        assert_eq!(ours.newest_commit().await.unwrap(), None);
+    }
+}
