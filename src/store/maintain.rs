@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::try_join_all;
 use lance::dataset::Dataset;
 use lance::dataset::cleanup::CleanupPolicyBuilder;
 use lance::dataset::index::DatasetIndexRemapperOptions;
@@ -96,7 +97,7 @@ impl Store {
                 version: found.version,
             });
         }
-        for table in snapshot.stored_tables() {
+        let tagging = snapshot.stored_tables().map(|table| async move {
             let dataset = snapshot.stored(&table).await?;
             let tags = dataset.tags();
             // If the store has no such tag, a Lance tag of that name was left by a creation that died.
@@ -106,7 +107,9 @@ impl Store {
                 }
                 created => created?,
             }
-        }
+            Ok::<_, Error>(())
+        });
+        try_join_all(tagging).await?;
         let created = Tag {
             tag: tag.to_owned(),
             version: snapshot.version(),
@@ -138,13 +141,14 @@ impl Store {
         if let Ok(version) = self.version_of_tag(tag).await {
             snapshots.extend(self.snapshot_at(version).await.ok());
         }
-        for snapshot in snapshots {
-            for table in snapshot.stored_tables() {
+        for snapshot in &snapshots {
+            let deleting = snapshot.stored_tables().map(|table| async move {
                 match snapshot.stored(&table).await?.tags().delete(tag).await {
-                    Err(lance::Error::RefNotFound { .. }) => {}
-                    deleted => deleted?,
+                    Err(lance::Error::RefNotFound { .. }) => Ok(()),
+                    deleted => Ok::<_, Error>(deleted?),
                 }
-            }
+            });
+            try_join_all(deleting).await?;
         }
         // This comes last, so that an interrupted deletion can be repeated. A damaged tag is deleted, too.
         self.inner.files.delete_tag(tag).await
