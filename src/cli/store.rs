@@ -234,10 +234,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 .copy_to(&args.to, &global.storage(), progress.as_ref())
                 .await?;
             if global.json {
-                return super::print_json_summary(&copied, started.elapsed().as_secs_f64())
-                    .map(|()| Ended::Done);
-            }
-            if !global.quiet {
+                super::print_json_summary(&copied, started.elapsed().as_secs_f64())?;
+            } else if !global.quiet {
                 errln!(
                     "copied {} of {} bytes to '{}'; 'grainstore --store {} check --deep' reads them again",
                     plural(copied.files, "file"),

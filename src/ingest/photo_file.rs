@@ -11,7 +11,7 @@ use crate::error::PhotoError;
 use crate::ids::ImageId;
 use crate::photo::{self, DecodeLimits, PhotoInfo};
 use crate::store::rows::{FailureRow, ImageRow};
-use crate::store::{Location, PhotoFiles, Store};
+use crate::store::{Location, PhotoFiles, Store, check_size};
 use crate::{Error, Result};
 
 /// Limit on a file's size. Several files are in memory at once.
@@ -135,21 +135,14 @@ impl Root {
 /// Reads a regular file of at most 4 GiB. Other kinds are rejected, because reading a pipe could block forever.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).map_err(Error::file(FileAction::Read, path))?;
-    let not_a_photo = |reason| Error::Content {
-        path: path.to_owned(),
-        place: String::new(),
-        reason,
-    };
     if !metadata.is_file() {
-        let kind = kind_of(metadata.file_type());
-        return Err(not_a_photo(format!("{kind}, not a file")));
+        return Err(Error::Content {
+            path: path.to_owned(),
+            place: String::new(),
+            reason: format!("{}, not a file", kind_of(metadata.file_type())),
+        });
     }
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(not_a_photo(format!(
-            "its {} bytes are over the limit of {MAX_FILE_BYTES}",
-            metadata.len()
-        )));
-    }
+    check_size(path, metadata.len(), MAX_FILE_BYTES)?;
     std::fs::read(path).map_err(Error::file(FileAction::Read, path))
 }
 

@@ -174,7 +174,7 @@ impl StoreFiles {
     }
 
     /// Reads checksum files: returns the checksums in them, and the files that cannot be read.
-    async fn checksums(
+    pub async fn checksums(
         &self,
         names: &[String],
     ) -> Result<(HashMap<String, Checksum>, Vec<DamagedFile>)> {

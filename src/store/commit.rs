@@ -193,7 +193,7 @@ impl Store {
     {
         for attempt in 0..MAX_ATTEMPTS {
             let guard = self.inner.lock.acquire().await?;
-            self.inner.files.probe(self.uri()).await?;
+            self.inner.files.probe().await?;
             let snapshot = self.snapshot().await?;
             let raised = if snapshot.is_current_format() {
                 Some(snapshot)

@@ -3,10 +3,9 @@
 //! The header is written last, so what is not yet whole is no store. A copy that was interrupted goes on: files that are there
 //! already, with the right bytes, are left alone.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt, WriteMultipart};
 use serde::Serialize;
 
@@ -54,19 +53,22 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<CopySummary> {
         let from = &self.inner.files;
-        let (uri, to) = StoreFiles::connect(uri, storage).await?;
+        let to = StoreFiles::connect(uri, storage).await?;
         if to.read_header().await?.is_some() {
-            return Err(Error::StoreExists { uri });
+            return Err(Error::StoreExists {
+                uri: to.uri().to_owned(),
+            });
         }
         to.begin_copy().await?;
         let records = from.commits().await?;
         let newest = records.iter().map(|record| record.version).max();
-        let mut sums: HashMap<String, Checksum> = HashMap::new();
-        for record in &records {
-            for name in &record.checksums {
-                let found = from.read_checksums(name).await?;
-                sums.extend(found.into_iter().flat_map(|found| found.files));
-            }
+        // Records name the checksum files of those before them, too.
+        let named = records.iter().flat_map(|record| &record.checksums);
+        let named: BTreeSet<&String> = named.collect();
+        let named: Vec<String> = named.into_iter().cloned().collect();
+        let (sums, damaged) = from.checksums(&named).await?;
+        if let Some(damaged) = damaged.into_iter().next() {
+            return Err(damaged.into());
         }
         // Records come after the files that they name.
         let (commits, files): (Vec<Found>, Vec<Found>) = from
@@ -172,9 +174,5 @@ impl StoreFiles {
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(err) => Err(self.failed(err)),
         }
-    }
-
-    fn object(&self, path: &str) -> Path {
-        path.split('/').fold(self.base().clone(), Path::join)
     }
 }

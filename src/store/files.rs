@@ -162,7 +162,6 @@ fn program() -> String {
 pub(super) struct StoreFiles {
     objects: Arc<ObjectStore>,
     registry: Arc<ObjectStoreRegistry>,
-    params: ObjectStoreParams,
     params_of_buckets: ObjectStoreParams,
     meter: Arc<Meter>,
     uri: String,
@@ -176,8 +175,8 @@ pub(super) struct StoreFiles {
 }
 
 impl StoreFiles {
-    /// Resolves `uri` and connects to it; nothing is created. Returns the absolute URI.
-    pub async fn connect(uri: &str, options: &StorageOptions) -> Result<(String, Self)> {
+    /// Resolves `uri` and connects to it; nothing is created.
+    pub async fn connect(uri: &str, options: &StorageOptions) -> Result<Self> {
         let (uri, local) = match Location::parse(uri)? {
             Location::Bucket(uri) => (uri, None),
             Location::Directory(path) => match path.to_str() {
@@ -193,34 +192,31 @@ impl StoreFiles {
         };
         let registry = Arc::new(ObjectStoreRegistry::default());
         let meter = Arc::new(Meter::default());
-        // Files of a directory are read for their checksums while they are in the system's cache.
         let params_of_buckets = metered(options, &meter);
-        let params = match &local {
-            Some(_) => ObjectStoreParams::default(),
-            None => params_of_buckets.clone(),
-        };
+        let params = params_of(local.is_some(), &params_of_buckets);
         let (objects, base) =
             ObjectStore::from_uri_and_params(registry.clone(), &uri, &params).await?;
-        Ok((
-            uri.clone(),
-            Self {
-                uri,
-                objects,
-                registry,
-                params,
-                params_of_buckets,
-                meter,
-                base,
-                is_probed: OnceCell::new_with(local.is_some().then_some(())),
-                local,
-                newest: Mutex::default(),
-            },
-        ))
+        Ok(Self {
+            uri,
+            objects,
+            registry,
+            params_of_buckets,
+            meter,
+            base,
+            is_probed: OnceCell::new_with(local.is_some().then_some(())),
+            local,
+            newest: Mutex::default(),
+        })
+    }
+
+    /// The absolute directory, or the URI of the bucket's prefix.
+    pub fn uri(&self) -> &str {
+        &self.uri
     }
 
     /// With what Lance opens the store's tables.
     pub fn params(&self) -> ObjectStoreParams {
-        self.params.clone()
+        params_of(self.local.is_some(), &self.params_of_buckets)
     }
 
     /// With what photos in buckets are read, also for a store in a directory.
@@ -323,9 +319,9 @@ impl StoreFiles {
     ///
     /// # Errors
     /// [`Error::UnsafeBucket`] for a bucket in which a store would lose commits.
-    pub async fn create_header(&self, uri: &str, options: StoreOptions) -> Result<StoreHeader> {
+    pub async fn create_header(&self, options: StoreOptions) -> Result<StoreHeader> {
         if self.local.is_none() {
-            check_create_if_absent(self.objects.inner.as_ref(), &self.base, uri).await?;
+            check_create_if_absent(self.objects(), &self.base, &self.uri).await?;
         }
         let header = StoreHeader {
             format_version: FORMAT_VERSION,
@@ -362,13 +358,13 @@ impl StoreFiles {
     ///
     /// # Errors
     /// [`Error::UnsafeBucket`].
-    pub async fn probe(&self, uri: &str) -> Result<()> {
+    pub async fn probe(&self) -> Result<()> {
         let probe = || async {
             let Some(mut header) = self.read_header().await? else {
                 return Ok(()); // the store is gone, which the commit will find
             };
             if header.create_if_absent.is_none() {
-                check_create_if_absent(self.objects.inner.as_ref(), &self.base, uri).await?;
+                check_create_if_absent(self.objects(), &self.base, &self.uri).await?;
                 header.create_if_absent = Some(PROBED.to_owned());
                 self.replace_header(&header).await?;
             }
@@ -557,8 +553,7 @@ impl StoreFiles {
             let file = local.join(path);
             return blocking("taking checksums", move || checksums::of_file(&file)).await;
         }
-        let path = path.split('/').fold(self.base.clone(), Path::join);
-        match self.objects.inner.get(&path).await {
+        match self.objects.inner.get(&self.object(path)).await {
             Ok(found) => Ok(Some(checksums::of_stream(found).await?)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(err) => Err(self.failed(err)),
@@ -592,7 +587,7 @@ impl StoreFiles {
     /// Writes checksums to a file with a unique name, and returns that name: a writer that loses the race for a version
     /// must not replace the winner's file.
     pub async fn write_checksums(&self, version: u64, checksums: &Checksums) -> Result<String> {
-        let name = format!("{version:010}-{:016x}", fastrand::u64(..));
+        let name = format!("{version:010}-{}", nonce());
         self.create_json(&self.checksums_path(&name), checksums)
             .await?;
         Ok(name)
@@ -753,8 +748,12 @@ impl StoreFiles {
 
     /// The checksum of a file that this process wrote to a bucket, taken while it left.
     pub fn written(&self, path: &str) -> Option<Checksum> {
-        let path = path.split('/').fold(self.base.clone(), Path::join);
-        self.meter.take_sum(&path)
+        self.meter.take_sum(&self.object(path))
+    }
+
+    /// The object of a path within the store.
+    pub fn object(&self, path: &str) -> Path {
+        path.split('/').fold(self.base.clone(), Path::join)
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {
@@ -762,6 +761,16 @@ impl StoreFiles {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(err) => Err(self.failed(err)),
         }
+    }
+}
+
+/// With what Lance opens a store. Nothing is metered in a directory: its files are read for their checksums while they are in
+/// the system's cache.
+fn params_of(is_local: bool, of_buckets: &ObjectStoreParams) -> ObjectStoreParams {
+    if is_local {
+        ObjectStoreParams::default()
+    } else {
+        of_buckets.clone()
     }
 }
 
@@ -805,7 +814,7 @@ mod tests {
     async fn bucket(name: &str) -> StoreFiles {
         let uri = format!("shared-memory://grainstore-unit/{name}");
         let connected = StoreFiles::connect(&uri, &StorageOptions::new()).await;
-        connected.unwrap().1
+        connected.unwrap()
     }
 
     #[tokio::test]

@@ -64,6 +64,7 @@ pub(crate) use journal::{JournalFile, journals, read_journal, take_over};
 pub use location::{Location, StorageOption, StorageOptions};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
 pub use meter::Traffic;
+pub(crate) use photos::check_size;
 pub use photos::{ListedFile, PhotoFiles};
 pub use snapshot::{Scan, Snapshot};
 pub(crate) use snapshot::{is_of_extractors, is_of_images, send_batches};
@@ -85,7 +86,6 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    uri: String,
     files: StoreFiles,
     lock: CommitLock,
     options: StoreOptions,
@@ -100,7 +100,7 @@ impl Drop for Inner {
         if traffic.requests() > 0 {
             tracing::info!(
                 "{}: {} requests, {} bytes read, {} bytes written",
-                self.uri,
+                self.files.uri(),
                 traffic.requests(),
                 traffic.bytes_read,
                 traffic.bytes_written,
@@ -125,13 +125,21 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with(uri: &str, storage: &StorageOptions) -> Result<Self> {
-        let (uri, files) = StoreFiles::connect(uri, storage).await?;
+        let files = StoreFiles::connect(uri, storage).await?;
         let header = match files.read_header().await? {
             Some(header) => header,
-            None if files.is_empty().await? => return Err(Error::StoreNotFound { uri }),
-            None => return Err(Error::NotAStore { uri }),
+            None if files.is_empty().await? => {
+                return Err(Error::StoreNotFound {
+                    uri: files.uri().to_owned(),
+                });
+            }
+            None => {
+                return Err(Error::NotAStore {
+                    uri: files.uri().to_owned(),
+                });
+            }
         };
-        Self::with_header(uri, files, header).await
+        Self::with_header(files, header).await
     }
 
     /// Opens the store at `uri`, and creates it first if the place is empty.
@@ -178,21 +186,25 @@ impl Store {
         options: StoreOptions,
         storage: &StorageOptions,
     ) -> Result<Self> {
-        let (uri, files) = StoreFiles::connect(uri, storage).await?;
+        let files = StoreFiles::connect(uri, storage).await?;
         let header = match files.read_header().await? {
             Some(header) => header,
-            None if files.is_empty().await? => files.create_header(&uri, options).await?,
-            None => return Err(Error::NotAStore { uri }),
+            None if files.is_empty().await? => files.create_header(options).await?,
+            None => {
+                return Err(Error::NotAStore {
+                    uri: files.uri().to_owned(),
+                });
+            }
         };
-        let store = Self::with_header(uri, files, header).await?;
+        let store = Self::with_header(files, header).await?;
         store.snapshot().await?;
         Ok(store)
     }
 
-    async fn with_header(uri: String, files: StoreFiles, header: StoreHeader) -> Result<Self> {
+    async fn with_header(files: StoreFiles, header: StoreHeader) -> Result<Self> {
         if !(1..=FORMAT_VERSION).contains(&header.format_version) {
             return Err(Error::StoreFormat {
-                uri,
+                uri: files.uri().to_owned(),
                 found: header.format_version,
                 expected: FORMAT_VERSION,
                 advice: "update grainstore".to_owned(),
@@ -203,7 +215,6 @@ impl Store {
         let store = Self {
             inner: Arc::new(Inner {
                 lock: CommitLock::new(files.local_path()),
-                uri,
                 files,
                 options: header.options,
                 session: Arc::new(Session::new(CACHE_BYTES, CACHE_BYTES, registry)),
@@ -220,7 +231,7 @@ impl Store {
 
     /// The store's directory or prefix.
     pub fn uri(&self) -> &str {
-        &self.inner.uri
+        self.inner.files.uri()
     }
 
     /// The store's directory; `None` if it is not on this machine.
@@ -335,7 +346,7 @@ impl Store {
     fn table_uri(&self, table: &StoreTable) -> String {
         format!(
             "{}/{}.lance",
-            self.inner.uri.trim_end_matches('/'),
+            self.uri().trim_end_matches('/'),
             table.path()
         )
     }

@@ -1,4 +1,4 @@
-//! PhotoFiles, and files that come with them, where they lie: in directories of this machine or in buckets.
+//! Photos, and files that come with them, where they lie: in directories of this machine or in buckets.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -61,33 +61,41 @@ impl PhotoFiles {
         }
     }
 
-    /// Reads a file below a root, a directory or the URI of a bucket. It blocks; a thread of a runtime with several may call
-    /// it.
+    /// Reads a file below a root in a bucket. It blocks; a thread of a runtime with several may call it.
     ///
     /// # Errors
-    /// [`Error::PhotoGone`] if there is no such file; [`Error::Content`] if it is larger than `most` bytes; errors from the
-    /// file system or the bucket.
+    /// [`Error::PhotoGone`] if there is no such file; [`Error::Content`] if it is larger than `most` bytes; errors of the
+    /// bucket.
     pub fn read(&self, root: &str, file_name: &str, most: u64) -> Result<Vec<u8>> {
-        if !Location::is_bucket(root) {
-            return read_file(&FsPath::new(root).join(file_name), most);
-        }
         let runtime = self.inner.runtime.as_ref().ok_or(Error::Internal {
             what: "photos of a bucket are read outside a runtime",
         })?;
         tokio::task::block_in_place(|| runtime.block_on(self.get(root, file_name, most)))
     }
 
-    /// Reads the file of an image, which must be the one that was ingested.
+    /// Reads the file of an image, which must be the one that was ingested; its root is a directory or the URI of a bucket. It
+    /// blocks as [`PhotoFiles::read`].
     ///
     /// # Errors
-    /// As [`PhotoFiles::read`]; [`Error::Content`] if the file is no longer the same.
+    /// [`Error::PhotoGone`] if there is no such file; [`Error::Content`] if it is no longer the same; errors from the file
+    /// system or the bucket.
     pub fn read_ingested(&self, root: &str, file_name: &str, id: &ImageId) -> Result<Vec<u8>> {
-        let bytes = self.read(root, file_name, u64::MAX)?;
+        let place = place_in(root, file_name);
+        let bytes = if Location::is_bucket(root) {
+            self.read(root, file_name, u64::MAX)?
+        } else {
+            std::fs::read(&place).map_err(|err| match err.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Error::PhotoGone {
+                    path: place.clone(),
+                },
+                _ => Error::file(FileAction::Read, &place)(err),
+            })?
+        };
         if ImageId::of_bytes(&bytes) == *id {
             return Ok(bytes);
         }
         Err(Error::Content {
-            path: place_in(root, file_name),
+            path: place,
             place: String::new(),
             reason: "the file is not the one that was ingested; ingest it again".to_owned(),
         })
@@ -167,19 +175,11 @@ fn place_in(root: &str, file_name: &str) -> PathBuf {
     FsPath::new(root).join(file_name)
 }
 
-fn read_file(path: &FsPath, most: u64) -> Result<Vec<u8>> {
-    let failed = |err: std::io::Error| match err.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => Error::PhotoGone {
-            path: path.to_owned(),
-        },
-        _ => Error::file(FileAction::Read, path)(err),
-    };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    check_size(path, size, most)?;
-    std::fs::read(path).map_err(failed)
-}
-
-fn check_size(path: &FsPath, bytes: u64, most: u64) -> Result<()> {
+/// Checks that a file has at most so many bytes: several are in memory at once.
+///
+/// # Errors
+/// [`Error::Content`].
+pub(crate) fn check_size(path: &FsPath, bytes: u64, most: u64) -> Result<()> {
     if bytes <= most {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::photo::{DecodeLimits, decode};
 use grainstore::review::{MaskKey, ShownMask, shown_masks};
 use grainstore::selection::{ImageFilter, SelectedImage, find_images};
-use grainstore::store::Store;
+use grainstore::store::{PhotoFiles, Store};
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use moka::future::Cache;
@@ -28,6 +28,7 @@ const QUALITY: u8 = 85;
 /// What was read last.
 pub struct Photos {
     store: Store,
+    files: PhotoFiles,
     rows: Cache<ImageId, Arc<SelectedImage>>,
     decoded: Cache<ImageId, Arc<RgbImage>>,
     encoded: Cache<String, Arc<Vec<u8>>>,
@@ -39,6 +40,7 @@ impl Photos {
     pub fn new(store: Store) -> Self {
         let weight = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         Self {
+            files: store.photos(),
             store,
             rows: Cache::new(ROWS),
             decoded: Cache::builder()
@@ -151,7 +153,7 @@ impl Photos {
     pub async fn decoded(&self, image_id: &ImageId) -> Answered<Arc<RgbImage>> {
         let row = self.image_row(image_id).await?;
         let found = self.decoded.try_get_with(image_id.clone(), async {
-            let (name, files) = (row.file_name.clone(), self.store.photos());
+            let (name, files) = (row.file_name.clone(), self.files.clone());
             let read = move || -> grainstore::Result<RgbImage> {
                 let bytes = files.read_ingested(&row.root, &row.file_name, &row.image_id)?;
                 Ok(decode(&bytes, &DecodeLimits::default())?)

@@ -35,20 +35,20 @@ pub fn device() -> Device {
 /// `GRAINSTORE_TEST_STORES`.
 pub async fn new_store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open_or_create(&new_place(&dir), StoreOptions::default())
-        .await
-        .unwrap();
-    (dir, store)
+    let place = new_place(&dir);
+    store_at(dir, &place).await
+}
+
+async fn store_at(dir: tempfile::TempDir, place: &str) -> (tempfile::TempDir, Store) {
+    let store = Store::open_or_create(place, StoreOptions::default());
+    (dir, store.await.unwrap())
 }
 
 /// A store in a fresh directory, for tests that look at its files.
 pub async fn store_in_directory() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("store");
-    let store = Store::open_or_create(place.to_str().unwrap(), StoreOptions::default())
-        .await
-        .unwrap();
-    (dir, store)
+    store_at(dir, place.to_str().unwrap()).await
 }
 
 /// The place of a new store: in the directory, or in the bucket named by `GRAINSTORE_TEST_STORES`.
