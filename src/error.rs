@@ -584,6 +584,13 @@ pub enum Error {
     #[error(transparent)]
     Eval(#[from] EvalError),
 
+    /// Workers, or the cluster that they belong to, did not do what was asked.
+    #[error("cluster: {reason}")]
+    Cluster {
+        /// What went wrong.
+        reason: String,
+    },
+
     /// Lance failed.
     #[error("lance: {}", without_code_places(&.0.to_string()))]
     Lance(#[from] lance::Error),

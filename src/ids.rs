@@ -138,6 +138,11 @@ impl<K> Id<K> {
         }
     }
 
+    /// The id as a number of 128 bits, which takes less memory than its digits.
+    pub(crate) fn number(&self) -> u128 {
+        u128::from_str_radix(&self.hex, 16).unwrap_or_default() // never: `hex` has 32 hex digits
+    }
+
     /// The 32 hex digits.
     pub fn as_str(&self) -> &str {
         &self.hex

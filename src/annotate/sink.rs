@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::annotator::DecidedImage;
 use super::common::Common;
-use super::pending::images_annotated;
+use super::pending::predictions_of;
 use super::summary::AnnotateSummary;
 use crate::catalogue::find_head;
+use crate::schema::Table;
 use crate::store::rows::{PolicyRow, PredictionRow, Row};
-use crate::store::{Changes, Snapshot, Store};
+use crate::store::{Changes, ImageSet, Snapshot, Store};
 use crate::{Error, Result};
 
 /// Rows that are committed together, unless a batch reaches [`BATCH_AGE`] first.
@@ -22,6 +23,8 @@ pub(super) struct Sink<'a> {
     store: &'a Store,
     operation: &'static str,
     common: &'a Common,
+    /// Images with predictions of the head under the policy.
+    done: ImageSet,
     images: Vec<DecidedImage>,
     rows: usize,
     opened: Instant,
@@ -39,6 +42,10 @@ impl<'a> Sink<'a> {
             store,
             operation,
             common,
+            done: ImageSet::new(
+                Table::Predictions,
+                predictions_of(&common.head.head_id, &common.policy_id),
+            ),
             images: Vec::new(),
             rows: 0,
             opened: Instant::now(),
@@ -69,13 +76,17 @@ impl<'a> Sink<'a> {
         if images.is_empty() {
             return Ok(());
         }
-        let (common, images) = (self.common, &images);
-        let (_, counts) = self
+        let (common, done, images) = (self.common, &self.done, &images);
+        let (commit, counts) = self
             .store
             .commit_with(self.operation, |head| async move {
-                plan(&head, common, images).await
+                plan(&head, common, done, images).await
             })
             .await?;
+        if commit.changed {
+            let images = images.iter().map(|image| &image.image_id);
+            done.add(&commit.snapshot, images).await?;
+        }
         self.summary.add(&counts);
         Ok(())
     }
@@ -85,13 +96,14 @@ impl<'a> Sink<'a> {
 async fn plan(
     snapshot: &Snapshot,
     common: &Common,
+    done: &ImageSet,
     images: &[DecidedImage],
 ) -> Result<(Changes, AnnotateSummary)> {
-    let ids = images.iter().map(|image| &image.image_id).collect();
+    let ids = images.iter().map(|image| &image.image_id);
     let head_id = &common.head.head_id;
     // The head may have been removed since the run began.
     find_head(snapshot, head_id.as_str()).await?;
-    let done = images_annotated(snapshot, head_id, &common.policy_id, Some(ids)).await?;
+    let done = done.among(snapshot, ids).await?;
     let mut counts = AnnotateSummary::default();
     let mut rows = Vec::new();
     let created_at = snapshot.now();

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 /// Default number of crops that go through the network at once.
 const DEFAULT_BATCH: usize = 25;
 /// Default number of vectors that are committed together, unless 20 seconds pass first.
-const DEFAULT_COMMIT_VECTORS: usize = 4096;
+const DEFAULT_COMMIT_VECTORS: usize = 32_768;
 
 /// What to embed.
 #[derive(Debug, Clone)]

@@ -45,11 +45,11 @@ pub(super) async fn run(
     let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
     let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);
     let options = embedder.options;
-    let of_extractor = extractor_id.cloned();
+    let (of_extractor, masks_in) = (extractor_id.cloned(), snapshot.clone());
     let finding = tokio::spawn(async move {
         match of_extractor {
             Some(extractor_id) => {
-                with_masks(&snapshot, &extractor_id, pending, &options, jobs).await
+                with_masks(&masks_in, &extractor_id, pending, &options, jobs).await
             }
             None => {
                 for image in pending {
@@ -70,7 +70,7 @@ pub(super) async fn run(
     ));
     let model = tokio::task::spawn_blocking(move || run_model(&embedder, to_model, &results));
 
-    let mut sink = Sink::new(store, &row, extractor_id, counted, commit_vectors);
+    let mut sink = Sink::new(&snapshot, &row, extractor_id, counted, commit_vectors);
     while let Some((image, result)) = from_model.recv().await {
         match result {
             Ok(embedded) => sink.push(embedded).await?,

@@ -10,11 +10,12 @@ use chrono::Utc;
 use super::pending::masks_of_images;
 use super::summary::EmbedSummary;
 use crate::ids::{ExtractorId, ImageId};
+use crate::schema::Table;
 use crate::store::rows::{
     EmbedderRow, EmbeddingDoneRow, FailureRow, ImageVectorRow, Row, VectorRow, unrecorded_failures,
 };
-use crate::store::{Changes, Snapshot, Store};
-use crate::vectors::{VectorBatch, add_vectors};
+use crate::store::{Changes, ImageSet, Snapshot, Store};
+use crate::vectors::{VectorBatch, add_vectors, images_of_embedder};
 use crate::{Error, Result};
 
 /// A batch is committed once it is this old, however few vectors it holds, which limits the work that is lost to a kill.
@@ -44,6 +45,9 @@ pub(super) struct Sink<'a> {
     extractor_id: Option<&'a ExtractorId>,
     /// Number of masks that each image had when its masks were read.
     counted: HashMap<ImageId, u64>,
+    /// The version of `extractions` that was counted.
+    counted_at: Option<u64>,
+    done: ImageSet,
     commit_vectors: usize,
     batch: VectorBatch,
     failures: Vec<FailureRow>,
@@ -53,17 +57,19 @@ pub(super) struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     pub fn new(
-        store: &'a Store,
+        snapshot: &'a Snapshot,
         embedder: &'a EmbedderRow,
         extractor_id: Option<&'a ExtractorId>,
         counted: HashMap<ImageId, u64>,
         commit_vectors: usize,
     ) -> Self {
         Self {
-            store,
+            store: snapshot.store(),
             embedder,
             extractor_id,
             counted,
+            counted_at: snapshot.version_of(Table::Extractions),
+            done: images_of_embedder(&embedder.embedder_id, extractor_id),
             commit_vectors,
             batch: VectorBatch::default(),
             failures: Vec::new(),
@@ -140,28 +146,35 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         let (embedder, extractor_id) = (self.embedder, self.extractor_id);
-        let counted = &self.counted;
-        let (_, (images, vectors)) = self
+        let (counted, counted_at, done) = (&self.counted, self.counted_at, &self.done);
+        let (commit, added) = self
             .store
             .commit_with("embed", |head| {
                 let (batch, failures) = (batch.clone(), failures.clone());
                 async move {
                     let mut changes = Changes::new();
                     let grown = match extractor_id {
-                        Some(id) => images_grown(&head, id, &batch, counted).await?,
-                        None => HashSet::new(),
+                        Some(id) if head.version_of(Table::Extractions) != counted_at => {
+                            images_grown(&head, id, &batch, counted).await?
+                        }
+                        _ => HashSet::new(),
                     };
                     let batch = batch.without(&grown);
-                    let counts =
-                        add_vectors(&mut changes, &head, embedder, extractor_id, &batch).await?;
+                    let added =
+                        add_vectors(&mut changes, &head, embedder, extractor_id, done, &batch)
+                            .await?;
                     let failures = unrecorded_failures(&head, &failures).await?;
                     changes.append(FailureRow::TABLE, FailureRow::to_batch(&failures)?);
-                    Ok((changes, counts))
+                    Ok((changes, added))
                 }
             })
             .await?;
+        if commit.changed && !added.images.is_empty() {
+            self.done.add(&commit.snapshot, &added.images).await?;
+        }
+        let images = added.images.len() as u64;
         self.summary.images += images;
-        self.summary.vectors += vectors;
+        self.summary.vectors += added.vectors;
         self.summary.done_elsewhere += batch.done.len() as u64 - images;
         Ok(())
     }

@@ -13,6 +13,7 @@ mod batches;
 mod generator;
 mod grid;
 mod identity;
+mod jobs;
 mod options;
 mod pending;
 mod prompted;
@@ -21,15 +22,20 @@ mod request;
 mod run;
 mod sink;
 mod summary;
+mod target;
 
 pub(crate) use batches::{Batches, within_memory};
 pub use generator::{GeneratedMask, MaskGenerator};
 pub use grid::{Crop, CropLayout, crops, point_grid, points_per_side};
 pub use identity::extractor_row;
 pub(crate) use identity::{file_name, sha256_of_files};
+pub use jobs::{
+    ExtractExec, ExtractSpec, InThisProcess, JobOptions, RunPlan, Worker, WorkerOptions,
+    extract_with_workers,
+};
 pub use options::{MaskOptions, MaskOutput, SamVector};
-pub(crate) use pending::images_done;
 pub use pending::{ImageSelection, PendingImage, Shard, Wanted, pending_images};
+pub(crate) use pending::{images_done, images_of_extractor};
 pub use prompted::{NewMask, add_prompted_mask};
 pub use prompter::Prompter;
 pub use request::{ExtractRequest, extract};

@@ -34,7 +34,8 @@ impl FromStr for MaskOutput {
 }
 
 /// A vector of a mask that Segment Anything gives while it runs, besides its four tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SamVector {
     /// The image embedding, averaged under the mask: 256 numbers.
     Neck,

@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 use std::str::FromStr;
 
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
-use crate::store::Snapshot;
 use crate::store::rows;
+use crate::store::{ImageSet, Snapshot};
 use crate::vectors::images_embedded;
 use crate::{Error, Result};
 
@@ -60,7 +61,7 @@ impl FromStr for Shard {
 }
 
 /// An image to extract.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingImage {
     /// Id of the image, which its bytes must hash to.
     pub image_id: ImageId,
@@ -134,14 +135,28 @@ pub(crate) async fn images_done(
     images_in(snapshot, Table::Extractions, extractor_id, among).await
 }
 
+/// The images that an extractor has done, for a run that asks again and again.
+pub(crate) fn images_of_extractor(extractor_id: &ExtractorId) -> ImageSet {
+    ImageSet::new(Table::Extractions, of_extractor(extractor_id))
+}
+
+/// The images of which features are kept, for a run that asks again and again.
+pub(super) fn images_with_features(extractor_id: &ExtractorId) -> ImageSet {
+    ImageSet::new(Table::ImageFeatures, of_extractor(extractor_id))
+}
+
+fn of_extractor(extractor_id: &ExtractorId) -> Expr {
+    col("extractor_id").eq(lit(extractor_id.as_str()))
+}
+
 /// Ids of the images of which a table has a row of an extractor; only those in `among`, if it is given.
-pub(super) async fn images_in(
+async fn images_in(
     snapshot: &Snapshot,
     table: Table,
     extractor_id: &ExtractorId,
     among: Option<Vec<&ImageId>>,
 ) -> Result<HashSet<ImageId>> {
-    let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
+    let of_extractor = of_extractor(extractor_id);
     snapshot.image_ids(table, of_extractor, among).await
 }
 

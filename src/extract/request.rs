@@ -13,7 +13,7 @@ use crate::device::{DeviceName, Precision};
 use crate::models::sam::{Checkpoint, SamConfig};
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::store::rows::ExtractorRow;
+use crate::store::rows::{EmbedderRow, ExtractorRow};
 use crate::task::blocking;
 
 /// Models whose input is at most this many pixels on a side extract one image per CPU thread by default.
@@ -43,6 +43,15 @@ pub struct ExtractRequest {
     /// Number of images extracted at once, each on one CPU thread; `None` for one per thread with small models on the
     /// CPU, otherwise for one.
     pub images_at_once: Option<usize>,
+}
+
+/// What an extraction makes.
+pub(super) struct Identified {
+    pub checkpoint: Checkpoint,
+    /// Side of the model's input in pixels.
+    pub image_size: usize,
+    pub row: ExtractorRow,
+    pub vectors: Vec<(SamVector, EmbedderRow)>,
 }
 
 impl Default for ExtractRequest {
@@ -78,24 +87,13 @@ impl ExtractRequest {
         })
     }
 
-    /// Loads the model.
-    ///
-    /// # Errors
-    /// [`crate::Error::InvalidOption`]; [`crate::error::ModelError`] for a file that is not a checkpoint;
-    /// [`crate::Error::Device`].
-    pub fn open(&self) -> Result<Extractor> {
+    /// What the extraction makes, without loading the model: the checkpoint, the row of its extractor, and those of the
+    /// embedders of the vectors that are kept.
+    pub(super) fn identify(&self) -> Result<Identified> {
         self.options.validate()?;
         let checkpoint = Checkpoint::open(&self.checkpoint)?;
         let config = checkpoint.config()?;
         let row = extractor_row(&checkpoint, &config, &self.options, self.precision)?;
-        let device = self.device.open()?;
-        self.precision.check(self.device, &device)?;
-        let sam = checkpoint.load_in(self.precision, &device)?;
-        let (options, points) = (self.options.clone(), self.points_per_batch);
-        let mut generator = MaskGenerator::new(sam, device, options, points)?;
-        if self.vectors.contains(&SamVector::Neck) {
-            generator = generator.with_neck();
-        }
         let mut kinds = self.vectors.clone();
         kinds.sort_unstable();
         kinds.dedup();
@@ -104,8 +102,36 @@ impl ExtractRequest {
             let embedder = sam_embedder_row(&row, &config, self.precision, kind)?;
             vectors.push((kind, embedder));
         }
+        Ok(Identified {
+            checkpoint,
+            image_size: config.image_size,
+            row,
+            vectors,
+        })
+    }
+
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidOption`]; [`crate::error::ModelError`] for a file that is not a checkpoint;
+    /// [`crate::Error::Device`].
+    pub fn open(&self) -> Result<Extractor> {
+        let Identified {
+            checkpoint,
+            image_size,
+            row,
+            vectors,
+        } = self.identify()?;
+        let device = self.device.open()?;
+        self.precision.check(self.device, &device)?;
+        let sam = checkpoint.load_in(self.precision, &device)?;
+        let (options, points) = (self.options.clone(), self.points_per_batch);
+        let mut generator = MaskGenerator::new(sam, device, options, points)?;
+        if self.vectors.contains(&SamVector::Neck) {
+            generator = generator.with_neck();
+        }
         let images_at_once = self.images_at_once.unwrap_or_else(|| {
-            if self.device == DeviceName::Cpu && config.image_size <= SMALL_MODEL {
+            if self.device == DeviceName::Cpu && image_size <= SMALL_MODEL {
                 std::thread::available_parallelism().map_or(1, usize::from)
             } else {
                 1

@@ -1,6 +1,7 @@
 //! The run: images are read ahead on threads, go through the model, and are committed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
 use std::time::Instant;
@@ -8,12 +9,14 @@ use std::time::Instant;
 use futures::{StreamExt, stream};
 use image::RgbImage;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::generator::{Generated, MaskGenerator};
 use super::options::SamVector;
 use super::pending::{ImageSelection, PendingImage, Wanted, pending_images};
-use super::sink::{Extracted, Sink};
+use super::sink::Sink;
 use super::summary::ExtractSummary;
+use super::target::{Extracted, Target};
 use crate::catalogue::embedders_stored;
 use crate::photo::{DecodeLimits, decode};
 use crate::progress::Progress;
@@ -25,17 +28,18 @@ use crate::{Error, Result};
 /// Decoded photos that wait for the model: enough that it never waits for them.
 pub(crate) const DECODED_AHEAD: usize = 4;
 
-/// Default number of masks that are committed together, unless 20 seconds pass first.
-pub const DEFAULT_COMMIT_MASKS: usize = 4096;
+/// Default number of masks that are committed together, unless 20 seconds pass first: what memory allows, because every commit
+/// makes a file per table.
+pub const DEFAULT_COMMIT_MASKS: usize = 32_768;
 
 /// A model with its options, ready to extract, and the row that identifies it.
 pub struct Extractor {
-    generator: MaskGenerator,
-    row: ExtractorRow,
-    vectors: Vec<(SamVector, EmbedderRow)>,
+    pub(super) generator: MaskGenerator,
+    pub(super) row: ExtractorRow,
+    pub(super) vectors: Vec<(SamVector, EmbedderRow)>,
     keeps_features: bool,
     commit_masks: usize,
-    images_at_once: usize,
+    pub(super) images_at_once: usize,
 }
 
 impl Extractor {
@@ -121,17 +125,10 @@ pub async fn extract_with(
     let pending = pending_images(&snapshot, &row.extractor_id, &wanted, selection).await?;
     progress.start("images", Some(pending.len() as u64));
     let token_width = generator.token_width();
-    let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
-    let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);
-    let reading = tokio::spawn(read_ahead(store.photos(), pending, photos));
-    let model = tokio::task::spawn_blocking(move || match images_at_once {
-        1 => run_model(&generator, to_model, &results),
-        many => run_model_beside(&generator, many, to_model, &results),
-    });
-
-    let mut sink = Sink::new(store, &row, commit_masks);
-    sink.keep(vectors, token_width);
-    while let Some((image, result)) = from_model.recv().await {
+    let generator = Arc::new(generator);
+    let mut running = Running::start(generator, store.photos(), pending, images_at_once);
+    let mut sink = Sink::new(store, Target::new(row, vectors, token_width), commit_masks);
+    while let Some((image, result)) = running.next().await {
         match result {
             Ok(extracted) => sink.push(extracted).await?,
             Err(err) => {
@@ -142,21 +139,63 @@ pub async fn extract_with(
         }
         progress.advance(1);
     }
-    let ended = model.await.unwrap_or_else(|source| {
-        Err(Error::Worker {
-            task: "running the model",
-            source,
-        })
-    });
-    reading.abort();
+    let ended = running.end().await;
     // Masks that were extracted are kept, however the run ended.
     let summary = sink.finish().await?;
     progress.finish();
     ended.map(|()| summary)
 }
 
+/// Images on their way through a model: they are read ahead, and go through it on threads of their own.
+pub(super) struct Running {
+    results: mpsc::Receiver<Outcome>,
+    reading: JoinHandle<()>,
+    model: JoinHandle<Result<()>>,
+}
+
+impl Running {
+    pub fn start(
+        generator: Arc<MaskGenerator>,
+        files: PhotoFiles,
+        images: Vec<PendingImage>,
+        images_at_once: usize,
+    ) -> Self {
+        let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
+        let (done, results) = mpsc::channel(DECODED_AHEAD);
+        let model = tokio::task::spawn_blocking(move || match images_at_once {
+            1 => run_model(&generator, to_model, &done),
+            many => run_model_beside(&generator, many, to_model, &done),
+        });
+        Self {
+            results,
+            reading: tokio::spawn(read_ahead(files, images, photos)),
+            model,
+        }
+    }
+
+    /// The next image and its masks, or the reason why it has none; `None` at the end.
+    pub async fn next(&mut self) -> Option<Outcome> {
+        self.results.recv().await
+    }
+
+    /// Waits for the threads, after the last image.
+    ///
+    /// # Errors
+    /// [`Error::Extraction`] if the model failed.
+    pub async fn end(self) -> Result<()> {
+        let ended = self.model.await.unwrap_or_else(|source| {
+            Err(Error::Worker {
+                task: "running the model",
+                source,
+            })
+        });
+        self.reading.abort();
+        ended
+    }
+}
+
 /// Embedders under the names that they have in the store, or under free ones.
-async fn named_in(
+pub(super) async fn named_in(
     snapshot: &Snapshot,
     vectors: Vec<(SamVector, EmbedderRow)>,
 ) -> Result<Vec<(SamVector, EmbedderRow)>> {
@@ -166,7 +205,7 @@ async fn named_in(
 }
 
 type Photo = (PendingImage, Result<RgbImage>);
-type Outcome = (PendingImage, Result<Extracted>);
+pub(super) type Outcome = (PendingImage, Result<Extracted>);
 
 /// Reads and decodes photos on worker threads, in order and a bounded number ahead.
 async fn read_ahead(files: PhotoFiles, pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {

@@ -141,14 +141,8 @@ impl StoreFiles {
     ) -> Result<()> {
         self.sync(added.iter().cloned().collect()).await?;
         let sums = futures::stream::iter(added).map(|path| async move {
-            let sum = match self.written(&path) {
-                Some(sum) => Some(sum),
-                None => self.checksum(&path).await?,
-            };
-            match sum {
-                Some(sum) => Ok((path, sum)),
-                None => Err(Error::from(missing(&path))),
-            }
+            let sum = self.checksum_of_added(&path).await?;
+            Ok::<_, Error>((path, sum))
         });
         let mut files: BTreeMap<String, Checksum> = sums
             .buffer_unordered(CONCURRENT_FILES)
@@ -171,6 +165,17 @@ impl StoreFiles {
             .await?;
         record.checksums.push(name);
         Ok(())
+    }
+
+    /// The checksum of a file that was added: the one that is known, else by reading it.
+    pub async fn checksum_of_added(&self, path: &str) -> Result<Checksum> {
+        match self.known_checksum(path) {
+            Some(sum) => Ok(sum),
+            None => self
+                .checksum(path)
+                .await?
+                .ok_or_else(|| missing(path).into()),
+        }
     }
 
     /// Reads checksum files: returns the checksums in them, and the files that cannot be read.

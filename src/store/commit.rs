@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 use futures::future::{FutureExt, try_join_all};
-use lance::dataset::{Dataset, InsertBuilder, WriteMode, WriteParams};
+use lance::dataset::{Dataset, WriteMode};
 
 use super::checksums::files_of;
+use super::fragments::WrittenRows;
 use super::{CommitRecord, Snapshot, Store};
 use crate::ids::EmbedderId;
 use crate::schema::{StoreTable, VectorTable};
@@ -19,6 +20,9 @@ use crate::{Error, Result};
 /// Maximum number of times that a commit is tried, if other writers win each time.
 const MAX_ATTEMPTS: u32 = 20;
 
+/// Rows of a table that take at least this many bytes in memory are written before the lock is taken.
+const LARGE: usize = 16 << 10;
+
 /// Rows to delete and to append, by table, and tables of vectors to create and to drop.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -26,6 +30,8 @@ pub struct Changes {
     drops: BTreeSet<StoreTable>,
     deletes: BTreeMap<StoreTable, Expr>,
     appends: BTreeMap<StoreTable, Vec<RecordBatch>>,
+    /// Rows in files, which are appended before those in memory.
+    written: BTreeMap<StoreTable, Vec<WrittenRows>>,
 }
 
 impl Changes {
@@ -78,18 +84,63 @@ impl Changes {
         let changed = self.creates.keys();
         let changed = changed
             .chain(self.deletes.keys())
-            .chain(self.appends.keys());
+            .chain(self.appends.keys())
+            .chain(self.written.keys());
         changed.filter(|table| !self.drops.contains(table))
+    }
+
+    /// The rows to append by table, of changes that do nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for other changes.
+    pub(super) fn into_appends(self) -> Result<BTreeMap<StoreTable, Vec<RecordBatch>>> {
+        let Self {
+            creates,
+            drops,
+            deletes,
+            appends,
+            written,
+        } = self;
+        let appends_only =
+            creates.is_empty() && drops.is_empty() && deletes.is_empty() && written.is_empty();
+        if appends_only {
+            Ok(appends)
+        } else {
+            Err(Error::Internal {
+                what: "only rows that are appended can be staged",
+            })
+        }
+    }
+
+    /// Appends rows that are in files already.
+    pub(crate) fn append_written(&mut self, table: impl Into<StoreTable>, rows: WrittenRows) {
+        if rows.rows > 0 {
+            self.written.entry(table.into()).or_default().push(rows);
+        }
+    }
+
+    /// Puts files in the place of the rows that they hold.
+    fn exchange(&mut self, ahead: &Ahead) {
+        for (table, (batches, written)) in ahead {
+            if self.appends.get(table) == Some(batches) {
+                self.appends.remove(table);
+                self.append_written(table.clone(), written.clone());
+            }
+        }
     }
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.appends.is_empty()
+            && self.written.is_empty()
             && self.deletes.is_empty()
             && self.creates.is_empty()
             && self.drops.is_empty()
     }
 }
+
+/// The rows of a plan that were written ahead, by table, beside their files.
+type Ahead = BTreeMap<StoreTable, (Vec<RecordBatch>, WrittenRows)>;
 
 /// The result of a commit.
 #[derive(Debug)]
@@ -104,9 +155,11 @@ impl Store {
     /// Writes the changes that `plan` returns, in one commit.
     ///
     /// `plan` gets the newest snapshot and returns the changes to it. It is the place to drop rows that the snapshot
-    /// already holds. While it runs, no other process on this machine can commit to the store, so keep slow work out of
-    /// it. It is called again with a newer snapshot if another writer was quicker, so it must not consume what it
-    /// captures.
+    /// already holds. It is called again with a newer snapshot if another writer was quicker, so it must not consume what it
+    /// captures. Then no other process on this machine can commit to the store while it runs, so keep slow work out of it.
+    ///
+    /// Large changes are written to files before the store's lock is taken, and once, however often `plan` is called, as long
+    /// as it returns the same rows.
     ///
     /// # Examples
     /// ```
@@ -191,9 +244,20 @@ impl Store {
         F: FnMut(Snapshot) -> Planned,
         Planned: Future<Output = Result<(Changes, Told)>>,
     {
+        let (mut planned, mut ahead) = (None, Ahead::new());
+        self.inner.files.probe().await?;
+        let snapshot = self.snapshot().await?;
+        if snapshot.is_current_format() {
+            let (changes, told) = plan(snapshot.clone()).await?;
+            if changes.is_empty() {
+                let changed = false;
+                return Ok((Commit { snapshot, changed }, told));
+            }
+            ahead = self.write_ahead(&snapshot, &changes).boxed().await?;
+            planned = Some((snapshot, changes, told));
+        }
         for attempt in 0..MAX_ATTEMPTS {
             let guard = self.inner.lock.acquire().await?;
-            self.inner.files.probe().await?;
             let snapshot = self.snapshot().await?;
             let raised = if snapshot.is_current_format() {
                 Some(snapshot)
@@ -205,11 +269,16 @@ impl Store {
                 back_off(attempt).await;
                 continue;
             };
-            let (changes, told) = plan(snapshot.clone()).await?;
+            let is_newest = |planned: &(Snapshot, _, _)| planned.0.version() == snapshot.version();
+            let (mut changes, told) = match planned.take().filter(is_newest) {
+                Some((_, changes, told)) => (changes, told),
+                None => plan(snapshot.clone()).await?,
+            };
             if changes.is_empty() {
                 let changed = false;
                 return Ok((Commit { snapshot, changed }, told));
             }
+            changes.exchange(&ahead);
             let applied = self.apply(&snapshot, operation, &changes).boxed().await;
             if let Some(snapshot) = unless_race_lost(applied)?.flatten() {
                 let changed = true;
@@ -222,6 +291,19 @@ impl Store {
             operation: operation.to_owned(),
             attempts: MAX_ATTEMPTS,
         })
+    }
+
+    /// Writes the large changes to tables that are there to files.
+    async fn write_ahead(&self, head: &Snapshot, changes: &Changes) -> Result<Ahead> {
+        let appends = changes.appends.iter();
+        let large = appends
+            .filter(|(table, batches)| head.is_stored(table) && is_large(batches))
+            .map(|(table, batches)| async move {
+                let written = head.write_rows(table, batches.clone()).await?;
+                Ok::<_, Error>((table.clone(), (batches.clone(), written)))
+            });
+        let written = try_join_all(large.collect::<Vec<_>>()).await?;
+        Ok(written.into_iter().collect())
     }
 
     /// Deletes and appends the rows and puts the record; `None` if another writer interfered.
@@ -237,12 +319,15 @@ impl Store {
                 (_, Some(schema)) => schema.clone(),
                 (_, None) => {
                     let dataset = head.dataset(table.clone()).await?;
-                    Arc::new(arrow::datatypes::Schema::from(dataset.schema()))
+                    Arc::new(Schema::from(dataset.schema()))
                 }
             };
             for batch in batches {
                 check_columns(table, &declared, batch)?;
             }
+        }
+        for written in changes.written.values().flatten() {
+            self.inner.files.know_checksums(&written.checksums);
         }
         let mut record = head.record().next(operation);
         let changed: BTreeSet<StoreTable> = changes.tables().cloned().collect();
@@ -302,22 +387,20 @@ impl Store {
             deleted = Some(rows.num_deleted_rows);
             dataset = Arc::new(changed);
         }
+        let mut fragments = Vec::new();
+        for rows in changes.written.get(table).into_iter().flatten() {
+            fragments.extend(rows.fragments.iter().cloned());
+            appended = Some(appended.unwrap_or(0) + rows.rows);
+        }
         if let Some(batches) = changes.appends.get(table) {
-            let expected = dataset.version_id() + 1;
-            let params = WriteParams {
-                mode: WriteMode::Append,
-                session: Some(self.inner.session.clone()),
-                store_params: Some(self.inner.files.params()),
-                ..Default::default()
-            };
-            let changed = InsertBuilder::new(dataset)
-                .with_params(&params)
-                .execute(batches.clone())
-                .await?;
-            if changed.version_id() != expected {
+            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            fragments.extend(self.write_fragments(&dataset, batches.clone()).await?);
+            appended = Some(appended.unwrap_or(0) + rows as u64);
+        }
+        if !fragments.is_empty() {
+            let Some(changed) = self.append_fragments(dataset, fragments).await? else {
                 return Ok(None);
-            }
-            appended = Some(batches.iter().map(|batch| batch.num_rows() as u64).sum());
+            };
             dataset = Arc::new(changed);
         }
         Ok(Some(Changed {
@@ -438,6 +521,47 @@ impl Store {
             dataset.restore().await?;
         }
         Ok(Some(dataset))
+    }
+}
+
+/// Whether rows are better written to a file of their own than kept in memory or in a small object.
+pub(super) fn is_large(batches: &[RecordBatch]) -> bool {
+    let sizes = batches.iter().map(RecordBatch::get_array_memory_size);
+    sizes.sum::<usize>() >= LARGE
+}
+
+impl Snapshot {
+    /// Writes rows of a table to files, for a later commit.
+    ///
+    /// # Errors
+    /// [`Error::ColumnMismatch`] for rows that do not fit their table; errors from Lance and the file system.
+    pub(crate) async fn write_rows(
+        &self,
+        table: &StoreTable,
+        batches: Vec<RecordBatch>,
+    ) -> Result<WrittenRows> {
+        let dataset = self.stored(table).await?;
+        let declared = Arc::new(Schema::from(dataset.schema()));
+        for batch in &batches {
+            check_columns(table, &declared, batch)?;
+        }
+        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        let fragments = self.store().write_fragments(&dataset, batches).await?;
+        let written = fragments.iter().flat_map(|fragment| &fragment.files);
+        let paths = written.map(|file| format!("{}.lance/data/{}", table.path(), file.path));
+        let paths: Vec<String> = paths.collect();
+        let files = &self.store().inner.files;
+        files.sync(paths.clone()).await?;
+        let mut checksums = BTreeMap::new();
+        for path in paths {
+            let sum = files.checksum_of_added(&path).await?;
+            checksums.insert(path, sum);
+        }
+        Ok(WrittenRows {
+            rows,
+            fragments,
+            checksums,
+        })
     }
 }
 

@@ -10,11 +10,17 @@ use object_store::{ObjectMeta, ObjectStoreExt, WriteMultipart};
 use serde::Serialize;
 
 use super::files::{COMMITS, COPYING, HEADER, StoreFiles};
+use super::journal::JOURNALS;
 use super::location::StorageOptions;
+use super::shared::SHARED;
+use super::staging::{JOBS, STAGING};
 use super::sums::{Checksum, Summing};
 use super::{Store, lock, probe};
 use crate::progress::Progress;
 use crate::{Error, Result};
+
+/// Folders that only concern a place: what is there is of processes that write to the store, and not of its content.
+const OF_THIS_PLACE: [&str; 5] = [probe::FOLDER, JOURNALS, STAGING, JOBS, SHARED];
 
 /// Files that are copied at the same time.
 const AT_ONCE: usize = 8;
@@ -122,7 +128,7 @@ impl StoreFiles {
             let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
             let is_left_out = match &parts[..] {
                 [file] => [HEADER, COPYING, lock::FILE_NAME].contains(&file.as_str()),
-                [folder, ..] => folder == probe::FOLDER || folder == super::journal::JOURNALS,
+                [folder, ..] => OF_THIS_PLACE.contains(&folder.as_str()),
                 [] => true,
             };
             (!is_left_out).then(|| Found {

@@ -701,15 +701,51 @@ impl StoreFiles {
         self.path(TAGS).join(format!("{tag}.json"))
     }
 
+    /// Creates a JSON object by the parts of its path, without `.json`; returns false if it exists already.
+    pub async fn create_object<T: Serialize>(&self, path: &[&str], value: &T) -> Result<bool> {
+        self.create_json(&self.object_path(path), value).await
+    }
+
+    pub async fn read_object<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>> {
+        self.read_json(&self.object_path(path)).await
+    }
+
+    pub async fn remove_object(&self, path: &[&str]) -> Result<()> {
+        self.delete(&self.object_path(path)).await
+    }
+
+    /// Names, without `.json`, of the objects in a folder, each with the time at which it was written.
+    pub async fn list_objects(&self, folder: &[&str]) -> Result<Vec<(String, DateTime<Utc>)>> {
+        let folder = self.object(&folder.join("/"));
+        let found = self.objects.inner.list(Some(&folder));
+        let metas: Vec<_> = found.try_collect().await.map_err(|err| self.failed(err))?;
+        let named = metas.iter().filter_map(|meta| {
+            let name = meta.location.filename()?.strip_suffix(".json")?;
+            Some((name.to_owned(), meta.last_modified))
+        });
+        Ok(named.collect())
+    }
+
+    /// Removes what lies in some folders of the store and was last modified before `before`.
+    pub async fn remove_older(&self, folders: &[&str], before: DateTime<Utc>) -> Result<()> {
+        for folder in folders {
+            let found = self.objects.inner.list(Some(&self.path(folder)));
+            let metas: Vec<_> = found.try_collect().await.map_err(|err| self.failed(err))?;
+            for meta in metas.iter().filter(|meta| meta.last_modified < before) {
+                self.delete(&meta.location).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn object_path(&self, path: &[&str]) -> Path {
+        self.object(&format!("{}.json", path.join("/")))
+    }
+
     /// Names, without `.json`, of the files in a folder of the store.
     async fn list(&self, folder: &str) -> Result<Vec<String>> {
-        let found = self.objects.inner.list(Some(&self.path(folder)));
-        let metas: Vec<_> = found.try_collect().await.map_err(|err| self.failed(err))?;
-        Ok(metas
-            .iter()
-            .filter_map(|meta| meta.location.filename()?.strip_suffix(".json"))
-            .map(str::to_owned)
-            .collect())
+        let listed = self.list_objects(&[folder]).await?;
+        Ok(listed.into_iter().map(|(name, _)| name).collect())
     }
 
     async fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>> {
@@ -746,9 +782,17 @@ impl StoreFiles {
         }
     }
 
-    /// The checksum of a file that this process wrote to a bucket, taken while it left.
-    pub fn written(&self, path: &str) -> Option<Checksum> {
+    /// Takes the checksum of a file that is known without reading it: taken while it left for a bucket, or given by
+    /// [`StoreFiles::know_checksums`].
+    pub fn known_checksum(&self, path: &str) -> Option<Checksum> {
         self.meter.take_sum(&self.object(path))
+    }
+
+    /// Keeps the checksums of files that were taken when they were written, by path within the store.
+    pub fn know_checksums(&self, sums: &BTreeMap<String, Checksum>) {
+        for (path, sum) in sums {
+            self.meter.keep_sum(self.object(path), sum.clone());
+        }
     }
 
     /// The object of a path within the store.

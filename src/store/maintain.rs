@@ -398,6 +398,7 @@ impl Store {
         files
             .remove_checksums_but(&named, Utc::now() - MIN_AGE_WITHOUT_LOCK)
             .await?;
+        self.remove_stale_staging().await?;
         Ok(stats)
     }
 }

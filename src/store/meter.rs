@@ -72,20 +72,21 @@ impl Meter {
         }
     }
 
-    /// Takes the checksum of an object that this process wrote.
+    /// Takes the checksum of an object that this process wrote, or was given.
     pub fn take_sum(&self, object: &Path) -> Option<Checksum> {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.remove(object)
     }
 
-    fn wrote(&self, object: Path, sum: Summing) {
+    /// Keeps the checksum of an object until it is taken.
+    pub fn keep_sum(&self, object: Path, sum: Checksum) {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody asks for stays: transactions of Lance, records, files of lost races. A sum that is forgotten too early
         // is taken by reading the object.
         if sums.len() >= MOST_SUMS {
             sums.clear();
         }
-        sums.insert(object, sum.end());
+        sums.insert(object, sum);
     }
 }
 
@@ -142,7 +143,7 @@ impl ObjectStore for Metered {
         let mut sum = Summing::default();
         payload.iter().for_each(|bytes| sum.add(bytes));
         let put = self.target.put_opts(location, payload, options).await?;
-        self.meter.wrote(location.clone(), sum);
+        self.meter.keep_sum(location.clone(), sum.end());
         Ok(put)
     }
 
@@ -239,7 +240,7 @@ impl MultipartUpload for MeteredUpload {
         count(&self.meter.puts, 1);
         let put = self.target.complete().await?;
         let sum = std::mem::take(&mut self.sum);
-        self.meter.wrote(self.location.clone(), sum);
+        self.meter.keep_sum(self.location.clone(), sum.end());
         Ok(put)
     }
 

@@ -9,6 +9,8 @@
 //!   commits/0000000042.json  one record per commit: the version of every table
 //!   checksums/...json        sizes and checksums of the files that a commit added
 //!   tags/NAME.json           a name for a commit
+//!   staging/ jobs/           what workers wrote for the next commit, and what they are to do
+//!   checkpoints/             weights, for workers
 //!   journals/...jsonl        labels that a review page saved, until they are in a table (local stores)
 //!   lock                     held while committing (local stores)
 //!   images.lance/ ...        one plain Lance dataset per table
@@ -33,6 +35,8 @@ mod copy;
 mod disk;
 mod files;
 mod format_1;
+mod fragments;
+mod image_set;
 mod index;
 mod journal;
 mod location;
@@ -42,7 +46,9 @@ mod meter;
 mod photos;
 mod probe;
 pub mod rows;
+mod shared;
 mod snapshot;
+mod staging;
 mod sums;
 
 use std::collections::BTreeMap;
@@ -58,6 +64,7 @@ pub use checksums::{DamagedFile, Verification};
 pub use commit::{Changes, Commit};
 pub use copy::CopySummary;
 pub use files::{CommitRecord, StoreOptions, Tag};
+pub(crate) use image_set::ImageSet;
 pub(crate) use index::{COSINE, cosine, indexes_of, vector_column};
 pub use index::{IndexKind, IndexRequest, IndexStats};
 pub(crate) use journal::{JournalFile, journals, read_journal, take_over};
@@ -68,6 +75,7 @@ pub(crate) use photos::check_size;
 pub use photos::{ListedFile, PhotoFiles};
 pub use snapshot::{Scan, Snapshot};
 pub(crate) use snapshot::{is_of_extractors, is_of_images, send_batches};
+pub(crate) use staging::{STAGED_KEPT, StagedRows};
 
 use crate::schema::{StoreTable, Table};
 use crate::{Error, Result};

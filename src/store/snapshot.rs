@@ -61,6 +61,11 @@ impl Snapshot {
         self.record.version
     }
 
+    /// The version of a table that this snapshot shows; `None` if it has no such table.
+    pub(crate) fn version_of(&self, table: impl Into<StoreTable>) -> Option<u64> {
+        self.record.tables.get(&table.into().path()).copied()
+    }
+
     /// The record of the commit that this snapshot shows.
     pub fn record(&self) -> &CommitRecord {
         &self.record

@@ -12,7 +12,7 @@ use crate::store::rows::{
     EmbedderRow, EmbeddingDoneRow, ImageVectorRow, Row, VectorRow, collect, image_vectors_to_batch,
     vectors_to_batch,
 };
-use crate::store::{Changes, Snapshot};
+use crate::store::{Changes, ImageSet, Snapshot};
 use crate::{Error, Result};
 
 /// Vectors of one embedder that are not committed yet.
@@ -46,8 +46,17 @@ impl VectorBatch {
     }
 }
 
+/// What changes add.
+#[derive(Debug, Default)]
+pub(crate) struct AddedVectors {
+    /// The images that they mark as done.
+    pub images: Vec<ImageId>,
+    /// Number of vectors.
+    pub vectors: u64,
+}
+
 /// Adds the vectors of the images that nobody has embedded in the meantime to the changes of a commit, and registers the
-/// embedder if the store does not know it. Returns the numbers of images and of vectors.
+/// embedder if the store does not know it. `done` are the [`images_of_embedder`].
 ///
 /// # Errors
 /// [`crate::error::VectorError::EmbedderExists`] if another embedder has the name; errors of the store.
@@ -56,12 +65,12 @@ pub(crate) async fn add_vectors(
     head: &Snapshot,
     embedder: &EmbedderRow,
     extractor_id: Option<&ExtractorId>,
+    done: &ImageSet,
     batch: &VectorBatch,
-) -> Result<(u64, u64)> {
+) -> Result<AddedVectors> {
     let embedder_id = &embedder.embedder_id;
-    let ids: Vec<&ImageId> = batch.done.iter().map(|row| &row.image_id).collect();
-    let before: HashSet<ImageId> =
-        images_embedded(head, embedder_id, extractor_id, Some(ids)).await?;
+    let ids = batch.done.iter().map(|row| &row.image_id);
+    let before: HashSet<ImageId> = done.among(head, ids).await?;
     let done: Vec<EmbeddingDoneRow> = batch
         .done
         .iter()
@@ -69,7 +78,7 @@ pub(crate) async fn add_vectors(
         .cloned()
         .collect();
     if done.is_empty() {
-        return Ok((0, 0));
+        return Ok(AddedVectors::default());
     }
     let stored: Vec<EmbedderRow> = collect(head.scan(Table::Embedders).await?).await?;
     if !stored.iter().any(|row| row.embedder_id == *embedder_id) {
@@ -100,10 +109,13 @@ pub(crate) async fn add_vectors(
             image_vectors_to_batch(&rows, dim)?
         }
     };
-    let count = vectors.num_rows() as u64;
+    let added = AddedVectors {
+        images: done.iter().map(|row| row.image_id.clone()).collect(),
+        vectors: vectors.num_rows() as u64,
+    };
     changes.append(table, vectors);
     changes.append(EmbeddingDoneRow::TABLE, EmbeddingDoneRow::to_batch(&done)?);
-    Ok((done.len() as u64, count))
+    Ok(added)
 }
 
 /// Checks that no other embedder has the name of a new one.
@@ -128,14 +140,26 @@ pub(crate) async fn images_embedded(
     extractor_id: Option<&ExtractorId>,
     among: Option<Vec<&ImageId>>,
 ) -> Result<HashSet<ImageId>> {
+    let wanted = is_embedded(embedder_id, extractor_id);
+    snapshot.image_ids(Table::Embeddings, wanted, among).await
+}
+
+/// The images that an embedder has done, for a run that asks again and again.
+pub(crate) fn images_of_embedder(
+    embedder_id: &EmbedderId,
+    extractor_id: Option<&ExtractorId>,
+) -> ImageSet {
+    ImageSet::new(Table::Embeddings, is_embedded(embedder_id, extractor_id))
+}
+
+fn is_embedded(embedder_id: &EmbedderId, extractor_id: Option<&ExtractorId>) -> Expr {
     let of_masks: Expr = match extractor_id {
         Some(extractor_id) => col("extractor_id").eq(lit(extractor_id.as_str())),
         None => col("extractor_id").is_null(),
     };
-    let wanted = col("embedder_id")
+    col("embedder_id")
         .eq(lit(embedder_id.as_str()))
-        .and(of_masks);
-    snapshot.image_ids(Table::Embeddings, wanted, among).await
+        .and(of_masks)
 }
 
 /// Ids of the images of which an embedder has vectors, for the masks of an extractor.

@@ -6,7 +6,8 @@ mod attach;
 mod pool;
 
 pub(crate) use add::{
-    VectorBatch, add_vectors, check_free, free_name, images_embedded, images_with_vectors,
+    VectorBatch, add_vectors, check_free, free_name, images_embedded, images_of_embedder,
+    images_with_vectors,
 };
 pub(crate) use attach::VectorsOfImages;
 pub(crate) use pool::{check_finite, pooled};

@@ -178,16 +178,50 @@ async fn ingest(store: &Store, directory: &str) -> (u64, u64) {
     (summary.images_added, summary.other_files)
 }
 
-async fn extracted(store: &Store) -> u64 {
-    let request = ExtractRequest {
+fn small_extraction() -> ExtractRequest {
+    ExtractRequest {
         checkpoint: CHECKPOINT.into(),
         options: grainstore::extract::MaskOptions {
             points_per_side: 3,
             ..Default::default()
         },
         ..ExtractRequest::default()
-    };
+    }
+}
+
+async fn extracted(store: &Store) -> u64 {
+    let request = small_extraction();
     extract(store, &request, &NoProgress).await.unwrap().failed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_an_extraction_take_as_few_requests_late_as_early() {
+    const COMMITS: u64 = 10;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = photos(dir.path(), 22);
+    let (place, most) = match new_place(&dir) {
+        bucket if bucket.contains("://") => (bucket, 14),
+        _ => (bucket_in(&dir.path().join("bucket")), 30),
+    };
+    let store = create(&place).await;
+    assert_eq!(ingest(&store, folder.to_str().unwrap()).await, (22, 0));
+    // Photos lie in a directory, so that all requests are the store's.
+    let requests = async |images| {
+        let before = store.traffic();
+        let mut request = small_extraction();
+        request.commit_masks = 1;
+        request.selection.limit = Some(images);
+        let done = extract(&store, &request, &NoProgress).await.unwrap();
+        assert_eq!(done.images, images);
+        since(&store, before).requests()
+    };
+    requests(1).await; // registers the extractor
+    let one = requests(1).await;
+    let early = requests(COMMITS).await - one;
+    let late = requests(COMMITS).await - one;
+    let a_commit = |requests: u64| requests as f64 / (COMMITS - 1) as f64;
+    assert!(a_commit(early) <= f64::from(most), "{}", a_commit(early));
+    assert!(a_commit(late) <= f64::from(most), "{}", a_commit(late));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,7 @@ mod ingest;
 mod ingest_coco;
 mod ingest_folder;
 mod ingest_voc;
+mod jobs;
 mod labels;
 mod layers;
 mod mask_training;

@@ -350,6 +350,105 @@ async fn the_plan_sees_what_the_last_writer_wrote() {
     assert!(!commit.changed);
 }
 
+/// Number of files with rows of `labels`, whether a version of the table names them or not.
+fn label_files(store: &Store) -> usize {
+    let data = std::path::Path::new(store.uri()).join("labels.lance/data");
+    std::fs::read_dir(data).unwrap().count()
+}
+
+/// More rows than are kept in memory until the lock is taken.
+fn many_labels() -> Vec<LabelRow> {
+    (0..3000).map(|n| label(n, "cat")).collect()
+}
+
+#[tokio::test]
+async fn rows_are_written_once_however_often_a_commit_is_planned() {
+    let (_dir, store) = store_in_directory().await;
+    let other = Store::open(store.uri()).await.unwrap();
+    let mut plans = 0;
+    let commit = store
+        .commit("labels", |_| {
+            plans += 1;
+            let is_overtaken = plans == 1;
+            let other = &other;
+            async move {
+                if is_overtaken {
+                    append(other, &[label(9000, "dog")]).await;
+                }
+                let mut changes = Changes::new();
+                changes.append(Table::Labels, LabelRow::to_batch(&many_labels())?);
+                Ok(changes)
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!(plans, 2);
+    assert_eq!(commit.snapshot.record().rows["labels"], 3000);
+    let found = rows::<LabelRow>(&commit.snapshot).await;
+    assert_eq!(found[0], label(9000, "dog"));
+    assert_eq!(found[1..], many_labels());
+    assert_eq!(label_files(&store), 2);
+    let verified = commit.snapshot.verify_all(&NoProgress).await.unwrap();
+    assert_eq!((verified.damaged, verified.without_checksum), (vec![], 0));
+}
+
+#[tokio::test]
+async fn rows_that_another_writer_was_quicker_to_write_are_left_out_of_what_was_written() {
+    let (_dir, store) = store_in_directory().await;
+    let other = Store::open(store.uri()).await.unwrap();
+    let mut plans = 0;
+    let commit = store
+        .commit("labels", |head| {
+            plans += 1;
+            let is_overtaken = plans == 1;
+            let other = &other;
+            async move {
+                let there = rows::<LabelRow>(&head).await;
+                let mut new = many_labels();
+                new.retain(|row| !there.contains(row));
+                if is_overtaken {
+                    append(other, &[label(7, "cat")]).await;
+                }
+                let mut changes = Changes::new();
+                changes.append(Table::Labels, LabelRow::to_batch(&new)?);
+                Ok(changes)
+            }
+        })
+        .await
+        .unwrap();
+    let found = rows::<LabelRow>(&commit.snapshot).await;
+    let images: BTreeSet<_> = found.iter().map(|row| row.image_id.clone()).collect();
+    assert_eq!((found.len(), images.len()), (3000, 3000));
+    // The file that was written in vain is named by nothing.
+    assert_eq!(label_files(&store), 3);
+    let verified = commit.snapshot.verify_all(&NoProgress).await.unwrap();
+    assert_eq!((verified.damaged, verified.without_checksum), (vec![], 0));
+}
+
+#[tokio::test]
+async fn large_rows_that_do_not_fit_are_refused_before_anything_is_written() {
+    let (_dir, store) = store_in_directory().await;
+    let images: Vec<ImageRow> = (0..3000).map(image).collect();
+    let batch = ImageRow::to_batch(&images).unwrap();
+    let refused = store
+        .commit("wrong table", async |_| {
+            let mut changes = Changes::new();
+            changes.append(Table::Labels, batch.clone());
+            Ok(changes)
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, Error::ColumnMismatch { table, .. } if table == "labels"),
+        "{refused}"
+    );
+    assert!(
+        !std::path::Path::new(store.uri())
+            .join("labels.lance/data")
+            .exists()
+    );
+}
+
 #[tokio::test]
 async fn compaction_and_cleanup_keep_every_row_and_tagged_version() {
     let (_dir, store) = store_in_directory().await;

@@ -11,14 +11,14 @@ use super::images::StoredImage;
 use super::item::{ImageMasks, ImportedMask, Unusable};
 use super::request::ImportMasksSummary;
 use crate::Result;
-use crate::extract::images_done;
+use crate::extract::images_of_extractor;
 use crate::ids::{ExtractorId, FailureId};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::store::rows::{
     ExtractionRow, ExtractorRow, FailureRow, MaskRow, Row, masks_to_batch, unrecorded_failures,
 };
-use crate::store::{Changes, Snapshot, Store};
+use crate::store::{Changes, ImageSet, Snapshot, Store};
 
 /// A batch is committed once it is this old, however few masks it holds, which limits the work that is lost to a kill.
 const BATCH_AGE: Duration = Duration::from_secs(20);
@@ -47,6 +47,8 @@ pub(super) struct Target<'a> {
 /// Collects images and commits them in batches.
 pub(super) struct Sink<'a> {
     target: Target<'a>,
+    /// Images with masks of the extractor.
+    done: ImageSet,
     batch: Batch,
     opened: Instant,
     /// Failures that were told. Two annotations of a file may be equal.
@@ -59,6 +61,7 @@ impl<'a> Sink<'a> {
         let extractor_id = target.extractor.extractor_id.clone();
         Self {
             target,
+            done: images_of_extractor(&extractor_id),
             batch: Batch::default(),
             opened: Instant::now(),
             told: HashSet::new(),
@@ -146,12 +149,17 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         let (store, extractor) = (self.target.store, self.target.extractor);
-        let (_, (images, masks)) = store
+        let done = &self.done;
+        let (commit, (images, masks)) = store
             .commit_with("import masks", |head| {
                 let batch = batch.clone();
-                async move { plan(&head, store, extractor, &batch).await }
+                async move { plan(&head, extractor, done, &batch).await }
             })
             .await?;
+        if commit.changed {
+            let images = batch.images.iter().map(|row| &row.image_id);
+            done.add(&commit.snapshot, images).await?;
+        }
         self.summary.images += images;
         self.summary.masks += masks;
         self.summary.done += batch.images.len() as u64 - images;
@@ -187,13 +195,13 @@ fn mask_row(
 /// masks in them.
 async fn plan(
     head: &Snapshot,
-    store: &Store,
     extractor: &ExtractorRow,
+    done: &ImageSet,
     batch: &Batch,
 ) -> Result<(Changes, (u64, u64))> {
     let extractor_id = &extractor.extractor_id;
-    let ids = batch.images.iter().map(|row| &row.image_id).collect();
-    let done = images_done(head, extractor_id, Some(ids)).await?;
+    let ids = batch.images.iter().map(|row| &row.image_id);
+    let done = done.among(head, ids).await?;
     let images = batch.images.iter();
     let images: Vec<ExtractionRow> = images
         .filter(|row| !done.contains(&row.image_id))
@@ -215,7 +223,7 @@ async fn plan(
         changes.append(ExtractorRow::TABLE, ExtractorRow::to_batch(&[row])?);
     }
     for part in masks.chunks(BATCH_MASKS) {
-        let rows = masks_to_batch(part, store.options().embedding)?;
+        let rows = masks_to_batch(part, head.store().options().embedding)?;
         changes.append(Table::Masks, rows);
     }
     changes.append(ExtractionRow::TABLE, ExtractionRow::to_batch(&images)?);

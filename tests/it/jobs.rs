@@ -1,0 +1,346 @@
+//! Extraction by workers: chunks that are staged by many and committed by one, and what happens when any of them dies.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::physical_plan::ExecutionPlan;
+use grainstore::Error;
+use grainstore::extract::{
+    ExtractRequest, ExtractSummary, ImageSelection, InThisProcess, JobOptions, MaskOptions,
+    RunPlan, SamVector, WorkerOptions, extract, extract_with_workers,
+};
+use grainstore::ingest::{FolderIngest, IngestOptions, LabelSource, ingest_folder};
+use grainstore::progress::NoProgress;
+use grainstore::schema::EmbeddingType;
+use grainstore::sql::Sql;
+use grainstore::store::{Store, StoreOptions};
+
+use crate::support::harness::photos;
+use crate::support::{CHECKPOINT, new_place};
+
+const PHOTOS: u32 = 11;
+
+/// A store of photos, one of which is damaged after it was ingested.
+async fn store_of_photos() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let embedding = EmbeddingType {
+        dim: 128, // as large as the tokens of the small model
+        ..EmbeddingType::default()
+    };
+    let place = new_place(&dir);
+    let store = Store::open_or_create(&place, StoreOptions { embedding })
+        .await
+        .unwrap();
+    let folder = photos(dir.path(), PHOTOS);
+    let request = FolderIngest {
+        directory: (&folder).into(),
+        labels: LabelSource::Unlabelled,
+        options: IngestOptions::of_dataset("photos"),
+    };
+    ingest_folder(&store, &request, &NoProgress).await.unwrap();
+    std::fs::write(any_photo(folder), "gone").unwrap();
+    (dir, store)
+}
+
+fn any_photo(folder: PathBuf) -> PathBuf {
+    let files = walkdir::WalkDir::new(folder).sort_by_file_name();
+    let mut files = files
+        .into_iter()
+        .flatten()
+        .filter(|it| it.file_type().is_file());
+    files.next().unwrap().into_path()
+}
+
+fn request() -> ExtractRequest {
+    ExtractRequest {
+        checkpoint: CHECKPOINT.into(),
+        options: MaskOptions {
+            points_per_side: 6,
+            ..MaskOptions::default()
+        },
+        ..ExtractRequest::default()
+    }
+}
+
+fn small_chunks() -> JobOptions {
+    JobOptions {
+        chunk_images: 2,
+        wave: 4,
+        poll: Duration::from_millis(20),
+        commit_every: Duration::from_millis(100),
+    }
+}
+
+fn workers(dir: &tempfile::TempDir) -> InThisProcess {
+    InThisProcess::new(WorkerOptions {
+        slots: 2,
+        cache: dir.path().join("cache"),
+        ..WorkerOptions::default()
+    })
+}
+
+async fn run(store: &Store, workers: &dyn RunPlan) -> Result<ExtractSummary, Error> {
+    extract_with_workers(store, &request(), workers, &small_chunks(), &NoProgress).await
+}
+
+/// All that an extraction writes but times.
+async fn dump(store: &Store) -> String {
+    let snapshot = store.snapshot().await.unwrap();
+    let sql = Sql::new(&snapshot).await.unwrap();
+    let mut all = String::new();
+    for query in [
+        "SELECT * FROM masks ORDER BY extractor_id, image_id, mask_index",
+        "SELECT extractor_id, image_id, masks FROM extractions ORDER BY 1, 2",
+        "SELECT extractor_id, kind, checkpoint FROM extractors ORDER BY 1",
+        "SELECT embedder_id, extractor_id, image_id, vectors FROM embeddings ORDER BY 1, 2, 3",
+        "SELECT stage, item FROM failures ORDER BY 1, 2",
+    ] {
+        let found = sql.query(query).await.unwrap().collect().await.unwrap();
+        all += &pretty_format_batches(&found).unwrap().to_string();
+    }
+    let found = snapshot.verify_all(&NoProgress).await.unwrap();
+    assert_eq!((found.damaged, found.without_checksum), (vec![], 0));
+    all
+}
+
+/// What one process makes of the same photos.
+async fn alone(request: &ExtractRequest) -> (ExtractSummary, String) {
+    let (_dir, store) = store_of_photos().await;
+    let summary = extract(&store, request, &NoProgress).await.unwrap();
+    (summary, dump(&store).await)
+}
+
+/// Where the store lies, if in a directory.
+fn directory(store: &Store) -> Option<PathBuf> {
+    (!store.uri().contains("://")).then(|| store.uri().into())
+}
+
+async fn staged(store: &Store) -> usize {
+    let Some(directory) = directory(store) else {
+        return 0; // looked at in a directory only
+    };
+    let files = walkdir::WalkDir::new(directory.join("staging")).into_iter();
+    files
+        .flatten()
+        .filter(|it| it.file_type().is_file())
+        .count()
+}
+
+/// Runs a plan as another runner does, with what may go wrong.
+struct Faulty {
+    inner: InThisProcess,
+    /// Partitions that ran.
+    tasks: AtomicU64,
+    fault: Fault,
+}
+
+enum Fault {
+    /// Every partition runs on two workers at once.
+    Twice(InThisProcess),
+    /// A run ends with an error after so many partitions.
+    EndsAfter(usize),
+    /// Nothing runs.
+    Nothing,
+}
+
+#[async_trait::async_trait]
+impl RunPlan for Faulty {
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<u64, Error> {
+        let partitions = plan.properties().partitioning.partition_count();
+        match &self.fault {
+            Fault::Twice(other) => {
+                let (one, two) = tokio::join!(self.inner.run(plan.clone()), other.run(plan));
+                assert_eq!(one?, two?);
+                Ok(partitions as u64)
+            }
+            Fault::EndsAfter(count) => {
+                for partition in 0..partitions.min(*count) {
+                    self.inner.run_partition(plan.clone(), partition).await?;
+                    self.tasks.fetch_add(1, Ordering::Relaxed);
+                }
+                let reason = "an executor was lost".to_owned();
+                Err(Error::Cluster { reason })
+            }
+            Fault::Nothing => Ok(0),
+        }
+    }
+}
+
+fn faulty(dir: &tempfile::TempDir, fault: Fault) -> Faulty {
+    Faulty {
+        inner: workers(dir),
+        tasks: AtomicU64::new(0),
+        fault,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_make_what_one_process_makes() {
+    let (expected, rows) = alone(&request()).await;
+    assert_eq!(
+        (expected.images, expected.failed),
+        (u64::from(PHOTOS) - 1, 1)
+    );
+
+    let (dir, store) = store_of_photos().await;
+    let found = run(&store, &workers(&dir)).await.unwrap();
+    assert_eq!(found, expected);
+    assert!(dump(&store).await == rows);
+    assert_eq!(staged(&store).await, 0);
+
+    // A second run tries the photo that failed again, and nothing else.
+    let again = run(&store, &workers(&dir)).await.unwrap();
+    assert_eq!((again.images, again.failed), (0, 1));
+    assert!(dump(&store).await == rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_runs_twice_counts_once() {
+    let (expected, rows) = alone(&request()).await;
+    let (dir, store) = store_of_photos().await;
+    let twice = faulty(&dir, Fault::Twice(workers(&dir)));
+    assert_eq!(run(&store, &twice).await.unwrap(), expected);
+    assert!(dump(&store).await == rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_on_as_long_as_it_gets_on() {
+    let (expected, rows) = alone(&request()).await;
+    let (dir, store) = store_of_photos().await;
+    let faulty = faulty(&dir, Fault::EndsAfter(2));
+    assert_eq!(run(&store, &faulty).await.unwrap(), expected);
+    assert!(dump(&store).await == rows);
+    // Nothing was done twice.
+    let chunks = u64::from(PHOTOS).div_ceil(2);
+    assert_eq!(faulty.tasks.load(Ordering::Relaxed), chunks);
+
+    let (dir, store) = store_of_photos().await;
+    let stuck = self::faulty(&dir, Fault::EndsAfter(0));
+    let error = run(&store, &stuck).await.unwrap_err();
+    assert!(
+        error.to_string().contains("an executor was lost"),
+        "{error}"
+    );
+    let idle = self::faulty(&dir, Fault::Nothing);
+    let error = run(&store, &idle).await.unwrap_err();
+    let told = format!("{PHOTOS} images were handed out, and not done");
+    assert!(error.to_string().contains(&told), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_staged_when_a_driver_died_is_committed_by_the_next() {
+    let (expected, rows) = alone(&request()).await;
+    let (dir, store) = store_of_photos().await;
+    // A driver that commits nothing before it is gone.
+    let options = JobOptions {
+        wave: 100,
+        commit_every: Duration::from_secs(3600),
+        ..small_chunks()
+    };
+    let dying = tokio::spawn({
+        let (store, dir) = (store.clone(), dir.path().join("cache"));
+        async move {
+            let workers = InThisProcess::new(WorkerOptions {
+                cache: dir,
+                ..WorkerOptions::default()
+            });
+            extract_with_workers(&store, &request(), &workers, &options, &NoProgress).await
+        }
+    });
+    if directory(&store).is_some() {
+        while staged(&store).await < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    } else {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    dying.abort();
+    assert!(dying.await.unwrap_err().is_cancelled());
+    let left = staged(&store).await;
+
+    let found = run(&store, &workers(&dir)).await.unwrap();
+    assert_eq!(found, expected);
+    assert!(dump(&store).await == rows);
+    let commits = store.log().await.unwrap();
+    if directory(&store).is_some() {
+        assert!(left >= 3, "{left}");
+        let adopted = commits.iter().find(|it| it.operation == "extract").unwrap();
+        assert!(adopted.rows["extractions"] >= 4, "{adopted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_another_process_does_meanwhile_are_not_doubled() {
+    let (expected, rows) = alone(&request()).await;
+    let (dir, store) = store_of_photos().await;
+    let two = ExtractRequest {
+        selection: ImageSelection {
+            limit: Some(3),
+            ..ImageSelection::default()
+        },
+        commit_masks: 1,
+        ..request()
+    };
+    let workers = workers(&dir);
+    let (alone, many) = tokio::join!(extract(&store, &two, &NoProgress), run(&store, &workers));
+    let (alone, many) = (alone.unwrap(), many.unwrap());
+    assert_eq!(alone.images + many.images, expected.images);
+    assert!(dump(&store).await == rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_are_added_to_images_that_have_masks() {
+    let with_vectors = ExtractRequest {
+        vectors: vec![SamVector::Neck, SamVector::Token],
+        keep_features: true,
+        ..request()
+    };
+    let (expected, rows) = alone(&with_vectors).await;
+
+    let (dir, store) = store_of_photos().await;
+    let half = ImageSelection {
+        limit: Some(5),
+        ..ImageSelection::default()
+    };
+    let selected = ExtractRequest {
+        selection: half,
+        ..request()
+    };
+    let first = extract(&store, &selected, &NoProgress).await.unwrap();
+    let workers = workers(&dir);
+    let options = small_chunks();
+    let found = extract_with_workers(&store, &with_vectors, &workers, &options, &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!(found.revisited, first.images);
+    assert_eq!(found.images + first.images, expected.images);
+    assert!(dump(&store).await == rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_with_another_checkpoint_is_told() {
+    let (dir, store) = store_of_photos().await;
+    let idle = faulty(&dir, Fault::Nothing);
+    run(&store, &idle).await.unwrap_err();
+    // Somebody exchanges the weights that the workers read.
+    let Some(directory) = directory(&store) else {
+        return;
+    };
+    let weights = walkdir::WalkDir::new(directory.join("checkpoints"));
+    let mut weights = weights
+        .into_iter()
+        .flatten()
+        .filter(|it| it.file_type().is_file());
+    let path = weights.next().unwrap().into_path();
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = run(&store, &workers(&dir)).await.unwrap_err();
+    assert!(
+        error.to_string().contains("this worker makes extractor"),
+        "{error}"
+    );
+}
