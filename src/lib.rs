@@ -80,6 +80,8 @@
 pub mod annotate;
 pub mod catalogue;
 pub mod classes;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod coco;
 pub mod collect;
 mod csv_text;

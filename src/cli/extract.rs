@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::{
-    DEFAULT_COMMIT_MASKS, ExtractRequest, ExtractSummary, ImageSelection, MaskOptions, MaskOutput,
-    SamVector, Shard, extract, extractor_row, pending_images,
+    DEFAULT_COMMIT_MASKS, ExtractRequest, ExtractSummary, ImageSelection, JobOptions, MaskOptions,
+    MaskOutput, SamVector, Shard, extract, extractor_row, pending_images,
 };
 use grainstore::models::sam::{Checkpoint, ModelType};
+use grainstore::progress::Progress;
+use grainstore::store::Store;
 
 use super::progress::progress;
 use super::{Ended, Global, images_where, plural, print_json, print_json_summary};
@@ -25,6 +27,7 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --vectors neck,token
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --keep-features   # for clicks in 'grainstore review'
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --shard 0/2   # and 1/2 in another process
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --cluster 10.0.0.1:50050   # see docs/scale.md
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
       --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as in upstream's generator")]
 pub struct Args {
@@ -64,6 +67,13 @@ pub struct Args {
     /// image with the official models.
     #[arg(long)]
     keep_features: bool,
+    /// Have the images extracted by the executors of a cluster, known by its scheduler; the device is theirs. This process commits
+    /// what they stage, and a run after an interruption of any kind goes on.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["device", "images_at_once", "commit_masks"])]
+    cluster: Option<String>,
+    /// Images of a task of a cluster: what is lost when an executor dies, and the rows of a file.
+    #[arg(long, default_value_t = 64, requires = "cluster", value_name = "N")]
+    chunk_images: usize,
     /// Only print how many images are left to do.
     #[arg(long)]
     dry_run: bool,
@@ -172,9 +182,50 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let started = Instant::now();
     let progress = progress(global);
-    let summary = extract(&store, &request, progress.as_ref()).await?;
+    let summary = match args.cluster {
+        None => extract(&store, &request, progress.as_ref()).await?,
+        Some(scheduler) => {
+            let job = JobOptions {
+                chunk_images: args.chunk_images,
+                ..JobOptions::default()
+            };
+            on_cluster(&store, &request, &scheduler, &job, progress.as_ref()).await?
+        }
+    };
     report(&summary, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))
+}
+
+#[cfg(not(feature = "cluster"))]
+async fn on_cluster(
+    _: &Store,
+    _: &ExtractRequest,
+    _: &str,
+    _: &JobOptions,
+    _: &dyn Progress,
+) -> anyhow::Result<ExtractSummary> {
+    super::cluster::no_cluster()
+}
+
+#[cfg(feature = "cluster")]
+async fn on_cluster(
+    store: &Store,
+    request: &ExtractRequest,
+    scheduler: &str,
+    job: &JobOptions,
+    progress: &dyn Progress,
+) -> anyhow::Result<ExtractSummary> {
+    use grainstore::cluster::Cluster;
+    use grainstore::extract::extract_with_workers;
+
+    let cluster = Cluster::connect(scheduler).await?;
+    tokio::select! {
+        done = extract_with_workers(store, request, &cluster, job, progress) => Ok(done?),
+        _ = tokio::signal::ctrl_c() => {
+            cluster.cancel().await?;
+            anyhow::bail!("interrupted; the next run goes on, with what executors have staged")
+        }
+    }
 }
 
 fn dry_run(images: u64, extractor_id: &str, global: &Global) -> anyhow::Result<Ended> {

@@ -22,6 +22,7 @@ macro_rules! errln {
 mod annotate;
 mod check;
 mod classes;
+mod cluster;
 mod collect;
 mod compare;
 mod completions;
@@ -176,6 +177,8 @@ enum Command {
     Check(check::Args),
     #[command(subcommand)]
     Store(store::Args),
+    Scheduler(cluster::SchedulerArgs),
+    Executor(cluster::ExecutorArgs),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -274,6 +277,8 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Query(args) => query::run(args, global).await,
         Command::Check(args) => check::run(args, global).await,
         Command::Store(args) => store::run(args, global).await,
+        Command::Scheduler(args) => cluster::run_scheduler(args, global).await,
+        Command::Executor(args) => cluster::run_executor(args, global).await,
         Command::Schema(args) => schema::run(&args, global),
         Command::Completions(args) => completions::run(&args),
     }

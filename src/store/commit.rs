@@ -258,7 +258,12 @@ impl Store {
         }
         for attempt in 0..MAX_ATTEMPTS {
             let guard = self.inner.lock.acquire().await?;
-            let snapshot = self.snapshot().await?;
+            let is_locked = self.directory().is_some();
+            // Without a lock, another writer can come first at any time, so there is no use in looking again.
+            let snapshot = match planned.as_ref().filter(|_| !is_locked) {
+                Some((snapshot, _, _)) => snapshot.clone(),
+                None => self.snapshot().await?,
+            };
             let raised = if snapshot.is_current_format() {
                 Some(snapshot)
             } else {
@@ -279,7 +284,9 @@ impl Store {
                 return Ok((Commit { snapshot, changed }, told));
             }
             changes.exchange(&ahead);
-            let applied = self.apply(&snapshot, operation, &changes).boxed().await;
+            let looks = is_locked || attempt > 0;
+            let applied = self.apply(&snapshot, operation, &changes, looks);
+            let applied = applied.boxed().await;
             if let Some(snapshot) = unless_race_lost(applied)?.flatten() {
                 let changed = true;
                 return Ok((Commit { snapshot, changed }, told));
@@ -306,12 +313,14 @@ impl Store {
         Ok(written.into_iter().collect())
     }
 
-    /// Deletes and appends the rows and puts the record; `None` if another writer interfered.
+    /// Deletes and appends the rows and puts the record; `None` if another writer interfered. With `looks`, what dead writers
+    /// left is looked for first; without, it is found by the version that a change makes, and counts as another writer.
     async fn apply(
         &self,
         head: &Snapshot,
         operation: &str,
         changes: &Changes,
+        looks: bool,
     ) -> Result<Option<Snapshot>> {
         for (table, batches) in &changes.appends {
             let declared = match (table, changes.creates.get(table)) {
@@ -333,7 +342,7 @@ impl Store {
         let changed: BTreeSet<StoreTable> = changes.tables().cloned().collect();
         // In a bucket every table is a request; there, a table is reverted by whoever changes it next.
         let is_reverted =
-            |table: &StoreTable| self.directory().is_some() || changed.contains(table);
+            |table: &StoreTable| looks && (self.directory().is_some() || changed.contains(table));
         let reverted = head.stored_tables().filter(is_reverted);
         let mut tables = self.recover(head, reverted).await?;
         let changing: Vec<_> = changed

@@ -189,7 +189,12 @@ impl Store {
         let listed = files.list_objects(&[JOBS, job]).await?;
         let removed = stream::iter(listed)
             .map(|(name, _)| async move { files.remove_object(&[JOBS, job, &name]).await });
-        removed.buffered(AT_ONCE).try_collect().await
+        let () = removed.buffered(AT_ONCE).try_collect().await?;
+        if let Some(local) = files.local_path() {
+            // Another may have removed it.
+            let _ = std::fs::remove_dir(local.join(JOBS).join(job));
+        }
+        Ok(())
     }
 }
 

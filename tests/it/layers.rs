@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_children, words};
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 19] = [
+const LAYERS: [&[&str]; 20] = [
     &[
         "error", "ids", "options", "csv_text", "task", "progress", "geometry", "photo", "coco",
         "scenes",
@@ -21,6 +21,7 @@ const LAYERS: [&[&str]; 19] = [
     &["neighbours"],
     &["head", "review"],
     &["annotate", "import"],
+    &["cluster"],
     &["eval"],
     &["export"],
     &["picture"],

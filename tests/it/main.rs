@@ -14,6 +14,8 @@ mod annotate;
 mod bucket;
 mod checkpoint;
 mod cli;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod collect;
 mod demo;
 mod demo_model;

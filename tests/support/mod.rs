@@ -1,5 +1,7 @@
 //! What several test modules need: stores that are made for tests, runs of the program, rows.
 
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod eval_store;
 pub mod harness;
 pub mod imports;

@@ -21,6 +21,9 @@ use crate::store::rows::{EmbedderRow, ExtractorRow, Row};
 use crate::store::{Changes, Snapshot, Store};
 use crate::{Error, Result};
 
+/// Waves in a row of which no chunk came back, after which a job is given up.
+const MAX_STUCK: u32 = 2;
+
 /// Like [`extract`](crate::extract::extract), with workers: the images are handed out in chunks, and this process commits what
 /// the workers stage. The device and the number of images at once are the workers'.
 ///
@@ -93,7 +96,7 @@ pub async fn extract_with_workers(
     };
     let (mut snapshot, mut left) = pending(&job).await?;
     progress.start("images", Some(left.len() as u64));
-    let mut ended = Ok(());
+    let (mut ended, mut stuck) = (Ok(()), 0);
     while !left.is_empty() {
         let before = left.len();
         let done = images_done(&snapshot, &row.extractor_id, None).await?;
@@ -108,8 +111,9 @@ pub async fn extract_with_workers(
             break;
         }
         (snapshot, left) = pending(&job).await?;
-        // A wave that failed is tried again as long as it gets on.
-        if left.len() >= before {
+        // A wave that failed is tried again as long as the job gets on.
+        stuck = if left.len() < before { 0 } else { stuck + 1 };
+        if stuck == MAX_STUCK {
             break;
         }
     }

@@ -18,7 +18,6 @@ use futures::stream;
 use super::spec::ExtractSpec;
 use super::task;
 use super::worker::Worker;
-use crate::Error;
 
 /// Extracts chunks of images, one a partition, and gives a row for each: its number, and how many images, masks and failures
 /// were staged in how many seconds. The masks themselves go into the store.
@@ -112,7 +111,8 @@ impl ExecutionPlan for ExtractExec {
         })?;
         let spec = self.spec.clone();
         let row = async move {
-            let staged = task::run(&worker, &spec, number).await.map_err(of_task)?;
+            let staged = task::run_again(&worker, &spec, number).await;
+            let staged = staged.map_err(|err| DataFusionError::External(Box::new(err)))?;
             let count = |n: u64| Arc::new(UInt64Array::from(vec![n])) as _;
             Ok(RecordBatch::try_new(
                 schema(),
@@ -127,21 +127,5 @@ impl ExecutionPlan for ExtractExec {
         };
         let rows = RecordBatchStreamAdapter::new(schema(), stream::once(row));
         Ok(Box::pin(rows))
-    }
-}
-
-/// An error as the engine wants it: only those of input and output are tried again.
-fn of_task(err: Error) -> DataFusionError {
-    let passes = matches!(
-        err,
-        Error::Lance(_)
-            | Error::Location { .. }
-            | Error::File { .. }
-            | Error::CommitContention { .. }
-    );
-    if passes {
-        DataFusionError::IoError(std::io::Error::other(err.to_string()))
-    } else {
-        DataFusionError::External(Box::new(err))
     }
 }

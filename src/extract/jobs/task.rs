@@ -1,20 +1,20 @@
 //! One task: the photos of a chunk go through the model, and what comes out is staged.
 
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::spec::ExtractSpec;
 use super::worker::Worker;
-use crate::Result;
 use crate::extract::pending::PendingImage;
 use crate::extract::run::{Running, failure_of, named_in};
 use crate::extract::target::{NewImages, Planned, Rows, Target};
 use crate::ids::hex;
 use crate::store::rows::FailureRow;
 use crate::store::{StagedRows, Store};
+use crate::{Error, Result};
 
 /// Images that a task extracts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +51,37 @@ pub(super) struct StagedChunk {
     pub seconds: f64,
 }
 
+/// Times that a task is tried, if what fails may pass: a bucket that does not answer, a disk that is full.
+const ATTEMPTS: u32 = 4;
+
+/// Like [`run`], with a few attempts. The engine itself ends a job with the first task that fails.
+pub(super) async fn run_again(
+    worker: &Worker,
+    spec: &ExtractSpec,
+    number: u32,
+) -> Result<StagedChunk> {
+    let mut attempt = 1;
+    loop {
+        match run(worker, spec, number).await {
+            Err(err) if attempt < ATTEMPTS && may_pass(&err) => {
+                tracing::warn!(chunk = number, attempt, "is tried again: {err}");
+                tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
+                attempt += 1;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn may_pass(err: &Error) -> bool {
+    matches!(
+        err,
+        Error::Lance(_) | Error::Location { .. } | Error::File { .. }
+    )
+}
+
 /// Extracts a chunk and stages its rows, unless somebody has staged them.
-pub(super) async fn run(worker: &Worker, spec: &ExtractSpec, number: u32) -> Result<StagedChunk> {
+async fn run(worker: &Worker, spec: &ExtractSpec, number: u32) -> Result<StagedChunk> {
     let _slot = worker.slot().await?;
     let started = Instant::now();
     let store = worker.store(&spec.store).await?;
@@ -67,6 +96,14 @@ pub(super) async fn run(worker: &Worker, spec: &ExtractSpec, number: u32) -> Res
         ..made
     };
     if store.put_staged(&queue, &key, &made).await? {
+        let (masks, seconds) = (made.planned.masks, made.seconds);
+        tracing::info!(
+            chunk = number,
+            images = made.images,
+            masks,
+            seconds,
+            "staged"
+        );
         return Ok(made);
     }
     // Somebody was quicker, or the answer to an earlier attempt of this put was lost.

@@ -1,0 +1,161 @@
+//! `grainstore scheduler` and `grainstore executor`: the processes of a cluster.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use grainstore::device::DeviceName;
+
+use super::{Ended, Global};
+
+/// Run the scheduler of a cluster, until it is stopped.
+///
+/// It hands the tasks of 'extract --cluster' to executors. It keeps nothing: after a restart, executors come back by themselves, and
+/// whoever waited for a job starts it again. It does not ask who connects, and listens on this machine alone unless --bind says
+/// otherwise.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore scheduler
+  grainstore scheduler --bind 10.0.0.1:50050   # in a network that only you can reach")]
+pub struct SchedulerArgs {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:50050", value_name = "IP:PORT")]
+    bind: SocketAddr,
+    /// Time without a sign of life after which an executor counts as dead, and its tasks go to others.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(3..), value_name = "SECONDS")]
+    timeout: u64,
+}
+
+/// Run an executor of a cluster, until it is stopped: it extracts images for 'extract --cluster'.
+///
+/// Start one for each GPU. The checkpoint comes through the store, and so do the results; photos must be where the store says they
+/// are. An executor may be killed at any time: what it had begun is done by another.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore executor --scheduler 127.0.0.1:50050
+  grainstore executor --scheduler 10.0.0.1:50050 --bind 10.0.0.7:50060 --device tch:cuda:0
+  AWS_PROFILE=labels grainstore executor --scheduler 10.0.0.1:50050 --bind 0.0.0.0:50060 --host gpu7")]
+pub struct ExecutorArgs {
+    /// The scheduler.
+    #[arg(long, value_name = "HOST:PORT")]
+    scheduler: String,
+    /// Address to listen on, for tasks; results are fetched at the next port [default: free ports of 127.0.0.1].
+    #[arg(long, value_name = "IP:PORT")]
+    bind: Option<SocketAddr>,
+    /// Name or address by which the scheduler reaches this machine [default: that of --bind].
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Device that models run on: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
+    #[arg(long, default_value_t = DeviceName::Cpu, value_name = "DEVICE")]
+    device: DeviceName,
+    /// Number of tasks at the same time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    slots: u16,
+    /// Number of images of a task that go through the model at once [default: as for 'extract'].
+    #[arg(long, value_name = "N")]
+    images_at_once: Option<usize>,
+    /// Directory for checkpoints that come from a store in a bucket [default: grainstore-checkpoints in the temporary directory].
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+}
+
+#[cfg(not(feature = "cluster"))]
+pub async fn run_scheduler(args: SchedulerArgs, _: &Global) -> anyhow::Result<Ended> {
+    let _ = (args.bind, args.timeout);
+    no_cluster()
+}
+
+#[cfg(not(feature = "cluster"))]
+pub async fn run_executor(args: ExecutorArgs, _: &Global) -> anyhow::Result<Ended> {
+    let _ = (
+        args.scheduler,
+        args.bind,
+        args.host,
+        args.device,
+        args.slots,
+    );
+    let _ = (args.images_at_once, args.cache_dir);
+    no_cluster()
+}
+
+/// What a build without clusters says.
+#[cfg(not(feature = "cluster"))]
+pub fn no_cluster<T>() -> anyhow::Result<T> {
+    anyhow::bail!(
+        "this build has no clusters; build it with 'cargo install --path . --locked --features cluster'"
+    )
+}
+
+#[cfg(feature = "cluster")]
+pub async fn run_scheduler(args: SchedulerArgs, global: &Global) -> anyhow::Result<Ended> {
+    if !global.quiet {
+        errln!("scheduler at {}; stop it with Ctrl-C", args.bind);
+    }
+    grainstore::cluster::run_scheduler(args.bind, args.timeout).await?;
+    Ok(Ended::Done)
+}
+
+#[cfg(feature = "cluster")]
+pub async fn run_executor(args: ExecutorArgs, global: &Global) -> anyhow::Result<Ended> {
+    use grainstore::cluster::{ExecutorOptions, run_executor};
+    use grainstore::extract::WorkerOptions;
+
+    let listen = match args.bind {
+        Some(listen) => listen,
+        None => free_ports()?,
+    };
+    if listen.ip().is_unspecified() && args.host.is_none() {
+        anyhow::bail!(
+            "--bind {listen} listens on every address; say with --host by which one the scheduler reaches this machine"
+        );
+    }
+    // A device that this machine does not have is an error now, not in the first task.
+    args.device.open()?;
+    let work = tempfile::Builder::new()
+        .prefix("grainstore-executor")
+        .tempdir()?;
+    let options = ExecutorOptions {
+        scheduler: args.scheduler,
+        listen,
+        host: args.host,
+        work: work.path().to_owned(),
+        worker: WorkerOptions {
+            device: args.device,
+            slots: usize::from(args.slots),
+            images_at_once: args.images_at_once,
+            storage: global.storage(),
+            ..match args.cache_dir {
+                Some(cache) => WorkerOptions {
+                    cache,
+                    ..WorkerOptions::default()
+                },
+                None => WorkerOptions::default(),
+            }
+        },
+    };
+    if !global.quiet {
+        errln!(
+            "executor at {listen} on {}, of the scheduler at {}; stop it with Ctrl-C",
+            args.device,
+            options.scheduler
+        );
+    }
+    run_executor(options).await?;
+    Ok(Ended::Done)
+}
+
+/// An address of this machine with a free port that is followed by another.
+#[cfg(feature = "cluster")]
+fn free_ports() -> anyhow::Result<SocketAddr> {
+    use std::net::{Ipv4Addr, TcpListener};
+    for _ in 0..100 {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = first.local_addr()?;
+        let next = address.port().checked_add(1);
+        if next.is_some_and(|next| TcpListener::bind((Ipv4Addr::LOCALHOST, next)).is_ok()) {
+            return Ok(address);
+        }
+    }
+    anyhow::bail!("found no two free ports; choose them with --bind")
+}

@@ -1,0 +1,224 @@
+//! A client of a cluster: it hands a plan to the scheduler and waits for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ballista_core::extension::{SessionConfigExt, SessionConfigHelperExt};
+use ballista_core::serde::protobuf::execute_query_params::Query;
+use ballista_core::serde::protobuf::job_status::Status;
+use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use ballista_core::serde::protobuf::{
+    CancelJobParams, ExecuteQueryParams, GetJobStatusParams, execute_query_result,
+};
+use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+use datafusion_proto::physical_plan::AsExecutionPlan;
+use datafusion_proto::protobuf::PhysicalPlanNode;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tonic::transport::Channel;
+
+use super::codec::Codec;
+use crate::extract::RunPlan;
+use crate::{Error, Result};
+
+/// Time between two looks at a job.
+const POLL: Duration = Duration::from_millis(500);
+/// Time for which a scheduler that went away, or a cluster without executors, is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Executors are looked for this often.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A cluster, known by the address of its scheduler.
+#[derive(Debug)]
+pub struct Cluster {
+    scheduler: String,
+    /// The job that is under way, for [`Cluster::cancel`].
+    job: Mutex<Option<String>>,
+}
+
+type Client = SchedulerGrpcClient<Channel>;
+
+impl Cluster {
+    /// Looks for the scheduler at `host:port`.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if there is none.
+    pub async fn connect(scheduler: &str) -> Result<Self> {
+        let cluster = Self {
+            scheduler: scheduler.to_owned(),
+            job: Mutex::default(),
+        };
+        cluster.client().await?;
+        Ok(cluster)
+    }
+
+    /// Cancels the job that is under way, if there is one. Tasks that run already go on to their end.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if the scheduler cannot be reached.
+    pub async fn cancel(&self) -> Result<()> {
+        let Some(job_id) = self.job.lock().await.take() else {
+            return Ok(());
+        };
+        let mut client = self.client().await?;
+        let cancelled = client.cancel_job(CancelJobParams { job_id }).await;
+        cancelled
+            .map(|_| ())
+            .map_err(|err| self.failed(err.message()))
+    }
+
+    async fn client(&self) -> Result<Client> {
+        let config = SessionConfig::new_with_ballista().ballista_config();
+        let endpoint = create_grpc_client_endpoint(
+            format!("http://{}", self.scheduler),
+            Some(&GrpcClientConfig::from(&config)),
+        );
+        let endpoint = endpoint.map_err(|err| self.failed(&err.to_string()))?;
+        let channel = endpoint.connect().await.map_err(|_| {
+            self.failed("there is no scheduler; start one with 'grainstore scheduler'")
+        })?;
+        Ok(SchedulerGrpcClient::new(channel))
+    }
+
+    /// Connects to a scheduler that was there before, and may be coming back.
+    async fn client_again(&self) -> Result<Client> {
+        let begun = Instant::now();
+        loop {
+            match self.client().await {
+                Err(_) if begun.elapsed() < PATIENCE => tokio::time::sleep(POLL).await,
+                found => return found,
+            }
+        }
+    }
+
+    /// Hands a plan to the scheduler; returns the id of its job.
+    async fn submit(&self, client: &mut Client, plan: Arc<dyn ExecutionPlan>) -> Result<String> {
+        let codec = Codec::default();
+        let plan = PhysicalPlanNode::try_from_physical_plan(plan, &codec)?;
+        let mut bytes = Vec::new();
+        plan.try_encode(&mut bytes)?;
+        let config = SessionConfig::new_with_ballista();
+        let query = ExecuteQueryParams {
+            session_id: format!("{:016x}", fastrand::u64(..)),
+            settings: config.to_key_value_pairs(),
+            operation_id: format!("{:016x}", fastrand::u64(..)),
+            query: Some(Query::PhysicalPlan(bytes)),
+        };
+        let answer = client.execute_query(query).await;
+        let answer = answer.map_err(|err| self.failed(err.message()))?;
+        match answer.into_inner().result {
+            Some(execute_query_result::Result::Success(job)) => Ok(job.job_id),
+            Some(execute_query_result::Result::Failure(failure)) => {
+                Err(self.failed(&format!("the plan was refused: {failure:?}")))
+            }
+            None => Err(self.failed("the scheduler gave no answer to a plan")),
+        }
+    }
+
+    /// Waits for a job; returns the number of its partitions.
+    async fn wait(&self, client: &mut Client, job: &str) -> Result<u64> {
+        let mut watched = Watch::new();
+        loop {
+            tokio::time::sleep(POLL).await;
+            let job_id = job.to_owned();
+            let answer = client.get_job_status(GetJobStatusParams { job_id }).await;
+            let answer = answer.map_err(|err| self.failed(err.message()))?;
+            let status = answer.into_inner().status;
+            match status.and_then(|status| status.status) {
+                Some(Status::Successful(done)) => return Ok(done.partition_location.len() as u64),
+                Some(Status::Failed(failed)) => return Err(self.failed(&failed.error)),
+                Some(Status::Queued(_) | Status::Running(_)) => watched.known(),
+                None if watched.is_unknown() => {
+                    return Err(
+                        self.failed("the scheduler does not know the job; it was started anew")
+                    );
+                }
+                None => {}
+            }
+            if watched.looks() {
+                watched.executors(self.executors().await);
+            }
+            if watched.is_alone() {
+                self.cancel().await?;
+                return Err(self.failed(
+                    "no executor is there; start one with 'grainstore executor --scheduler ...'",
+                ));
+            }
+        }
+    }
+
+    /// Number of executors that the scheduler knows; `None` if it does not say.
+    async fn executors(&self) -> Option<usize> {
+        #[derive(Deserialize)]
+        struct Executor {}
+        let url = format!("http://{}/api/executors", self.scheduler);
+        let answer = reqwest::get(url).await.ok()?;
+        let executors: Vec<Executor> = answer.json().await.ok()?;
+        Some(executors.len())
+    }
+
+    fn failed(&self, reason: &str) -> Error {
+        Error::Cluster {
+            reason: format!("{}: {reason}", self.scheduler),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl RunPlan for Cluster {
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<u64> {
+        let mut client = self.client_again().await?;
+        let job = self.submit(&mut client, plan).await?;
+        *self.job.lock().await = Some(job.clone());
+        let ended = self.wait(&mut client, &job).await;
+        *self.job.lock().await = None;
+        ended
+    }
+}
+
+/// What was seen of a job, and since when not.
+struct Watch {
+    known: Instant,
+    looked: Instant,
+    executors: Instant,
+}
+
+impl Watch {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            known: now,
+            looked: now,
+            executors: now,
+        }
+    }
+
+    fn known(&mut self) {
+        self.known = Instant::now();
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.known.elapsed() > LOOK
+    }
+
+    /// Whether it is time to look for executors.
+    fn looks(&mut self) -> bool {
+        let is_due = self.looked.elapsed() >= LOOK;
+        if is_due {
+            self.looked = Instant::now();
+        }
+        is_due
+    }
+
+    fn executors(&mut self, count: Option<usize>) {
+        if count != Some(0) {
+            self.executors = Instant::now();
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.executors.elapsed() > PATIENCE
+    }
+}

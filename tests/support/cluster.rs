@@ -1,0 +1,213 @@
+//! A cluster of processes of the program, any of which is killed while images are extracted.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use super::CHECKPOINT;
+use super::harness::{Program, photos};
+
+/// How much is killed.
+#[derive(Debug, Clone, Copy)]
+pub struct Kills {
+    pub photos: u32,
+    pub executors: u32,
+    pub schedulers: u32,
+    pub drivers: u32,
+}
+
+/// A process that does not outlive the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const EXTRACTED: &[&str] = &[
+    "SELECT * FROM masks ORDER BY extractor_id, image_id, mask_index",
+    "SELECT extractor_id, image_id, masks FROM extractions ORDER BY 1, 2",
+    "SELECT extractor_id, kind, model_type, options FROM extractors",
+    "SELECT stage, item FROM failures ORDER BY 1, 2",
+];
+
+fn dump(program: &Program) -> Vec<String> {
+    let rows = |query: &&str| program.expect(0, &["sql", "--format", "csv", query]);
+    EXTRACTED.iter().map(rows).collect()
+}
+
+struct Cluster<'a> {
+    program: &'a Program,
+    dir: &'a Path,
+    address: String,
+    scheduler: Option<Process>,
+    executors: Vec<Option<Process>>,
+}
+
+impl<'a> Cluster<'a> {
+    fn start(program: &'a Program, dir: &'a Path) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut cluster = Self {
+            program,
+            dir,
+            address: free.local_addr().unwrap().to_string(),
+            scheduler: None,
+            executors: vec![None, None],
+        };
+        drop(free);
+        cluster.start_scheduler();
+        cluster.start_executor(0);
+        cluster.start_executor(1);
+        cluster
+    }
+
+    /// Starts a scheduler, after killing the one that is there.
+    fn start_scheduler(&mut self) {
+        self.scheduler = None;
+        let args = ["scheduler", "--bind", &self.address, "--timeout", "3"];
+        self.scheduler = Some(self.spawn(&args, "scheduler.log"));
+    }
+
+    /// Starts an executor, after killing the one that is there.
+    fn start_executor(&mut self, which: usize) {
+        self.executors[which] = None;
+        let args = ["-v", "executor", "--scheduler", &self.address];
+        self.executors[which] = Some(self.spawn(&args, "executors.log"));
+    }
+
+    fn driver(&self) -> Process {
+        let args = [
+            "extract",
+            "--checkpoint",
+            CHECKPOINT,
+            "--points-per-side",
+            "12",
+            "--chunk-images",
+            "2",
+            "--cluster",
+            &self.address,
+        ];
+        self.spawn(&args, "drivers.log")
+    }
+
+    fn spawn(&self, args: &[&str], log: &str) -> Process {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(log))
+            .unwrap();
+        let command = &mut self.program.command(args);
+        let command = command.stdout(Stdio::null()).stderr(log);
+        Process(command.spawn().unwrap())
+    }
+
+    /// Chunks that executors have staged so far, however often.
+    fn staged(&self) -> usize {
+        let log = std::fs::read_to_string(self.dir.join("executors.log")).unwrap_or_default();
+        log.lines().filter(|line| line.contains("staged")).count()
+    }
+
+    fn logs(&self) -> String {
+        ["scheduler.log", "executors.log", "drivers.log"]
+            .map(|name| std::fs::read_to_string(self.dir.join(name)).unwrap_or_default())
+            .join("\n---\n")
+    }
+}
+
+/// Extracts photos on a cluster in which processes are killed, and holds the store against one that a single process made of
+/// the same photos.
+pub fn kill_while_extracting(file: &Path, dir: &Path, place: PathBuf, kills: Kills) {
+    let there = Program {
+        file: file.to_owned(),
+        store: place,
+    };
+    let alone = Program {
+        store: dir.join("alone"),
+        ..there.clone()
+    };
+    let folder = photos(dir, kills.photos);
+    for program in [&alone, &there] {
+        program.expect(0, &["init", "--embedding-dim", "128"]);
+        program.expect(
+            0,
+            &[
+                "ingest",
+                "images",
+                folder.to_str().unwrap(),
+                "--dataset",
+                "p",
+            ],
+        );
+    }
+    std::fs::write(folder.join("cat/00003.png"), "gone").unwrap();
+    alone.expect(
+        2,
+        &[
+            "extract",
+            "--checkpoint",
+            CHECKPOINT,
+            "--points-per-side",
+            "12",
+        ],
+    );
+    let expected = dump(&alone);
+
+    let mut cluster = Cluster::start(&there, dir);
+    let mut driver = cluster.driver();
+    let (mut left, mut finished) = (kills, false);
+    while left.executors + left.schedulers + left.drivers > 0 {
+        // Each kill comes after some work was done.
+        let before = cluster.staged();
+        for _ in 0..1200 {
+            if cluster.staged() > before || driver.0.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_millis(fastrand::u64(0..400)));
+        if driver.0.try_wait().unwrap().is_some() {
+            finished = true;
+            break;
+        }
+        if left.executors > 0 {
+            left.executors -= 1;
+            cluster.start_executor(left.executors as usize % 2);
+        } else if left.schedulers > 0 {
+            left.schedulers -= 1;
+            cluster.start_scheduler();
+        } else {
+            left.drivers -= 1;
+            drop(driver);
+            driver = cluster.driver();
+        }
+    }
+    let unused = left.executors + left.schedulers + left.drivers;
+    assert!(
+        !finished || unused == 0,
+        "the photos did not last: {left:?}\n{}",
+        cluster.logs()
+    );
+    // A job that was given up while its scheduler was away is started again.
+    let mut ended = driver.0.wait().unwrap().code();
+    for _ in 0..3 {
+        if ended != Some(2) {
+            ended = cluster.driver().0.wait().unwrap().code();
+        }
+    }
+    assert_eq!(ended, Some(2), "{}", cluster.logs());
+
+    assert!(dump(&there) == expected, "{}", cluster.logs());
+    there.expect(0, &["check", "--deep"]);
+    // Every kill costs at most the tasks that were under way: one an executor.
+    let chunks = kills.photos.div_ceil(2);
+    let redone = (cluster.staged() as u32).saturating_sub(chunks);
+    let most = kills.executors + 3 * (kills.schedulers + kills.drivers);
+    assert!(
+        redone <= most,
+        "{redone} chunks were done again\n{}",
+        cluster.logs()
+    );
+}
