@@ -67,7 +67,7 @@
 //! - L2 [`catalogue`], [`device`], [`models`]
 //! - L2, built on these: [`query`] and [`selection`], then [`classes`]
 //! - L3 [`ingest`], then [`mod@collect`]
-//! - L4 [`extract`], then [`embed`], then [`neighbours`]
+//! - L4 [`jobs`], then [`extract`](mod@extract), then [`embed`], then [`neighbours`]
 //! - L5 [`head`]
 //! - L6 [`annotate`], [`import`](mod@import)
 //! - L7 [`eval`]
@@ -96,6 +96,7 @@ pub mod head;
 pub mod ids;
 pub mod import;
 pub mod ingest;
+pub mod jobs;
 pub mod models;
 pub mod neighbours;
 mod options;

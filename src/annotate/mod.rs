@@ -10,6 +10,7 @@
 mod annotator;
 mod common;
 mod decider;
+mod job;
 mod pending;
 mod policy;
 mod run;
@@ -17,6 +18,12 @@ mod sink;
 mod summary;
 mod thresholds;
 
+#[cfg_attr(
+    not(feature = "cluster"),
+    expect(unused_imports, reason = "only clusters name it")
+)]
+pub(crate) use job::AnnotateTask;
+pub use job::annotate_with_workers;
 pub(crate) use pending::{images_annotated, predictions_of};
 pub use policy::{MapRule, NmsScope, Policy, ScoreRule};
 pub use run::{AnnotateRequest, annotate, rethreshold};

@@ -8,6 +8,7 @@ use arrow::datatypes::{Field, FieldRef, Schema};
 use futures::StreamExt;
 use serde::Deserialize;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::annotator::{Annotator, DecidedImage, MaskPrediction, Predictors};
 use super::common::Common;
@@ -29,7 +30,7 @@ use crate::vectors::VectorsOfImages;
 use crate::{Error, Result};
 
 /// Tables that predictions are made from; their files are checked to be as they were written.
-const READ: [Table; 4] = [
+pub(super) const READ: [Table; 4] = [
     Table::Images,
     Table::Masks,
     Table::Heads,
@@ -242,48 +243,86 @@ impl Run<'_> {
         let mut sink = Sink::new(store, self.operation, self.common, summary);
         let mut ended = Ok(());
         if !pending.masks.is_empty() {
-            let mut embedders = Vec::new();
-            if let Predictors::Head(_, inputs) = &predictors {
-                for (id, name) in inputs.embedders() {
-                    let dim = find_embedder(self.snapshot, id.as_str()).await?.dim();
-                    embedders.push((id.clone(), name.to_owned(), dim));
-                }
-            }
-            let chunks = pending.chunks(!embedders.is_empty());
-            let annotator = Annotator {
-                predictors,
-                policy: Decider::new(self.policy, &self.common.classes)?,
-                expected: pending.masks,
-                open: HashMap::new(),
-            };
-            let (to_worker, batches) = mpsc::channel(QUEUED);
-            let (results, mut from_worker) = mpsc::channel(QUEUED);
-            let reading = tokio::spawn(
-                MaskReader {
-                    snapshot: self.snapshot.clone(),
-                    extractors: self.common.extractors.clone(),
-                    columns: annotator.columns(),
-                    embedders,
-                }
-                .send(chunks, to_worker),
-            );
-            let worker = tokio::task::spawn_blocking(move || work(annotator, batches, &results));
-            while let Some(images) = from_worker.recv().await {
+            let (snapshot, common) = (self.snapshot, self.common);
+            let deciding = Deciding::start(snapshot, common, self.policy, pending, predictors);
+            let mut deciding = deciding.await?;
+            while let Some(images) = deciding.next().await {
                 progress.advance(images.len() as u64);
                 sink.push(images).await?;
             }
-            ended = worker.await.unwrap_or_else(|source| {
-                Err(Error::Worker {
-                    task: "predicting masks",
-                    source,
-                })
-            });
-            reading.abort();
+            ended = deciding.end().await;
         }
         // Predictions that were made are kept, however the run ended.
         let summary = sink.finish().await?;
         progress.finish();
         ended.map(|()| summary)
+    }
+}
+
+/// Masks on their way through a head and a policy, on threads of their own.
+pub(super) struct Deciding {
+    images: mpsc::Receiver<Vec<DecidedImage>>,
+    reading: JoinHandle<()>,
+    worker: JoinHandle<Result<()>>,
+}
+
+impl Deciding {
+    /// # Errors
+    /// [`Error::InvalidOption`] for a policy of a class that the head does not have; errors of the store.
+    pub async fn start(
+        snapshot: &Snapshot,
+        common: &Common,
+        policy: &Policy,
+        pending: PendingImages,
+        predictors: Predictors,
+    ) -> Result<Self> {
+        let mut embedders = Vec::new();
+        if let Predictors::Head(_, inputs) = &predictors {
+            for (id, name) in inputs.embedders() {
+                let dim = find_embedder(snapshot, id.as_str()).await?.dim();
+                embedders.push((id.clone(), name.to_owned(), dim));
+            }
+        }
+        let chunks = pending.chunks(!embedders.is_empty());
+        let annotator = Annotator {
+            predictors,
+            policy: Decider::new(policy, &common.classes)?,
+            expected: pending.masks,
+            open: HashMap::new(),
+        };
+        let (to_worker, batches) = mpsc::channel(QUEUED);
+        let (results, images) = mpsc::channel(QUEUED);
+        let reading = tokio::spawn(
+            MaskReader {
+                snapshot: snapshot.clone(),
+                extractors: common.extractors.clone(),
+                columns: annotator.columns(),
+                embedders,
+            }
+            .send(chunks, to_worker),
+        );
+        Ok(Self {
+            images,
+            reading,
+            worker: tokio::task::spawn_blocking(move || work(annotator, batches, &results)),
+        })
+    }
+
+    /// The images that were decided next; `None` at the end.
+    pub async fn next(&mut self) -> Option<Vec<DecidedImage>> {
+        self.images.recv().await
+    }
+
+    /// Waits for the threads, after the last image.
+    pub async fn end(self) -> Result<()> {
+        let ended = self.worker.await.unwrap_or_else(|source| {
+            Err(Error::Worker {
+                task: "predicting masks",
+                source,
+            })
+        });
+        self.reading.abort();
+        ended
     }
 }
 

@@ -3,6 +3,8 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::annotator::DecidedImage;
 use super::common::Common;
 use super::pending::predictions_of;
@@ -105,13 +107,30 @@ async fn plan(
     find_head(snapshot, head_id.as_str()).await?;
     let done = done.among(snapshot, ids).await?;
     let mut counts = AnnotateSummary::default();
-    let mut rows = Vec::new();
     let created_at = snapshot.now();
+    let new = images
+        .iter()
+        .filter(|image| !done.contains(&image.image_id));
+    let rows = rows_of(common, new, created_at, &mut counts)?;
+    counts.done = images.len() as u64 - counts.images;
+    let mut changes = Changes::new();
+    if !rows.is_empty() {
+        let policy = PolicyRow::new(common.policy.clone(), created_at);
+        policy.append_if_new(snapshot, &mut changes).await?;
+    }
+    changes.append(PredictionRow::TABLE, PredictionRow::to_batch(&rows)?);
+    Ok((changes, counts))
+}
+
+/// The rows of decided images, which are counted.
+pub(super) fn rows_of<'a>(
+    common: &Common,
+    images: impl Iterator<Item = &'a DecidedImage>,
+    created_at: DateTime<Utc>,
+    counts: &mut AnnotateSummary,
+) -> Result<Vec<PredictionRow>> {
+    let mut rows = Vec::new();
     for image in images {
-        if done.contains(&image.image_id) {
-            counts.done += 1;
-            continue;
-        }
         counts.images += 1;
         for (prediction, verdict) in &image.masks {
             counts.count(*verdict);
@@ -120,7 +139,7 @@ async fn plan(
                 what: "a head predicts a class that it does not have",
             })?;
             rows.push(PredictionRow {
-                head_id: head_id.clone(),
+                head_id: common.head.head_id.clone(),
                 policy_id: common.policy_id.clone(),
                 image_id: image.image_id.clone(),
                 extractor_id: common.extractor_of(prediction.candidate.mask_index).clone(),
@@ -136,11 +155,5 @@ async fn plan(
             });
         }
     }
-    let mut changes = Changes::new();
-    if !rows.is_empty() {
-        let policy = PolicyRow::new(common.policy.clone(), created_at);
-        policy.append_if_new(snapshot, &mut changes).await?;
-    }
-    changes.append(PredictionRow::TABLE, PredictionRow::to_batch(&rows)?);
-    Ok((changes, counts))
+    Ok(rows)
 }

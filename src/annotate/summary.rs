@@ -1,12 +1,12 @@
 //! The counts of an annotation.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::decider::Verdict;
 use crate::ids::{HeadId, PolicyId};
 
 /// Result of an annotation.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnnotateSummary {
     /// Name of the head.
     pub head: String,

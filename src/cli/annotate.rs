@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use grainstore::annotate::{
-    AnnotateRequest, AnnotateSummary, MapRule, NmsScope, Policy, ScoreRule, annotate, rethreshold,
-    thresholds_from_labels,
+    AnnotateRequest, AnnotateSummary, MapRule, NmsScope, Policy, ScoreRule, annotate,
+    annotate_with_workers, rethreshold, thresholds_from_labels,
 };
+use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::store::Store;
 
+use super::cluster::OnCluster;
 use super::progress::progress;
 use super::{Ended, Global, images_where, plural, print_json_summary};
 
@@ -24,6 +26,8 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    on_cluster: OnCluster,
 }
 
 /// Apply another policy to a head's stored scores, whichever policy they were stored under. No head runs again.
@@ -149,7 +153,15 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let request = args.which.request();
     let started = Instant::now();
     let progress = progress(global);
-    let summary = annotate(&store, &request, progress.as_ref()).await?;
+    let summary = match &args.on_cluster.cluster {
+        None => annotate(&store, &request, progress.as_ref()).await?,
+        Some(scheduler) => {
+            let run = async |workers: &dyn RunPlan, job: &JobOptions| {
+                annotate_with_workers(&store, &request, workers, job, progress.as_ref()).await
+            };
+            args.on_cluster.run(scheduler, run).await?
+        }
+    };
     report(&summary, started.elapsed().as_secs_f64(), global)
 }
 

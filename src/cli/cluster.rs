@@ -4,12 +4,64 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use grainstore::device::DeviceName;
+use grainstore::jobs::{JobOptions, RunPlan};
 
 use super::{Ended, Global};
 
+/// Where a command has its work done.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct OnCluster {
+    /// Have the work done by the executors of a cluster, known by its scheduler; the device is theirs. This process commits what
+    /// they stage, and a run after an interruption of any kind goes on.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub cluster: Option<String>,
+    /// Images of a task: what is lost when an executor dies, and the rows of a file.
+    #[arg(long, default_value_t = JobOptions::default().chunk_images, requires = "cluster", value_name = "N")]
+    chunk_images: usize,
+}
+
+impl OnCluster {
+    fn job(&self) -> JobOptions {
+        JobOptions {
+            chunk_images: self.chunk_images,
+            ..JobOptions::default()
+        }
+    }
+
+    /// Runs a command with the workers of the cluster at `scheduler`. Ctrl-C takes the job back.
+    #[cfg(feature = "cluster")]
+    pub async fn run<T>(
+        &self,
+        scheduler: &str,
+        command: impl AsyncFnOnce(&dyn RunPlan, &JobOptions) -> grainstore::Result<T>,
+    ) -> anyhow::Result<T> {
+        let cluster = grainstore::cluster::Cluster::connect(scheduler).await?;
+        let job = self.job();
+        tokio::select! {
+            done = command(&cluster, &job) => Ok(done?),
+            _ = tokio::signal::ctrl_c() => {
+                cluster.cancel().await?;
+                anyhow::bail!("interrupted; the next run goes on, with what executors have staged")
+            }
+        }
+    }
+
+    /// Says that this build has no clusters.
+    #[cfg(not(feature = "cluster"))]
+    pub async fn run<T>(
+        &self,
+        _: &str,
+        _: impl AsyncFnOnce(&dyn RunPlan, &JobOptions) -> grainstore::Result<T>,
+    ) -> anyhow::Result<T> {
+        let _ = self.job();
+        no_cluster()
+    }
+}
+
 /// Run the scheduler of a cluster, until it is stopped.
 ///
-/// It hands the tasks of 'extract --cluster' to executors. It keeps nothing: after a restart, executors come back by themselves, and
+/// It hands the tasks of 'extract', 'embed' and 'annotate' with --cluster to executors. It keeps nothing: after a restart, executors come back by themselves, and
 /// whoever waited for a job starts it again. It does not ask who connects, and listens on this machine alone unless --bind says
 /// otherwise.
 #[derive(Debug, clap::Args)]
@@ -26,7 +78,7 @@ pub struct SchedulerArgs {
     timeout: u64,
 }
 
-/// Run an executor of a cluster, until it is stopped: it extracts images for 'extract --cluster'.
+/// Run an executor of a cluster, until it is stopped: it works for 'extract', 'embed' and 'annotate' with --cluster.
 ///
 /// Start one for each GPU. The checkpoint comes through the store, and so do the results; photos must be where the store says they
 /// are. An executor may be killed at any time: what it had begun is done by another.
@@ -81,7 +133,7 @@ pub async fn run_executor(args: ExecutorArgs, _: &Global) -> anyhow::Result<Ende
 
 /// What a build without clusters says.
 #[cfg(not(feature = "cluster"))]
-pub fn no_cluster<T>() -> anyhow::Result<T> {
+fn no_cluster<T>() -> anyhow::Result<T> {
     anyhow::bail!(
         "this build has no clusters; build it with 'cargo install --path . --locked --features cluster'"
     )
@@ -99,7 +151,7 @@ pub async fn run_scheduler(args: SchedulerArgs, global: &Global) -> anyhow::Resu
 #[cfg(feature = "cluster")]
 pub async fn run_executor(args: ExecutorArgs, global: &Global) -> anyhow::Result<Ended> {
     use grainstore::cluster::{ExecutorOptions, run_executor};
-    use grainstore::extract::WorkerOptions;
+    use grainstore::jobs::WorkerOptions;
 
     let listen = match args.bind {
         Some(listen) => listen,

@@ -5,12 +5,15 @@ use std::time::Instant;
 
 use grainstore::device::{DeviceName, Precision};
 use grainstore::embed::{
-    Background, EmbedOptions, EmbedRequest, EmbedSummary, Pool, embed, pending_vectors,
+    Background, EmbedOptions, EmbedRequest, EmbedSummary, Pool, embed, embed_with_workers,
+    pending_vectors,
 };
 use grainstore::extract::{ImageSelection, Shard};
+use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::models::{Activation, Fit};
 use grainstore::store::Store;
 
+use super::cluster::OnCluster;
 use super::progress::progress;
 use super::{Ended, Global, images_where, plural, print_json, print_json_summary};
 
@@ -57,8 +60,10 @@ pub struct Args {
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=4096), value_name = "N")]
     batch: u32,
     /// Commit after this many vectors, or after 20 seconds.
-    #[arg(long, default_value_t = 4096, value_name = "N")]
+    #[arg(long, default_value_t = 32_768, value_name = "N")]
     commit_vectors: usize,
+    #[command(flatten)]
+    on_cluster: OnCluster,
     /// Only print how many images are left to do.
     #[arg(long)]
     dry_run: bool,
@@ -99,9 +104,9 @@ struct Vectors {
 }
 
 impl Args {
-    fn request(self) -> EmbedRequest {
+    fn request(self) -> (EmbedRequest, OnCluster) {
         let vectors = self.vectors;
-        EmbedRequest {
+        let request = EmbedRequest {
             checkpoint: self.checkpoint,
             name: self.name,
             options: EmbedOptions {
@@ -124,20 +129,29 @@ impl Args {
             },
             batch: self.batch as usize,
             commit_vectors: self.commit_vectors,
-        }
+        };
+        (request, self.on_cluster)
     }
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = super::open(global).await?;
     let only_counts = args.dry_run;
-    let request = args.request();
+    let (request, on_cluster) = args.request();
     if only_counts {
         return dry_run(&store, &request, global).await;
     }
     let started = Instant::now();
     let progress = progress(global);
-    let summary = embed(&store, &request, progress.as_ref()).await?;
+    let summary = match &on_cluster.cluster {
+        None => embed(&store, &request, progress.as_ref()).await?,
+        Some(scheduler) => {
+            let run = async |workers: &dyn RunPlan, job: &JobOptions| {
+                embed_with_workers(&store, &request, workers, job, progress.as_ref()).await
+            };
+            on_cluster.run(scheduler, run).await?
+        }
+    };
     report(&summary, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))
 }

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::{
-    DEFAULT_COMMIT_MASKS, ExtractRequest, ExtractSummary, ImageSelection, JobOptions, MaskOptions,
-    MaskOutput, SamVector, Shard, extract, extractor_row, pending_images,
+    DEFAULT_COMMIT_MASKS, ExtractRequest, ExtractSummary, ImageSelection, MaskOptions, MaskOutput,
+    SamVector, Shard, extract, extract_with_workers, extractor_row, pending_images,
 };
+use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::models::sam::{Checkpoint, ModelType};
-use grainstore::progress::Progress;
-use grainstore::store::Store;
 
+use super::cluster::OnCluster;
 use super::progress::progress;
 use super::{Ended, Global, images_where, plural, print_json, print_json_summary};
 
@@ -67,13 +67,8 @@ pub struct Args {
     /// image with the official models.
     #[arg(long)]
     keep_features: bool,
-    /// Have the images extracted by the executors of a cluster, known by its scheduler; the device is theirs. This process commits
-    /// what they stage, and a run after an interruption of any kind goes on.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["device", "images_at_once", "commit_masks"])]
-    cluster: Option<String>,
-    /// Images of a task of a cluster: what is lost when an executor dies, and the rows of a file.
-    #[arg(long, default_value_t = 64, requires = "cluster", value_name = "N")]
-    chunk_images: usize,
+    #[command(flatten)]
+    on_cluster: OnCluster,
     /// Only print how many images are left to do.
     #[arg(long)]
     dry_run: bool,
@@ -182,50 +177,17 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let started = Instant::now();
     let progress = progress(global);
-    let summary = match args.cluster {
+    let summary = match &args.on_cluster.cluster {
         None => extract(&store, &request, progress.as_ref()).await?,
         Some(scheduler) => {
-            let job = JobOptions {
-                chunk_images: args.chunk_images,
-                ..JobOptions::default()
+            let run = async |workers: &dyn RunPlan, job: &JobOptions| {
+                extract_with_workers(&store, &request, workers, job, progress.as_ref()).await
             };
-            on_cluster(&store, &request, &scheduler, &job, progress.as_ref()).await?
+            args.on_cluster.run(scheduler, run).await?
         }
     };
     report(&summary, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))
-}
-
-#[cfg(not(feature = "cluster"))]
-async fn on_cluster(
-    _: &Store,
-    _: &ExtractRequest,
-    _: &str,
-    _: &JobOptions,
-    _: &dyn Progress,
-) -> anyhow::Result<ExtractSummary> {
-    super::cluster::no_cluster()
-}
-
-#[cfg(feature = "cluster")]
-async fn on_cluster(
-    store: &Store,
-    request: &ExtractRequest,
-    scheduler: &str,
-    job: &JobOptions,
-    progress: &dyn Progress,
-) -> anyhow::Result<ExtractSummary> {
-    use grainstore::cluster::Cluster;
-    use grainstore::extract::extract_with_workers;
-
-    let cluster = Cluster::connect(scheduler).await?;
-    tokio::select! {
-        done = extract_with_workers(store, request, &cluster, job, progress) => Ok(done?),
-        _ = tokio::signal::ctrl_c() => {
-            cluster.cancel().await?;
-            anyhow::bail!("interrupted; the next run goes on, with what executors have staged")
-        }
-    }
 }
 
 fn dry_run(images: u64, extractor_id: &str, global: &Global) -> anyhow::Result<Ended> {

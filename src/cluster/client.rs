@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tonic::transport::Channel;
 
 use super::codec::Codec;
-use crate::extract::RunPlan;
+use crate::jobs::RunPlan;
 use crate::{Error, Result};
 
 /// Time between two looks at a job.

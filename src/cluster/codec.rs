@@ -10,20 +10,48 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use serde::{Deserialize, Serialize};
 
-use crate::extract::{ExtractExec, ExtractSpec};
+use crate::annotate::AnnotateTask;
+use crate::embed::EmbedTask;
+use crate::extract::ExtractTask;
+use crate::jobs::{Task, TaskExec};
 
 /// What the bytes of grainstore's nodes begin with; those of other nodes are Ballista's.
 const TAG: &[u8] = b"GRN1";
 
 /// A node, with all that it is made from.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "node")]
-enum Node {
-    Extract {
-        spec: ExtractSpec,
-        first: u32,
-        count: u32,
-    },
+struct Node {
+    node: String,
+    task: serde_json::Value,
+    first: u32,
+    count: u32,
+}
+
+impl Node {
+    fn open(self) -> serde_json::Result<Option<TaskExec>> {
+        let Self {
+            node,
+            task,
+            first,
+            count,
+        } = self;
+        let open = match node.as_str() {
+            ExtractTask::NODE => opened::<ExtractTask>,
+            EmbedTask::NODE => opened::<EmbedTask>,
+            AnnotateTask::NODE => opened::<AnnotateTask>,
+            _ => return Ok(None),
+        };
+        open(task, first, count).map(Some)
+    }
+}
+
+fn opened<T: Task>(
+    task: serde_json::Value,
+    first: u32,
+    count: u32,
+) -> serde_json::Result<TaskExec> {
+    let task: T = serde_json::from_value(task)?;
+    Ok(TaskExec::new(task, first, count))
 }
 
 /// Writes grainstore's nodes as JSON, and leaves the others to Ballista.
@@ -42,28 +70,37 @@ impl PhysicalExtensionCodec for Codec {
         let Some(json) = bytes.strip_prefix(TAG) else {
             return self.others.try_decode(bytes, inputs, context);
         };
-        let node = serde_json::from_slice(json).map_err(|err| {
-            DataFusionError::Execution(format!(
-                "a node of a plan cannot be read; client and workers need the same version of grainstore: {err}"
-            ))
-        })?;
-        Ok(match node {
-            Node::Extract { spec, first, count } => {
-                Arc::new(ExtractExec::new(Arc::new(spec), first, count))
-            }
-        })
+        let node = serde_json::from_slice(json).and_then(Node::open);
+        match node {
+            Ok(Some(node)) => Ok(Arc::new(node)),
+            Ok(None) => Err(unreadable("it is not known")),
+            Err(err) => Err(unreadable(&err.to_string())),
+        }
     }
 
     fn try_encode(&self, node: Arc<dyn ExecutionPlan>, bytes: &mut Vec<u8>) -> Result<()> {
         let any: &dyn Any = node.as_ref();
-        let Some(extract) = any.downcast_ref::<ExtractExec>() else {
+        let Some(exec) = any.downcast_ref::<TaskExec>() else {
             return self.others.try_encode(node, bytes);
         };
-        let (spec, first, count) = extract.parts();
-        let spec = spec.clone();
-        let json = serde_json::to_vec(&Node::Extract { spec, first, count });
+        let json = || {
+            let (first, count) = exec.chunks();
+            let node = Node {
+                node: exec.name().to_owned(),
+                task: exec.task_to_json()?,
+                first,
+                count,
+            };
+            Ok::<_, crate::Error>(serde_json::to_vec(&node)?)
+        };
         bytes.extend_from_slice(TAG);
-        bytes.extend(json.map_err(|err| DataFusionError::External(Box::new(err)))?);
+        bytes.extend(json().map_err(|err| DataFusionError::External(Box::new(err)))?);
         Ok(())
     }
+}
+
+fn unreadable(reason: &str) -> DataFusionError {
+    DataFusionError::Execution(format!(
+        "a node of a plan cannot be read; client, scheduler and executors need the same version of grainstore: {reason}"
+    ))
 }

@@ -1,7 +1,7 @@
 //! Workers on other machines, through Apache Ballista: a scheduler, executors, and a client that hands plans to them.
 //!
 //! Only this module names Ballista. The nodes that run on executors are DataFusion's and grainstore's own
-//! ([`ExtractExec`](crate::extract::ExtractExec)); [`codec`] ships the latter as JSON. Keys of buckets are not shipped: every
+//! ([`TaskExec`](crate::jobs::TaskExec)), which are shipped as JSON. Keys of buckets are not shipped: every
 //! process has its own environment.
 //!
 //! Ballista checks nobody's identity. Whoever can reach a scheduler or an executor can run plans there, so they listen on this

@@ -15,7 +15,7 @@ use ballista_scheduler::scheduler_process::start_server;
 use datafusion::prelude::SessionConfig;
 
 use super::codec::Codec;
-use crate::extract::{Worker, WorkerOptions};
+use crate::jobs::{Worker, WorkerOptions};
 use crate::{Error, Result};
 
 /// Time between two signs of life of an executor, and between two looks for dead ones, in seconds.

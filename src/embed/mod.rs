@@ -12,6 +12,7 @@
 mod crops;
 mod embedder;
 mod identity;
+mod job;
 mod manage;
 mod options;
 mod pending;
@@ -23,6 +24,12 @@ mod texts;
 
 pub use embedder::{Embedder, MaskToEmbed};
 pub use identity::embedder_row;
+#[cfg_attr(
+    not(feature = "cluster"),
+    expect(unused_imports, reason = "only clusters name it")
+)]
+pub(crate) use job::EmbedTask;
+pub use job::embed_with_workers;
 pub use manage::{EmbedderStatus, embedder_statuses, remove_embedder};
 pub use options::{Background, EmbedOptions, Pool};
 pub use pending::{PendingVectors, pending_vectors};

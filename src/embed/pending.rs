@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::extract::{ImageSelection, PendingImage};
@@ -15,7 +15,7 @@ use crate::store::{Snapshot, is_of_images};
 use crate::vectors::images_embedded;
 
 /// An image to embed, and how many masks it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingVectors {
     /// The image.
     pub image: PendingImage,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::embedder::Embedder;
 use super::identity::embedder_row;
-use super::options::{EmbedOptions, Pool};
+use super::options::{EmbedOptions, Pool, Resolved};
 use super::run::run;
 use super::summary::EmbedSummary;
 use crate::catalogue::{embedders_stored, extractors_to_choose, find_extractor};
@@ -83,6 +83,16 @@ impl OpenEmbedder {
     /// What is known about the network.
     pub fn model(&self) -> &EmbeddingModelInfo {
         &self.model
+    }
+
+    /// The files of the weights.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        self.weights.files()
+    }
+
+    /// Its options, with those of the network in place of what is not given.
+    pub(super) fn resolved(&self) -> Result<Resolved> {
+        self.options.resolve(&self.model)
     }
 
     /// Whether it makes vectors of whole images, not of masks.

@@ -1,12 +1,14 @@
 //! The run: masks and photos are read ahead, go through the network, and their vectors are committed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::prelude::{col, lit};
 use futures::{StreamExt, stream};
 use image::RgbImage;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::embedder::{Embedder, MaskToEmbed};
 use super::options::Resolved;
@@ -41,37 +43,10 @@ pub(super) async fn run(
     let counted = counted.map(|it| (it.image.image_id.clone(), it.masks));
     let counted: HashMap<ImageId, u64> = counted.collect();
 
-    let (jobs, to_decode) = mpsc::channel(DECODED_AHEAD);
-    let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
-    let (results, mut from_model) = mpsc::channel(DECODED_AHEAD);
-    let options = embedder.options;
-    let (of_extractor, masks_in) = (extractor_id.cloned(), snapshot.clone());
-    let finding = tokio::spawn(async move {
-        match of_extractor {
-            Some(extractor_id) => {
-                with_masks(&masks_in, &extractor_id, pending, &options, jobs).await
-            }
-            None => {
-                for image in pending {
-                    let job = (image.image, Vec::new());
-                    if jobs.send(job).await.is_err() {
-                        break;
-                    }
-                }
-                Ok(())
-            }
-        }
-    });
-    let reading = tokio::spawn(read_ahead(
-        store.photos(),
-        to_decode,
-        photos,
-        extractor_id.is_some(),
-    ));
-    let model = tokio::task::spawn_blocking(move || run_model(&embedder, to_model, &results));
-
+    let embedder = Arc::new(embedder);
+    let mut images = Embedding::start(embedder, &snapshot, extractor_id, pending);
     let mut sink = Sink::new(&snapshot, &row, extractor_id, counted, commit_vectors);
-    while let Some((image, result)) = from_model.recv().await {
+    while let Some((image, result)) = images.next().await {
         match result {
             Ok(embedded) => sink.push(embedded).await?,
             Err(err) => {
@@ -82,22 +57,81 @@ pub(super) async fn run(
         }
         progress.advance(1);
     }
-    let worker = |source| Error::Worker {
-        task: "embedding",
-        source,
-    };
-    let ended = model.await.unwrap_or_else(|source| Err(worker(source)));
-    let found = finding.await.unwrap_or_else(|source| Err(worker(source)));
-    reading.abort();
+    let ended = images.end().await;
     // Vectors that were made are kept, however the run ended.
     let summary = sink.finish().await?;
     progress.finish();
-    ended.and(found).map(|()| summary)
+    ended.map(|()| summary)
+}
+
+/// Images on their way through a network: masks and photos are read ahead, and the network has a thread of its own.
+pub(super) struct Embedding {
+    results: mpsc::Receiver<Outcome>,
+    finding: JoinHandle<Result<()>>,
+    reading: JoinHandle<()>,
+    model: JoinHandle<Result<()>>,
+}
+
+impl Embedding {
+    /// `extractor_id` is `None` for vectors of whole images.
+    pub fn start(
+        embedder: Arc<Embedder>,
+        snapshot: &Snapshot,
+        extractor_id: Option<&ExtractorId>,
+        pending: Vec<PendingVectors>,
+    ) -> Self {
+        let (jobs, to_decode) = mpsc::channel(DECODED_AHEAD);
+        let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
+        let (done, results) = mpsc::channel(DECODED_AHEAD);
+        let options = embedder.options;
+        let (of_extractor, masks_in) = (extractor_id.cloned(), snapshot.clone());
+        let finding = tokio::spawn(async move {
+            match of_extractor {
+                Some(extractor_id) => {
+                    with_masks(&masks_in, &extractor_id, pending, &options, jobs).await
+                }
+                None => {
+                    for image in pending {
+                        let job = (image.image, Vec::new());
+                        if jobs.send(job).await.is_err() {
+                            break;
+                        }
+                    }
+                    Ok(())
+                }
+            }
+        });
+        let files = snapshot.store().photos();
+        let of_masks = extractor_id.is_some();
+        Self {
+            results,
+            finding,
+            reading: tokio::spawn(read_ahead(files, to_decode, photos, of_masks)),
+            model: tokio::task::spawn_blocking(move || run_model(&embedder, to_model, &done)),
+        }
+    }
+
+    /// The next image and its vectors, or the reason why it has none; `None` at the end.
+    pub async fn next(&mut self) -> Option<Outcome> {
+        self.results.recv().await
+    }
+
+    /// Waits for the threads, after the last image.
+    pub async fn end(self) -> Result<()> {
+        let worker = |source| Error::Worker {
+            task: "embedding",
+            source,
+        };
+        let ended = self.model.await.unwrap_or_else(|err| Err(worker(err)));
+        let found = self.finding.await.unwrap_or_else(|err| Err(worker(err)));
+        self.reading.abort();
+        ended.and(found)
+    }
 }
 
 type Job = (PendingImage, Vec<MaskToEmbed>);
 type Decoded = (PendingImage, Vec<MaskToEmbed>, Result<Option<RgbImage>>);
-type Outcome = (PendingImage, Result<Embedded>);
+pub(super) type Outcome = (PendingImage, Result<Embedded>);
 
 /// An image whose masks are being read.
 struct Gathering {

@@ -9,7 +9,7 @@ use chrono::Utc;
 
 use super::pending::masks_of_images;
 use super::summary::EmbedSummary;
-use crate::ids::{ExtractorId, ImageId};
+use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::Table;
 use crate::store::rows::{
     EmbedderRow, EmbeddingDoneRow, FailureRow, ImageVectorRow, Row, VectorRow, unrecorded_failures,
@@ -83,37 +83,12 @@ impl<'a> Sink<'a> {
 
     /// Takes an image, and commits when the batch is large or old enough.
     pub async fn push(&mut self, image: Embedded) -> Result<()> {
-        let count = match image.vectors {
-            Vectors::Image(vector) => {
-                self.batch.images.push(ImageVectorRow {
-                    image_id: image.image_id.clone(),
-                    vector,
-                });
-                1
-            }
-            Vectors::Masks(vectors) => {
-                let count = vectors.len();
-                let extractor_id = self.extractor_id.ok_or(Error::Internal {
-                    what: "vectors of masks without an extractor",
-                })?;
-                let rows = vectors.into_iter().map(|(mask_index, vector)| VectorRow {
-                    extractor_id: extractor_id.clone(),
-                    image_id: image.image_id.clone(),
-                    mask_index,
-                    vector,
-                });
-                self.batch.masks.extend(rows);
-                count
-            }
-        };
-        self.batch.done.push(EmbeddingDoneRow {
-            embedder_id: self.embedder.embedder_id.clone(),
-            extractor_id: self.extractor_id.cloned(),
-            image_id: image.image_id,
-            vectors: i32::try_from(count).unwrap_or(i32::MAX),
-            seconds: image.seconds,
-            embedded_at: Utc::now(),
-        });
+        add_rows(
+            &mut self.batch,
+            image,
+            &self.embedder.embedder_id,
+            self.extractor_id,
+        )?;
         self.flush_if_due().await
     }
 
@@ -178,6 +153,47 @@ impl<'a> Sink<'a> {
         self.summary.done_elsewhere += batch.done.len() as u64 - images;
         Ok(())
     }
+}
+
+/// Adds the rows of an image to a batch.
+pub(super) fn add_rows(
+    batch: &mut VectorBatch,
+    image: Embedded,
+    embedder_id: &EmbedderId,
+    extractor_id: Option<&ExtractorId>,
+) -> Result<()> {
+    let count = match image.vectors {
+        Vectors::Image(vector) => {
+            batch.images.push(ImageVectorRow {
+                image_id: image.image_id.clone(),
+                vector,
+            });
+            1
+        }
+        Vectors::Masks(vectors) => {
+            let count = vectors.len();
+            let extractor_id = extractor_id.ok_or(Error::Internal {
+                what: "vectors of masks without an extractor",
+            })?;
+            let rows = vectors.into_iter().map(|(mask_index, vector)| VectorRow {
+                extractor_id: extractor_id.clone(),
+                image_id: image.image_id.clone(),
+                mask_index,
+                vector,
+            });
+            batch.masks.extend(rows);
+            count
+        }
+    };
+    batch.done.push(EmbeddingDoneRow {
+        embedder_id: embedder_id.clone(),
+        extractor_id: extractor_id.cloned(),
+        image_id: image.image_id,
+        vectors: i32::try_from(count).unwrap_or(i32::MAX),
+        seconds: image.seconds,
+        embedded_at: Utc::now(),
+    });
+    Ok(())
 }
 
 /// The images of a batch to which somebody has added masks since they were read: they are embedded by a later run.

@@ -13,7 +13,7 @@ mod batches;
 mod generator;
 mod grid;
 mod identity;
-mod jobs;
+mod job;
 mod options;
 mod pending;
 mod prompted;
@@ -29,10 +29,12 @@ pub use generator::{GeneratedMask, MaskGenerator};
 pub use grid::{Crop, CropLayout, crops, point_grid, points_per_side};
 pub use identity::extractor_row;
 pub(crate) use identity::{file_name, sha256_of_files};
-pub use jobs::{
-    ExtractExec, ExtractSpec, InThisProcess, JobOptions, RunPlan, Worker, WorkerOptions,
-    extract_with_workers,
-};
+#[cfg_attr(
+    not(feature = "cluster"),
+    expect(unused_imports, reason = "only clusters name it")
+)]
+pub(crate) use job::ExtractTask;
+pub use job::extract_with_workers;
 pub use options::{MaskOptions, MaskOutput, SamVector};
 pub use pending::{ImageSelection, PendingImage, Shard, Wanted, pending_images};
 pub(crate) use pending::{images_done, images_of_extractor};

@@ -60,7 +60,7 @@ pub(super) struct Target {
 
 /// What a commit does with the images of a batch.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Planned {
+pub(crate) struct Planned {
     /// Images whose masks are new.
     pub images: u64,
     /// Their masks.
@@ -72,12 +72,22 @@ pub(super) struct Planned {
 }
 
 /// Images of which rows are added.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct NewImages {
     pub masks: Vec<ImageId>,
     /// By embedder.
     pub vectors: Vec<Vec<ImageId>>,
     pub features: Vec<ImageId>,
+}
+
+impl NewImages {
+    /// The images with masks, those with features, and those with vectors of each embedder.
+    pub fn into_lists(self) -> Vec<Vec<ImageId>> {
+        [self.masks, self.features]
+            .into_iter()
+            .chain(self.vectors)
+            .collect()
+    }
 }
 
 /// The rows of a batch that a snapshot does not have.
@@ -284,17 +294,7 @@ impl Target {
         })
     }
 
-    /// Whether a snapshot has none of the rows that are to be added of these images.
-    pub async fn are_new(&self, head: &Snapshot, images: &NewImages) -> Result<bool> {
-        for (set, images) in self.sets(images) {
-            if !images.is_empty() && !set.among(head, images).await?.is_empty() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Notes of which images a commit has added rows. It was planned with [`Target::rows`] or [`Target::are_new`].
+    /// Notes of which images a commit has added rows. It was planned with [`Target::rows`].
     pub async fn committed(&self, after: &Snapshot, images: &NewImages) -> Result<()> {
         for (set, images) in self.sets(images) {
             if !images.is_empty() {
@@ -305,6 +305,14 @@ impl Target {
             self.is_registered.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// The images that have rows, in the order of [`NewImages::into_lists`].
+    pub fn into_sets(self) -> Vec<ImageSet> {
+        [self.done, self.featured]
+            .into_iter()
+            .chain(self.embedded)
+            .collect()
     }
 
     fn sets<'a>(

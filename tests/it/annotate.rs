@@ -1,16 +1,24 @@
 //! Annotation of made-up masks: what is kept, that nothing is doubled, and that scores need no second pass.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float32Type, Int32Type};
+use datafusion::physical_plan::ExecutionPlan;
+use grainstore::Error;
 use grainstore::annotate::{
-    AnnotateRequest, NmsScope, Policy, ScoreRule, annotate, rethreshold, thresholds_from_labels,
+    AnnotateRequest, AnnotateSummary, NmsScope, Policy, ScoreRule, annotate, annotate_with_workers,
+    rethreshold, thresholds_from_labels,
 };
 use grainstore::catalogue::{find_head, policies_of};
+use grainstore::head::{Removal, remove_head};
+use grainstore::jobs::{InThisProcess, JobOptions, RunPlan, WorkerOptions};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
 use grainstore::selection::ImageFilter;
+use grainstore::store::Store;
 use grainstore::store::rows::{GroundTruthRow, PredictionRow};
 
 use crate::made_store::{Made, made};
@@ -47,6 +55,86 @@ fn plain(mut rows: Vec<PredictionRow>) -> Vec<PredictionRow> {
     }
     rows.sort_by(|a, b| (&a.image_id, a.mask_index).cmp(&(&b.image_id, b.mask_index)));
     rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_predict_what_one_process_predicts() {
+    let made = trained().await;
+    let workers = InThisProcess::new(WorkerOptions {
+        slots: 2,
+        ..WorkerOptions::default()
+    });
+    let options = JobOptions {
+        chunk_images: 5,
+        wave: 3,
+        poll: Duration::from_millis(10),
+        commit_every: Duration::from_millis(50),
+    };
+    let few = AnnotateRequest {
+        images: ImageFilter::matching("external_id < 3"),
+        ..request(Policy::default())
+    };
+    let before = annotate(&made.store, &few, &NoProgress).await.unwrap();
+    let all = request(Policy::default());
+    let there = annotate_with_workers(&made.store, &all, &workers, &options, &NoProgress);
+    let there = there.await.unwrap();
+    assert_eq!((there.images, there.done), (29, 3));
+    let again = annotate_with_workers(&made.store, &all, &workers, &options, &NoProgress);
+    let again = again.await.unwrap();
+    assert_eq!((again.images, again.masks, again.done), (0, 0, 32));
+
+    // The same decisions under another name.
+    let alike = request(Policy {
+        image_gate: 1e-12,
+        ..Policy::default()
+    });
+    let here = annotate(&made.store, &alike, &NoProgress).await.unwrap();
+    assert_eq!(here.images, 32);
+    let (mut one, mut other) = (Vec::new(), Vec::new());
+    for mut row in plain(predictions(&made).await) {
+        let is_alike = Some(&row.policy_id) == here.policy_id.as_ref();
+        row.policy_id = here.policy_id.clone().unwrap();
+        if is_alike {
+            other.push(row);
+        } else {
+            one.push(row);
+        }
+    }
+    assert!(one == other);
+    let counts = |it: &AnnotateSummary| [it.masks, it.kept, it.suppressed, it.below_threshold];
+    let sums = counts(&before).into_iter().zip(counts(&there));
+    let sums: Vec<u64> = sums.map(|(before, there)| before + there).collect();
+    assert_eq!(sums, counts(&here));
+
+    // A head that is removed under way ends the job.
+    let other = request(Policy {
+        image_gate: 1e-9,
+        ..Policy::default()
+    });
+    let gone = Removing {
+        inner: workers,
+        store: made.store.clone(),
+    };
+    let error = annotate_with_workers(&made.store, &other, &gone, &options, &NoProgress);
+    let error = error.await.unwrap_err();
+    assert!(
+        error.to_string().contains("pets") || error.to_string().contains("head"),
+        "{error}"
+    );
+}
+
+/// Removes the head while the tasks run.
+struct Removing {
+    inner: InThisProcess,
+    store: Store,
+}
+
+#[async_trait::async_trait]
+impl RunPlan for Removing {
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<u64, Error> {
+        remove_head(&self.store, "pets", Removal::Any).await?;
+        self.inner.run(plan).await
+    }
 }
 
 #[tokio::test]

@@ -8,11 +8,13 @@ use std::time::Duration;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::physical_plan::ExecutionPlan;
 use grainstore::Error;
+use grainstore::embed::{EmbedOptions, EmbedRequest, Pool, embed, embed_with_workers};
 use grainstore::extract::{
-    ExtractRequest, ExtractSummary, ImageSelection, InThisProcess, JobOptions, MaskOptions,
-    RunPlan, SamVector, WorkerOptions, extract, extract_with_workers,
+    ExtractRequest, ExtractSummary, ImageSelection, MaskOptions, SamVector, extract,
+    extract_with_workers,
 };
 use grainstore::ingest::{FolderIngest, IngestOptions, LabelSource, ingest_folder};
+use grainstore::jobs::{InThisProcess, JobOptions, RunPlan, WorkerOptions};
 use grainstore::progress::NoProgress;
 use grainstore::schema::EmbeddingType;
 use grainstore::sql::Sql;
@@ -341,4 +343,50 @@ async fn a_worker_with_another_checkpoint_is_told() {
         error.to_string().contains("this worker makes extractor"),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_embed_what_one_process_embeds() {
+    for (name, pool) in [("crops", None), ("photos", Some(Pool::Image))] {
+        let embedding = EmbedRequest {
+            checkpoint: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/embed/clip_hf").into(),
+            name: Some(name.to_owned()),
+            options: EmbedOptions {
+                pool,
+                ..EmbedOptions::default()
+            },
+            ..EmbedRequest::default()
+        };
+        let few_masks = ExtractRequest {
+            options: MaskOptions {
+                points_per_side: 3,
+                ..MaskOptions::default()
+            },
+            ..request()
+        };
+        let mut found = Vec::new();
+        for is_alone in [true, false] {
+            let (dir, store) = store_of_photos().await;
+            extract(&store, &few_masks, &NoProgress).await.unwrap();
+            let summary = if is_alone {
+                embed(&store, &embedding, &NoProgress).await
+            } else {
+                let twice = faulty(&dir, Fault::Twice(workers(&dir)));
+                embed_with_workers(&store, &embedding, &twice, &small_chunks(), &NoProgress).await
+            };
+            let sql = Sql::new(&store.snapshot().await.unwrap()).await.unwrap();
+            let (table, order) = match pool {
+                None => ("vectors", "image_id, mask_index"),
+                Some(_) => ("image_vectors", "image_id"),
+            };
+            let query = format!("SELECT * FROM {table}.{name} ORDER BY {order}");
+            let rows = sql.query(&query).await.unwrap().collect().await.unwrap();
+            let rows = pretty_format_batches(&rows).unwrap().to_string();
+            found.push((summary.unwrap(), rows, dump(&store).await));
+        }
+        assert!(found[0].0.vectors >= 10, "{:?}", found[0].0);
+        assert_eq!(found[0].0, found[1].0);
+        assert!(found[0].1 == found[1].1);
+        assert!(found[0].2 == found[1].2);
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_children, words};
 
 /// Modules of the library from the ground up; those of one row may use each other.
-const LAYERS: [&[&str]; 20] = [
+const LAYERS: [&[&str]; 21] = [
     &[
         "error", "ids", "options", "csv_text", "task", "progress", "geometry", "photo", "coco",
         "scenes",
@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 20] = [
     &["classes"],
     &["ingest", "vectors"],
     &["collect"],
+    &["jobs"],
     &["extract"],
     &["embed"],
     &["neighbours"],

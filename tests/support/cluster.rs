@@ -201,13 +201,68 @@ pub fn kill_while_extracting(file: &Path, dir: &Path, place: PathBuf, kills: Kil
 
     assert!(dump(&there) == expected, "{}", cluster.logs());
     there.expect(0, &["check", "--deep"]);
+    let staged = cluster.staged() as u32;
     // Every kill costs at most the tasks that were under way: one an executor.
     let chunks = kills.photos.div_ceil(2);
-    let redone = (cluster.staged() as u32).saturating_sub(chunks);
+    let redone = staged.saturating_sub(chunks);
     let most = kills.executors + 3 * (kills.schedulers + kills.drivers);
     assert!(
         redone <= most,
         "{redone} chunks were done again\n{}",
         cluster.logs()
     );
+    annotate_and_embed(&cluster, &there, &alone);
+}
+
+/// What comes after extraction gives the same on the cluster and in one process, too.
+fn annotate_and_embed(cluster: &Cluster<'_>, there: &Program, alone: &Program) {
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/embed/clip_hf");
+    for program in [there, alone] {
+        program.expect(0, &["classes", "add", "all", "--from", "labels"]);
+        let train = [
+            "train",
+            "--name",
+            "h",
+            "--classes",
+            "all",
+            "--epochs",
+            "1",
+            "--loss",
+            "mil",
+        ];
+        program.expect(0, &train);
+        let commands: [&[&str]; 2] = [
+            &["annotate", "--head", "h", "--score-threshold", "0.3"],
+            &[
+                "embed",
+                "--checkpoint",
+                clip,
+                "--name",
+                "e",
+                "--pool",
+                "image",
+            ],
+        ];
+        for command in commands {
+            let on_cluster = ["--cluster", &cluster.address, "--chunk-images", "9"];
+            let where_to = if program.store == there.store {
+                &on_cluster[..]
+            } else {
+                &[]
+            };
+            // The damaged photo has no vector.
+            let code = if command[0] == "embed" { 2 } else { 0 };
+            program.expect(code, &[command, where_to].concat());
+        }
+    }
+    for query in [
+        "SELECT image_id, mask_index, class_index, score, entropy, kept, dropped FROM predictions
+         ORDER BY image_id, mask_index",
+        "SELECT image_id, vector FROM image_vectors.e ORDER BY image_id",
+        "SELECT stage, item FROM failures ORDER BY stage, item",
+    ] {
+        let rows = |program: &Program| program.expect(0, &["sql", "--format", "csv", query]);
+        assert!(rows(there) == rows(alone), "{query}");
+    }
+    there.expect(0, &["check", "--deep"]);
 }

@@ -1,18 +1,14 @@
 //! What the tasks on one machine share: its device, the stores that it has open, and the model.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
-use super::spec::ExtractSpec;
 use crate::device::DeviceName;
-use crate::extract::generator::MaskGenerator;
-use crate::extract::options::SamVector;
-use crate::store::rows::{EmbedderRow, ExtractorRow};
 use crate::store::{StorageOptions, Store};
-use crate::task::blocking;
 use crate::{Error, Result};
 
 /// How a worker runs its tasks.
@@ -20,9 +16,9 @@ use crate::{Error, Result};
 pub struct WorkerOptions {
     /// Device that models compute on.
     pub device: DeviceName,
-    /// Number of chunks that go through the model at the same time.
+    /// Number of chunks that are worked on at the same time.
     pub slots: usize,
-    /// Number of images of a chunk that go through the model at once; `None` as for
+    /// Number of images of a chunk that go through Segment Anything at once; `None` as for
     /// [`ExtractRequest::images_at_once`](crate::extract::ExtractRequest::images_at_once).
     pub images_at_once: Option<usize>,
     /// Access to buckets, beside what the environment says.
@@ -48,16 +44,7 @@ pub struct Worker {
     options: WorkerOptions,
     slots: Semaphore,
     stores: Mutex<HashMap<String, Store>>,
-    model: Mutex<Option<Arc<Model>>>,
-}
-
-/// A model that is loaded, and what it makes.
-pub(super) struct Model {
-    spec: ExtractSpec,
-    pub generator: Arc<MaskGenerator>,
-    pub row: ExtractorRow,
-    pub vectors: Vec<(SamVector, EmbedderRow)>,
-    pub images_at_once: usize,
+    model: Mutex<Option<(String, Arc<dyn Any + Send + Sync>)>>,
 }
 
 impl Worker {
@@ -71,7 +58,12 @@ impl Worker {
         }
     }
 
-    /// Number of chunks that go through the model at the same time.
+    /// How it runs tasks.
+    pub(crate) fn options(&self) -> &WorkerOptions {
+        &self.options
+    }
+
+    /// Number of chunks that are worked on at the same time.
     pub(super) fn slots(&self) -> usize {
         self.options.slots.max(1)
     }
@@ -94,41 +86,21 @@ impl Worker {
         Ok(store)
     }
 
-    /// The model of a job, loaded unless it is.
-    ///
-    /// # Errors
-    /// [`Error::Cluster`] if the checkpoint and the options make another extractor here than where the job was started.
-    pub(super) async fn model(&self, spec: &ExtractSpec, store: &Store) -> Result<Arc<Model>> {
+    /// The model that is called `name`, loaded unless it is. Another one is dropped first: two may not fit into the device's
+    /// memory.
+    pub(crate) async fn model<M: Send + Sync + 'static>(
+        &self,
+        name: &str,
+        load: impl Future<Output = Result<M>> + Send,
+    ) -> Result<Arc<M>> {
         let mut held = self.model.lock().await;
-        let of = spec.of_any_job();
-        if let Some(model) = held.as_ref().filter(|model| model.spec == of) {
-            return Ok(model.clone());
+        let found = held.as_ref().filter(|(held, _)| held == name);
+        if let Some(model) = found.and_then(|(_, model)| model.clone().downcast().ok()) {
+            return Ok(model);
         }
-        // Two models may not fit into the device's memory.
         *held = None;
-        let request = spec.request(store, self.options.device, &self.options.cache);
-        let mut request = request.await?;
-        request.images_at_once = self.options.images_at_once;
-        let extractor = blocking("loading the model", move || request.open()).await?;
-        if extractor.row.extractor_id != spec.extractor_id {
-            return Err(Error::Cluster {
-                reason: format!(
-                    "this worker makes extractor {} of what the job calls {}: it has another version of grainstore, or the \
-                     checkpoint in its cache '{}' is damaged",
-                    extractor.row.extractor_id,
-                    spec.extractor_id,
-                    self.options.cache.display()
-                ),
-            });
-        }
-        let model = Arc::new(Model {
-            spec: of,
-            generator: Arc::new(extractor.generator),
-            row: extractor.row,
-            vectors: extractor.vectors,
-            images_at_once: extractor.images_at_once,
-        });
-        *held = Some(model.clone());
+        let model = Arc::new(load.await?);
+        *held = Some((name.to_owned(), model.clone()));
         Ok(model)
     }
 }

@@ -1,6 +1,6 @@
 //! The tasks of a job as a node of a plan: partition p is chunk `first + p`.
 
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use arrow::array::{Float64Array, RecordBatch, UInt64Array};
@@ -15,25 +15,53 @@ use datafusion::physical_plan::{
 };
 use futures::stream;
 
-use super::spec::ExtractSpec;
-use super::task;
+use super::task::{self, JobId, Report, Task};
 use super::worker::Worker;
+use crate::Result;
 
-/// Extracts chunks of images, one a partition, and gives a row for each: its number, and how many images, masks and failures
-/// were staged in how many seconds. The masks themselves go into the store.
+/// Does chunks of work, one a partition, and gives a row for each: its number, and how many images and failures were staged in
+/// how many seconds. What was made goes into the store.
 ///
 /// It runs where the session has a [`Worker`] as an extension.
 #[derive(Debug, Clone)]
-pub struct ExtractExec {
-    spec: Arc<ExtractSpec>,
+pub struct TaskExec {
+    task: Arc<dyn AnyTask>,
     first: u32,
     count: u32,
     properties: Arc<PlanProperties>,
 }
 
-impl ExtractExec {
-    /// The chunks from number `first` on.
-    pub fn new(spec: Arc<ExtractSpec>, first: u32, count: u32) -> Self {
+/// A [`Task`] of any kind.
+#[async_trait::async_trait]
+trait AnyTask: Debug + Send + Sync {
+    fn node(&self) -> &'static str;
+    fn job(&self) -> &JobId;
+    fn to_json(&self) -> Result<serde_json::Value>;
+    async fn run(&self, worker: &Worker, number: u32) -> Result<Report>;
+}
+
+#[async_trait::async_trait]
+impl<T: Task> AnyTask for T {
+    fn node(&self) -> &'static str {
+        T::NODE
+    }
+
+    fn job(&self) -> &JobId {
+        Task::job(self)
+    }
+
+    fn to_json(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::to_value(self)?)
+    }
+
+    async fn run(&self, worker: &Worker, number: u32) -> Result<Report> {
+        task::run(self, worker, number).await
+    }
+}
+
+impl TaskExec {
+    /// The chunks of a task from number `first` on.
+    pub(crate) fn new<T: Task>(task: T, first: u32, count: u32) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema()),
             Partitioning::UnknownPartitioning(count as usize),
@@ -41,16 +69,24 @@ impl ExtractExec {
             Boundedness::Bounded,
         );
         Self {
-            spec,
+            task: Arc::new(task),
             first,
             count,
             properties: Arc::new(properties),
         }
     }
 
-    /// What it is made from, in the order of [`ExtractExec::new`].
-    pub fn parts(&self) -> (&ExtractSpec, u32, u32) {
-        (&self.spec, self.first, self.count)
+    /// Numbers of its chunks: the first, and how many.
+    pub fn chunks(&self) -> (u32, u32) {
+        (self.first, self.count)
+    }
+
+    /// Its task as JSON, from which a worker makes it again.
+    ///
+    /// # Errors
+    /// [`crate::Error::Json`].
+    pub fn task_to_json(&self) -> Result<serde_json::Value> {
+        self.task.to_json()
     }
 }
 
@@ -59,25 +95,27 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         count("chunk"),
         count("images"),
-        count("masks"),
         count("failed"),
         Field::new("seconds", DataType::Float64, false),
     ]))
 }
 
-impl DisplayAs for ExtractExec {
+impl DisplayAs for TaskExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "ExtractExec: extractor={}, chunks={}, first={}",
-            self.spec.extractor_id, self.count, self.first
+            "{}: queue={}, chunks={}, first={}",
+            self.task.node(),
+            self.task.job().queue,
+            self.count,
+            self.first
         )
     }
 }
 
-impl ExecutionPlan for ExtractExec {
+impl ExecutionPlan for TaskExec {
     fn name(&self) -> &str {
-        "ExtractExec"
+        self.task.node()
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -109,19 +147,18 @@ impl ExecutionPlan for ExtractExec {
         let number = number.ok_or_else(|| {
             DataFusionError::Execution(format!("there is no chunk for partition {partition}"))
         })?;
-        let spec = self.spec.clone();
+        let task = self.task.clone();
         let row = async move {
-            let staged = task::run_again(&worker, &spec, number).await;
-            let staged = staged.map_err(|err| DataFusionError::External(Box::new(err)))?;
+            let done = task.run(&worker, number).await;
+            let done = done.map_err(|err| DataFusionError::External(Box::new(err)))?;
             let count = |n: u64| Arc::new(UInt64Array::from(vec![n])) as _;
             Ok(RecordBatch::try_new(
                 schema(),
                 vec![
                     count(u64::from(number)),
-                    count(staged.images),
-                    count(staged.planned.masks),
-                    count(staged.failures.len() as u64),
-                    Arc::new(Float64Array::from(vec![staged.seconds])),
+                    count(done.images),
+                    count(done.failed),
+                    Arc::new(Float64Array::from(vec![done.seconds])),
                 ],
             )?)
         };
