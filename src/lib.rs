@@ -70,6 +70,7 @@
 //! - L4 [`jobs`], then [`extract`](mod@extract), then [`embed`], then [`neighbours`]
 //! - L5 [`head`]
 //! - L6 [`annotate`], [`import`](mod@import)
+//! - L6, above these: `cluster`, a feature
 //! - L7 [`eval`]
 //! - L8 [`export`]
 //! - L9 [`picture`]

@@ -16,11 +16,21 @@
 #[path = "../tests/support/harness.rs"]
 mod harness;
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "cluster")]
+#[path = "../tests/support/cluster.rs"]
+mod cluster;
+
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Parser;
 use harness::{jobs, photos};
+
+/// A checkpoint of a small model whose masks are sharp.
+const CHECKPOINT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/data/extract/sharp.safetensors"
+);
 
 #[derive(Parser)]
 struct Args {
@@ -42,13 +52,11 @@ fn main() {
     let dir = std::env::temp_dir().join(format!("grainstore-soak-{}", std::process::id()));
     let photos = photos(&dir, args.photos);
     std::fs::write(photos.join("cat/bad.jpg"), "x").expect("a directory that can be written to");
-    let checkpoint =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/extract/sharp.safetensors");
     println!(
         "{:<10}{:>7}{:>12}{:>10}",
         "command", "kills", "completed", "seconds"
     );
-    for job in jobs(&photos, &checkpoint, &dir) {
+    for job in jobs(&photos, CHECKPOINT.as_ref(), &dir) {
         if args.only.as_ref().is_some_and(|only| only != job.name) {
             continue;
         }
@@ -62,6 +70,23 @@ fn main() {
             killed.completed,
             started.elapsed().as_secs_f64()
         );
+    }
+    #[cfg(feature = "cluster")]
+    if args.only.is_none_or(|only| only == "cluster") {
+        let started = Instant::now();
+        let kills = cluster::Kills {
+            photos: 40 + 12 * args.kills,
+            executors: args.kills,
+            schedulers: args.kills.div_ceil(10),
+            drivers: args.kills.div_ceil(10),
+        };
+        let there = dir.join("there");
+        let dir = dir.join("cluster");
+        std::fs::create_dir_all(&dir).expect("a directory that can be written to");
+        cluster::kill_while_extracting(&args.program, &dir, there, kills);
+        let all = kills.executors + kills.schedulers + kills.drivers;
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{:<10}{all:>7}{:>12}{seconds:>10.0}", "cluster", 0);
     }
     println!(
         "after each kill every file was as written, and in the end every row as in an undisturbed store"

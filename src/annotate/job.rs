@@ -13,7 +13,7 @@ use super::run::{AnnotateRequest, Deciding, READ};
 use super::sink::rows_of;
 use super::summary::AnnotateSummary;
 use crate::Result;
-use crate::catalogue::find_head;
+use crate::catalogue::{find_head, with_prompted};
 use crate::head::{HeadInputs, MaskPredictor, load_head, tables_read};
 use crate::ids::{HeadId, ImageId};
 use crate::jobs::{Committer, Job, JobId, JobOptions, Made, RunPlan, Task, Work, Worker};
@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::rows::{PolicyRow, PredictionRow, Row};
-use crate::store::{Changes, ImageSet, Snapshot, Store};
+use crate::store::{Changes, ImageSet, Snapshot, Store, is_of_extractors, is_of_images};
 
 /// What the tasks of an annotation do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,11 +41,20 @@ pub(crate) struct Chunk {
     images: Vec<(ImageId, usize)>,
 }
 
+/// What is counted of a chunk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    summary: AnnotateSummary,
+    /// The version of `masks` that was read.
+    version: Option<u64>,
+    chunk: Chunk,
+}
+
 #[async_trait::async_trait]
 impl Task for AnnotateTask {
     const NODE: &'static str = "AnnotateExec";
     type Chunk = Chunk;
-    type Counts = AnnotateSummary;
+    type Counts = Counts;
 
     fn job(&self) -> &JobId {
         &self.job
@@ -61,14 +70,14 @@ impl Task for AnnotateTask {
         vec![masks.sum::<usize>().to_string()]
     }
 
-    async fn make(&self, _: &Worker, store: &Store, chunk: Chunk) -> Result<Made<AnnotateSummary>> {
+    async fn make(&self, _: &Worker, store: &Store, chunk: Chunk) -> Result<Made<Counts>> {
         let snapshot = store.snapshot_at(self.version).await?;
         let loaded = load_head(&snapshot, self.head_id.as_str()).await?;
         let common = Common::of(&snapshot, loaded.row.clone(), &self.policy).await?;
         let inputs = HeadInputs::of_row(&snapshot, &common.head).await?;
         let predictors = Predictors::Head(Box::new(MaskPredictor::new(loaded)?), inputs);
         let pending = PendingImages {
-            masks: chunk.images.into_iter().collect(),
+            masks: chunk.images.iter().cloned().collect(),
             partial: true,
             ..PendingImages::default()
         };
@@ -79,23 +88,45 @@ impl Task for AnnotateTask {
             images.extend(decided);
         }
         deciding.end().await?;
-        let mut counts = AnnotateSummary::default();
-        let rows = rows_of(&common, images.iter(), self.created_at, &mut counts)?;
+        let mut summary = AnnotateSummary::default();
+        let rows = rows_of(&common, images.iter(), self.created_at, &mut summary)?;
         let mut changes = Changes::new();
         changes.append(PredictionRow::TABLE, PredictionRow::to_batch(&rows)?);
         let new = images.into_iter().map(|image| image.image_id).collect();
+        let version = snapshot.version_of(Table::Masks);
         Ok(Made {
             snapshot,
             changes,
             new: vec![new],
             failures: Vec::new(),
-            counts,
+            counts: Counts {
+                summary,
+                version,
+                chunk,
+            },
         })
     }
 
     async fn check(&self, head: &Snapshot) -> Result<()> {
         // The head may have been removed since the run began.
         find_head(head, self.head_id.as_str()).await.map(|_| ())
+    }
+
+    /// Images to which somebody has added masks since they were read are annotated again.
+    async fn is_current(&self, head: &Snapshot, counts: &Counts) -> Result<bool> {
+        if head.version_of(Table::Masks) == counts.version {
+            return Ok(true);
+        }
+        let of_head = find_head(head, self.head_id.as_str()).await?.extractor_id;
+        let extractors = with_prompted(head, &of_head).await?;
+        let images = counts.chunk.images.iter().map(|(image, _)| image);
+        let wanted = is_of_extractors(&extractors).and(is_of_images(images));
+        let masks = head.dataset(Table::Masks).await?;
+        let mut scanner = masks.scan();
+        scanner.filter_expr(wanted);
+        let now = scanner.count_rows().await?;
+        let then: usize = counts.chunk.images.iter().map(|(_, masks)| masks).sum();
+        Ok(now == then as u64)
     }
 }
 
@@ -167,7 +198,7 @@ pub async fn annotate_with_workers(
         ..AnnotateSummary::default()
     };
     for counts in &job.committer.taken {
-        summary.add(counts);
+        summary.add(&counts.summary);
     }
     Ok(summary)
 }
