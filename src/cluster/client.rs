@@ -183,6 +183,7 @@ struct Watch {
     known: Instant,
     looked: Instant,
     executors: Instant,
+    warned: bool,
 }
 
 impl Watch {
@@ -192,6 +193,7 @@ impl Watch {
             known: now,
             looked: now,
             executors: now,
+            warned: false,
         }
     }
 
@@ -215,6 +217,9 @@ impl Watch {
     fn executors(&mut self, count: Option<usize>) {
         if count != Some(0) {
             self.executors = Instant::now();
+        } else if !self.warned {
+            self.warned = true;
+            tracing::warn!("no executor is connected; waiting for one");
         }
     }
 

@@ -9,8 +9,7 @@
 //! A chunk's name is made from its images, and it is staged with *create, fail if it exists*. A task can therefore run twice, on a
 //! worker that died and on another, and its rows are committed once. What was staged when a driver died is committed by the next.
 //!
-//! What a task does is a [`Task`]: of [`extract`](mod@crate::extract), [`embed`](mod@crate::embed) and
-//! [`annotate`](mod@crate::annotate).
+//! The tasks are those of [`extract`](mod@crate::extract), [`embed`](mod@crate::embed) and [`annotate`](mod@crate::annotate).
 
 mod committer;
 mod driver;
