@@ -38,13 +38,19 @@ impl OnCluster {
     ) -> anyhow::Result<T> {
         let cluster = grainstore::cluster::Cluster::connect(scheduler).await?;
         let job = self.job();
-        tokio::select! {
-            done = command(&cluster, &job) => Ok(done?),
-            _ = tokio::signal::ctrl_c() => {
-                cluster.cancel().await?;
-                anyhow::bail!("interrupted; the next run goes on, with what executors have staged")
+        let done = tokio::select! {
+            done = command(&cluster, &job) => done.map_err(anyhow::Error::from),
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!(
+                "interrupted; the next run goes on, with what executors have staged"
+            )),
+        };
+        if done.is_err() {
+            // Executors would go on with a job that nobody waits for.
+            if let Err(err) = cluster.cancel().await {
+                tracing::warn!("the job was not taken back: {err}");
             }
         }
+        done
     }
 
     /// Says that this build has no clusters.

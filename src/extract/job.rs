@@ -68,15 +68,16 @@ impl ExtractTask {
             images_at_once: options.images_at_once,
             ..ExtractRequest::default()
         };
+        let path = request.checkpoint.clone();
         let extractor = blocking("loading the model", move || request.open()).await?;
         if extractor.row.extractor_id != self.extractor_id {
             return Err(Error::Cluster {
                 reason: format!(
-                    "this worker makes extractor {} of what the job calls {}: it has another version of grainstore, or the \
-                     checkpoint in its cache '{}' is damaged",
+                    "'{}' makes extractor {} on this worker, and made {} where the job was started: remove the file, which may be \
+                     damaged, and start the job again, or give all machines the same version of grainstore",
+                    path.display(),
                     extractor.row.extractor_id,
-                    self.extractor_id,
-                    options.cache.display()
+                    self.extractor_id
                 ),
             });
         }

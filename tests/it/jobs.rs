@@ -344,7 +344,7 @@ async fn a_worker_with_another_checkpoint_is_told() {
     std::fs::write(&path, bytes).unwrap();
     let error = run(&store, &workers(&dir)).await.unwrap_err();
     assert!(
-        error.to_string().contains("this worker makes extractor"),
+        error.to_string().contains("on this worker, and made"),
         "{error}"
     );
 }
