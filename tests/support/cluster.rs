@@ -1,6 +1,6 @@
 //! A cluster of processes of the program, any of which is killed while images are extracted.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -69,6 +69,11 @@ impl<'a> Cluster<'a> {
         self.scheduler = None;
         let args = ["scheduler", "--bind", &self.address, "--timeout", "3"];
         self.scheduler = Some(self.spawn(&args, "scheduler.log"));
+        let listens = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            TcpStream::connect(&self.address).is_ok()
+        });
+        assert!(listens, "the scheduler does not listen: {}", self.logs());
     }
 
     /// Starts an executor, after killing the one that is there.
