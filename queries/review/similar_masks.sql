@@ -20,10 +20,10 @@ WITH one AS (
     SELECT m.image_id, m.mask_index, cosine_similarity(m.embedding, o.wanted) AS similarity
     FROM masks m
     JOIN one o ON m.extractor_id = o.extractor_id
-    ORDER BY similarity DESC NULLS LAST
+    ORDER BY similarity DESC NULLS LAST, m.image_id, m.mask_index
     LIMIT $count
 )
 SELECT i.file_name, a.image_id, a.mask_index, a.similarity
 FROM alike a
 JOIN images i ON a.image_id = i.image_id
-ORDER BY a.similarity DESC, a.image_id, a.mask_index
+ORDER BY a.similarity DESC NULLS LAST, a.image_id, a.mask_index

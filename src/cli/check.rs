@@ -8,6 +8,7 @@ use arrow::util::pretty::pretty_format_batches;
 use grainstore::query::{Query, QuerySession};
 use grainstore::store::Verification;
 
+use super::cluster::QueriesOnCluster;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
 
@@ -27,10 +28,12 @@ pub struct Args {
     deep: bool,
     #[command(flatten)]
     at: At,
+    #[command(flatten)]
+    on: QueriesOnCluster,
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = super::open(global).await?;
+    let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let mut verified = None;
     if args.deep {

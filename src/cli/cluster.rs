@@ -5,8 +5,13 @@ use std::path::PathBuf;
 
 use grainstore::device::DeviceName;
 use grainstore::jobs::{JobOptions, RunPlan};
+use grainstore::store::Store;
 
 use super::{Ended, Global};
+
+/// Exit status of a program that Ctrl-C ended.
+#[cfg(feature = "cluster")]
+const INTERRUPTED: i32 = 130;
 
 /// Where a command has its work done.
 #[derive(Debug, clap::Args)]
@@ -65,9 +70,61 @@ impl OnCluster {
     }
 }
 
+/// Where a command has its queries run.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct QueriesOnCluster {
+    /// Have queries run by the executors of a cluster, known by its scheduler. This process fetches the rows from them.
+    #[arg(long, value_name = "HOST:PORT")]
+    cluster: Option<String>,
+    /// Queries that read fewer rows run in this process: they are done before a cluster has begun.
+    #[arg(
+        long,
+        default_value_t = 250_000,
+        requires = "cluster",
+        value_name = "ROWS"
+    )]
+    cluster_rows: u64,
+}
+
+impl QueriesOnCluster {
+    /// The store, with its queries run where they should be. Ctrl-C takes them back.
+    #[cfg(feature = "cluster")]
+    pub async fn open(&self, global: &Global) -> anyhow::Result<Store> {
+        let store = super::open(global).await?;
+        let Some(scheduler) = &self.cluster else {
+            return Ok(store);
+        };
+        let cluster =
+            grainstore::cluster::QueryCluster::connect(scheduler, self.cluster_rows).await?;
+        let cluster = std::sync::Arc::new(cluster);
+        let cancelled = cluster.clone();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                // Executors would go on with a query that nobody waits for.
+                if let Err(err) = cancelled.cancel().await {
+                    tracing::warn!("the query was not taken back: {err}");
+                }
+                std::process::exit(INTERRUPTED);
+            }
+        });
+        Ok(store.with_engine(cluster))
+    }
+
+    /// The store, or word that this build has no clusters.
+    #[cfg(not(feature = "cluster"))]
+    pub async fn open(&self, global: &Global) -> anyhow::Result<Store> {
+        let _ = self.cluster_rows;
+        match &self.cluster {
+            Some(_) => no_cluster(),
+            None => super::open(global).await,
+        }
+    }
+}
+
 /// Run the scheduler of a cluster, until it is stopped.
 ///
-/// It hands the tasks of 'extract', 'embed' and 'annotate' with --cluster to executors. It keeps nothing: after a restart, executors come back by themselves, and
+/// It hands the tasks of commands with --cluster to executors. It keeps nothing: after a restart, executors come back by themselves, and
 /// whoever waited for a job starts it again. It does not ask who connects, and listens on this machine alone unless --bind says
 /// otherwise.
 #[derive(Debug, clap::Args)]
@@ -84,7 +141,7 @@ pub struct SchedulerArgs {
     timeout: u64,
 }
 
-/// Run an executor of a cluster, until it is stopped: it works for 'extract', 'embed' and 'annotate' with --cluster.
+/// Run an executor of a cluster, until it is stopped: it works for commands with --cluster.
 ///
 /// Start one for each GPU. The checkpoint comes through the store, and so do the results; photos must be where the store says they
 /// are. An executor may be killed at any time: what it had begun is done by another.

@@ -2,6 +2,7 @@
 
 use grainstore::eval::{CompareRequest, Comparison, EvalRequest, compare};
 
+use super::cluster::QueriesOnCluster;
 use super::eval_args::Against;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
@@ -42,6 +43,8 @@ pub struct Args {
     seed: u32,
     #[command(flatten)]
     at: At,
+    #[command(flatten)]
+    on: QueriesOnCluster,
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
@@ -57,7 +60,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         ap_replicates: args.ap_replicates,
         seed: args.seed,
     };
-    let store = super::open(global).await?;
+    let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let progress = progress(global);
     let comparison = compare(&snapshot, &request, progress.as_ref()).await?;

@@ -7,6 +7,7 @@ use grainstore::eval::{
     Ceiling, CeilingRequest, CeilingRow, EvalRequest, Evaluation, Metric, ceiling, evaluate,
 };
 
+use super::cluster::QueriesOnCluster;
 use super::eval_args::Evaluated;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
@@ -49,6 +50,8 @@ pub struct Args {
     dry_run: bool,
     #[command(flatten)]
     at: At,
+    #[command(flatten)]
+    on: QueriesOnCluster,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -59,7 +62,7 @@ enum Against {
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let Against::GroundTruth = args.against;
-    let store = super::open(global).await?;
+    let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let progress = progress(global);
     let Some(head) = args.head.clone().filter(|_| !args.ceiling) else {

@@ -9,6 +9,7 @@ use grainstore::head::register_predict;
 use grainstore::neighbours::register_neighbours;
 use grainstore::query::{Query, QuerySession};
 
+use super::cluster::QueriesOnCluster;
 use super::output::Output;
 use super::{At, Ended, Global, print_json};
 
@@ -40,6 +41,8 @@ pub struct Args {
     at: At,
     #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    on: QueriesOnCluster,
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
@@ -77,7 +80,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             anyhow::bail!("parameter '{key}' is given twice");
         }
     }
-    let store = super::open(global).await?;
+    let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let session = QuerySession::new(&snapshot).await?;
     register_predict(session.sql(), &snapshot, query.sql()).await?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use grainstore::report::{ReportRequest, write_report};
 
+use super::cluster::QueriesOnCluster;
 use super::eval_args::EvaluationArgs;
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
@@ -27,10 +28,12 @@ pub struct Args {
     output: PathBuf,
     #[command(flatten)]
     at: At,
+    #[command(flatten)]
+    on: QueriesOnCluster,
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
-    let store = super::open(global).await?;
+    let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let request = ReportRequest {
         evaluation: args.evaluation.request(),

@@ -9,6 +9,7 @@ use grainstore::head::{CreateHead, register_predict};
 use grainstore::neighbours::{ClipTexts, register_neighbours};
 use grainstore::sql::Sql;
 
+use super::cluster::QueriesOnCluster;
 use super::output::Output;
 use super::{At, Ended, Global};
 
@@ -43,6 +44,8 @@ pub struct Args {
     at: At,
     #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    on: QueriesOnCluster,
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
@@ -58,7 +61,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         (query, None) => query.unwrap_or_default(),
     };
-    let store = super::open(global).await?;
+    let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     if let Some(statement) = CreateHead::parse(&query)? {
         if args.output.is_given() {

@@ -1,5 +1,6 @@
 //! A client of a cluster: it hands a plan to the scheduler and waits for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use ballista_core::serde::protobuf::execute_query_params::Query;
 use ballista_core::serde::protobuf::job_status::Status;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{
-    CancelJobParams, ExecuteQueryParams, GetJobStatusParams, execute_query_result,
+    CancelJobParams, ExecuteQueryParams, GetJobStatusParams, SuccessfulJob, execute_query_result,
 };
 use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint};
 use datafusion::physical_plan::ExecutionPlan;
@@ -20,9 +21,14 @@ use tokio::sync::Mutex;
 use tonic::transport::Channel;
 
 use super::codec::Codec;
+use super::processes::LARGEST_MESSAGE;
 use crate::jobs::RunPlan;
 use crate::{Error, Result};
 
+const NO_EXECUTOR: &str =
+    "no executor is there; start one with 'grainstore executor --scheduler ...'";
+/// Time to the first look at a job; it doubles up to [`POLL`].
+const FIRST_POLL: Duration = Duration::from_millis(20);
 /// Time between two looks at a job.
 const POLL: Duration = Duration::from_millis(500);
 /// Time for which a scheduler that went away, or a cluster without executors, is waited for.
@@ -34,8 +40,8 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Cluster {
     scheduler: String,
-    /// The job that is under way, for [`Cluster::cancel`].
-    job: Mutex<Option<String>>,
+    /// The jobs that are under way, for [`Cluster::cancel`].
+    jobs: Mutex<BTreeSet<String>>,
 }
 
 type Client = SchedulerGrpcClient<Channel>;
@@ -48,25 +54,24 @@ impl Cluster {
     pub async fn connect(scheduler: &str) -> Result<Self> {
         let cluster = Self {
             scheduler: scheduler.to_owned(),
-            job: Mutex::default(),
+            jobs: Mutex::default(),
         };
         cluster.client().await?;
         Ok(cluster)
     }
 
-    /// Cancels the job that is under way, if there is one. Tasks that run already go on to their end.
+    /// Cancels the jobs that are under way. Tasks that run already go on to their end.
     ///
     /// # Errors
     /// [`Error::Cluster`] if the scheduler cannot be reached.
     pub async fn cancel(&self) -> Result<()> {
-        let Some(job_id) = self.job.lock().await.take() else {
-            return Ok(());
-        };
-        let mut client = self.client().await?;
-        let cancelled = client.cancel_job(CancelJobParams { job_id }).await;
-        cancelled
-            .map(|_| ())
-            .map_err(|err| self.failed(err.message()))
+        let jobs = std::mem::take(&mut *self.jobs.lock().await);
+        for job_id in jobs {
+            let mut client = self.client().await?;
+            let cancelled = client.cancel_job(CancelJobParams { job_id }).await;
+            cancelled.map_err(|err| self.failed(err.message()))?;
+        }
+        Ok(())
     }
 
     async fn client(&self) -> Result<Client> {
@@ -79,7 +84,11 @@ impl Cluster {
         let channel = endpoint.connect().await.map_err(|_| {
             self.failed("there is no scheduler; start one with 'grainstore scheduler'")
         })?;
-        Ok(SchedulerGrpcClient::new(channel))
+        let limit = LARGEST_MESSAGE as usize;
+        let client = SchedulerGrpcClient::new(channel);
+        Ok(client
+            .max_encoding_message_size(limit)
+            .max_decoding_message_size(limit))
     }
 
     /// Connects to a scheduler that was there before, and may be coming back.
@@ -94,17 +103,13 @@ impl Cluster {
     }
 
     /// Hands a plan to the scheduler; returns the id of its job.
-    async fn submit(&self, client: &mut Client, plan: Arc<dyn ExecutionPlan>) -> Result<String> {
-        let codec = Codec::default();
-        let plan = PhysicalPlanNode::try_from_physical_plan(plan, &codec)?;
-        let mut bytes = Vec::new();
-        plan.try_encode(&mut bytes)?;
+    async fn submit(&self, client: &mut Client, plan: Vec<u8>) -> Result<String> {
         let config = SessionConfig::new_with_ballista();
         let query = ExecuteQueryParams {
             session_id: format!("{:016x}", fastrand::u64(..)),
             settings: config.to_key_value_pairs(),
             operation_id: format!("{:016x}", fastrand::u64(..)),
-            query: Some(Query::PhysicalPlan(bytes)),
+            query: Some(Query::PhysicalPlan(plan)),
         };
         let answer = client.execute_query(query).await;
         let answer = answer.map_err(|err| self.failed(err.message()))?;
@@ -117,17 +122,19 @@ impl Cluster {
         }
     }
 
-    /// Waits for a job; returns the number of its partitions.
-    async fn wait(&self, client: &mut Client, job: &str) -> Result<u64> {
+    /// Waits for a job.
+    async fn wait(&self, client: &mut Client, job: &str) -> Result<SuccessfulJob> {
         let mut watched = Watch::new();
+        let mut pause = FIRST_POLL;
         loop {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = POLL.min(pause * 2);
             let job_id = job.to_owned();
             let answer = client.get_job_status(GetJobStatusParams { job_id }).await;
             let answer = answer.map_err(|err| self.failed(err.message()))?;
             let status = answer.into_inner().status;
             match status.and_then(|status| status.status) {
-                Some(Status::Successful(done)) => return Ok(done.partition_location.len() as u64),
+                Some(Status::Successful(done)) => return Ok(done),
                 Some(Status::Failed(failed)) => return Err(self.failed(&failed.error)),
                 Some(Status::Queued(_) | Status::Running(_)) => watched.known(),
                 None if watched.is_unknown() => {
@@ -138,25 +145,49 @@ impl Cluster {
                 None => {}
             }
             if watched.looks() {
-                watched.executors(self.executors().await);
+                watched.executors(self.executors().await.map(|it| it.len()));
             }
             if watched.is_alone() {
                 self.cancel().await?;
-                return Err(self.failed(
-                    "no executor is there; start one with 'grainstore executor --scheduler ...'",
-                ));
+                return Err(self.failed(NO_EXECUTOR));
             }
         }
     }
 
-    /// Number of executors that the scheduler knows; `None` if it does not say.
-    async fn executors(&self) -> Option<usize> {
-        #[derive(Deserialize)]
-        struct Executor {}
+    /// Number of tasks that the executors can run at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if there is no executor.
+    pub(super) async fn slots(&self) -> Result<usize> {
+        let executors = self.executors().await.unwrap_or_default();
+        if executors.is_empty() {
+            return Err(self.failed(NO_EXECUTOR));
+        }
+        let slots = executors.iter().map(|it| it.specification.task_slots);
+        Ok(slots.sum::<usize>().max(1))
+    }
+
+    /// The ids of the executors that are there; they get new ones when they are started again.
+    pub(super) async fn executor_ids(&self) -> Option<BTreeSet<String>> {
+        let executors = self.executors().await?;
+        Some(executors.into_iter().map(|it| it.id).collect())
+    }
+
+    /// The executors that the scheduler knows; `None` if it does not say.
+    async fn executors(&self) -> Option<Vec<Executor>> {
         let url = format!("http://{}/api/executors", self.scheduler);
         let answer = reqwest::get(url).await.ok()?;
-        let executors: Vec<Executor> = answer.json().await.ok()?;
-        Some(executors.len())
+        answer.json().await.ok()
+    }
+
+    /// Runs a plan, given as bytes, to its end.
+    pub(super) async fn run_bytes(&self, plan: Vec<u8>) -> Result<SuccessfulJob> {
+        let mut client = self.client_again().await?;
+        let job = self.submit(&mut client, plan).await?;
+        self.jobs.lock().await.insert(job.clone());
+        let ended = self.wait(&mut client, &job).await;
+        self.jobs.lock().await.remove(&job);
+        ended
     }
 
     fn failed(&self, reason: &str) -> Error {
@@ -169,13 +200,30 @@ impl Cluster {
 #[async_trait::async_trait]
 impl RunPlan for Cluster {
     async fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<u64> {
-        let mut client = self.client_again().await?;
-        let job = self.submit(&mut client, plan).await?;
-        *self.job.lock().await = Some(job.clone());
-        let ended = self.wait(&mut client, &job).await;
-        *self.job.lock().await = None;
-        ended
+        let done = self.run_bytes(to_bytes(plan)?).await?;
+        Ok(done.partition_location.len() as u64)
     }
+}
+
+/// A plan as the scheduler reads it.
+pub(super) fn to_bytes(plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Vec<u8>> {
+    let codec = Codec::default();
+    let plan = PhysicalPlanNode::try_from_physical_plan(plan, &codec)?;
+    let mut bytes = Vec::new();
+    plan.try_encode(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What a scheduler says of an executor.
+#[derive(Deserialize)]
+struct Executor {
+    id: String,
+    specification: Specification,
+}
+
+#[derive(Deserialize)]
+struct Specification {
+    task_slots: usize,
 }
 
 /// What was seen of a job, and since when not.

@@ -8,11 +8,12 @@ use ballista_core::ConfigProducer;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::error::BallistaError;
 use ballista_core::extension::SessionConfigExt;
+use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::start_server;
-use datafusion::prelude::SessionConfig;
+use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::codec::Codec;
 use crate::jobs::{Worker, WorkerOptions};
@@ -22,6 +23,8 @@ use crate::{Error, Result};
 const HEARTBEAT: u64 = 1;
 /// Time that an executor waits for its scheduler when it starts, in seconds.
 const CONNECT: u16 = 60;
+/// Largest message between processes, in bytes. Plans carry heads and the rows of earlier queries.
+pub(super) const LARGEST_MESSAGE: u32 = 128 << 20;
 
 /// How an executor runs.
 #[derive(Debug, Clone)]
@@ -51,6 +54,8 @@ pub async fn run_scheduler(listen: SocketAddr, timeout: u64) -> Result<()> {
         executor_timeout_seconds: timeout,
         expire_dead_executor_interval_seconds: HEARTBEAT,
         override_physical_codec: Some(Arc::new(Codec::default())),
+        grpc_server_max_decoding_message_size: LARGEST_MESSAGE,
+        grpc_server_max_encoding_message_size: LARGEST_MESSAGE,
         ..SchedulerConfig::default()
     };
     let ended = async {
@@ -68,8 +73,13 @@ pub async fn run_executor(options: ExecutorOptions) -> Result<()> {
     let listen = options.listen;
     let slots = options.worker.slots.max(1);
     let worker = Arc::new(Worker::new(options.worker));
-    let config: ConfigProducer =
-        Arc::new(move || SessionConfig::new_with_ballista().with_extension(worker.clone()));
+    let config: ConfigProducer = Arc::new(move || {
+        SessionConfig::new_with_ballista()
+            .with_extension(worker.clone())
+            .with_extension(worker.stores())
+    });
+    // Ballista's own registry lacks DataFusion's functions of lists.
+    let functions = BallistaFunctionRegistry::from(&SessionContext::new().state());
     let (scheduler_host, scheduler_port) = host_and_port(&options.scheduler)?;
     let results = listen.port().checked_add(1).ok_or_else(|| Error::Cluster {
         reason: format!("an executor needs two ports, and there is none after {listen}"),
@@ -85,11 +95,13 @@ pub async fn run_executor(options: ExecutorOptions) -> Result<()> {
         concurrent_tasks: slots,
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(options.work.display().to_string()),
-        // What tasks give back is a row each.
+        grpc_max_decoding_message_size: LARGEST_MESSAGE,
+        grpc_max_encoding_message_size: LARGEST_MESSAGE,
         job_data_ttl_seconds: 3600,
         job_data_clean_up_interval_seconds: 600,
         executor_heartbeat_interval_seconds: HEARTBEAT,
         override_config_producer: Some(config),
+        override_function_registry: Some(Arc::new(functions)),
         override_physical_codec: Some(Arc::new(Codec::default())),
         ..ExecutorProcessConfig::default()
     };

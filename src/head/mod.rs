@@ -62,6 +62,8 @@ pub use model::Head;
 pub use normaliser::{Normaliser, Standard};
 pub use plot::plot_curves;
 pub use predict::register_predict;
+#[cfg(feature = "cluster")]
+pub(crate) use predict::{predict_from_bytes, predict_to_bytes};
 pub use predictor::{DropoutPasses, MaskPredictor, PredictedMasks};
 pub use query::{ChosenImages, DEFAULT_CONDITION, TrainingQuery};
 pub use refine::{PickMasks, PickedMask, ScoredMask};

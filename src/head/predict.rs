@@ -4,6 +4,9 @@
 //! A head over vectors takes its inputs in its own order. One more argument, the column `extractor_id`, makes them reject
 //! masks of extractors that the head was not trained on.
 
+#[cfg(feature = "cluster")]
+mod bytes;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -18,6 +21,10 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "cluster")]
+pub(crate) use bytes::{predict_from_bytes, predict_to_bytes};
 
 use super::predictor::{MaskPredictor, PredictedMasks};
 use super::weights::load_head;
@@ -47,12 +54,7 @@ pub async fn register_predict(sql: &Sql, snapshot: &Snapshot, text: &str) -> Res
     }
     let heads = Arc::new(Heads(heads));
     for kind in [Kind::Best, Kind::Scores] {
-        sql.register_function(ScalarUDF::from(Predict {
-            kind,
-            heads: heads.clone(),
-            signature: Signature::variadic_any(Volatility::Stable),
-            documentation: kind.documentation(),
-        }));
+        sql.register_function(ScalarUDF::from(Predict::new(kind, heads.clone())));
     }
     Ok(())
 }
@@ -89,7 +91,7 @@ struct Ready {
     extractors: Vec<ExtractorId>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Kind {
     Best,
     Scores,
@@ -153,6 +155,17 @@ struct Predict {
     heads: Arc<Heads>,
     signature: Signature,
     documentation: Documentation,
+}
+
+impl Predict {
+    fn new(kind: Kind, heads: Arc<Heads>) -> Self {
+        Self {
+            kind,
+            heads,
+            signature: Signature::variadic_any(Volatility::Stable),
+            documentation: kind.documentation(),
+        }
+    }
 }
 
 impl PartialEq for Predict {

@@ -1,14 +1,13 @@
 //! What the tasks on one machine share: its device, the stores that it has open, and the model.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use crate::device::DeviceName;
-use crate::store::{StorageOptions, Store};
+use crate::store::{OpenStores, StorageOptions, Store};
 use crate::{Error, Result};
 
 /// How a worker runs its tasks.
@@ -43,7 +42,7 @@ impl Default for WorkerOptions {
 pub struct Worker {
     options: WorkerOptions,
     slots: Semaphore,
-    stores: Mutex<HashMap<String, Store>>,
+    stores: Arc<OpenStores>,
     model: Mutex<Option<(String, Arc<dyn Any + Send + Sync>)>>,
 }
 
@@ -52,8 +51,8 @@ impl Worker {
     pub fn new(options: WorkerOptions) -> Self {
         Self {
             slots: Semaphore::new(options.slots.max(1)),
+            stores: Arc::new(OpenStores::new(options.storage.clone())),
             options,
-            stores: Mutex::default(),
             model: Mutex::default(),
         }
     }
@@ -77,13 +76,12 @@ impl Worker {
 
     /// Opens a store, or returns it if it is open.
     pub(super) async fn store(&self, uri: &str) -> Result<Store> {
-        let mut stores = self.stores.lock().await;
-        if let Some(store) = stores.get(uri) {
-            return Ok(store.clone());
-        }
-        let store = Store::open_with(uri, &self.options.storage).await?;
-        stores.insert(uri.to_owned(), store.clone());
-        Ok(store)
+        self.stores.store(uri).await
+    }
+
+    /// The stores that it has open, for scans of their tables.
+    pub fn stores(&self) -> Arc<OpenStores> {
+        self.stores.clone()
     }
 
     /// The model that is called `name`, loaded unless it is. Another one is dropped first: two may not fit into the device's

@@ -11,13 +11,13 @@ use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::physical_plan::collect_partitioned;
 use datafusion::prelude::{DataFrame, SessionContext};
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 
 use super::header::{Query, Used};
 use super::parameter::Bound;
 use crate::schema::Table;
-use crate::sql::{Rows, Sql, plan};
+use crate::sql::{Rows, Sql, plan, run_elsewhere};
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
@@ -381,7 +381,10 @@ async fn in_memory(rows: DataFrame) -> Result<Arc<dyn TableProvider>> {
         .iter()
         .map(|field| field.as_ref().clone().with_nullable(true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let mut partitions = collect_partitioned(plan, task).await?;
+    let mut partitions = match run_elsewhere(&plan, &task).await? {
+        Some(rows) => vec![rows.try_collect().await?],
+        None => collect_partitioned(plan, task).await?,
+    };
     for batch in partitions.iter_mut().flatten() {
         *batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?;
     }

@@ -9,17 +9,18 @@ use datafusion::catalog::{MemoryCatalogProviderList, MemorySchemaProvider, Table
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::ScalarUDF;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
-use lance::datafusion::LanceTableProvider;
 
 use super::dot_access::name_fields;
+use super::engine::{Engine, engine_of};
 use super::functions;
 use super::stored_table::StoredTable;
 use crate::error::sql_reason;
@@ -59,11 +60,21 @@ impl Sql {
     }
 
     async fn with_runtime(snapshot: &Snapshot, runtime: RuntimeEnvBuilder) -> Result<Self> {
-        let config = SessionConfig::new().with_information_schema(true);
+        let config = match snapshot.store().engine() {
+            Some(engine) => engine
+                .config()
+                .with_extension(Arc::new(Engine(engine.clone()))),
+            None => SessionConfig::new(),
+        };
+        let config = config.with_information_schema(true);
         let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
         let mut tables: Vec<(TableReference, Arc<dyn TableProvider>)> = Vec::new();
         for table in Table::ALL {
-            let provider = Arc::new(StoredTable::new(snapshot, table));
+            let provider = Arc::new(StoredTable::new(
+                snapshot,
+                table.into(),
+                snapshot.store().schema(table),
+            ));
             tables.push((TableReference::bare(table.name()), provider));
         }
         // How long vectors are is known only of an open table.
@@ -73,8 +84,9 @@ impl Sql {
                 return Ok(None);
             };
             let name = TableReference::partial(kind.name(), name);
-            let dataset = snapshot.dataset(table).await?;
-            let provider = LanceTableProvider::new(dataset, false, false);
+            let dataset = snapshot.dataset(table.clone()).await?;
+            let schema = Schema::from(dataset.schema());
+            let provider = StoredTable::new(snapshot, table, Arc::new(schema));
             Ok::<_, Error>(Some((name, Arc::new(provider) as Arc<dyn TableProvider>)))
         });
         tables.extend(try_join_all(opening).await?.into_iter().flatten());
@@ -285,7 +297,12 @@ pub struct Rows {
 
 impl Rows {
     pub(crate) async fn of(frame: DataFrame) -> Result<Self> {
-        let stream = frame.execute_stream().await?;
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await?;
+        let stream = match run_elsewhere(&plan, &context).await? {
+            Some(stream) => stream,
+            None => execute_stream(plan, context)?,
+        };
         Ok(Self { stream })
     }
 
@@ -309,5 +326,16 @@ impl Rows {
     /// Any error while the query runs.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         Ok(self.stream.try_collect().await?)
+    }
+}
+
+/// Has a plan run by the engine of its session; `None` if there is none, or if it leaves the plan to this process.
+pub(crate) async fn run_elsewhere(
+    plan: &Arc<dyn ExecutionPlan>,
+    context: &TaskContext,
+) -> Result<Option<SendableRecordBatchStream>> {
+    match engine_of(context.session_config()) {
+        Some(engine) => engine.rows(plan.clone()).await,
+        None => Ok(None),
     }
 }

@@ -9,23 +9,25 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use lance::datafusion::LanceTableProvider;
 
-use crate::schema::Table;
+use super::engine::engine_of;
+use super::scan::StoreScanExec;
+use crate::schema::StoreTable;
 use crate::store::Snapshot;
 
-/// One of the tables that every store has.
+/// One of the tables of a store.
 #[derive(Debug)]
 pub(super) struct StoredTable {
     snapshot: Snapshot,
-    table: Table,
+    table: StoreTable,
     schema: SchemaRef,
 }
 
 impl StoredTable {
-    pub fn new(snapshot: &Snapshot, table: Table) -> Self {
+    pub fn new(snapshot: &Snapshot, table: StoreTable, schema: SchemaRef) -> Self {
         Self {
-            schema: snapshot.store().schema(table),
             snapshot: snapshot.clone(),
             table,
+            schema,
         }
     }
 }
@@ -47,17 +49,44 @@ impl TableProvider for StoredTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let opened = self.snapshot.dataset(self.table).await;
-        let dataset = opened.map_err(|err| DataFusionError::External(Box::new(err)))?;
+        if engine_of(state.config()).is_some() {
+            let schema = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => self.schema.clone(),
+            };
+            let planned = StoreScanExec::plan(
+                &self.snapshot,
+                self.table.clone(),
+                schema,
+                filters,
+                limit,
+                state.config().target_partitions(),
+            );
+            return Ok(Arc::new(planned.await.map_err(external)?));
+        }
+        let opened = self.snapshot.dataset(self.table.clone()).await;
+        let dataset = opened.map_err(external)?;
         let provider = LanceTableProvider::new(dataset, false, false);
         provider.scan(state, projection, filters, limit).await
     }
 
-    /// As of Lance's own provider.
+    /// As of Lance's own provider, but for an engine: what is evaluated elsewhere must be known there.
     fn supports_filters_pushdown(
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
+        let has_engine = self.snapshot.store().engine().is_some();
+        let pushed = filters.iter().map(|filter| {
+            if has_engine && !StoreScanExec::takes(filter) {
+                TableProviderFilterPushDown::Unsupported
+            } else {
+                TableProviderFilterPushDown::Exact
+            }
+        });
+        Ok(pushed.collect())
     }
+}
+
+fn external(err: crate::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(err))
 }

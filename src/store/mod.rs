@@ -33,6 +33,7 @@ pub(crate) mod columns;
 mod commit;
 mod copy;
 mod disk;
+mod engine;
 mod files;
 mod format_1;
 mod fragments;
@@ -43,6 +44,7 @@ mod location;
 mod lock;
 mod maintain;
 mod meter;
+mod open_stores;
 mod photos;
 mod probe;
 pub mod rows;
@@ -63,6 +65,7 @@ use lance::session::Session;
 pub use checksums::{DamagedFile, Verification};
 pub use commit::{Changes, Commit};
 pub use copy::CopySummary;
+pub use engine::QueryEngine;
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub(crate) use image_set::ImageSet;
 pub(crate) use index::{COSINE, cosine, indexes_of, vector_column};
@@ -71,6 +74,7 @@ pub(crate) use journal::{JournalFile, journals, read_journal, take_over};
 pub use location::{Location, StorageOption, StorageOptions};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
 pub use meter::Traffic;
+pub use open_stores::OpenStores;
 pub(crate) use photos::check_size;
 pub use photos::{ListedFile, PhotoFiles};
 pub use snapshot::{Scan, Snapshot};
@@ -90,6 +94,8 @@ const CACHE_BYTES: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// What runs the plans of queries, if not this process.
+    engine: Option<Arc<dyn QueryEngine>>,
 }
 
 #[derive(Debug)]
@@ -228,6 +234,7 @@ impl Store {
                 session: Arc::new(Session::new(CACHE_BYTES, CACHE_BYTES, registry)),
                 open: Mutex::default(),
             }),
+            engine: None,
         };
         // A bucket is looked at by the first snapshot.
         let files = &store.inner.files;
@@ -240,6 +247,19 @@ impl Store {
     /// The store's directory or prefix.
     pub fn uri(&self) -> &str {
         self.inner.files.uri()
+    }
+
+    /// The same store, with queries over snapshots taken from it run by `engine`.
+    pub fn with_engine(self, engine: Arc<dyn QueryEngine>) -> Self {
+        Self {
+            engine: Some(engine),
+            ..self
+        }
+    }
+
+    /// What runs the plans of queries, if not this process.
+    pub(crate) fn engine(&self) -> Option<&Arc<dyn QueryEngine>> {
+        self.engine.as_ref()
     }
 
     /// The store's directory; `None` if it is not on this machine.

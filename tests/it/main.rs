@@ -16,6 +16,8 @@ mod checkpoint;
 mod cli;
 #[cfg(feature = "cluster")]
 mod cluster;
+#[cfg(feature = "cluster")]
+mod cluster_sql;
 mod collect;
 mod demo;
 mod demo_model;

@@ -29,7 +29,7 @@ async fn sql_over(changes: &[fn() -> Changes]) -> (tempfile::TempDir, Sql) {
 }
 
 /// Every cell as text: `NULL` for nulls and `(empty)` for the empty text, as sqllogictest has it.
-fn cells(batches: &[RecordBatch]) -> Result<Vec<Vec<String>>, Error> {
+pub(crate) fn cells(batches: &[RecordBatch]) -> Result<Vec<Vec<String>>, Error> {
     let options = FormatOptions::new().with_null("NULL");
     let mut rows = Vec::new();
     for batch in batches {
@@ -67,7 +67,7 @@ async fn rows_of(session: &QuerySession, query: &str, words: &[(&str, &str)]) ->
     cells(&rows.collect().await.unwrap()).unwrap()
 }
 
-mod slt {
+pub(crate) mod slt {
     use super::*;
 
     /// The engine that sqllogictest drives.
@@ -103,9 +103,14 @@ mod slt {
 
     #[test]
     fn every_file_of_tests_slt() {
-        let runtime = Arc::new(tokio::runtime::Runtime::new().unwrap());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         let (_dir, sql) = runtime.block_on(sql_over(&[healthy]));
-        let sql = Arc::new(sql);
+        every_file(runtime, sql);
+    }
+
+    /// Runs the files over a store with the rows of [`healthy`].
+    pub(crate) fn every_file(runtime: tokio::runtime::Runtime, sql: Sql) {
+        let (runtime, sql) = (Arc::new(runtime), Arc::new(sql));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
         let mut files: Vec<_> = std::fs::read_dir(folder)
             .unwrap()
@@ -212,7 +217,7 @@ mod read_only {
     }
 }
 
-mod reports {
+pub(crate) mod reports {
     use super::*;
 
     #[tokio::test]
@@ -313,7 +318,7 @@ mod reports {
     }
 
     /// Words for all parameters that must be given, of things that the store has.
-    fn words_for(query: &Query) -> HashMap<String, String> {
+    pub(crate) fn words_for(query: &Query) -> HashMap<String, String> {
         let required = query.parameters().iter().filter(|it| it.default.is_none());
         let word = |kind: &ParameterType| match kind {
             ParameterType::Head => "head 7".to_owned(),

@@ -39,16 +39,18 @@ fn dump(program: &Program) -> Vec<String> {
     EXTRACTED.iter().map(rows).collect()
 }
 
-struct Cluster<'a> {
+/// A scheduler and two executors of one slot each.
+pub struct Cluster<'a> {
     program: &'a Program,
     dir: &'a Path,
-    address: String,
+    pub address: String,
     scheduler: Option<Process>,
     executors: Vec<Option<Process>>,
 }
 
 impl<'a> Cluster<'a> {
-    fn start(program: &'a Program, dir: &'a Path) -> Self {
+    /// Starts the processes; their logs go to files of `dir`.
+    pub fn start(program: &'a Program, dir: &'a Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut cluster = Self {
             program,
@@ -77,7 +79,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Starts an executor, after killing the one that is there.
-    fn start_executor(&mut self, which: usize) {
+    pub fn start_executor(&mut self, which: usize) {
         self.executors[which] = None;
         let args = ["-v", "executor", "--scheduler", &self.address];
         self.executors[which] = Some(self.spawn(&args, "executors.log"));
@@ -115,7 +117,7 @@ impl<'a> Cluster<'a> {
         log.lines().filter(|line| line.contains("staged")).count()
     }
 
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         ["scheduler.log", "executors.log", "drivers.log"]
             .map(|name| std::fs::read_to_string(self.dir.join(name)).unwrap_or_default())
             .join("\n---\n")
@@ -268,6 +270,18 @@ fn annotate_and_embed(cluster: &Cluster<'_>, there: &Program, alone: &Program) {
     ] {
         let rows = |program: &Program| program.expect(0, &["sql", "--format", "csv", query]);
         assert!(rows(there) == rows(alone), "{query}");
+    }
+    // What the masks are called, by a head that travels with the plan; and their neighbours.
+    for query in [
+        "SELECT image_id, mask_index, predict('h', embedding) FROM masks ORDER BY image_id, mask_index",
+        "SELECT predict('h', embedding).class, count(*) FROM masks GROUP BY 1 ORDER BY 1",
+        "SELECT n.image_id, i.file_name FROM nearest('image_vectors.e', 'cat/00000.png', NULL, 3) n JOIN images i USING (image_id) ORDER BY 1",
+    ] {
+        let sql = ["sql", "--format", "csv", query];
+        let here = there.expect(0, &sql);
+        let on_cluster = ["--cluster", &cluster.address, "--cluster-rows", "0"];
+        let on_cluster = there.expect(0, &[&sql[..], &on_cluster[..]].concat());
+        assert!(here == on_cluster, "{query}: {here} {on_cluster}");
     }
     there.expect(0, &["check", "--deep"]);
 }

@@ -25,13 +25,24 @@ mod rle_overlap;
 mod rle_union;
 mod semantic_map;
 
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
 pub(crate) use mask_shape::mask_shapes;
 
 /// Registers every function with a session.
 pub fn register(context: &SessionContext) {
-    for function in [
+    for function in scalars() {
+        context.register_udf(function);
+    }
+    for function in aggregates() {
+        context.register_udaf(function);
+    }
+}
+
+/// The functions of a row.
+pub(crate) fn scalars() -> Vec<ScalarUDF> {
+    vec![
         bootstrap_weight::function(),
         cosine_similarity::function(),
         mask_shape::function(),
@@ -46,15 +57,15 @@ pub fn register(context: &SessionContext) {
         rle_intersection_area::function(),
         rle_iou::function(),
         rle_is_valid::function(),
-    ] {
-        context.register_udf(function);
-    }
-    for function in [
+    ]
+}
+
+/// The functions of many rows.
+pub(crate) fn aggregates() -> Vec<AggregateUDF> {
+    vec![
         embedding_mean::function(),
         rle_overlap::function(),
         rle_union::function(),
         semantic_map::function(),
-    ] {
-        context.register_udaf(function);
-    }
+    ]
 }
