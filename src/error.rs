@@ -591,6 +591,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// A job that was handed to a cluster failed, of itself or because of what happened to its workers.
+    #[error("cluster: {reason}")]
+    ClusterJob {
+        /// What the scheduler says.
+        reason: String,
+    },
+
     /// Lance failed.
     #[error("lance: {}", without_code_places(&.0.to_string()))]
     Lance(#[from] lance::Error),

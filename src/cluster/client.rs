@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::Schema;
 use ballista_core::extension::{SessionConfigExt, SessionConfigHelperExt};
 use ballista_core::serde::protobuf::execute_query_params::Query;
 use ballista_core::serde::protobuf::job_status::Status;
@@ -13,6 +14,7 @@ use ballista_core::serde::protobuf::{
 };
 use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
@@ -35,6 +37,8 @@ const POLL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Executors are looked for this often.
 const LOOK: Duration = Duration::from_secs(5);
+/// Time after which the scheduler is nudged, even if no executor came or went.
+const NUDGE: Duration = Duration::from_secs(30);
 
 /// A cluster, known by the address of its scheduler.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl Cluster {
         for job_id in jobs {
             let mut client = self.client().await?;
             let cancelled = client.cancel_job(CancelJobParams { job_id }).await;
-            cancelled.map_err(|err| self.failed(err.message()))?;
+            cancelled.map_err(|err| self.job_failed(err.message()))?;
         }
         Ok(())
     }
@@ -112,11 +116,11 @@ impl Cluster {
             query: Some(Query::PhysicalPlan(plan)),
         };
         let answer = client.execute_query(query).await;
-        let answer = answer.map_err(|err| self.failed(err.message()))?;
+        let answer = answer.map_err(|err| self.job_failed(&unreachable(&err)))?;
         match answer.into_inner().result {
             Some(execute_query_result::Result::Success(job)) => Ok(job.job_id),
             Some(execute_query_result::Result::Failure(failure)) => {
-                Err(self.failed(&format!("the plan was refused: {failure:?}")))
+                Err(self.job_failed(&format!("the plan was refused: {failure:?}")))
             }
             None => Err(self.failed("the scheduler gave no answer to a plan")),
         }
@@ -124,33 +128,47 @@ impl Cluster {
 
     /// Waits for a job.
     async fn wait(&self, client: &mut Client, job: &str) -> Result<SuccessfulJob> {
-        let mut watched = Watch::new();
+        let mut watched = Watch::new(self.executor_ids().await);
         let mut pause = FIRST_POLL;
         loop {
             tokio::time::sleep(pause).await;
             pause = POLL.min(pause * 2);
             let job_id = job.to_owned();
             let answer = client.get_job_status(GetJobStatusParams { job_id }).await;
-            let answer = answer.map_err(|err| self.failed(err.message()))?;
+            let answer = answer.map_err(|err| self.job_failed(&unreachable(&err)))?;
             let status = answer.into_inner().status;
             match status.and_then(|status| status.status) {
                 Some(Status::Successful(done)) => return Ok(done),
-                Some(Status::Failed(failed)) => return Err(self.failed(&failed.error)),
+                Some(Status::Failed(failed)) => return Err(self.job_failed(&failed.error)),
                 Some(Status::Queued(_) | Status::Running(_)) => watched.known(),
                 None if watched.is_unknown() => {
                     return Err(
-                        self.failed("the scheduler does not know the job; it was started anew")
+                        self.job_failed("the scheduler does not know the job; it was started anew")
                     );
                 }
                 None => {}
             }
             if watched.looks() {
-                watched.executors(self.executors().await.map(|it| it.len()));
+                let executors = self.executor_ids().await;
+                watched.executors(executors.as_ref().map(BTreeSet::len));
+                if watched.nudges(executors) {
+                    self.nudge(client).await;
+                }
             }
             if watched.is_alone() {
                 self.cancel().await?;
                 return Err(self.failed(NO_EXECUTOR));
             }
+        }
+    }
+
+    /// Has the scheduler look again for executors that have nothing to do. Ballista 54.1 looks when a job comes in or a task ends;
+    /// a task that is handed back because its executor was lost can wait for ever.
+    async fn nudge(&self, client: &mut Client) {
+        let nothing = PlaceholderRowExec::new(Arc::new(Schema::empty()));
+        let nudged = async { self.submit(client, to_bytes(Arc::new(nothing))?).await };
+        if let Err(err) = nudged.await {
+            tracing::debug!("the scheduler was not nudged: {err}");
         }
     }
 
@@ -176,7 +194,8 @@ impl Cluster {
     /// The executors that the scheduler knows; `None` if it does not say.
     async fn executors(&self) -> Option<Vec<Executor>> {
         let url = format!("http://{}/api/executors", self.scheduler);
-        let answer = reqwest::get(url).await.ok()?;
+        let client = reqwest::Client::builder().timeout(LOOK).build().ok()?;
+        let answer = client.get(url).send().await.ok()?;
         answer.json().await.ok()
     }
 
@@ -188,6 +207,12 @@ impl Cluster {
         let ended = self.wait(&mut client, &job).await;
         self.jobs.lock().await.remove(&job);
         ended
+    }
+
+    fn job_failed(&self, reason: &str) -> Error {
+        Error::ClusterJob {
+            reason: format!("{}: {reason}", self.scheduler),
+        }
     }
 
     fn failed(&self, reason: &str) -> Error {
@@ -203,6 +228,14 @@ impl RunPlan for Cluster {
         let done = self.run_bytes(to_bytes(plan)?).await?;
         Ok(done.partition_location.len() as u64)
     }
+
+    async fn cancel(&self) -> Result<()> {
+        Cluster::cancel(self).await
+    }
+}
+
+fn unreachable(err: &tonic::Status) -> String {
+    format!("lost the connection to the scheduler: {}", err.message())
 }
 
 /// A plan as the scheduler reads it.
@@ -232,16 +265,20 @@ struct Watch {
     looked: Instant,
     executors: Instant,
     warned: bool,
+    ids: Option<BTreeSet<String>>,
+    nudged: Instant,
 }
 
 impl Watch {
-    fn new() -> Self {
+    fn new(ids: Option<BTreeSet<String>>) -> Self {
         let now = Instant::now();
         Self {
             known: now,
             looked: now,
             executors: now,
             warned: false,
+            ids,
+            nudged: now,
         }
     }
 
@@ -269,6 +306,17 @@ impl Watch {
             self.warned = true;
             tracing::warn!("no executor is connected; waiting for one");
         }
+    }
+
+    /// Whether it is time to nudge the scheduler: executors came or went, or long ago.
+    fn nudges(&mut self, ids: Option<BTreeSet<String>>) -> bool {
+        let is_other = self.ids.is_some() && ids != self.ids;
+        self.ids = ids;
+        let is_due = is_other || self.nudged.elapsed() > NUDGE;
+        if is_due {
+            self.nudged = Instant::now();
+        }
+        is_due
     }
 
     fn is_alone(&self) -> bool {

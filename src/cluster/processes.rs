@@ -23,6 +23,10 @@ use crate::{Error, Result};
 const HEARTBEAT: u64 = 1;
 /// Time that an executor waits for its scheduler when it starts, in seconds.
 const CONNECT: u16 = 60;
+/// Time for which the rows of a finished query can be fetched, in seconds.
+const RESULTS_KEPT: u64 = 4 * 3600;
+/// Time for which the scheduler remembers a finished job with its plan, in seconds.
+const JOBS_KEPT: u64 = 600;
 /// Largest message between processes, in bytes. Plans carry heads and the rows of earlier queries.
 pub(super) const LARGEST_MESSAGE: u32 = 128 << 20;
 
@@ -56,6 +60,8 @@ pub async fn run_scheduler(listen: SocketAddr, timeout: u64) -> Result<()> {
         override_physical_codec: Some(Arc::new(Codec::default())),
         grpc_server_max_decoding_message_size: LARGEST_MESSAGE,
         grpc_server_max_encoding_message_size: LARGEST_MESSAGE,
+        finished_job_data_clean_up_interval_seconds: RESULTS_KEPT,
+        finished_job_state_clean_up_interval_seconds: JOBS_KEPT,
         ..SchedulerConfig::default()
     };
     let ended = async {
@@ -97,7 +103,7 @@ pub async fn run_executor(options: ExecutorOptions) -> Result<()> {
         work_dir: Some(options.work.display().to_string()),
         grpc_max_decoding_message_size: LARGEST_MESSAGE,
         grpc_max_encoding_message_size: LARGEST_MESSAGE,
-        job_data_ttl_seconds: 3600,
+        job_data_ttl_seconds: RESULTS_KEPT,
         job_data_clean_up_interval_seconds: 600,
         executor_heartbeat_interval_seconds: HEARTBEAT,
         override_config_producer: Some(config),

@@ -3,20 +3,23 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use ballista_core::client::BallistaClient;
-use ballista_core::extension::SessionConfigExt;
+use ballista_core::extension::{BallistaConfigGrpcEndpoint, SessionConfigExt};
 use ballista_core::serde::protobuf::{PartitionLocation, SuccessfulJob};
+use datafusion::common::not_impl_err;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::{StreamExt, TryStreamExt, stream};
+use tonic::transport::Endpoint;
 
 use super::client::{Cluster, to_bytes};
 use super::codec::Codec;
@@ -35,6 +38,8 @@ const HELD: usize = 64 << 20;
 const LARGEST_PLAN: usize = 64 << 20;
 /// Times that a fetch of rows is tried, and the time between two, in milliseconds.
 const FETCHES: (u8, u64) = (3, 500);
+/// Time for which an executor may not answer.
+const ANSWER: Duration = Duration::from_secs(20);
 /// Partitions of a table for each slot of the cluster. More are evener, and cost more tasks.
 const PARTITIONS_A_SLOT: usize = 2;
 
@@ -101,15 +106,20 @@ impl QueryCluster {
                 }
                 Ok::<_, crate::Error>(stream::iter(held).chain(rows))
             };
-            let err = match begun.await {
-                Ok(rows) => {
+            let begun = begun.await;
+            let is_other = self.cluster.executor_ids().await != executors;
+            let err = match begun {
+                Ok(rows) if !is_other => {
                     let schema = schema.clone();
                     return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
                 }
+                // Ballista 54.1 may have counted the rows of a task that ran twice.
+                Ok(_) => crate::Error::ClusterJob {
+                    reason: "executors came or went".to_owned(),
+                },
                 Err(err) => err,
             };
-            let is_other = self.cluster.executor_ids().await != executors;
-            if attempt == ATTEMPTS || !(is_other || is_of_cluster(&err)) {
+            if attempt == ATTEMPTS || !(is_other || is_of_executors(&err)) {
                 return Err(err);
             }
             tracing::warn!(attempt, "the query is begun again: {err}");
@@ -118,8 +128,11 @@ impl QueryCluster {
     }
 }
 
-/// Whether an error is of the cluster, and not of the query, as far as its text says.
-fn is_of_cluster(err: &crate::Error) -> bool {
+/// Whether an error is of executors that are gone, and not of the query, as far as its text says.
+fn is_of_executors(err: &crate::Error) -> bool {
+    if matches!(err, crate::Error::Cluster { .. }) {
+        return false; // there is no scheduler, or no executor; that was waited for
+    }
     let text = err.to_string().to_lowercase();
     let words = [
         "fetch",
@@ -173,7 +186,7 @@ async fn fetch_partition(
         port,
         LARGEST_MESSAGE as usize,
         false,
-        None,
+        Some(Arc::new(BallistaConfigGrpcEndpoint::new(Arc::new(patient)))),
         tries,
         pause,
         0,
@@ -191,15 +204,31 @@ async fn fetch_partition(
     rows.await.map_err(external)
 }
 
+/// Gives up on an executor whose machine does not answer any more.
+fn patient(endpoint: Endpoint) -> Result<Endpoint, Box<dyn std::error::Error + Send + Sync>> {
+    let endpoint = endpoint.connect_timeout(ANSWER);
+    Ok(endpoint
+        .http2_keep_alive_interval(ANSWER)
+        .keep_alive_timeout(ANSWER))
+}
+
 fn external(err: ballista_core::error::BallistaError) -> DataFusionError {
     DataFusionError::External(Box::new(err))
 }
 
-/// A plan, if executors can read it: the scheduler would wait for ever for one that cannot.
-fn readable(plan: Vec<u8>) -> Result<Vec<u8>, DataFusionError> {
+/// A plan as bytes from which executors read the same plan. The scheduler would wait for ever for one that they cannot read.
+fn written(plan: Arc<dyn ExecutionPlan>) -> Result<Vec<u8>, DataFusionError> {
+    let told = displayable(plan.as_ref()).indent(false).to_string();
+    let bytes = to_bytes(plan)?;
     let context = SessionContext::new().task_ctx();
-    PhysicalPlanNode::try_decode(&plan)?.try_into_physical_plan(&context, &Codec::default())?;
-    Ok(plan)
+    let read = PhysicalPlanNode::try_decode(&bytes)?;
+    let read = read.try_into_physical_plan(&context, &Codec::default())?;
+    let read = displayable(read.as_ref()).indent(false).to_string();
+    if read != told {
+        tracing::debug!("a plan is read otherwise than it was written:\n{told}\n{read}");
+        return not_impl_err!("a part of its plan cannot be sent");
+    }
+    Ok(bytes)
 }
 
 /// Number of rows of the store that a plan reads, and whether it reads any table.
@@ -232,7 +261,7 @@ impl QueryEngine for QueryCluster {
             _ => return Ok(None),
         }
         let schema = plan.schema();
-        let bytes = match for_tasks(plan).and_then(to_bytes).and_then(readable) {
+        let bytes = match for_tasks(plan).and_then(written) {
             Ok(bytes) if bytes.len() <= LARGEST_PLAN => bytes,
             Ok(bytes) => {
                 let (found, most) = (bytes.len() >> 20, LARGEST_PLAN >> 20);
@@ -248,12 +277,12 @@ impl QueryEngine for QueryCluster {
         };
         match self.run(&bytes, &schema).await {
             Ok(rows) => Ok(Some(rows)),
-            Err(err) if is_of_cluster(&err) => Err(err),
-            Err(err) => {
-                // An error of the query itself is clearer from here.
+            // An error of the query itself is clearer from here.
+            Err(err @ crate::Error::ClusterJob { .. }) => {
                 self.leave(&err.to_string());
                 Ok(None)
             }
+            Err(err) => Err(err),
         }
     }
 }

@@ -91,7 +91,7 @@ impl<'a, T: Task> Committer<'a, T> {
             return Ok(());
         }
         let (this, chunks) = (&*self, &waiting);
-        let (commit, taken) = self
+        let committed = self
             .store
             .commit_with(self.operation, |head| async move {
                 this.task.check(&head).await?;
@@ -111,7 +111,15 @@ impl<'a, T: Task> Committer<'a, T> {
                 changes.append(FailureRow::TABLE, FailureRow::to_batch(&failures)?);
                 Ok((changes, taken))
             })
-            .await?;
+            .await;
+        let (commit, taken) = match committed {
+            Ok(committed) => committed,
+            Err(err) => {
+                // What was not committed waits for the next attempt.
+                self.waiting = waiting;
+                return Err(err);
+            }
+        };
         for (at, chunk) in waiting.into_iter().enumerate() {
             self.failures += chunk.failures.len() as u64;
             if !taken.contains(&at) {

@@ -123,7 +123,12 @@ impl<T: Task> Job<'_, T> {
                     return Ok(());
                 }
                 () = tokio::time::sleep(self.options.poll) => {
-                    self.committer.collect(age, self.progress).await?;
+                    let collected = self.committer.collect(age, self.progress).await;
+                    if collected.is_err() {
+                        // The next pass would run beside it.
+                        self.workers.cancel().await?;
+                        return collected;
+                    }
                 }
             }
         }

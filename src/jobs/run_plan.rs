@@ -16,6 +16,14 @@ pub trait RunPlan: Send + Sync {
     /// # Errors
     /// The error of the first partition that failed for good.
     async fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<u64>;
+
+    /// Takes back what runs, for whoever no longer waits for it.
+    ///
+    /// # Errors
+    /// If it cannot be taken back.
+    async fn cancel(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How a job is cut into tasks.

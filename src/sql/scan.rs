@@ -111,7 +111,7 @@ impl StoreScanExec {
     }
 
     /// Whether every process can evaluate a condition: it calls no function.
-    pub fn takes(filter: &Expr) -> bool {
+    pub fn can_evaluate(filter: &Expr) -> bool {
         let mut is_plain = true;
         let looked = filter.apply(|expr| {
             is_plain &= matches!(
@@ -301,9 +301,9 @@ mod tests {
 
     #[test]
     fn conditions_with_functions_are_left_to_the_plan() {
-        assert!(StoreScanExec::takes(
+        assert!(StoreScanExec::can_evaluate(
             &col("a").gt(lit(1)).and(col("b").is_null())
         ));
-        assert!(!StoreScanExec::takes(&lower(col("a")).eq(lit("x"))));
+        assert!(!StoreScanExec::can_evaluate(&lower(col("a")).eq(lit("x"))));
     }
 }

@@ -77,7 +77,7 @@ impl TableProvider for StoredTable {
     ) -> Result<Vec<TableProviderFilterPushDown>> {
         let has_engine = self.snapshot.store().engine().is_some();
         let pushed = filters.iter().map(|filter| {
-            if has_engine && !StoreScanExec::takes(filter) {
+            if has_engine && !StoreScanExec::can_evaluate(filter) {
                 TableProviderFilterPushDown::Unsupported
             } else {
                 TableProviderFilterPushDown::Exact

@@ -162,6 +162,18 @@ const HARD: &[&str] = &[
     "SELECT unnest(embedding) FROM masks WHERE mask_index = 0",
 ];
 
+/// Joins whose left side must see every row on the right, under what wants all their rows together, in this order.
+const ONE_FILE: &[&str] = &[
+    "SELECT count(*) FROM images i LEFT JOIN labels l ON i.image_id = l.image_id",
+    "SELECT count(*), sum(i.width) FROM images i FULL JOIN masks m ON i.image_id = m.image_id AND m.area > 5",
+    "SELECT i.file_name, l.label FROM images i LEFT JOIN labels l ON i.image_id = l.image_id ORDER BY 1, 2",
+    "SELECT i.file_name FROM images i WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.image_id)",
+    "SELECT count(*) FROM images i WHERE EXISTS (SELECT 1 FROM masks m WHERE m.image_id = i.image_id AND m.area > 5)",
+    "SELECT i.file_name, row_number() OVER (ORDER BY i.file_name, l.label) FROM images i LEFT JOIN labels l ON i.image_id = l.image_id ORDER BY 1, 2",
+    "SELECT m.image_id, m.mask_index, i.file_name FROM images i JOIN masks m ON i.image_id = m.image_id ORDER BY m.area DESC, m.image_id, m.mask_index, m.extractor_id",
+    "SELECT count(*) FROM (SELECT m.image_id FROM masks m LEFT JOIN labels l ON m.image_id = l.image_id LIMIT 5)",
+];
+
 /// Photos 10 to 14, with masks of areas 0 to 4 and labels for some.
 fn more() -> Changes {
     let mut changes = Changes::new();
@@ -207,16 +219,28 @@ async fn plans_that_cut_badly_give_the_same_on_a_cluster() {
         there.snapshot().await.unwrap(),
     );
     let here = Sql::new(&here).await.unwrap();
-    let there = Sql::new(&there).await.unwrap();
+    let several = Sql::new(&there).await.unwrap();
     for query in HARD {
         let before = engine.left_to_this_process();
         let expected = rows(&here, query).await;
-        assert_same(expected, rows(&there, query).await, query);
+        assert_same(expected, rows(&several, query).await, query);
         // Of the queries with NOT IN, those that must look for nulls.
         let stays = query.contains("NOT IN (SELECT split") || query.contains("RECURSIVE");
         let left = engine.left_to_this_process() - before;
         assert_eq!(left, u64::from(stays), "{query}");
     }
+    // Rows in order, and joins onto tables of one file, which what comes after them takes for one partition.
+    let (_guard, store) = store_with(&[healthy]).await;
+    let there = store.clone().with_engine(engine.clone());
+    let one_file = Sql::new(&there.snapshot().await.unwrap()).await.unwrap();
+    let alone = Sql::new(&store.snapshot().await.unwrap()).await.unwrap();
+    let before = engine.left_to_this_process();
+    for query in ONE_FILE {
+        let found = rows(&one_file, query).await;
+        assert_eq!(found, rows(&alone, query).await, "{query}");
+        assert_eq!(engine.left_to_this_process(), before, "{query}");
+    }
+    let there = several;
     let plan = rows(&there, "EXPLAIN SELECT image_id FROM masks WHERE area > 3").await;
     let plan = plan.concat().concat();
     assert!(plan.contains("StoreScanExec: table=masks"), "{plan}");
