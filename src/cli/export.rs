@@ -6,9 +6,10 @@ use std::time::Instant;
 use grainstore::export::CocoExport;
 use grainstore::export::ParquetExport;
 use grainstore::export::VocExport;
+use grainstore::export::YoloExport;
 use grainstore::export::{
     Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, MaskStyle, Photos, export_coco,
-    export_parquet, export_voc,
+    export_parquet, export_voc, export_yolo,
 };
 use grainstore::selection::ImageFilter;
 
@@ -20,6 +21,7 @@ use super::{At, Ended, Global, plural, print_json_summary};
 pub enum Args {
     Coco(Coco),
     Voc(Voc),
+    Yolo(Yolo),
     Parquet(Parquet),
 }
 
@@ -63,6 +65,27 @@ pub struct Voc {
     /// Also write JPEGImages: upright JPEG files are copied, all others are encoded as JPEG.
     #[arg(long)]
     copy_images: bool,
+    /// The directory to write. It must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// Ultralytics' YOLO for segmentation: data.yaml, images and labels.
+///
+/// An object is one outline: holes and parts are joined to it by bridges of no width. 'ingest yolo' restores masks exactly;
+/// Ultralytics paints the outlines, too. Crowds and void regions are left out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export yolo --head fine -o fine/
+  yolo segment train data=fine/data.yaml model=yolo11n-seg.pt
+  grainstore export yolo --ground-truth --dataset coco --no-images -o labels/")]
+pub struct Yolo {
+    #[command(flatten)]
+    which: Which,
+    /// Write only data.yaml and labels. By default upright photos are copied, and all others are encoded as JPEG.
+    #[arg(long)]
+    no_images: bool,
     /// The directory to write. It must be empty or new.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -139,6 +162,7 @@ impl Args {
         match self {
             Self::Coco(args) => &args.which,
             Self::Voc(args) => &args.which,
+            Self::Yolo(args) => &args.which,
             Self::Parquet(args) => &args.which,
         }
     }
@@ -213,6 +237,25 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             export_voc(
                 &snapshot,
                 &VocExport {
+                    export: request,
+                    photos,
+                    directory: args.output,
+                },
+                progress,
+            )
+            .await?
+        }
+        Args::Yolo(args) => {
+            let (request, at) = args.which.request();
+            let photos = if args.no_images {
+                Photos::Leave
+            } else {
+                Photos::Copy
+            };
+            let snapshot = at.snapshot(&store).await?;
+            export_yolo(
+                &snapshot,
+                &YoloExport {
                     export: request,
                     photos,
                     directory: args.output,

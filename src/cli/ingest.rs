@@ -8,9 +8,10 @@ use clap::Subcommand;
 use grainstore::ingest::CocoIngest;
 use grainstore::ingest::FolderIngest;
 use grainstore::ingest::VocIngest;
+use grainstore::ingest::YoloIngest;
 use grainstore::ingest::{
     DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES,
-    ingest_coco, ingest_folder, ingest_voc, read_class_names,
+    ingest_coco, ingest_folder, ingest_voc, ingest_yolo, read_class_names,
 };
 use grainstore::store::Location;
 
@@ -26,6 +27,7 @@ pub enum Args {
     Images(ImagesArgs),
     Coco(CocoArgs),
     Voc(VocArgs),
+    Yolo(YoloArgs),
 }
 
 /// A directory of photos, with labels from folders, from a CSV file, from a manifest, or without labels.
@@ -102,6 +104,27 @@ pub struct VocArgs {
     common: Common,
 }
 
+/// A directory of Ultralytics' YOLO: data.yaml, images and labels, outlines or boxes.
+///
+/// Without --split, every split is read that data.yaml names. A photo without a file of labels shows none of the classes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore ingest yolo coco8-seg/ --dataset coco8
+  grainstore ingest yolo crops.yaml --split val --dataset crops")]
+pub struct YoloArgs {
+    /// The file data.yaml, or the directory that holds it.
+    data: PathBuf,
+    /// Purpose of the images: web, synthetic or target.
+    #[arg(long, default_value = "target")]
+    source: Source,
+    /// Name of the data set, and of the class set created from its classes.
+    #[arg(long, value_name = "NAME", default_value = "yolo")]
+    dataset: String,
+    #[command(flatten)]
+    common: Common,
+}
+
 #[derive(Debug, clap::Args)]
 struct Common {
     /// Split of the images: train, val, ... (for VOC, where it is required, the image set to read).
@@ -158,6 +181,8 @@ fn check_inputs(args: &Args) -> anyhow::Result<()> {
         }
         Args::Coco(args) => directory(&args.images).and_then(|()| file(&args.annotations)),
         Args::Voc(args) => directory(&args.directory.join("JPEGImages")),
+        Args::Yolo(args) if args.data.is_dir() => file(&args.data.join("data.yaml")),
+        Args::Yolo(args) => file(&args.data),
     }
 }
 
@@ -218,6 +243,18 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &VocIngest {
                     directory: args.directory,
                     class_names,
+                    options,
+                },
+                progress.as_ref(),
+            )
+            .await
+        }
+        Args::Yolo(args) => {
+            let options = args.common.options(args.dataset, args.source);
+            ingest_yolo(
+                &store,
+                &YoloIngest {
+                    data: args.data,
                     options,
                 },
                 progress.as_ref(),

@@ -1,7 +1,7 @@
 //! Exports: the masks that a head keeps, or the objects that a data set annotates, as files for other programs.
 //!
 //! ```text
-//! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC label maps, Parquet
+//! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC label maps, YOLO, Parquet
 //! ```
 //!
 //! Objects are streamed, so memory holds an id and a few numbers per image and per kept mask. A file is moved into
@@ -13,17 +13,21 @@ mod file;
 mod images;
 mod object;
 mod parquet;
+mod photos;
 mod request;
 mod resolve;
 mod source;
 mod validate;
 mod voc;
 mod writer;
+mod yolo;
 
 pub use coco::{CocoExport, CocoFormat, ExportSummary, export_coco};
 pub use file::Unfinished;
 pub(crate) use object::{Object, ObjectKind};
 pub use parquet::{ParquetExport, export_parquet};
+pub use photos::Photos;
 pub use request::{Annotations, ExportRequest, Ids, MaskStyle};
 pub(crate) use source::{Objects, Source};
-pub use voc::{Photos, VocExport, export_voc};
+pub use voc::{VocExport, export_voc};
+pub use yolo::{YoloExport, export_yolo};

@@ -15,19 +15,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::codecs::jpeg::JpegEncoder;
-
 use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
+use super::photos::{Photos, jpeg, plan_names};
 use super::request::ExportRequest;
 use super::source::{Objects, Origin, Source, Wanted};
 use crate::annotate::MapRule;
 use crate::error::FileAction;
 use crate::geometry::{Rle, Size, Vote, paint, vote};
-use crate::ids::cut_file_name;
 use crate::ingest::parse_class_names;
-use crate::photo::{self, DecodeLimits, voc_colormap};
+use crate::photo::voc_colormap;
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::store::{PhotoFiles, Snapshot};
@@ -39,20 +37,6 @@ const MAX_VALUE: usize = 254;
 const VOID: u8 = 255;
 /// The file with the names of the classes, in order.
 const CLASSES_FILE: &str = "classes.txt";
-/// Bytes kept free after a name for a number that makes it unique and for the extension.
-const NAME_ENDING: usize = "_-9223372036854775808.png".len();
-/// JPEG quality of photos that must be encoded again.
-const JPEG_QUALITY: u8 = 95;
-
-/// Whether photos are part of the VOC directory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Photos {
-    /// Write only label maps; photos stay where they are.
-    #[default]
-    Leave,
-    /// Copy JPEG files if they are upright, and encode all other photos as JPEG.
-    Copy,
-}
 
 /// What to export as VOC label maps.
 #[derive(Debug, Clone, Default)]
@@ -192,36 +176,6 @@ fn check_class_names(classes: &[String]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// File names without extension: those of the photos if they are all different, otherwise their complete paths. Blanks
-/// become '_', because lists of names are read word by word. Names that are too long for a file are cut.
-fn plan_names(images: &[SelectedImage]) -> Vec<String> {
-    let word = |name: &str| {
-        let apart = |c: char| c.is_whitespace() || matches!(c, '/' | '\\');
-        let name = name.replace(apart, "_");
-        cut_file_name(&name, NAME_ENDING).to_owned()
-    };
-    let stem = |image: &SelectedImage| {
-        let name = Path::new(&image.file_name).file_stem();
-        word(&name.unwrap_or_default().to_string_lossy())
-    };
-    let whole = |image: &SelectedImage| {
-        let name = Path::new(&image.file_name).with_extension("");
-        word(&name.to_string_lossy())
-    };
-    let numbered = |image: &SelectedImage| format!("{}_{}", whole(image), image.id);
-    let kinds: [&dyn Fn(&SelectedImage) -> String; 3] = [&stem, &whole, &numbered];
-    for kind in kinds {
-        let names: Vec<String> = images.iter().map(kind).collect();
-        if names.iter().collect::<HashSet<_>>().len() == names.len() {
-            return names;
-        }
-    }
-    images
-        .iter()
-        .map(|image| image.image_id.to_string())
-        .collect()
 }
 
 /// Names of the images that were written, by split. Images without a split are listed under `all`.
@@ -424,45 +378,9 @@ impl Directories {
     }
 }
 
-/// The photo as an upright JPEG file. An upright JPEG file is returned as it is.
-fn jpeg(files: &PhotoFiles, image: &SelectedImage) -> Result<Vec<u8>> {
-    // Masks belong to the photo that was ingested, so the file must not have changed since.
-    let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
-    if image.format == "jpeg" && image.orientation == 1 {
-        return Ok(bytes);
-    }
-    let photo = photo::decode(&bytes, &DecodeLimits::default())?;
-    let mut jpeg = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY);
-    photo
-        .write_with_encoder(encoder)
-        .map_err(|source| Error::EncodeImage {
-            reason: source.to_string(),
-        })?;
-    Ok(jpeg)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn images(names: &[&str]) -> Vec<String> {
-        let image = |(name, n): (&&str, i64)| SelectedImage {
-            image_id: crate::ids::ImageId::of_bytes(name.as_bytes()),
-            id: n,
-            external_id: Some(n),
-            file_name: (*name).to_owned(),
-            root: "/".to_owned(),
-            width: 1,
-            height: 1,
-            orientation: 1,
-            format: "jpeg".to_owned(),
-            dataset: "d".to_owned(),
-            split: None,
-            attributes: None,
-        };
-        plan_names(&names.iter().zip(1..).map(image).collect::<Vec<_>>())
-    }
 
     #[test]
     fn class_names_are_those_that_are_read_back() {
@@ -486,18 +404,5 @@ mod tests {
             message.starts_with("'new\\nline' is not a class name"),
             "{message}"
         );
-    }
-
-    #[test]
-    fn names_of_label_maps_are_distinct() {
-        assert_eq!(images(&["a/1.jpg", "b/2.png"]), ["1", "2"]);
-        assert_eq!(images(&["a/1.jpg", "b/1.jpg"]), ["a_1", "b_1"]);
-        assert_eq!(images(&["a/1.jpg", "a/1.png"]), ["a_1_1", "a_1_2"]);
-        assert_eq!(images(&["my cat.jpg", "b/a\t1.png"]), ["my_cat", "a_1"]);
-        assert_eq!(images(&["a b.jpg", "c/a_b.jpg"]), ["a_b", "c_a_b"]);
-        let long = "x".repeat(240);
-        let cut = &long[..230];
-        let names = images(&[&format!("{long}1.jpg"), &format!("{long}2.jpg")]);
-        assert_eq!(names, [format!("{cut}_1"), format!("{cut}_2")]);
     }
 }

@@ -2,7 +2,7 @@
 //! `class_sets` and `failures`. It runs no model and stores no pixels: images stay where they are, and the store
 //! records their paths and the hashes of their bytes.
 //!
-//! Three readers share one pipeline. A reader lists its items in a fixed order. Worker threads read, hash and probe the
+//! Four readers share one pipeline. A reader lists its items in a fixed order. Worker threads read, hash and probe the
 //! files and rasterise annotations. A writer drops what the store already holds and commits in batches. An item that
 //! cannot be used becomes a row of `failures`, and the run continues. Photos that were moved after ingest are found
 //! again by their bytes ([`relocate`]).
@@ -24,6 +24,7 @@ mod relocate;
 mod voc;
 mod walk;
 mod writer;
+mod yolo;
 
 pub(crate) use class_names::parse_class_names;
 pub use class_names::read_class_names;
@@ -35,3 +36,4 @@ pub use options::{DEFAULT_COMMIT_ROWS, IngestOptions, Source};
 pub use outcome::IngestSummary;
 pub use relocate::{RelocateRequest, RelocateSummary, Relocation, relocate};
 pub use voc::{VOC_CLASSES, VocIngest, ingest_voc};
+pub use yolo::{YoloIngest, ingest_yolo};

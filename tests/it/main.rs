@@ -59,5 +59,6 @@ mod sql;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod yolo;
 
 use support::{eval_store, harness, made_store, sql_store};

@@ -1,0 +1,125 @@
+//! Names and copies of photos in exported directories.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use image::codecs::jpeg::JpegEncoder;
+
+use crate::ids::cut_file_name;
+use crate::photo::{self, DecodeLimits};
+use crate::selection::SelectedImage;
+use crate::store::PhotoFiles;
+use crate::{Error, Result};
+
+/// Room for what is put behind the name of a photo.
+const NAME_ENDING: usize = "_-9223372036854775808.webp".len();
+/// Quality of photos that are encoded as JPEG, of 100.
+const JPEG_QUALITY: u8 = 95;
+
+/// Whether photos are part of an exported directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Photos {
+    /// Photos stay where they are.
+    #[default]
+    Leave,
+    /// Copy files that are upright and that the format allows, and encode all other photos as JPEG.
+    Copy,
+}
+
+/// File names without extension: those of the photos if they are all different, otherwise their complete paths. Blanks
+/// become '_', because lists of names are read word by word. Names that are too long for a file are cut.
+pub(super) fn plan_names(images: &[SelectedImage]) -> Vec<String> {
+    let word = |name: &str| {
+        let apart = |c: char| c.is_whitespace() || matches!(c, '/' | '\\');
+        let name = name.replace(apart, "_");
+        cut_file_name(&name, NAME_ENDING).to_owned()
+    };
+    let stem = |image: &SelectedImage| {
+        let name = Path::new(&image.file_name).file_stem();
+        word(&name.unwrap_or_default().to_string_lossy())
+    };
+    let whole = |image: &SelectedImage| {
+        let name = Path::new(&image.file_name).with_extension("");
+        word(&name.to_string_lossy())
+    };
+    let numbered = |image: &SelectedImage| format!("{}_{}", whole(image), image.id);
+    let kinds: [&dyn Fn(&SelectedImage) -> String; 3] = [&stem, &whole, &numbered];
+    for kind in kinds {
+        let names: Vec<String> = images.iter().map(kind).collect();
+        if names.iter().collect::<HashSet<_>>().len() == names.len() {
+            return names;
+        }
+    }
+    images
+        .iter()
+        .map(|image| image.image_id.to_string())
+        .collect()
+}
+
+/// The photo as an upright JPEG file. An upright JPEG file is returned as it is.
+pub(super) fn jpeg(files: &PhotoFiles, image: &SelectedImage) -> Result<Vec<u8>> {
+    Ok(copy(files, image, &[("jpeg", "jpg")])?.0)
+}
+
+/// The photo as a file that is upright, and the ending of its name. Files of the given formats are copied if they are.
+pub(super) fn copy(
+    files: &PhotoFiles,
+    image: &SelectedImage,
+    formats: &[(&str, &'static str)],
+) -> Result<(Vec<u8>, &'static str)> {
+    // Masks belong to the photo that was ingested, so the file must not have changed since.
+    let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
+    let known = formats.iter().find(|(format, _)| *format == image.format);
+    match known {
+        Some((_, ending)) if image.orientation == 1 => Ok((bytes, ending)),
+        _ => Ok((encode(&bytes)?, "jpg")),
+    }
+}
+
+fn encode(bytes: &[u8]) -> Result<Vec<u8>> {
+    let photo = photo::decode(bytes, &DecodeLimits::default())?;
+    let mut jpeg = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY);
+    photo
+        .write_with_encoder(encoder)
+        .map_err(|source| Error::EncodeImage {
+            reason: source.to_string(),
+        })?;
+    Ok(jpeg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(names: &[&str]) -> Vec<String> {
+        let image = |(name, n): (&&str, i64)| SelectedImage {
+            image_id: crate::ids::ImageId::of_bytes(name.as_bytes()),
+            id: n,
+            external_id: Some(n),
+            file_name: (*name).to_owned(),
+            root: "/".to_owned(),
+            width: 1,
+            height: 1,
+            orientation: 1,
+            format: "jpeg".to_owned(),
+            dataset: "d".to_owned(),
+            split: None,
+            attributes: None,
+        };
+        plan_names(&names.iter().zip(1..).map(image).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn names_are_distinct() {
+        assert_eq!(images(&["a/1.jpg", "b/2.png"]), ["1", "2"]);
+        assert_eq!(images(&["a/1.jpg", "b/1.jpg"]), ["a_1", "b_1"]);
+        assert_eq!(images(&["a/1.jpg", "a/1.png"]), ["a_1_1", "a_1_2"]);
+        assert_eq!(images(&["my cat.jpg", "b/a\t1.png"]), ["my_cat", "a_1"]);
+        assert_eq!(images(&["a b.jpg", "c/a_b.jpg"]), ["a_b", "c_a_b"]);
+        let long = "x".repeat(240);
+        let cut = &long[..229];
+        let names = images(&[&format!("{long}1.jpg"), &format!("{long}2.jpg")]);
+        assert_eq!(names, [format!("{cut}_1"), format!("{cut}_2")]);
+    }
+}

@@ -1,0 +1,304 @@
+//! `export yolo`: a directory that Ultralytics' YOLO trains segmentation on.
+//!
+//! ```text
+//! data.yaml              names of the classes, and where the images of each split are
+//! images/SPLIT/NAME.jpg  the photos, unless they are left where they are
+//! labels/SPLIT/NAME.txt  a line for each object: CLASS X Y X Y ..., as shares of the image's width and height
+//! ```
+//!
+//! The format has one ring for an object. Holes and further parts are joined to it by bridges of zero width, traversed once in
+//! each direction, so that filling by parity (pycocotools, `ingest yolo`) restores the mask exactly. Ultralytics fills with
+//! OpenCV, which also paints the pixels under a ring: masks gain their outlines and bridges there.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::coco::ExportSummary;
+use super::file::Unfinished;
+use super::object::{Object, ObjectKind};
+use super::photos::{Photos, copy, plan_names};
+use super::request::ExportRequest;
+use super::source::{Objects, Source};
+use crate::error::FileAction;
+use crate::geometry::{Rle, polygons_from_rle};
+use crate::progress::Progress;
+use crate::selection::SelectedImage;
+use crate::store::Snapshot;
+use crate::{Error, Result};
+
+/// Name of the file that describes the directory.
+const DATA_FILE: &str = "data.yaml";
+/// Split of images that have none.
+const NO_SPLIT: &str = "train";
+/// Splits without which Ultralytics does not open a directory.
+const REQUIRED: [&str; 2] = ["train", "val"];
+/// Formats of photos that Ultralytics reads, and the endings of their names.
+const FORMATS: [(&str, &str); 5] = [
+    ("jpeg", "jpg"),
+    ("png", "png"),
+    ("webp", "webp"),
+    ("bmp", "bmp"),
+    ("tiff", "tif"),
+];
+
+/// A request for a YOLO directory.
+#[derive(Debug, Clone, Default)]
+pub struct YoloExport {
+    /// What is exported.
+    pub export: ExportRequest,
+    /// Whether photos are copied.
+    pub photos: Photos,
+    /// The directory to write. It must be empty or new.
+    pub directory: PathBuf,
+}
+
+/// Writes a YOLO directory. It appears when it is complete.
+///
+/// Crowds and regions that are void are left out, and objects without a mask or without pixels. An image without objects has
+/// an empty file of labels, so it is an example of background.
+///
+/// # Errors
+/// Those of [`Source::open`]; [`Error::File`] if files cannot be written. Photos that cannot be read are counted as failed.
+pub async fn export_yolo(
+    snapshot: &Snapshot,
+    request: &YoloExport,
+    progress: &dyn Progress,
+) -> Result<ExportSummary> {
+    let (photos, directory) = (request.photos, &request.directory);
+    let source = Source::open(snapshot, &request.export).await?;
+    let names: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
+    let new = Unfinished::new(directory)?;
+    new.create_directory()?;
+    source.verify(progress).await?;
+    let mut summary = ExportSummary {
+        images: 0, // counted as they are written
+        new_image_ids: 0,
+        ..ExportSummary::of(&source, directory)
+    };
+    let images = source.images.images.clone();
+    let files = snapshot.store().photos();
+    let work = move |objects: Objects, progress: &dyn Progress| {
+        progress.start("images", Some(images.len() as u64));
+        let stems = plan_names(&images);
+        let folders = Folders::create(new.path(), &images, photos)?;
+        objects.by_image(|at, objects| {
+            let (Some(image), Some(stem)) = (images.get(at), stems.get(at)) else {
+                return Ok(());
+            };
+            // The counts are kept only if the image is written.
+            let mut counted = summary.clone();
+            let text = lines(image, &objects, &mut counted);
+            let done = match photos {
+                Photos::Leave => Ok(()),
+                Photos::Copy => copy(&files, image, &FORMATS).and_then(|(bytes, ending)| {
+                    folders.write("images", image, &format!("{stem}.{ending}"), &bytes)
+                }),
+            };
+            let done = done.and_then(|()| {
+                folders.write("labels", image, &format!("{stem}.txt"), text.as_bytes())
+            });
+            progress.advance(1);
+            match done {
+                Ok(()) => {
+                    counted.images += 1;
+                    summary = counted;
+                }
+                // The next image would fail in the same way.
+                Err(err @ Error::File { action, .. }) if action.is_change() => return Err(err),
+                Err(err) => {
+                    summary.failed += 1;
+                    progress.note(&format!("{}: {err}", image.file_name));
+                }
+            }
+            Ok(())
+        })?;
+        let file = new.path().join(DATA_FILE);
+        let text = data_yaml(&names, folders.splits.iter())?;
+        fs::write(&file, text).map_err(Error::file(FileAction::Write, &file))?;
+        new.finish()?;
+        Ok(summary)
+    };
+    let done = source.with_objects(progress, work).await;
+    progress.finish();
+    done
+}
+
+/// The split of an image in the directory.
+fn split_of(image: &SelectedImage) -> &str {
+    image.split.as_deref().unwrap_or(NO_SPLIT)
+}
+
+/// The folders of each split.
+struct Folders {
+    root: PathBuf,
+    splits: BTreeSet<String>,
+}
+
+impl Folders {
+    fn create(root: &Path, images: &[SelectedImage], photos: Photos) -> Result<Self> {
+        let splits = images.iter().map(|image| split_of(image).to_owned());
+        let folders = Self {
+            root: root.to_owned(),
+            splits: splits.collect(),
+        };
+        let kinds: &[&str] = match photos {
+            Photos::Leave => &["labels"],
+            Photos::Copy => &["labels", "images"],
+        };
+        for split in &folders.splits {
+            for kind in kinds {
+                let path = root.join(kind).join(split);
+                fs::create_dir_all(&path).map_err(Error::file(FileAction::Write, &path))?;
+            }
+        }
+        Ok(folders)
+    }
+
+    fn write(&self, kind: &str, image: &SelectedImage, name: &str, bytes: &[u8]) -> Result<()> {
+        let file = self.root.join(kind).join(split_of(image)).join(name);
+        fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))
+    }
+}
+
+/// The lines of an image's objects; what is left out is counted.
+fn lines(image: &SelectedImage, objects: &[Object], summary: &mut ExportSummary) -> String {
+    let (width, height) = (f64::from(image.width), f64::from(image.height));
+    let mut text = String::new();
+    for object in objects {
+        let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd || it.is_void);
+        let (mask, class) = match (&object.mask, object.class) {
+            (None, _) => {
+                summary.without_mask += 1;
+                continue;
+            }
+            _ if is_void => {
+                summary.void_regions += 1;
+                continue;
+            }
+            (Some(mask), _) if mask.is_empty() => {
+                summary.without_pixels += 1;
+                continue;
+            }
+            (Some(_), None) => {
+                summary.of_other_classes += 1;
+                continue;
+            }
+            (Some(mask), Some(class)) => (mask, class),
+        };
+        summary.annotations += 1;
+        let _ = write!(text, "{class}");
+        for [x, y] in one_ring(mask) {
+            let _ = write!(text, " {} {}", share(x / width), share(y / height));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Six decimals: a hundredth of a pixel of photos of up to 10,000 pixels.
+fn share(part: f64) -> String {
+    let text = format!("{:.6}", part.clamp(0.0, 1.0));
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
+}
+
+/// The outlines of a mask as one ring of pixel corners. Each part is joined to the corner nearest to its first one.
+fn one_ring(mask: &Rle) -> Vec<[f64; 2]> {
+    let mut joined: Vec<[f64; 2]> = Vec::new();
+    for polygon in polygons_from_rle(mask) {
+        let flat = polygon.to_coco();
+        let (part, _) = flat.as_chunks::<2>();
+        let Some(first) = part.first() else { continue };
+        let distance = |it: &[f64; 2]| (it[0] - first[0]).powi(2) + (it[1] - first[1]).powi(2);
+        let nearest = joined.iter().enumerate();
+        let nearest = nearest.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
+        let Some((at, bridge)) = nearest.map(|(at, corner)| (at, *corner)) else {
+            joined = part.to_vec();
+            continue;
+        };
+        let there_and_back = part.iter().chain([first, &bridge]).copied();
+        joined.splice(at + 1..at + 1, there_and_back.collect::<Vec<_>>());
+    }
+    joined
+}
+
+/// The text of `data.yaml`. Texts of JSON are texts of YAML.
+fn data_yaml<'a>(
+    names: &[String],
+    splits: impl Iterator<Item = &'a String> + Clone,
+) -> Result<String> {
+    let mut text = String::from("# Written by grainstore. Paths are relative to this file.\n");
+    let place = |split: &str| serde_json::to_string(&format!("images/{split}"));
+    for split in splits.clone() {
+        let _ = writeln!(text, "{}: {}", serde_json::to_string(split)?, place(split)?);
+    }
+    for required in REQUIRED {
+        let is_there = splits.clone().any(|split| split == required);
+        if let Some(other) = splits.clone().next().filter(|_| !is_there) {
+            let place = place(other)?;
+            let _ = writeln!(
+                text,
+                "{required}: {place} # there are no images of this split"
+            );
+        }
+    }
+    text.push_str("names:\n");
+    for (at, name) in names.iter().enumerate() {
+        let _ = writeln!(text, "  {at}: {}", serde_json::to_string(name)?);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Size, rle_from_polygon};
+
+    #[test]
+    fn one_ring_restores_parts_and_holes() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..200 {
+            let size = Size {
+                height: random.u32(1..20),
+                width: random.u32(1..20),
+            };
+            let pixels = size.height as usize * size.width as usize;
+            let bitmap: Vec<u8> = (0..pixels).map(|_| u8::from(random.u8(..) < 120)).collect();
+            let mask = Rle::from_row_major(size, &bitmap).unwrap();
+            let (width, height) = (f64::from(size.width), f64::from(size.height));
+            // As they are written and read.
+            let read = |part: f64, side: f64| share(part / side).parse::<f64>().unwrap() * side;
+            let ring = one_ring(&mask);
+            let ring: Vec<f64> = ring
+                .iter()
+                .flat_map(|[x, y]| [read(*x, width), read(*y, height)])
+                .collect();
+            if mask.is_empty() {
+                assert!(ring.is_empty());
+                continue;
+            }
+            assert_eq!(rle_from_polygon(&ring, size).unwrap(), mask);
+        }
+    }
+
+    #[test]
+    fn names_and_splits_are_quoted() {
+        let names = ["cat: \"big\"".to_owned(), "dog # small".to_owned()];
+        let splits = ["my split".to_owned()];
+        let text = data_yaml(&names, splits.iter()).unwrap();
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "\"my split\": \"images/my split\"",
+                "train: \"images/my split\" # there are no images of this split",
+                "val: \"images/my split\" # there are no images of this split",
+                "names:",
+                "  0: \"cat: \\\"big\\\"\"",
+                "  1: \"dog # small\"",
+            ]
+        );
+    }
+}
