@@ -330,14 +330,15 @@ fn read_item(context: &Context, file_name: &str) -> Result<Outcome> {
     let photo = context.root.join(file_name)?;
     let (image, info) = read_photo(&context.root, file_name, &context.options)?;
     let labels = labels_of(&photo);
-    let text = match labels.exists() {
-        true => String::from_utf8(read_file(&labels)?).map_err(|_| Error::Content {
+    let mut text = String::new();
+    if labels.exists() {
+        let read = String::from_utf8(read_file(&labels)?);
+        text = read.map_err(|_| Error::Content {
             path: labels.clone(),
             place: String::new(),
             reason: "it is no UTF-8 text".to_owned(),
-        })?,
-        false => String::new(),
-    };
+        })?;
+    }
     let mut record = Record {
         image,
         labels: Vec::new(),

@@ -83,7 +83,8 @@ impl<'a, T: Task> Committer<'a, T> {
         Ok(())
     }
 
-    /// Commits what waits, in one commit. A chunk with an image that another process has done meanwhile is left out whole.
+    /// Commits what waits, in one commit. A chunk with an image that another process has done meanwhile, or of a table that was
+    /// removed, is left out whole.
     async fn commit(&mut self) -> Result<()> {
         self.committed_at = Instant::now();
         let waiting = std::mem::take(&mut self.waiting);
@@ -100,7 +101,8 @@ impl<'a, T: Task> Committer<'a, T> {
                 let (mut taken, mut in_this) = (HashSet::new(), HashSet::new());
                 for (at, chunk) in chunks.iter().enumerate() {
                     failures.extend(chunk.failures.iter().cloned());
-                    let is_new = this.are_new(&head, &chunk.new).await?
+                    let is_new = chunk.rows.have_tables(&head)?
+                        && this.are_new(&head, &chunk.new).await?
                         && this.task.is_current(&head, &chunk.counts).await?;
                     if is_new && !overlaps(&chunk.new, &mut in_this) {
                         changes.append_staged(&chunk.rows)?;

@@ -47,6 +47,18 @@ pub(crate) struct StagedRows {
     small: BTreeMap<String, String>,
 }
 
+impl StagedRows {
+    /// Whether the tables of the rows are still there; those of an embedder can be removed.
+    pub(crate) fn have_tables(&self, head: &Snapshot) -> Result<bool> {
+        for path in self.written.keys().chain(self.small.keys()) {
+            if !head.has_table(&table_of(path)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
 /// A staged object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StagedObject {

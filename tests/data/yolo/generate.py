@@ -33,7 +33,7 @@ def runs(mask):
     flat = np.concatenate([[0], mask.astype(np.uint8).ravel(order="F"), [0]])
     changes = np.flatnonzero(np.diff(flat))
     counts = np.diff(np.concatenate([[0], changes, [mask.size]]))
-    return [int(n) for n in counts if n > 0 or True]
+    return [int(n) for n in counts]
 
 
 def drawn(seed):
