@@ -60,7 +60,7 @@ pub struct YoloExport {
 /// an empty file of labels, so it is an example of background.
 ///
 /// # Errors
-/// Those of [`Source::open`]; [`Error::File`] if files cannot be written. Photos that cannot be read are counted as failed.
+/// [`Error::Ids`] and errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::File`] if files cannot be written. Photos that cannot be read are counted as failed.
 pub async fn export_yolo(
     snapshot: &Snapshot,
     request: &YoloExport,
