@@ -64,11 +64,15 @@ impl StoreScanExec {
         partitions: usize,
     ) -> crate::Result<Self> {
         let dataset = snapshot.dataset(table.clone()).await?;
-        let fragments = dataset.get_fragments();
-        let fragments = fragments.iter().map(|fragment| {
-            let rows = fragment.metadata().num_rows().unwrap_or_default();
-            (fragment.id() as u64, rows as u64)
-        });
+        let mut fragments = Vec::new();
+        for fragment in dataset.get_fragments() {
+            // count(*) is answered by these numbers alone.
+            let rows = match fragment.metadata().num_rows() {
+                Some(rows) => rows,
+                None => fragment.count_rows(None).await?,
+            };
+            fragments.push((fragment.id() as u64, rows as u64));
+        }
         let names = schema.fields().iter().map(|field| field.name().clone());
         let spec = ScanSpec {
             store: snapshot.store().uri().to_owned(),
@@ -77,7 +81,7 @@ impl StoreScanExec {
             columns: names.collect(),
             filter: conjunction(filters.to_vec()),
             limit: limit.map(|rows| rows as u64),
-            partitions: cut(fragments.collect(), partitions),
+            partitions: cut(fragments, partitions),
         };
         Ok(Self {
             snapshot: Some(snapshot.clone()),
