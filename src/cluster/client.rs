@@ -44,6 +44,8 @@ const NUDGE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Cluster {
     scheduler: String,
+    /// For what the scheduler says of its executors.
+    http: reqwest::Client,
     /// The jobs that are under way, for [`Cluster::cancel`].
     jobs: Mutex<BTreeSet<String>>,
 }
@@ -58,6 +60,7 @@ impl Cluster {
     pub async fn connect(scheduler: &str) -> Result<Self> {
         let cluster = Self {
             scheduler: scheduler.to_owned(),
+            http: reqwest::Client::new(),
             jobs: Mutex::default(),
         };
         cluster.client().await?;
@@ -194,8 +197,7 @@ impl Cluster {
     /// The executors that the scheduler knows; `None` if it does not say.
     async fn executors(&self) -> Option<Vec<Executor>> {
         let url = format!("http://{}/api/executors", self.scheduler);
-        let client = reqwest::Client::builder().timeout(LOOK).build().ok()?;
-        let answer = client.get(url).send().await.ok()?;
+        let answer = self.http.get(url).timeout(LOOK).send().await.ok()?;
         answer.json().await.ok()
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use ballista_core::client::BallistaClient;
 use ballista_core::extension::{BallistaConfigGrpcEndpoint, SessionConfigExt};
@@ -149,7 +150,7 @@ fn is_of_executors(err: &crate::Error) -> bool {
 fn fetch(
     job: SuccessfulJob,
     schema: SchemaRef,
-) -> impl futures::Stream<Item = Result<arrow::array::RecordBatch, DataFusionError>> {
+) -> impl futures::Stream<Item = Result<RecordBatch, DataFusionError>> {
     let mut seen = HashSet::new();
     let mut partitions = job.partition_location;
     partitions.retain(|it| {
@@ -162,11 +163,9 @@ fn fetch(
         .try_flatten()
         .and_then(move |batch| {
             // The stages of a plan can differ in which columns may be null.
-            let count =
-                arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let count = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             let columns = batch.columns().to_vec();
-            let batch =
-                arrow::array::RecordBatch::try_new_with_options(schema.clone(), columns, &count);
+            let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &count);
             futures::future::ready(batch.map_err(DataFusionError::from))
         })
 }
@@ -218,14 +217,14 @@ fn external(err: ballista_core::error::BallistaError) -> DataFusionError {
 
 /// A plan as bytes from which executors read the same plan. The scheduler would wait for ever for one that they cannot read.
 fn written(plan: Arc<dyn ExecutionPlan>) -> Result<Vec<u8>, DataFusionError> {
-    let told = displayable(plan.as_ref()).indent(false).to_string();
+    let sent = displayable(plan.as_ref()).indent(false).to_string();
     let bytes = to_bytes(plan)?;
     let context = SessionContext::new().task_ctx();
     let read = PhysicalPlanNode::try_decode(&bytes)?;
     let read = read.try_into_physical_plan(&context, &Codec::default())?;
     let read = displayable(read.as_ref()).indent(false).to_string();
-    if read != told {
-        tracing::debug!("a plan is read otherwise than it was written:\n{told}\n{read}");
+    if read != sent {
+        tracing::debug!("a plan is read otherwise than it was written:\n{sent}\n{read}");
         return not_impl_err!("a part of its plan cannot be sent");
     }
     Ok(bytes)

@@ -1,12 +1,16 @@
-//! Names and copies of photos in exported directories.
+//! Images in exported directories: the way through them, and names and copies of their photos.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 
+use super::coco::ExportSummary;
+use super::object::Object;
+use super::source::Objects;
 use crate::ids::cut_file_name;
 use crate::photo::{self, DecodeLimits};
+use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::store::PhotoFiles;
 use crate::{Error, Result};
@@ -24,6 +28,38 @@ pub enum Photos {
     Leave,
     /// Copy files that are upright and that the format allows, and encode all other photos as JPEG.
     Copy,
+}
+
+/// Writes image after image with `write`, and counts what it counts for those that it could write. Of the others a note is made,
+/// unless the next image would fail in the same way.
+pub(super) fn write_images(
+    objects: Objects,
+    images: &[SelectedImage],
+    summary: &mut ExportSummary,
+    progress: &dyn Progress,
+    mut write: impl FnMut(usize, &SelectedImage, Vec<Object>, &mut ExportSummary) -> Result<()>,
+) -> Result<()> {
+    summary.images = 0;
+    objects.by_image(|at, objects| {
+        let Some(image) = images.get(at) else {
+            return Ok(());
+        };
+        let mut counted = summary.clone();
+        let done = write(at, image, objects, &mut counted);
+        progress.advance(1);
+        match done {
+            Ok(()) => {
+                counted.images += 1;
+                *summary = counted;
+            }
+            Err(err @ Error::File { action, .. }) if action.is_change() => return Err(err),
+            Err(err) => {
+                summary.failed += 1;
+                progress.note(&format!("{}: {err}", image.file_name));
+            }
+        }
+        Ok(())
+    })
 }
 
 /// File names without extension: those of the photos if they are all different, otherwise their complete paths. Blanks

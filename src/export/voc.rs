@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
-use super::photos::{Photos, jpeg, plan_names};
+use super::photos::{Photos, jpeg, plan_names, write_images};
 use super::request::ExportRequest;
 use super::source::{Objects, Origin, Source, Wanted};
 use crate::annotate::MapRule;
@@ -105,7 +105,6 @@ pub async fn export_voc(
     new.create_directory()?;
     source.verify(progress).await?;
     let mut summary = ExportSummary {
-        images: 0, // counted as they are written
         new_image_ids: 0,
         ..ExportSummary::of(&source, directory)
     };
@@ -116,30 +115,21 @@ pub async fn export_voc(
         let directories = Directories::create(new.path(), photos)?;
         let names = plan_names(&images);
         let mut written: HashSet<usize> = HashSet::new();
-        objects.by_image(|at, objects| {
-            let (Some(image), Some(name)) = (images.get(at), names.get(at)) else {
-                return Ok(());
-            };
-            // The counts are kept only if the image is written.
-            let mut counted = summary.clone();
-            let maps = LabelMaps::of(image.size(), objects, rule, &mut counted);
-            let done = maps.and_then(|maps| directories.write(&files, name, image, &maps));
-            progress.advance(1);
-            match done {
-                Ok(()) => {
-                    summary = counted;
-                    written.insert(at);
-                }
-                // The next image would fail in the same way.
-                Err(err @ Error::File { action, .. }) if action.is_change() => return Err(err),
-                Err(err) => {
-                    summary.failed += 1;
-                    progress.note(&format!("{}: {err}", image.file_name));
-                }
-            }
-            Ok(())
-        })?;
-        summary.images = written.len() as u64;
+        write_images(
+            objects,
+            &images,
+            &mut summary,
+            progress,
+            |at, image, objects, counted| {
+                let Some(name) = names.get(at) else {
+                    return Ok(());
+                };
+                let maps = LabelMaps::of(image.size(), objects, rule, counted)?;
+                directories.write(&files, name, image, &maps)?;
+                written.insert(at);
+                Ok(())
+            },
+        )?;
         let of_split = plan_image_sets(&images, &names, &written);
         let mut lines = vec![(PathBuf::from(CLASSES_FILE), classes)];
         for (split, names) in of_split {

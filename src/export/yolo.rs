@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
-use super::photos::{Photos, copy, plan_names};
+use super::photos::{Photos, copy, plan_names, write_images};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use crate::error::FileAction;
@@ -60,7 +60,8 @@ pub struct YoloExport {
 /// an empty file of labels, so it is an example of background.
 ///
 /// # Errors
-/// [`Error::Ids`] and errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::File`] if files cannot be written. Photos that cannot be read are counted as failed.
+/// [`Error::Ids`] and errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::File`] if files
+/// cannot be written. Photos that cannot be read are counted as failed.
 pub async fn export_yolo(
     snapshot: &Snapshot,
     request: &YoloExport,
@@ -73,7 +74,6 @@ pub async fn export_yolo(
     new.create_directory()?;
     source.verify(progress).await?;
     let mut summary = ExportSummary {
-        images: 0, // counted as they are written
         new_image_ids: 0,
         ..ExportSummary::of(&source, directory)
     };
@@ -83,37 +83,23 @@ pub async fn export_yolo(
         progress.start("images", Some(images.len() as u64));
         let stems = plan_names(&images);
         let folders = Folders::create(new.path(), &images, photos)?;
-        objects.by_image(|at, objects| {
-            let (Some(image), Some(stem)) = (images.get(at), stems.get(at)) else {
-                return Ok(());
-            };
-            // The counts are kept only if the image is written.
-            let mut counted = summary.clone();
-            let text = lines(image, &objects, &mut counted);
-            let done = match photos {
-                Photos::Leave => Ok(()),
-                Photos::Copy => copy(&files, image, &FORMATS).and_then(|(bytes, ending)| {
-                    folders.write("images", image, &format!("{stem}.{ending}"), &bytes)
-                }),
-            };
-            let done = done.and_then(|()| {
+        write_images(
+            objects,
+            &images,
+            &mut summary,
+            progress,
+            |at, image, objects, counted| {
+                let Some(stem) = stems.get(at) else {
+                    return Ok(());
+                };
+                let text = lines(image, &objects, counted);
+                if photos == Photos::Copy {
+                    let (bytes, ending) = copy(&files, image, &FORMATS)?;
+                    folders.write("images", image, &format!("{stem}.{ending}"), &bytes)?;
+                }
                 folders.write("labels", image, &format!("{stem}.txt"), text.as_bytes())
-            });
-            progress.advance(1);
-            match done {
-                Ok(()) => {
-                    counted.images += 1;
-                    summary = counted;
-                }
-                // The next image would fail in the same way.
-                Err(err @ Error::File { action, .. }) if action.is_change() => return Err(err),
-                Err(err) => {
-                    summary.failed += 1;
-                    progress.note(&format!("{}: {err}", image.file_name));
-                }
-            }
-            Ok(())
-        })?;
+            },
+        )?;
         let file = new.path().join(DATA_FILE);
         let text = data_yaml(&names, folders.splits.iter())?;
         fs::write(&file, text).map_err(Error::file(FileAction::Write, &file))?;

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::classes::{Class, ClassSet};
 use crate::error::FileAction;
 use crate::{Error, Result};
 
@@ -55,6 +56,25 @@ pub fn parse_class_names(text: &str, path: &Path) -> Result<Vec<String>> {
         return Err(bad(String::new(), reason));
     }
     Ok(names)
+}
+
+/// A class set of a data set's name, of classes with numbers and names. Each class has its name as its label.
+pub(super) fn class_set<'a>(
+    dataset: &str,
+    classes: impl Iterator<Item = (i64, &'a String)>,
+) -> ClassSet {
+    let class = |(id, name): (i64, &String)| Class {
+        name: name.clone(),
+        supercategory: None,
+        external_id: Some(id),
+        labels: vec![name.clone()],
+        search: Vec::new(),
+    };
+    ClassSet {
+        name: dataset.to_owned(),
+        version: 0,
+        classes: classes.map(class).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
-use super::walk::{is_listed, is_system, walk};
+use super::walk::{io_error, is_listed, is_system, walk};
 use crate::error::FileAction;
 use crate::progress::Progress;
 use crate::store::rows::{FailureRow, ImageRow, LabelRow};
@@ -369,12 +369,9 @@ fn relative(root: &Root, path: &Path) -> PathBuf {
 
 fn walk_failure(root: &Root, err: walkdir::Error) -> Found {
     let path = err.path().unwrap_or(root.path()).to_owned();
-    let source = err
-        .into_io_error()
-        .unwrap_or_else(|| std::io::Error::other("a loop of links"));
     Found::Failure(
         relative(root, &path),
-        Error::file(FileAction::List, path)(source),
+        Error::file(FileAction::List, path)(io_error(err)),
     )
 }
 

@@ -20,6 +20,22 @@ pub(super) struct Record {
     pub ground_truth: Option<Vec<GroundTruthRow>>,
 }
 
+impl Record {
+    /// Labels the image, unless it has the label.
+    pub fn add_label(&mut self, label: &str, origin: &str) {
+        if self.labels.iter().any(|row| row.label == label) {
+            return;
+        }
+        self.labels.push(LabelRow {
+            image_id: self.image.image_id.clone(),
+            dataset: self.image.dataset.clone(),
+            label: label.to_owned(),
+            origin: origin.to_owned(),
+            ingested_at: self.image.ingested_at,
+        });
+    }
+}
+
 impl Outcome {
     pub fn read(record: Record, failures: Vec<FailureRow>) -> Self {
         Self {

@@ -132,6 +132,20 @@ impl Root {
     }
 }
 
+/// Refuses a bucket where only a folder on a disk can be read.
+///
+/// # Errors
+/// [`Error::Location`].
+pub(super) fn check_on_disk(format: &str, path: &Path) -> Result<()> {
+    match path.to_str() {
+        Some(uri) if Location::is_bucket(uri) => Err(Error::Location {
+            uri: uri.to_owned(),
+            reason: format!("a {format} folder is read from a disk; copy it here first"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a regular file of at most 4 GiB. Other kinds are rejected, because reading a pipe could block forever.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).map_err(Error::file(FileAction::Read, path))?;

@@ -7,19 +7,20 @@ use chrono::Utc;
 use futures::stream;
 
 use super::annotation::content_id;
+use super::class_names::class_set;
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
-use super::photo_file::{Root, read_file, read_photo, taken_otherwise};
+use super::photo_file::{Root, check_on_disk, read_file, read_photo, taken_otherwise};
 use super::pipeline;
 use super::regions::{Region, VOID, plan_regions};
-use crate::classes::{Class, ClassSet, add_class_set};
+use crate::classes::add_class_set;
 use crate::error::FileAction;
 use crate::geometry::{Rle, Size};
 use crate::ids::GroundTruthId;
 use crate::photo::{IndexedImage, decode_indexed_png, voc_colormap};
 use crate::progress::Progress;
-use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, RleRow};
-use crate::store::{Location, Store};
+use crate::store::Store;
+use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, RleRow};
 use crate::{Error, Result};
 
 /// The 20 classes of PASCAL VOC, in the order of their indices 1..=20.
@@ -109,12 +110,7 @@ pub async fn ingest_voc(
         options,
     } = request;
     options.validate()?;
-    if let Some(uri) = directory.to_str().filter(|it| Location::is_bucket(it)) {
-        return Err(Error::Location {
-            uri: uri.to_owned(),
-            reason: "a VOC folder is read from a disk; copy it here first".to_owned(),
-        });
-    }
+    check_on_disk("VOC", directory)?;
     let split = options
         .split
         .as_deref()
@@ -132,7 +128,8 @@ pub async fn ingest_voc(
         classes: classes.to_vec(),
         options: options.clone(),
     });
-    add_class_set(store, "ingest voc", &class_set(classes, options), "voc").await?;
+    let set = class_set(&options.dataset, (1..).zip(classes));
+    add_class_set(store, "ingest voc", &set, "voc").await?;
     progress.start("images", Some(names.len() as u64));
     let read = move |name: String| read_item(&context, &name);
     let done = pipeline::run(
@@ -215,21 +212,6 @@ fn image_sets(sets: &Path) -> String {
     }
 }
 
-fn class_set(classes: &[String], options: &IngestOptions) -> ClassSet {
-    let class = |(class, id): (&String, i64)| Class {
-        name: class.clone(),
-        supercategory: None,
-        external_id: Some(id),
-        labels: vec![class.clone()],
-        search: Vec::new(),
-    };
-    ClassSet {
-        name: options.dataset.clone(),
-        version: 0,
-        classes: classes.iter().zip(1..).map(class).collect(),
-    }
-}
-
 fn read_item(context: &Context, name: &str) -> Result<Outcome> {
     let (image, info) = read_photo(&context.root, &photo_name(context, name)?, &context.options)?;
     let class_map = read_map(context, "SegmentationClass", name)?.ok_or_else(|| {
@@ -275,7 +257,7 @@ fn read_item(context: &Context, name: &str) -> Result<Outcome> {
         )?;
         let id = content_id(&row, position);
         if let Some(label) = &row.category {
-            add_label(&mut record, label);
+            record.add_label(label, "voc");
         }
         rows.push(GroundTruthRow {
             ground_truth_id: id,
@@ -378,19 +360,6 @@ fn class_name(context: &Context, class: u8) -> Result<String> {
             context.classes.len()
         ),
     })
-}
-
-fn add_label(record: &mut Record, label: &str) {
-    if record.labels.iter().any(|row| row.label == label) {
-        return;
-    }
-    record.labels.push(LabelRow {
-        image_id: record.image.image_id.clone(),
-        dataset: record.image.dataset.clone(),
-        label: label.to_owned(),
-        origin: "voc".to_owned(),
-        ingested_at: record.image.ingested_at,
-    });
 }
 
 #[cfg(test)]

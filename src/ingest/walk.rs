@@ -57,6 +57,12 @@ pub(super) fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry
         })
 }
 
+/// What kept a directory from being listed.
+pub(super) fn io_error(err: walkdir::Error) -> std::io::Error {
+    let source = err.into_io_error();
+    source.unwrap_or_else(|| std::io::Error::other("a loop of links"))
+}
+
 /// Whether the file, or a directory above it and below the root, is a system file.
 pub(super) fn is_system(root: &Path, path: &Path) -> bool {
     let below = path.strip_prefix(root).unwrap_or(path);

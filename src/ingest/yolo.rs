@@ -17,17 +17,18 @@ use futures::stream;
 use serde_json::{Map, Value};
 
 use super::annotation::ground_truth_row;
+use super::class_names::class_set;
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
-use super::photo_file::{Root, read_file, read_photo, taken_otherwise};
+use super::photo_file::{Root, check_on_disk, read_file, read_photo, taken_otherwise};
 use super::pipeline;
-use super::walk::walk;
-use crate::classes::{Class, ClassSet, add_class_set};
+use super::walk::{io_error, walk};
+use crate::classes::add_class_set;
 use crate::coco::{Annotation, Segmentation};
 use crate::error::FileAction;
 use crate::progress::Progress;
-use crate::store::rows::{ImageRow, LabelRow};
-use crate::store::{Location, Store};
+use crate::store::Store;
+use crate::store::rows::ImageRow;
 use crate::{Error, Result};
 
 /// Name of the file that describes a directory.
@@ -63,12 +64,7 @@ pub async fn ingest_yolo(
 ) -> Result<IngestSummary> {
     let options = &request.options;
     options.validate()?;
-    if let Some(uri) = request.data.to_str().filter(|it| Location::is_bucket(it)) {
-        return Err(Error::Location {
-            uri: uri.to_owned(),
-            reason: "a YOLO folder is read from a disk; copy it here first".to_owned(),
-        });
-    }
+    check_on_disk("YOLO", &request.data)?;
     let data = Data::read(&request.data)?;
     let splits = data.splits(options.split.as_deref())?;
     let mut listed = Vec::new();
@@ -77,7 +73,8 @@ pub async fn ingest_yolo(
             listed.push((split.clone(), folder));
         }
     }
-    let set = class_set(&data.names, options);
+    let numbered = data.names.iter().map(|(id, name)| (*id, name));
+    let set = class_set(&options.dataset, numbered);
     add_class_set(store, "ingest yolo", &set, "yolo").await?;
     let photos = listed.iter().map(|(_, folder)| folder.photos.len() as u64);
     progress.start("images", Some(photos.sum()));
@@ -240,11 +237,8 @@ impl Folder {
         let root = Root::new(directory)?;
         let mut photos = Vec::new();
         for found in walk(root.path()) {
-            let entry = found.map_err(|err| {
-                let source = err.into_io_error();
-                let source = source.unwrap_or_else(|| std::io::Error::other("a loop of links"));
-                Error::file(FileAction::List, directory)(source)
-            })?;
+            let entry =
+                found.map_err(|err| Error::file(FileAction::List, directory)(io_error(err)))?;
             if is_photo(entry.path()) {
                 photos.push(root.file_name(entry.path())?);
             }
@@ -304,21 +298,6 @@ fn names(all: &Map<String, Value>) -> std::result::Result<BTreeMap<i64, String>,
     Ok(named)
 }
 
-fn class_set(names: &BTreeMap<i64, String>, options: &IngestOptions) -> ClassSet {
-    let class = |(id, name): (&i64, &String)| Class {
-        name: name.clone(),
-        supercategory: None,
-        external_id: Some(*id),
-        labels: vec![name.clone()],
-        search: Vec::new(),
-    };
-    ClassSet {
-        name: options.dataset.clone(),
-        version: 0,
-        classes: names.iter().map(class).collect(),
-    }
-}
-
 struct Context {
     root: Root,
     names: BTreeMap<i64, String>,
@@ -360,15 +339,7 @@ fn read_item(context: &Context, file_name: &str) -> Result<Outcome> {
         let class = class.ok_or_else(|| bad(format!("there is no class {id} in data.yaml")))?;
         let row = ground_truth_row(&record.image, annotation, class, rows.len());
         rows.push(row.map_err(|err| bad(err.to_string()))?);
-        if !record.labels.iter().any(|label| label.label == *class) {
-            record.labels.push(LabelRow {
-                image_id: record.image.image_id.clone(),
-                dataset: record.image.dataset.clone(),
-                label: class.clone(),
-                origin: "yolo".to_owned(),
-                ingested_at: record.image.ingested_at,
-            });
-        }
+        record.add_label(class, "yolo");
     }
     record.ground_truth = Some(rows);
     let failures = taken_otherwise(&record.image, &info).into_iter().collect();

@@ -9,7 +9,8 @@ use datafusion::prelude::SessionConfig;
 
 use crate::Result;
 
-/// Runs the plans of queries elsewhere than in this process. [`Store::with_engine`](super::Store::with_engine) has the queries of a store run by one.
+/// Runs the plans of queries elsewhere than in this process. [`Store::with_engine`](super::Store::with_engine) has the queries of
+/// a store run by one.
 #[async_trait::async_trait]
 pub trait QueryEngine: Debug + Send + Sync {
     /// The session in which queries are planned for this engine.

@@ -1,4 +1,4 @@
-//! SQL on a cluster of a scheduler and two executors, held against SQL in one process.
+//! SQL on a cluster of a scheduler and two executors, compared with SQL in one process.
 
 use std::path::Path;
 use std::sync::Arc;
