@@ -1,10 +1,11 @@
 //! Training a head on a generated store: seconds of the whole `train`, and of its epochs.
 //!
 //! ```text
-//! cargo bench --bench train -- [--images 4000] [--masks 100] [--epochs N] [--loss mil|mil+distill] [--write DIR]
+//! cargo bench --bench train -- [--images 4000] [--masks 100] [--epochs N] [--loss mil|mil+distill] [--cache-mib 640] [--store PLACE] [--write DIR]
 //! ```
 //!
-//! One line of JSON on stdout. `--write DIR` writes the same embeddings and labels for the peer
+//! One line of JSON on stdout. `--store PLACE` makes the store there, in a directory or a bucket, and keeps it; a store that
+//! is there already is used. `--write DIR` writes the same embeddings and labels for the peer
 //! (`benches/train_peer.py`) and ends.
 
 #![allow(
@@ -44,8 +45,8 @@ fn main() -> anyhow::Result<()> {
         images: 4000,
         masks: 100,
     };
-    let (mut options, mut write, mut cache) =
-        (Recipe::Paper.options(), None, CacheOptions::default());
+    let (mut options, mut write, mut place, mut cache) =
+        (Recipe::Paper.options(), None, None, CacheOptions::default());
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         if name == "--bench" {
@@ -59,6 +60,7 @@ fn main() -> anyhow::Result<()> {
             "--masks" => size.masks = value.parse()?,
             "--epochs" => options.epochs = Some(value.parse()?),
             "--loss" => options.loss = Some(value.parse()?),
+            "--store" => place = Some(value),
             "--write" => write = Some(value),
             "--cache-mib" => cache.budget_bytes = value.parse::<usize>()? << 20,
             _ => anyhow::bail!("unknown option '{name}'"),
@@ -70,23 +72,34 @@ fn main() -> anyhow::Result<()> {
         return write_for_peer(&size, std::path::Path::new(&dir));
     }
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(bench(&size, options, cache))
+    runtime.block_on(bench(&size, place, options, cache))
 }
 
-async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyhow::Result<()> {
+async fn bench(
+    size: &Shape,
+    place: Option<String>,
+    options: TrainOptions,
+    cache: CacheOptions,
+) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let place = dir.path().join("store");
-    let place = place
-        .to_str()
-        .context("the temporary directory's name is not UTF-8")?;
-    let store = Store::open_or_create(place, StoreOptions::default()).await?;
-    let extractor = fill(&store, size).await?;
+    let own = dir.path().join("store");
+    let own = own.to_str().map(str::to_owned);
+    let place = place.or(own);
+    let place = place.context("the temporary directory's name is not UTF-8")?;
+    let store = Store::open_or_create(&place, StoreOptions::default()).await?;
+    let extractor = ExtractorId::of_bytes(b"bench");
+    if store.snapshot().await?.count(Table::Masks).await? == 0 {
+        fill(&store, size, &extractor).await?;
+    }
     let snapshot = store.snapshot().await?;
     let classes = ClassSet::new("five", classes_of_labels(&snapshot, None).await?)?;
-    add_class_set(&store, "bench", &classes, "labels").await?;
+    if snapshot.count(Table::ClassSets).await? == 0 {
+        add_class_set(&store, "bench", &classes, "labels").await?;
+    }
     let snapshot = store.snapshot().await?;
+    let name = format!("bench-{}", snapshot.version());
     let request = TrainRequest {
-        name: "bench".to_owned(),
+        name: name.clone(),
         classes: "five".to_owned(),
         masks: TrainingMasks::Query(
             TrainingQuery::of_images(
@@ -104,7 +117,7 @@ async fn bench(size: &Shape, options: TrainOptions, cache: CacheOptions) -> anyh
     let started = Instant::now();
     let summary = train(&store, &request, &NoProgress).await?;
     let seconds = started.elapsed().as_secs_f64();
-    let head = load_head(&store.snapshot().await?, "bench").await?;
+    let head = load_head(&store.snapshot().await?, &name).await?;
     let curves: Vec<Curve> = serde_json::from_str(&head.row.curves)?;
     println!(
         "{}",
@@ -134,8 +147,7 @@ fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> 
         .collect()
 }
 
-async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ExtractorId> {
-    let extractor = ExtractorId::of_bytes(b"bench");
+async fn fill(store: &Store, size: &Shape, extractor: &ExtractorId) -> anyhow::Result<()> {
     let rle = Rle::from_bitmap(
         Size {
             height: 2,
@@ -188,7 +200,7 @@ async fn fill(store: &Store, size: &Shape) -> anyhow::Result<ExtractorId> {
             })
             .await?;
     }
-    Ok(extractor)
+    Ok(())
 }
 
 fn image_row(n: usize, image_id: &ImageId) -> ImageRow {

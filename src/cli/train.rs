@@ -166,7 +166,8 @@ struct How {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Memory")]
 pub struct Cache {
-    /// MiB of embeddings kept in memory; larger sets go to a temporary file.
+    /// MiB of embeddings kept in memory; those of larger stores are read when they are needed, and kept in a temporary
+    /// file.
     #[arg(long, default_value_t = 640, value_name = "MIB")]
     cache_mib: usize,
     /// Directory for that file [default: the system's].

@@ -3,15 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, RecordBatch, UInt64Array};
 use half::f16;
 
-use super::embeddings::Embeddings;
+use super::embeddings::{Collected, Embeddings};
 use super::image_labels::Labels;
-use super::inputs::{HeadInput, HeadInputs};
+use super::inputs::{HeadInput, HeadInputs, Normalisation};
 use super::mask_labels::{LabelledMask, MaskClass, Meaning, WordColumns, Words};
 use super::normaliser::Normaliser;
-use super::query_columns::{booleans, integers, missing, text, wrong};
+use super::query_columns::{booleans, id_column, integers, missing, row_ids, text, wrong};
+use super::stored_embeddings::{StoredEmbeddings, StoredInput};
 use crate::classes::ClassSet;
 use crate::error::HeadError;
 use crate::ids::{ExtractorId, ImageId};
@@ -28,7 +29,8 @@ const COLUMNS: [&str; 3] = ["image_id", "extractor_id", "mask_index"];
 /// Where embeddings are kept while a head is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CacheOptions {
-    /// Maximum bytes of embeddings kept in memory; if there are more, all of them go to a temporary file.
+    /// Maximum bytes of embeddings kept in memory; if the store has more, those that training reads go to a temporary
+    /// file.
     pub budget_bytes: usize,
     /// Directory of the temporary file.
     pub spool_dir: PathBuf,
@@ -127,38 +129,58 @@ impl Bags {
         cache: &CacheOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        Self::read_of(&[], rows, set, inputs, cache, progress).await
+        Self::read_of(&[], rows, None, set, inputs, cache, progress).await
     }
 
     /// Like [`Bags::read`], of masks of an extractor and, second, of the one of the masks that people added beside them;
-    /// without any, of those that the rows are of.
+    /// without any, of those that the rows are of. `stored` says where the numbers are if they are to stay in the store:
+    /// then the rows hold their ids, in the columns [`id_column`].
     pub(super) async fn read_of(
         extractors: &[ExtractorId],
-        mut rows: Rows,
+        rows: Rows,
+        stored: Option<Vec<StoredInput>>,
         set: &ClassSet,
         inputs: &HeadInputs,
         cache: &CacheOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        progress.start("masks read", None);
         let mut builder = Builder::new(inputs);
         let ids: Vec<String> = extractors.iter().map(ExtractorId::to_string).collect();
         builder.extractor_id = ids.first().cloned();
         builder.prompted_id = ids.get(1).cloned();
-        while let Some(batch) = rows.next().await? {
-            builder.push(&batch, cache)?;
-            progress.advance(batch.num_rows() as u64);
-        }
-        progress.finish();
-        let bags = builder.finish(set)?;
-        if bags.embeddings.is_spooled() {
+        let Some(stored) = stored else {
+            let bags = builder.of_rows(rows, cache, progress).await?;
+            let bags = bags.finish_collected(set)?;
+            bags.note_spool(cache, progress);
+            return Ok(bags);
+        };
+        builder.dims = stored.iter().map(StoredInput::dim).collect();
+        builder.ids = Some(vec![Vec::new(); stored.len()]);
+        let mut builder = builder.of_rows(rows, cache, progress).await?;
+        let ids = builder.ids.take().unwrap_or_default();
+        let mut embeddings = StoredEmbeddings::new(stored, ids, &cache.spool_dir)?;
+        let normaliser = fit_sample(&embeddings, &builder.dims, &inputs.normalisations()).await?;
+        embeddings.read_ahead();
+        progress.note(&format!(
+            "{} embeddings stay in the store until training needs them; those that were read are kept in a temporary \
+             file in '{}'",
+            embeddings.rows(),
+            cache.spool_dir.display()
+        ));
+        builder.finish(set, Embeddings::Stored(embeddings), normaliser)
+    }
+
+    /// Tells of embeddings that are in a temporary file.
+    fn note_spool(&self, cache: &CacheOptions, progress: &dyn Progress) {
+        if let Embeddings::Collected(collected) = &self.embeddings
+            && collected.is_spooled()
+        {
             progress.note(&format!(
                 "{} embeddings are more than fit in the budget; they are read from a temporary file in '{}'",
-                bags.embeddings.rows(),
+                collected.rows(),
                 cache.spool_dir.display()
             ));
         }
-        Ok(bags)
     }
 
     /// Like [`Bags::read`], for rows that are already in memory.
@@ -175,7 +197,7 @@ impl Bags {
         for batch in batches {
             builder.push(batch, cache)?;
         }
-        builder.finish(set)
+        builder.finish_collected(set)
     }
 
     /// Number of masks in all bags, and of labelled masks in other images.
@@ -219,7 +241,9 @@ impl Bags {
 struct Builder<'a> {
     inputs: &'a HeadInputs,
     images: HashMap<String, Unfinished>,
-    embeddings: Option<Embeddings>,
+    embeddings: Option<Collected>,
+    /// Ids of the rows of each input, in place of the embeddings.
+    ids: Option<Vec<Vec<u64>>>,
     extractor_id: Option<String>,
     prompted_id: Option<String>,
     dims: Vec<usize>,
@@ -245,11 +269,28 @@ impl<'a> Builder<'a> {
             inputs,
             images: HashMap::new(),
             embeddings: None,
+            ids: None,
             extractor_id: None,
             prompted_id: None,
             dims: Vec::new(),
             skipped: Skipped::default(),
         }
+    }
+
+    /// Takes in all rows of a query.
+    async fn of_rows(
+        mut self,
+        mut rows: Rows,
+        cache: &CacheOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        progress.start("masks read", None);
+        while let Some(batch) = rows.next().await? {
+            self.push(&batch, cache)?;
+            progress.advance(batch.num_rows() as u64);
+        }
+        progress.finish();
+        Ok(self)
     }
 
     /// The columns of the inputs, which must have as many numbers in every batch.
@@ -296,12 +337,7 @@ impl<'a> Builder<'a> {
         let words = WordColumns::of(batch)?;
         let labels = Labels::of(batch, words.is_some())?;
         let negative = booleans(batch, "negative")?;
-        let columns = self.columns(batch)?;
-        if self.embeddings.is_none() {
-            let (dim, budget) = (self.dims.iter().sum(), cache.budget_bytes);
-            self.embeddings = Some(Embeddings::new(dim, budget, &cache.spool_dir));
-        }
-        let mut joined = Joined::default();
+        let mut numbers = self.numbers(batch, cache)?;
         for row in 0..batch.num_rows() {
             let extractor = extractor_ids.value(row);
             // Masks that people added beside others are the only ones with an index below 0.
@@ -338,33 +374,79 @@ impl<'a> Builder<'a> {
             if let Some(words) = words.as_ref().and_then(|words| words.words(row)) {
                 image.said.insert(mask, words);
             }
-            let Some(embeddings) = &mut self.embeddings else {
-                continue;
+            let added = match (&mut numbers, &mut self.embeddings, &mut self.ids) {
+                (Numbers::Read(columns, joined), Some(embeddings), _) => {
+                    let next = embeddings.rows();
+                    match joined.of(columns, row) {
+                        Some(embedding) if embeddings.push(embedding)? => Some(next),
+                        Some(_) => {
+                            self.skipped.masks_not_finite += 1;
+                            None
+                        }
+                        None => {
+                            self.skipped.masks_without_vector += 1;
+                            None
+                        }
+                    }
+                }
+                (Numbers::ById(columns), _, Some(ids)) => {
+                    let next = ids.first().map_or(0, Vec::len);
+                    if columns.iter().all(|column| column.is_valid(row)) {
+                        for (ids, column) in ids.iter_mut().zip(columns) {
+                            ids.push(column.value(row));
+                        }
+                        Some(next)
+                    } else {
+                        self.skipped.masks_without_vector += 1;
+                        None
+                    }
+                }
+                _ => None,
             };
-            let kept = u32::try_from(embeddings.rows()).map_err(|_| {
+            let kept = added.map(u32::try_from).transpose().map_err(|_| {
                 Error::Head(HeadError::TrainingQuery {
                     reason: "it yields more than 4294967295 masks".to_owned(),
                 })
             })?;
-            let Some(embedding) = joined.of(&columns, row) else {
-                self.skipped.masks_without_vector += 1;
-                image.masks.insert(at, (mask, None));
-                continue;
-            };
-            let stored = embeddings.push(embedding)?;
-            self.skipped.masks_not_finite += u64::from(!stored);
-            image.masks.insert(at, (mask, stored.then_some(kept)));
+            image.masks.insert(at, (mask, kept));
         }
         Ok(())
     }
 
-    fn finish(self, set: &ClassSet) -> Result<Bags> {
-        let own = self.extractor_id.or_else(|| self.prompted_id.clone());
-        let (Some(mut embeddings), Some(extractor_id)) = (self.embeddings, own) else {
+    /// What a batch holds of the inputs.
+    fn numbers(&mut self, batch: &RecordBatch, cache: &CacheOptions) -> Result<Numbers> {
+        if self.ids.is_some() {
+            let columns = (0..self.inputs.count()).map(|at| row_ids(batch, &id_column(at)));
+            return Ok(Numbers::ById(columns.collect::<Result<_>>()?));
+        }
+        let columns = self.columns(batch)?;
+        if self.embeddings.is_none() {
+            let (dim, budget) = (self.dims.iter().sum(), cache.budget_bytes);
+            self.embeddings = Some(Collected::new(dim, budget, &cache.spool_dir));
+        }
+        Ok(Numbers::Read(columns, Joined::default()))
+    }
+
+    fn finish_collected(mut self, set: &ClassSet) -> Result<Bags> {
+        let Some(mut embeddings) = self.embeddings.take() else {
             return Err(Error::Head(HeadError::NothingToTrainOn));
         };
         embeddings.finish()?;
+        let embeddings = Embeddings::Collected(embeddings);
         let normaliser = Normaliser::fit(&embeddings, &self.dims, &self.inputs.normalisations())?;
+        self.finish(set, embeddings, normaliser)
+    }
+
+    fn finish(
+        self,
+        set: &ClassSet,
+        embeddings: Embeddings,
+        normaliser: Normaliser,
+    ) -> Result<Bags> {
+        let own = self.extractor_id.or_else(|| self.prompted_id.clone());
+        let Some(extractor_id) = own.filter(|_| !self.images.is_empty()) else {
+            return Err(Error::Head(HeadError::NothingToTrainOn));
+        };
         let mut skipped = self.skipped;
         let by_label = set.index_by_label();
         let mut images = Vec::with_capacity(self.images.len());
@@ -480,6 +562,40 @@ fn check_owner(batch: &RecordBatch, input: &HeadInput) -> Result<()> {
             }
         ),
     }))
+}
+
+/// Masks whose numbers give the statistics of inputs that stay in the store.
+const SAMPLED: usize = 1 << 16;
+
+/// Fits a normaliser to a sample of embeddings, the same one for the same rows.
+async fn fit_sample(
+    embeddings: &StoredEmbeddings,
+    dims: &[usize],
+    kinds: &[Normalisation],
+) -> Result<Normaliser> {
+    let (dim, rows) = (dims.iter().sum(), embeddings.rows());
+    let mut sample = Collected::new(dim, usize::MAX, std::path::Path::new(""));
+    if kinds.contains(&Normalisation::Standard) {
+        let mut random = fastrand::Rng::with_seed(0);
+        let mut chosen =
+            random.choose_multiple(0..u32::try_from(rows).unwrap_or(u32::MAX), SAMPLED);
+        chosen.sort_unstable();
+        let mut numbers = Vec::new();
+        for some in chosen.chunks(4096) {
+            numbers.clear();
+            embeddings.read_async(some, &mut numbers).await?;
+            for row in numbers.chunks_exact(dim.max(1)) {
+                sample.push(EmbeddingRow::Single(row))?;
+            }
+        }
+    }
+    Normaliser::fit(&Embeddings::Collected(sample), dims, kinds)
+}
+
+/// What a batch of a training query holds of the inputs.
+enum Numbers {
+    Read(Vec<EmbeddingColumn>, Joined),
+    ById(Vec<UInt64Array>),
 }
 
 /// The numbers of all inputs of a mask, one after the other.

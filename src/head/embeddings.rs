@@ -1,16 +1,15 @@
-//! Embeddings for training, in the store's number type: in memory up to a budget, beyond it in a temporary file.
+//! Embeddings for training, in the store's number type: in memory up to a budget, beyond it in a temporary file, or in
+//! the store until they are needed.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use half::f16;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::slice::HalfFloatSliceExt;
 
-use crate::error::FileAction;
+use super::number_words::{append_numbers, runs};
+use super::stored_embeddings::StoredEmbeddings;
+use super::temporary_file::TemporaryFile;
+use crate::Result;
 use crate::store::columns::EmbeddingRow;
-use crate::{Error, Result};
 
 /// Rows of a part, the unit of allocation.
 const PART_ROWS: usize = 4096;
@@ -18,9 +17,39 @@ const PART_ROWS: usize = 4096;
 /// Bytes written to the temporary file at once.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// Embeddings by row.
+#[derive(Debug)]
+pub(super) enum Embeddings {
+    /// All of them were read.
+    Collected(Collected),
+    /// They are read from the store when they are needed.
+    Stored(StoredEmbeddings),
+}
+
+impl Embeddings {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Collected(collected) => collected.rows(),
+            Self::Stored(stored) => stored.rows(),
+        }
+    }
+
+    /// Appends the given rows to `into`, in the order given.
+    ///
+    /// # Errors
+    /// [`crate::Error::File`] if the temporary file cannot be read; errors of the store, for rows that are in it.
+    pub fn read(&self, rows: &[u32], into: &mut Vec<f32>) -> Result<()> {
+        match self {
+            Self::Collected(collected) => collected.read(rows, into),
+            Self::Stored(stored) => stored.read(rows, into),
+        }
+    }
+}
+
 /// Embeddings by row, in the order in which they were added.
 #[derive(Debug)]
-pub(super) struct Embeddings {
+pub(super) struct Collected {
     dim: usize,
     rows: usize,
     /// 16-bit words per number: 1 or 2, as in the first row; 1 until there is one.
@@ -32,16 +61,35 @@ pub(super) struct Embeddings {
     spool_dir: PathBuf,
 }
 
-/// A temporary file that is deleted when this is dropped and, on Unix, however the program ends.
+/// A temporary file that rows are appended to.
 #[derive(Debug)]
 struct Spool {
-    path: PathBuf,
-    file: Mutex<File>,
+    file: TemporaryFile,
+    /// Bytes that are written.
+    written: u64,
     /// Bytes that are not written yet.
     pending: Vec<u8>,
 }
 
-impl Embeddings {
+impl Spool {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= WRITE_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.write(self.written, &self.pending)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+impl Collected {
     /// Creates an empty collection of embeddings of `dim` numbers each. If they exceed `budget_bytes`, they go to a
     /// file in `spool_dir`.
     pub fn new(dim: usize, budget_bytes: usize, spool_dir: &Path) -> Self {
@@ -69,7 +117,7 @@ impl Embeddings {
     /// Adds an embedding; returns false, without adding it, if it holds a number that is not finite.
     ///
     /// # Errors
-    /// [`Error::File`] if the temporary file cannot be written.
+    /// [`crate::Error::File`] if the temporary file cannot be written.
     pub fn push(&mut self, embedding: EmbeddingRow) -> Result<bool> {
         let row: &[u16] = match embedding {
             EmbeddingRow::Half(values) => values.reinterpret_cast(),
@@ -111,13 +159,17 @@ impl Embeddings {
     /// Writes out what is buffered; must be called after the last row is added.
     ///
     /// # Errors
-    /// [`Error::File`] if the temporary file cannot be written.
+    /// [`crate::Error::File`] if the temporary file cannot be written.
     pub fn finish(&mut self) -> Result<()> {
         self.spool.as_mut().map_or(Ok(()), Spool::flush)
     }
 
     fn move_to_spool(&mut self) -> Result<()> {
-        let mut spool = Spool::create(&self.spool_dir)?;
+        let mut spool = Spool {
+            file: TemporaryFile::create(&self.spool_dir)?,
+            written: 0,
+            pending: Vec::new(),
+        };
         for part in self.parts.drain(..) {
             spool.append(bytemuck::cast_slice(&part))?;
         }
@@ -128,7 +180,7 @@ impl Embeddings {
     /// Appends the given rows to `into`, in the order given.
     ///
     /// # Errors
-    /// [`Error::File`] if the temporary file cannot be read.
+    /// [`crate::Error::File`] if the temporary file cannot be read.
     pub fn read(&self, rows: &[u32], into: &mut Vec<f32>) -> Result<()> {
         let size = self.row_words();
         let mut read = Vec::new();
@@ -136,127 +188,34 @@ impl Embeddings {
             if let Some(spool) = &self.spool {
                 read.resize(run.count * size, 0);
                 let at = (run.first * size * 2) as u64;
-                spool.read(at, bytemuck::cast_slice_mut(&mut read))?;
-                self.numbers(&read, into);
+                spool.file.read(at, bytemuck::cast_slice_mut(&mut read))?;
+                append_numbers(self.words, &read, into);
                 continue;
             }
             for row in run.first..run.first + run.count {
                 let (part, at) = (row / PART_ROWS, row % PART_ROWS * size);
                 let part = self.parts.get(part);
                 if let Some(words) = part.and_then(|part| part.get(at..at + size)) {
-                    self.numbers(words, into);
+                    append_numbers(self.words, words, into);
                 }
             }
         }
         Ok(())
     }
-
-    /// Appends the numbers that the words encode.
-    fn numbers(&self, words: &[u16], into: &mut Vec<f32>) {
-        if self.words == 1 {
-            let start = into.len();
-            into.resize(start + words.len(), 0.0);
-            let halves: &[f16] = words.reinterpret_cast();
-            halves.convert_to_f32_slice(into.get_mut(start..).unwrap_or(&mut []));
-            return;
-        }
-        let (pairs, _) = words.as_chunks::<2>();
-        into.extend(
-            pairs
-                .iter()
-                .map(|pair| bytemuck::cast::<[u16; 2], f32>(*pair)),
-        );
-    }
-}
-
-struct Run {
-    first: usize,
-    count: usize,
-}
-
-/// Groups consecutive rows into runs.
-fn runs(rows: &[u32]) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for row in rows {
-        let row = *row as usize;
-        match runs.last_mut() {
-            Some(run) if run.first + run.count == row => run.count += 1,
-            _ => runs.push(Run {
-                first: row,
-                count: 1,
-            }),
-        }
-    }
-    runs
-}
-
-impl Spool {
-    fn create(dir: &Path) -> Result<Self> {
-        let name = format!(
-            "grainstore-train-{}.{}",
-            std::process::id(),
-            fastrand::u64(..)
-        );
-        let path = dir.join(name);
-        let open = || {
-            let mut options = File::options();
-            options.read(true).write(true).create_new(true);
-            options.open(&path)
-        };
-        let file = open().map_err(Error::file(FileAction::Create, &path))?;
-        // Nobody else needs the file's name; without one, it disappears with the program, even if that is killed.
-        #[cfg(unix)]
-        std::fs::remove_file(&path).map_err(Error::file(FileAction::Create, &path))?;
-        Ok(Self {
-            path,
-            file: Mutex::new(file),
-            pending: Vec::new(),
-        })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.pending.extend_from_slice(bytes);
-        if self.pending.len() >= WRITE_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let file = self.file.get_mut().unwrap_or_else(|err| err.into_inner());
-        file.write_all(&self.pending)
-            .map_err(Error::file(FileAction::Write, &self.path))?;
-        self.pending.clear();
-        Ok(())
-    }
-
-    fn read(&self, at: u64, bytes: &mut [u8]) -> Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(|err| err.into_inner());
-        file.seek(SeekFrom::Start(at))
-            .and_then(|_| file.read_exact(bytes))
-            .map_err(Error::file(FileAction::Read, &self.path))
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        if cfg!(not(unix)) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     fn half(row: i16) -> [f16; 4] {
         [0, 1, 2, 3].map(|k| f16::from_f32(f32::from(row * 4 + k)))
     }
 
-    fn filled(budget: usize, rows: i16) -> Embeddings {
-        let mut embeddings = Embeddings::new(4, budget, &std::env::temp_dir());
+    fn filled(budget: usize, rows: i16) -> Collected {
+        let mut embeddings = Collected::new(4, budget, &std::env::temp_dir());
         for row in 0..rows {
             let pushed = embeddings.push(EmbeddingRow::Half(&half(row)));
             assert!(pushed.unwrap());
@@ -286,7 +245,7 @@ mod tests {
     #[test]
     fn single_numbers_are_kept_whole_and_others_refused() {
         for budget in [0, 1 << 20] {
-            let mut embeddings = Embeddings::new(4, budget, &std::env::temp_dir());
+            let mut embeddings = Collected::new(4, budget, &std::env::temp_dir());
             let mut push = |row: [f32; 4]| embeddings.push(EmbeddingRow::Single(&row)).unwrap();
             assert!(push([0.1, 0.2, 0.3, 0.4]));
             assert!(!push([1.0, 2.0, f32::NAN, 4.0]), "NaN is refused");
@@ -299,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_place_that_cannot_be_written_is_named() {
-        let mut embeddings = Embeddings::new(4, 0, Path::new("/nowhere/at/all"));
+        let mut embeddings = Collected::new(4, 0, Path::new("/nowhere/at/all"));
         let message = embeddings.push(EmbeddingRow::Half(&half(0))).unwrap_err();
         let message = message.to_string();
         assert!(message.contains("/nowhere/at/all"), "{message}");

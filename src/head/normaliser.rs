@@ -61,7 +61,7 @@ impl Normaliser {
         Some(Self { blocks })
     }
 
-    /// Computes the statistics over all embeddings.
+    /// Computes the statistics over all embeddings. Those that are in the store must not be read in a runtime.
     ///
     /// # Errors
     /// [`crate::Error::File`] if embeddings kept in a file cannot be read.
@@ -170,15 +170,17 @@ fn over_rows(embeddings: &Embeddings, mut work: impl FnMut(&[f32])) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::embeddings::Collected;
     use crate::store::columns::EmbeddingRow;
 
     #[test]
     fn each_input_gets_its_own_mean_and_scale() {
-        let mut embeddings = Embeddings::new(5, 1 << 20, std::path::Path::new("/tmp"));
+        let mut embeddings = Collected::new(5, 1 << 20, std::path::Path::new("/tmp"));
         for row in [[0.0f32, 10.0, 3.0, 4.0, 7.0], [2.0, 14.0, 6.0, 8.0, 7.0]] {
             embeddings.push(EmbeddingRow::Single(&row)).unwrap();
         }
         embeddings.finish().unwrap();
+        let embeddings = Embeddings::Collected(embeddings);
         let kinds = [
             Normalisation::Standard,
             Normalisation::L2,

@@ -17,6 +17,8 @@ use serde::Deserialize;
 
 use super::inputs::{HeadInput, HeadInputs};
 use super::predict::register_predict;
+use super::query_columns::id_column;
+use super::stored_embeddings::stored_column;
 use crate::catalogue::with_prompted;
 use crate::ids::{ExtractorId, ImageId};
 use crate::query::Query;
@@ -34,6 +36,8 @@ pub const DEFAULT_CONDITION: &str = "source IN ('web', 'synthetic')";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainingQuery {
     text: String,
+    /// The same SELECT with the ids of the rows in place of the numbers of the inputs, if all of them are stored.
+    by_id: Option<String>,
     /// The extractor that the head is to be of, and those whose masks are beside its own; empty if they are not known.
     extractors: Vec<ExtractorId>,
 }
@@ -43,6 +47,7 @@ impl TrainingQuery {
     pub fn new(text: &str) -> Self {
         Self {
             text: text.trim().trim_end_matches(';').to_owned(),
+            by_id: None,
             extractors: Vec::new(),
         }
     }
@@ -88,13 +93,14 @@ impl TrainingQuery {
         inputs: &HeadInputs,
     ) -> Result<Self> {
         let extractors = with_prompted(snapshot, extractor_id).await?;
-        let text = filled(
-            Query::named(template)?.sql(),
-            &extractors,
-            conditions,
-            inputs,
-        )?;
+        let template = Query::named(template)?;
+        let with =
+            |numbers: Numbers| filled(template.sql(), &extractors, conditions, inputs, numbers);
+        let are_stored = inputs.iter().all(|input| stored_column(input).is_some());
+        let by_id = are_stored.then(|| with(Numbers::ById)).transpose()?;
+        let text = with(Numbers::Read)?;
         Ok(Self {
+            by_id,
             extractors,
             ..Self::new(&text)
         })
@@ -108,6 +114,37 @@ impl TrainingQuery {
     /// The text of the SELECT.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether [`Self::rows_by_id`] can be asked for.
+    pub(super) fn has_ids(&self) -> bool {
+        self.by_id.is_some()
+    }
+
+    /// Runs the query with a column of row ids, [`id_column`], in place of each input's numbers, which are not read.
+    ///
+    /// # Errors
+    /// As [`TrainingQuery::rows`].
+    pub(super) async fn rows_by_id(
+        &self,
+        snapshot: &Snapshot,
+        inputs: &HeadInputs,
+    ) -> Result<Rows> {
+        let by_id = self.by_id.as_ref().ok_or(Error::Internal {
+            what: "the inputs of a training query are not stored",
+        })?;
+        let sql = self.session(snapshot).await?;
+        for input in inputs.iter() {
+            let Some((table, _)) = stored_column(input) else {
+                continue;
+            };
+            let name = match input {
+                HeadInput::Vectors { embedder, .. } => Some(embedder.as_str()),
+                _ => None,
+            };
+            sql.add_row_ids(snapshot, table, name).await?;
+        }
+        sql.query(by_id).await
     }
 
     /// Runs the query and returns its rows.
@@ -252,6 +289,7 @@ fn filled(
     extractors: &[ExtractorId],
     conditions: &Conditions,
     inputs: &HeadInputs,
+    numbers: Numbers,
 ) -> Result<String> {
     let parsed = |err: ParserError| Error::Query {
         query: "train/bags".to_owned(),
@@ -267,7 +305,7 @@ fn filled(
     let mut filling = Filling {
         condition: expression(&conditions.images)?,
         negatives: expression(&conditions.negatives)?,
-        ..Filling::new(extractors, inputs).map_err(parsed)?
+        ..Filling::new(extractors, inputs, numbers).map_err(parsed)?
     };
     let mut statement = only_select(template).map_err(parsed)?;
     let _ = statement.visit(&mut filling);
@@ -298,7 +336,7 @@ pub(super) fn masks_with_inputs(extractors: &[ExtractorId], inputs: &HeadInputs)
         query: "masks".to_owned(),
         reason: err.to_string(),
     };
-    let mut filling = Filling::new(extractors, inputs).map_err(parsed)?;
+    let mut filling = Filling::new(extractors, inputs, Numbers::Read).map_err(parsed)?;
     let mut statement = only_select(TEXT).map_err(parsed)?;
     let _ = statement.visit(&mut filling);
     Ok(statement.to_string())
@@ -313,6 +351,15 @@ fn only_select(text: &str) -> Result<Statement, ParserError> {
         .ok_or_else(|| ParserError::ParserError("it is no SELECT".to_owned()))
 }
 
+/// What a training query yields of its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    /// The numbers.
+    Read,
+    /// The ids of the rows that hold them.
+    ById,
+}
+
 /// What an input adds to a SELECT over masks.
 struct InputSql {
     items: Vec<SelectItem>,
@@ -321,13 +368,13 @@ struct InputSql {
 
 impl InputSql {
     /// The column of an input, the `at`-th, and the join that it needs.
-    fn of(input: &HeadInput, at: usize) -> Result<Self, ParserError> {
+    fn of(input: &HeadInput, at: usize, numbers: Numbers) -> Result<Self, ParserError> {
         /// Vectors of an embedder; `v` and `name` are replaced.
         const VECTORS: &str = "SELECT v.vector AS name FROM masks m LEFT JOIN vectors.name v \
             ON v.extractor_id = m.extractor_id AND v.image_id = m.image_id AND v.mask_index = m.mask_index";
         const SHAPE: &str =
             "SELECT mask_shape(m.rle, m.predicted_iou, m.stability_score) AS shape FROM masks m";
-        const TOKENS: &str = "SELECT m.embedding FROM masks m";
+        const TOKENS: &str = "SELECT m.embedding AS embedding FROM masks m";
         let (text, name) = match input {
             HeadInput::Tokens => (TOKENS, ""),
             HeadInput::Shape => (SHAPE, ""),
@@ -345,6 +392,16 @@ impl InputSql {
         if let SetExpr::Select(select) = *query.body {
             items = select.projection;
             naming.rename_items(&mut items);
+            if let ([SelectItem::ExprWithAlias { expr, alias }], Numbers::ById) =
+                (&mut items[..], numbers)
+            {
+                if let Expr::CompoundIdentifier(parts) = expr
+                    && let Some(column) = parts.last_mut()
+                {
+                    *column = Ident::new("_rowid");
+                }
+                *alias = Ident::new(id_column(at));
+            }
             joins = select
                 .from
                 .into_iter()
@@ -422,9 +479,13 @@ struct Filling<'a> {
 
 impl<'a> Filling<'a> {
     /// Fills in extractors and inputs, and changes no condition.
-    fn new(extractors: &'a [ExtractorId], inputs: &HeadInputs) -> Result<Self, ParserError> {
+    fn new(
+        extractors: &'a [ExtractorId],
+        inputs: &HeadInputs,
+        numbers: Numbers,
+    ) -> Result<Self, ParserError> {
         let inputs = inputs.iter().enumerate();
-        let inputs = inputs.map(|(at, input)| InputSql::of(input, at));
+        let inputs = inputs.map(|(at, input)| InputSql::of(input, at, numbers));
         Ok(Self {
             inputs: inputs.collect::<Result<_, _>>()?,
             selects: 0,
@@ -572,7 +633,14 @@ mod tests {
             template.clone(),
             template.replace("source IN", "source   IN\n"),
         ] {
-            let plain = filled(&template, id, &Conditions::default(), &tokens).unwrap();
+            let plain = filled(
+                &template,
+                id,
+                &Conditions::default(),
+                &tokens,
+                Numbers::Read,
+            )
+            .unwrap();
             assert!(
                 plain.contains(id[0].as_str()) && !plain.contains('$'),
                 "{plain}"
@@ -584,13 +652,13 @@ mod tests {
                 mask_labels: None,
             };
             let mine = conditions(Some("split = 'train' -- mine"), None);
-            let other = filled(&template, id, &mine, &tokens).unwrap();
+            let other = filled(&template, id, &mine, &tokens, Numbers::Read).unwrap();
             assert!(other.contains("split = 'train'"), "{other}");
             assert!(!other.contains("source IN"), "{other}");
             assert!(other.contains("false AS negative"), "{other}");
             assert!(other.contains("true AS bag"), "{other}");
             let both = conditions(Some("a = 1 OR b = 2"), Some("source = 'texture' OR c = 3"));
-            let both = filled(&template, id, &both, &tokens).unwrap();
+            let both = filled(&template, id, &both, &tokens, Numbers::Read).unwrap();
             let both = both.split_whitespace().collect::<Vec<_>>().join(" ");
             for part in [
                 "(source = 'texture' OR c = 3) AS negative",
@@ -602,7 +670,7 @@ mod tests {
                 mask_labels: Some("reviewer = 'anna'".to_owned()),
                 ..Conditions::default()
             };
-            let annas = filled(&template, id, &annas, &tokens).unwrap();
+            let annas = filled(&template, id, &annas, &tokens, Numbers::Read).unwrap();
             let annas = annas.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(
                 annas.contains("AS chosen WHERE reviewer = 'anna'")
@@ -611,10 +679,22 @@ mod tests {
             );
         }
         let two = [id[0].clone(), ExtractorId::of_bytes(b"prompts")];
-        let both = filled(&template, &two, &Conditions::default(), &tokens).unwrap();
+        let both = filled(
+            &template,
+            &two,
+            &Conditions::default(),
+            &tokens,
+            Numbers::Read,
+        )
+        .unwrap();
         let list = format!("IN ('{}', '{}')", two[0], two[1]);
         assert!(both.contains(&list), "{both}");
         let none = Conditions::default();
-        assert!(filled("SELECT 1", id, &none, &tokens).is_err());
+        let by_id = filled(&template, id, &none, &tokens, Numbers::ById).unwrap();
+        assert!(
+            by_id.contains("m._rowid AS row_id_0") && !by_id.contains("embedding"),
+            "{by_id}"
+        );
+        assert!(filled("SELECT 1", id, &none, &tokens, Numbers::Read).is_err());
     }
 }

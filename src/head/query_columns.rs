@@ -2,9 +2,10 @@
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, RecordBatch, StringArray,
+    UInt64Array,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int32Type, UInt64Type};
 
 use crate::error::HeadError;
 use crate::schema::list_item;
@@ -59,6 +60,19 @@ pub(super) fn integers(batch: &RecordBatch, name: &str) -> Result<Int32Array> {
     numbers
         .cloned()
         .ok_or_else(|| wrong(name, "INT without nulls", column))
+}
+
+/// The column of the ids of the rows that hold an input's numbers, the `at`-th input.
+pub(super) fn id_column(at: usize) -> String {
+    format!("row_id_{at}")
+}
+
+/// A column of row ids, which may be null.
+pub(super) fn row_ids(batch: &RecordBatch, name: &str) -> Result<UInt64Array> {
+    let column = batch.column_by_name(name).ok_or_else(|| missing(name))?;
+    let ids = column.as_primitive_opt::<UInt64Type>();
+    ids.cloned()
+        .ok_or_else(|| wrong(name, "BIGINT UNSIGNED", column))
 }
 
 /// A column of truth values, if there is one of that name.

@@ -17,6 +17,7 @@ use super::refine::{PickMasks, ScoredMask};
 use super::refined_masks::RefinedMasks;
 use super::spec::HeadSpec;
 use super::split::{Replay, Split};
+use super::stored_embeddings::StoredInput;
 use super::train::{Training, masks_as_images};
 use super::train_options::TrainOptions;
 use super::warm_start::{Parent, Start, images_when_trained};
@@ -27,7 +28,7 @@ use crate::device::DeviceName;
 use crate::error::{CatalogueError, HeadError, Named};
 use crate::ids::{EmbedderId, ExtractorId, HeadId, check_name};
 use crate::options::is_default;
-use crate::progress::{Progress, progress_channel};
+use crate::progress::{NoProgress, Progress, progress_channel};
 use crate::query::Query;
 use crate::schema::{StoreTable, Table, VectorTable};
 use crate::sql::Sql;
@@ -239,6 +240,14 @@ const READ: [Table; 6] = [
     Table::Heads,
 ];
 
+/// Whether a table has a row per mask.
+fn is_of_masks(table: &StoreTable) -> bool {
+    matches!(
+        table,
+        StoreTable::Fixed(Table::Masks) | StoreTable::Vectors(VectorTable::Masks, _)
+    )
+}
+
 /// Tables that are read for some inputs, besides `tables`.
 pub(crate) fn tables_read(tables: &[Table], inputs: &HeadInputs) -> Vec<StoreTable> {
     let vectors = inputs
@@ -321,12 +330,29 @@ pub async fn train(
         None => None,
     };
     let started = Instant::now();
-    let rows = query.rows(&snapshot).await?;
-    let tables = tables_read(&READ, &inputs);
-    snapshot.verify(&tables, progress).await?;
-    let (of, cache) = (query.extractors(), &request.cache);
-    let read = Bags::read_of(of, rows, &class_set, &inputs, cache, progress).await;
-    let mut bags = read.map_err(|err| match err {
+    let cache = &request.cache;
+    // Labelled masks are few.
+    let stored = if alone || !query.has_ids() {
+        None
+    } else {
+        StoredInput::beyond_budget(&snapshot, &inputs, cache.budget_bytes).await?
+    };
+    let (now, later) = match &stored {
+        None => (tables_read(&READ, &inputs), Vec::new()),
+        // The files of masks are compared with their checksums while the head is trained.
+        Some(_) => {
+            let all = tables_read(&READ, &inputs).into_iter();
+            all.partition(|table| !is_of_masks(table))
+        }
+    };
+    snapshot.verify(&now, progress).await?;
+    let rows = match stored {
+        Some(_) => query.rows_by_id(&snapshot, &inputs).await?,
+        None => query.rows(&snapshot).await?,
+    };
+    let of = query.extractors();
+    let read = Bags::read_of(of, rows, stored, &class_set, &inputs, cache, progress);
+    let mut bags = read.await.map_err(|err| match err {
         Error::Head(HeadError::NothingToTrainOn) if alone => {
             Error::Head(HeadError::NoLabelledMasks)
         }
@@ -425,11 +451,15 @@ pub async fn train(
         }
         .run()
     });
-    events.forward(progress).await;
+    let ((), verified) = tokio::join!(
+        events.forward(progress),
+        snapshot.verify(&later, &NoProgress)
+    );
     let trained = worker.await.map_err(|source| Error::Worker {
         task: "training",
         source,
     })??;
+    verified?;
     let training_seconds = started.elapsed().as_secs_f64();
 
     let lineage = Lineage {

@@ -18,6 +18,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
+use lance::datafusion::LanceTableProvider;
 
 use super::dot_access::name_fields;
 use super::engine::{Engine, engine_of};
@@ -159,6 +160,26 @@ impl Sql {
         self.context.deregister_table(name)?;
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
         self.context.register_table(name, Arc::new(table))?;
+        Ok(())
+    }
+
+    /// Gives a table a last column `_rowid` in the queries that follow. A table of vectors has the name of its embedder.
+    pub(crate) async fn add_row_ids(
+        &self,
+        snapshot: &Snapshot,
+        table: StoreTable,
+        embedder: Option<&str>,
+    ) -> Result<()> {
+        let name = match (&table, embedder) {
+            (StoreTable::Vectors(kind, _), Some(name)) => {
+                TableReference::partial(kind.name(), name)
+            }
+            (table, _) => TableReference::bare(table.path()),
+        };
+        let dataset = snapshot.dataset(table).await?;
+        self.context.deregister_table(name.clone())?;
+        let provider = Arc::new(LanceTableProvider::new(dataset, true, false));
+        self.context.register_table(name, provider)?;
         Ok(())
     }
 

@@ -417,6 +417,32 @@ fn heads_read_vectors_in_their_order() {
             .contains(r#"vectors."clip""#)
     );
 
+    // Numbers that stay in the store until they are needed give the same head, whose mean and scale are those of a
+    // sample of the masks: here, of all of them.
+    let (names, of) = (["all_read", "when_needed"], "clip,tokens");
+    let mut command = vec![
+        "train",
+        "--classes",
+        "all",
+        "--epochs",
+        "3",
+        "--where",
+        "true",
+    ];
+    command.extend(["--vectors", of, "--name"]);
+    program.expect(0, &[&command[..], &names[..1]].concat());
+    program.expect(
+        0,
+        &[&command[..], &names[1..], &["--cache-mib", "0"]].concat(),
+    );
+    let differs = store.sql(
+        "SELECT count(*) AS n, max(abs(predict('all_read', v.vector, m.embedding).score
+                - predict('when_needed', v.vector, m.embedding).score)) AS most
+         FROM masks m JOIN vectors.clip v ON v.image_id = m.image_id AND v.mask_index = m.mask_index",
+    );
+    assert!(differs[0]["n"].as_i64().unwrap() > 10, "{differs:?}");
+    assert!(differs[0]["most"].as_f64().unwrap() < 1e-4, "{differs:?}");
+
     // In SQL as in annotate.
     program.expect(0, &["annotate", "--head", "both", "--score-threshold", "0"]);
     let differs = store.sql(

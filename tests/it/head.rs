@@ -17,7 +17,7 @@ use grainstore::progress::NoProgress;
 use grainstore::selection::ImageFilter;
 use grainstore::store::rows::HeadRow;
 
-use crate::made_store::{Shown, made};
+use crate::made_store::{Shown, made, made_in_directory};
 use crate::support::append;
 
 const FINE: [(&str, &[&str]); 3] = [("cat", &["cat"]), ("dog", &["dog"]), ("cow", &["cow"])];
@@ -73,6 +73,39 @@ async fn one_store_serves_any_granularity() {
         .as_primitive::<arrow::datatypes::Float64Type>()
         .value(0);
     assert!(apart > 0.4, "{apart}");
+}
+
+/// A head that was trained on damaged files is not stored, whether they were compared before or meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_masks_give_no_head() {
+    let made = made_in_directory().await;
+    made.add_classes(&["cat", "dog", "cow"], 12, 0).await;
+    let set = made.classes("fine", &FINE).await;
+    let files: Vec<_> = walkdir::WalkDir::new(made.dir.path().join("store/masks.lance/data"))
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
+        .collect();
+    let [file] = &files[..] else {
+        panic!("{files:?}");
+    };
+    // In the middle of the numbers of a mask.
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+    for (name, budget) in [("before", usize::MAX), ("meanwhile", 0)] {
+        let mut request = made.request(name, set.clone()).await;
+        request.cache.budget_bytes = budget;
+        let err = made.train(request).await.unwrap_err();
+        assert!(
+            matches!(err, grainstore::Error::StoreDamaged { .. }),
+            "{name}: {err}"
+        );
+    }
+    let snapshot = made.store.snapshot().await.unwrap();
+    assert!(heads_stored(&snapshot).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

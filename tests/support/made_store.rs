@@ -22,7 +22,8 @@ use crate::support::{image, instant, label, new_store, store_in_directory};
 
 /// A store with one extractor; masks are added with [`add_images`].
 pub struct Made {
-    _dir: tempfile::TempDir,
+    /// Its store is `store` in this directory, unless that is in a bucket.
+    pub dir: tempfile::TempDir,
     pub store: Store,
     pub extractor: ExtractorId,
 }
@@ -57,7 +58,7 @@ async fn made_of((dir, store): (tempfile::TempDir, Store)) -> Made {
     let row = extractor_row(&extractor);
     crate::support::append(&store, &[row]).await;
     Made {
-        _dir: dir,
+        dir,
         store,
         extractor,
     }
