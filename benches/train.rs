@@ -24,10 +24,12 @@ use grainstore::head::{
     CacheOptions, Curve, HeadInputs, Recipe, TrainOptions, TrainRequest, TrainingMasks,
     TrainingQuery, load_head, train,
 };
-use grainstore::ids::{ExtractorId, ImageId};
+use grainstore::ids::{EmbeddingSpaceId, ExtractorId, ImageId};
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
-use grainstore::store::rows::{ImageRow, LabelRow, MaskRow, Row, masks_to_batch};
+use grainstore::store::rows::{
+    ExtractorKind, ExtractorRow, ImageRow, LabelRow, MaskRow, Row, masks_to_batch,
+};
 use grainstore::store::{Changes, Store, StoreOptions};
 
 #[global_allocator]
@@ -148,6 +150,26 @@ fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> 
 }
 
 async fn fill(store: &Store, size: &Shape, extractor: &ExtractorId) -> anyhow::Result<()> {
+    let row = ExtractorRow {
+        extractor_id: extractor.clone(),
+        kind: ExtractorKind::Sam,
+        model_type: Some("custom".to_owned()),
+        checkpoint: "bench.safetensors".to_owned(),
+        checkpoint_sha256: "0".repeat(64),
+        embedding_dim: Some(1024),
+        embedding_space: Some(EmbeddingSpaceId::of_bytes(b"bench")),
+        options: "{}".to_owned(),
+        grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
+        created_at: chrono::DateTime::UNIX_EPOCH,
+    };
+    let row = &ExtractorRow::to_batch(&[row])?;
+    store
+        .commit("bench", |_| async move {
+            let mut changes = Changes::new();
+            changes.append(Table::Extractors, row.clone());
+            Ok(changes)
+        })
+        .await?;
     let rle = Rle::from_bitmap(
         Size {
             height: 2,
