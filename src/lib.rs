@@ -92,6 +92,7 @@ pub mod error;
 pub mod eval;
 pub mod export;
 pub mod extract;
+pub(crate) mod formats;
 pub mod geometry;
 pub mod head;
 pub mod ids;

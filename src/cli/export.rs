@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use grainstore::export::CocoExport;
+use grainstore::export::CvatExport;
+use grainstore::export::LabelStudioExport;
 use grainstore::export::ParquetExport;
 use grainstore::export::VocExport;
 use grainstore::export::YoloExport;
 use grainstore::export::{
     Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, MaskStyle, Photos, export_coco,
-    export_parquet, export_voc, export_yolo,
+    export_cvat, export_label_studio, export_parquet, export_voc, export_yolo,
 };
 use grainstore::selection::ImageFilter;
 
@@ -22,6 +24,8 @@ pub enum Args {
     Coco(Coco),
     Voc(Voc),
     Yolo(Yolo),
+    Cvat(Cvat),
+    LabelStudio(LabelStudio),
     Parquet(Parquet),
 }
 
@@ -86,6 +90,50 @@ pub struct Yolo {
     /// Write only data.yaml and labels. By default upright photos are copied, and all others are encoded as JPEG.
     #[arg(long)]
     no_images: bool,
+    /// The directory to write. It must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// CVAT for images 1.1: annotations.xml with masks, and images.
+///
+/// Create a task in CVAT with the labels and photos, then upload annotations.xml to it. 'ingest cvat' reads what people made of it.
+/// Crowds and void regions are left out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export cvat --head fine -o fine/
+  grainstore export cvat --head fine --no-images -o fine/      # for a task that has the photos
+  grainstore export cvat --ground-truth --dataset coco -o coco/")]
+pub struct Cvat {
+    #[command(flatten)]
+    which: Which,
+    /// Write only annotations.xml, with the names that the photos have below their directory. By default upright photos are
+    /// copied, and all others are encoded as JPEG.
+    #[arg(long)]
+    no_images: bool,
+    /// The directory to write. It must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// Label Studio: tasks with brush masks, and the labelling interface.
+///
+/// What a head keeps become predictions with scores, annotated objects annotations. Make a project with config.xml as its labelling
+/// interface, then import tasks.json. 'ingest label-studio' reads what people made of it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export label-studio --head fine -o fine/          # LOCAL_FILES_DOCUMENT_ROOT is the directory of the photos
+  grainstore export label-studio --head fine --address s3://bucket/photos/ -o fine/
+  grainstore export label-studio --ground-truth --dataset coco -o coco/")]
+pub struct LabelStudio {
+    #[command(flatten)]
+    which: Which,
+    /// Begin of the addresses of the photos, before their names [default: /data/local-files/?d=, files of the machine of Label
+    /// Studio].
+    #[arg(long, value_name = "URL")]
+    address: Option<String>,
     /// The directory to write. It must be empty or new.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -163,6 +211,8 @@ impl Args {
             Self::Coco(args) => &args.which,
             Self::Voc(args) => &args.which,
             Self::Yolo(args) => &args.which,
+            Self::Cvat(args) => &args.which,
+            Self::LabelStudio(args) => &args.which,
             Self::Parquet(args) => &args.which,
         }
     }
@@ -258,6 +308,39 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &YoloExport {
                     export: request,
                     photos,
+                    directory: args.output,
+                },
+                progress,
+            )
+            .await?
+        }
+        Args::Cvat(args) => {
+            let (request, at) = args.which.request();
+            let photos = if args.no_images {
+                Photos::Leave
+            } else {
+                Photos::Copy
+            };
+            let snapshot = at.snapshot(&store).await?;
+            export_cvat(
+                &snapshot,
+                &CvatExport {
+                    export: request,
+                    photos,
+                    directory: args.output,
+                },
+                progress,
+            )
+            .await?
+        }
+        Args::LabelStudio(args) => {
+            let (request, at) = args.which.request();
+            let snapshot = at.snapshot(&store).await?;
+            export_label_studio(
+                &snapshot,
+                &LabelStudioExport {
+                    export: request,
+                    address: args.address,
                     directory: args.output,
                 },
                 progress,

@@ -6,12 +6,15 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Subcommand;
 use grainstore::ingest::CocoIngest;
+use grainstore::ingest::CvatIngest;
 use grainstore::ingest::FolderIngest;
+use grainstore::ingest::LabelStudioIngest;
 use grainstore::ingest::VocIngest;
 use grainstore::ingest::YoloIngest;
 use grainstore::ingest::{
     DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES,
-    ingest_coco, ingest_folder, ingest_voc, ingest_yolo, read_class_names,
+    ingest_coco, ingest_cvat, ingest_folder, ingest_label_studio, ingest_voc, ingest_yolo,
+    read_class_names,
 };
 use grainstore::store::Location;
 
@@ -28,6 +31,8 @@ pub enum Args {
     Coco(CocoArgs),
     Voc(VocArgs),
     Yolo(YoloArgs),
+    Cvat(CvatArgs),
+    LabelStudio(LabelStudioArgs),
 }
 
 /// A directory of photos, with labels from folders, from a CSV file, from a manifest, or without labels.
@@ -125,6 +130,66 @@ pub struct YoloArgs {
     common: Common,
 }
 
+/// CVAT for images 1.1: annotations.xml and photos, unpacked; masks, polygons, boxes, ellipses, tags and attributes.
+///
+/// Without --split, images have the subset that the file gives them. Shapes of one label that share a group are one object.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore ingest cvat task_7/ --dataset reviewed
+  grainstore ingest cvat annotations.xml --images photos/ --dataset reviewed
+  grainstore label ground-truth --dataset reviewed     # its objects as labels of the masks that they cover")]
+pub struct CvatArgs {
+    /// The file annotations.xml, or the directory that holds it.
+    annotations: PathBuf,
+    /// The directory of the photos [default: the folder 'images' beside the file, or else the file's own].
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Purpose of the images: web, synthetic or target.
+    #[arg(long, default_value = "target")]
+    source: Source,
+    /// Name of the data set, and of the class set created from its labels.
+    #[arg(long, value_name = "NAME", default_value = "cvat")]
+    dataset: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Label Studio's export 'JSON': brush masks, polygons, rectangles, ellipses and choices of tasks with images.
+///
+/// The photos of tasks are looked up by the ends of their addresses. Of several annotations of a task, one that is marked as ground
+/// truth or else the newest is read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore ingest label-studio project-1.json --images photos/ --dataset reviewed
+  grainstore ingest label-studio project-1.json --images photos/ --annotator anna@example.org --dataset anna
+  grainstore label ground-truth --dataset reviewed     # its objects as labels of the masks that they cover")]
+pub struct LabelStudioArgs {
+    /// The file that Label Studio exported.
+    tasks: PathBuf,
+    /// The directory of the photos.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// Key of the photo's address in the data of a task [default: image, or the only text].
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// Read the annotations of this person, by e-mail or number.
+    #[arg(long, value_name = "NAME", conflicts_with = "predictions")]
+    annotator: Option<String>,
+    /// Read predictions instead of annotations.
+    #[arg(long)]
+    predictions: bool,
+    /// Purpose of the images: web, synthetic or target.
+    #[arg(long, default_value = "target")]
+    source: Source,
+    /// Name of the data set, and of the class set created from its labels.
+    #[arg(long, value_name = "NAME", default_value = "label-studio")]
+    dataset: String,
+    #[command(flatten)]
+    common: Common,
+}
+
 #[derive(Debug, clap::Args)]
 struct Common {
     /// Split of the images: train, val, ... (for VOC, where it is required, the image set to read).
@@ -183,6 +248,14 @@ fn check_inputs(args: &Args) -> anyhow::Result<()> {
         Args::Voc(args) => directory(&args.directory.join("JPEGImages")),
         Args::Yolo(args) if args.data.is_dir() => file(&args.data.join("data.yaml")),
         Args::Yolo(args) => file(&args.data),
+        Args::LabelStudio(args) => directory(&args.images).and_then(|()| file(&args.tasks)),
+        Args::Cvat(args) => {
+            args.images.as_deref().map_or(Ok(()), directory)?;
+            match args.annotations.is_dir() {
+                true => file(&args.annotations.join("annotations.xml")),
+                false => file(&args.annotations),
+            }
+        }
     }
 }
 
@@ -255,6 +328,35 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &store,
                 &YoloIngest {
                     data: args.data,
+                    options,
+                },
+                progress.as_ref(),
+            )
+            .await
+        }
+        Args::Cvat(args) => {
+            let options = args.common.options(args.dataset, args.source);
+            ingest_cvat(
+                &store,
+                &CvatIngest {
+                    annotations: args.annotations,
+                    images: args.images,
+                    options,
+                },
+                progress.as_ref(),
+            )
+            .await
+        }
+        Args::LabelStudio(args) => {
+            let options = args.common.options(args.dataset, args.source);
+            ingest_label_studio(
+                &store,
+                &LabelStudioIngest {
+                    tasks: args.tasks,
+                    images: args.images,
+                    key: args.key,
+                    annotator: args.annotator,
+                    predictions: args.predictions,
                     options,
                 },
                 progress.as_ref(),

@@ -102,6 +102,34 @@ impl ExportSummary {
     }
 }
 
+impl ExportSummary {
+    /// Counts an object for a format without crowds, void regions and empty masks. Returns its class and its mask if it is
+    /// part of the export, without a mask if it has only a box and the format holds `boxes`; otherwise counts why it is left
+    /// out.
+    pub(super) fn take_single<'a>(
+        &mut self,
+        object: &'a Object,
+        boxes: bool,
+    ) -> Option<(usize, Option<&'a Rle>)> {
+        let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd || it.is_void);
+        let mask = object.mask.as_ref();
+        let counter = if mask.is_none() && !boxes {
+            &mut self.without_mask
+        } else if is_void {
+            &mut self.void_regions
+        } else if mask.is_some_and(Rle::is_empty) {
+            &mut self.without_pixels
+        } else if let Some(class) = object.class {
+            self.annotations += 1;
+            return Some((class, mask));
+        } else {
+            &mut self.of_other_classes
+        };
+        *counter += 1;
+        None
+    }
+}
+
 /// An entry of `annotations`, as it is written and read back.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CocoAnnotation {

@@ -84,10 +84,7 @@ impl Unfinished {
 
     /// Creates the file as a JSON file.
     pub(super) fn create_json(&self) -> Result<JsonFile> {
-        Ok(JsonFile {
-            out: BufWriter::new(self.create()?),
-            path: self.part.clone(),
-        })
+        Ok(JsonFile::of(self.create()?, &self.part))
     }
 
     /// Creates an empty directory.
@@ -138,6 +135,19 @@ pub(super) struct JsonFile {
 }
 
 impl JsonFile {
+    /// Creates a file in a directory that is not finished.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(Error::file(FileAction::Create, path))?;
+        Ok(Self::of(file, path))
+    }
+
+    fn of(file: File, path: &Path) -> Self {
+        Self {
+            out: BufWriter::new(file),
+            path: path.to_owned(),
+        }
+    }
+
     pub fn text(&mut self, text: &str) -> Result<()> {
         let written = self.out.write_all(text.as_bytes());
         written.map_err(Error::file(FileAction::Write, &self.path))

@@ -1,7 +1,8 @@
 //! Exports: the masks that a head keeps, or the objects that a data set annotates, as files for other programs.
 //!
 //! ```text
-//! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC label maps, YOLO, Parquet
+//! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC label maps, YOLO, CVAT,
+//!         Label Studio, Parquet
 //! ```
 //!
 //! Objects are streamed, so memory holds an id and a few numbers per image and per kept mask. A file is moved into
@@ -9,8 +10,10 @@
 
 mod categories;
 mod coco;
+mod cvat;
 mod file;
 mod images;
+mod label_studio;
 mod object;
 mod parquet;
 mod photos;
@@ -23,7 +26,9 @@ mod writer;
 mod yolo;
 
 pub use coco::{CocoExport, CocoFormat, ExportSummary, export_coco};
+pub use cvat::{CvatExport, export_cvat};
 pub use file::Unfinished;
+pub use label_studio::{LabelStudioExport, export_label_studio};
 pub(crate) use object::{Object, ObjectKind};
 pub use parquet::{ParquetExport, export_parquet};
 pub use photos::Photos;

@@ -174,7 +174,7 @@ fn spell(object: &Object, style: Option<MaskStyle>, outline: Option<Value>) -> S
     }
 }
 
-fn parse_attributes(text: Option<&str>) -> Result<Map<String, Value>> {
+pub(super) fn parse_attributes(text: Option<&str>) -> Result<Map<String, Value>> {
     Ok(text
         .map(serde_json::from_str)
         .transpose()?

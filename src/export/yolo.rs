@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::coco::ExportSummary;
 use super::file::Unfinished;
-use super::object::{Object, ObjectKind};
+use super::object::Object;
 use super::photos::{Photos, copy, plan_names, write_images};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
@@ -153,27 +153,9 @@ fn lines(image: &SelectedImage, objects: &[Object], summary: &mut ExportSummary)
     let (width, height) = (f64::from(image.width), f64::from(image.height));
     let mut text = String::new();
     for object in objects {
-        let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd || it.is_void);
-        let (mask, class) = match (&object.mask, object.class) {
-            (None, _) => {
-                summary.without_mask += 1;
-                continue;
-            }
-            _ if is_void => {
-                summary.void_regions += 1;
-                continue;
-            }
-            (Some(mask), _) if mask.is_empty() => {
-                summary.without_pixels += 1;
-                continue;
-            }
-            (Some(_), None) => {
-                summary.of_other_classes += 1;
-                continue;
-            }
-            (Some(mask), Some(class)) => (mask, class),
+        let Some((class, Some(mask))) = summary.take_single(object, false) else {
+            continue;
         };
-        summary.annotations += 1;
         let _ = write!(text, "{class}");
         for [x, y] in one_ring(mask) {
             let _ = write!(text, " {} {}", share(x / width), share(y / height));

@@ -16,6 +16,7 @@ use crate::classes::{Class, ClassSet, add_class_set};
 use crate::coco::{self, Annotation, AnnotationIndex, Category, DatasetIndex, Image};
 use crate::error::CocoError;
 use crate::error::FileAction;
+use crate::formats::cvat;
 use crate::photo::PhotoInfo;
 use crate::progress::Progress;
 use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow};
@@ -280,6 +281,8 @@ fn read_annotation<'a>(
     let mut annotation = Annotation::parse(text)?;
     // If several annotations share an id, only the first keeps it.
     annotation.id = found.id;
+    // CVAT calls every mask that is run lengths a crowd.
+    annotation.iscrowd &= !cvat::is_of_cvat(&annotation.extra);
     let place = context.by_id.get(&annotation.category_id).copied();
     let category = place.and_then(|place| Some((place, context.categories.get(place)?)));
     let (place, category) = category.ok_or_else(|| Error::Annotation {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
 
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome};
@@ -13,6 +14,37 @@ use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::FailureRow;
 use crate::{Error, Result};
+
+/// Items that wait for a worker.
+const READ_AHEAD: usize = 64;
+
+/// Like [`run`], for items that a thread lists: it calls the function that it is given with each, until that returns false.
+pub(super) async fn run_listed<Item, List, Read>(
+    store: &Store,
+    operation: &str,
+    options: &IngestOptions,
+    list: List,
+    read: Read,
+    progress: &dyn Progress,
+) -> Result<IngestSummary>
+where
+    Item: fmt::Display + Send + 'static,
+    List: FnOnce(&mut dyn FnMut(Item) -> bool) -> Result<()> + Send + 'static,
+    Read: Fn(Item) -> Result<Outcome> + Send + Sync + 'static,
+{
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    let lister =
+        tokio::task::spawn_blocking(move || list(&mut |item| sender.blocking_send(item).is_ok()));
+    let items = futures::stream::unfold(receiver, |mut receiver| async move {
+        Some((receiver.recv().await?, receiver))
+    });
+    let done = run(store, operation, options, items, read, progress).await?;
+    lister.await.map_err(|source| Error::Worker {
+        task: "reading a list of images",
+        source,
+    })??;
+    Ok(done)
+}
 
 /// Reads every item on worker threads and writes the results.
 ///

@@ -8,7 +8,7 @@ use crate::support::imports::{Named, Path, module_of, named_paths, uses_of_child
 const LAYERS: [&[&str]; 21] = [
     &[
         "error", "ids", "options", "csv_text", "task", "progress", "geometry", "photo", "coco",
-        "scenes",
+        "formats", "scenes",
     ],
     &["schema", "store", "sql"],
     &["catalogue", "device", "models"],

@@ -19,6 +19,7 @@ mod cluster;
 #[cfg(feature = "cluster")]
 mod cluster_sql;
 mod collect;
+mod cvat;
 mod demo;
 mod demo_model;
 mod device;
@@ -44,6 +45,7 @@ mod ingest_coco;
 mod ingest_folder;
 mod ingest_voc;
 mod jobs;
+mod label_studio;
 mod labels;
 mod layers;
 mod mask_training;

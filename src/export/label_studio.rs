@@ -1,0 +1,221 @@
+//! `export label-studio`: tasks of Label Studio, and the labelling interface that shows them.
+//!
+//! ```text
+//! tasks.json   a task for each image: its address, and its objects as predictions (of a head) or annotations
+//! config.xml   the labelling interface: the labels, for brush masks and for boxes
+//! ```
+//!
+//! Masks are brush masks, pixel for pixel; objects that have only a box are rectangles.
+
+use std::path::PathBuf;
+
+use quick_xml::escape::escape;
+use serde_json::{Map, Value, json};
+
+use super::coco::ExportSummary;
+use super::file::{JsonFile, Unfinished};
+use super::object::{Object, ObjectKind};
+use super::photos::write_images;
+use super::request::ExportRequest;
+use super::source::{Objects, Origin, Source};
+use super::writer::parse_attributes;
+use crate::error::FileAction;
+use crate::formats::{brush, label_studio};
+use crate::progress::Progress;
+use crate::selection::SelectedImage;
+use crate::store::Snapshot;
+use crate::{Error, Result};
+
+/// A request for tasks of Label Studio.
+#[derive(Debug, Clone, Default)]
+pub struct LabelStudioExport {
+    /// What is exported.
+    pub export: ExportRequest,
+    /// Begin of the address of every photo, before its name below its directory; `None` for files that Label Studio reads from a
+    /// folder of its own machine (`LOCAL_FILES_DOCUMENT_ROOT`).
+    pub address: Option<String>,
+    /// The directory to write. It must be empty or new.
+    pub directory: PathBuf,
+}
+
+/// Writes tasks of Label Studio. The directory appears when it is complete.
+///
+/// Crowds and void regions are left out. Predictions have the name of their head as their version, and the score of every mask.
+///
+/// # Errors
+/// Errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::File`] if files cannot be written.
+pub async fn export_label_studio(
+    snapshot: &Snapshot,
+    request: &LabelStudioExport,
+    progress: &dyn Progress,
+) -> Result<ExportSummary> {
+    let directory = &request.directory;
+    let source = Source::open(snapshot, &request.export).await?;
+    let writer = Tasks {
+        names: source.categories.iter().map(|it| it.name.clone()).collect(),
+        version: match &source.origin {
+            Origin::Head { head, .. } => Some(head.head.clone()),
+            Origin::GroundTruth { .. } => None,
+        },
+        address: request.address.clone(),
+    };
+    let new = Unfinished::new(directory)?;
+    new.create_directory()?;
+    source.verify(progress).await?;
+    let mut summary = ExportSummary::of(&source, directory);
+    let images = source.images.images.clone();
+    let work = move |objects: Objects, progress: &dyn Progress| {
+        progress.start("images", Some(images.len() as u64));
+        let mut out = JsonFile::create(&new.path().join(label_studio::FILE))?;
+        let mut before = "[\n";
+        write_images(
+            objects,
+            &images,
+            &mut summary,
+            progress,
+            |_, image, objects, counted| {
+                let task = writer.task(image, &objects, counted)?;
+                out.text(before)?;
+                before = ",\n";
+                out.json(&task)
+            },
+        )?;
+        out.text(if summary.images == 0 { "[]\n" } else { "\n]\n" })?;
+        out.flush()?;
+        let config = new.path().join(label_studio::CONFIG);
+        let text = config_xml(&writer.names);
+        std::fs::write(&config, text).map_err(Error::file(FileAction::Write, &config))?;
+        new.finish()?;
+        Ok(summary)
+    };
+    let done = source.with_objects(progress, work).await;
+    progress.finish();
+    done
+}
+
+/// Makes tasks of images.
+struct Tasks {
+    names: Vec<String>,
+    /// Name of the head, if objects are predicted.
+    version: Option<String>,
+    address: Option<String>,
+}
+
+impl Tasks {
+    fn task(
+        &self,
+        image: &SelectedImage,
+        objects: &[Object],
+        summary: &mut ExportSummary,
+    ) -> Result<Value> {
+        let mut regions = Vec::with_capacity(objects.len());
+        let mut scores = Vec::new();
+        for (object, number) in objects.iter().zip(1..) {
+            let Some((class, mask)) = summary.take_single(object, true) else {
+                continue;
+            };
+            let label = self.names.get(class).map_or("", String::as_str);
+            let (kind, tag, mut value) = match mask {
+                Some(mask) => (
+                    "brushlabels",
+                    label_studio::BRUSH,
+                    json!({"format": "rle", "rle": brush::encode(mask)}),
+                ),
+                None => {
+                    let (across, down) = (
+                        100.0 / f64::from(image.width),
+                        100.0 / f64::from(image.height),
+                    );
+                    let [x, y, width, height] = object.bbox;
+                    let value = json!({
+                        "x": x * across, "y": y * down, "width": width * across, "height": height * down, "rotation": 0,
+                    });
+                    ("rectanglelabels", label_studio::BOX, value)
+                }
+            };
+            value[kind] = json!([label]);
+            let mut region = json!({
+                "type": kind,
+                "from_name": tag,
+                "to_name": label_studio::IMAGE,
+                "original_width": image.width,
+                "original_height": image.height,
+                "image_rotation": 0,
+                "value": value,
+            });
+            match &object.kind {
+                ObjectKind::Predicted(mask) => {
+                    region["id"] = format!("mask{}", mask.mask_index).into();
+                    region["score"] = mask.score.into();
+                    scores.push(mask.score);
+                }
+                ObjectKind::Annotated(it) => {
+                    region["id"] = format!("object{number}").into();
+                    let own = parse_attributes(it.attributes.as_deref())?;
+                    let meta = own.get("meta").and_then(Value::as_object);
+                    if let Some(meta) = meta.filter(|meta| !meta.is_empty()) {
+                        region["meta"] = Value::Object(meta.clone());
+                    }
+                }
+            }
+            regions.push(region);
+        }
+        let mut task = Map::new();
+        task.insert(
+            "data".to_owned(),
+            json!({
+                label_studio::IMAGE: self.address_of(&image.file_name),
+                "image_id": image.image_id, "dataset": image.dataset, "split": image.split,
+            }),
+        );
+        match &self.version {
+            Some(version) => {
+                let score = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
+                let prediction =
+                    json!({"model_version": version, "score": score, "result": regions});
+                task.insert("predictions".to_owned(), json!([prediction]));
+            }
+            None => {
+                task.insert(
+                    "annotations".to_owned(),
+                    json!([{"ground_truth": false, "result": regions}]),
+                );
+            }
+        }
+        Ok(task.into())
+    }
+
+    fn address_of(&self, name: &str) -> String {
+        match &self.address {
+            Some(address) => format!("{address}{}", percent_encoded(name)),
+            None => format!("{}{}", label_studio::LOCAL_FILES, percent_encoded(name)),
+        }
+    }
+}
+
+/// A path as part of an address; '/' stays.
+fn percent_encoded(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+fn config_xml(names: &[String]) -> String {
+    let labels: String = names
+        .iter()
+        .map(|name| format!("    <Label value=\"{}\"/>\n", escape(name)))
+        .collect();
+    format!(
+        "<View>\n  <Image name=\"{image}\" value=\"${image}\" zoom=\"true\"/>\n  <BrushLabels name=\"{brush}\" toName=\"{image}\">\n\
+         {labels}  </BrushLabels>\n  <RectangleLabels name=\"{boxes}\" toName=\"{image}\">\n{labels}  </RectangleLabels>\n</View>\n",
+        image = label_studio::IMAGE,
+        brush = label_studio::BRUSH,
+        boxes = label_studio::BOX,
+    )
+}
