@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use grainstore::export::CocoExport;
 use grainstore::export::CvatExport;
+use grainstore::export::HuggingFaceExport;
 use grainstore::export::LabelStudioExport;
 use grainstore::export::ParquetExport;
 use grainstore::export::VocExport;
 use grainstore::export::YoloExport;
 use grainstore::export::{
     Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, MaskStyle, Photos, export_coco,
-    export_cvat, export_label_studio, export_parquet, export_voc, export_yolo,
+    export_cvat, export_hugging_face, export_label_studio, export_parquet, export_voc, export_yolo,
 };
 use grainstore::selection::ImageFilter;
 
@@ -26,6 +27,7 @@ pub enum Args {
     Yolo(Yolo),
     Cvat(Cvat),
     LabelStudio(LabelStudio),
+    HuggingFace(HuggingFace),
     Parquet(Parquet),
 }
 
@@ -139,6 +141,23 @@ pub struct LabelStudio {
     output: PathBuf,
 }
 
+/// Hugging Face: Parquet with photos and objects, and a card, for 'datasets'.
+///
+/// Photos are in the files: upright ones as they are, all others as JPEG. Masks are what pycocotools decodes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export hugging-face --head fine -o fine/
+  python -c \"from datasets import load_dataset; print(load_dataset('fine/'))\"
+  hf upload my-name/fine fine/ --repo-type dataset")]
+pub struct HuggingFace {
+    #[command(flatten)]
+    which: Which,
+    /// The directory to write. It must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
 /// Parquet: one row per object, for pandas, polars or DuckDB.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -213,6 +232,7 @@ impl Args {
             Self::Yolo(args) => &args.which,
             Self::Cvat(args) => &args.which,
             Self::LabelStudio(args) => &args.which,
+            Self::HuggingFace(args) => &args.which,
             Self::Parquet(args) => &args.which,
         }
     }
@@ -341,6 +361,19 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &LabelStudioExport {
                     export: request,
                     address: args.address,
+                    directory: args.output,
+                },
+                progress,
+            )
+            .await?
+        }
+        Args::HuggingFace(args) => {
+            let (request, at) = args.which.request();
+            let snapshot = at.snapshot(&store).await?;
+            export_hugging_face(
+                &snapshot,
+                &HuggingFaceExport {
+                    export: request,
                     directory: args.output,
                 },
                 progress,

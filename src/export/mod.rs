@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC label maps, YOLO, CVAT,
-//!         Label Studio, Parquet
+//!         Label Studio, Hugging Face, Parquet
 //! ```
 //!
 //! Objects are streamed, so memory holds an id and a few numbers per image and per kept mask. A file is moved into
@@ -12,6 +12,7 @@ mod categories;
 mod coco;
 mod cvat;
 mod file;
+mod hugging_face;
 mod images;
 mod label_studio;
 mod object;
@@ -28,6 +29,7 @@ mod yolo;
 pub use coco::{CocoExport, CocoFormat, ExportSummary, export_coco};
 pub use cvat::{CvatExport, export_cvat};
 pub use file::Unfinished;
+pub use hugging_face::{HuggingFaceExport, export_hugging_face};
 pub use label_studio::{LabelStudioExport, export_label_studio};
 pub(crate) use object::{Object, ObjectKind};
 pub use parquet::{ParquetExport, export_parquet};

@@ -38,6 +38,7 @@ mod head;
 mod head_parity;
 mod head_refine;
 mod hostile;
+mod hugging_face;
 mod import;
 mod import_masks;
 mod ingest;
