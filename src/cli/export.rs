@@ -6,13 +6,15 @@ use std::time::Instant;
 use grainstore::export::CocoExport;
 use grainstore::export::CvatExport;
 use grainstore::export::HuggingFaceExport;
+use grainstore::export::LabelMapExport;
 use grainstore::export::LabelStudioExport;
 use grainstore::export::ParquetExport;
 use grainstore::export::VocExport;
 use grainstore::export::YoloExport;
 use grainstore::export::{
     Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, MaskStyle, Photos, export_coco,
-    export_cvat, export_hugging_face, export_label_studio, export_parquet, export_voc, export_yolo,
+    export_cvat, export_hugging_face, export_label_maps, export_label_studio, export_parquet,
+    export_voc, export_yolo,
 };
 use grainstore::selection::ImageFilter;
 
@@ -28,6 +30,7 @@ pub enum Args {
     Cvat(Cvat),
     LabelStudio(LabelStudio),
     HuggingFace(HuggingFace),
+    LabelMaps(LabelMaps),
     Parquet(Parquet),
 }
 
@@ -158,6 +161,29 @@ pub struct HuggingFace {
     output: PathBuf,
 }
 
+/// Label maps: a PNG of gray levels for each image, by classes or by classes and objects, and a file of the classes.
+///
+/// 0 is background, the greatest level (255 or 65535) void. Classes have their own ids if these are different and fit, else their places.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export label-maps --head fine -o maps/
+  grainstore export label-maps --head fine --objects --copy-images -o maps/    # class x 1000 + object, 16 bits
+  grainstore ingest label-maps --images maps/images --maps maps/maps --classes maps/classes.csv --objects")]
+pub struct LabelMaps {
+    #[command(flatten)]
+    which: Which,
+    /// Values are class x 1000 + object, as Cityscapes' instanceIds; at most 64 classes.
+    #[arg(long)]
+    objects: bool,
+    /// Also write images/: upright JPEG, PNG and WebP files are copied, all others are encoded as JPEG.
+    #[arg(long)]
+    copy_images: bool,
+    /// The directory to write. It must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
 /// Parquet: one row per object, for pandas, polars or DuckDB.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -233,6 +259,7 @@ impl Args {
             Self::Cvat(args) => &args.which,
             Self::LabelStudio(args) => &args.which,
             Self::HuggingFace(args) => &args.which,
+            Self::LabelMaps(args) => &args.which,
             Self::Parquet(args) => &args.which,
         }
     }
@@ -374,6 +401,26 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &snapshot,
                 &HuggingFaceExport {
                     export: request,
+                    directory: args.output,
+                },
+                progress,
+            )
+            .await?
+        }
+        Args::LabelMaps(args) => {
+            let (request, at) = args.which.request();
+            let photos = if args.copy_images {
+                Photos::Copy
+            } else {
+                Photos::Leave
+            };
+            let snapshot = at.snapshot(&store).await?;
+            export_label_maps(
+                &snapshot,
+                &LabelMapExport {
+                    export: request,
+                    objects: args.objects,
+                    photos,
                     directory: args.output,
                 },
                 progress,

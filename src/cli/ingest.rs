@@ -8,13 +8,14 @@ use clap::Subcommand;
 use grainstore::ingest::CocoIngest;
 use grainstore::ingest::CvatIngest;
 use grainstore::ingest::FolderIngest;
+use grainstore::ingest::LabelMapIngest;
 use grainstore::ingest::LabelStudioIngest;
 use grainstore::ingest::VocIngest;
 use grainstore::ingest::YoloIngest;
 use grainstore::ingest::{
-    DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source, VOC_CLASSES,
-    ingest_coco, ingest_cvat, ingest_folder, ingest_label_studio, ingest_voc, ingest_yolo,
-    read_class_names,
+    ClassValues, DEFAULT_COMMIT_ROWS, IngestOptions, IngestSummary, LabelSource, Source,
+    VOC_CLASSES, ingest_coco, ingest_cvat, ingest_folder, ingest_label_maps, ingest_label_studio,
+    ingest_voc, ingest_yolo, read_class_names,
 };
 use grainstore::store::Location;
 
@@ -33,6 +34,7 @@ pub enum Args {
     Yolo(YoloArgs),
     Cvat(CvatArgs),
     LabelStudio(LabelStudioArgs),
+    LabelMaps(LabelMapsArgs),
 }
 
 /// A directory of photos, with labels from folders, from a CSV file, from a manifest, or without labels.
@@ -190,6 +192,62 @@ pub struct LabelStudioArgs {
     common: Common,
 }
 
+/// Label maps: photos, and PNGs or TIFFs whose values are classes (ADE20K) or classes and objects (Cityscapes).
+///
+/// A map has the folders and the name of its photo, but for what --image-suffix and --map-suffix say. 0 is background, unless a class has
+/// it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore ingest label-maps --images images/validation --maps annotations/validation --classes objectInfo150.txt --dataset ade20k
+  grainstore ingest label-maps --images leftImg8bit/val --image-suffix _leftImg8bit --maps gtFine/val \\
+      --map-suffix _gtFine_instanceIds --classes cityscapes.csv --objects --void 0,1,2,3,4,5,6 --dataset cityscapes
+
+cityscapes.csv:
+  7,road
+  24,person")]
+pub struct LabelMapsArgs {
+    /// The directory of the photos.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// The directory of the maps.
+    #[arg(long, value_name = "DIR")]
+    maps: PathBuf,
+    /// File of the classes: VALUE,NAME a line, or a name a line for 1, 2, ...
+    #[arg(long, value_name = "FILE")]
+    classes: PathBuf,
+    /// Values are class x 1000 + object; values below 1000 are classes.
+    #[arg(long)]
+    objects: bool,
+    /// Values of pixels that no metric counts [default: 255 and 65535, unless classes have them].
+    #[arg(long, value_name = "VALUES", value_delimiter = ',')]
+    void: Option<Vec<u32>>,
+    /// What names of photos have before their ending, and names of maps have not.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    image_suffix: String,
+    /// What names of maps have before their ending, and names of photos have not.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    map_suffix: String,
+    /// Purpose of the images: web, synthetic or target.
+    #[arg(long, default_value = "target")]
+    source: Source,
+    /// Name of the data set, and of the class set created from its classes.
+    #[arg(long, value_name = "NAME", default_value = "label-maps")]
+    dataset: String,
+    #[command(flatten)]
+    common: Common,
+}
+
 #[derive(Debug, clap::Args)]
 struct Common {
     /// Split of the images: train, val, ... (for VOC, where it is required, the image set to read).
@@ -248,6 +306,11 @@ fn check_inputs(args: &Args) -> anyhow::Result<()> {
         Args::Voc(args) => directory(&args.directory.join("JPEGImages")),
         Args::Yolo(args) if args.data.is_dir() => file(&args.data.join("data.yaml")),
         Args::Yolo(args) => file(&args.data),
+        Args::LabelMaps(args) => {
+            directory(&args.images)?;
+            directory(&args.maps)?;
+            file(&args.classes)
+        }
         Args::LabelStudio(args) => directory(&args.images).and_then(|()| file(&args.tasks)),
         Args::Cvat(args) => {
             args.images.as_deref().map_or(Ok(()), directory)?;
@@ -357,6 +420,24 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                     key: args.key,
                     annotator: args.annotator,
                     predictions: args.predictions,
+                    options,
+                },
+                progress.as_ref(),
+            )
+            .await
+        }
+        Args::LabelMaps(args) => {
+            let options = args.common.options(args.dataset, args.source);
+            ingest_label_maps(
+                &store,
+                &LabelMapIngest {
+                    classes: ClassValues::read(&args.classes)?,
+                    images: args.images,
+                    maps: args.maps,
+                    image_suffix: args.image_suffix,
+                    map_suffix: args.map_suffix,
+                    objects: args.objects,
+                    void: args.void,
                     options,
                 },
                 progress.as_ref(),

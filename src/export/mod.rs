@@ -1,7 +1,7 @@
 //! Exports: the masks that a head keeps, or the objects that a data set annotates, as files for other programs.
 //!
 //! ```text
-//! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC label maps, YOLO, CVAT,
+//! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC and other label maps, YOLO, CVAT,
 //!         Label Studio, Hugging Face, Parquet
 //! ```
 //!
@@ -14,10 +14,12 @@ mod cvat;
 mod file;
 mod hugging_face;
 mod images;
+mod label_maps;
 mod label_studio;
 mod object;
 mod parquet;
 mod photos;
+mod pixel_maps;
 mod request;
 mod resolve;
 mod source;
@@ -30,6 +32,7 @@ pub use coco::{CocoExport, CocoFormat, ExportSummary, export_coco};
 pub use cvat::{CvatExport, export_cvat};
 pub use file::Unfinished;
 pub use hugging_face::{HuggingFaceExport, export_hugging_face};
+pub use label_maps::{LabelMapExport, export_label_maps};
 pub use label_studio::{LabelStudioExport, export_label_studio};
 pub(crate) use object::{Object, ObjectKind};
 pub use parquet::{ParquetExport, export_parquet};

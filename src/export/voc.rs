@@ -8,8 +8,7 @@
 //! classes.txt                   names of the classes, in order
 //! ```
 //!
-//! Where masks overlap, the best-scoring one is drawn; of annotated objects, the smallest. Crowds are drawn as void. If
-//! the head's policy has masks vote, the classes are those of the vote, and an object has only its pixels of its class.
+//! Which mask is drawn where several overlap, [`PixelMaps`] says.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -17,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use super::coco::ExportSummary;
 use super::file::Unfinished;
-use super::object::{Object, ObjectKind};
 use super::photos::{Photos, jpeg, plan_names, write_images};
+use super::pixel_maps::PixelMaps;
 use super::request::ExportRequest;
 use super::source::{Objects, Origin, Source, Wanted};
 use crate::annotate::MapRule;
 use crate::error::FileAction;
-use crate::geometry::{Rle, Size, Vote, paint, vote};
+use crate::geometry::Size;
 use crate::ingest::parse_class_names;
 use crate::photo::voc_colormap;
 use crate::progress::Progress;
@@ -124,7 +123,7 @@ pub async fn export_voc(
                 let Some(name) = names.get(at) else {
                     return Ok(());
                 };
-                let maps = LabelMaps::of(image.size(), objects, rule, counted)?;
+                let maps = PixelMaps::of(image.size(), objects, rule, MAX_VALUE, counted)?;
                 directories.write(&files, name, image, &maps)?;
                 written.insert(at);
                 Ok(())
@@ -184,126 +183,6 @@ fn plan_image_sets(
     sets
 }
 
-/// The two label maps of an image, row-major, with one index per pixel.
-struct LabelMaps {
-    size: Size,
-    classes: Vec<u8>,
-    objects: Vec<u8>,
-}
-
-impl LabelMaps {
-    fn of(
-        size: Size,
-        mut objects: Vec<Object>,
-        rule: MapRule,
-        summary: &mut ExportSummary,
-    ) -> Result<Self> {
-        let classes = match rule {
-            MapRule::Paint => None,
-            MapRule::Vote(tau) => Some(voted_classes(size, &objects, tau)?),
-        };
-        let is_kept =
-            |object: &Object| !matches!(&object.kind, ObjectKind::Predicted(it) if !it.kept);
-        objects.retain(is_kept);
-        let (mut shown, mut void): (Vec<(u8, Object)>, Vec<Rle>) = (Vec::new(), Vec::new());
-        objects.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-        for object in objects {
-            let is_void =
-                matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd || it.is_void);
-            match (&object.mask, object.class) {
-                (None, _) => summary.without_mask += 1,
-                (Some(mask), _) if is_void => void.push(mask.clone()),
-                (Some(mask), _) if mask.is_empty() => summary.without_pixels += 1,
-                (Some(_), None) => summary.of_other_classes += 1,
-                (Some(_), Some(class)) => {
-                    summary.annotations += 1;
-                    shown.push((u8::try_from(class + 1).unwrap_or(VOID), object));
-                }
-            }
-        }
-        if shown.len() > MAX_VALUE {
-            return Err(Error::InvalidOption {
-                what: "number of objects in a label map",
-                value: shown.len().to_string(),
-                expected: format!("at most {MAX_VALUE}; annotate with a lower maximum per image"),
-            });
-        }
-        // `paint` lets earlier masks cover later ones, so void shows only where there is no object.
-        let numbers = shown.iter().zip(1u8..);
-        let masks =
-            numbers.filter_map(|((_, object), number)| Some((number, object.mask.as_ref()?)));
-        let painted = paint(size, masks.chain(void.iter().map(|mask| (VOID, mask))))?;
-        let mut maps = Self {
-            size,
-            classes: vec![0; size.height as usize * size.width as usize],
-            objects: vec![0; size.height as usize * size.width as usize],
-        };
-        for (number, mask) in &painted {
-            let object = usize::from(*number)
-                .checked_sub(1)
-                .and_then(|at| shown.get(at));
-            let class = match (*number, object) {
-                (VOID, _) => VOID,
-                (_, Some((class, _))) => *class,
-                (_, None) => {
-                    return Err(Error::Internal {
-                        what: "a pixel of an object that is not on the image",
-                    });
-                }
-            };
-            let pixels = mask.to_row_major().into_iter();
-            let slots = maps.classes.iter_mut().zip(maps.objects.iter_mut());
-            for ((of_class, of_object), _) in slots.zip(pixels).filter(|(_, pixel)| *pixel == 1) {
-                (*of_class, *of_object) = (class, *number);
-            }
-        }
-        if let Some(voted) = classes {
-            let pixels = maps.classes.iter().zip(&voted).zip(&mut maps.objects);
-            for ((painted, voted), object) in pixels {
-                // A pixel of an object has the object's class.
-                if painted != voted {
-                    *object = 0;
-                }
-            }
-            maps.classes = voted;
-        }
-        Ok(maps)
-    }
-}
-
-/// The class of each pixel, row-major, by a vote of all masks.
-fn voted_classes(size: Size, objects: &[Object], tau: f64) -> Result<Vec<u8>> {
-    let votes = objects.iter().filter_map(|object| {
-        let ObjectKind::Predicted(predicted) = &object.kind else {
-            return None;
-        };
-        Some(Vote {
-            class: object.class,
-            score: predicted.score,
-            mask: object.mask.as_ref()?,
-        })
-    });
-    let votes: Vec<Vote<'_, usize>> = votes.collect();
-    let mut classes = vec![0; size.height as usize * size.width as usize];
-    for (class, mask) in vote(size, &votes, tau)? {
-        let value = u8::try_from(class + 1).unwrap_or(VOID);
-        for (slot, pixel) in classes.iter_mut().zip(mask.to_row_major()) {
-            if pixel == 1 {
-                *slot = value;
-            }
-        }
-    }
-    Ok(classes)
-}
-
-/// Drawing order: objects of a higher rank cover those of a lower one.
-fn rank(object: &Object) -> f64 {
-    match &object.kind {
-        ObjectKind::Predicted(it) => it.score,
-        ObjectKind::Annotated(_) => -object.area,
-    }
-}
-
 struct Directories {
     classes: PathBuf,
     objects: PathBuf,
@@ -334,7 +213,7 @@ impl Directories {
         files: &PhotoFiles,
         name: &str,
         image: &SelectedImage,
-        maps: &LabelMaps,
+        maps: &PixelMaps,
     ) -> Result<()> {
         if let Some(directory) = &self.photos {
             let bytes = jpeg(files, image)?;
@@ -352,7 +231,9 @@ impl Directories {
         Ok(())
     }
 
-    fn png(&self, size: Size, indices: &[u8]) -> Result<Vec<u8>> {
+    fn png(&self, size: Size, indices: &[u16]) -> Result<Vec<u8>> {
+        let byte = |index: &u16| u8::try_from(*index).unwrap_or(VOID);
+        let indices: Vec<u8> = indices.iter().map(byte).collect();
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, size.width, size.height);
         encoder.set_color(png::ColorType::Indexed);
@@ -360,7 +241,7 @@ impl Directories {
         encoder.set_palette(self.palette.as_slice());
         let written = encoder
             .write_header()
-            .and_then(|mut writer| writer.write_image_data(indices));
+            .and_then(|mut writer| writer.write_image_data(&indices));
         written.map_err(|source| Error::EncodeImage {
             reason: source.to_string(),
         })?;

@@ -58,6 +58,95 @@ pub fn parse_class_names(text: &str, path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The classes of the values of label maps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClassValues(Vec<(u32, String)>);
+
+impl ClassValues {
+    /// Reads a file of classes: a name a line, for the values 1, 2, ...; or a value and a name a line, apart by a comma, a tab
+    /// or a blank. Of more than two columns, apart by tabs, the first and the last count, as in ADE20K's objectInfo150.txt. A
+    /// first line without a value is a heading.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Content`] for a value or a name that is there twice, an empty line, or a file without classes.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::file(FileAction::Read, path))?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses a file of classes. `path` is the file that the text comes from.
+    ///
+    /// # Errors
+    /// As [`ClassValues::read`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let bad = |line: usize, reason: String| Error::Content {
+            path: path.to_owned(),
+            place: format!(" line {line}"),
+            reason,
+        };
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        let mut lines: Vec<(usize, &str)> = (1..).zip(text.trim_end().lines()).collect();
+        let is_valued = |(_, line): &(usize, &str)| value_and_name(line).is_some();
+        if lines.iter().skip(1).any(is_valued) && !lines.first().is_some_and(is_valued) {
+            lines.remove(0);
+        }
+        let has_values = lines.iter().any(is_valued);
+        let mut classes: Vec<(u32, String)> = Vec::with_capacity(lines.len());
+        for (place, (number, line)) in (1..).zip(lines) {
+            let (value, name) = match value_and_name(line) {
+                Some(found) => found,
+                None if has_values => {
+                    return Err(bad(
+                        number,
+                        format!("'{line}' does not begin with a value, as other lines do"),
+                    ));
+                }
+                None => (place, line.trim()),
+            };
+            if name.is_empty() {
+                return Err(bad(number, "there is no name".to_owned()));
+            }
+            for (known, other) in &classes {
+                if *known == value || other == name {
+                    return Err(bad(
+                        number,
+                        format!("value {value} or class '{name}' is there twice"),
+                    ));
+                }
+            }
+            classes.push((value, name.to_owned()));
+        }
+        if classes.is_empty() {
+            return Err(bad(1, "there are no classes".to_owned()));
+        }
+        Ok(Self(classes))
+    }
+
+    /// The class of a value.
+    pub fn name(&self, value: u32) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| *known == value);
+        found.map(|(_, name)| name.as_str())
+    }
+
+    /// The values and names, in the order of the file.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (i64, &String)> {
+        self.0.iter().map(|(value, name)| (i64::from(*value), name))
+    }
+}
+
+/// The value and the name of a line that begins with a value.
+fn value_and_name(line: &str) -> Option<(u32, &str)> {
+    let apart = ['\t', ',', ' ']
+        .into_iter()
+        .find(|it| line.trim().contains(*it))?;
+    let (value, rest) = line.trim().split_once(apart)?;
+    let name = match apart {
+        '\t' => rest.rsplit(apart).next().unwrap_or(rest),
+        _ => rest,
+    };
+    Some((value.trim().parse().ok()?, name.trim()))
+}
+
 /// A class set of a data set's name, of classes with numbers and names. Each class has its name as its label.
 pub(super) fn class_set<'a>(
     dataset: &str,
@@ -80,6 +169,40 @@ pub(super) fn class_set<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_read_in_all_spellings() {
+        let read = |text: &str| ClassValues::parse(text, Path::new("c.csv"));
+        let expected = ClassValues(vec![
+            (7, "road".to_owned()),
+            (24, "traffic light".to_owned()),
+        ]);
+        for text in [
+            "7,road\n24,traffic light\n",
+            "value,name\r\n7, road\r\n24,traffic light",
+            "7 road\n24 traffic light",
+            "Idx\tRatio\tName\n7\t0.5\troad\n24\t0.1\ttraffic light\n",
+        ] {
+            assert_eq!(read(text).unwrap(), expected, "{text}");
+        }
+        let plain = read("road\ntraffic light\n").unwrap();
+        assert_eq!(
+            (plain.name(1), plain.name(2)),
+            (Some("road"), Some("traffic light"))
+        );
+        for (text, said) in [
+            ("", "there are no classes"),
+            ("7,road\nsky", "line 2: 'sky' does not begin with a value"),
+            (
+                "7,road\n7,sky",
+                "line 2: value 7 or class 'sky' is there twice",
+            ),
+            ("7,", "line 1: there is no name"),
+        ] {
+            let found = read(text).unwrap_err().to_string();
+            assert!(found.contains(said), "{text}: {found}");
+        }
+    }
 
     #[test]
     fn lines_of_any_editor_are_read() {

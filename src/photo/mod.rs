@@ -12,6 +12,7 @@
 mod decode;
 mod format;
 mod indexed_png;
+pub(crate) mod label_values;
 mod probe;
 mod voc;
 

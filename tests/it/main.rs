@@ -46,6 +46,7 @@ mod ingest_coco;
 mod ingest_folder;
 mod ingest_voc;
 mod jobs;
+mod label_maps;
 mod label_studio;
 mod labels;
 mod layers;

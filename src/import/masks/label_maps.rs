@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::files::{FileKind, Looked};
 use super::images::Images;
 use super::item::{ImageMasks, ImportedMask, Item, Meant, Plan};
-use super::label_values::{masks_of_values, read_values};
 use crate::error::FileAction;
 use crate::photo::PhotoFormat;
+use crate::photo::label_values::{masks_of_values, read_values};
 use crate::{Error, Result};
 
 pub(super) const FILES: FileKind = FileKind {
@@ -44,7 +44,7 @@ pub(super) fn plan(looked: Looked<()>, images: &Images) -> Plan<PathBuf> {
     plan.with_one_place_per_image()
 }
 
-/// Reads the masks of an image, in the order of their values. The values of `ignore` are no masks.
+/// Reads the masks of an image, in the order of their values. 0 and the values of `ignore` are no masks.
 ///
 /// # Errors
 /// [`Error::File`]; [`Error::Photo`] and [`Error::Annotation`] if it is no label map, or one of another size.
@@ -55,7 +55,7 @@ pub(super) fn read(item: &Item<PathBuf>, ignore: &[u32]) -> Result<ImageMasks> {
     let values = read_values(&bytes, |found| item.image.check_size(found))?;
     let mut read = ImageMasks::default();
     for (value, mask) in masks_of_values(&values, size)? {
-        if !ignore.contains(&value) {
+        if value != 0 && !ignore.contains(&value) {
             read.masks.push(ImportedMask::new(mask)?);
         }
     }

@@ -16,7 +16,6 @@ mod identity;
 mod images;
 mod item;
 mod label_maps;
-mod label_values;
 mod request;
 mod run;
 mod sa1b;

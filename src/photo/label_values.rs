@@ -11,9 +11,9 @@ use tiff::TiffError;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 
+use super::{PhotoFormat, PhotoInfo, decode_indexed_png, probe};
 use crate::error::PhotoError;
 use crate::geometry::{Rle, Size};
-use crate::photo::{PhotoFormat, PhotoInfo, decode_indexed_png, probe};
 use crate::{Error, Result};
 
 /// TIFF's photometric interpretation in which 0 is white.
@@ -27,10 +27,7 @@ const WHITE_IS_ZERO: u16 = 0;
 ///
 /// # Errors
 /// Those of `check_size`; [`Error::Photo`] for damaged files; [`Error::Annotation`] for samples that are no labels.
-pub(super) fn read_values(
-    bytes: &[u8],
-    check_size: impl FnOnce(Size) -> Result<()>,
-) -> Result<Vec<u32>> {
+pub fn read_values(bytes: &[u8], check_size: impl FnOnce(Size) -> Result<()>) -> Result<Vec<u32>> {
     let info = probe(bytes)?;
     let size = stored_size(&info);
     check_size(size)?;
@@ -139,14 +136,14 @@ fn label(value: i32) -> Result<u32> {
     })
 }
 
-/// The mask of each value but 0, in the order of the values.
+/// The mask of each value, in the order of the values.
 ///
 /// # Shapes
 /// (height, width) values, row-major -> masks of `size`.
 ///
 /// # Errors
 /// [`Error::MaskTooLarge`].
-pub(super) fn masks_of_values(values: &[u32], size: Size) -> Result<Vec<(u32, Rle)>> {
+pub fn masks_of_values(values: &[u32], size: Size) -> Result<Vec<(u32, Rle)>> {
     let mut of_value: BTreeMap<u32, Runs> = BTreeMap::new();
     let (height, width) = (size.height as usize, size.width as usize);
     // The order of COCO's run lengths: down the columns.
@@ -164,7 +161,6 @@ pub(super) fn masks_of_values(values: &[u32], size: Size) -> Result<Vec<(u32, Rl
         position += 1;
     }
     end_span(&mut of_value, span, position);
-    of_value.remove(&0);
     let masks = of_value.into_iter();
     masks
         .map(|(value, runs)| Ok((value, Rle::from_runs(size, runs.lengths)?)))
@@ -208,7 +204,7 @@ mod tests {
         let found = masks_of_values(&values, SIZE).unwrap();
         assert_eq!(
             found.iter().map(|(value, _)| *value).collect::<Vec<_>>(),
-            [7, 9, u32::MAX]
+            [0, 7, 9, u32::MAX]
         );
         for (value, mask) in found {
             let expected: Vec<u8> = values.iter().map(|it| u8::from(*it == value)).collect();
@@ -218,7 +214,6 @@ mod tests {
                 "{value}"
             );
         }
-        assert_eq!(masks_of_values(&[0; 12], SIZE).unwrap(), []);
         let full = masks_of_values(&[1; 12], SIZE).unwrap();
         assert_eq!(full, [(1, Rle::full(SIZE).unwrap())]);
     }
