@@ -314,9 +314,10 @@ fn check_inputs(args: &Args) -> anyhow::Result<()> {
         Args::LabelStudio(args) => directory(&args.images).and_then(|()| file(&args.tasks)),
         Args::Cvat(args) => {
             args.images.as_deref().map_or(Ok(()), directory)?;
-            match args.annotations.is_dir() {
-                true => file(&args.annotations.join("annotations.xml")),
-                false => file(&args.annotations),
+            if args.annotations.is_dir() {
+                file(&args.annotations.join("annotations.xml"))
+            } else {
+                file(&args.annotations)
             }
         }
     }

@@ -8,7 +8,7 @@
 //! A mask is an element `<mask>`: run lengths over its box, row by row, beginning with background. An object that has only a
 //! box is an element `<box>`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
@@ -111,7 +111,7 @@ pub async fn export_cvat(
 struct Body {
     names: Vec<String>,
     /// Names of the attributes of each label.
-    attributes: BTreeMap<usize, BTreeSet<String>>,
+    attributes: BTreeMap<usize, BTreeMap<String, Kind>>,
     path: PathBuf,
     out: BufWriter<File>,
 }
@@ -136,7 +136,7 @@ impl Body {
         objects: &[Object],
         summary: &mut ExportSummary,
     ) -> Result<()> {
-        let mut text = format!("  <image id=\"{at}\" name=\"{}\"", escape(name));
+        let mut text = format!("  <image id=\"{at}\" name=\"{}\"", text_of(name));
         let _ = writeln!(
             text,
             " width=\"{}\" height=\"{}\">",
@@ -177,21 +177,26 @@ impl Body {
             let _ = write!(
                 text,
                 " label=\"{}\" source=\"{}\" occluded=\"{}\" z_order=\"{z_order}\"",
-                escape(label),
-                escape(&source),
+                text_of(label),
+                text_of(&source),
                 u8::from(occluded)
             );
             if let Some(group) = group_id {
                 let _ = write!(text, " group_id=\"{group}\"");
             }
             text.push_str(">\n");
-            for (name, value) in &attributes {
-                let (name, value) = (escape(name), escape(value));
+            for (name, (value, _)) in &attributes {
+                let (name, value) = (text_of(name), text_of(value));
                 let _ = writeln!(text, "      <attribute name=\"{name}\">{value}</attribute>");
             }
             let _ = writeln!(text, "    </{kind}>");
             let known = self.attributes.entry(class).or_default();
-            known.extend(attributes.into_keys());
+            for (name, (_, kind)) in attributes {
+                let known = known.entry(name).or_insert(kind);
+                if *known != kind {
+                    *known = Kind::Text;
+                }
+            }
         }
         text.push_str("  </image>\n");
         let written = self.out.write_all(text.as_bytes());
@@ -223,15 +228,16 @@ impl Body {
             let _ = writeln!(
                 text,
                 "        <label>\n          <name>{}</name>\n          <type>any</type>\n          <attributes>",
-                escape(name)
+                text_of(name)
             );
-            for attribute in self.attributes.get(&at).into_iter().flatten() {
+            for (attribute, kind) in self.attributes.get(&at).into_iter().flatten() {
                 let _ = writeln!(
                     text,
                     "            <attribute>\n              <name>{}</name>\n              <mutable>False</mutable>\n              \
-                     <input_type>text</input_type>\n              <default_value></default_value>\n              \
+                     <input_type>{}</input_type>\n              <default_value></default_value>\n              \
                      <values></values>\n            </attribute>",
-                    escape(attribute)
+                    text_of(attribute),
+                    kind.word()
                 );
             }
             text.push_str("          </attributes>\n        </label>\n");
@@ -271,7 +277,34 @@ struct Own {
     rotation: Option<f64>,
     z_order: i64,
     group_id: Option<i64>,
-    attributes: BTreeMap<String, String>,
+    /// Texts and types, by name.
+    attributes: BTreeMap<String, (String, Kind)>,
+}
+
+/// The type of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Checkbox,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "number",
+            Self::Checkbox => "checkbox",
+        }
+    }
+}
+
+/// A text in XML. Blanks that readers would change are written as numbers, and what XML cannot hold is left out.
+fn text_of(text: &str) -> String {
+    let holds = |c: &char| !c.is_control() || matches!(c, '\n' | '\t' | '\r');
+    let text: String = text.chars().filter(holds).collect();
+    let text = escape(&*text).replace('\n', "&#10;");
+    text.replace('\t', "&#9;").replace('\r', "&#13;")
 }
 
 impl Own {
@@ -282,11 +315,13 @@ impl Own {
         };
         let number = |key: &str| keys.get(key).and_then(Value::as_i64);
         let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+            Value::String(text) => (text.clone(), Kind::Text),
+            Value::Number(number) => (number.to_string(), Kind::Number),
+            Value::Bool(flag) => (flag.to_string(), Kind::Checkbox),
+            other => (other.to_string(), Kind::Text),
         };
         let own = keys.get(cvat::ATTRIBUTES).and_then(Value::as_object);
-        let mut attributes: BTreeMap<String, String> = own
+        let mut attributes: BTreeMap<String, (String, Kind)> = own
             .into_iter()
             .flatten()
             .filter(|(_, value)| !value.is_null())
@@ -300,8 +335,8 @@ impl Own {
                 .and_then(Value::as_str)
                 .unwrap_or(source)
                 .to_owned(),
-            occluded: occluded.is_some_and(|it| it == "true" || it == "1"),
-            rotation: rotation.and_then(|text| text.parse().ok()),
+            occluded: occluded.is_some_and(|(it, _)| it == "true" || it == "1"),
+            rotation: rotation.and_then(|(text, _)| text.parse().ok()),
             z_order: number(cvat::Z_ORDER).unwrap_or(0),
             group_id: number(cvat::GROUP_ID),
             attributes,

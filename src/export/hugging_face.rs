@@ -28,6 +28,7 @@ use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use crate::error::FileAction;
 use crate::geometry::Rle;
+use crate::ids::check_name;
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::store::Snapshot;
@@ -146,6 +147,7 @@ fn split_names(images: &[SelectedImage]) -> Result<BTreeMap<String, String>> {
     let mut names = BTreeMap::new();
     for split in images.iter().map(split_of) {
         if !names.contains_key(split) {
+            check_name("split", split)?;
             let name = split.replace('-', "_");
             if let Some((other, _)) = names.iter().find(|(_, known)| **known == name) {
                 return Err(Error::InvalidOption {

@@ -10,6 +10,7 @@
 use std::path::PathBuf;
 
 use quick_xml::escape::escape;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::coco::ExportSummary;
@@ -93,6 +94,24 @@ pub async fn export_label_studio(
     done
 }
 
+/// An object of a task.
+#[derive(Serialize)]
+struct Region {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    from_name: &'static str,
+    to_name: &'static str,
+    original_width: i32,
+    original_height: i32,
+    image_rotation: i32,
+    value: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Value>,
+}
+
 /// Makes tasks of images.
 struct Tasks {
     names: Vec<String>,
@@ -115,50 +134,54 @@ impl Tasks {
                 continue;
             };
             let label = self.names.get(class).map_or("", String::as_str);
-            let (kind, tag, mut value) = match mask {
+            let (kind, from_name, mut value) = match mask {
                 Some(mask) => (
                     "brushlabels",
                     label_studio::BRUSH,
-                    json!({"format": "rle", "rle": brush::encode(mask)}),
+                    Map::from_iter([
+                        ("format".to_owned(), "rle".into()),
+                        ("rle".to_owned(), brush::encode(mask).into()),
+                    ]),
                 ),
                 None => {
-                    let (across, down) = (
-                        100.0 / f64::from(image.width),
-                        100.0 / f64::from(image.height),
-                    );
+                    let across = 100.0 / f64::from(image.width);
+                    let down = 100.0 / f64::from(image.height);
                     let [x, y, width, height] = object.bbox;
-                    let value = json!({
-                        "x": x * across, "y": y * down, "width": width * across, "height": height * down, "rotation": 0,
-                    });
-                    ("rectanglelabels", label_studio::BOX, value)
+                    let sides = [
+                        ("x", x * across),
+                        ("y", y * down),
+                        ("width", width * across),
+                        ("height", height * down),
+                        ("rotation", 0.0),
+                    ];
+                    let sides = sides.map(|(side, share)| (side.to_owned(), Value::from(share)));
+                    ("rectanglelabels", label_studio::BOX, Map::from_iter(sides))
                 }
             };
-            value[kind] = json!([label]);
-            let mut region = json!({
-                "type": kind,
-                "from_name": tag,
-                "to_name": label_studio::IMAGE,
-                "original_width": image.width,
-                "original_height": image.height,
-                "image_rotation": 0,
-                "value": value,
-            });
-            match &object.kind {
+            value.insert(kind.to_owned(), vec![label].into());
+            let (id, score, meta) = match &object.kind {
                 ObjectKind::Predicted(mask) => {
-                    region["id"] = format!("mask{}", mask.mask_index).into();
-                    region["score"] = mask.score.into();
                     scores.push(mask.score);
+                    (format!("mask{}", mask.mask_index), Some(mask.score), None)
                 }
                 ObjectKind::Annotated(it) => {
-                    region["id"] = format!("object{number}").into();
                     let own = parse_attributes(it.attributes.as_deref())?;
-                    let meta = own.get("meta").and_then(Value::as_object);
-                    if let Some(meta) = meta.filter(|meta| !meta.is_empty()) {
-                        region["meta"] = Value::Object(meta.clone());
-                    }
+                    let meta = own.get("meta").filter(|meta| meta.is_object());
+                    (format!("object{number}"), None, meta.cloned())
                 }
-            }
-            regions.push(region);
+            };
+            regions.push(Region {
+                id,
+                kind,
+                from_name,
+                to_name: label_studio::IMAGE,
+                original_width: image.width,
+                original_height: image.height,
+                image_rotation: 0,
+                value,
+                score,
+                meta,
+            });
         }
         let mut task = Map::new();
         task.insert(
@@ -187,6 +210,8 @@ impl Tasks {
 
     fn address_of(&self, name: &str) -> String {
         match &self.address {
+            // Label Studio takes the keys of buckets as they are.
+            Some(address) if !address.starts_with("http") => format!("{address}{name}"),
             Some(address) => format!("{address}{}", percent_encoded(name)),
             None => format!("{}{}", label_studio::LOCAL_FILES, percent_encoded(name)),
         }

@@ -23,6 +23,7 @@ use super::source::{Objects, Origin, Source, Wanted};
 use crate::annotate::MapRule;
 use crate::error::FileAction;
 use crate::geometry::Size;
+use crate::ids::check_name;
 use crate::ingest::parse_class_names;
 use crate::photo::voc_colormap;
 use crate::progress::Progress;
@@ -130,6 +131,10 @@ pub async fn export_voc(
             },
         )?;
         let of_split = plan_image_sets(&images, &names, &written);
+        // They become names of files.
+        of_split
+            .keys()
+            .try_for_each(|split| check_name("split", split))?;
         let mut lines = vec![(PathBuf::from(CLASSES_FILE), classes)];
         for (split, names) in of_split {
             lines.push((

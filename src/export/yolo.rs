@@ -23,6 +23,7 @@ use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use crate::error::FileAction;
 use crate::geometry::{Rle, polygons_from_rle};
+use crate::ids::check_name;
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::store::Snapshot;
@@ -125,6 +126,10 @@ struct Folders {
 impl Folders {
     fn create(root: &Path, images: &[SelectedImage], photos: Photos) -> Result<Self> {
         let splits = images.iter().map(|image| split_of(image).to_owned());
+        // They become folders.
+        splits
+            .clone()
+            .try_for_each(|split| check_name("split", &split))?;
         let folders = Self {
             root: root.to_owned(),
             splits: splits.collect(),

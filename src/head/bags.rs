@@ -158,9 +158,8 @@ impl Bags {
         builder.ids = Some(vec![Vec::new(); stored.len()]);
         let mut builder = builder.of_rows(rows, cache, progress).await?;
         let ids = builder.ids.take().unwrap_or_default();
-        let mut embeddings = StoredEmbeddings::new(stored, ids, &cache.spool_dir)?;
+        let embeddings = StoredEmbeddings::new(stored, ids, &cache.spool_dir)?;
         let normaliser = fit_sample(&embeddings, &builder.dims, &inputs.normalisations()).await?;
-        embeddings.read_ahead();
         progress.note(&format!(
             "{} embeddings stay in the store until training needs them; those that were read are kept in a temporary \
              file in '{}'",
@@ -198,6 +197,13 @@ impl Bags {
             builder.push(batch, cache)?;
         }
         builder.finish_collected(set)
+    }
+
+    /// Begins to read embeddings that are in the store, ahead of the batches.
+    pub(super) fn read_ahead(&self) {
+        if let Embeddings::Stored(stored) = &self.embeddings {
+            stored.read_ahead();
+        }
     }
 
     /// Number of masks in all bags, and of labelled masks in other images.
@@ -565,7 +571,7 @@ fn check_owner(batch: &RecordBatch, input: &HeadInput) -> Result<()> {
 }
 
 /// Masks whose numbers give the statistics of inputs that stay in the store.
-const SAMPLED: usize = 1 << 16;
+const SAMPLED: usize = 1 << 14;
 
 /// Fits a normaliser to a sample of embeddings, the same one for the same rows.
 async fn fit_sample(
@@ -573,13 +579,17 @@ async fn fit_sample(
     dims: &[usize],
     kinds: &[Normalisation],
 ) -> Result<Normaliser> {
-    let (dim, rows) = (dims.iter().sum(), embeddings.rows());
+    let dim = dims.iter().sum();
     let mut sample = Collected::new(dim, usize::MAX, std::path::Path::new(""));
     if kinds.contains(&Normalisation::Standard) {
-        let mut random = fastrand::Rng::with_seed(0);
-        let mut chosen =
-            random.choose_multiple(0..u32::try_from(rows).unwrap_or(u32::MAX), SAMPLED);
-        chosen.sort_unstable();
+        // Of the rows in the order of the table: the query yields them in any.
+        let order = embeddings.in_table_order();
+        let mut places = fastrand::Rng::with_seed(0).choose_multiple(0..order.len(), SAMPLED);
+        places.sort_unstable();
+        let chosen: Vec<u32> = places
+            .into_iter()
+            .filter_map(|at| order.get(at).copied())
+            .collect();
         let mut numbers = Vec::new();
         for some in chosen.chunks(4096) {
             numbers.clear();

@@ -432,6 +432,7 @@ pub async fn train(
     } else {
         None
     };
+    bags.read_ahead();
     let (sender, events) = progress_channel();
     let (its_spec, its_options) = (spec.clone(), options.clone());
     let runtime = tokio::runtime::Handle::current();
@@ -455,11 +456,13 @@ pub async fn train(
         events.forward(progress),
         snapshot.verify(&later, &NoProgress)
     );
-    let trained = worker.await.map_err(|source| Error::Worker {
+    let trained = worker.await;
+    // What training makes of damaged files, or that it fails, is not what is to be told.
+    verified?;
+    let trained = trained.map_err(|source| Error::Worker {
         task: "training",
         source,
     })??;
-    verified?;
     let training_seconds = started.elapsed().as_secs_f64();
 
     let lineage = Lineage {

@@ -7,7 +7,6 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
@@ -131,7 +130,6 @@ fn words_of(inputs: &[StoredInput]) -> usize {
 pub(super) struct StoredEmbeddings {
     shared: Arc<Shared>,
     runtime: Handle,
-    reader: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -172,8 +170,12 @@ impl StoredEmbeddings {
         Ok(Self {
             shared,
             runtime: Handle::current(),
-            reader: None,
         })
+    }
+
+    /// The rows in the order of the first input's table.
+    pub fn in_table_order(&self) -> Vec<u32> {
+        self.shared.in_table_order()
     }
 
     /// Number of rows.
@@ -182,14 +184,14 @@ impl StoredEmbeddings {
     }
 
     /// Starts the thread that reads every row in the order of the table.
-    pub fn read_ahead(&mut self) {
+    pub fn read_ahead(&self) {
         let (shared, runtime) = (self.shared.clone(), self.runtime.clone());
-        self.reader = Some(std::thread::spawn(move || {
+        std::thread::spawn(move || {
             // A batch that needs the rows meets the same error, and reports it.
             if let Err(err) = shared.read_all(&runtime) {
                 tracing::debug!("embeddings are not read ahead: {err}");
             }
-        }));
+        });
     }
 
     /// Appends the given rows to `into`, in the order given. Not to be called by a thread that drives the runtime.
@@ -213,11 +215,9 @@ impl StoredEmbeddings {
 }
 
 impl Drop for StoredEmbeddings {
+    /// The thread ends after what it is reading. It is not waited for: it may need the thread that this is called on.
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
     }
 }
 
@@ -256,7 +256,9 @@ impl Shared {
                 let numbers = numbers.ok_or_else(|| {
                     let column = &input.column;
                     let reason =
-                        format!("column '{column}' holds a null or a number that is not finite");
+                        format!(
+                        "column '{column}' holds a null or a number that is not finite; with a larger --cache-mib such masks are left out, and counted"
+                    );
                     Error::Head(HeadError::TrainingQuery { reason })
                 })?;
                 append_words(numbers, self.words, &mut kept);
@@ -296,23 +298,24 @@ impl Shared {
         Ok(())
     }
 
+    fn in_table_order(&self) -> Vec<u32> {
+        let rows = 0..u32::try_from(self.rows).unwrap_or(u32::MAX);
+        let mut order: Vec<u32> = rows.collect();
+        if let Some(ids) = self.ids.first() {
+            order.sort_by_key(|row| ids.get(*row as usize).copied());
+        }
+        order
+    }
+
     /// Reads every row that no batch has read, in the order of the first input's table.
     fn read_all(&self, runtime: &Handle) -> Result<()> {
-        let Some(ids) = self.ids.first() else {
-            return Ok(());
-        };
-        let mut order: Vec<u32> = (0..self.rows)
-            .filter_map(|row| u32::try_from(row).ok())
-            .collect();
-        order.sort_by_key(|row| ids.get(*row as usize).copied());
+        let order = self.in_table_order();
         let at_once = (READ_BYTES / (2 * self.row_words).max(1)).max(1);
         for some in order.chunks(at_once) {
             if self.stopped.load(Ordering::Relaxed) {
                 break;
             }
-            let mut missing = self.missing(some);
-            missing.sort_unstable();
-            runtime.block_on(self.fetch(&missing))?;
+            runtime.block_on(self.fetch(&self.missing(some)))?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::classes::add_class_set;
 use crate::coco::Annotation;
 use crate::formats::cvat;
 use crate::geometry::Size;
+use crate::ids::check_name;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::FailureRow;
@@ -121,6 +122,9 @@ fn read_item(context: &Context, item: &CvatImage) -> Result<Outcome> {
     let mut options = context.options.clone();
     if options.split.is_none() {
         options.split.clone_from(&item.subset);
+        if let Some(split) = &options.split {
+            check_name("split", split)?;
+        }
     }
     // CVAT has the photos of a subset in a folder of its name.
     let subset = item
@@ -179,12 +183,8 @@ fn read_item(context: &Context, item: &CvatImage) -> Result<Outcome> {
     let mut rows = Vec::with_capacity(objects.len());
     for found in objects {
         let (annotation, label) = found.annotation();
-        rows.push(ground_truth_row(
-            &record.image,
-            annotation,
-            &label,
-            rows.len(),
-        )?);
+        let row = ground_truth_row(&record.image, annotation, &label, rows.len())?;
+        rows.push(row);
     }
     record.ground_truth = Some(rows);
     Ok(Outcome::read(record, failures))

@@ -16,6 +16,11 @@ pub(super) fn drawn(shape: &Shape, size: Size) -> Result<Drawn> {
         "box" => {
             let [left, top] = [number(shape, "xtl")?, number(shape, "ytl")?];
             let [right, bottom] = [number(shape, "xbr")?, number(shape, "ybr")?];
+            if right < left || bottom < top {
+                return Err(bad(
+                    "its right or lower side is before the left or upper one".to_owned(),
+                ));
+            }
             let turned = degrees(shape)?;
             if turned == 0.0 {
                 return Ok(Drawn::Box([left, top, right - left, bottom - top]));

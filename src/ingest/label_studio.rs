@@ -3,7 +3,7 @@
 //! Brush masks are kept pixel for pixel; polygons, ellipses and turned rectangles become masks as pycocotools fills polygons;
 //! rectangles stay boxes. Choices become labels of their image.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,19 +76,27 @@ pub async fn ingest_label_studio(
     }
     progress.start("images", Some(tasks));
     let several = Arc::new(AtomicU64::new(0));
-    let context = Context {
+    let context = Arc::new(Context {
         root,
         numbers: labels.into_iter().zip(1..).collect(),
         request: request.clone(),
         several: several.clone(),
-    };
-    let read = move |item: Numbered| read_item(&context, item);
+    });
+    let reader = context.clone();
+    let read = move |item: Numbered| read_item(&reader, item);
     let path = request.tasks.clone();
     let list = move |each: &mut dyn FnMut(Numbered) -> bool| {
         let mut number = 0;
+        // The address that each photo was found by.
+        let mut found_by: HashMap<String, String> = HashMap::new();
         each_task::<Item>(&path, |task| {
             number += 1;
-            Ok(each(Numbered { number, task }))
+            let photo = context.photo(&task.data, &mut found_by);
+            Ok(each(Numbered {
+                number,
+                task,
+                photo,
+            }))
         })
     };
     let operation = "ingest label-studio";
@@ -134,7 +142,7 @@ impl LabelStudioIngest {
         };
         let is_asked = |said: &&Said<R>| {
             let who = self.annotator.as_deref();
-            said.was_cancelled != Some(true) && who.is_none_or(|who| said.is_of(who))
+            !said.is_cancelled() && who.is_none_or(|who| said.is_of(who))
         };
         let found: Vec<&Said<R>> = said.iter().filter(is_asked).collect();
         let newest = found.iter().copied().max_by(|a, b| a.rank().cmp(&b.rank()));
@@ -159,12 +167,17 @@ impl<R> Said<R> {
 
     fn is_of(&self, who: &str) -> bool {
         let id = self.completed_by.as_ref().and_then(|it| it.get("id"));
-        self.who().as_deref() == Some(who) || id.is_some_and(|id| id.to_string() == who)
+        self.who().as_deref() == Some(who) || id.is_some_and(|id| id_text(id) == who)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.was_cancelled == Some(true) || self.skipped == Some(true)
     }
 
     /// By which the one that is taken is the greatest. Times are texts that sort as they follow each other.
     fn rank(&self) -> (bool, Option<&str>) {
-        let time = self.updated_at.as_deref().or(self.created_at.as_deref());
+        let times = [&self.updated_at, &self.created_at].into_iter().flatten();
+        let time = times.filter_map(Value::as_str).next();
         (self.ground_truth == Some(true), time)
     }
 }
@@ -173,6 +186,8 @@ impl<R> Said<R> {
 struct Numbered {
     number: u64,
     task: Task<Item>,
+    /// Name of its photo.
+    photo: Result<String>,
 }
 
 impl fmt::Display for Numbered {
@@ -195,6 +210,28 @@ struct Context {
 }
 
 impl Context {
+    /// The name of a task's photo. Two addresses must not be of one photo.
+    fn photo(
+        &self,
+        data: &Map<String, Value>,
+        found_by: &mut HashMap<String, String>,
+    ) -> Result<String> {
+        let address = self.address(data)?;
+        let name = find_photo(&self.root, address)?;
+        match found_by.get(&name) {
+            Some(other) if other != address => Err(Error::Annotation {
+                reason: format!(
+                    "by the end of its address, '{address}', its photo would be '{name}', which is that of '{other}'; give \
+                     --images the directory above the folders that differ"
+                ),
+            }),
+            _ => {
+                found_by.insert(name.clone(), address.to_owned());
+                Ok(name)
+            }
+        }
+    }
+
     /// The address of a task's photo.
     fn address<'t>(&self, data: &'t Map<String, Value>) -> Result<&'t str> {
         let bad = |reason: String| Error::Annotation { reason };
@@ -219,8 +256,7 @@ impl Context {
 fn read_item(context: &Context, item: Numbered) -> Result<Outcome> {
     let options = &context.request.options;
     let name = item.to_string();
-    let address = context.address(&item.task.data)?;
-    let file_name = find_photo(&context.root, address)?;
+    let file_name = item.photo?;
     let (image, info) = read_photo(&context.root, &file_name, options)?;
     let size = Size {
         height: image.height.unsigned_abs(),
@@ -250,7 +286,10 @@ fn read_item(context: &Context, item: Numbered) -> Result<Outcome> {
             continue;
         }
         let mut failed = |reason: String| {
-            let region = region.id.as_deref().unwrap_or("without an id");
+            let region = region
+                .id
+                .as_ref()
+                .map_or("without an id".to_owned(), id_text);
             let reason = format!("region {region}: {reason}");
             let mut row = FailureRow::new("ingest", Some(&dataset), &name, &reason);
             row.image_id = Some(image_id.clone());
@@ -320,4 +359,9 @@ fn read_item(context: &Context, item: Numbered) -> Result<Outcome> {
     }
     record.ground_truth = Some(rows);
     Ok(Outcome::read(record, failures))
+}
+
+/// The id of a region, a text or a number.
+fn id_text(id: &Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }

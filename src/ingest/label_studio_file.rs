@@ -35,22 +35,25 @@ pub(super) struct Said<R> {
     pub completed_by: Option<Value>,
     #[serde(default)]
     pub model_version: Option<Value>,
-    #[serde(default, alias = "skipped")]
+    #[serde(default)]
     pub was_cancelled: Option<bool>,
+    /// The same, in old versions.
+    #[serde(default)]
+    pub skipped: Option<bool>,
     /// Whether the reviewers hold it for the truth.
     #[serde(default)]
     pub ground_truth: Option<bool>,
     #[serde(default)]
-    pub created_at: Option<String>,
+    pub created_at: Option<Value>,
     #[serde(default)]
-    pub updated_at: Option<String>,
+    pub updated_at: Option<Value>,
 }
 
 /// A region of an annotation, or what is said of the whole image.
 #[derive(Debug, Deserialize)]
 pub(super) struct Item {
     #[serde(default)]
-    pub id: Option<String>,
+    pub id: Option<Value>,
     #[serde(default, rename = "type")]
     pub kind: String,
     #[serde(default)]
@@ -169,7 +172,7 @@ where
     #[serde(untagged, bound = "R: Deserialize<'de>")]
     enum Entry<R> {
         Said(Said<R>),
-        Number(IgnoredAny),
+        Number(#[expect(dead_code, reason = "a number says no more")] u64),
     }
     let entries: Vec<Entry<R>> = Vec::deserialize(deserializer)?;
     let said = entries.into_iter().filter_map(|entry| match entry {

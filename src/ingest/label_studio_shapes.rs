@@ -27,6 +27,7 @@ pub(super) fn drawn(item: &Item, size: Size) -> Result<Option<Drawn>> {
     let filled = |ring: Vec<f64>| Drawn::filled(ring, size).map(Some);
     if item.original_width.is_none()
         && value.rle.is_none()
+        && value.image_data_url.is_none()
         && value.points.is_none()
         && value.x.is_none()
     {

@@ -5,6 +5,8 @@ use crate::{Error, Result};
 
 /// Digits that Label Studio puts before the name of a file that is uploaded, and a '-'.
 const UPLOAD_DIGITS: usize = 8;
+/// Letters of an address that messages show at most.
+const SHOWN: usize = 200;
 
 /// The name, below a directory, of the photo of an address: the longest end of its path that is a file there; for a file that was
 /// uploaded, also without the digits that an upload gets.
@@ -12,6 +14,14 @@ const UPLOAD_DIGITS: usize = 8;
 /// # Errors
 /// [`Error::Annotation`] if there is none.
 pub(super) fn find_photo(root: &Root, address: &str) -> Result<String> {
+    let shown: String = address.chars().take(SHOWN).collect();
+    if address.starts_with("data:") {
+        return Err(Error::Annotation {
+            reason: format!(
+                "its photo is in the file itself ('{shown}...'); expected the address of one"
+            ),
+        });
+    }
     let path = path_of(address);
     let parts: Vec<&str> = path
         .split(['/', '\\'])
@@ -34,7 +44,7 @@ pub(super) fn find_photo(root: &Root, address: &str) -> Result<String> {
     }
     Err(Error::Annotation {
         reason: format!(
-            "its photo '{address}' is not in '{}', by any end of its path",
+            "its photo '{shown}' is not in '{}', by any end of its path",
             root.name()
         ),
     })

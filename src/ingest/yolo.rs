@@ -26,6 +26,7 @@ use super::walk::{io_error, walk};
 use crate::classes::add_class_set;
 use crate::coco::{Annotation, Segmentation};
 use crate::error::FileAction;
+use crate::ids::check_name;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::ImageRow;
@@ -67,6 +68,9 @@ pub async fn ingest_yolo(
     check_on_disk("YOLO", &request.data)?;
     let data = Data::read(&request.data)?;
     let splits = data.splits(options.split.as_deref())?;
+    for split in &splits {
+        check_name("split", split)?;
+    }
     let mut listed = Vec::new();
     for split in splits {
         for folder in data.folders(&split)? {

@@ -318,19 +318,23 @@ async fn broken_files_say_where() {
              "value": {"rle": [0, 0, 1, 68, 57, 27], "brushlabels": ["a"]}},
         ]}]},
         {"id": 8, "data": {"photo": "a.png", "text": "b"}, "annotations": []},
+        {"id": 9, "data": {"image": "s3://bucket/other/a.png"}, "annotations": []},
+        {"id": 10, "data": {"image": "data:image/png;base64,AAAA"}, "annotations": []},
     ]);
     std::fs::write(&file, tasks.to_string()).unwrap();
     let (_store, store) = new_store().await;
     let done = read(&store, &ingest_of(&file, dir.path())).await.unwrap();
     assert_eq!(
         (done.images_added, done.ground_truth_added, done.failed),
-        (1, 1, 3)
+        (1, 1, 5)
     );
     let told = failures(&store).await.join("\n");
     for said in [
         "task 7: region r2: it is of an image of 8 x 9 pixels, and the photo has 9 x 9",
         "task 7: region r3: its 6 bytes of rle end too early",
         "task 8: its data has no text 'image'",
+        "task 9: by the end of its address, 's3://bucket/other/a.png', its photo would be 'a.png', which is that of 'a.png'",
+        "task 10: its photo is in the file itself",
     ] {
         assert!(told.contains(said), "{said}: {told}");
     }
