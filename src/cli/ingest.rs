@@ -176,8 +176,8 @@ pub struct LabelStudioArgs {
     /// Key of the photo's address in the data of a task [default: image, or the only text].
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
-    /// Read the annotations of this person, by e-mail or number.
-    #[arg(long, value_name = "NAME", conflicts_with = "predictions")]
+    /// Read the annotations of this person, by e-mail or number, or with --predictions those of this version.
+    #[arg(long, value_name = "NAME")]
     annotator: Option<String>,
     /// Read predictions instead of annotations.
     #[arg(long)]

@@ -3,7 +3,7 @@
 //! Brush masks are kept pixel for pixel; polygons, ellipses and turned rectangles become masks as pycocotools fills polygons;
 //! rectangles stay boxes. Choices become labels of their image.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ pub struct LabelStudioIngest {
     pub images: PathBuf,
     /// Key of the photo's address in `data`; `None` for 'image' or, if a task has no such key, its only text.
     pub key: Option<String>,
-    /// Whose annotations are read, by e-mail or number; `None` for those that are marked as ground truth or else the newest.
+    /// Whose annotations are read, by e-mail or number, or which version's predictions; `None` for those that are marked as ground
+    /// truth or else the newest.
     pub annotator: Option<String>,
     /// Whether predictions are read instead of annotations.
     pub predictions: bool,
@@ -50,7 +51,7 @@ pub struct LabelStudioIngest {
 /// become a class set with the data set's name.
 ///
 /// # Errors
-/// [`Error::Content`] if the file cannot be read, and errors of the store. Tasks and regions that cannot be used become rows of
+/// [`Error::Content`] if the file cannot be read; [`Error::InvalidOption`] for an annotator who is not in it; errors of the store. Tasks and regions that cannot be used become rows of
 /// `failures`.
 pub async fn ingest_label_studio(
     store: &Store,
@@ -117,9 +118,13 @@ pub async fn ingest_label_studio(
 fn describe(request: &LabelStudioIngest) -> Result<(Vec<String>, u64)> {
     let mut labels: Vec<String> = Vec::new();
     let mut tasks = 0;
+    let mut found = false;
+    let mut known = BTreeSet::new();
     each_task::<ItemLabels>(&request.tasks, |task| {
         tasks += 1;
         let (said, _) = request.chosen(&task);
+        found |= said.is_some();
+        known.extend(request.said(&task).iter().filter_map(Said::who));
         for item in said.into_iter().flat_map(|said| &said.result) {
             for label in &item.value.0 {
                 if !labels.contains(label) {
@@ -129,17 +134,33 @@ fn describe(request: &LabelStudioIngest) -> Result<(Vec<String>, u64)> {
         }
         Ok(true)
     })?;
-    Ok((labels, tasks))
+    match &request.annotator {
+        Some(asked) if !found => Err(Error::InvalidOption {
+            what: "annotator",
+            value: asked.clone(),
+            expected: format!(
+                "one of those in '{}': {}",
+                request.tasks.display(),
+                known.into_iter().collect::<Vec<_>>().join(", ")
+            ),
+        }),
+        _ => Ok((labels, tasks)),
+    }
 }
 
 impl LabelStudioIngest {
-    /// The annotation or prediction of a task that is read, and whether there are others.
-    fn chosen<'t, R>(&self, task: &'t Task<R>) -> (Option<&'t Said<R>>, bool) {
-        let said = if self.predictions {
+    /// The annotations or predictions of a task.
+    fn said<'t, R>(&self, task: &'t Task<R>) -> &'t [Said<R>] {
+        if self.predictions {
             &task.predictions
         } else {
             &task.annotations
-        };
+        }
+    }
+
+    /// The annotation or prediction of a task that is read, and whether there are others.
+    fn chosen<'t, R>(&self, task: &'t Task<R>) -> (Option<&'t Said<R>>, bool) {
+        let said = self.said(task);
         let is_asked = |said: &&Said<R>| {
             let who = self.annotator.as_deref();
             !said.is_cancelled() && who.is_none_or(|who| said.is_of(who))

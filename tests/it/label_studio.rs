@@ -135,6 +135,17 @@ async fn annotations_are_read_as_the_package_reads_them() {
         "{told:?}"
     );
 
+    let nobody = LabelStudioIngest {
+        annotator: Some("nobody".to_owned()),
+        ..request.clone()
+    };
+    let said = read(&store, &nobody).await.unwrap_err().to_string();
+    assert!(
+        said.contains("'nobody'")
+            && said.contains("annotator")
+            && said.contains("1, 2, 3, ann@example.com"),
+        "{said}"
+    );
     let (_dir, store) = new_store().await;
     let first = LabelStudioIngest {
         annotator: Some("1".to_owned()),
