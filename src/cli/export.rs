@@ -325,11 +325,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         Args::Voc(args) => {
             let (request, at) = args.which.request();
-            let photos = if args.copy_images {
-                Photos::Copy
-            } else {
-                Photos::Leave
-            };
+            let photos = photos(args.copy_images);
             let snapshot = at.snapshot(&store).await?;
             export_voc(
                 &snapshot,
@@ -344,11 +340,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         Args::Yolo(args) => {
             let (request, at) = args.which.request();
-            let photos = if args.no_images {
-                Photos::Leave
-            } else {
-                Photos::Copy
-            };
+            let photos = photos(!args.no_images);
             let snapshot = at.snapshot(&store).await?;
             export_yolo(
                 &snapshot,
@@ -363,11 +355,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         Args::Cvat(args) => {
             let (request, at) = args.which.request();
-            let photos = if args.no_images {
-                Photos::Leave
-            } else {
-                Photos::Copy
-            };
+            let photos = photos(!args.no_images);
             let snapshot = at.snapshot(&store).await?;
             export_cvat(
                 &snapshot,
@@ -409,11 +397,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         Args::LabelMaps(args) => {
             let (request, at) = args.which.request();
-            let photos = if args.copy_images {
-                Photos::Copy
-            } else {
-                Photos::Leave
-            };
+            let photos = photos(args.copy_images);
             let snapshot = at.snapshot(&store).await?;
             export_label_maps(
                 &snapshot,
@@ -443,6 +427,14 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     };
     report(&summary, ids, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))
+}
+
+fn photos(are_copied: bool) -> Photos {
+    if are_copied {
+        Photos::Copy
+    } else {
+        Photos::Leave
+    }
 }
 
 fn report(

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
-use super::photos::{Photos, copy, plan_names, write_images};
+use super::photos::{FORMATS, Photos, copy, plan_names, write_images};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use super::writer::parse_attributes;
@@ -31,15 +31,6 @@ use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::store::Snapshot;
 use crate::{Error, Result};
-
-/// Formats of photos that CVAT reads, and the endings of their names.
-const FORMATS: [(&str, &str); 5] = [
-    ("jpeg", "jpg"),
-    ("png", "png"),
-    ("webp", "webp"),
-    ("bmp", "bmp"),
-    ("tiff", "tif"),
-];
 
 /// A request for a directory of "CVAT for images".
 #[derive(Debug, Clone, Default)]

@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::{Object, ObjectKind};
-use super::photos::{copy, plan_names, write_images};
+use super::parquet::encoding;
+use super::photos::{FORMATS, copy, plan_names, write_images};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use crate::error::FileAction;
@@ -44,14 +45,6 @@ const NO_SPLIT: &str = "train";
 const GROUP_BYTES: usize = 32 << 20;
 /// Bytes of photos after which a new file is begun.
 const FILE_BYTES: usize = 512 << 20;
-/// Formats of photos that Pillow reads, and the endings of their names.
-const FORMATS: [(&str, &str); 5] = [
-    ("jpeg", "jpg"),
-    ("png", "png"),
-    ("webp", "webp"),
-    ("bmp", "bmp"),
-    ("tiff", "tif"),
-];
 
 /// A request for a directory of Hugging Face's `datasets`.
 #[derive(Debug, Clone, Default)]
@@ -356,13 +349,6 @@ impl SplitFiles {
             writer.close().map_err(|err| encoding(&path, &err))?;
         }
         Ok(self.images)
-    }
-}
-
-fn encoding(file: &Path, err: &datafusion::parquet::errors::ParquetError) -> Error {
-    Error::EncodeParquet {
-        path: file.to_owned(),
-        reason: err.to_string(),
     }
 }
 

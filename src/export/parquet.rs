@@ -145,7 +145,8 @@ fn codec(err: serde_arrow::Error) -> Error {
     }
 }
 
-fn encoding(file: &Path, err: &datafusion::parquet::errors::ParquetError) -> Error {
+/// The error of a Parquet file that cannot be written.
+pub(super) fn encoding(file: &Path, err: &datafusion::parquet::errors::ParquetError) -> Error {
     Error::EncodeParquet {
         path: file.to_owned(),
         reason: err.to_string(),

@@ -17,6 +17,14 @@ use crate::{Error, Result};
 
 /// Room for what is put behind the name of a photo.
 const NAME_ENDING: usize = "_-9223372036854775808.webp".len();
+/// Formats of photos that Ultralytics, CVAT and Pillow read, and the endings of their names.
+pub(super) const FORMATS: [(&str, &str); 5] = [
+    ("jpeg", "jpg"),
+    ("png", "png"),
+    ("webp", "webp"),
+    ("bmp", "bmp"),
+    ("tiff", "tif"),
+];
 /// Quality of photos that are encoded as JPEG, of 100.
 const JPEG_QUALITY: u8 = 95;
 

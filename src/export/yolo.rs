@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use super::coco::ExportSummary;
 use super::file::Unfinished;
 use super::object::Object;
-use super::photos::{Photos, copy, plan_names, write_images};
+use super::photos::{FORMATS, Photos, copy, plan_names, write_images};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use crate::error::FileAction;
@@ -35,14 +35,6 @@ const DATA_FILE: &str = "data.yaml";
 const NO_SPLIT: &str = "train";
 /// Splits without which Ultralytics does not open a directory.
 const REQUIRED: [&str; 2] = ["train", "val"];
-/// Formats of photos that Ultralytics reads, and the endings of their names.
-const FORMATS: [(&str, &str); 5] = [
-    ("jpeg", "jpg"),
-    ("png", "png"),
-    ("webp", "webp"),
-    ("bmp", "bmp"),
-    ("tiff", "tif"),
-];
 
 /// A request for a YOLO directory.
 #[derive(Debug, Clone, Default)]

@@ -169,7 +169,7 @@ impl Bags {
         builder.finish(set, Embeddings::Stored(embeddings), normaliser)
     }
 
-    /// Tells of embeddings that are in a temporary file.
+    /// Notes that embeddings are in a temporary file.
     fn note_spool(&self, cache: &CacheOptions, progress: &dyn Progress) {
         if let Embeddings::Collected(collected) = &self.embeddings
             && collected.is_spooled()

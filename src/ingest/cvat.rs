@@ -17,7 +17,7 @@ use super::cvat_shapes::drawn;
 use super::drawn::Drawn;
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
-use super::photo_file::{Root, check_on_disk, read_photo, taken_otherwise};
+use super::photo_file::{Root, check_on_disk, failure_of, read_photo, taken_otherwise};
 use super::pipeline;
 use crate::classes::add_class_set;
 use crate::coco::Annotation;
@@ -173,10 +173,7 @@ fn read_item(context: &Context, item: &CvatImage) -> Result<Outcome> {
             Ok(()) => record.add_label(label, "cvat"),
             Err(err) => {
                 let reason = format!("shape {number}, a {} of '{label}': {err}", shape.kind);
-                let dataset = Some(record.image.dataset.as_str());
-                let mut row = FailureRow::new("ingest", dataset, &item.name, &reason);
-                row.image_id = Some(record.image.image_id.clone());
-                failures.push(row);
+                failures.push(failure_of(&record.image, &item.name, &reason));
             }
         }
     }

@@ -18,7 +18,7 @@ use super::label_studio_shapes::drawn;
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_address::find_photo;
-use super::photo_file::{Root, check_on_disk, read_photo, taken_otherwise};
+use super::photo_file::{Root, check_on_disk, failure_of, read_photo, taken_otherwise};
 use super::pipeline;
 use crate::classes::add_class_set;
 use crate::coco::Annotation;
@@ -298,7 +298,7 @@ fn read_item(context: &Context, item: Numbered) -> Result<Outcome> {
         return Ok(Outcome::read(record, failures));
     };
     let who = said.who();
-    let (image_id, dataset) = (record.image.image_id.clone(), record.image.dataset.clone());
+    let of = record.image.clone();
     let mut rows = Vec::new();
     let mut seen = HashSet::new();
     for region in &said.result {
@@ -312,9 +312,7 @@ fn read_item(context: &Context, item: Numbered) -> Result<Outcome> {
                 .as_ref()
                 .map_or("without an id".to_owned(), id_text);
             let reason = format!("region {region}: {reason}");
-            let mut row = FailureRow::new("ingest", Some(&dataset), &name, &reason);
-            row.image_id = Some(image_id.clone());
-            failures.push(row);
+            failures.push(failure_of(&of, &name, &reason));
         };
         let drawn = match drawn(region, size) {
             Ok(Some(drawn)) => drawn,

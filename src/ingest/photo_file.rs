@@ -229,9 +229,14 @@ pub(super) fn taken_otherwise(image: &ImageRow, info: &PhotoInfo) -> Option<Fail
     let reason = format!(
         "{color}: of each 16-bit sample the high 8 bits are used; if that makes it too dark, convert the file to 8 bits"
     );
-    let mut row = FailureRow::new("ingest", Some(&image.dataset), &image.file_name, &reason);
+    Some(failure_of(image, &image.file_name, &reason))
+}
+
+/// A failure of an item of an image that is read all the same.
+pub(super) fn failure_of(image: &ImageRow, item: &str, reason: &str) -> FailureRow {
+    let mut row = FailureRow::new("ingest", Some(&image.dataset), item, reason);
     row.image_id = Some(image.image_id.clone());
-    Some(row)
+    row
 }
 
 #[cfg(test)]

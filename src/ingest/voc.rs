@@ -10,7 +10,7 @@ use super::annotation::content_id;
 use super::class_names::class_set;
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
-use super::photo_file::{Root, check_on_disk, read_file, read_photo, taken_otherwise};
+use super::photo_file::{Root, check_on_disk, failure_of, read_file, read_photo, taken_otherwise};
 use super::pipeline;
 use super::regions::{Region, VOID, plan_regions};
 use crate::classes::add_class_set;
@@ -269,10 +269,7 @@ fn read_item(context: &Context, name: &str) -> Result<Outcome> {
     if looks_binary(&class_map) {
         let reason = "its label map holds nothing but 0 and 255, so all of it is background or void: it looks like a \
                       0/255 mask; write class indices, 1 for the first class";
-        let item = &record.image.file_name;
-        let mut row = FailureRow::new("ingest", Some(&record.image.dataset), item, reason);
-        row.image_id = Some(record.image.image_id.clone());
-        failures.push(row);
+        failures.push(failure_of(&record.image, &record.image.file_name, reason));
     }
     Ok(Outcome::read(record, failures))
 }

@@ -152,7 +152,7 @@ async fn a_task_is_read_as_cvat_means_it() {
         .collect();
     assert_eq!(grouped.len(), 2);
     assert!(grouped.contains(&(37 * 53)), "{grouped:?}");
-    // What has no pixels is told of; tags are labels of their image.
+    // What has no pixels is a failure; tags are labels of their image.
     let told = failures(&store).await;
     assert_eq!(told.len(), 4, "{told:?}");
     for kind in ["polyline", "points", "cuboid", "skeleton"] {
