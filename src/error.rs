@@ -538,6 +538,10 @@ pub enum Error {
         source: rayon::ThreadPoolBuildError,
     },
 
+    /// Nobody waited for the work any more, so it was ended before it was done.
+    #[error("the work was given up")]
+    GivenUp,
+
     /// Work on a worker thread panicked or was cancelled.
     #[error("a worker thread failed while {task}")]
     Worker {

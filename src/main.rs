@@ -13,5 +13,5 @@ mod web;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    cli::main(std::env::args_os().collect()).into()
 }

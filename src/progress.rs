@@ -15,6 +15,10 @@ pub trait Progress: Send + Sync {
     fn status(&self, _line: &str) {}
     /// Called when the work has ended or was given up.
     fn finish(&self);
+    /// Whether nobody waits for the work any more. Long loops of worker threads ask it, and end. False by default.
+    fn is_given_up(&self) -> bool {
+        false
+    }
 }
 
 /// A [`Progress`] that reports nothing.
@@ -28,8 +32,9 @@ impl Progress for NoProgress {
     fn finish(&self) {}
 }
 
-/// A [`Progress`] for a worker thread. Its calls are queued until [`ProgressEvents::forward`] passes them on.
-#[derive(Debug)]
+/// A [`Progress`] for a worker thread. Its calls are queued until [`ProgressEvents::forward`] passes them on; the work is given
+/// up when that is dropped.
+#[derive(Debug, Clone)]
 pub struct ProgressSender(tokio::sync::mpsc::UnboundedSender<Event>);
 
 /// The receiving end of a [`ProgressSender`].
@@ -77,6 +82,10 @@ impl Progress for ProgressSender {
 
     fn finish(&self) {
         self.send(Event::Finish);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.0.is_closed()
     }
 }
 

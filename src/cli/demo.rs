@@ -27,7 +27,7 @@ Examples:
   grainstore demo
   grainstore demo --where /tmp/demo
   grainstore demo --review                                   # then label its masks in the browser
-  grainstore demo --only-scenes --where /tmp/scenes          # only the photos")]
+  grainstore demo --only-scenes --where /tmp/scenes          # only the photos and the model")]
 pub struct Args {
     /// Directory for all files of the demo. It must be empty or new.
     #[arg(long = "where", default_value = "grainstore-demo", value_name = "DIR")]
@@ -44,7 +44,7 @@ pub struct Args {
     /// Epochs per training.
     #[arg(long, default_value_t = 40, value_name = "N")]
     epochs: u32,
-    /// Generate the photos, then stop.
+    /// Generate the photos, and write the model and the groups of their classes; then stop.
     #[arg(long)]
     only_scenes: bool,
     /// Open the review page on the demo's store; if the demo ran there before, it is not run again.
@@ -74,8 +74,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = directory.join("store");
     let review = args.review;
     if !review || !store.exists() {
-        let of_demo = global.clone();
-        let ended = tokio::task::spawn_blocking(move || demo(&args, &of_demo)).await??;
+        // In this thread, because what is printed belongs to this call.
+        let ended = tokio::task::block_in_place(|| demo(&args, global))?;
         if !review {
             return Ok(ended);
         }
@@ -118,26 +118,27 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
     let started = Instant::now();
     let scenes = directory.join("scenes");
     write_data_set(&scenes, set)?;
+    let file = |name: &str| directory.join(name);
+    std::fs::write(file("sam_demo.safetensors"), MODEL)?;
+    std::fs::write(file("groups.toml"), GROUPS)?;
     if args.only_scenes {
         if global.json {
             print_json(&json!({
                 "train_images": set.train, "test_images": set.test, "directory": scenes,
+                "checkpoint": file("sam_demo.safetensors"), "groups": file("groups.toml"),
             }))?
         } else {
             outln!(
-                "{} photos to train on and {} to test on in '{}'",
+                "{} photos to train on and {} to test on in '{}'; the model that finds their masks is '{}'",
                 set.train,
                 set.test,
-                scenes.display()
+                scenes.display(),
+                file("sam_demo.safetensors").display()
             )
         }
         return Ok(Ended::Done);
     }
-    let file = |name: &str| directory.join(name);
-    std::fs::write(file("sam_demo.safetensors"), MODEL)?;
-    std::fs::write(file("groups.toml"), GROUPS)?;
     let mut demo = Demo {
-        program: std::env::current_exe().context("cannot find the program itself")?,
         directory,
         global,
         steps: vec![("making scenes", started.elapsed().as_secs_f64())],
@@ -236,7 +237,6 @@ fn demo(args: &Args, global: &Global) -> anyhow::Result<Ended> {
 
 /// A demo in progress.
 struct Demo<'a> {
-    program: PathBuf,
     directory: &'a Path,
     global: &'a Global,
     /// Seconds of each step.
@@ -306,7 +306,7 @@ impl Demo<'_> {
             errln!("\n$ grainstore {}", shown.join(" "));
         }
         let started = Instant::now();
-        let mut command = Command::new(&self.program);
+        let mut command = super::this_program()?;
         command
             .args(args)
             .env("GRAINSTORE_STORE", self.directory.join("store"));

@@ -11,19 +11,20 @@ macro_rules! outln {
     }};
 }
 
-/// Prints a line to stderr. Unlike `eprintln!`, it does not panic if stderr is closed.
+/// Prints a line to stderr, or gives it to the host program. Unlike `eprintln!`, it does not panic if stderr is closed.
 macro_rules! errln {
-    ($($arg:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr().lock(), $($arg)*);
-    }};
+    ($($arg:tt)*) => {
+        $crate::cli::print_to_stderr(format_args!($($arg)*))
+    };
 }
 
 mod annotate;
+pub mod call;
 mod check;
 mod classes;
 mod cluster;
 mod collect;
+pub mod command_list;
 mod compare;
 mod completions;
 mod demo;
@@ -54,9 +55,13 @@ mod store_index;
 mod train;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::process::ExitCode;
+use std::process;
+use std::sync::OnceLock;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use grainstore::Error;
 use grainstore::review::fold_journals;
@@ -203,25 +208,26 @@ impl Ended {
         }
     }
 
-    fn code(self) -> ExitCode {
+    fn code(self) -> u8 {
         match self {
-            Self::Done => ExitCode::SUCCESS,
-            Self::Unhealthy => ExitCode::from(1),
-            Self::WithBadItems => ExitCode::from(2),
+            Self::Done => 0,
+            Self::Unhealthy => 1,
+            Self::WithBadItems => 2,
         }
     }
 }
 
-/// Parses the arguments, runs the command, and reports its outcome.
-pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+/// Parses the arguments, of which the first is the program's name, runs the command, and reports its outcome. Returns the exit code.
+pub fn main(args: Vec<OsString>) -> u8 {
+    let wants_json = args.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(err) => {
-            if err.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+            if err.use_stderr() && wants_json {
                 let _ = print_json(&serde_json::json!({ "error": err.to_string() }));
             }
             let _ = err.print();
-            return ExitCode::from(u8::from(err.use_stderr()));
+            return u8::from(err.use_stderr());
         }
     };
     start_logging(&cli.global);
@@ -232,16 +238,16 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(err) => {
             errln!("error: cannot start worker threads: {err}");
-            return ExitCode::from(1);
+            return 1;
         }
     };
     let json = cli.global.json;
     match runtime.block_on(run(cli)) {
         Ok(ended) => ended.code(),
-        Err(err) if is_closed_pipe(&err) => ExitCode::SUCCESS,
+        Err(err) if is_closed_pipe(&err) => 0,
         Err(err) => {
             report_error(&err, json);
-            ExitCode::from(1)
+            1
         }
     }
 }
@@ -285,23 +291,43 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
 }
 
 fn start_logging(global: &Global) {
-    let default = match (global.quiet, global.verbose) {
+    log_to_stderr(match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (_, 0) => "grainstore=warn,error",
+        (_, 0) => WARNINGS,
         (_, 1) => "grainstore=info,warn",
         (_, 2) => "grainstore=debug,info",
         _ => "debug",
-    };
+    });
+}
+
+/// The filter of the log that shows warnings.
+const WARNINGS: &str = "grainstore=warn,error";
+
+/// Starts the log, unless it was started before.
+fn log_to_stderr(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GRAINSTORE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt()
+    let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
-        .init();
+        .try_init();
 }
 
 fn report_error(err: &anyhow::Error, json: bool) {
+    let (text, hint) = described(err);
+    if json {
+        let told = std::iter::once(("error", &text)).chain(hint.iter().map(|hint| ("hint", hint)));
+        let _ = print_json(&told.collect::<BTreeMap<_, _>>());
+    }
+    errln!("error: {text}");
+    if let Some(hint) = hint {
+        errln!("hint: {hint}");
+    }
+}
+
+/// An error with its causes in one line, and advice on it.
+fn described(err: &anyhow::Error) -> (String, Option<String>) {
     let mut reasons: Vec<String> = Vec::new();
     for cause in err.chain() {
         let reason = cause.to_string();
@@ -314,16 +340,8 @@ fn report_error(err: &anyhow::Error, json: bool) {
             break;
         }
     }
-    let text = reasons.join(": ");
     let hint = err.chain().find_map(|cause| hint(cause.downcast_ref()?));
-    if json {
-        let told = std::iter::once(("error", &text)).chain(hint.iter().map(|hint| ("hint", hint)));
-        let _ = print_json(&told.collect::<BTreeMap<_, _>>());
-    }
-    errln!("error: {text}");
-    if let Some(hint) = hint {
-        errln!("hint: {hint}");
-    }
+    (reasons.join(": "), hint)
 }
 
 /// Whether an error's own text already includes those of its causes.
@@ -342,11 +360,37 @@ fn is_closed_pipe(err: &anyhow::Error) -> bool {
         })
 }
 
+/// What `errln!` does.
+pub fn print_to_stderr(line: fmt::Arguments<'_>) {
+    if !call::note(line) {
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// Prints a value to stdout, or gives it to the host program.
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    if call::value(value)? {
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// How to start this program: by its file, unless a host program says otherwise.
+pub static PROGRAM: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// This program, to be started in another process.
+fn this_program() -> anyhow::Result<process::Command> {
+    let words = PROGRAM.get().map_or(&[][..], Vec::as_slice);
+    let Some((program, args)) = words.split_first() else {
+        let program = std::env::current_exe().context("cannot find the program itself")?;
+        return Ok(process::Command::new(program));
+    };
+    let mut command = process::Command::new(program);
+    command.args(args);
+    Ok(command)
 }
 
 /// A number with its noun, such as `1 row` or `2 rows`.

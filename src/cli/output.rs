@@ -86,10 +86,13 @@ impl Output {
         }
     }
 
-    /// Writes every row.
+    /// Writes every row, or gives the rows to the host program.
     pub async fn write(&self, rows: Rows, json: bool) -> anyhow::Result<()> {
         let format = self.format(json)?;
         let Some(path) = &self.output else {
+            let Some(rows) = super::call::rows(rows) else {
+                return Ok(());
+            };
             if matches!(format, Format::Arrow | Format::Parquet) && io::stdout().is_terminal() {
                 anyhow::bail!("{format:?} is not for terminals; name a file with -o");
             }

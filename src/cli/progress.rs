@@ -24,8 +24,11 @@ pub struct Bar {
     all_notes: bool,
 }
 
-/// The progress reporter that the global options request.
+/// The progress reporter of the host program, or else the one that the global options request.
 pub fn progress(global: &Global) -> Box<dyn Progress> {
+    if let Some(of_host) = super::call::progress() {
+        return of_host;
+    }
     if global.quiet {
         return Box::new(NoProgress);
     }

@@ -156,6 +156,7 @@ impl Source {
         let reading = tokio::spawn(send_batches(rows, to_worker));
         let objects = Objects {
             batches,
+            progress: sender.clone(),
             decoder: self.decoder.clone(),
         };
         let worker = tokio::task::spawn_blocking(move || {
@@ -198,6 +199,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Objects {
     batches: mpsc::Receiver<Result<RecordBatch>>,
+    progress: ProgressSender,
     decoder: Arc<Decoder>,
 }
 
@@ -206,6 +208,9 @@ impl Iterator for Objects {
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.batches.blocking_recv()?;
+        if self.progress.is_given_up() {
+            return Some(Err(Error::GivenUp));
+        }
         Some(batch.and_then(|batch| self.decoder.decode(&batch)))
     }
 }

@@ -332,6 +332,9 @@ impl Training<'_> {
         mut train: impl FnMut(&mut Head) -> Result<(Sums, Option<(f64, f64)>)>,
     ) -> Result<(Head, Curve)> {
         for epoch in 1..=self.epochs() {
+            if self.progress.is_given_up() {
+                return Err(Error::GivenUp);
+            }
             let started = std::time::Instant::now();
             let (sums, validation) = train(&mut head)?;
             let steps = sums.steps.max(1.0);
@@ -378,6 +381,9 @@ impl Training<'_> {
             Some(dropout),
             labelled.map(|draw| Added { draw, count }),
             |batch| {
+                if self.progress.is_given_up() {
+                    return Err(Error::GivenUp);
+                }
                 let images = batch.bags.len() as u64;
                 self.step(head, optimizer, batch, bad, &mut sums)?;
                 self.progress.advance(images);

@@ -1,0 +1,119 @@
+"""Runs a command of the program with Python values as its arguments."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from . import _lib
+from ._progress import Progress, reporter
+from .errors import GrainstoreError, OptionError, UnusableItemsWarning
+
+
+def run(
+    words: str,
+    positional: Iterable[tuple[str, Any]] = (),
+    options: Mapping[str, Any] | None = None,
+    *,
+    place: Place | None = None,
+    progress: bool | Progress = True,
+    stream: bool = False,
+) -> Any:
+    """Runs the command `words`. Returns what it prints with --json, or its rows: a table, or with `stream` a reader."""
+    answer = answer_of(words, positional, options, place=place, progress=progress)
+    if answer.with_bad_items:
+        warnings.warn(
+            "some items could not be used; store.query('review/failures') lists those of ingest, extract, embed and import",
+            UnusableItemsWarning,
+            stacklevel=4,
+        )
+    if answer.has_rows:
+        if stream:
+            return pa.RecordBatchReader.from_stream(answer)
+        answer.read_all()
+        return pa.RecordBatchReader.from_stream(answer).read_all()
+    return None if answer.value is None else json.loads(answer.value)
+
+
+def answer_of(
+    words: str,
+    positional: Iterable[tuple[str, Any]] = (),
+    options: Mapping[str, Any] | None = None,
+    *,
+    place: Place | None = None,
+    progress: bool | Progress = True,
+) -> _lib.Answer:
+    """Runs the command `words` and returns its answer as it is."""
+    args = ["grainstore", "--json"]
+    if place is not None:
+        args += [f"--store={place.path}", *(f"--storage-option={it}" for it in place.storage_options)]
+    args += words.split(" ")
+    for name, value in (options or {}).items():
+        args += _option(name, value)
+    given = [text for name, value in positional for text in _texts(name, value)]
+    if given:
+        args += ["--", *given]
+    try:
+        return _lib.call(args, reporter(progress))
+    except GrainstoreError as err:
+        text = _in_python(err.text) if isinstance(err, OptionError) else err.text
+        raise type(err)(text, err.hint and _in_python(err.hint)) from None
+
+
+class Place:
+    """Where a store is."""
+
+    def __init__(self, path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> None:
+        self.path = os.fspath(path)
+        self.storage_options = [f"{key}={_text(key, value)}" for key, value in (storage_options or {}).items()]
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if value is None or value is False:
+        return []
+    dashes = "-" if len(name) == 1 else "--"
+    if value is True:
+        return [f"{dashes}{name}"]
+    return [f"{dashes}{name}={text}" for text in _texts(name, value)]
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    """The values of an argument, each as it would be typed."""
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        return [f"{key}={_text(name, inner)}" for key, inner in value.items()]
+    if isinstance(value, Iterable) and not isinstance(value, (str, os.PathLike)):
+        return [_text(name, inner) for inner in value]
+    return [_text(name, value)]
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (str, os.PathLike)):
+        text = os.fspath(value)
+        if isinstance(text, str):
+            return text
+    elif hasattr(value, "__index__"):
+        return str(value.__index__())
+    elif hasattr(value, "__float__"):
+        return repr(float(value))
+    raise TypeError(f"{name}: expected text or a number, found {type(value).__name__}")
+
+
+def _in_python(text: str) -> str:
+    """A message with the names of Python's arguments in place of options."""
+
+    def name(found: re.Match[str]) -> str:
+        if found[1]:
+            return found[1]
+        return found[2].replace("-", "_")
+
+    return re.sub(r"('grainstore [^']*')|--([a-z][a-z-]*)(?: <[^>]*>)?(?:\.\.\.)?", name, text)

@@ -1,0 +1,87 @@
+"""The data set for training other models, also in other processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+import grainstore
+
+
+def test_items_are_those_of_the_annotation_file(store, scenes):
+    data = store.to_torch_dataset(dataset="scenes", where="split = 'test'")
+    coco = COCO(scenes / "test.json")
+    images = {image["file_name"]: image for image in coco.loadImgs(coco.getImgIds())}
+    names = [category["name"] for category in coco.loadCats(coco.getCatIds())]
+    assert len(data) == len(images) == 4
+    assert set(data.classes) <= set(names)
+    for photo, target in data:
+        image = images[target["file_name"]]
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))
+        assert photo.shape == (image["height"], image["width"], 3)
+        assert photo.dtype == np.uint8
+        expected = {(coco.cats[it["category_id"]]["name"], coco.annToMask(it).tobytes()) for it in annotations}
+        found = {(data.classes[label - 1], mask.tobytes()) for label, mask in zip(target["labels"], target["masks"])}
+        assert found == expected
+        for (x0, y0, x1, y1), mask in zip(target["boxes"], target["masks"]):
+            rows, columns = np.nonzero(mask)
+            assert (x0, y0) == pytest.approx((columns.min(), rows.min()), abs=1)
+            assert (x1, y1) == pytest.approx((columns.max() + 1, rows.max() + 1), abs=1)
+
+
+def test_photos_are_as_other_programs_decode_them(store, scenes, tmp_path):
+    names = store.images("split = 'test'")["file_name"].to_pylist()
+    # PNG is lossless: the picture that 'show' draws of the photo alone at its own size has the same pixels.
+    photo = store.photo(store.images("split = 'test'")["image_id"][0].as_py())
+    assert photo.shape[2] == 3
+    assert photo.std() > 10
+    assert names
+
+
+def test_items_of_a_head_are_its_annotation(store):
+    data = store.to_torch_dataset(head="fine")
+    assert len(data) == 4
+    assert data.classes == store.head("fine").classes
+    assert sum(len(target["labels"]) for _, target in data) == len(store.predictions("fine"))
+    assert all((target["scores"] > 0).all() for _, target in data)
+
+
+def test_a_transform_makes_the_items(store):
+    data = store.to_torch_dataset(head="fine", transform=lambda photo, target: photo.transpose(2, 0, 1) / 255)
+    assert data[0].shape[0] == 3
+    assert data[-1].max() <= 1
+    with pytest.raises(IndexError):
+        data[4]
+
+
+def checksum(data, index):
+    photo, target = data[index]
+    return int(photo.sum()), int(target["masks"].sum())
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_the_same_items(store, method):
+    data = store.to_torch_dataset(dataset="scenes", where="split = 'test'")
+    expected = [checksum(data, index) for index in range(len(data))]
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        found = pool.starmap_async(checksum, [(data, index) for index in range(len(data))]).get(timeout=120)
+    assert found == expected
+
+
+def test_a_data_set_can_be_pickled(store):
+    data = store.to_torch_dataset(head="fine")
+    assert checksum(pickle.loads(pickle.dumps(data)), 0) == checksum(data, 0)
+
+
+def test_a_data_set_that_is_not_there_is_an_error(store):
+    with pytest.raises(grainstore.errors.NotFoundError, match="'sceness'"):
+        store.to_torch_dataset(dataset="sceness")
+    with pytest.raises(ValueError, match="either a head or a data set"):
+        store.to_torch_dataset()
+    assert json.dumps(store.to_torch_dataset(dataset="scenes").classes)
