@@ -21,7 +21,7 @@ FILE = pathlib.Path(__file__).parents[1] / "grainstore" / "_commands.py"
 Described = dict[str, Any]
 
 # Written by hand in store.py and __init__.py; or serving until they are stopped, which is for terminals.
-LEFT_OUT = {"demo", "init", "sql", "query", "show", "review", "scheduler", "executor", "completions"}
+LEFT_OUT = {"demo", "init", "sql", "query", "show", "review", "scheduler", "executor", "completions", "man"}
 
 # Commands that have nothing to do with a store become functions of the module.
 WITHOUT_STORE = {"collect"}

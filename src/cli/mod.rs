@@ -39,6 +39,7 @@ mod import;
 mod ingest;
 mod init;
 mod label;
+mod man;
 mod output;
 mod progress;
 mod propagate;
@@ -48,6 +49,7 @@ mod report;
 mod review;
 mod schema;
 mod search;
+mod shell;
 mod show;
 mod sql;
 mod store;
@@ -186,6 +188,7 @@ enum Command {
     Executor(cluster::ExecutorArgs),
     Schema(schema::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The outcome of a command.
@@ -287,6 +290,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Executor(args) => cluster::run_executor(args, global).await,
         Command::Schema(args) => schema::run(&args, global),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

@@ -53,6 +53,17 @@ impl Output {
         self.format.is_some() || self.output.is_some()
     }
 
+    /// Chooses the format of the rows that follow.
+    pub fn set_format(&mut self, format: Format) {
+        self.format = Some(format);
+    }
+
+    /// Chooses where the rows that follow go: a file, in the format of its extension, or stdout.
+    pub fn set_file(&mut self, file: Option<PathBuf>) {
+        self.format = None;
+        self.output = file;
+    }
+
     fn format(&self, json: bool) -> anyhow::Result<Format> {
         if let Some(format) = self.format {
             return Ok(format);

@@ -1,6 +1,6 @@
 //! `grainstore sql`
 
-use std::io::Read;
+use std::io::{IsTerminal, Read, stdin};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,12 +8,16 @@ use anyhow::{Context, bail};
 use grainstore::head::{CreateHead, register_predict};
 use grainstore::neighbours::{ClipTexts, register_neighbours};
 use grainstore::sql::Sql;
+use grainstore::store::{Snapshot, Store};
 
 use super::cluster::QueriesOnCluster;
 use super::output::Output;
+use super::shell::Shell;
 use super::{At, Ended, Global};
 
-/// Run a query over the store's tables. Queries only read, except that CREATE HEAD trains a head.
+/// Run a query over the store's tables, or open a shell for many. Queries only read, except that CREATE HEAD trains a head.
+///
+/// The shell keeps a history, and completes tables, columns, functions and named queries with the tab key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,13 +30,13 @@ Examples:
                   FROM masks m JOIN labels l USING (image_id) WHERE m.area > 100\"
   grainstore sql \"SELECT * FROM nearest('vectors.dinov2_vitb14', 'cat/1.jpg', 17, 20)\"
   grainstore sql \"SHOW TABLES\"
+  grainstore sql                                             # a shell; '\\?' lists its commands
 
 Tables: see 'grainstore schema'. Functions on masks: rle_area, rle_bbox, rle_iou, rle_intersection_area,
 rle_intersection, rle_difference, rle_union (aggregate), rle_is_valid, rle_decode_png. Functions of heads: predict,
 predict_scores. Neighbours: nearest, nearest_vector, nearest_text. All functions of DataFusion are available, too.")]
 pub struct Args {
-    /// The query, or '-' to read it from stdin.
-    #[arg(required_unless_present = "file")]
+    /// The query, or '-' to read it from stdin [default: on a terminal a shell, else from stdin].
     query: Option<String>,
     /// Read the query from a file.
     #[arg(short, long, value_name = "FILE", conflicts_with = "query")]
@@ -40,6 +44,9 @@ pub struct Args {
     /// For nearest_text: the weights that the embedder was made with.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Open the shell, even where the input is not a terminal. There, the first error ends it.
+    #[arg(long, conflicts_with_all = ["query", "file"])]
+    shell: bool,
     #[command(flatten)]
     at: At,
     #[command(flatten)]
@@ -49,31 +56,49 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
+    let is_asked = args.query.is_some() || args.file.is_some();
+    if args.shell || (!is_asked && stdin().is_terminal()) {
+        let store = args.on.open(global).await?;
+        let shell = Shell::new(store, args.at, args.checkpoint, args.output, global);
+        return shell.run().await;
+    }
     let query = match (args.query, args.file) {
         (_, Some(file)) => std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read '{}'", file.display()))?,
-        (Some(query), None) if query == "-" => {
+        (Some(query), None) if query != "-" => query,
+        (_, None) => {
             let mut text = String::new();
-            std::io::stdin()
+            stdin()
                 .read_to_string(&mut text)
                 .context("cannot read the query from stdin")?;
             text
         }
-        (query, None) => query.unwrap_or_default(),
     };
     let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
-    if let Some(statement) = CreateHead::parse(&query)? {
-        if args.output.is_given() {
+    let texts = args.checkpoint.map(|file| Arc::new(ClipTexts::new(file)));
+    run_statement(&query, &store, &snapshot, texts, &args.output, global).await
+}
+
+/// Runs a query, or trains the head of a CREATE HEAD. `texts` has the weights for `nearest_text`.
+pub async fn run_statement(
+    query: &str,
+    store: &Store,
+    snapshot: &Snapshot,
+    texts: Option<Arc<ClipTexts>>,
+    output: &Output,
+    global: &Global,
+) -> anyhow::Result<Ended> {
+    if let Some(statement) = CreateHead::parse(query)? {
+        if output.is_given() {
             bail!("CREATE HEAD has no rows to write; leave --output and --format out");
         }
-        return super::train::create(statement, &store, &snapshot, global).await;
+        return super::train::create(statement, store, snapshot, global).await;
     }
-    let sql = Sql::new(&snapshot).await?;
-    register_predict(&sql, &snapshot, &query).await?;
-    let texts = args.checkpoint.map(ClipTexts::new);
-    register_neighbours(&sql, &snapshot, texts.map(|texts| Arc::new(texts) as _));
-    let rows = sql.query(&query).await?;
-    args.output.write(rows, global.json).await?;
+    let sql = Sql::new(snapshot).await?;
+    register_predict(&sql, snapshot, query).await?;
+    register_neighbours(&sql, snapshot, texts.map(|texts| texts as _));
+    let rows = sql.query(query).await?;
+    output.write(rows, global.json).await?;
     Ok(Ended::Done)
 }

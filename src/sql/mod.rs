@@ -7,11 +7,13 @@
 mod dot_access;
 mod engine;
 pub mod functions;
+mod names;
 #[cfg_attr(not(feature = "cluster"), allow(dead_code))]
 // Its parts are looked at by the codec of clusters.
 pub(crate) mod scan;
 mod session;
 mod stored_table;
 
+pub use names::SqlNames;
 pub use session::{Rows, Sql};
 pub(crate) use session::{plan, run_elsewhere};

@@ -37,8 +37,8 @@ const VECTOR_KEYS: [(VectorTable, &str); 2] = [
 
 /// Runs queries over one snapshot of a store. It can be shared, because a query leaves nothing behind.
 pub struct Sql {
-    context: SessionContext,
-    tables: Vec<(TableReference, Arc<dyn TableProvider>)>,
+    pub(super) context: SessionContext,
+    pub(super) tables: Vec<(TableReference, Arc<dyn TableProvider>)>,
 }
 
 impl Sql {

@@ -50,6 +50,7 @@ mod label_maps;
 mod label_studio;
 mod labels;
 mod layers;
+mod links;
 mod mask_training;
 mod neighbours;
 mod photo;
@@ -60,6 +61,7 @@ mod review;
 mod review_page;
 mod sam;
 mod sql;
+mod sql_shell;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,105 @@
+//! What is asked of the shell itself: lines that begin with a backslash.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+use super::format_named;
+use crate::cli::output::Format;
+
+pub const HELP: &str = "\
+SELECT ...;          run a statement; it may take several lines
+\\d                   list the tables
+\\d TABLE             show its columns, with units and ranges
+\\queries             list the named queries
+\\r NAME [KEY=VALUE]  run a named query, with its parameters
+\\at [VERSION|TAG]    read the store as it was; alone, as it is
+\\mode FORMAT         show rows as table, csv, json or jsonl
+\\o [FILE]            write rows to a file, in the format of its extension; alone, show them
+\\timing [on|off]     show how long statements take
+\\?                   this list
+\\q                   leave, as Ctrl-D does";
+
+/// A line that begins with a backslash.
+#[derive(Debug, PartialEq)]
+pub enum Request {
+    Help,
+    Leave,
+    Tables,
+    Describe(String),
+    Timing(Option<bool>),
+    Mode(Format),
+    Output(Option<PathBuf>),
+    At(Option<String>),
+    Queries,
+    Run(String, HashMap<String, String>),
+}
+
+impl Request {
+    /// Reads a line; `None` if it does not begin with a backslash.
+    pub fn parse(line: &str) -> anyhow::Result<Option<Self>> {
+        let Some(line) = line.trim().strip_prefix('\\') else {
+            return Ok(None);
+        };
+        let Some(words) = shlex::split(line.trim_end_matches(';')) else {
+            bail!("a quotation in '\\{line}' does not end");
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Ok(Some(match words.as_slice() {
+            ["?" | "h" | "help"] => Self::Help,
+            ["q" | "quit" | "exit"] => Self::Leave,
+            ["d" | "dt"] => Self::Tables,
+            ["d", table] => Self::Describe((*table).to_owned()),
+            ["timing"] => Self::Timing(None),
+            ["timing", "on"] => Self::Timing(Some(true)),
+            ["timing", "off"] => Self::Timing(Some(false)),
+            ["mode", format] => Self::Mode(format_named(format)?),
+            ["o"] => Self::Output(None),
+            ["o", file] => Self::Output(Some(PathBuf::from(file))),
+            ["at"] => Self::At(None),
+            ["at", at] => Self::At(Some((*at).to_owned())),
+            ["queries"] => Self::Queries,
+            ["r", name, parameters @ ..] => Self::Run((*name).to_owned(), pairs(parameters)?),
+            _ => bail!("'\\{line}' is not a command of the shell; \\? lists them"),
+        }))
+    }
+}
+
+fn pairs(words: &[&str]) -> anyhow::Result<HashMap<String, String>> {
+    let mut found = HashMap::new();
+    for word in words {
+        let Some((key, value)) = word.split_once('=') else {
+            bail!("'{word}' is not a parameter: expected KEY=VALUE");
+        };
+        if found.insert(key.to_owned(), value.to_owned()).is_some() {
+            bail!("parameter '{key}' is given twice");
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_a_backslash_are_requests() {
+        let parsed = |line: &str| Request::parse(line).unwrap();
+        assert_eq!(parsed("SELECT 1;"), None);
+        assert_eq!(parsed("  \\d"), Some(Request::Tables));
+        assert_eq!(
+            parsed("\\d masks;"),
+            Some(Request::Describe("masks".to_owned()))
+        );
+        assert_eq!(parsed("\\mode JSON"), Some(Request::Mode(Format::Json)));
+        let parameters = HashMap::from([("dataset".to_owned(), "a b".to_owned())]);
+        assert_eq!(
+            parsed("\\r review/labels 'dataset=a b'"),
+            Some(Request::Run("review/labels".to_owned(), parameters))
+        );
+        for wrong in ["\\x", "\\mode arrow", "\\r a b", "\\r a k=1 k=2", "\\o 'a"] {
+            assert!(Request::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
