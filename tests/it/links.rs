@@ -75,9 +75,10 @@ fn broken(page: &Path, link: &str) -> Option<String> {
     }
     let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
     // The order of the site is written from the repository's top.
-    let folder = match page.ends_with("SUMMARY.md") {
-        true => Path::new(""),
-        false => page.parent().unwrap(),
+    let folder = if page.ends_with("SUMMARY.md") {
+        Path::new("")
+    } else {
+        page.parent().unwrap()
     };
     let target = match path {
         "" => root().join(page),

@@ -105,9 +105,12 @@ impl Assistant {
                 all.extend(self.names.functions.iter().map(|name| format!("{name}(")));
                 // As it was begun, in small or in large letters.
                 let is_small = word.chars().any(|it| it.is_ascii_lowercase());
-                all.extend(KEYWORDS.iter().map(|it| match is_small {
-                    true => it.to_lowercase(),
-                    false => (*it).to_owned(),
+                all.extend(KEYWORDS.iter().map(|it| {
+                    if is_small {
+                        it.to_lowercase()
+                    } else {
+                        (*it).to_owned()
+                    }
                 }));
                 all.extend(self.columns_of(word));
                 all
@@ -157,9 +160,10 @@ impl Validator for Assistant {
     fn validate(&self, context: &mut ValidationContext<'_>) -> Result<ValidationResult> {
         let text = context.input();
         let is_request = text.trim_start().starts_with('\\');
-        Ok(match is_request || is_whole(text) {
-            true => ValidationResult::Valid(None),
-            false => ValidationResult::Incomplete,
+        Ok(if is_request || is_whole(text) {
+            ValidationResult::Valid(None)
+        } else {
+            ValidationResult::Incomplete
         })
     }
 }
