@@ -3,6 +3,8 @@
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends protobuf-compiler libprotobuf-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+# rust-toolchain.toml asks for stable, which would be fetched.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 COPY . .
 ARG FEATURES=cloud,cluster
 RUN cargo build --release --locked --features "$FEATURES" --config 'profile.release.strip="symbols"'

@@ -17,8 +17,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from . import _commands, _lib, errors
-from ._commands import *  # noqa: F403
+from . import _lib, errors
 from ._lib import __version__
 from ._progress import Progress
 from ._run import Place, run
@@ -47,7 +46,6 @@ __all__ = [
     "mask_decode",
     "mask_encode",
     "open",
-    *_commands.__all__,
 ]
 
 _lib.set_program([sys.executable, "-m", "grainstore"])

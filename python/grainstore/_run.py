@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import os
 import re
 import warnings
@@ -70,8 +71,22 @@ class Place:
     """Where a store is."""
 
     def __init__(self, path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> None:
-        self.path = os.fspath(path)
-        self.storage_options = [f"{key}={_text(key, value)}" for key, value in (storage_options or {}).items()]
+        path = os.fsdecode(path)
+        # It stays the same place if the working directory changes.
+        self.path = path if "://" in path else os.path.abspath(path)
+        if storage_options is None:
+            from_environment = os.environ.get("GRAINSTORE_STORAGE_OPTIONS", "")
+            self.storage_options = [option for option in from_environment.split(",") if option]
+        else:
+            self.storage_options = [f"{key}={_text(key, value)}" for key, value in storage_options.items()]
+            if any("," in option for option in self.storage_options):
+                raise ValueError("an option of buckets has a comma, which is not supported")
+
+
+def argument_name(option: str) -> str:
+    """The name of an option as an argument of Python."""
+    name = option.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -114,6 +129,6 @@ def _in_python(text: str) -> str:
     def name(found: re.Match[str]) -> str:
         if found[1]:
             return found[1]
-        return found[2].replace("-", "_")
+        return argument_name(found[2])
 
     return re.sub(r"('grainstore [^']*')|--([a-z][a-z-]*)(?: <[^>]*>)?(?:\.\.\.)?", name, text)

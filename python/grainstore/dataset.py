@@ -44,7 +44,9 @@ class SegmentationDataset:
         label = {name: number for number, name in enumerate(classes, start=1)}
         places: dict[str, list[int]] = {image_id: [] for image_id in images["image_id"].to_pylist()}
         for place, image_id in enumerate(objects["image_id"].to_pylist()):
-            places[image_id].append(place)
+            # Another writer may have added an image after these were read.
+            if image_id in places:
+                places[image_id].append(place)
         self._places = places
         self._objects = objects
         self._labels = np.array([label[name] for name in objects["class"].to_pylist()], dtype=np.int64)

@@ -67,7 +67,7 @@ class ModelError(GrainstoreError):
     """A model's weights cannot be used, or not on this device."""
 
 
-class FileError(GrainstoreError, OSError):
+class FileError(GrainstoreError):
     """A file cannot be read or written."""
 
 

@@ -295,6 +295,8 @@ class Store(Commands):
         >>> data = store.to_torch_dataset(dataset="scenes", where="split = 'train'")
         >>> loader = torch.utils.data.DataLoader(data, batch_size=4, collate_fn=lambda items: tuple(zip(*items)))
         """
+        if policy is not None and head is None:
+            raise ValueError("a policy is one of a head; give the head, too")
         if head is not None and dataset is None:
             used = self._policy(head, policy)
             of_head = f"head_id = {_quoted(used['head_id'])} AND policy_id = {_quoted(used['policy_id'])}"
@@ -304,7 +306,10 @@ class Store(Commands):
                 f"FROM (SELECT * FROM predictions WHERE {of_head} AND kept) p JOIN masks m ON m.image_id = p.image_id "
                 "AND m.extractor_id = p.extractor_id AND m.mask_index = p.mask_index"
             )
-            classes = self.head(head).classes
+            classes = self.sql(
+                "SELECT c.class FROM class_sets c JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version "
+                f"WHERE h.head_id = {_quoted(used['head_id'])} ORDER BY c.class_index"
+            )["class"].to_pylist()
         elif dataset is not None and head is None:
             of_dataset = f"dataset = {_quoted(dataset)}"
             chosen = f"(image_id IN (SELECT image_id FROM ground_truth WHERE {of_dataset}) OR {of_dataset})"

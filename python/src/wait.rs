@@ -78,12 +78,16 @@ where
                     "grainstore failed in an unexpected way; its message is on stderr",
                 ));
             }
-            (Err(RecvTimeoutError::Timeout), err) => {
-                raised = err.or_else(|| py.check_signals().err());
-                if raised.is_some() {
-                    drop(stop.take());
+            (Err(RecvTimeoutError::Timeout), err) => match (err, py.check_signals().err()) {
+                // Whoever insists does not wait for the work to end.
+                (Some(_), Some(again)) => return Err(again),
+                (err, signalled) => {
+                    raised = err.or(signalled);
+                    if raised.is_some() {
+                        drop(stop.take());
+                    }
                 }
-            }
+            },
         }
     }
 }

@@ -71,7 +71,7 @@ def test_lists_and_mappings_are_given_for_repeated_options(store, tmp_path):
 def test_stores_are_created_with_options(tmp_path):
     store = grainstore.create(tmp_path / "store", embedding_type="f32", embedding_dim=8)
     field = store.sql("SELECT embedding FROM masks").schema.field("embedding")
-    assert field.type == pa.list_(pa.field("item", pa.float32(), nullable=False), 8) or field.type.list_size == 8
+    assert (field.type.list_size, field.type.value_type) == (8, pa.float32())
     with pytest.raises(grainstore.GrainstoreError, match="exists already, with embeddings"):
         grainstore.create(tmp_path / "store", embedding_dim=16)
 
@@ -105,7 +105,7 @@ def test_errors_are_exceptions_of_their_kind(store, tmp_path):
         store.sql("DROP TABLE images")
     with pytest.raises(errors.OptionError, match="points_per_batch"):
         store.extract("x.pth", points_per_batch=0)
-    with pytest.raises(errors.OptionError, match="'mask_labels' cannot be used with|cannot be used with"):
+    with pytest.raises(errors.OptionError, match="'where' cannot be used with|cannot be used with 'query|the argument 'query"):
         store.train("x", "kinds", query="q.sql", where="true")
     with pytest.raises(errors.FileError, match="x.pth"):
         store.extract("x.pth")
@@ -195,6 +195,23 @@ def test_the_pictures_are_png(store, tmp_path):
     assert (tmp_path / "picture.png").read_bytes() == picture.png
 
 
-def test_a_store_says_where_it_is(store):
+def test_a_store_stays_where_it_is(store, tmp_path, monkeypatch):
     assert repr(store) == f"Store('{store.path}')"
+    monkeypatch.chdir(pathlib.Path(store.path).parent)
+    relative = grainstore.open(pathlib.Path(store.path).name)
+    monkeypatch.chdir(tmp_path)
+    assert relative.sql("SELECT 1 AS one").num_rows == 1
+    assert relative.images().num_rows == 22
+    assert grainstore.open(store.path.encode()).path == store.path
+
+
+def test_options_of_buckets_come_from_the_environment(store, monkeypatch):
+    monkeypatch.setenv("GRAINSTORE_STORAGE_OPTIONS", "region=a,allow_http=true")
+    assert grainstore.open(store.path)._place.storage_options == ["region=a", "allow_http=true"]
+    assert grainstore.open(store.path, storage_options={"allow_http": False})._place.storage_options == ["allow_http=false"]
+    with pytest.raises(ValueError, match="comma"):
+        grainstore.open(store.path, storage_options={"headers": "a,b"})
+
+
+def test_photos_are_sized(store):
     assert np.array(store.images()["width"]).min() > 0

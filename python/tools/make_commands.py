@@ -23,9 +23,6 @@ Described = dict[str, Any]
 # Written by hand in store.py and __init__.py; or serving until they are stopped, which is for terminals.
 LEFT_OUT = {"demo", "init", "sql", "query", "show", "review", "scheduler", "executor", "completions", "man"}
 
-# Commands that have nothing to do with a store become functions of the module.
-WITHOUT_STORE = {"collect"}
-
 NAMES = {"eval": "evaluate"}
 
 HEADER = '''"""The commands of the program as methods. Written by make_commands.py; do not edit it."""
@@ -35,9 +32,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
-
-from ._progress import Progress
-from ._run import run
 
 '''
 
@@ -78,7 +72,7 @@ def wrapped(text: str, indent: str, after: str) -> list[str]:
     return textwrap.wrap(text, 120, initial_indent=indent, subsequent_indent=after, break_long_words=False, break_on_hyphens=False)
 
 
-def example(line: str, command: Described, caller: str) -> str | None:
+def example(line: str, command: Described) -> str | None:
     """A line of the command's help as a call; None if it does more than that."""
     line = line.split("  #")[0].strip()
     if not line.startswith("grainstore ") or any(sign in line for sign in "|$") or " > " in line:
@@ -112,7 +106,7 @@ def example(line: str, command: Described, caller: str) -> str | None:
             known[0][1].extend(values)
         else:
             given.append((argument, values))
-    return f">>> {caller}{python_name(command['words'])}({', '.join(shown(*it) for it in given)})"
+    return f">>> store.{python_name(command['words'])}({', '.join(shown(*it) for it in given)})"
 
 
 def shown(argument: Described, values: list[str]) -> str:
@@ -129,7 +123,7 @@ def shown(argument: Described, values: list[str]) -> str:
     return value if argument["is_positional"] else f"{name}={value}"
 
 
-def docstring(command: Described, indent: str, caller: str) -> list[str]:
+def docstring(command: Described, indent: str) -> list[str]:
     paragraphs = command["about"].split("\n\n")
     lines: list[str] = []
     for paragraph in paragraphs:
@@ -138,12 +132,12 @@ def docstring(command: Described, indent: str, caller: str) -> list[str]:
         lines.append(f"{indent}Args:")
         for argument in command["arguments"]:
             help = sentence(argument["help"])
-            if argument["default"] and argument["kind"] != "flag":
+            if any(argument["default"]) and argument["kind"] != "flag":
                 help = f"{help[:-1] if help.endswith('.') else help}; {', '.join(argument['default'])} by default."
             lines += wrapped(f"{argument_name(argument)}: {help}", f"{indent}    ", f"{indent}        ")
         lines.append("")
     text = command["after"].replace("\\\n", " ")
-    calls = [example(line, command, caller) for line in text.splitlines()]
+    calls = [example(line, command) for line in text.splitlines()]
     lines += [f"{indent}{call}" for call in calls if call]
     while not lines[-1]:
         lines.pop()
@@ -152,8 +146,7 @@ def docstring(command: Described, indent: str, caller: str) -> list[str]:
 
 
 def method(command: Described) -> str:
-    of_store = command["words"][0] not in WITHOUT_STORE
-    indent = "    " if of_store else ""
+    indent = "    "
     arguments = command["arguments"]
     first = [it for it in arguments if it["is_positional"]]
     required = [it for it in arguments if not it["is_positional"] and it["is_required"]]
@@ -165,20 +158,16 @@ def method(command: Described) -> str:
         f"{argument_name(it)}: bool = False" if it["kind"] == "flag" else f"{argument_name(it)}: {type_of(it)} | None = None"
         for it in others
     ]
-    rest += [] if of_store else ["progress: bool | Progress = True"]
     signature += ["*", *rest] if rest else []
-    signature = ["self", *signature] if of_store else signature
+    signature = ["self", *signature]
     lines = [f"{indent}def {python_name(command['words'])}("]
     lines += [f"{indent}    {it}," for it in signature]
     lines.append(f"{indent}) -> Any:")
-    lines += docstring(command, f"{indent}    ", "store." if of_store else "grainstore.")
+    lines += docstring(command, f"{indent}    ")
     positional = ", ".join(f'("{argument_name(it)}", {argument_name(it)})' for it in first)
     options = ", ".join(f'"{it["name"]}": {argument_name(it)}' for it in required + others)
     call = f'"{" ".join(command["words"])}", [{positional}], {{{options}}}'
-    if of_store:
-        lines.append(f"{indent}    return self._run({call})")
-    else:
-        lines.append(f"{indent}    return run({call}, progress=progress)")
+    lines.append(f"{indent}    return self._run({call})")
     return "\n".join(lines)
 
 
@@ -188,24 +177,20 @@ def main() -> int:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise SystemExit(f"two commands have the name {twice}")
-    functions = [method(it) for it in commands if it["words"][0] in WITHOUT_STORE]
-    methods = [method(it) for it in commands if it["words"][0] not in WITHOUT_STORE]
-    exported = [python_name(it["words"]) for it in commands if it["words"][0] in WITHOUT_STORE]
+    methods = [method(it) for it in commands]
     text = HEADER
-    text += f"__all__ = {json.dumps(sorted(exported))}\n\n\n"
     text += 'class Commands:\n    """Commands that read or write a store."""\n\n'
     text += (
         "    def _run(self, words: str, positional: Iterable[tuple[str, Any]] = (), "
         "options: Mapping[str, Any] | None = None) -> Any:\n        raise NotImplementedError\n\n"
     )
-    text += "\n\n".join(methods)
-    text += "\n\n\n" + "\n\n\n".join(functions) + "\n"
+    text += "\n\n".join(methods) + "\n"
     if "--check" in sys.argv[1:]:
         if FILE.read_text() != text:
             raise SystemExit(f"{FILE} is not up to date: run {__file__}")
         return 0
     FILE.write_text(text)
-    print(f"{FILE}: {len(methods)} methods, {len(functions)} functions")
+    print(f"{FILE}: {len(methods)} methods")
     return 0
 
 

@@ -22,6 +22,7 @@ tokio::task_local! {
 
 /// A call that is under way.
 struct Call {
+    kept: Mutex<Vec<Box<dyn Send>>>,
     progress: Arc<dyn Progress>,
     answer: Arc<Mutex<Answer>>,
 }
@@ -60,6 +61,7 @@ pub async fn call(args: Vec<OsString>, progress: Arc<dyn Progress>) -> Result<An
     })?;
     let answer = Arc::new(Mutex::new(Answer::default()));
     let of_call = Call {
+        kept: Mutex::default(),
         progress,
         answer: answer.clone(),
     };
@@ -96,6 +98,15 @@ fn what_is_wrong(err: &clap::Error) -> String {
 pub fn progress() -> Option<Box<dyn Progress>> {
     let of_host = CALL.try_with(|call| call.progress.clone()).ok()?;
     Some(Box::new(OfHost(of_host)))
+}
+
+/// Keeps a thing until the call has ended, in whichever way; false if no host is calling.
+pub fn keep(thing: impl Send + 'static) -> bool {
+    CALL.try_with(|call| {
+        let mut kept = call.kept.lock().unwrap_or_else(|err| err.into_inner());
+        kept.push(Box::new(thing));
+    })
+    .is_ok()
 }
 
 /// Gives a line to the host; false if no host is calling.

@@ -89,8 +89,17 @@ pub struct QueriesOnCluster {
 
 impl QueriesOnCluster {
     /// The store, with its queries run where they should be. Ctrl-C takes them back.
-    #[cfg(feature = "cluster")]
     pub async fn open(&self, global: &Global) -> anyhow::Result<Store> {
+        self.open_for(global, true).await
+    }
+
+    /// As [`QueriesOnCluster::open`], for a shell: Ctrl-C takes queries back, but does not end the program.
+    pub async fn open_for_shell(&self, global: &Global) -> anyhow::Result<Store> {
+        self.open_for(global, false).await
+    }
+
+    #[cfg(feature = "cluster")]
+    async fn open_for(&self, global: &Global, ends_with_ctrl_c: bool) -> anyhow::Result<Store> {
         let store = super::open(global).await?;
         let Some(scheduler) = &self.cluster else {
             return Ok(store);
@@ -99,25 +108,49 @@ impl QueriesOnCluster {
             grainstore::cluster::QueryCluster::connect(scheduler, self.cluster_rows).await?;
         let cluster = std::sync::Arc::new(cluster);
         let cancelled = cluster.clone();
-        tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                // Executors would go on with a query that nobody waits for.
-                if let Err(err) = cancelled.cancel().await {
-                    tracing::warn!("the query was not taken back: {err}");
+        // A host program has its own way to be interrupted, and goes on then.
+        if !super::call::keep(TakenBack(cancelled.clone())) {
+            tokio::spawn(async move {
+                while tokio::signal::ctrl_c().await.is_ok() {
+                    take_back(&cancelled).await;
+                    if ends_with_ctrl_c {
+                        std::process::exit(INTERRUPTED);
+                    }
                 }
-                std::process::exit(INTERRUPTED);
-            }
-        });
+            });
+        }
         Ok(store.with_engine(cluster))
     }
 
     /// The store, or word that this build has no clusters.
     #[cfg(not(feature = "cluster"))]
-    pub async fn open(&self, global: &Global) -> anyhow::Result<Store> {
+    async fn open_for(&self, global: &Global, _: bool) -> anyhow::Result<Store> {
         let _ = self.cluster_rows;
         match &self.cluster {
             Some(_) => no_cluster(),
             None => super::open(global).await,
+        }
+    }
+}
+
+/// Executors would go on with a query that nobody waits for.
+#[cfg(feature = "cluster")]
+async fn take_back(cluster: &grainstore::cluster::QueryCluster) {
+    if let Err(err) = cluster.cancel().await {
+        tracing::warn!("the query was not taken back: {err}");
+    }
+}
+
+/// Takes back the queries of a call that its host has ended.
+#[cfg(feature = "cluster")]
+struct TakenBack(std::sync::Arc<grainstore::cluster::QueryCluster>);
+
+#[cfg(feature = "cluster")]
+impl Drop for TakenBack {
+    fn drop(&mut self) {
+        let cluster = self.0.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { take_back(&cluster).await });
         }
     }
 }

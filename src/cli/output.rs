@@ -58,10 +58,12 @@ impl Output {
         self.format = Some(format);
     }
 
-    /// Chooses where the rows that follow go: a file, in the format of its extension, or stdout.
-    pub fn set_file(&mut self, file: Option<PathBuf>) {
-        self.format = None;
-        self.output = file;
+    /// Rows go to a file, in the format of its extension.
+    pub fn to_file(file: PathBuf) -> Self {
+        Self {
+            format: None,
+            output: Some(file),
+        }
     }
 
     fn format(&self, json: bool) -> anyhow::Result<Format> {

@@ -58,7 +58,7 @@ pub struct Args {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let is_asked = args.query.is_some() || args.file.is_some();
     if args.shell || (!is_asked && stdin().is_terminal()) {
-        let store = args.on.open(global).await?;
+        let store = args.on.open_for_shell(global).await?;
         let shell = Shell::new(store, args.at, args.checkpoint, args.output, global);
         return shell.run().await;
     }
@@ -74,6 +74,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             text
         }
     };
+    if args.output.is_given() && CreateHead::parse(&query)?.is_some() {
+        bail!("CREATE HEAD has no rows to write; leave --output and --format out");
+    }
     let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
     let texts = args.checkpoint.map(|file| Arc::new(ClipTexts::new(file)));
@@ -90,9 +93,6 @@ pub async fn run_statement(
     global: &Global,
 ) -> anyhow::Result<Ended> {
     if let Some(statement) = CreateHead::parse(query)? {
-        if output.is_given() {
-            bail!("CREATE HEAD has no rows to write; leave --output and --format out");
-        }
         return super::train::create(statement, store, snapshot, global).await;
     }
     let sql = Sql::new(snapshot).await?;

@@ -9,6 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 use futures::future::{FutureExt, try_join_all};
 use lance::dataset::{Dataset, WriteMode};
+use tokio::task::JoinSet;
 
 use super::checksums::files_of;
 use super::fragments::WrittenRows;
@@ -425,10 +426,12 @@ impl Store {
             let (store, table, schema) = (self.clone(), table.clone(), schema.clone());
             let mode = WriteMode::Overwrite;
             // Some damaged manifests make Lance panic; in a task of its own, the panic becomes an error.
-            let task = tokio::spawn(async move { store.create_table(&table, schema, mode).await });
-            match task.await {
-                Ok(created) => Ok(created?),
-                Err(_) => Err(Error::StoreDamaged {
+            // It ends with this commit, if that is given up.
+            let mut task = JoinSet::new();
+            task.spawn(async move { store.create_table(&table, schema, mode).await });
+            match task.join_next().await {
+                Some(Ok(created)) => Ok(created?),
+                Some(Err(_)) | None => Err(Error::StoreDamaged {
                     path: "a table of vectors".to_owned(),
                     reason: "its manifest cannot be read".to_owned(),
                 }),

@@ -46,7 +46,7 @@ fn the_shell_runs_statements_and_its_own_commands() {
          \\r review/labels dataset=photos\n\
          \\o {}\n\
          SELECT label FROM labels GROUP BY label ORDER BY label;\n\
-         \\o\n\
+         SELECT 'on screen' AS x;\n\
          \\d labels\n\
          \\q\n\
          SELECT 'not reached';\n",
@@ -60,6 +60,7 @@ fn the_shell_runs_statements_and_its_own_commands() {
     assert!(shown.contains("before\n0\n"), "{shown}");
     assert!(shown.contains("photos,cat,2,0,0\n"), "{shown}");
     assert!(shown.contains("CREATE TABLE labels"), "{shown}");
+    assert!(shown.contains("x\non screen\n"), "{shown}");
     assert!(!shown.contains("not reached"), "{shown}");
     let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
     assert_eq!(
@@ -83,6 +84,10 @@ fn an_error_ends_a_shell_without_a_terminal() {
             "the store has no tag 'no-tag'",
         ),
         ("\\r review/label\nSELECT 'after';\n", "'review/label'"),
+        (
+            "SELECT 'after'\n",
+            "the last statement does not end with ';'",
+        ),
         (
             "DROP TABLE images;\nSELECT 'after';\n",
             "only queries can be run",

@@ -8,6 +8,7 @@ use rustyline::hint::Hinter;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper, Result};
 
+use super::request::is_request;
 use super::statements::is_whole;
 
 /// Words that begin or join the parts of a query.
@@ -159,8 +160,7 @@ impl Completer for Assistant {
 impl Validator for Assistant {
     fn validate(&self, context: &mut ValidationContext<'_>) -> Result<ValidationResult> {
         let text = context.input();
-        let is_request = text.trim_start().starts_with('\\');
-        Ok(if is_request || is_whole(text) {
+        Ok(if is_request(text) || is_whole(text) {
             ValidationResult::Valid(None)
         } else {
             ValidationResult::Incomplete

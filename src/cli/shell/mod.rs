@@ -9,12 +9,12 @@ mod request;
 mod statements;
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, stdin};
+use std::io::{BufRead, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use grainstore::head::register_predict;
 use grainstore::neighbours::{ClipTexts, register_neighbours};
 use grainstore::query::{Query, QuerySession};
@@ -26,7 +26,8 @@ use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 
 use self::complete::Assistant;
-use self::request::Request;
+use self::request::{Request, is_request};
+use self::statements::is_whole;
 use super::output::{Format, Output};
 use super::{At, Ended, Global, is_closed_pipe, report_error};
 
@@ -39,6 +40,8 @@ pub struct Shell<'a> {
     at: At,
     texts: Option<Arc<ClipTexts>>,
     output: Output,
+    /// Where the rows of the next statement go, in place of `output`.
+    file: Option<PathBuf>,
     timing: bool,
 }
 
@@ -57,13 +60,21 @@ impl<'a> Shell<'a> {
             at,
             texts: checkpoint.map(|file| Arc::new(ClipTexts::new(file))),
             output,
+            file: None,
             timing: false,
         }
     }
 
     /// Reads and runs statements until the input ends. Without a terminal the first error ends it.
-    pub async fn run(mut self) -> anyhow::Result<Ended> {
-        let is_interactive = stdin().is_terminal();
+    pub async fn run(self) -> anyhow::Result<Ended> {
+        if stdin().is_terminal() {
+            self.run_on_terminal().await
+        } else {
+            self.run_script().await
+        }
+    }
+
+    async fn run_on_terminal(mut self) -> anyhow::Result<Ended> {
         let snapshot = self.at.snapshot(&self.store).await?;
         let names = Sql::new(&snapshot).await?.names();
         let config = Config::builder()
@@ -72,12 +83,12 @@ impl<'a> Shell<'a> {
             .build();
         let mut editor: Editor<Assistant, FileHistory> = Editor::with_config(config)?;
         editor.set_helper(Some(Assistant::new(names)?));
-        let history = history_file().filter(|_| is_interactive);
+        let history = history_file();
         if let Some(file) = &history {
             // There is none before the first statement.
             let _ = editor.load_history(file);
         }
-        if is_interactive && !self.global.quiet {
+        if !self.global.quiet {
             errln!("{WELCOME}");
         }
         loop {
@@ -89,39 +100,56 @@ impl<'a> Shell<'a> {
                 Err(ReadlineError::Eof) => break,
                 Err(err) => return Err(err.into()),
             };
-            let is_last = match self.answer(&input, is_interactive).await {
-                Ok(is_last) => is_last,
-                Err(err) if is_closed_pipe(&err) || !is_interactive => return Err(err),
-                Err(err) => {
-                    report_error(&err, false);
-                    false
-                }
-            };
             if let Some(file) = &history {
                 keep_history(&mut editor, file);
             }
-            if is_last {
-                break;
+            let answered = tokio::select! {
+                answered = self.answer(&input) => answered,
+                _ = tokio::signal::ctrl_c() => {
+                    errln!("the query was ended");
+                    continue;
+                }
+            };
+            match answered {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(err) if is_closed_pipe(&err) => return Err(err),
+                Err(err) => report_error(&err, false),
             }
         }
         Ok(Ended::Done)
     }
 
+    async fn run_script(mut self) -> anyhow::Result<Ended> {
+        let mut input = String::new();
+        for line in stdin().lock().lines() {
+            input.push_str(&line.context("cannot read statements from stdin")?);
+            input.push('\n');
+            if is_request(&input) || is_whole(&input) {
+                if self.answer(&input).await? {
+                    return Ok(Ended::Done);
+                }
+                input.clear();
+            }
+        }
+        if !is_whole(&input) {
+            bail!(
+                "the last statement does not end with ';': '{}'",
+                input.trim()
+            );
+        }
+        Ok(Ended::Done)
+    }
+
     /// Does what a line asks for. Returns whether it was the last.
-    async fn answer(&mut self, input: &str, is_interactive: bool) -> anyhow::Result<bool> {
+    async fn answer(&mut self, input: &str) -> anyhow::Result<bool> {
         if let Some(request) = Request::parse(input)? {
             return self.request(request).await;
         }
         for statement in statements::split(input)? {
             let started = Instant::now();
-            if is_interactive {
-                tokio::select! {
-                    done = self.statement(&statement) => done?,
-                    _ = tokio::signal::ctrl_c() => errln!("the query was ended"),
-                }
-            } else {
-                self.statement(&statement).await?;
-            }
+            let output = self.output_of_next();
+            self.statement(&statement, &output).await?;
             if self.timing {
                 errln!("{:.3} s", started.elapsed().as_secs_f64());
             }
@@ -129,18 +157,26 @@ impl<'a> Shell<'a> {
         Ok(false)
     }
 
+    /// Where the rows of the next statement go. A file takes those of one.
+    fn output_of_next(&mut self) -> Output {
+        match self.file.take() {
+            Some(file) => Output::to_file(file),
+            None => self.output.clone(),
+        }
+    }
+
     async fn snapshot(&self) -> anyhow::Result<Snapshot> {
         self.at.snapshot(&self.store).await
     }
 
-    async fn statement(&self, text: &str) -> anyhow::Result<()> {
+    async fn statement(&self, text: &str, output: &Output) -> anyhow::Result<()> {
         let snapshot = self.snapshot().await?;
         super::sql::run_statement(
             text,
             &self.store,
             &snapshot,
             self.texts.clone(),
-            &self.output,
+            output,
             self.global,
         )
         .await?;
@@ -151,17 +187,20 @@ impl<'a> Shell<'a> {
         match request {
             Request::Help => outln!("{}", request::HELP),
             Request::Leave => return Ok(true),
-            Request::Tables => self.statement(TABLES).await?,
+            Request::Tables => self.statement(TABLES, &self.output).await?,
             Request::Describe(name) => match Table::from_name(&name) {
                 Some(table) => outln!("{}", table.ddl().trim_end()),
-                None => self.statement(&format!("DESCRIBE {name}")).await?,
+                None => {
+                    self.statement(&format!("DESCRIBE {name}"), &self.output)
+                        .await?
+                }
             },
             Request::Timing(timing) => {
                 self.timing = timing.unwrap_or(!self.timing);
                 errln!("timing is {}", if self.timing { "on" } else { "off" });
             }
             Request::Mode(format) => self.output.set_format(format),
-            Request::Output(file) => self.output.set_file(file),
+            Request::Output(file) => self.file = Some(file),
             Request::At(at) => {
                 let at = At { at };
                 at.snapshot(&self.store).await?;
@@ -172,19 +211,27 @@ impl<'a> Shell<'a> {
                     outln!("{:<36} {}", query.name(), query.asks());
                 }
             }
-            Request::Run(name, parameters) => self.named(&name, &parameters).await?,
+            Request::Run(name, parameters) => {
+                let output = self.output_of_next();
+                self.named(&name, &parameters, &output).await?;
+            }
         }
         Ok(false)
     }
 
-    async fn named(&self, name: &str, parameters: &HashMap<String, String>) -> anyhow::Result<()> {
+    async fn named(
+        &self,
+        name: &str,
+        parameters: &HashMap<String, String>,
+        output: &Output,
+    ) -> anyhow::Result<()> {
         let query = Query::named(name)?;
         let snapshot = self.snapshot().await?;
         let session = QuerySession::new(&snapshot).await?;
         register_predict(session.sql(), &snapshot, query.sql()).await?;
         register_neighbours(session.sql(), &snapshot, None);
         let rows = session.run(&query, parameters).await?;
-        self.output.write(rows, false).await
+        output.write(rows, false).await
     }
 }
 

@@ -16,7 +16,7 @@ SELECT ...;          run a statement; it may take several lines
 \\r NAME [KEY=VALUE]  run a named query, with its parameters
 \\at [VERSION|TAG]    read the store as it was; alone, as it is
 \\mode FORMAT         show rows as table, csv, json or jsonl
-\\o [FILE]            write rows to a file, in the format of its extension; alone, show them
+\\o FILE              write the rows of the next statement to a file, in the format of its extension
 \\timing [on|off]     show how long statements take
 \\?                   this list
 \\q                   leave, as Ctrl-D does";
@@ -30,10 +30,15 @@ pub enum Request {
     Describe(String),
     Timing(Option<bool>),
     Mode(Format),
-    Output(Option<PathBuf>),
+    Output(PathBuf),
     At(Option<String>),
     Queries,
     Run(String, HashMap<String, String>),
+}
+
+/// Whether a text begins with a backslash.
+pub fn is_request(text: &str) -> bool {
+    text.trim_start().starts_with('\\')
 }
 
 impl Request {
@@ -42,6 +47,10 @@ impl Request {
         let Some(line) = line.trim().strip_prefix('\\') else {
             return Ok(None);
         };
+        // A path as it is typed, with backslashes on Windows.
+        if let Some(file) = line.strip_prefix("o ") {
+            return Ok(Some(Self::Output(PathBuf::from(file.trim()))));
+        }
         let Some(words) = shlex::split(line.trim_end_matches(';')) else {
             bail!("a quotation in '\\{line}' does not end");
         };
@@ -55,8 +64,6 @@ impl Request {
             ["timing", "on"] => Self::Timing(Some(true)),
             ["timing", "off"] => Self::Timing(Some(false)),
             ["mode", format] => Self::Mode(format_named(format)?),
-            ["o"] => Self::Output(None),
-            ["o", file] => Self::Output(Some(PathBuf::from(file))),
             ["at"] => Self::At(None),
             ["at", at] => Self::At(Some((*at).to_owned())),
             ["queries"] => Self::Queries,
@@ -93,12 +100,14 @@ mod tests {
             Some(Request::Describe("masks".to_owned()))
         );
         assert_eq!(parsed("\\mode JSON"), Some(Request::Mode(Format::Json)));
+        let file = PathBuf::from(r"C:\temp\a b.csv");
+        assert_eq!(parsed(r"\o C:\temp\a b.csv"), Some(Request::Output(file)));
         let parameters = HashMap::from([("dataset".to_owned(), "a b".to_owned())]);
         assert_eq!(
             parsed("\\r review/labels 'dataset=a b'"),
             Some(Request::Run("review/labels".to_owned(), parameters))
         );
-        for wrong in ["\\x", "\\mode arrow", "\\r a b", "\\r a k=1 k=2", "\\o 'a"] {
+        for wrong in ["\\x", "\\mode arrow", "\\r a b", "\\r a k=1 k=2", "\\o"] {
             assert!(Request::parse(wrong).is_err(), "{wrong}");
         }
     }
