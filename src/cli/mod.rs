@@ -52,6 +52,7 @@ mod search;
 mod shell;
 mod show;
 mod sql;
+mod statement;
 mod store;
 mod store_index;
 mod train;

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use grainstore::head::{CreateHead, register_predict};
-use grainstore::neighbours::{ClipTexts, register_neighbours};
-use grainstore::sql::Sql;
-use grainstore::store::{Snapshot, Store};
+use grainstore::head::CreateHead;
+use grainstore::neighbours::ClipTexts;
 
 use super::cluster::QueriesOnCluster;
 use super::output::Output;
 use super::shell::Shell;
+use super::statement::run_statement;
 use super::{At, Ended, Global};
 
 /// Run a query over the store's tables, or open a shell for many. Queries only read, except that CREATE HEAD trains a head.
@@ -81,24 +80,4 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let snapshot = args.at.snapshot(&store).await?;
     let texts = args.checkpoint.map(|file| Arc::new(ClipTexts::new(file)));
     run_statement(&query, &store, &snapshot, texts, &args.output, global).await
-}
-
-/// Runs a query, or trains the head of a CREATE HEAD. `texts` has the weights for `nearest_text`.
-pub async fn run_statement(
-    query: &str,
-    store: &Store,
-    snapshot: &Snapshot,
-    texts: Option<Arc<ClipTexts>>,
-    output: &Output,
-    global: &Global,
-) -> anyhow::Result<Ended> {
-    if let Some(statement) = CreateHead::parse(query)? {
-        return super::train::create(statement, store, snapshot, global).await;
-    }
-    let sql = Sql::new(snapshot).await?;
-    register_predict(&sql, snapshot, query).await?;
-    register_neighbours(&sql, snapshot, texts.map(|texts| texts as _));
-    let rows = sql.query(query).await?;
-    output.write(rows, global.json).await?;
-    Ok(Ended::Done)
 }

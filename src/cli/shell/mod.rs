@@ -29,6 +29,7 @@ use self::complete::Assistant;
 use self::request::{Request, is_request};
 use self::statements::is_whole;
 use super::output::{Format, Output};
+use super::statement::run_statement;
 use super::{At, Ended, Global, is_closed_pipe, report_error};
 
 const WELCOME: &str = "SQL over the store; end a statement with ';'. \\d lists the tables, \\? the shell's own commands, Ctrl-D leaves.";
@@ -171,7 +172,7 @@ impl<'a> Shell<'a> {
 
     async fn statement(&self, text: &str, output: &Output) -> anyhow::Result<()> {
         let snapshot = self.snapshot().await?;
-        super::sql::run_statement(
+        run_statement(
             text,
             &self.store,
             &snapshot,
