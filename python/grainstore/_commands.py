@@ -6,12 +6,6 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from ._progress import Progress
-from ._run import run
-
-__all__ = ["collect_mosaic", "collect_synthetic", "collect_web"]
-
-
 class Commands:
     """Commands that read or write a store."""
 
@@ -229,8 +223,8 @@ class Commands:
             classes: File of the classes: VALUE,NAME a line, or a name a line for 1, 2, ...
             objects: Values are class x 1000 + object; values below 1000 are classes.
             void: Values of pixels that no metric counts [default: 255 and 65535, unless classes have them]
-            image_suffix: What names of photos have before their ending, and names of maps have not;  by default.
-            map_suffix: What names of maps have before their ending, and names of photos have not;  by default.
+            image_suffix: What names of photos have before their ending, and names of maps have not.
+            map_suffix: What names of maps have before their ending, and names of photos have not.
             source: Purpose of the images: web, synthetic or target; target by default.
             dataset: Name of the data set, and of the class set created from its classes; label-maps by default.
             split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
@@ -241,6 +235,149 @@ class Commands:
         >>> store.ingest_label_maps(images="leftImg8bit/val", image_suffix="_leftImg8bit", maps="gtFine/val", map_suffix="_gtFine_instanceIds", classes="cityscapes.csv", objects=True, void=[0, 1, 2, 3, 4, 5, 6], dataset="cityscapes")
         """
         return self._run("ingest label-maps", [], {"images": images, "maps": maps, "classes": classes, "objects": objects, "void": void, "image-suffix": image_suffix, "map-suffix": map_suffix, "source": source, "dataset": dataset, "split": split, "verify": verify, "commit-rows": commit_rows})
+
+    def collect_web(
+        self,
+        classes: str,
+        *,
+        per_class: int | None = None,
+        out: str | os.PathLike[str] | None = None,
+        source: Literal["openverse", "commons"] | Iterable[Literal["openverse", "commons"]] | None = None,
+        urls: str | os.PathLike[str] | None = None,
+        licence: str | None = None,
+        contact: str | None = None,
+        dry_run: bool = False,
+        dataset: str | None = None,
+        split: str | None = None,
+        parallel: int | None = None,
+        per_host: int | None = None,
+        pause: str | None = None,
+        timeout: str | None = None,
+        max_megabytes: int | None = None,
+        min_side: int | None = None,
+        allow_private: str | Iterable[str] | None = None,
+        openverse_url: str | None = None,
+        commons_url: str | None = None,
+    ) -> Any:
+        """Photos from Openverse, Wikimedia Commons or a list of URLs, about 45 for each class.
+
+        Args:
+            classes: The classes: a class set of the store, or a .toml or .csv file of classes.
+            per_class: Images of each class; 45 by default.
+            out: Directory of the images.
+            source: Where to search; may be given more than once [default: both, or none with --urls]
+            urls: A file of URLs: .jsonl, or CSV with the columns url, label, licence.
+            licence: Licences that images may have, with commas between them: cc0, pdm, by, by-sa, by-nc, by-nd,
+                by-nc-sa, by-nc-nd; or any; cc0,pdm,by,by-sa by default.
+            contact: An e-mail address or a page for the people who run the servers; Wikimedia asks for one.
+            dry_run: Only ask how many images each source has; download nothing.
+            dataset: Name of the data set [default: the directory's name]
+            split: Split of the images.
+            parallel: Downloads at a time; 8 by default.
+            per_host: Requests to one host at a time; 2 by default.
+            pause: Seconds between the beginnings of two requests to one host; 0.1 by default.
+            timeout: Seconds that one request may take; 60 by default.
+            max_megabytes: Limit on the size of a file, in megabytes; 30 by default.
+            min_side: Least length of a photo's shorter side, in pixels; 256 by default.
+            allow_private: A server inside your own network that may be asked; may be given more than once.
+            openverse_url: Address of Openverse's API; https://api.openverse.org by default.
+            commons_url: Address of the MediaWiki API of Commons, or of another wiki;
+                https://commons.wikimedia.org/w/api.php by default.
+
+        >>> store.collect_web(classes="pets.toml", contact="you@example.org", out="web/")
+        >>> store.collect_web(classes="pets", per_class=100, source="commons", licence="cc0,by", out="web/")
+        >>> store.collect_web(classes="pets", urls="list.csv", out="web/")
+        >>> store.collect_web(classes="pets.toml", dry_run=True)
+        """
+        return self._run("collect web", [], {"classes": classes, "per-class": per_class, "out": out, "source": source, "urls": urls, "licence": licence, "contact": contact, "dry-run": dry_run, "dataset": dataset, "split": split, "parallel": parallel, "per-host": per_host, "pause": pause, "timeout": timeout, "max-megabytes": max_megabytes, "min-side": min_side, "allow-private": allow_private, "openverse-url": openverse_url, "commons-url": commons_url})
+
+    def collect_synthetic(
+        self,
+        classes: str,
+        out: str | os.PathLike[str],
+        *,
+        per_class: int | None = None,
+        template: str | None = None,
+        seed: int | None = None,
+        manifest_only: bool = False,
+        url: str | None = None,
+        command: str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        scenes: bool = False,
+        dataset: str | None = None,
+        split: str | None = None,
+        parallel: int | None = None,
+        timeout: str | None = None,
+        negative_prompt: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        sampler: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        device: str | None = None,
+    ) -> Any:
+        """Images that a generator makes of prompts, 200 for each class.
+
+        Args:
+            classes: The classes: a class set of the store, or a .toml or .csv file of classes.
+            per_class: Images of each class; 200 by default.
+            out: Directory of the images.
+            template: The prompt, with {} for the word; a photo of a {} by default.
+            seed: Seed that the seeds of the images are derived from; 0 by default.
+            manifest_only: Only write DIR/manifest.jsonl: a line per image with file, label, prompt and seed.
+            url: A running Stable Diffusion server.
+            command: A program that makes one image.
+            checkpoint: A folder of Stable Diffusion v1, 2 or SD-Turbo as diffusers writes it, run by this program;
+                needs a build with --features diffusion.
+            scenes: Draw the demo's scenes: photos of one ball, crate, donut, leaf, starfish or tent.
+            dataset: Name of the data set [default: the directory's name]
+            split: Split of the images.
+            parallel: Images that are made at a time; 2 by default.
+            timeout: Seconds that one image may take; 600 by default.
+            negative_prompt: With --url or --checkpoint: what images shall not show.
+            steps: With --url or --checkpoint: steps of the sampler [default: the server's; with --checkpoint 50]
+            guidance: With --url or --checkpoint: how closely images follow the prompt (cfg_scale) [default: the
+                server's; with --checkpoint 7.5, and 0 for SD-Turbo]
+            sampler: With --url: the sampler's name [default: the server's]
+            width: With --url or --checkpoint: width of the images, in pixels; 512 by default.
+            height: With --url or --checkpoint: height of the images, in pixels; 512 by default.
+            device: With --checkpoint: cpu, cuda or cuda:N; cpu by default.
+
+        >>> store.collect_synthetic(classes="pets.toml", url="http://127.0.0.1:7860", out="made/")
+        >>> store.collect_synthetic(classes="pets", command="my-generator --prompt {prompt} --seed {seed} --out {out}", out="made/")
+        >>> store.collect_synthetic(classes="pets", manifest_only=True, out="made/")
+        >>> store.collect_synthetic(classes="pets", checkpoint="sd-turbo/", steps=1, guidance=0, out="made/")
+        >>> store.collect_synthetic(classes="kinds.toml", scenes=True, per_class=30, out="made/")
+        """
+        return self._run("collect synthetic", [], {"classes": classes, "out": out, "per-class": per_class, "template": template, "seed": seed, "manifest-only": manifest_only, "url": url, "command": command, "checkpoint": checkpoint, "scenes": scenes, "dataset": dataset, "split": split, "parallel": parallel, "timeout": timeout, "negative-prompt": negative_prompt, "steps": steps, "guidance": guidance, "sampler": sampler, "width": width, "height": height, "device": device})
+
+    def collect_mosaic(
+        self,
+        count: int,
+        out: str | os.PathLike[str],
+        *,
+        where: str | None = None,
+        side: int | None = None,
+        seed: int | None = None,
+        dataset: str | None = None,
+        split: str | None = None,
+    ) -> Any:
+        """Images of 2 x 2 labelled images of the store, with all their labels.
+
+        Args:
+            count: Number of mosaics.
+            out: Directory of the mosaics.
+            where: Take images that satisfy this condition over the columns of images [default: those that are not
+                targets]
+            side: Side of each of the four images, in pixels; 512 by default.
+            seed: Seed of the choice; 0 by default.
+            dataset: Name of the data set [default: the directory's name]
+            split: Split of the images.
+
+        >>> store.collect_mosaic(count=200, where="source = 'synthetic'", out="mosaics/")
+        >>> store.collect_mosaic(count=100, side=320, split="train", out="mosaics/")
+        """
+        return self._run("collect mosaic", [], {"count": count, "out": out, "where": where, "side": side, "seed": seed, "dataset": dataset, "split": split})
 
     def extract(
         self,
@@ -1753,148 +1890,3 @@ class Commands:
         >>> store.schema("masks")
         """
         return self._run("schema", [("table", table)], {})
-
-
-def collect_web(
-    classes: str,
-    *,
-    per_class: int | None = None,
-    out: str | os.PathLike[str] | None = None,
-    source: Literal["openverse", "commons"] | Iterable[Literal["openverse", "commons"]] | None = None,
-    urls: str | os.PathLike[str] | None = None,
-    licence: str | None = None,
-    contact: str | None = None,
-    dry_run: bool = False,
-    dataset: str | None = None,
-    split: str | None = None,
-    parallel: int | None = None,
-    per_host: int | None = None,
-    pause: str | None = None,
-    timeout: str | None = None,
-    max_megabytes: int | None = None,
-    min_side: int | None = None,
-    allow_private: str | Iterable[str] | None = None,
-    openverse_url: str | None = None,
-    commons_url: str | None = None,
-    progress: bool | Progress = True,
-) -> Any:
-    """Photos from Openverse, Wikimedia Commons or a list of URLs, about 45 for each class.
-
-    Args:
-        classes: The classes: a class set of the store, or a .toml or .csv file of classes.
-        per_class: Images of each class; 45 by default.
-        out: Directory of the images.
-        source: Where to search; may be given more than once [default: both, or none with --urls]
-        urls: A file of URLs: .jsonl, or CSV with the columns url, label, licence.
-        licence: Licences that images may have, with commas between them: cc0, pdm, by, by-sa, by-nc, by-nd, by-nc-sa,
-            by-nc-nd; or any; cc0,pdm,by,by-sa by default.
-        contact: An e-mail address or a page for the people who run the servers; Wikimedia asks for one.
-        dry_run: Only ask how many images each source has; download nothing.
-        dataset: Name of the data set [default: the directory's name]
-        split: Split of the images.
-        parallel: Downloads at a time; 8 by default.
-        per_host: Requests to one host at a time; 2 by default.
-        pause: Seconds between the beginnings of two requests to one host; 0.1 by default.
-        timeout: Seconds that one request may take; 60 by default.
-        max_megabytes: Limit on the size of a file, in megabytes; 30 by default.
-        min_side: Least length of a photo's shorter side, in pixels; 256 by default.
-        allow_private: A server inside your own network that may be asked; may be given more than once.
-        openverse_url: Address of Openverse's API; https://api.openverse.org by default.
-        commons_url: Address of the MediaWiki API of Commons, or of another wiki;
-            https://commons.wikimedia.org/w/api.php by default.
-
-    >>> grainstore.collect_web(classes="pets.toml", contact="you@example.org", out="web/")
-    >>> grainstore.collect_web(classes="pets", per_class=100, source="commons", licence="cc0,by", out="web/")
-    >>> grainstore.collect_web(classes="pets", urls="list.csv", out="web/")
-    >>> grainstore.collect_web(classes="pets.toml", dry_run=True)
-    """
-    return run("collect web", [], {"classes": classes, "per-class": per_class, "out": out, "source": source, "urls": urls, "licence": licence, "contact": contact, "dry-run": dry_run, "dataset": dataset, "split": split, "parallel": parallel, "per-host": per_host, "pause": pause, "timeout": timeout, "max-megabytes": max_megabytes, "min-side": min_side, "allow-private": allow_private, "openverse-url": openverse_url, "commons-url": commons_url}, progress=progress)
-
-
-def collect_synthetic(
-    classes: str,
-    out: str | os.PathLike[str],
-    *,
-    per_class: int | None = None,
-    template: str | None = None,
-    seed: int | None = None,
-    manifest_only: bool = False,
-    url: str | None = None,
-    command: str | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    scenes: bool = False,
-    dataset: str | None = None,
-    split: str | None = None,
-    parallel: int | None = None,
-    timeout: str | None = None,
-    negative_prompt: str | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    sampler: str | None = None,
-    width: int | None = None,
-    height: int | None = None,
-    device: str | None = None,
-    progress: bool | Progress = True,
-) -> Any:
-    """Images that a generator makes of prompts, 200 for each class.
-
-    Args:
-        classes: The classes: a class set of the store, or a .toml or .csv file of classes.
-        per_class: Images of each class; 200 by default.
-        out: Directory of the images.
-        template: The prompt, with {} for the word; a photo of a {} by default.
-        seed: Seed that the seeds of the images are derived from; 0 by default.
-        manifest_only: Only write DIR/manifest.jsonl: a line per image with file, label, prompt and seed.
-        url: A running Stable Diffusion server.
-        command: A program that makes one image.
-        checkpoint: A folder of Stable Diffusion v1, 2 or SD-Turbo as diffusers writes it, run by this program; needs a
-            build with --features diffusion.
-        scenes: Draw the demo's scenes: photos of one ball, crate, donut, leaf, starfish or tent.
-        dataset: Name of the data set [default: the directory's name]
-        split: Split of the images.
-        parallel: Images that are made at a time; 2 by default.
-        timeout: Seconds that one image may take; 600 by default.
-        negative_prompt: With --url or --checkpoint: what images shall not show.
-        steps: With --url or --checkpoint: steps of the sampler [default: the server's; with --checkpoint 50]
-        guidance: With --url or --checkpoint: how closely images follow the prompt (cfg_scale) [default: the server's;
-            with --checkpoint 7.5, and 0 for SD-Turbo]
-        sampler: With --url: the sampler's name [default: the server's]
-        width: With --url or --checkpoint: width of the images, in pixels; 512 by default.
-        height: With --url or --checkpoint: height of the images, in pixels; 512 by default.
-        device: With --checkpoint: cpu, cuda or cuda:N; cpu by default.
-
-    >>> grainstore.collect_synthetic(classes="pets.toml", url="http://127.0.0.1:7860", out="made/")
-    >>> grainstore.collect_synthetic(classes="pets", command="my-generator --prompt {prompt} --seed {seed} --out {out}", out="made/")
-    >>> grainstore.collect_synthetic(classes="pets", manifest_only=True, out="made/")
-    >>> grainstore.collect_synthetic(classes="pets", checkpoint="sd-turbo/", steps=1, guidance=0, out="made/")
-    >>> grainstore.collect_synthetic(classes="kinds.toml", scenes=True, per_class=30, out="made/")
-    """
-    return run("collect synthetic", [], {"classes": classes, "out": out, "per-class": per_class, "template": template, "seed": seed, "manifest-only": manifest_only, "url": url, "command": command, "checkpoint": checkpoint, "scenes": scenes, "dataset": dataset, "split": split, "parallel": parallel, "timeout": timeout, "negative-prompt": negative_prompt, "steps": steps, "guidance": guidance, "sampler": sampler, "width": width, "height": height, "device": device}, progress=progress)
-
-
-def collect_mosaic(
-    count: int,
-    out: str | os.PathLike[str],
-    *,
-    where: str | None = None,
-    side: int | None = None,
-    seed: int | None = None,
-    dataset: str | None = None,
-    split: str | None = None,
-    progress: bool | Progress = True,
-) -> Any:
-    """Images of 2 x 2 labelled images of the store, with all their labels.
-
-    Args:
-        count: Number of mosaics.
-        out: Directory of the mosaics.
-        where: Take images that satisfy this condition over the columns of images [default: those that are not targets]
-        side: Side of each of the four images, in pixels; 512 by default.
-        seed: Seed of the choice; 0 by default.
-        dataset: Name of the data set [default: the directory's name]
-        split: Split of the images.
-
-    >>> grainstore.collect_mosaic(count=200, where="source = 'synthetic'", out="mosaics/")
-    >>> grainstore.collect_mosaic(count=100, side=320, split="train", out="mosaics/")
-    """
-    return run("collect mosaic", [], {"count": count, "out": out, "where": where, "side": side, "seed": seed, "dataset": dataset, "split": split}, progress=progress)

@@ -110,6 +110,6 @@ def test_results_of_other_models_are_items(store, scenes, tmp_path):
             if it["image_id"] in by_id
         ]
     (tmp_path / "results.json").write_text(json.dumps(results))
-    other.import_coco_results(tmp_path / "results.json", name="theirs", dataset="scenes", split="test")
+    other.import_coco_results(tmp_path / "results.json", head="theirs", dataset="scenes", split="test")
     data = other.to_torch_dataset(head="theirs")
     assert sum(len(target["labels"]) for _, target in data) == len(results)
