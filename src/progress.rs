@@ -3,6 +3,8 @@
 //! The library never prints; it calls a [`Progress`]. The binary draws bars on stderr. Tests, and programs that use the
 //! library, pass [`NoProgress`] or their own.
 
+use std::sync::Arc;
+
 /// Receives the progress of one long piece of work.
 pub trait Progress: Send + Sync {
     /// Called when work on `total` items begins; `None` if their number is not known. `what` names them ("images").
@@ -18,6 +20,32 @@ pub trait Progress: Send + Sync {
     /// Whether nobody waits for the work any more. Long loops of worker threads ask it, and end. False by default.
     fn is_given_up(&self) -> bool {
         false
+    }
+}
+
+impl<P: Progress + ?Sized> Progress for Arc<P> {
+    fn start(&self, what: &str, total: Option<u64>) {
+        self.as_ref().start(what, total);
+    }
+
+    fn advance(&self, n: u64) {
+        self.as_ref().advance(n);
+    }
+
+    fn note(&self, line: &str) {
+        self.as_ref().note(line);
+    }
+
+    fn status(&self, line: &str) {
+        self.as_ref().status(line);
+    }
+
+    fn finish(&self) {
+        self.as_ref().finish();
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.as_ref().is_given_up()
     }
 }
 

@@ -27,7 +27,20 @@ def run(
     stream: bool = False,
 ) -> Any:
     """Runs the command `words`. Returns what it prints with --json, or its rows: a table, or with `stream` a reader."""
-    answer = answer_of(words, positional, options, place=place, progress=progress)
+    args = ["grainstore", "--json"]
+    if place is not None:
+        args += [f"--store={place.path}", *(f"--storage-option={it}" for it in place.storage_options)]
+    args += words.split(" ")
+    for name, value in (options or {}).items():
+        args += _option(name, value)
+    given = [text for name, value in positional for text in _texts(name, value)]
+    if given:
+        args += ["--", *given]
+    try:
+        answer = _lib.call(args, reporter(progress))
+    except GrainstoreError as err:
+        text = _in_python(err.text) if isinstance(err, OptionError) else err.text
+        raise type(err)(text, err.hint and _in_python(err.hint)) from None
     if answer.with_bad_items:
         warnings.warn(
             "some items could not be used; store.query('review/failures') lists those of ingest, extract, embed and import",
@@ -40,31 +53,6 @@ def run(
         answer.read_all()
         return pa.RecordBatchReader.from_stream(answer).read_all()
     return None if answer.value is None else json.loads(answer.value)
-
-
-def answer_of(
-    words: str,
-    positional: Iterable[tuple[str, Any]] = (),
-    options: Mapping[str, Any] | None = None,
-    *,
-    place: Place | None = None,
-    progress: bool | Progress = True,
-) -> _lib.Answer:
-    """Runs the command `words` and returns its answer as it is."""
-    args = ["grainstore", "--json"]
-    if place is not None:
-        args += [f"--store={place.path}", *(f"--storage-option={it}" for it in place.storage_options)]
-    args += words.split(" ")
-    for name, value in (options or {}).items():
-        args += _option(name, value)
-    given = [text for name, value in positional for text in _texts(name, value)]
-    if given:
-        args += ["--", *given]
-    try:
-        return _lib.call(args, reporter(progress))
-    except GrainstoreError as err:
-        text = _in_python(err.text) if isinstance(err, OptionError) else err.text
-        raise type(err)(text, err.hint and _in_python(err.hint)) from None
 
 
 class Place:
@@ -92,10 +80,9 @@ def argument_name(option: str) -> str:
 def _option(name: str, value: Any) -> list[str]:
     if value is None or value is False:
         return []
-    dashes = "-" if len(name) == 1 else "--"
     if value is True:
-        return [f"{dashes}{name}"]
-    return [f"{dashes}{name}={text}" for text in _texts(name, value)]
+        return [f"--{name}"]
+    return [f"--{name}={text}" for text in _texts(name, value)]
 
 
 def _texts(name: str, value: Any) -> list[str]:

@@ -175,15 +175,13 @@ class Store(Commands):
         used = self._policy(head, policy)
         conditions = [
             where,
-            f"head_id = {_quoted(used['head_id'])} AND policy_id = {_quoted(used['policy_id'])}",
+            _of_policy(used),
             None if all_masks else "kept",
             _in("image_id", self._images_of(image)),
         ]
         return Masks(
             self.sql(
-                "SELECT p.*, m.rle, m.bbox, m.area, m.predicted_iou, m.stability_score "
-                f"FROM (SELECT * FROM predictions {_where(conditions)}) p JOIN masks m ON m.image_id = p.image_id "
-                "AND m.extractor_id = p.extractor_id AND m.mask_index = p.mask_index "
+                f"{_with_masks('p.*, m.rle, m.bbox, m.area, m.predicted_iou, m.stability_score', conditions)} "
                 f"ORDER BY p.image_id, p.score DESC, p.mask_index {_limit(limit)}"
             )
         )
@@ -299,13 +297,10 @@ class Store(Commands):
             raise ValueError("a policy is one of a head; give the head, too")
         if head is not None and dataset is None:
             used = self._policy(head, policy)
-            of_head = f"head_id = {_quoted(used['head_id'])} AND policy_id = {_quoted(used['policy_id'])}"
+            of_head = _of_policy(used)
             chosen = f"image_id IN (SELECT image_id FROM predictions WHERE {of_head})"
-            objects = (
-                "SELECT p.image_id, p.class, p.score, m.rle, m.bbox, m.area, false AS iscrowd "
-                f"FROM (SELECT * FROM predictions WHERE {of_head} AND kept) p JOIN masks m ON m.image_id = p.image_id "
-                "AND m.extractor_id = p.extractor_id AND m.mask_index = p.mask_index"
-            )
+            columns = "p.image_id, p.class, p.score, m.rle, m.bbox, m.area, false AS iscrowd"
+            objects = _with_masks(columns, [of_head, "kept"])
             classes = self.sql(
                 "SELECT c.class FROM class_sets c JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version "
                 f"WHERE h.head_id = {_quoted(used['head_id'])} ORDER BY c.class_index"
@@ -381,6 +376,19 @@ def _in(column: str, value: str | None) -> str | None:
 def _where(conditions: Iterable[str | None]) -> str:
     given = [f"({condition})" for condition in conditions if condition]
     return f"WHERE {' AND '.join(given)}" if given else ""
+
+
+def _of_policy(used: Mapping[str, Any]) -> str:
+    """The predictions of a head under a policy."""
+    return f"head_id = {_quoted(used['head_id'])} AND policy_id = {_quoted(used['policy_id'])}"
+
+
+def _with_masks(columns: str, conditions: Iterable[str | None]) -> str:
+    """Selects columns of predictions, `p`, and of their masks, `m`."""
+    return (
+        f"SELECT {columns} FROM (SELECT * FROM predictions {_where(conditions)}) p JOIN masks m "
+        "ON m.image_id = p.image_id AND m.extractor_id = p.extractor_id AND m.mask_index = p.mask_index"
+    )
 
 
 def _limit(limit: int | None) -> str:

@@ -63,7 +63,7 @@ impl Answer {
             Source::Query(rows) => wait(py, move || rows.collect())?,
             Source::Memory(batches) => Ok(batches.collect()),
         };
-        let read = read.map_err(|err| raise_error(py, &err))?;
+        let read = read.map_err(|err| raise_error(py, err))?;
         let mut batches = self.batches.lock().unwrap_or_else(|err| err.into_inner());
         *batches = Some(Batches {
             schema,

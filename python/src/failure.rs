@@ -66,31 +66,14 @@ pub fn raise(py: Python<'_>, failure: &Failure) -> PyErr {
             }
         }
     };
-    exception(py, class, &failure.text, failure.hint.as_deref())
+    let made = py.import("grainstore.errors").and_then(|errors| {
+        let hint = failure.hint.as_deref();
+        errors.getattr(class)?.call1((&failure.text, hint))
+    });
+    made.map_or_else(|err| err, PyErr::from_value)
 }
 
 /// The exception for an error of the library.
-pub fn raise_error(py: Python<'_>, error: &Error) -> PyErr {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let reason = inner.to_string();
-        if !text.contains(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        cause = inner.source();
-    }
-    exception(
-        py,
-        class_of(error),
-        &text,
-        crate::hints::hint(error).as_deref(),
-    )
-}
-
-fn exception(py: Python<'_>, class: &str, text: &str, hint: Option<&str>) -> PyErr {
-    let made = py
-        .import("grainstore.errors")
-        .and_then(|errors| errors.getattr(class)?.call1((text, hint)));
-    made.map_or_else(|err| err, PyErr::from_value)
+pub fn raise_error(py: Python<'_>, error: Error) -> PyErr {
+    raise(py, &anyhow::Error::from(error).into())
 }

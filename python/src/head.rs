@@ -65,7 +65,7 @@ impl Head {
             let inputs = HeadInputs::of_row(&snapshot, &head.row).await?;
             Ok((head, inputs))
         })?;
-        let (loaded, inputs) = loaded.map_err(|err: Error| raise_error(py, &err))?;
+        let (loaded, inputs) = loaded.map_err(|err: Error| raise_error(py, err))?;
         let words = inputs.iter().map(|input| input.word().to_owned());
         let dims = loaded.spec.head.input_dims().to_vec();
         Ok(Self {
@@ -73,7 +73,7 @@ impl Head {
             name: loaded.row.head.clone(),
             classes: loaded.spec.head.classes.clone(),
             inputs: words.zip(dims).collect(),
-            predictor: Arc::new(MaskPredictor::new(loaded).map_err(|err| raise_error(py, &err))?),
+            predictor: Arc::new(MaskPredictor::new(loaded).map_err(|err| raise_error(py, err))?),
         })
     }
 

@@ -26,7 +26,7 @@ pub fn mask_decode<'py>(
     width: u32,
 ) -> PyResult<Bound<'py, PyByteArray>> {
     let rle = Rle::from_counts_str(Size { height, width }, counts);
-    let rle = rle.map_err(|err| raise_error(py, &err))?;
+    let rle = rle.map_err(|err| raise_error(py, err))?;
     Ok(PyByteArray::new(py, &rle.to_row_major()))
 }
 
@@ -34,7 +34,7 @@ pub fn mask_decode<'py>(
 #[pyfunction]
 pub fn mask_encode(py: Python<'_>, pixels: &[u8], height: u32, width: u32) -> PyResult<String> {
     let rle = Rle::from_row_major(Size { height, width }, pixels);
-    Ok(rle.map_err(|err| raise_error(py, &err))?.to_counts_string())
+    Ok(rle.map_err(|err| raise_error(py, err))?.to_counts_string())
 }
 
 /// Reads the photos of a store.
@@ -47,7 +47,7 @@ impl Photos {
     #[staticmethod]
     fn open(py: Python<'_>, store: String, options: Vec<String>) -> PyResult<Self> {
         let store = wait(py, move || open(store, options))?;
-        let store = store.map_err(|err| raise_error(py, &err))?;
+        let store = store.map_err(|err| raise_error(py, err))?;
         // It keeps a hold of the runtime that it is made in.
         let _inside = runtime()?.enter();
         Ok(Self(store.photos()))
@@ -61,13 +61,13 @@ impl Photos {
         file_name: String,
         image_id: &str,
     ) -> PyResult<(Bound<'py, PyByteArray>, u32, u32)> {
-        let id = ImageId::try_from(image_id.to_owned()).map_err(|err| raise_error(py, &err))?;
+        let id = ImageId::try_from(image_id.to_owned()).map_err(|err| raise_error(py, err))?;
         let files = self.0.clone();
         let read = wait(py, move || async move {
             let bytes = files.read_ingested(&root, &file_name, &id)?;
             Ok(decode(&bytes, &DecodeLimits::default())?)
         })?;
-        let photo = read.map_err(|err: Error| raise_error(py, &err))?;
+        let photo = read.map_err(|err: Error| raise_error(py, err))?;
         let (width, height) = photo.dimensions();
         Ok((PyByteArray::new(py, photo.as_raw()), height, width))
     }

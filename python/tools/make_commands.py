@@ -7,7 +7,6 @@ python python/tools/make_commands.py --check   # fails if it is not as it would 
 from __future__ import annotations
 
 import json
-import keyword
 import pathlib
 import shlex
 import sys
@@ -15,6 +14,7 @@ import textwrap
 from typing import Any
 
 from grainstore import _lib
+from grainstore._run import argument_name
 
 FILE = pathlib.Path(__file__).parents[1] / "grainstore" / "_commands.py"
 
@@ -45,9 +45,8 @@ def python_name(words: list[str]) -> str:
     return NAMES.get(name, name)
 
 
-def argument_name(argument: Described) -> str:
-    name = argument["name"].replace("-", "_")
-    return f"{name}_" if keyword.iskeyword(name) else name
+def name_of(argument: Described) -> str:
+    return argument_name(argument["name"])
 
 
 def type_of(argument: Described) -> str:
@@ -110,7 +109,7 @@ def example(line: str, command: Described) -> str | None:
 
 
 def shown(argument: Described, values: list[str]) -> str:
-    name = argument_name(argument)
+    name = name_of(argument)
     if argument["kind"] == "flag":
         return f"{name}=True"
     if argument["is_many"] and "=" in (argument["value"] or ""):
@@ -134,7 +133,7 @@ def docstring(command: Described, indent: str) -> list[str]:
             help = sentence(argument["help"])
             if any(argument["default"]) and argument["kind"] != "flag":
                 help = f"{help[:-1] if help.endswith('.') else help}; {', '.join(argument['default'])} by default."
-            lines += wrapped(f"{argument_name(argument)}: {help}", f"{indent}    ", f"{indent}        ")
+            lines += wrapped(f"{name_of(argument)}: {help}", f"{indent}    ", f"{indent}        ")
         lines.append("")
     text = command["after"].replace("\\\n", " ")
     calls = [example(line, command) for line in text.splitlines()]
@@ -152,10 +151,10 @@ def method(command: Described) -> str:
     required = [it for it in arguments if not it["is_positional"] and it["is_required"]]
     others = [it for it in arguments if not it["is_positional"] and not it["is_required"]]
     # An argument that may be left out cannot come before one that may not.
-    signature = [f"{argument_name(it)}: {type_of(it)}" for it in first + required if it["is_required"]]
-    signature += [f"{argument_name(it)}: {type_of(it)} | None = None" for it in first if not it["is_required"]]
+    signature = [f"{name_of(it)}: {type_of(it)}" for it in first + required if it["is_required"]]
+    signature += [f"{name_of(it)}: {type_of(it)} | None = None" for it in first if not it["is_required"]]
     rest = [
-        f"{argument_name(it)}: bool = False" if it["kind"] == "flag" else f"{argument_name(it)}: {type_of(it)} | None = None"
+        f"{name_of(it)}: bool = False" if it["kind"] == "flag" else f"{name_of(it)}: {type_of(it)} | None = None"
         for it in others
     ]
     signature += ["*", *rest] if rest else []
@@ -164,8 +163,8 @@ def method(command: Described) -> str:
     lines += [f"{indent}    {it}," for it in signature]
     lines.append(f"{indent}) -> Any:")
     lines += docstring(command, f"{indent}    ")
-    positional = ", ".join(f'("{argument_name(it)}", {argument_name(it)})' for it in first)
-    options = ", ".join(f'"{it["name"]}": {argument_name(it)}' for it in required + others)
+    positional = ", ".join(f'("{name_of(it)}", {name_of(it)})' for it in first)
+    options = ", ".join(f'"{it["name"]}": {name_of(it)}' for it in required + others)
     call = f'"{" ".join(command["words"])}", [{positional}], {{{options}}}'
     lines.append(f"{indent}    return self._run({call})")
     return "\n".join(lines)

@@ -48,6 +48,17 @@ pub struct Failure {
     pub error: Option<anyhow::Error>,
 }
 
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let (text, hint) = described(&error);
+        Self {
+            text,
+            hint,
+            error: Some(error),
+        }
+    }
+}
+
 /// Runs a command. `args` begin with the name of the program.
 ///
 /// # Errors
@@ -65,14 +76,7 @@ pub async fn call(args: Vec<OsString>, progress: Arc<dyn Progress>) -> Result<An
         progress,
         answer: answer.clone(),
     };
-    let ended = CALL.scope(of_call, run(cli)).await.map_err(|error| {
-        let (text, hint) = described(&error);
-        Failure {
-            text,
-            hint,
-            error: Some(error),
-        }
-    })?;
+    let ended = CALL.scope(of_call, run(cli)).await?;
     let mut answer = answer.lock().unwrap_or_else(|err| err.into_inner());
     let mut answer = std::mem::take(&mut *answer);
     answer.with_bad_items = ended == Ended::WithBadItems;
@@ -97,7 +101,7 @@ fn what_is_wrong(err: &clap::Error) -> String {
 /// The host's progress, if a host is calling.
 pub fn progress() -> Option<Box<dyn Progress>> {
     let of_host = CALL.try_with(|call| call.progress.clone()).ok()?;
-    Some(Box::new(OfHost(of_host)))
+    Some(Box::new(of_host))
 }
 
 /// Keeps a thing until the call has ended, in whichever way; false if no host is calling.
@@ -132,28 +136,4 @@ pub fn rows(rows: Rows) -> Option<Rows> {
     };
     answer.lock().unwrap_or_else(|err| err.into_inner()).rows = Some(rows);
     None
-}
-
-struct OfHost(Arc<dyn Progress>);
-
-impl Progress for OfHost {
-    fn start(&self, what: &str, total: Option<u64>) {
-        self.0.start(what, total);
-    }
-
-    fn advance(&self, n: u64) {
-        self.0.advance(n);
-    }
-
-    fn note(&self, line: &str) {
-        self.0.note(line);
-    }
-
-    fn status(&self, line: &str) {
-        self.0.status(line);
-    }
-
-    fn finish(&self) {
-        self.0.finish();
-    }
 }

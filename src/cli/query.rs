@@ -1,16 +1,14 @@
 //! `grainstore query`
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use grainstore::head::register_predict;
-use grainstore::neighbours::register_neighbours;
-use grainstore::query::{Query, QuerySession};
+use grainstore::query::Query;
 
 use super::cluster::QueriesOnCluster;
 use super::output::Output;
+use super::statement::{by_parameter, parse_pair, run_query};
 use super::{At, Ended, Global, print_json};
 
 /// Run a named query, or one of your own.
@@ -45,13 +43,6 @@ pub struct Args {
     on: QueriesOnCluster,
 }
 
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected KEY=VALUE".to_owned()),
-    }
-}
-
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     if args.list {
         list(global)?;
@@ -74,19 +65,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         }
         return Ok(Ended::Done);
     }
-    let mut parameters = HashMap::new();
-    for (key, value) in args.parameters {
-        if parameters.insert(key.clone(), value).is_some() {
-            anyhow::bail!("parameter '{key}' is given twice");
-        }
-    }
+    let parameters = by_parameter(args.parameters)?;
     let store = args.on.open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
-    let session = QuerySession::new(&snapshot).await?;
-    register_predict(session.sql(), &snapshot, query.sql()).await?;
-    register_neighbours(session.sql(), &snapshot, None);
-    let rows = session.run(&query, &parameters).await?;
-    args.output.write(rows, global.json).await?;
+    run_query(&query, &snapshot, &parameters, &args.output, global).await?;
     Ok(Ended::Done)
 }
 

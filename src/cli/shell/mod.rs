@@ -8,16 +8,14 @@ mod complete;
 mod request;
 mod statements;
 
-use std::collections::HashMap;
 use std::io::{BufRead, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use grainstore::head::register_predict;
-use grainstore::neighbours::{ClipTexts, register_neighbours};
-use grainstore::query::{Query, QuerySession};
+use grainstore::neighbours::ClipTexts;
+use grainstore::query::Query;
 use grainstore::schema::Table;
 use grainstore::sql::Sql;
 use grainstore::store::{Snapshot, Store};
@@ -28,8 +26,8 @@ use rustyline::{CompletionType, Config, Editor};
 use self::complete::Assistant;
 use self::request::{Request, is_request};
 use self::statements::is_whole;
-use super::output::{Format, Output};
-use super::statement::run_statement;
+use super::output::Output;
+use super::statement::{run_query, run_statement};
 use super::{At, Ended, Global, is_closed_pipe, report_error};
 
 const WELCOME: &str = "SQL over the store; end a statement with ';'. \\d lists the tables, \\? the shell's own commands, Ctrl-D leaves.";
@@ -214,25 +212,12 @@ impl<'a> Shell<'a> {
             }
             Request::Run(name, parameters) => {
                 let output = self.output_of_next();
-                self.named(&name, &parameters, &output).await?;
+                let snapshot = self.snapshot().await?;
+                let query = Query::named(&name)?;
+                run_query(&query, &snapshot, &parameters, &output, self.global).await?;
             }
         }
         Ok(false)
-    }
-
-    async fn named(
-        &self,
-        name: &str,
-        parameters: &HashMap<String, String>,
-        output: &Output,
-    ) -> anyhow::Result<()> {
-        let query = Query::named(name)?;
-        let snapshot = self.snapshot().await?;
-        let session = QuerySession::new(&snapshot).await?;
-        register_predict(session.sql(), &snapshot, query.sql()).await?;
-        register_neighbours(session.sql(), &snapshot, None);
-        let rows = session.run(&query, parameters).await?;
-        output.write(rows, false).await
     }
 }
 
@@ -253,12 +238,4 @@ fn keep_history(editor: &mut Editor<Assistant, FileHistory>, file: &Path) {
         let _ = std::fs::create_dir_all(folder);
     }
     let _ = editor.save_history(file);
-}
-
-/// The format that a word names.
-fn format_named(word: &str) -> anyhow::Result<Format> {
-    match <Format as clap::ValueEnum>::from_str(word, true) {
-        Ok(format @ (Format::Table | Format::Csv | Format::Json | Format::Jsonl)) => Ok(format),
-        _ => bail!("'{word}' is not a mode: expected table, csv, json or jsonl"),
-    }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-use super::format_named;
 use crate::cli::output::Format;
+use crate::cli::statement::{by_parameter, parse_pair};
 
 pub const HELP: &str = "\
 SELECT ...;          run a statement; it may take several lines
@@ -74,16 +74,19 @@ impl Request {
 }
 
 fn pairs(words: &[&str]) -> anyhow::Result<HashMap<String, String>> {
-    let mut found = HashMap::new();
-    for word in words {
-        let Some((key, value)) = word.split_once('=') else {
-            bail!("'{word}' is not a parameter: expected KEY=VALUE");
-        };
-        if found.insert(key.to_owned(), value.to_owned()).is_some() {
-            bail!("parameter '{key}' is given twice");
-        }
+    let pair = |word: &&str| match parse_pair(word) {
+        Ok(pair) => Ok(pair),
+        Err(expected) => bail!("'{word}' is not a parameter: {expected}"),
+    };
+    by_parameter(words.iter().map(pair).collect::<anyhow::Result<_>>()?)
+}
+
+/// The format that a word names.
+fn format_named(word: &str) -> anyhow::Result<Format> {
+    match <Format as clap::ValueEnum>::from_str(word, true) {
+        Ok(format @ (Format::Table | Format::Csv | Format::Json | Format::Jsonl)) => Ok(format),
+        _ => bail!("'{word}' is not a mode: expected table, csv, json or jsonl"),
     }
-    Ok(found)
 }
 
 #[cfg(test)]
