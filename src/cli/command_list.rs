@@ -4,6 +4,7 @@
 
 use std::any::TypeId;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use serde::Serialize;
@@ -99,7 +100,11 @@ fn argument(argument: &Arg) -> DescribedArgument {
         TypeId::of::<usize>(),
     ]) {
         "integer"
-    } else if is_any(&[TypeId::of::<f32>(), TypeId::of::<f64>()]) {
+    } else if is_any(&[
+        TypeId::of::<f32>(),
+        TypeId::of::<f64>(),
+        TypeId::of::<Duration>(), // given in seconds
+    ]) {
         "number"
     } else if id == TypeId::of::<PathBuf>() {
         "path"

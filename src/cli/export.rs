@@ -9,12 +9,13 @@ use grainstore::export::HuggingFaceExport;
 use grainstore::export::LabelMapExport;
 use grainstore::export::LabelStudioExport;
 use grainstore::export::ParquetExport;
+use grainstore::export::Sa1bExport;
 use grainstore::export::VocExport;
 use grainstore::export::YoloExport;
 use grainstore::export::{
     Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, MaskStyle, Photos, export_coco,
     export_cvat, export_hugging_face, export_label_maps, export_label_studio, export_parquet,
-    export_voc, export_yolo,
+    export_sa1b, export_voc, export_yolo,
 };
 use grainstore::selection::ImageFilter;
 
@@ -32,6 +33,7 @@ pub enum Args {
     HuggingFace(HuggingFace),
     LabelMaps(LabelMaps),
     Parquet(Parquet),
+    Sa1b(Sa1b),
 }
 
 /// COCO JSON: a data set for training, or a list of results.
@@ -198,6 +200,41 @@ pub struct Parquet {
     output: PathBuf,
 }
 
+/// SA-1B JSON: all masks of an extractor, a file for each image, without classes.
+///
+/// Each mask has its run lengths, box, area, predicted IoU, stability score, point and crop, as in the data set of Segment Anything.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export sa1b -o masks/
+  grainstore export sa1b --extractor 6f3a --where \"split = 'val'\" --copy-images -o sa_000000/
+  grainstore --store other import masks --sa1b masks/          # into another store with the same photos")]
+pub struct Sa1b {
+    /// First digits of the id of the extractor whose masks are exported [default: the only one].
+    #[arg(long, value_name = "ID")]
+    extractor: Option<String>,
+    /// Only images of this data set.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Only images of this split.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Choose images: SQL over the columns of 'images' [default: all that the extractor has seen].
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+    /// Ids of images: original, or new (1, 2, ...).
+    #[arg(long, default_value = "original", value_enum, value_name = "IDS")]
+    ids: IdsChoice,
+    /// Also write the photos, beside the files of their masks: upright ones are copied, all others are encoded as JPEG.
+    #[arg(long)]
+    copy_images: bool,
+    /// The directory to write. It must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    #[command(flatten)]
+    at: At,
+}
+
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct Which {
@@ -251,16 +288,17 @@ enum IdsChoice {
 }
 
 impl Args {
-    fn which(&self) -> &Which {
+    fn ids(&self) -> IdsChoice {
         match self {
-            Self::Coco(args) => &args.which,
-            Self::Voc(args) => &args.which,
-            Self::Yolo(args) => &args.which,
-            Self::Cvat(args) => &args.which,
-            Self::LabelStudio(args) => &args.which,
-            Self::HuggingFace(args) => &args.which,
-            Self::LabelMaps(args) => &args.which,
-            Self::Parquet(args) => &args.which,
+            Self::Coco(args) => args.which.ids,
+            Self::Voc(args) => args.which.ids,
+            Self::Yolo(args) => args.which.ids,
+            Self::Cvat(args) => args.which.ids,
+            Self::LabelStudio(args) => args.which.ids,
+            Self::HuggingFace(args) => args.which.ids,
+            Self::LabelMaps(args) => args.which.ids,
+            Self::Parquet(args) => args.which.ids,
+            Self::Sa1b(args) => args.ids,
         }
     }
 }
@@ -284,12 +322,18 @@ impl Which {
             },
             classes: self.classes,
             supercategories: self.supercategories,
-            ids: match self.ids {
-                IdsChoice::Original => Ids::Original,
-                IdsChoice::New => Ids::New,
-            },
+            ids: self.ids.into(),
         };
         (request, self.at)
+    }
+}
+
+impl From<IdsChoice> for Ids {
+    fn from(choice: IdsChoice) -> Self {
+        match choice {
+            IdsChoice::Original => Self::Original,
+            IdsChoice::New => Self::New,
+        }
     }
 }
 
@@ -298,7 +342,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let started = Instant::now();
     let progress = progress(global);
     let progress = progress.as_ref();
-    let ids = args.which().ids;
+    let ids = args.ids();
     let summary = match args {
         Args::Coco(args) => {
             let (request, at) = args.which.request();
@@ -424,6 +468,22 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             )
             .await?
         }
+        Args::Sa1b(args) => {
+            let request = Sa1bExport {
+                extractor: args.extractor,
+                images: ImageFilter {
+                    dataset: args.dataset,
+                    split: args.split,
+                    condition: args.condition,
+                    ids: None,
+                },
+                ids: args.ids.into(),
+                photos: photos(args.copy_images),
+                directory: args.output,
+            };
+            let snapshot = args.at.snapshot(&store).await?;
+            export_sa1b(&snapshot, &request, progress).await?
+        }
     };
     report(&summary, ids, started.elapsed().as_secs_f64(), global)?;
     Ok(Ended::with_failures(summary.failed))
@@ -446,15 +506,16 @@ fn report(
     if global.json {
         return print_json_summary(summary, seconds);
     }
+    let (what, categories) = match summary.categories {
+        0 => ("mask", String::new()),
+        1 => ("object", " in 1 category".to_owned()),
+        n => ("object", format!(" in {n} categories")),
+    };
     outln!(
-        "'{}': {} of {} in {}, {seconds:.1} s",
+        "'{}': {} of {}{categories}, {seconds:.1} s",
         summary.file.display(),
-        plural(summary.annotations, "object"),
+        plural(summary.annotations, what),
         plural(summary.images, "image"),
-        match summary.categories {
-            1 => "1 category".to_owned(),
-            n => format!("{n} categories"),
-        }
     );
     outln!(
         "file names of images are below '{}'",

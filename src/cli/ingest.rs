@@ -10,6 +10,7 @@ use grainstore::ingest::CvatIngest;
 use grainstore::ingest::FolderIngest;
 use grainstore::ingest::LabelMapIngest;
 use grainstore::ingest::LabelStudioIngest;
+use grainstore::ingest::Outlines;
 use grainstore::ingest::VocIngest;
 use grainstore::ingest::YoloIngest;
 use grainstore::ingest::{
@@ -118,10 +119,15 @@ pub struct VocArgs {
 #[command(after_help = "\
 Examples:
   grainstore ingest yolo coco8-seg/ --dataset coco8
-  grainstore ingest yolo crops.yaml --split val --dataset crops")]
+  grainstore ingest yolo crops.yaml --split val --dataset crops
+  grainstore ingest yolo predicted/ --outlines pixels --dataset predicted     # labels that Ultralytics wrote (save_txt)")]
 pub struct YoloArgs {
     /// The file data.yaml, or the directory that holds it.
     data: PathBuf,
+    /// Where outlines run: edges (between pixels, as COCO's polygons) or pixels (through the outer pixels, as Ultralytics and
+    /// OpenCV write them).
+    #[arg(long, default_value = "edges", value_enum, value_name = "WHERE")]
+    outlines: OutlinesChoice,
     /// Purpose of the images: web, synthetic or target.
     #[arg(long, default_value = "target")]
     source: Source,
@@ -130,6 +136,12 @@ pub struct YoloArgs {
     dataset: String,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OutlinesChoice {
+    Edges,
+    Pixels,
 }
 
 /// CVAT for images 1.1: annotations.xml and photos, unpacked; masks, polygons, boxes, ellipses, tags and attributes.
@@ -392,6 +404,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &store,
                 &YoloIngest {
                     data: args.data,
+                    outlines: match args.outlines {
+                        OutlinesChoice::Edges => Outlines::Edges,
+                        OutlinesChoice::Pixels => Outlines::Pixels,
+                    },
                     options,
                 },
                 progress.as_ref(),

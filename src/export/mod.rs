@@ -3,6 +3,7 @@
 //! ```text
 //! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC and other label maps, YOLO, CVAT,
 //!         Label Studio, Hugging Face, Parquet
+//! masks of an extractor --> SA-1B JSON
 //! ```
 //!
 //! Objects are streamed, so memory holds an id and a few numbers per image and per kept mask. A file is moved into
@@ -22,7 +23,9 @@ mod photos;
 mod pixel_maps;
 mod request;
 mod resolve;
+mod sa1b;
 mod source;
+mod stream;
 mod validate;
 mod voc;
 mod writer;
@@ -38,6 +41,8 @@ pub(crate) use object::{Object, ObjectKind};
 pub use parquet::{ParquetExport, export_parquet};
 pub use photos::Photos;
 pub use request::{Annotations, ExportRequest, Ids, MaskStyle};
+pub use sa1b::{Sa1bExport, export_sa1b};
 pub(crate) use source::{Objects, Source};
+pub(crate) use stream::OfImages;
 pub use voc::{VocExport, export_voc};
 pub use yolo::{YoloExport, export_yolo};

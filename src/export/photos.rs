@@ -6,8 +6,7 @@ use std::path::Path;
 use image::codecs::jpeg::JpegEncoder;
 
 use super::coco::ExportSummary;
-use super::object::Object;
-use super::source::Objects;
+use super::stream::OfImages;
 use crate::ids::cut_file_name;
 use crate::photo::{self, DecodeLimits};
 use crate::progress::Progress;
@@ -40,12 +39,12 @@ pub enum Photos {
 
 /// Writes image after image with `write`, and counts what it counts for those that it could write. Of the others a note is made,
 /// unless the next image would fail in the same way.
-pub(super) fn write_images(
-    objects: Objects,
+pub(super) fn write_images<O: OfImages>(
+    objects: O,
     images: &[SelectedImage],
     summary: &mut ExportSummary,
     progress: &dyn Progress,
-    mut write: impl FnMut(usize, &SelectedImage, Vec<Object>, &mut ExportSummary) -> Result<()>,
+    mut write: impl FnMut(usize, &SelectedImage, Vec<O::Item>, &mut ExportSummary) -> Result<()>,
 ) -> Result<()> {
     summary.images = 0;
     objects.by_image(|at, objects| {

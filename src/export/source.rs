@@ -1,31 +1,27 @@
 //! The source of exported objects: a request resolved against a store, and its objects in the store's order.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
-use tokio::sync::mpsc;
 
 use super::categories::{Category, plan_categories};
 use super::images::{ImageList, plan_images};
 use super::object::{Decoder, Object};
 use super::request::{Annotations, ExportRequest};
 use super::resolve::{of_ground_truth, of_head};
+use super::stream::{Batches, OfImages, by_image, missing, on_worker};
 use crate::catalogue::StoredPolicy;
 use crate::classes::ClassSet;
 use crate::ids::ExtractorId;
-use crate::progress::{Progress, ProgressSender, progress_channel};
+use crate::progress::Progress;
 use crate::schema::Table;
 use crate::store::rows::HeadRow;
-use crate::store::{Scan, Snapshot, is_of_extractors, is_of_images, send_batches};
+use crate::store::{Scan, Snapshot, is_of_extractors, is_of_images};
 use crate::{Error, Result};
 
-/// Batches that may wait for the worker.
-const QUEUED: usize = 2;
 /// Above this number of images, the table is scanned without a filter on image ids.
-const LOOK_UP: usize = 2000;
+pub(super) const LOOK_UP: usize = 2000;
 
 /// A request that is resolved except for the objects themselves.
 ///
@@ -150,26 +146,11 @@ impl Source {
         progress: &dyn Progress,
         work: impl FnOnce(Objects, &dyn Progress) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (to_worker, batches) = mpsc::channel(QUEUED);
-        let (sender, events) = progress_channel();
-        let rows = self.scan().await?.stream().await?;
-        let reading = tokio::spawn(send_batches(rows, to_worker));
-        let objects = Objects {
-            batches,
-            progress: sender.clone(),
-            decoder: self.decoder.clone(),
+        let decoder = self.decoder.clone();
+        let on_objects = move |batches: Batches, progress: &dyn Progress| {
+            work(Objects { batches, decoder }, progress)
         };
-        let worker = tokio::task::spawn_blocking(move || {
-            let sender: ProgressSender = sender;
-            work(objects, &sender)
-        });
-        events.forward(progress).await;
-        let done = worker.await.map_err(|source| Error::Worker {
-            task: "writing the export",
-            source,
-        })?;
-        reading.abort();
-        done
+        on_worker(self.scan().await?, progress, on_objects).await
     }
 
     async fn scan(&self) -> Result<Scan> {
@@ -198,8 +179,7 @@ impl Source {
 /// The objects of a [`Source`], batch by batch. They must be read on a worker thread.
 #[derive(Debug)]
 pub struct Objects {
-    batches: mpsc::Receiver<Result<RecordBatch>>,
-    progress: ProgressSender,
+    batches: Batches,
     decoder: Arc<Decoder>,
 }
 
@@ -207,48 +187,26 @@ impl Iterator for Objects {
     type Item = Result<Vec<Object>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.batches.blocking_recv()?;
-        if self.progress.is_given_up() {
-            return Some(Err(Error::GivenUp));
-        }
+        let batch = self.batches.next()?;
         Some(batch.and_then(|batch| self.decoder.decode(&batch)))
     }
 }
 
-impl Objects {
-    /// Calls `each` with every image's position and all its objects. Images without objects come last.
-    ///
-    /// # Errors
-    /// Errors of `each`; store errors; [`Error::StoreDamaged`] if an object is missing.
-    pub fn by_image(self, mut each: impl FnMut(usize, Vec<Object>) -> Result<()>) -> Result<()> {
-        let decoder = self.decoder.clone();
-        let mut open: HashMap<usize, Vec<Object>> = HashMap::new();
-        for batch in self {
-            for object in batch? {
-                let image = object.image;
-                let of_image = open.entry(image).or_default();
-                of_image.push(object);
-                if decoder.counts.get(image) == Some(&of_image.len()) {
-                    each(image, open.remove(&image).unwrap_or_default())?;
-                }
-            }
-        }
-        if let Some((image, found)) = open.iter().next() {
-            let expected = decoder.counts.get(*image).copied().unwrap_or(0);
-            return Err(missing(expected, found.len()));
-        }
-        for (image, count) in decoder.counts.iter().enumerate() {
-            if *count == 0 {
-                each(image, Vec::new())?;
-            }
-        }
-        Ok(())
-    }
+impl OfImages for Objects {
+    type Item = Object;
 
+    fn by_image(self, each: impl FnMut(usize, Vec<Object>) -> Result<()>) -> Result<()> {
+        let decoder = self.decoder.clone();
+        let pairs = |objects: Vec<Object>| objects.into_iter().map(|it| (it.image, it)).collect();
+        by_image(self.map(|batch| batch.map(pairs)), &decoder.counts, each)
+    }
+}
+
+impl Objects {
     /// Calls `each` with every object, in the store's order.
     ///
     /// # Errors
-    /// Those of [`Objects::by_image`].
+    /// Those of [`OfImages::by_image`].
     pub fn each(self, mut each: impl FnMut(Object) -> Result<()>) -> Result<()> {
         let expected: usize = self.decoder.counts.iter().sum();
         let mut found = 0;
@@ -263,12 +221,5 @@ impl Objects {
         } else {
             Err(missing(expected, found))
         }
-    }
-}
-
-fn missing(expected: usize, found: usize) -> Error {
-    Error::StoreDamaged {
-        path: "masks".to_owned(),
-        reason: format!("{found} of {expected} objects are there"),
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! The format has one ring for an object. Holes and further parts are joined to it by bridges of zero width, traversed once in
 //! each direction, so that filling by parity (pycocotools, `ingest yolo`) restores the mask exactly. Ultralytics fills with
-//! OpenCV, which also paints the pixels under a ring: masks gain their outlines and bridges there.
+//! OpenCV, which also paints the pixels under a ring. Outlines lie inside of the mask's outer pixels, so only the bridges between
+//! parts are gained there.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -35,6 +36,10 @@ const DATA_FILE: &str = "data.yaml";
 const NO_SPLIT: &str = "train";
 /// Splits without which Ultralytics does not open a directory.
 const REQUIRED: [&str; 2] = ["train", "val"];
+/// Pixels by which outlines are drawn in. Ultralytics cuts decimals off and paints the pixels that it gets, too: from 3.05 to 9.95, those of
+/// 3 to 9. Filling by parity rounds to fifths of a pixel, 3 to 10, and leaves the pixel at the end out. More than 0.1 would
+/// move the mask there; less is lost in [`share`]'s decimals.
+const INSIDE: f64 = 0.05;
 
 /// A request for a YOLO directory.
 #[derive(Debug, Clone, Default)]
@@ -169,24 +174,46 @@ fn share(part: f64) -> String {
     text.to_owned()
 }
 
-/// The outlines of a mask as one ring of pixel corners. Each part is joined to the corner nearest to its first one.
+/// The outlines of a mask as one ring, a little inside of its pixels' corners. Each outline is joined to the corner nearest to
+/// its first one.
 fn one_ring(mask: &Rle) -> Vec<[f64; 2]> {
     let mut joined: Vec<[f64; 2]> = Vec::new();
     for polygon in polygons_from_rle(mask) {
-        let flat = polygon.to_coco();
-        let (part, _) = flat.as_chunks::<2>();
-        let Some(first) = part.first() else { continue };
-        let distance = |it: &[f64; 2]| (it[0] - first[0]).powi(2) + (it[1] - first[1]).powi(2);
-        let nearest = joined.iter().enumerate();
-        let nearest = nearest.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
-        let Some((at, bridge)) = nearest.map(|(at, corner)| (at, *corner)) else {
-            joined = part.to_vec();
-            continue;
-        };
-        let there_and_back = part.iter().chain([first, &bridge]).copied();
-        joined.splice(at + 1..at + 1, there_and_back.collect::<Vec<_>>());
+        for outline in [&polygon.exterior].into_iter().chain(&polygon.holes) {
+            let outline = drawn_in(outline);
+            let Some(first) = outline.first() else {
+                continue;
+            };
+            let distance = |it: &[f64; 2]| (it[0] - first[0]).powi(2) + (it[1] - first[1]).powi(2);
+            let nearest = joined.iter().enumerate();
+            let nearest = nearest.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
+            let Some((at, bridge)) = nearest.map(|(at, corner)| (at, *corner)) else {
+                joined = outline;
+                continue;
+            };
+            let there_and_back = outline.iter().chain([first, &bridge]).copied();
+            joined.splice(at + 1..at + 1, there_and_back.collect::<Vec<_>>());
+        }
     }
     joined
+}
+
+/// An outline moved by [`INSIDE`] into the mask, which lies to the right of its way.
+fn drawn_in(outline: &[[f64; 2]]) -> Vec<[f64; 2]> {
+    let before = outline.last().into_iter().chain(outline);
+    let after = outline.iter().skip(1).chain(outline.first());
+    let corners = before.zip(outline).zip(after);
+    // Lines are vertical and horizontal by turns; of the corner's two, one has its `x` and the other its `y`.
+    let moved = corners.map(|((before, [x, y]), after)| {
+        let (up, right) = if before[0] == *x {
+            (before[1] > *y, after[0] > *x)
+        } else {
+            (after[1] < *y, before[0] < *x)
+        };
+        let inside = |is_begin: bool| if is_begin { INSIDE } else { -INSIDE };
+        [x + inside(up), y + inside(right)]
+    });
+    moved.collect()
 }
 
 /// The text of `data.yaml`. Texts of JSON are texts of YAML.

@@ -9,6 +9,7 @@
 //! - [`pairwise_iou`]: IoU of every detection with every ground truth; [`match_detections`]: COCO's matching
 //! - [`Rle::boundary`]: the boundary region of a mask
 //! - [`rle_from_polygons`], [`polygons_from_rle`]: COCO polygons in and out
+//! - [`rle_from_pixel_ring`]: outlines of OpenCV and Ultralytics in
 //! - [`CellGrid`]: how much of each cell of a grid a mask covers
 //! - [`connected_components`], [`remove_small_regions`]: parts of a mask
 //! - [`mask_nms`], [`box_nms`]: greedy non-maximum suppression
@@ -24,6 +25,7 @@ mod merge;
 mod nms;
 mod overlap;
 mod paint;
+mod pixel_ring;
 mod place;
 mod polygon;
 mod rle;
@@ -44,6 +46,7 @@ pub use matching::{
 pub use nms::{NmsConfig, NmsOutcome, box_nms, mask_nms};
 pub use overlap::{IouMatrix, pairwise_box_iou, pairwise_iou};
 pub(crate) use paint::paint;
+pub use pixel_ring::rle_from_pixel_ring;
 pub use polygon::{Polygon, polygons_from_rle, rle_from_polygon, rle_from_polygons};
 pub use rle::Rle;
 pub use segments::Connectivity;

@@ -48,4 +48,4 @@ pub use options::{DEFAULT_COMMIT_ROWS, IngestOptions, Source};
 pub use outcome::IngestSummary;
 pub use relocate::{RelocateRequest, RelocateSummary, Relocation, relocate};
 pub use voc::{VOC_CLASSES, VocIngest, ingest_voc};
-pub use yolo::{YoloIngest, ingest_yolo};
+pub use yolo::{Outlines, YoloIngest, ingest_yolo};

@@ -7,7 +7,8 @@
 //!                            by its centre), as shares of the image's width and height
 //! ```
 //!
-//! A photo without a file of labels shows none of the classes. Outlines are filled by parity, as pycocotools does.
+//! A photo without a file of labels shows none of the classes. Outlines are filled by parity, as pycocotools does, or as OpenCV
+//! fills outlines through pixels ([`Outlines`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,9 @@ use super::photo_file::{Root, check_on_disk, read_file, read_photo, taken_otherw
 use super::pipeline;
 use super::walk::{io_error, walk};
 use crate::classes::add_class_set;
-use crate::coco::{Annotation, Segmentation};
+use crate::coco::{Annotation, Counts, Segmentation};
 use crate::error::FileAction;
+use crate::geometry::{Size, rle_from_pixel_ring};
 use crate::ids::check_name;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -48,8 +50,20 @@ const TOLERANCE: f64 = 0.01;
 pub struct YoloIngest {
     /// `data.yaml`, or the directory that holds it.
     pub data: PathBuf,
+    /// Where outlines run.
+    pub outlines: Outlines,
     /// Options of all readers. Without a split, every one is read that data.yaml names: train, val, test, and others.
     pub options: IngestOptions,
+}
+
+/// Where the outlines of objects run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Outlines {
+    /// Between pixels, as COCO's polygons and grainstore's exports do.
+    #[default]
+    Edges,
+    /// Through the outer pixels, which belong to the object: contours of OpenCV, which Ultralytics writes.
+    Pixels,
 }
 
 /// Ingests a YOLO directory: its photos, with their objects as ground truth and the classes of these as labels. The classes
@@ -87,6 +101,7 @@ pub async fn ingest_yolo(
         let context = Context {
             root: folder.root,
             names: data.names.clone(),
+            outlines: request.outlines,
             options: IngestOptions {
                 split: Some(split),
                 ..options.clone()
@@ -305,6 +320,7 @@ fn names(all: &Map<String, Value>) -> std::result::Result<BTreeMap<i64, String>,
 struct Context {
     root: Root,
     names: BTreeMap<i64, String>,
+    outlines: Outlines,
     options: IngestOptions,
 }
 
@@ -337,7 +353,7 @@ fn read_item(context: &Context, file_name: &str) -> Result<Outcome> {
             place: format!(" line {number}"),
             reason,
         };
-        let annotation = annotation(line, &record.image).map_err(bad)?;
+        let annotation = annotation(line, &record.image, context.outlines).map_err(bad)?;
         let id = annotation.category_id;
         let class = context.names.get(&id);
         let class = class.ok_or_else(|| bad(format!("there is no class {id} in data.yaml")))?;
@@ -364,7 +380,11 @@ fn labels_of(photo: &Path) -> PathBuf {
 }
 
 /// The object of a line.
-fn annotation(line: &str, image: &ImageRow) -> std::result::Result<Annotation, String> {
+fn annotation(
+    line: &str,
+    image: &ImageRow,
+    outlines: Outlines,
+) -> std::result::Result<Annotation, String> {
     let mut words = line.split_whitespace();
     let class = words.next().unwrap_or_default();
     // Some writers give the class as 3.0.
@@ -390,8 +410,8 @@ fn annotation(line: &str, image: &ImageRow) -> std::result::Result<Annotation, S
         }
         _ if numbers.len() >= 6 && numbers.len().is_multiple_of(2) => {
             let (corners, _) = numbers.as_chunks::<2>();
-            let ring = corners.iter().flat_map(|[x, y]| [x * width, y * height]);
-            (Segmentation::Polygons(vec![ring.collect()]), None)
+            let ring = corners.iter().map(|[x, y]| [x * width, y * height]);
+            (segmentation(ring, image, outlines)?, None)
         }
         _ => {
             return Err(format!(
@@ -408,6 +428,30 @@ fn annotation(line: &str, image: &ImageRow) -> std::result::Result<Annotation, S
         bbox,
         iscrowd: false,
         extra: Map::new(),
+    })
+}
+
+/// The segmentation of a ring in pixels.
+fn segmentation(
+    ring: impl Iterator<Item = [f64; 2]>,
+    image: &ImageRow,
+    outlines: Outlines,
+) -> std::result::Result<Segmentation, String> {
+    if outlines == Outlines::Edges {
+        return Ok(Segmentation::Polygons(vec![ring.flatten().collect()]));
+    }
+    let size = Size {
+        height: image.height.unsigned_abs(),
+        width: image.width.unsigned_abs(),
+    };
+    // Shares are rounded, pixels are whole.
+    let ring: Vec<[i32; 2]> = ring
+        .map(|corner| corner.map(|at| at.round() as i32))
+        .collect();
+    let mask = rle_from_pixel_ring(&ring, size).map_err(|err| err.to_string())?;
+    Ok(Segmentation::Rle {
+        size: [size.height, size.width],
+        counts: Counts::Runs(mask.runs().to_vec()),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::catalogue::{
     annotated_categories, extractors_stored, find_annotated_dataset, find_extractor, find_head,
     with_prompted,
 };
-use crate::export::{Annotations, ExportRequest, Ids, Object, ObjectKind, Source};
+use crate::export::{Annotations, ExportRequest, Ids, Object, ObjectKind, OfImages, Source};
 use crate::geometry::Rle;
 use crate::ids::{ExtractorId, ImageId, cut_file_name};
 use crate::photo::{self, DecodeLimits};

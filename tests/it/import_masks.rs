@@ -1,6 +1,7 @@
 //! Imports of masks of COCO, SA-1B and label maps, which must be what pycocotools and numpy say of them
 //! (`tests/data/import/make.py`).
 
+mod export_sa1b;
 mod ground_truth;
 mod program;
 

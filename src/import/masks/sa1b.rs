@@ -51,8 +51,8 @@ struct Annotation {
     segmentation: Segmentation,
     predicted_iou: Option<f32>,
     stability_score: Option<f32>,
-    point_coords: Option<Vec<[f64; 2]>>,
-    crop_box: Option<[f64; 4]>,
+    point_coords: Option<Vec<Vec<f64>>>,
+    crop_box: Option<Vec<f64>>,
 }
 
 /// Reads which image a file is about.
@@ -118,13 +118,25 @@ fn mask(text: &str, size: Size) -> Result<Option<ImportedMask>> {
         return Ok(None);
     };
     let points = annotation.point_coords.unwrap_or_default();
+    let point = points.first().cloned().unwrap_or_default();
     Ok(Some(ImportedMask {
         predicted_iou: annotation.predicted_iou,
         stability_score: annotation.stability_score,
-        point: points.first().copied(),
-        crop_box: annotation.crop_box,
+        point: numbers("point_coords[0]", &point)?,
+        crop_box: numbers("crop_box", &annotation.crop_box.unwrap_or_default())?,
         ..ImportedMask::new(rle)?
     }))
+}
+
+/// The numbers of a key; none if they are not given, for which datumaro writes an empty list.
+fn numbers<const N: usize>(key: &str, given: &[f64]) -> Result<Option<[f64; N]>> {
+    if given.is_empty() {
+        return Ok(None);
+    }
+    let numbers = given.try_into().map_err(|_| Error::Annotation {
+        reason: format!("{key} has length {}, expected {N}", given.len()),
+    })?;
+    Ok(Some(numbers))
 }
 
 #[cfg(test)]
@@ -147,6 +159,9 @@ mod tests {
             (found.rle.area(), found.predicted_iou, found.point),
             (5, None, None)
         );
+        let empty = r#"{"segmentation": {"size": [2, 3], "counts": "15"}, "point_coords": [[]], "crop_box": []}"#;
+        let empty = mask(empty, SIZE).unwrap().unwrap();
+        assert_eq!((empty.point, empty.crop_box), (None, None));
         let several = r#"{"segmentation": {"size": [2, 3], "counts": "15"}, "point_coords": [[1, 2.5], [3, 4]],
             "crop_box": null, "predicted_iou": 0.5, "id": "a"}"#;
         let several = mask(several, SIZE).unwrap().unwrap();
@@ -175,7 +190,7 @@ mod tests {
             ),
             (
                 r#"{"segmentation": {"size": [2, 3], "counts": [1, 5]}, "crop_box": [1]}"#,
-                "invalid length 1",
+                "crop_box has length 1, expected 4",
             ),
         ] {
             let message = mask(text, SIZE).unwrap_err().to_string();

@@ -1,0 +1,303 @@
+//! `export sa1b`: all masks of an extractor, as in SA-1B, the data set of Segment Anything.
+//!
+//! ```text
+//! NAME.json   {"image": {"image_id", "width", "height", "file_name"},
+//!              "annotations": [{"id", "segmentation": {"size": [h, w], "counts"}, "bbox": [x, y, w, h], "area",
+//!                               "predicted_iou", "stability_score", "point_coords": [[x, y]], "crop_box": [x, y, w, h]}]}
+//! NAME.jpg    the photo, if photos are copied
+//! ```
+//!
+//! `import masks --sa1b` reads it. What an extractor does not know (an import's predicted IoU, the one point of a mask of several
+//! prompts) is not written.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::coco::ExportSummary;
+use super::file::{JsonFile, Unfinished};
+use super::images::{ImageList, plan_images};
+use super::photos::{FORMATS, Photos, copy, plan_names, write_images};
+use super::request::Ids;
+use super::source::LOOK_UP;
+use super::stream::{Batches, OfImages, by_image, on_worker};
+use crate::catalogue::find_masks_of;
+use crate::error::FileAction;
+use crate::ids::{ExtractorId, ImageId};
+use crate::progress::Progress;
+use crate::schema::Table;
+use crate::selection::{ImageFilter, SelectedImage, find_images};
+use crate::store::rows::{RleRow, decode};
+use crate::store::{Scan, Snapshot, is_of_images};
+use crate::{Error, Result};
+
+/// A request for the masks of an extractor.
+#[derive(Debug, Clone, Default)]
+pub struct Sa1bExport {
+    /// First digits of the extractor's id. If `None`, the only one, as of [`find_masks_of`].
+    pub extractor: Option<String>,
+    /// Chooses among the images that the extractor has seen.
+    pub images: ImageFilter,
+    /// Where the ids of images come from.
+    pub ids: Ids,
+    /// Whether photos are copied beside the masks.
+    pub photos: Photos,
+    /// The directory to write. It must be empty or new.
+    pub directory: PathBuf,
+}
+
+/// Writes all masks of an extractor, a file per image. The directory appears when it is complete.
+///
+/// Ids of masks are counted from 1 over all files, in the order of the images.
+///
+/// # Errors
+/// [`crate::error::CatalogueError`] if the extractor is not clear or not there; [`Error::NothingToExport`] if it has seen no
+/// image that is chosen; [`Error::Ids`]; [`Error::StoreDamaged`] if a file of the store has changed; [`Error::File`] if files cannot be
+/// written. Photos that cannot be read are counted as failed.
+pub async fn export_sa1b(
+    snapshot: &Snapshot,
+    request: &Sa1bExport,
+    progress: &dyn Progress,
+) -> Result<ExportSummary> {
+    let directory = &request.directory;
+    let extractor = find_masks_of(snapshot, request.extractor.as_deref()).await?;
+    let mut seen = mask_counts(snapshot, &extractor.extractor_id).await?;
+    let images = find_images(snapshot, &request.images, |image| {
+        seen.contains_key(&image.image_id)
+    })
+    .await?;
+    if images.is_empty() {
+        let digits = extractor.extractor_id.as_str().get(..8).unwrap_or_default();
+        return Err(Error::NothingToExport {
+            of: format!("with masks of extractor {digits}"),
+        });
+    }
+    let images = plan_images(images, request.ids)?;
+    let counts = images.images.iter();
+    let counts: Vec<usize> = counts
+        .map(|image| seen.remove(&image.image_id).unwrap_or(0))
+        .collect();
+    let mut summary = ExportSummary {
+        file: directory.clone(),
+        images_root: images.root.clone(),
+        new_image_ids: images.new_ids,
+        ..ExportSummary::default()
+    };
+    let new = Unfinished::new(directory)?;
+    new.create_directory()?;
+    let tables = [
+        Table::Images,
+        Table::Extractors,
+        Table::Extractions,
+        Table::Masks,
+    ];
+    snapshot.verify(&tables, progress).await?;
+    let scan = scan(snapshot, &extractor.extractor_id, &images).await?;
+    let photos = request.photos;
+    let files = snapshot.store().photos();
+    let work = move |batches: Batches, progress: &dyn Progress| {
+        let ImageList { images, .. } = &images;
+        progress.start("images", Some(images.len() as u64));
+        let stems = plan_names(images);
+        let first_ids = first_ids(&counts);
+        let masks = Masks {
+            positions: positions(images),
+            counts,
+            batches,
+        };
+        let write = |at: usize,
+                     image: &SelectedImage,
+                     mut masks: Vec<StoredMask>,
+                     counted: &mut ExportSummary| {
+            let (Some(stem), Some(first_id)) = (stems.get(at), first_ids.get(at)) else {
+                return Ok(());
+            };
+            masks.sort_unstable_by_key(|mask| mask.mask_index);
+            let mut file_name = image.file_name.clone();
+            if photos == Photos::Copy {
+                let (bytes, ending) = copy(&files, image, &FORMATS)?;
+                file_name = format!("{stem}.{ending}");
+                let path = new.path().join(&file_name);
+                fs::write(&path, bytes).map_err(Error::file(FileAction::Write, &path))?;
+            }
+            counted.annotations += masks.len() as u64;
+            let header = ImageHeader {
+                image_id: image.id,
+                width: image.width,
+                height: image.height,
+                file_name,
+            };
+            let path = new.path().join(format!("{stem}.json"));
+            write_file(&path, &header, &masks, *first_id)
+        };
+        write_images(masks, images, &mut summary, progress, write)?;
+        new.finish()?;
+        Ok(summary)
+    };
+    let done = on_worker(scan, progress, work).await;
+    progress.finish();
+    done
+}
+
+/// Number of masks of every image that an extractor has seen.
+async fn mask_counts(
+    snapshot: &Snapshot,
+    extractor: &ExtractorId,
+) -> Result<HashMap<ImageId, usize>> {
+    #[derive(Deserialize)]
+    struct Seen {
+        image_id: ImageId,
+        masks: i32,
+    }
+    let scan = snapshot.scan(Table::Extractions).await?;
+    let scan = scan.project(&["image_id", "masks"])?;
+    let mut rows = scan
+        .filter(col("extractor_id").eq(lit(extractor.as_str())))
+        .stream()
+        .await?;
+    let mut counts: HashMap<ImageId, usize> = HashMap::new();
+    while let Some(batch) = rows.next().await {
+        for seen in decode::<Seen>(Table::Extractions, &batch?)? {
+            *counts.entry(seen.image_id).or_default() += usize::try_from(seen.masks).unwrap_or(0);
+        }
+    }
+    Ok(counts)
+}
+
+async fn scan(snapshot: &Snapshot, extractor: &ExtractorId, images: &ImageList) -> Result<Scan> {
+    let images = &images.images;
+    let of_extractor = col("extractor_id").eq(lit(extractor.as_str()));
+    let wanted = if images.len() <= LOOK_UP {
+        of_extractor.and(is_of_images(images.iter().map(|image| &image.image_id)))
+    } else {
+        of_extractor
+    };
+    let scan = snapshot.scan(Table::Masks).await?.project(&[
+        "image_id",
+        "mask_index",
+        "rle",
+        "bbox",
+        "area",
+        "predicted_iou",
+        "stability_score",
+        "point",
+        "crop_box",
+    ])?;
+    Ok(scan.filter(wanted))
+}
+
+fn positions(images: &[SelectedImage]) -> HashMap<ImageId, usize> {
+    let images = images.iter().enumerate();
+    images
+        .map(|(at, image)| (image.image_id.clone(), at))
+        .collect()
+}
+
+/// The id of the first mask of each image.
+fn first_ids(counts: &[usize]) -> Vec<u64> {
+    let mut next = 1;
+    let mut first = |count: &usize| {
+        let first = next;
+        next += *count as u64;
+        first
+    };
+    counts.iter().map(&mut first).collect()
+}
+
+/// The part of a row of `masks` that is written.
+#[derive(Debug, Deserialize)]
+struct StoredMask {
+    image_id: ImageId,
+    mask_index: i32,
+    rle: RleRow,
+    bbox: [f64; 4],
+    area: i64,
+    predicted_iou: Option<f32>,
+    stability_score: Option<f32>,
+    point: Option<[f64; 2]>,
+    crop_box: [f64; 4],
+}
+
+/// The masks of the chosen images.
+struct Masks {
+    positions: HashMap<ImageId, usize>,
+    counts: Vec<usize>,
+    batches: Batches,
+}
+
+impl OfImages for Masks {
+    type Item = StoredMask;
+
+    fn by_image(self, each: impl FnMut(usize, Vec<StoredMask>) -> Result<()>) -> Result<()> {
+        let positions = &self.positions;
+        let chosen = |batch: RecordBatch| {
+            let masks = decode::<StoredMask>(Table::Masks, &batch)?.into_iter();
+            let chosen = masks.filter_map(|mask| Some((*positions.get(&mask.image_id)?, mask)));
+            Ok(chosen.collect())
+        };
+        let batches = self.batches.map(|batch| batch.and_then(chosen));
+        by_image(batches, &self.counts, each)
+    }
+}
+
+#[derive(Serialize)]
+struct ImageHeader {
+    image_id: i64,
+    width: i32,
+    height: i32,
+    file_name: String,
+}
+
+#[derive(Serialize)]
+struct Annotation<'a> {
+    id: u64,
+    segmentation: Segmentation<'a>,
+    bbox: [f64; 4],
+    area: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_iou: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stability_score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    point_coords: Option<[[f64; 2]; 1]>,
+    crop_box: [f64; 4],
+}
+
+#[derive(Serialize)]
+struct Segmentation<'a> {
+    size: [i32; 2],
+    counts: &'a str,
+}
+
+fn write_file(
+    path: &Path,
+    header: &ImageHeader,
+    masks: &[StoredMask],
+    first_id: u64,
+) -> Result<()> {
+    let mut out = JsonFile::create(path)?;
+    out.text("{\"image\": ")?;
+    out.json(header)?;
+    out.text(",\n\"annotations\": ")?;
+    let annotations = masks.iter().zip(first_id..).map(|(mask, id)| Annotation {
+        id,
+        segmentation: Segmentation {
+            size: [mask.rle.height, mask.rle.width],
+            counts: &mask.rle.counts,
+        },
+        bbox: mask.bbox,
+        area: mask.area,
+        predicted_iou: mask.predicted_iou,
+        stability_score: mask.stability_score,
+        point_coords: mask.point.map(|point| [point]),
+        crop_box: mask.crop_box,
+    });
+    out.list(annotations)?;
+    out.text("}\n")?;
+    out.flush()
+}
