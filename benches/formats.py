@@ -99,7 +99,7 @@ class Program:
         return seconds, usage.ru_maxrss / 1024
 
 
-def grainstore(program, folder, images):
+def grainstore(program, folder):
     """Seconds and MB of each format, out and in."""
     out, back = folder / "out", folder / "back"
     store = Program(program, folder / "store")
@@ -122,7 +122,8 @@ def grainstore(program, folder, images):
     both("COCO JSON, polygons", ["coco", *truth, "--segmentation", "polygon"], [*coco_in, out / "x"])
     both("PASCAL VOC", ["voc", *truth, "--copy-images"], None)
     both("YOLO", ["yolo", *truth], ["ingest", "yolo", out / "x/data.yaml", "--dataset", "bench"])
-    both("CVAT for images", ["cvat", *truth], ["ingest", "cvat", out / "x/annotations.xml", "--dataset", "bench"])
+    both("CVAT for images", ["cvat", *truth, "--no-images"],
+         ["ingest", "cvat", out / "x/annotations.xml", "--images", photos, "--dataset", "bench"])
     both("Label Studio", ["label-studio", *truth],
          ["ingest", "label-studio", out / "x/tasks.json", "--images", photos, "--dataset", "bench"])
     both("label maps, objects", ["label-maps", *truth, "--objects", "--copy-images"],
@@ -162,11 +163,12 @@ def datumaro(folder):
 
 def main(program, folder, images):
     folder = Path(folder)
-    make(folder / "part", min(PART, images))
-    _, _, part = grainstore(program, folder / "part", PART)
+    of_part = min(PART, images)
+    make(folder / "part", of_part)
+    _, _, part = grainstore(program, folder / "part")
     peer = datumaro(folder / "part")
     make(folder / "all", images)
-    first, masks, found = grainstore(program, folder / "all", images)
+    first, masks, found = grainstore(program, folder / "all")
 
     objects = images * OBJECTS
     print(f"\n{images:,} photos of {WIDTH} x {HEIGHT} with {OBJECTS} annotated objects each, {objects:,} in all. Each row is a run of the program: reading "
@@ -176,7 +178,8 @@ def main(program, folder, images):
     for name, (out, back) in found.items():
         rows.append([name, figure(out[0]), f"{out[1]:,.0f}", *(["", ""] if back is None else [figure(back[0]), f"{back[1]:,.0f}"])])
     table(["format", "export, s", "peak memory, MB", "ingest, s", "peak memory, MB"], rows)
-    print(f"\nThe peer reads the COCO file and writes the format ({versions('datumaro')}), grainstore exports from its store; {PART * OBJECTS:,} objects:")
+    print(f"\nThe peer reads the COCO file and writes the format ({versions('datumaro')}), in a process that has "
+          f"it loaded; grainstore starts, compares checksums and exports from its store; {of_part * OBJECTS:,} objects:")
     rows = [[name, figure(part[name][0][0]), figure(seconds), figure(seconds / part[name][0][0])] for name, seconds in peer.items()]
     table(["format", "grainstore, s", "datumaro, s", "ratio"], rows)
 

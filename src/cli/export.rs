@@ -84,7 +84,7 @@ pub struct Voc {
 /// Ultralytics' YOLO for segmentation: data.yaml, images and labels.
 ///
 /// An object is one outline: holes and parts are joined to it by bridges of no width. 'ingest yolo' restores masks exactly;
-/// Ultralytics paints the outlines, too. Crowds and void regions are left out.
+/// so does Ultralytics, but for the bridges between parts. Crowds and void regions are left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -203,6 +203,7 @@ pub struct Parquet {
 /// SA-1B JSON: all masks of an extractor, a file for each image, without classes.
 ///
 /// Each mask has its run lengths, box, area, predicted IoU, stability score, point and crop, as in the data set of Segment Anything.
+/// Masks that people added are of an extractor of their own ('grainstore query review/extractors').
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -210,7 +211,8 @@ Examples:
   grainstore export sa1b --extractor 6f3a --where \"split = 'val'\" --copy-images -o sa_000000/
   grainstore --store other import masks --sa1b masks/          # into another store with the same photos")]
 pub struct Sa1b {
-    /// First digits of the id of the extractor whose masks are exported [default: the only one].
+    /// First digits of the id of the extractor whose masks are exported [default: the only model's; if there is none, the only
+    /// import].
     #[arg(long, value_name = "ID")]
     extractor: Option<String>,
     /// Only images of this data set.
@@ -550,7 +552,7 @@ fn report(
         (summary.failed, "image", "could not be written"),
     ];
     if summary.annotations == 0 && !global.quiet {
-        errln!("there are no objects on these images; the file is valid but has none");
+        errln!("there are no {what}s on these images; what was written is valid but has none");
     }
     let told = notes
         .into_iter()

@@ -120,12 +120,12 @@ pub struct VocArgs {
 Examples:
   grainstore ingest yolo coco8-seg/ --dataset coco8
   grainstore ingest yolo crops.yaml --split val --dataset crops
-  grainstore ingest yolo predicted/ --outlines pixels --dataset predicted     # labels that Ultralytics wrote (save_txt)")]
+  grainstore ingest yolo predicted/ --outlines pixels --dataset predicted   # what Ultralytics wrote (save_txt)")]
 pub struct YoloArgs {
     /// The file data.yaml, or the directory that holds it.
     data: PathBuf,
     /// Where outlines run: edges (between pixels, as COCO's polygons) or pixels (through the outer pixels, as Ultralytics and
-    /// OpenCV write them).
+    /// OpenCV write them; no line is a box then).
     #[arg(long, default_value = "edges", value_enum, value_name = "WHERE")]
     outlines: OutlinesChoice,
     /// Purpose of the images: web, synthetic or target.

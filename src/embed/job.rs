@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::embedder::Embedder;
 use super::options::Resolved;
-use super::pending::{PendingVectors, masks_of_images, pending_vectors};
+use super::pending::{PendingVectors, pending_vectors};
 use super::request::EmbedRequest;
 use super::run::Embedding;
 use super::sink::add_rows;
 use super::summary::EmbedSummary;
 use crate::catalogue::find_embedder;
 use crate::device::Precision;
-use crate::extract::{Batches, ImageSelection, failure_of, sha256_of_files};
+use crate::extract::{Batches, ImageSelection, failure_of, masks_of_images, sha256_of_files};
 use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::jobs::{
     Committer, Job, JobId, JobOptions, Made, RunPlan, SharedFiles, Task, Work, Worker,

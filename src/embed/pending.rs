@@ -1,17 +1,15 @@
 //! Which images are left to embed.
 
-use std::collections::HashMap;
-
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::extract::{ImageSelection, PendingImage};
-use crate::ids::{EmbedderId, ExtractorId, ImageId};
+use crate::extract::{ImageSelection, PendingImage, masks_of_images};
+use crate::ids::{EmbedderId, ExtractorId};
 use crate::schema::Table;
+use crate::store::Snapshot;
 use crate::store::rows::decode;
-use crate::store::{Snapshot, is_of_images};
 use crate::vectors::images_embedded;
 
 /// An image to embed, and how many masks it has.
@@ -66,32 +64,4 @@ pub async fn pending_vectors(
     let limit = selection.limit.unwrap_or(u64::MAX);
     pending.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(pending)
-}
-
-/// Number of rows of `masks` of each image that an extractor is done with; only of those in `among`, if it is given.
-pub(super) async fn masks_of_images(
-    snapshot: &Snapshot,
-    extractor_id: &ExtractorId,
-    among: Option<Vec<&ImageId>>,
-) -> Result<HashMap<ImageId, u64>> {
-    #[derive(Deserialize)]
-    struct Done {
-        image_id: ImageId,
-        masks: i32,
-    }
-    let scan = snapshot.scan(Table::Extractions).await?;
-    let scan = scan.project(&["image_id", "masks"])?;
-    let of_extractor = col("extractor_id").eq(lit(extractor_id.as_str()));
-    let wanted = match among {
-        Some(images) => of_extractor.and(is_of_images(images)),
-        None => of_extractor,
-    };
-    let mut rows = scan.filter(wanted).stream().await?;
-    let mut found = HashMap::new();
-    while let Some(batch) = rows.next().await {
-        for done in decode::<Done>(Table::Extractions, &batch?)? {
-            *found.entry(done.image_id).or_default() += u64::try_from(done.masks).unwrap_or(0);
-        }
-    }
-    Ok(found)
 }

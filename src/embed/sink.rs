@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
-use super::pending::masks_of_images;
 use super::summary::EmbedSummary;
+use crate::extract::masks_of_images;
 use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::Table;
 use crate::store::rows::{

@@ -70,10 +70,10 @@ pub(super) fn write_images<O: OfImages>(
 }
 
 /// File names without extension: those of the photos if they are all different, otherwise their complete paths. Blanks
-/// become '_', because lists of names are read word by word. Names that are too long for a file are cut.
+/// become '_', because lists of names are read word by word, and so do characters that Windows has in no name. Names that are too long for a file are cut.
 pub(super) fn plan_names(images: &[SelectedImage]) -> Vec<String> {
     let word = |name: &str| {
-        let apart = |c: char| c.is_whitespace() || matches!(c, '/' | '\\');
+        let apart = |c: char| c.is_whitespace() || "/\\:?*\"<>|".contains(c);
         let name = name.replace(apart, "_");
         cut_file_name(&name, NAME_ENDING).to_owned()
     };
@@ -89,7 +89,9 @@ pub(super) fn plan_names(images: &[SelectedImage]) -> Vec<String> {
     let kinds: [&dyn Fn(&SelectedImage) -> String; 3] = [&stem, &whole, &numbered];
     for kind in kinds {
         let names: Vec<String> = images.iter().map(kind).collect();
-        if names.iter().collect::<HashSet<_>>().len() == names.len() {
+        // On some disks, names that differ in case alone are one.
+        let different: HashSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        if different.len() == names.len() {
             return names;
         }
     }
@@ -160,6 +162,8 @@ mod tests {
         assert_eq!(images(&["a/1.jpg", "a/1.png"]), ["a_1_1", "a_1_2"]);
         assert_eq!(images(&["my cat.jpg", "b/a\t1.png"]), ["my_cat", "a_1"]);
         assert_eq!(images(&["a b.jpg", "c/a_b.jpg"]), ["a_b", "c_a_b"]);
+        assert_eq!(images(&["x/A.jpg", "y/a.png"]), ["x_A", "y_a"]);
+        assert_eq!(images(&["10:30?.jpg"]), ["10_30_"]);
         let long = "x".repeat(240);
         let cut = &long[..229];
         let names = images(&[&format!("{long}1.jpg"), &format!("{long}2.jpg")]);

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use datafusion::prelude::{col, lit};
-use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::coco::ExportSummary;
@@ -28,6 +27,7 @@ use super::source::LOOK_UP;
 use super::stream::{Batches, OfImages, by_image, on_worker};
 use crate::catalogue::find_masks_of;
 use crate::error::FileAction;
+use crate::extract::masks_of_images;
 use crate::ids::{ExtractorId, ImageId};
 use crate::progress::Progress;
 use crate::schema::Table;
@@ -51,7 +51,8 @@ pub struct Sa1bExport {
     pub directory: PathBuf,
 }
 
-/// Writes all masks of an extractor, a file per image. The directory appears when it is complete.
+/// Writes all masks of an extractor, a file per image. The directory appears when it is complete. Masks that people added beside
+/// an extractor's are of an extractor of their own.
 ///
 /// Ids of masks are counted from 1 over all files, in the order of the images.
 ///
@@ -66,7 +67,7 @@ pub async fn export_sa1b(
 ) -> Result<ExportSummary> {
     let directory = &request.directory;
     let extractor = find_masks_of(snapshot, request.extractor.as_deref()).await?;
-    let mut seen = mask_counts(snapshot, &extractor.extractor_id).await?;
+    let mut seen = masks_of_images(snapshot, &extractor.extractor_id, None).await?;
     let images = find_images(snapshot, &request.images, |image| {
         seen.contains_key(&image.image_id)
     })
@@ -81,10 +82,14 @@ pub async fn export_sa1b(
     let counts = images.images.iter();
     let counts: Vec<usize> = counts
         .map(|image| seen.remove(&image.image_id).unwrap_or(0))
+        .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
         .collect();
     let mut summary = ExportSummary {
         file: directory.clone(),
-        images_root: images.root.clone(),
+        images_root: match request.photos {
+            Photos::Leave => images.root.clone(),
+            Photos::Copy => directory.clone(),
+        },
         new_image_ids: images.new_ids,
         ..ExportSummary::default()
     };
@@ -101,15 +106,15 @@ pub async fn export_sa1b(
     let photos = request.photos;
     let files = snapshot.store().photos();
     let work = move |batches: Batches, progress: &dyn Progress| {
-        let ImageList { images, .. } = &images;
-        progress.start("images", Some(images.len() as u64));
-        let stems = plan_names(images);
         let first_ids = first_ids(&counts);
         let masks = Masks {
-            positions: positions(images),
+            positions: images.positions(),
             counts,
             batches,
         };
+        let ImageList { images, .. } = &images;
+        progress.start("images", Some(images.len() as u64));
+        let stems = plan_names(images);
         let write = |at: usize,
                      image: &SelectedImage,
                      mut masks: Vec<StoredMask>,
@@ -144,31 +149,6 @@ pub async fn export_sa1b(
     done
 }
 
-/// Number of masks of every image that an extractor has seen.
-async fn mask_counts(
-    snapshot: &Snapshot,
-    extractor: &ExtractorId,
-) -> Result<HashMap<ImageId, usize>> {
-    #[derive(Deserialize)]
-    struct Seen {
-        image_id: ImageId,
-        masks: i32,
-    }
-    let scan = snapshot.scan(Table::Extractions).await?;
-    let scan = scan.project(&["image_id", "masks"])?;
-    let mut rows = scan
-        .filter(col("extractor_id").eq(lit(extractor.as_str())))
-        .stream()
-        .await?;
-    let mut counts: HashMap<ImageId, usize> = HashMap::new();
-    while let Some(batch) = rows.next().await {
-        for seen in decode::<Seen>(Table::Extractions, &batch?)? {
-            *counts.entry(seen.image_id).or_default() += usize::try_from(seen.masks).unwrap_or(0);
-        }
-    }
-    Ok(counts)
-}
-
 async fn scan(snapshot: &Snapshot, extractor: &ExtractorId, images: &ImageList) -> Result<Scan> {
     let images = &images.images;
     let of_extractor = col("extractor_id").eq(lit(extractor.as_str()));
@@ -189,13 +169,6 @@ async fn scan(snapshot: &Snapshot, extractor: &ExtractorId, images: &ImageList) 
         "crop_box",
     ])?;
     Ok(scan.filter(wanted))
-}
-
-fn positions(images: &[SelectedImage]) -> HashMap<ImageId, usize> {
-    let images = images.iter().enumerate();
-    images
-        .map(|(at, image)| (image.image_id.clone(), at))
-        .collect()
 }
 
 /// The id of the first mask of each image.

@@ -68,7 +68,7 @@ pub(crate) trait OfImages {
     /// Calls `each` with every image's position and all its items. Images without items come last.
     ///
     /// # Errors
-    /// Errors of `each`; store errors; [`Error::StoreDamaged`] if an item is missing.
+    /// Errors of `each`; store errors; [`Error::StoreDamaged`] if an image does not have all its items, or more.
     fn by_image(self, each: impl FnMut(usize, Vec<Self::Item>) -> Result<()>) -> Result<()>;
 }
 
@@ -79,18 +79,26 @@ pub(super) fn by_image<T>(
     mut each: impl FnMut(usize, Vec<T>) -> Result<()>,
 ) -> Result<()> {
     let mut open: HashMap<usize, Vec<T>> = HashMap::new();
+    let mut found = vec![0; counts.len()];
     for batch in batches {
         for (image, item) in batch? {
-            let of_image = open.entry(image).or_default();
-            of_image.push(item);
-            if counts.get(image) == Some(&of_image.len()) {
+            let (Some(found), Some(count)) = (found.get_mut(image), counts.get(image)) else {
+                continue;
+            };
+            *found += 1;
+            if *found > *count {
+                return Err(missing(*count, *found));
+            }
+            open.entry(image).or_default().push(item);
+            if found == count {
                 each(image, open.remove(&image).unwrap_or_default())?;
             }
         }
     }
-    if let Some((image, found)) = open.iter().next() {
-        let expected = counts.get(*image).copied().unwrap_or(0);
-        return Err(missing(expected, found.len()));
+    for (found, count) in found.iter().zip(counts) {
+        if found != count {
+            return Err(missing(*count, *found));
+        }
     }
     for (image, count) in counts.iter().enumerate() {
         if *count == 0 {
@@ -100,7 +108,7 @@ pub(super) fn by_image<T>(
     Ok(())
 }
 
-/// The error of a store that does not have all that other tables name.
+/// The error of a store that does not have what other tables name.
 pub(super) fn missing(expected: usize, found: usize) -> Error {
     Error::StoreDamaged {
         path: "masks".to_owned(),
@@ -126,7 +134,13 @@ mod tests {
         };
         let expected = vec![(0, vec!['b']), (2, vec!['a', 'c']), (1, vec![])];
         assert_eq!(of(&[1, 0, 2]).unwrap(), expected);
-        let damaged = of(&[1, 0, 3]).unwrap_err().to_string();
-        assert!(damaged.contains("2 of 3 objects"), "{damaged}");
+        for (counts, part) in [
+            ([1, 0, 3], "2 of 3 objects"),
+            ([1, 1, 2], "0 of 1 objects"),
+            ([1, 0, 1], "2 of 1 objects"),
+        ] {
+            let damaged = of(&counts).unwrap_err().to_string();
+            assert!(damaged.contains(part), "{damaged}");
+        }
     }
 }

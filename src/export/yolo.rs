@@ -8,8 +8,8 @@
 //!
 //! The format has one ring for an object. Holes and further parts are joined to it by bridges of zero width, traversed once in
 //! each direction, so that filling by parity (pycocotools, `ingest yolo`) restores the mask exactly. Ultralytics fills with
-//! OpenCV, which also paints the pixels under a ring. Outlines lie inside of the mask's outer pixels, so only the bridges between
-//! parts are gained there.
+//! OpenCV, which also paints the pixels under a ring. Outlines lie inside of the mask's outer pixels, and bridges to holes lie in the
+//! mask, so only bridges between parts are gained there, and single pixels where two outlines touch at a corner.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -23,7 +23,7 @@ use super::photos::{FORMATS, Photos, copy, plan_names, write_images};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use crate::error::FileAction;
-use crate::geometry::{Rle, polygons_from_rle};
+use crate::geometry::{Polygon, Rle, polygons_from_rle};
 use crate::ids::check_name;
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
@@ -174,26 +174,53 @@ fn share(part: f64) -> String {
     text.to_owned()
 }
 
-/// The outlines of a mask as one ring, a little inside of its pixels' corners. Each outline is joined to the corner nearest to
-/// its first one.
+/// The outlines of a mask as one ring, a little inside of its pixels' corners.
 fn one_ring(mask: &Rle) -> Vec<[f64; 2]> {
     let mut joined: Vec<[f64; 2]> = Vec::new();
     for polygon in polygons_from_rle(mask) {
-        for outline in [&polygon.exterior].into_iter().chain(&polygon.holes) {
-            let outline = drawn_in(outline);
-            let Some(first) = outline.first() else {
-                continue;
-            };
-            let distance = |it: &[f64; 2]| (it[0] - first[0]).powi(2) + (it[1] - first[1]).powi(2);
-            let nearest = joined.iter().enumerate();
-            let nearest = nearest.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
-            let Some((at, bridge)) = nearest.map(|(at, corner)| (at, *corner)) else {
-                joined = outline;
-                continue;
-            };
-            let there_and_back = outline.iter().chain([first, &bridge]).copied();
-            joined.splice(at + 1..at + 1, there_and_back.collect::<Vec<_>>());
-        }
+        let part = with_holes(&polygon);
+        let Some(first) = part.first() else { continue };
+        let distance = |it: &[f64; 2]| (it[0] - first[0]).powi(2) + (it[1] - first[1]).powi(2);
+        let nearest = joined.iter().enumerate();
+        let nearest = nearest.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
+        let Some((at, bridge)) = nearest.map(|(at, corner)| (at, *corner)) else {
+            joined = part;
+            continue;
+        };
+        let there_and_back = part.iter().chain([first, &bridge]).copied();
+        joined.splice(at + 1..at + 1, there_and_back.collect::<Vec<_>>());
+    }
+    joined
+}
+
+/// A part of a mask as one ring. From each hole a bridge leads straight to the left, over pixels of the part, to the first outline
+/// there.
+fn with_holes(part: &Polygon) -> Vec<[f64; 2]> {
+    let mut joined = drawn_in(&part.exterior);
+    let mut holes: Vec<Vec<[f64; 2]>> = part.holes.iter().map(|hole| drawn_in(hole)).collect();
+    // What is to the left of a hole is joined before it.
+    let left = |hole: &Vec<[f64; 2]>| hole.first().map_or(0.0, |corner| corner[0]);
+    holes.sort_by(|a, b| left(a).total_cmp(&left(b)));
+    for hole in &holes {
+        // Its leftmost corner, from which its left side leads down. The bridge begins in the middle of that side's first pixel.
+        let Some([x, top]) = hole.first() else {
+            continue;
+        };
+        let begin = [*x, top + INSIDE + 0.5];
+        let lines = joined
+            .iter()
+            .zip(joined.iter().skip(1).chain(joined.first()));
+        let to_the_left = lines.enumerate().filter(|(_, ([x0, y0], [x1, y1]))| {
+            let [y, upper, lower] = [begin[1], y0.min(*y1), y0.max(*y1)];
+            x0 == x1 && x0 < x && (upper..=lower).contains(&y)
+        });
+        let nearest = to_the_left.max_by(|(_, (a, _)), (_, (b, _))| a[0].total_cmp(&b[0]));
+        let Some((at, end)) = nearest.map(|(at, (corner, _))| (at, [corner[0], begin[1]])) else {
+            continue;
+        };
+        let round = hole.iter().skip(1).chain(hole.first()).copied();
+        let there_and_back = [end, begin].into_iter().chain(round).chain([begin, end]);
+        joined.splice(at + 1..at + 1, there_and_back.collect::<Vec<_>>());
     }
     joined
 }
@@ -246,7 +273,7 @@ fn data_yaml<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Size, rle_from_polygon};
+    use crate::geometry::{Size, rle_from_pixel_ring, rle_from_polygon};
 
     #[test]
     fn one_ring_restores_parts_and_holes() {
@@ -273,6 +300,45 @@ mod tests {
             }
             assert_eq!(rle_from_polygon(&ring, size).unwrap(), mask);
         }
+    }
+
+    #[test]
+    fn ultralytics_paints_parts_with_holes_exactly() {
+        let mut random = fastrand::Rng::with_seed(4);
+        let size = Size {
+            height: 40,
+            width: 50,
+        };
+        let (mut painted, mut holes) = (0, 0);
+        for _ in 0..300 {
+            let mut bitmap = vec![0; 2000];
+            for value in [1, 1, 1, 0, 0, 0, 1] {
+                let [left, top] = [random.usize(0..45), random.usize(0..35)];
+                let [right, bottom] = [random.usize(left + 1..=50), random.usize(top + 1..=40)];
+                for y in top..bottom {
+                    bitmap[y * 50 + left..y * 50 + right].fill(value);
+                }
+            }
+            let mask = Rle::from_row_major(size, &bitmap).unwrap();
+            let polygons = polygons_from_rle(&mask);
+            let [polygon] = &polygons[..] else { continue };
+            let outlines = [&polygon.exterior].into_iter().chain(&polygon.holes);
+            let corners: Vec<[u64; 2]> =
+                outlines.flatten().map(|it| it.map(f64::to_bits)).collect();
+            let different: std::collections::HashSet<_> = corners.iter().collect();
+            if different.len() < corners.len() {
+                continue; // outlines that touch at a corner
+            }
+            holes += polygon.holes.len();
+            painted += 1;
+            let ring = one_ring(&mask);
+            let flat: Vec<f64> = ring.iter().flatten().copied().collect();
+            assert_eq!(rle_from_polygon(&flat, size).unwrap(), mask);
+            // As Ultralytics does: decimals are cut off, and OpenCV paints.
+            let ring: Vec<[i32; 2]> = ring.iter().map(|it| it.map(|at| at as i32)).collect();
+            assert_eq!(rle_from_pixel_ring(&ring, size).unwrap(), mask);
+        }
+        assert!(painted > 50 && holes > 30, "{painted} parts, {holes} holes");
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) use job::ExtractTask;
 pub use job::extract_with_workers;
 pub use options::{MaskOptions, MaskOutput, SamVector};
 pub use pending::{ImageSelection, PendingImage, Shard, Wanted, pending_images};
-pub(crate) use pending::{images_done, images_of_extractor};
+pub(crate) use pending::{images_done, images_of_extractor, masks_of_images};
 pub use prompted::{NewMask, add_prompted_mask};
 pub use prompter::Prompter;
 pub use request::{ExtractRequest, extract};

@@ -1,6 +1,6 @@
 //! Which images are left to extract.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use datafusion::logical_expr::Expr;
@@ -12,7 +12,7 @@ use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
 use crate::store::rows;
-use crate::store::{ImageSet, Snapshot};
+use crate::store::{ImageSet, Snapshot, is_of_images};
 use crate::vectors::images_embedded;
 use crate::{Error, Result};
 
@@ -133,6 +133,33 @@ pub(crate) async fn images_done(
     among: Option<Vec<&ImageId>>,
 ) -> Result<HashSet<ImageId>> {
     images_in(snapshot, Table::Extractions, extractor_id, among).await
+}
+
+/// Number of masks of each image that an extractor is done with; only of those in `among`, if it is given.
+pub(crate) async fn masks_of_images(
+    snapshot: &Snapshot,
+    extractor_id: &ExtractorId,
+    among: Option<Vec<&ImageId>>,
+) -> Result<HashMap<ImageId, u64>> {
+    #[derive(Deserialize)]
+    struct Done {
+        image_id: ImageId,
+        masks: i32,
+    }
+    let scan = snapshot.scan(Table::Extractions).await?;
+    let scan = scan.project(&["image_id", "masks"])?;
+    let wanted = match among {
+        Some(images) => of_extractor(extractor_id).and(is_of_images(images)),
+        None => of_extractor(extractor_id),
+    };
+    let mut found = scan.filter(wanted).stream().await?;
+    let mut masks = HashMap::new();
+    while let Some(batch) = found.next().await {
+        for done in rows::decode::<Done>(Table::Extractions, &batch?)? {
+            *masks.entry(done.image_id).or_default() += u64::try_from(done.masks).unwrap_or(0);
+        }
+    }
+    Ok(masks)
 }
 
 /// The images that an extractor has done, for a run that asks again and again.

@@ -13,10 +13,17 @@ use crate::error::Result;
 /// OpenCV's by single pixels. What lies outside the image is cut off.
 ///
 /// # Errors
-/// [`crate::Error::MaskTooLarge`]; [`crate::Error::PolygonTooShort`] for less than three pixels.
+/// [`crate::Error::MaskTooLarge`].
 pub fn rle_from_pixel_ring(ring: &[[i32; 2]], size: Size) -> Result<Rle> {
-    let centres = ring.iter().flatten().map(|at| f64::from(*at) + 0.5);
-    let inside = rle_from_polygon(&centres.collect::<Vec<_>>(), size)?;
+    let centres: Vec<f64> = ring
+        .iter()
+        .flatten()
+        .map(|at| f64::from(*at) + 0.5)
+        .collect();
+    let inside = match ring.len() {
+        0..3 => Rle::empty(size)?,
+        _ => rle_from_polygon(&centres, size)?,
+    };
     let (width, height) = (i64::from(size.width), i64::from(size.height));
     let next = ring.iter().skip(1).chain(ring.first());
     let mut places: Vec<u32> = Vec::new();
@@ -84,6 +91,9 @@ mod tests {
         assert_eq!(painted(&[[1, 1], [4, 1], [2, 1]]), line);
         let cut = [".....#", "....##", "...###", "....##", ".....#"];
         assert_eq!(painted(&[[7, -2], [3, 2], [7, 6]]), cut);
-        assert!(rle_from_pixel_ring(&[[1, 1], [2, 2]], SIZE).is_err());
+        let two = ["......", ".#....", "..#...", "......", "......"];
+        assert_eq!(painted(&[[1, 1], [2, 2]]), two);
+        assert_eq!(rle_from_pixel_ring(&[[1, 1]], SIZE).unwrap().area(), 1);
+        assert!(rle_from_pixel_ring(&[], SIZE).unwrap().is_empty());
     }
 }

@@ -62,7 +62,8 @@ pub enum Outlines {
     /// Between pixels, as COCO's polygons and grainstore's exports do.
     #[default]
     Edges,
-    /// Through the outer pixels, which belong to the object: contours of OpenCV, which Ultralytics writes.
+    /// Through the outer pixels, which belong to the object: contours of OpenCV, which Ultralytics writes. There are no boxes then: two
+    /// corners are an object one pixel high or wide.
     Pixels,
 }
 
@@ -402,13 +403,18 @@ fn annotation(
         })?);
     }
     let (width, height) = (f64::from(image.width), f64::from(image.height));
+    let is_outline = match outlines {
+        Outlines::Edges => numbers.len() >= 6,
+        // A contour of a flat object is two pixels, or one.
+        Outlines::Pixels => numbers.len() >= 2,
+    };
     let (segmentation, bbox) = match numbers[..] {
-        [x, y, w, h] => {
+        [x, y, w, h] if outlines == Outlines::Edges => {
             let left = (x - w / 2.0) * width;
             let top = (y - h / 2.0) * height;
             (Segmentation::None, Some([left, top, w * width, h * height]))
         }
-        _ if numbers.len() >= 6 && numbers.len().is_multiple_of(2) => {
+        _ if is_outline && numbers.len().is_multiple_of(2) => {
             let (corners, _) = numbers.as_chunks::<2>();
             let ring = corners.iter().map(|[x, y]| [x * width, y * height]);
             (segmentation(ring, image, outlines)?, None)

@@ -102,6 +102,27 @@ async fn photos_are_copied_beside_their_masks() {
     };
     let done = exported(&store, &directory, request).await.unwrap();
     assert_eq!((done.images, done.annotations), (3, 7));
+    let annotations = &super::expected()["coco"];
+    let mut id = 0;
+    for (image_id, photo, file, [width, height]) in [
+        (1, "a.jpg", "a.jpg", [40, 30]),
+        (2, "sub/b.png", "b.png", [23, 31]),
+        (3, "turned.jpg", "turned.jpg", [20, 30]),
+    ] {
+        let json = std::fs::read(directory.join(file).with_extension("json")).unwrap();
+        let json: Value = serde_json::from_slice(&json).unwrap();
+        let annotations: Vec<Value> = annotations[photo]
+            .iter()
+            .map(|it| {
+                id += 1;
+                json!({"id": id, "segmentation": {"size": [height, width], "counts": it["counts"]}, "bbox": it["bbox"],
+                    "area": it["area"], "crop_box": [0.0, 0.0, f64::from(width), f64::from(height)]})
+            })
+            .collect();
+        let image =
+            json!({"image_id": image_id, "width": width, "height": height, "file_name": file});
+        assert_eq!(json, json!({"image": image, "annotations": annotations}));
+    }
     let expected = [
         "a.jpg",
         "a.json",
