@@ -310,7 +310,7 @@ mod tests {
             width: 50,
         };
         let (mut painted, mut holes) = (0, 0);
-        for _ in 0..300 {
+        for _ in 0..1000 {
             let mut bitmap = vec![0; 2000];
             for value in [1, 1, 1, 0, 0, 0, 1] {
                 let [left, top] = [random.usize(0..45), random.usize(0..35)];
