@@ -41,8 +41,7 @@ pub fn rle_from_pixel_ring(ring: &[[i32; 2]], size: Size) -> Result<Rle> {
     for place in places {
         runs.push(place, place + 1);
     }
-    let pixels = u32::try_from(size.pixels()?).unwrap_or(u32::MAX);
-    inside.union(&Rle::from_runs(size, runs.finish(pixels))?)
+    inside.union(&Rle::from_runs(size, runs.finish(size.pixels()?))?)
 }
 
 /// The pixels of a line, both ends among them: one for each step along its longer side.
