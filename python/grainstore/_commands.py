@@ -104,6 +104,7 @@ class Commands:
         self,
         data: str | os.PathLike[str],
         *,
+        outlines: Literal["edges", "pixels"] | None = None,
         source: str | None = None,
         dataset: str | None = None,
         split: str | None = None,
@@ -117,6 +118,8 @@ class Commands:
 
         Args:
             data: The file data.yaml, or the directory that holds it.
+            outlines: Where outlines run: edges (between pixels, as COCO's polygons) or pixels (through the outer
+                pixels, as Ultralytics and OpenCV write them; no line is a box then); edges by default.
             source: Purpose of the images: web, synthetic or target; target by default.
             dataset: Name of the data set, and of the class set created from its classes; yolo by default.
             split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
@@ -125,8 +128,9 @@ class Commands:
 
         >>> store.ingest_yolo("coco8-seg/", dataset="coco8")
         >>> store.ingest_yolo("crops.yaml", split="val", dataset="crops")
+        >>> store.ingest_yolo("predicted/", outlines="pixels", dataset="predicted")
         """
-        return self._run("ingest yolo", [("data", data)], {"source": source, "dataset": dataset, "split": split, "verify": verify, "commit-rows": commit_rows})
+        return self._run("ingest yolo", [("data", data)], {"outlines": outlines, "source": source, "dataset": dataset, "split": split, "verify": verify, "commit-rows": commit_rows})
 
     def ingest_cvat(
         self,
@@ -251,8 +255,8 @@ class Commands:
         split: str | None = None,
         parallel: int | None = None,
         per_host: int | None = None,
-        pause: str | None = None,
-        timeout: str | None = None,
+        pause: float | None = None,
+        timeout: float | None = None,
         max_megabytes: int | None = None,
         min_side: int | None = None,
         allow_private: str | Iterable[str] | None = None,
@@ -307,7 +311,7 @@ class Commands:
         dataset: str | None = None,
         split: str | None = None,
         parallel: int | None = None,
-        timeout: str | None = None,
+        timeout: float | None = None,
         negative_prompt: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
@@ -1376,7 +1380,7 @@ class Commands:
         """Ultralytics' YOLO for segmentation: data.yaml, images and labels.
 
         An object is one outline: holes and parts are joined to it by bridges of no width. 'ingest yolo' restores masks
-        exactly; Ultralytics paints the outlines, too. Crowds and void regions are left out.
+        exactly; so does Ultralytics, but for the bridges between parts. Crowds and void regions are left out.
 
         Args:
             head: The head whose kept masks are exported, by name or id.
@@ -1595,6 +1599,41 @@ class Commands:
         >>> store.export_parquet(head="fine", output="fine.parquet")
         """
         return self._run("export parquet", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at})
+
+    def export_sa1b(
+        self,
+        output: str | os.PathLike[str],
+        *,
+        extractor: str | None = None,
+        dataset: str | None = None,
+        split: str | None = None,
+        where: str | None = None,
+        ids: Literal["original", "new"] | None = None,
+        copy_images: bool = False,
+        at: str | None = None,
+    ) -> Any:
+        """SA-1B JSON: all masks of an extractor, a file for each image, without classes.
+
+        Each mask has its run lengths, box, area, predicted IoU, stability score, point and crop, as in the data set of
+        Segment Anything. Masks that people added are of an extractor of their own ('grainstore query
+        review/extractors').
+
+        Args:
+            extractor: First digits of the id of the extractor whose masks are exported [default: the only model's; if
+                there is none, the only import]
+            dataset: Only images of this data set.
+            split: Only images of this split.
+            where: Choose images: SQL over the columns of 'images' [default: all that the extractor has seen]
+            ids: Ids of images: original, or new (1, 2, ...); original by default.
+            copy_images: Also write the photos, beside the files of their masks: upright ones are copied, all others are
+                encoded as JPEG.
+            output: The directory to write. It must be empty or new.
+            at: Read the store at an earlier version ('grainstore store log') or at a tag.
+
+        >>> store.export_sa1b(output="masks/")
+        >>> store.export_sa1b(extractor="6f3a", where="split = 'val'", copy_images=True, output="sa_000000/")
+        """
+        return self._run("export sa1b", [], {"output": output, "extractor": extractor, "dataset": dataset, "split": split, "where": where, "ids": ids, "copy-images": copy_images, "at": at})
 
     def search(
         self,
