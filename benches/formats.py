@@ -115,6 +115,7 @@ def grainstore(program, folder):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         found[name] = store("export", *export, "-o", out / "x"), into(*ingest) if ingest else None
+        print(name, found[name], file=sys.stderr, flush=True)
 
     coco_in = ["ingest", "coco", "--images", photos, "--dataset", "bench", "--annotations"]
     first = store(*coco_in, folder / "coco.json")
