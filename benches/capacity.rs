@@ -13,19 +13,25 @@
     reason = "a bench prints what it measured, and ends where it cannot"
 )]
 
+mod made;
+mod peak_memory;
+
 use std::time::{Duration, Instant};
 
 use grainstore::extract::{ImageSelection, Wanted, pending_images};
 use grainstore::geometry::{Rle, Size};
-use grainstore::ids::{EmbeddingSpaceId, ExtractorId, ImageId};
+use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::schema::{EmbeddingFloat, EmbeddingType, Table};
 use grainstore::sql::Sql;
 use grainstore::store::rows::{
-    ExtractionRow, ExtractorKind, ExtractorRow, ImageRow, MaskRow, Row, masks_to_batch,
+    ExtractionRow, ExtractorRow, ImageRow, MaskRow, Row, masks_to_batch,
 };
 use grainstore::store::{Changes, Store, StoreOptions};
 use rayon::prelude::*;
 use serde_json::json;
+
+use made::extractor_row;
+use peak_memory::peak_memory_mb;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,7 +49,7 @@ const SIZE: Size = Size {
     height: 480,
     width: 640,
 };
-/// Commits at each end whose median time is told.
+/// Commits at each end whose median time is printed.
 const ENDS: usize = 50;
 
 fn main() -> Outcome<()> {
@@ -79,18 +85,7 @@ async fn create(dir: &str) -> Outcome<Store> {
         embedding: EMBEDDING,
     };
     let store = Store::open_or_create(dir, options).await?;
-    let row = ExtractorRow {
-        extractor_id: extractor(),
-        kind: ExtractorKind::Sam,
-        model_type: Some("custom".to_owned()),
-        checkpoint: "bench.safetensors".to_owned(),
-        checkpoint_sha256: "0".repeat(64),
-        embedding_dim: Some(8),
-        embedding_space: Some(EmbeddingSpaceId::of_bytes(b"bench")),
-        options: "{}".to_owned(),
-        grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
-        created_at: chrono::DateTime::UNIX_EPOCH,
-    };
+    let row = extractor_row(&extractor(), 8);
     let row = &ExtractorRow::to_batch(&[row])?;
     let changes = |_| async move {
         let mut changes = Changes::new();
@@ -266,12 +261,4 @@ async fn fragments(dir: &str, time: Duration) -> Outcome<()> {
             "last_seconds": median(seconds.get(last..).unwrap_or(&seconds)), "peak_memory_mb": peak_memory_mb()})
     );
     Ok(())
-}
-
-/// The process's peak resident memory.
-fn peak_memory_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024.0)
 }

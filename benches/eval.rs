@@ -16,6 +16,8 @@
     reason = "a bench prints what it measured, and ends where something is not as it must be"
 )]
 
+mod peak_memory;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -43,6 +45,8 @@ use grainstore::store::rows::{
 };
 use grainstore::store::{Changes, Store, StoreOptions};
 use serde_json::{Value, json};
+
+use peak_memory::peak_memory_mb;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -426,12 +430,4 @@ async fn fill_masks(
         std::fs::write(dir.join("masks.json"), serde_json::to_vec(&all)?)?;
     }
     Ok(extractor)
-}
-
-/// The process's peak resident memory.
-fn peak_memory_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024.0)
 }

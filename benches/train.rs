@@ -14,6 +14,9 @@
     reason = "a bench prints what it measured, and ends where something is not as it must be"
 )]
 
+mod made;
+mod peak_memory;
+
 use std::io::Write;
 use std::time::Instant;
 
@@ -24,13 +27,14 @@ use grainstore::head::{
     CacheOptions, Curve, HeadInputs, Recipe, TrainOptions, TrainRequest, TrainingMasks,
     TrainingQuery, load_head, train,
 };
-use grainstore::ids::{EmbeddingSpaceId, ExtractorId, ImageId};
+use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::progress::NoProgress;
 use grainstore::schema::{EmbeddingType, Table};
-use grainstore::store::rows::{
-    ExtractorKind, ExtractorRow, ImageRow, LabelRow, MaskRow, Row, masks_to_batch,
-};
+use grainstore::store::rows::{ExtractorRow, ImageRow, LabelRow, MaskRow, Row, masks_to_batch};
 use grainstore::store::{Changes, Store, StoreOptions};
+
+use made::extractor_row;
+use peak_memory::peak_memory_mb;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -150,18 +154,7 @@ fn embedding(class: usize, mask: usize, random: &mut fastrand::Rng) -> Vec<f32> 
 }
 
 async fn fill(store: &Store, size: &Shape, extractor: &ExtractorId) -> anyhow::Result<()> {
-    let row = ExtractorRow {
-        extractor_id: extractor.clone(),
-        kind: ExtractorKind::Sam,
-        model_type: Some("custom".to_owned()),
-        checkpoint: "bench.safetensors".to_owned(),
-        checkpoint_sha256: "0".repeat(64),
-        embedding_dim: Some(1024),
-        embedding_space: Some(EmbeddingSpaceId::of_bytes(b"bench")),
-        options: "{}".to_owned(),
-        grainstore_version: env!("CARGO_PKG_VERSION").to_owned(),
-        created_at: chrono::DateTime::UNIX_EPOCH,
-    };
+    let row = extractor_row(extractor, 1024);
     let row = &ExtractorRow::to_batch(&[row])?;
     store
         .commit("bench", |_| async move {
@@ -262,12 +255,4 @@ fn write_for_peer(size: &Shape, dir: &std::path::Path) -> anyhow::Result<()> {
     file.flush()?;
     std::fs::write(dir.join("labels.txt"), labels)?;
     Ok(())
-}
-
-/// The process's peak resident memory.
-fn peak_memory_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024.0)
 }

@@ -3,10 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
+use datafusion::logical_expr::Expr;
+
 use super::request::Ids;
 use crate::ids::ImageId;
 use crate::selection::SelectedImage;
+use crate::store::is_of_images;
 use crate::{Error, Result};
+
+/// Above this number of images, a table is scanned without a filter on image ids.
+const LOOK_UP: usize = 2000;
 
 /// The chosen images, and the directory that their file names are relative to.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +32,15 @@ impl ImageList {
         images
             .map(|(at, image)| (image.image_id.clone(), at))
             .collect()
+    }
+
+    /// Those of the `wanted` rows that are of these images; all `wanted` rows, if there are too many images to name.
+    pub fn rows_of(&self, wanted: Expr) -> Expr {
+        if self.images.len() > LOOK_UP {
+            return wanted;
+        }
+        let images = self.images.iter();
+        wanted.and(is_of_images(images.map(|image| &image.image_id)))
     }
 }
 

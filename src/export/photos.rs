@@ -70,7 +70,8 @@ pub(super) fn write_images<O: OfImages>(
 }
 
 /// File names without extension: those of the photos if they are all different, otherwise their complete paths. Blanks
-/// become '_', because lists of names are read word by word, and so do characters that Windows has in no name. Names that are too long for a file are cut.
+/// become '_', because lists of names are read word by word, and so do characters that Windows has in no name. Names that are too
+/// long for a file are cut.
 pub(super) fn plan_names(images: &[SelectedImage]) -> Vec<String> {
     let word = |name: &str| {
         let apart = |c: char| c.is_whitespace() || "/\\:?*\"<>|".contains(c);

@@ -23,9 +23,9 @@ use super::file::{JsonFile, Unfinished};
 use super::images::{ImageList, plan_images};
 use super::photos::{FORMATS, Photos, copy, plan_names, write_images};
 use super::request::Ids;
-use super::source::LOOK_UP;
 use super::stream::{Batches, OfImages, by_image, on_worker};
 use crate::catalogue::find_masks_of;
+use crate::coco::{Counts, Segmentation};
 use crate::error::FileAction;
 use crate::extract::masks_of_images;
 use crate::ids::{ExtractorId, ImageId};
@@ -33,7 +33,7 @@ use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
 use crate::store::rows::{RleRow, decode};
-use crate::store::{Scan, Snapshot, is_of_images};
+use crate::store::{Scan, Snapshot};
 use crate::{Error, Result};
 
 /// A request for the masks of an extractor.
@@ -138,7 +138,7 @@ pub async fn export_sa1b(
                 file_name,
             };
             let path = new.path().join(format!("{stem}.json"));
-            write_file(&path, &header, &masks, *first_id)
+            write_file(&path, &header, masks, *first_id)
         };
         write_images(masks, images, &mut summary, progress, write)?;
         new.finish()?;
@@ -150,13 +150,7 @@ pub async fn export_sa1b(
 }
 
 async fn scan(snapshot: &Snapshot, extractor: &ExtractorId, images: &ImageList) -> Result<Scan> {
-    let images = &images.images;
     let of_extractor = col("extractor_id").eq(lit(extractor.as_str()));
-    let wanted = if images.len() <= LOOK_UP {
-        of_extractor.and(is_of_images(images.iter().map(|image| &image.image_id)))
-    } else {
-        of_extractor
-    };
     let scan = snapshot.scan(Table::Masks).await?.project(&[
         "image_id",
         "mask_index",
@@ -168,7 +162,7 @@ async fn scan(snapshot: &Snapshot, extractor: &ExtractorId, images: &ImageList) 
         "point",
         "crop_box",
     ])?;
-    Ok(scan.filter(wanted))
+    Ok(scan.filter(images.rows_of(of_extractor)))
 }
 
 /// The id of the first mask of each image.
@@ -227,9 +221,9 @@ struct ImageHeader {
 }
 
 #[derive(Serialize)]
-struct Annotation<'a> {
+struct Annotation {
     id: u64,
-    segmentation: Segmentation<'a>,
+    segmentation: Segmentation,
     bbox: [f64; 4],
     area: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,27 +235,22 @@ struct Annotation<'a> {
     crop_box: [f64; 4],
 }
 
-#[derive(Serialize)]
-struct Segmentation<'a> {
-    size: [i32; 2],
-    counts: &'a str,
-}
-
 fn write_file(
     path: &Path,
     header: &ImageHeader,
-    masks: &[StoredMask],
+    masks: Vec<StoredMask>,
     first_id: u64,
 ) -> Result<()> {
     let mut out = JsonFile::create(path)?;
     out.text("{\"image\": ")?;
     out.json(header)?;
     out.text(",\n\"annotations\": ")?;
-    let annotations = masks.iter().zip(first_id..).map(|(mask, id)| Annotation {
+    let annotations = masks.into_iter().zip(first_id..);
+    let annotations = annotations.map(|(mask, id)| Annotation {
         id,
-        segmentation: Segmentation {
-            size: [mask.rle.height, mask.rle.width],
-            counts: &mask.rle.counts,
+        segmentation: Segmentation::Rle {
+            size: [mask.rle.height, mask.rle.width].map(i32::unsigned_abs),
+            counts: Counts::Compressed(mask.rle.counts),
         },
         bbox: mask.bbox,
         area: mask.area,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
 
 use super::categories::{Category, plan_categories};
@@ -17,11 +16,8 @@ use crate::ids::ExtractorId;
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::store::rows::HeadRow;
-use crate::store::{Scan, Snapshot, is_of_extractors, is_of_images};
+use crate::store::{Scan, Snapshot, is_of_extractors};
 use crate::{Error, Result};
-
-/// Above this number of images, the table is scanned without a filter on image ids.
-pub(super) const LOOK_UP: usize = 2000;
 
 /// A request that is resolved except for the objects themselves.
 ///
@@ -154,25 +150,18 @@ impl Source {
     }
 
     async fn scan(&self) -> Result<Scan> {
-        let images = &self.images.images;
-        let images = (images.len() <= LOOK_UP)
-            .then(|| is_of_images(images.iter().map(|image| &image.image_id)));
         let (table, wanted) = match &self.origin {
             Origin::Head { extractors, .. } => (Table::Masks, is_of_extractors(extractors)),
             Origin::GroundTruth { dataset } => {
                 (Table::GroundTruth, col("dataset").eq(lit(dataset.as_str())))
             }
         };
-        let wanted: Expr = match images {
-            Some(images) => wanted.and(images),
-            None => wanted,
-        };
         let scan = self
             .snapshot
             .scan(table)
             .await?
             .project(self.decoder.columns())?;
-        Ok(scan.filter(wanted))
+        Ok(scan.filter(self.images.rows_of(wanted)))
     }
 }
 

@@ -5,7 +5,6 @@ use chrono::Utc;
 use serde_json::{Map, Value};
 
 use crate::coco::{Annotation, OUTLINE, Segmentation};
-use crate::geometry::Size;
 use crate::ids::GroundTruthId;
 use crate::store::rows::{GroundTruthRow, ImageRow, RleRow};
 use crate::{Error, Result};
@@ -19,10 +18,7 @@ pub(super) fn ground_truth_row(
     category: &str,
     position: usize,
 ) -> Result<GroundTruthRow> {
-    let size = Size {
-        height: image.height.unsigned_abs(),
-        width: image.width.unsigned_abs(),
-    };
+    let size = image.size();
     let mask = annotation.segmentation.to_rle(size)?;
     let segmentation = annotation.segmentation.kind();
     let bbox = match (annotation.bbox, &mask) {

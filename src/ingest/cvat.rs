@@ -142,10 +142,7 @@ fn read_item(context: &Context, item: &CvatImage) -> Result<Outcome> {
             ),
         });
     }
-    let size = Size {
-        height: image.height.unsigned_abs(),
-        width: image.width.unsigned_abs(),
-    };
+    let size = image.size();
     let mut failures: Vec<FailureRow> = taken_otherwise(&image, &info).into_iter().collect();
     let mut record = Record {
         image,

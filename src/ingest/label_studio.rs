@@ -23,7 +23,6 @@ use super::pipeline;
 use crate::classes::add_class_set;
 use crate::coco::Annotation;
 use crate::formats::label_studio;
-use crate::geometry::Size;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::FailureRow;
@@ -279,10 +278,7 @@ fn read_item(context: &Context, item: Numbered) -> Result<Outcome> {
     let name = item.to_string();
     let file_name = item.photo?;
     let (image, info) = read_photo(&context.root, &file_name, options)?;
-    let size = Size {
-        height: image.height.unsigned_abs(),
-        width: image.width.unsigned_abs(),
-    };
+    let size = image.size();
     let mut failures: Vec<FailureRow> = taken_otherwise(&image, &info).into_iter().collect();
     let mut record = Record {
         image,

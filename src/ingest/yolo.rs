@@ -27,7 +27,7 @@ use super::walk::{io_error, walk};
 use crate::classes::add_class_set;
 use crate::coco::{Annotation, Counts, Segmentation};
 use crate::error::FileAction;
-use crate::geometry::{Size, rle_from_pixel_ring};
+use crate::geometry::rle_from_pixel_ring;
 use crate::ids::check_name;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -446,10 +446,7 @@ fn segmentation(
     if outlines == Outlines::Edges {
         return Ok(Segmentation::Polygons(vec![ring.flatten().collect()]));
     }
-    let size = Size {
-        height: image.height.unsigned_abs(),
-        width: image.width.unsigned_abs(),
-    };
+    let size = image.size();
     // Shares are rounded, pixels are whole.
     let ring: Vec<[i32; 2]> = ring
         .map(|corner| corner.map(|at| at.round() as i32))

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
+use crate::geometry::Size;
 use crate::ids::ImageId;
 use crate::schema::Table;
 
@@ -25,6 +26,16 @@ pub struct ImageRow {
     pub external_id: Option<i64>,
     pub attributes: Option<String>,
     pub ingested_at: DateTime<Utc>,
+}
+
+impl ImageRow {
+    /// Height and width in pixels, upright.
+    pub fn size(&self) -> Size {
+        Size {
+            height: self.height.unsigned_abs(),
+            width: self.width.unsigned_abs(),
+        }
+    }
 }
 
 impl Row for ImageRow {
