@@ -1,8 +1,12 @@
-//! A COCO data set whose annotations are not parsed yet. In: the text of a file. Out: the position of every part in it.
+//! A COCO data set whose annotations are not parsed yet. In: the text of a file. Out: the position of every annotation in it. Of the
+//! annotations, one at a time is in memory.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::io::{self, BufRead, Read};
 use std::ops::Range;
+use std::rc::Rc;
 
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -60,15 +64,29 @@ pub struct Unusable {
     pub image_id: Option<i64>,
 }
 
-/// The lists of a file, with their items as text.
+/// The content of a file.
 #[derive(Default)]
-struct Lists<'a> {
-    images: Option<Vec<&'a RawValue>>,
-    categories: Option<Vec<&'a RawValue>>,
-    licenses: Option<Vec<&'a RawValue>>,
-    annotations: Option<Vec<&'a RawValue>>,
+struct Lists {
+    images: Option<Vec<Piece>>,
+    categories: Option<Vec<Piece>>,
+    licenses: Option<Vec<Piece>>,
+    annotations: Option<Annotations>,
     /// All keys of the file.
     keys: Vec<String>,
+}
+
+/// An item of a list, and where it begins in the text.
+struct Piece {
+    raw: Box<RawValue>,
+    start: usize,
+}
+
+#[derive(Default)]
+struct Annotations {
+    placed: Vec<AnnotationIndex>,
+    unusable: Vec<Unusable>,
+    /// Why the file is none of a data set, by its first annotation.
+    other_kind: Option<CocoError>,
 }
 
 /// The keys needed to assign an annotation.
@@ -101,35 +119,50 @@ impl DatasetIndex {
         if !text.trim_start().starts_with('{') {
             return Err(foreign("the text does not begin with '{'"));
         }
-        let lists: Lists<'_> = serde_json::from_str(text).map_err(|err| not_json(&err, text))?;
+        let lists = Lists::read(text.as_bytes()).map_err(|err| not_json(&err, text))?;
+        Self::of(lists, |piece| line_of(text, piece))
+    }
+
+    /// Builds the index of a data set, as [`DatasetIndex::parse`], while its text is read. `None` if it is no data set: why, only the
+    /// whole text can say.
+    pub(super) fn read(text: impl BufRead) -> Option<Self> {
+        let lists = Lists::read(text).ok()?;
+        Self::of(lists, |_| String::new()).ok()
+    }
+
+    fn of(lists: Lists, line_of: impl Fn(&Piece) -> String) -> Result<Self, CocoError> {
         let annotations = lists.annotations.unwrap_or_default();
-        if let Some(first) = annotations.first() {
-            check_kind(first)?;
+        if let Some(other) = annotations.other_kind {
+            return Err(other);
         }
         let Some(images) = lists.images else {
             return Err(foreign(&without("images", &lists.keys)));
         };
         // A list of images may have no categories.
-        if lists.categories.is_none() && !annotations.is_empty() {
+        let none = annotations.placed.is_empty() && annotations.unusable.is_empty();
+        if lists.categories.is_none() && !none {
             return Err(foreign(&without("categories", &lists.keys)));
         }
         let mut index = Self::default();
         index.add_images(&images)?;
-        for (position, raw) in lists.categories.unwrap_or_default().iter().enumerate() {
-            let found = object(raw).and_then(Category::of_object);
-            let place = || format!("categories[{position}], {}", line_of(text, raw));
+        for (position, piece) in lists.categories.unwrap_or_default().iter().enumerate() {
+            let found = object(&piece.raw).and_then(Category::of_object);
+            let place = || format!("categories[{position}], {}", line_of(piece));
             index
                 .categories
                 .push(found.map_err(|err| err.at(&place()))?);
         }
-        for (position, raw) in lists.licenses.unwrap_or_default().iter().enumerate() {
-            let found = object(raw).and_then(License::of_object);
-            let place = || format!("licenses[{position}], {}", line_of(text, raw));
+        for (position, piece) in lists.licenses.unwrap_or_default().iter().enumerate() {
+            let found = object(&piece.raw).and_then(License::of_object);
+            let place = || format!("licenses[{position}], {}", line_of(piece));
             index
                 .licenses
                 .extend(found.map_err(|err| err.at(&place()))?);
         }
-        index.add_annotations(&annotations, text)?;
+        let none = annotations.placed.is_empty() && !annotations.unusable.is_empty();
+        index.annotations = annotations.placed;
+        index.unusable.extend(annotations.unusable);
+        index.refuse_if_all_are_unusable(none)?;
         Ok(index)
     }
 
@@ -141,9 +174,9 @@ impl DatasetIndex {
             .collect()
     }
 
-    fn add_images(&mut self, images: &[&RawValue]) -> Result<(), CocoError> {
-        for (position, raw) in images.iter().enumerate() {
-            let map = object(raw);
+    fn add_images(&mut self, images: &[Piece]) -> Result<(), CocoError> {
+        for (position, piece) in images.iter().enumerate() {
+            let map = object(&piece.raw);
             let id = map.as_ref().ok().and_then(|map| map.get("id"));
             let id = id.and_then(whole);
             match map.and_then(Image::of_object) {
@@ -158,37 +191,34 @@ impl DatasetIndex {
         self.refuse_if_all_are_unusable(self.images.is_empty())
     }
 
-    fn add_annotations(&mut self, annotations: &[&RawValue], text: &str) -> Result<(), CocoError> {
-        let before = self.unusable.len();
-        self.annotations.reserve(annotations.len());
-        for (position, raw) in annotations.iter().enumerate() {
-            match head(raw) {
-                Ok((id, image_id, category_id)) => {
-                    let start = offset(text, raw);
-                    self.annotations.push(AnnotationIndex {
-                        position,
-                        id,
-                        image_id,
-                        category_id,
-                        text: start..start + raw.get().len(),
-                    });
-                }
-                Err(reason) => self.unusable.push(Unusable {
-                    item: format!("annotations[{position}]"),
-                    reason,
-                    image_id: None,
-                }),
-            }
-        }
-        let none = self.annotations.is_empty() && self.unusable.len() > before;
-        self.refuse_if_all_are_unusable(none)
-    }
-
     /// If no item is usable, the fault is in the file, not in the items.
     fn refuse_if_all_are_unusable(&self, none: bool) -> Result<(), CocoError> {
         match self.unusable.last() {
             Some(last) if none => Err(last.reason.clone().at(&last.item)),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Annotations {
+    fn add(&mut self, position: usize, piece: &Piece) {
+        let raw = &piece.raw;
+        if position == 0 {
+            self.other_kind = check_kind(raw).err();
+        }
+        match head(raw) {
+            Ok((id, image_id, category_id)) => self.placed.push(AnnotationIndex {
+                position,
+                id,
+                image_id,
+                category_id,
+                text: piece.start..piece.start + raw.get().len(),
+            }),
+            Err(reason) => self.unusable.push(Unusable {
+                item: format!("annotations[{position}]"),
+                reason,
+                image_id: None,
+            }),
         }
     }
 }
@@ -264,46 +294,77 @@ fn head(raw: &RawValue) -> Result<Placed, CocoError> {
     ))
 }
 
-/// The offset of a piece of the text.
-fn offset(text: &str, piece: &RawValue) -> usize {
-    piece.get().as_ptr().addr() - text.as_ptr().addr()
-}
-
-fn line_of(text: &str, piece: &RawValue) -> String {
-    let before = text.get(..offset(text, piece)).unwrap_or_default();
+fn line_of(text: &str, piece: &Piece) -> String {
+    let before = text.get(..piece.start).unwrap_or_default();
     let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
     let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
     format!("line {line}, column {column}")
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Lists<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(TopLevel)
+/// Counts the bytes that a parser has taken. Parsers take one at a time.
+struct Counted<R> {
+    text: R,
+    taken: Rc<Cell<usize>>,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.text.read(bytes)?;
+        self.taken.set(self.taken.get() + read);
+        Ok(read)
     }
 }
 
-struct TopLevel;
+impl Lists {
+    fn read(text: impl BufRead) -> Result<Self, serde_json::Error> {
+        let taken = Rc::new(Cell::new(0));
+        let counted = Counted {
+            text,
+            taken: taken.clone(),
+        };
+        let mut parser = serde_json::Deserializer::from_reader(counted);
+        let lists = parser.deserialize_map(TopLevel { taken })?;
+        parser.end()?;
+        Ok(lists)
+    }
+}
+
+struct TopLevel {
+    taken: Rc<Cell<usize>>,
+}
 
 impl<'de> Visitor<'de> for TopLevel {
-    type Value = Lists<'de>;
+    type Value = Lists;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with images, annotations and categories")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Lists<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Lists, A::Error> {
+        let taken = &*self.taken;
         let mut lists = Lists::default();
         while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "images" => lists.images = map.next_value_seed(Items { key: "images" })?,
-                "categories" => {
-                    lists.categories = map.next_value_seed(Items { key: "categories" })?;
-                }
-                "licenses" => lists.licenses = map.next_value_seed(Items { key: "licenses" })?,
-                "annotations" => {
-                    lists.annotations = map.next_value_seed(Items { key: "annotations" })?;
-                }
-                _ => drop(map.next_value::<IgnoredAny>()?),
+            let list = match key.as_str() {
+                "images" => Some((&mut lists.images, "images")),
+                "categories" => Some((&mut lists.categories, "categories")),
+                "licenses" => Some((&mut lists.licenses, "licenses")),
+                _ => None,
+            };
+            if let Some((list, key)) = list {
+                let mut found = Vec::new();
+                let each = |_, piece| found.push(piece);
+                let is_there = map.next_value_seed(Items { key, taken, each })?;
+                *list = is_there.then_some(found);
+            } else if key == "annotations" {
+                let mut found = Annotations::default();
+                let is_there = map.next_value_seed(Items {
+                    key: "annotations",
+                    taken,
+                    each: |position, piece| found.add(position, &piece),
+                })?;
+                lists.annotations = is_there.then_some(found);
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
             lists.keys.push(key);
         }
@@ -311,20 +372,22 @@ impl<'de> Visitor<'de> for TopLevel {
     }
 }
 
-/// Reads the items of a list, as `None` if it is null.
-struct Items {
+/// Passes the items of a list, with their positions, to a closure. The value is whether there is a list: not if it is null.
+struct Items<'a, F> {
     key: &'static str,
+    taken: &'a Cell<usize>,
+    each: F,
 }
 
-impl<'de> DeserializeSeed<'de> for Items {
-    type Value = Option<Vec<&'de RawValue>>;
+impl<'de, F: FnMut(usize, Piece)> DeserializeSeed<'de> for Items<'_, F> {
+    type Value = bool;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl Items {
+impl<F> Items<'_, F> {
     fn unfit<T, E: de::Error>(&self, found: &str) -> Result<T, E> {
         Err(E::custom(format!(
             "{} is {found}, expected a list",
@@ -333,15 +396,15 @@ impl Items {
     }
 }
 
-impl<'de> Visitor<'de> for Items {
-    type Value = Option<Vec<&'de RawValue>>;
+impl<'de, F: FnMut(usize, Piece)> Visitor<'de> for Items<'_, F> {
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a list, {}", self.key)
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(false)
     }
 
     fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Self::Value, E> {
@@ -371,12 +434,15 @@ impl<'de> Visitor<'de> for Items {
         )))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut found = Vec::new();
-        while let Some(item) = items.next_element()? {
-            found.push(item);
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut position = 0;
+        while let Some(raw) = items.next_element::<Box<RawValue>>()? {
+            // Of what comes behind an object, nothing has been taken yet. The place of another item is not used.
+            let start = self.taken.get().saturating_sub(raw.get().len());
+            (self.each)(position, Piece { raw, start });
+            position += 1;
         }
-        Ok(Some(found))
+        Ok(true)
     }
 }
 

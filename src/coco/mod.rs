@@ -2,8 +2,8 @@
 //! annotations that are still text. Nothing here depends on the store.
 //!
 //! Annotation files reach hundreds of megabytes, nearly all of it polygons. Therefore a file is read in two steps.
-//! [`DatasetIndex`] finds every annotation and its image, and keeps the rest as text. [`Annotation`] is parsed from
-//! that text on a worker thread when its image is processed. Format: <https://cocodataset.org/#format-data>.
+//! [`DatasetIndex`] finds every annotation and its image, and leaves the rest where it is, in the [`Text`]. [`Annotation`] is parsed
+//! from that text on a worker thread when its image is processed. Format: <https://cocodataset.org/#format-data>.
 //!
 //! Whole numbers may be written as `1.0`, flags as `true`, and `null` means that a value is missing. For anything else
 //! that does not fit, the error says which key, what it holds and what was expected.
@@ -19,4 +19,4 @@ pub use annotation::{Annotation, Detection};
 pub use index::{AnnotationIndex, DatasetIndex, Unusable};
 pub use items::{Category, Image, License};
 pub use mask::{Counts, OUTLINE, Segmentation, StrayRing};
-pub use text::open;
+pub use text::{Text, open};

@@ -1,16 +1,24 @@
 //! Converts the bytes of a COCO file to JSON text: unpacked, without a byte-order mark, and with Python's `NaN` in
 //! quotes. Otherwise, an error says what the bytes are instead.
 
-use std::io::Read;
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use flate2::read::MultiGzDecoder;
 
 use super::index::DatasetIndex;
 use super::value::NO_NUMBERS;
-use crate::error::CocoError;
+use crate::error::{CocoError, FileAction};
+use crate::{Error, Result};
 
 /// Limit on the unpacked text of a gzip file in bytes. COCO's largest file has half a gigabyte.
 const MAX_UNPACKED: u64 = 16 << 30;
+/// Bytes of a file that are read at a time.
+const READ_AHEAD: usize = 1 << 16;
 /// Bytes of text that an error shows on each side of a fault.
 const NEAR: usize = 30;
 
@@ -75,6 +83,77 @@ pub fn open(bytes: Vec<u8>) -> Result<(String, DatasetIndex), CocoError> {
             }
             None => Err(err),
         },
+    }
+}
+
+/// The text of a data set file.
+#[derive(Debug)]
+pub enum Text {
+    /// In memory, as that of a packed file.
+    Whole(String),
+    /// In a file, from which pieces are read.
+    File {
+        /// The path of the file.
+        path: PathBuf,
+        /// The file.
+        file: Mutex<File>,
+    },
+}
+
+impl Text {
+    /// Opens a data set file and makes the index of its text, as [`open`]. The text of a file that is not packed stays there: it may
+    /// have gigabytes.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read; [`Error::Content`] for those of [`open`].
+    pub fn open(path: &Path) -> Result<(Self, DatasetIndex)> {
+        let reading = |err| Error::file(FileAction::Read, path)(err);
+        let file = File::open(path).map_err(reading)?;
+        // A pipe cannot be read twice.
+        if file.metadata().map_err(reading)?.is_file() {
+            let index = DatasetIndex::read(BufReader::with_capacity(READ_AHEAD, &file));
+            if let Some(index) = index {
+                let path = path.to_owned();
+                let file = Mutex::new(file);
+                return Ok((Self::File { path, file }, index));
+            }
+        }
+        Self::of(fs::read(path).map_err(reading)?, path)
+    }
+
+    /// [`Text::open`], with the bytes of the file.
+    ///
+    /// # Errors
+    /// [`Error::Content`] for those of [`open`].
+    pub fn of(bytes: Vec<u8>, path: &Path) -> Result<(Self, DatasetIndex)> {
+        let (text, index) = open(bytes).map_err(|err| Error::Content {
+            path: path.to_owned(),
+            place: String::new(),
+            reason: err.to_string(),
+        })?;
+        Ok((Self::Whole(text), index))
+    }
+
+    /// A piece of the text.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read, or is no longer there; [`Error::Content`] if it is not text any more.
+    pub fn get(&self, piece: Range<usize>) -> Result<Cow<'_, str>> {
+        let (path, file) = match self {
+            Self::Whole(text) => return Ok(text.get(piece).unwrap_or_default().into()),
+            Self::File { path, file } => (path, file),
+        };
+        let mut bytes = vec![0; piece.len()];
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(piece.start as u64))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(Error::file(FileAction::Read, path))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::Content {
+            path: path.clone(),
+            place: format!("byte {}", piece.start),
+            reason: "it was changed while it was read".to_owned(),
+        })?;
+        Ok(text.into())
     }
 }
 
@@ -267,6 +346,42 @@ mod tests {
             assert_eq!(text, WHOLE);
             assert_eq!(index.images[0].file_name, "é.jpg");
         }
+    }
+
+    #[test]
+    fn pieces_of_a_file_are_those_of_its_text() {
+        let text = r#"{"annotations": [ {"image_id": 1, "note": "é}"} ,{"image_id": 1,"x":[7]}, 12 ],
+            "images": [{"id": 1, "file_name": "a"}], "categories": []}"#;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        for (bytes, is_file) in [
+            (text.as_bytes().to_vec(), true),
+            (gzip(text), false),
+            (text.replace("[7]", "NaN").into_bytes(), false),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let (text, index) = Text::open(&path).unwrap();
+            assert_eq!(matches!(&text, Text::File { .. }), is_file);
+            assert_eq!((index.annotations.len(), index.unusable.len()), (2, 1));
+            let pieces = index.annotations.iter().map(|it| text.get(it.text.clone()));
+            let pieces: Vec<String> = pieces.map(|piece| piece.unwrap().into_owned()).collect();
+            assert_eq!(pieces[0], r#"{"image_id": 1, "note": "é}"}"#);
+            assert!(
+                pieces[1].starts_with(r#"{"image_id": 1,"x":"#),
+                "{}",
+                pieces[1]
+            );
+            assert!(pieces[1].ends_with('}'), "{}", pieces[1]);
+        }
+        fs::write(&path, text).unwrap();
+        let (whole, index) = Text::open(&path).unwrap();
+        fs::write(&path, "{}").unwrap();
+        let gone = whole.get(index.annotations[1].text.clone()).unwrap_err();
+        assert!(gone.to_string().contains("x.json"), "{gone}");
+        let latin1: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+        fs::write(&path, latin1).unwrap();
+        let message = Text::open(&path).unwrap_err().to_string();
+        assert!(message.contains("as Latin-1"), "{message}");
     }
 
     #[test]

@@ -78,6 +78,15 @@ impl ExportSummary {
         }
     }
 
+    /// Adds what was counted of some of the objects.
+    pub(super) fn add(&mut self, counted: &Self) {
+        self.annotations += counted.annotations;
+        self.of_other_classes += counted.of_other_classes;
+        self.without_pixels += counted.without_pixels;
+        self.void_regions += counted.void_regions;
+        self.without_mask += counted.without_mask;
+    }
+
     /// Counts an object and returns its category if it is part of the export; otherwise counts why it is left out.
     pub(super) fn take<'a>(
         &mut self,

@@ -72,7 +72,7 @@ pub async fn export_cvat(
         if photos == Photos::Copy {
             fs::create_dir_all(&folder).map_err(Error::file(FileAction::Create, &folder))?;
         }
-        let mut body = Body::create(new.path(), names)?;
+        let mut body = Body::create(new.path())?;
         write_images(
             objects,
             &images,
@@ -86,10 +86,11 @@ pub async fn export_cvat(
                     let file = folder.join(&name);
                     fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))?;
                 }
-                body.image(at, &name, image, &objects, counted)
+                Element::of(&names, at, &name, image, &objects, counted)
             },
+            |_, element| body.push(element),
         )?;
-        body.finish(&new.path().join(cvat::FILE))?;
+        body.finish(&names, &new.path().join(cvat::FILE))?;
         new.finish()?;
         Ok(summary)
     };
@@ -98,46 +99,34 @@ pub async fn export_cvat(
     done
 }
 
-/// The elements of the images. The names of attributes come before them in the file, and are known only after them.
-struct Body {
-    names: Vec<String>,
-    /// Names of the attributes of each label.
-    attributes: BTreeMap<usize, BTreeMap<String, Kind>>,
-    path: PathBuf,
-    out: BufWriter<File>,
+/// The element of an image.
+struct Element {
+    text: String,
+    /// The attributes of its objects, each with its label.
+    attributes: Vec<(usize, String, Kind)>,
 }
 
-impl Body {
-    fn create(directory: &Path, names: Vec<String>) -> Result<Self> {
-        let path = directory.join("images.part");
-        let file = File::create(&path).map_err(Error::file(FileAction::Create, &path))?;
-        Ok(Self {
-            names,
-            attributes: BTreeMap::new(),
-            out: BufWriter::new(file),
-            path,
-        })
-    }
-
-    fn image(
-        &mut self,
+impl Element {
+    fn of(
+        names: &[String],
         at: usize,
         name: &str,
         image: &SelectedImage,
         objects: &[Object],
         summary: &mut ExportSummary,
-    ) -> Result<()> {
+    ) -> Result<Self> {
         let mut text = format!("  <image id=\"{at}\" name=\"{}\"", text_of(name));
         let _ = writeln!(
             text,
             " width=\"{}\" height=\"{}\">",
             image.width, image.height
         );
+        let mut attributes_of_labels = Vec::new();
         for object in objects {
             let Some((class, mask)) = summary.take_single(object, true) else {
                 continue;
             };
-            let label = self.names.get(class).map_or("", String::as_str);
+            let label = names.get(class).map_or("", String::as_str);
             let Own {
                 source,
                 occluded,
@@ -181,22 +170,51 @@ impl Body {
                 let _ = writeln!(text, "      <attribute name=\"{name}\">{value}</attribute>");
             }
             let _ = writeln!(text, "    </{kind}>");
-            let known = self.attributes.entry(class).or_default();
-            for (name, (_, kind)) in attributes {
-                let known = known.entry(name).or_insert(kind);
-                if *known != kind {
-                    *known = Kind::Text;
-                }
-            }
+            let kinds = attributes.into_iter().map(|(name, (_, kind))| (name, kind));
+            attributes_of_labels.extend(kinds.map(|(name, kind)| (class, name, kind)));
         }
         text.push_str("  </image>\n");
-        let written = self.out.write_all(text.as_bytes());
+        Ok(Self {
+            text,
+            attributes: attributes_of_labels,
+        })
+    }
+}
+
+/// The elements of the images. The names of attributes come before them in the file, and are known only after them.
+struct Body {
+    /// Names of the attributes of each label.
+    attributes: BTreeMap<usize, BTreeMap<String, Kind>>,
+    path: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Body {
+    fn create(directory: &Path) -> Result<Self> {
+        let path = directory.join("images.part");
+        let file = File::create(&path).map_err(Error::file(FileAction::Create, &path))?;
+        Ok(Self {
+            attributes: BTreeMap::new(),
+            out: BufWriter::new(file),
+            path,
+        })
+    }
+
+    fn push(&mut self, element: Element) -> Result<()> {
+        for (class, name, kind) in element.attributes {
+            let known = self.attributes.entry(class).or_default();
+            let known = known.entry(name).or_insert(kind);
+            if *known != kind {
+                *known = Kind::Text;
+            }
+        }
+        let written = self.out.write_all(element.text.as_bytes());
         written.map_err(Error::file(FileAction::Write, &self.path))
     }
 
     /// Writes the file: what is known of the labels, and the images.
-    fn finish(mut self, place: &Path) -> Result<()> {
-        let head = self.head();
+    fn finish(mut self, names: &[String], place: &Path) -> Result<()> {
+        let head = self.head(names);
         let write = || -> io::Result<()> {
             self.out.flush()?;
             let mut whole = BufWriter::new(File::create(place)?);
@@ -210,12 +228,12 @@ impl Body {
         write().map_err(Error::file(FileAction::Write, place))
     }
 
-    fn head(&self) -> String {
+    fn head(&self, names: &[String]) -> String {
         let mut text = String::from(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<annotations>\n  <version>1.1</version>\n  <meta>\n    \
              <task>\n      <labels>\n",
         );
-        for (at, name) in self.names.iter().enumerate() {
+        for (at, name) in names.iter().enumerate() {
             let _ = writeln!(
                 text,
                 "        <label>\n          <name>{}</name>\n          <type>any</type>\n          <attributes>",

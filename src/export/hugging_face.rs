@@ -41,9 +41,11 @@ const DATA: &str = "data";
 const CARD: &str = "README.md";
 /// Split of images that have none.
 const NO_SPLIT: &str = "train";
-/// Bytes of photos after which a group of rows is written; readers have one group in memory.
+/// Bytes of photos and objects after which a group of rows is written; readers have one group in memory.
 const GROUP_BYTES: usize = 32 << 20;
-/// Bytes of photos after which a new file is begun.
+/// Bytes of an object without its run lengths.
+const OBJECT_BYTES: usize = size_of::<ObjectEntry>();
+/// Bytes after which a new file is begun.
 const FILE_BYTES: usize = 512 << 20;
 
 /// A request for a directory of Hugging Face's `datasets`.
@@ -86,6 +88,7 @@ pub async fn export_hugging_face(
             splits.insert(split, SplitFiles::new(&folder, &name, schema.clone()));
         }
         let stems = plan_names(&images);
+        let mut next_id = 0;
         write_images(
             objects,
             &images,
@@ -107,11 +110,20 @@ pub async fn export_hugging_face(
                         .iter()
                         .filter_map(|object| {
                             counted.take(object, &categories)?;
-                            Some(entry(object, counted.annotations))
+                            Some(entry(object))
                         })
                         .collect(),
                 };
-                let split = splits.get_mut(split_of(image)).ok_or(Error::Internal {
+                Ok(row)
+            },
+            |at, mut row| {
+                for object in &mut row.objects {
+                    next_id += 1;
+                    object.id.get_or_insert(next_id);
+                }
+                let split = images.get(at).map(split_of);
+                let split = split.and_then(|split| splits.get_mut(split));
+                let split = split.ok_or(Error::Internal {
                     what: "an image of a split that is not among those of the export",
                 })?;
                 split.push(row)
@@ -174,7 +186,8 @@ struct Photo {
 
 #[derive(Debug, Serialize)]
 struct ObjectEntry {
-    id: i64,
+    /// That of the data set, or its number among all that are written.
+    id: Option<i64>,
     category: Option<i64>,
     bbox: [f64; 4],
     area: f64,
@@ -189,8 +202,7 @@ struct Mask {
     counts: String,
 }
 
-/// An object, the `number`-th that is written.
-fn entry(object: &Object, number: u64) -> ObjectEntry {
+fn entry(object: &Object) -> ObjectEntry {
     let (id, iscrowd, score) = match &object.kind {
         ObjectKind::Predicted(it) => (None, false, Some(it.score)),
         ObjectKind::Annotated(it) => (it.id, it.iscrowd, None),
@@ -200,7 +212,7 @@ fn entry(object: &Object, number: u64) -> ObjectEntry {
         counts: mask.to_counts_string(),
     };
     ObjectEntry {
-        id: id.unwrap_or(i64::try_from(number).unwrap_or(i64::MAX)),
+        id,
         category: object.class.and_then(|class| i64::try_from(class).ok()),
         bbox: object.bbox,
         area: object.area,
@@ -274,7 +286,7 @@ struct SplitFiles {
     schema: Arc<Schema>,
     open: Option<(PathBuf, ArrowWriter<File>)>,
     rows: Vec<ImageEntry>,
-    /// Bytes of the photos of `rows`, and of the open file.
+    /// Bytes of `rows`, and of the open file.
     bytes: usize,
     file_bytes: usize,
     files: usize,
@@ -297,7 +309,9 @@ impl SplitFiles {
     }
 
     fn push(&mut self, row: ImageEntry) -> Result<()> {
-        self.bytes += row.image.bytes.len();
+        let counts = |it: &ObjectEntry| it.segmentation.as_ref().map_or(0, |it| it.counts.len());
+        let objects = row.objects.iter().map(|it| OBJECT_BYTES + counts(it));
+        self.bytes += row.image.bytes.len() + objects.sum::<usize>();
         self.images += 1;
         self.rows.push(row);
         if self.bytes >= GROUP_BYTES {

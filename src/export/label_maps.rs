@@ -114,6 +114,7 @@ pub async fn export_label_maps(
                 let bytes = png(image.size(), &values.levels(&drawn), values.is_wide())?;
                 fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))
             },
+            |_, ()| Ok(()),
         )?;
         let file = new.path().join(CLASSES_FILE);
         fs::write(&file, classes).map_err(Error::file(FileAction::Write, &file))?;

@@ -76,9 +76,12 @@ pub async fn export_label_studio(
             progress,
             |_, image, objects, counted| {
                 let task = writer.task(image, &objects, counted)?;
+                Ok(serde_json::to_string(&task)?)
+            },
+            |_, task| {
                 out.text(before)?;
                 before = ",\n";
-                out.json(&task)
+                out.text(&task)
             },
         )?;
         out.text(if summary.images == 0 { "[]\n" } else { "\n]\n" })?;

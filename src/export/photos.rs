@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::coco::ExportSummary;
 use super::stream::OfImages;
@@ -27,6 +28,9 @@ pub(super) const FORMATS: [(&str, &str); 5] = [
 /// Quality of photos that are encoded as JPEG, of 100.
 const JPEG_QUALITY: u8 = 95;
 
+/// Images that wait for each core: few, because their photos may be in memory, but enough that cores do not wait for the slowest.
+const IMAGES_PER_CORE: usize = 4;
+
 /// Whether photos are part of an exported directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Photos {
@@ -37,36 +41,51 @@ pub enum Photos {
     Copy,
 }
 
-/// Writes image after image with `write`, and counts what it counts for those that it could write. Of the others a note is made,
-/// unless the next image would fail in the same way.
-pub(super) fn write_images<O: OfImages>(
+/// Makes what is written of each image with `make`, on all cores, and takes it with `keep`, image after image. What `make` counts
+/// is counted for the images that it could make. Of the others a note is made, unless the next image would fail in the same way.
+pub(super) fn write_images<O: OfImages, T: Send>(
     objects: O,
     images: &[SelectedImage],
     summary: &mut ExportSummary,
     progress: &dyn Progress,
-    mut write: impl FnMut(usize, &SelectedImage, Vec<O::Item>, &mut ExportSummary) -> Result<()>,
+    make: impl Fn(usize, &SelectedImage, Vec<O::Item>, &mut ExportSummary) -> Result<T> + Sync,
+    mut keep: impl FnMut(usize, T) -> Result<()>,
 ) -> Result<()> {
     summary.images = 0;
-    objects.by_image(|at, objects| {
-        let Some(image) = images.get(at) else {
-            return Ok(());
-        };
-        let mut counted = summary.clone();
-        let done = write(at, image, objects, &mut counted);
-        progress.advance(1);
-        match done {
-            Ok(()) => {
-                counted.images += 1;
-                *summary = counted;
-            }
-            Err(err @ Error::File { action, .. }) if action.is_change() => return Err(err),
-            Err(err) => {
-                summary.failed += 1;
-                progress.note(&format!("{}: {err}", image.file_name));
+    let mut write = |waiting: Vec<(usize, &SelectedImage, Vec<O::Item>)>| {
+        let made = waiting.into_par_iter().map(|(at, image, objects)| {
+            let mut counted = ExportSummary::default();
+            let made = make(at, image, objects, &mut counted);
+            (at, image, counted, made)
+        });
+        for (at, image, counted, made) in made.collect::<Vec<_>>() {
+            progress.advance(1);
+            match made.and_then(|made| keep(at, made)) {
+                Ok(()) => {
+                    summary.images += 1;
+                    summary.add(&counted);
+                }
+                Err(err @ Error::File { action, .. }) if action.is_change() => return Err(err),
+                Err(err) => {
+                    summary.failed += 1;
+                    progress.note(&format!("{}: {err}", image.file_name));
+                }
             }
         }
         Ok(())
-    })
+    };
+    let at_once = IMAGES_PER_CORE * rayon::current_num_threads();
+    let mut waiting = Vec::with_capacity(at_once);
+    objects.by_image(|at, objects| {
+        if let Some(image) = images.get(at) {
+            waiting.push((at, image, objects));
+        }
+        if waiting.len() < at_once {
+            return Ok(());
+        }
+        write(std::mem::take(&mut waiting))
+    })?;
+    write(waiting)
 }
 
 /// File names without extension: those of the photos if they are all different, otherwise their complete paths. Blanks

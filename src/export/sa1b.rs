@@ -140,7 +140,7 @@ pub async fn export_sa1b(
             let path = new.path().join(format!("{stem}.json"));
             write_file(&path, &header, masks, *first_id)
         };
-        write_images(masks, images, &mut summary, progress, write)?;
+        write_images(masks, images, &mut summary, progress, write, |_, ()| Ok(()))?;
         new.finish()?;
         Ok(summary)
     };

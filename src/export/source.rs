@@ -197,13 +197,17 @@ impl Objects {
     /// # Errors
     /// Those of [`OfImages::by_image`].
     pub fn each(self, mut each: impl FnMut(Object) -> Result<()>) -> Result<()> {
+        self.each_batch(|objects| objects.into_iter().try_for_each(&mut each))
+    }
+
+    /// [`Objects::each`], for some thousand objects at a time.
+    pub fn each_batch(self, mut each: impl FnMut(Vec<Object>) -> Result<()>) -> Result<()> {
         let expected: usize = self.decoder.counts.iter().sum();
         let mut found = 0;
         for batch in self {
-            for object in batch? {
-                found += 1;
-                each(object)?;
-            }
+            let batch = batch?;
+            found += batch.len();
+            each(batch)?;
         }
         if found == expected {
             Ok(())

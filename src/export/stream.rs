@@ -63,7 +63,7 @@ pub(super) async fn on_worker<T: Send + 'static>(
 /// What an export writes, image by image.
 pub(crate) trait OfImages {
     /// What an image has any number of.
-    type Item;
+    type Item: Send;
 
     /// Calls `each` with every image's position and all its items. Images without items come last.
     ///

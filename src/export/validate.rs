@@ -11,11 +11,13 @@ use std::io::BufReader;
 use std::marker::PhantomData;
 use std::path::Path;
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::Deserialize;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
     Visitor,
 };
+use serde_json::value::RawValue;
 
 use super::categories::Category;
 use super::coco::{CocoAnnotation, CocoDetection, Extra};
@@ -25,6 +27,9 @@ use crate::geometry::{Rle, Size};
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::{Error, Result};
+
+/// Entries that are checked at a time.
+const AT_ONCE: usize = 4096;
 
 /// What the file must contain.
 pub(super) struct Expected<'a> {
@@ -43,7 +48,6 @@ impl Expected<'_> {
                 .map(|image| (image.id, image.size()))
                 .collect(),
             categories: self.categories.iter().map(|category| category.id).collect(),
-            ids: HashSet::new(),
         }
     }
 }
@@ -62,6 +66,7 @@ pub(super) fn check_dataset(
         images: expected.images.iter(),
         categories: expected.categories.iter(),
         found: 0,
+        ids: HashSet::new(),
         progress,
     };
     read(file, |json| json.deserialize_map(&mut dataset))?;
@@ -81,8 +86,9 @@ struct Dataset<'a> {
     /// Images that have not been read yet.
     images: std::slice::Iter<'a, SelectedImage>,
     categories: std::slice::Iter<'a, Category>,
-    /// Number of annotations read so far.
+    /// Number of annotations read so far, and their ids.
     found: u64,
+    ids: HashSet<i64>,
     progress: &'a dyn Progress,
 }
 
@@ -124,11 +130,19 @@ impl Dataset<'_> {
         }
     }
 
-    fn annotation(&mut self, annotation: &CocoAnnotation) -> Result<(), String> {
-        self.found += 1;
-        self.progress.advance(1);
-        let found = self.check.annotation(annotation);
-        found.map_err(|err| format!("annotation {}: {err}", annotation.id))
+    fn annotations(&mut self, entries: Vec<Box<RawValue>>) -> Result<(), String> {
+        let check = &self.check;
+        let ids = on_all_cores(self.found, "annotation", &entries, |it: CocoAnnotation| {
+            check.annotation(&it).map(|()| it.id)
+        })?;
+        for (id, number) in ids.into_iter().zip(self.found + 1..) {
+            if !self.ids.insert(id) {
+                return Err(format!("annotation {number}: its id, {id}, is there twice"));
+            }
+        }
+        self.found += entries.len() as u64;
+        self.progress.advance(entries.len() as u64);
+        Ok(())
     }
 }
 
@@ -147,7 +161,12 @@ impl<'de> Visitor<'de> for &mut Dataset<'_> {
                     map.next_value_seed(Each::new(|it: Category| self.category(&it)))?
                 }
                 "annotations" => {
-                    map.next_value_seed(Each::new(|it: CocoAnnotation| self.annotation(&it)))?;
+                    let mut entries = Entries::default();
+                    map.next_value_seed(Each::new(|it| match entries.push(it) {
+                        Some(full) => self.annotations(full),
+                        None => Ok(()),
+                    }))?;
+                    self.annotations(entries.0).map_err(A::Error::custom)?;
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -169,19 +188,31 @@ pub(super) fn check_results(
 ) -> Result<()> {
     let check = expected.check(progress);
     let mut found = 0;
-    let each = Each::new(|it: CocoDetection| {
-        found += 1;
-        progress.advance(1);
-        let checked = match check.mask(it.image_id, it.category_id, &it.segmentation) {
-            Ok(Some(mask)) if mask.is_empty() => Err("it has no pixel".to_owned()),
-            Ok(None) => Err("it has no mask".to_owned()),
-            Ok(Some(_)) if !it.score.is_finite() => Err("its score is no number".to_owned()),
-            Ok(Some(_)) => Ok(()),
-            Err(err) => Err(err),
-        };
-        checked.map_err(|err| format!("detection {found}: {err}"))
-    });
-    read(file, |json| each.deserialize(json))?;
+    let mut detections = |entries: Vec<Box<RawValue>>| {
+        on_all_cores(
+            found,
+            "detection",
+            &entries,
+            |it: CocoDetection| match check.mask(it.image_id, it.category_id, &it.segmentation)? {
+                Some(mask) if mask.is_empty() => Err("it has no pixel".to_owned()),
+                None => Err("it has no mask".to_owned()),
+                Some(_) if !it.score.is_finite() => Err("its score is no number".to_owned()),
+                Some(_) => Ok(()),
+            },
+        )?;
+        found += entries.len() as u64;
+        progress.advance(entries.len() as u64);
+        Ok(())
+    };
+    read(file, |json| {
+        let mut entries = Entries::default();
+        let each = Each::new(|it| match entries.push(it) {
+            Some(full) => detections(full),
+            None => Ok(()),
+        });
+        each.deserialize(json)?;
+        detections(entries.0).map_err(serde_json::Error::custom)
+    })?;
     if found == expected.annotations {
         Ok(())
     } else {
@@ -197,6 +228,33 @@ fn read(file: &Path, read: impl FnOnce(&mut Json) -> Result<(), serde_json::Erro
     done.map_err(|err| Error::ExportInvalid {
         reason: err.to_string(),
     })
+}
+
+/// Entries that are not parsed yet, some thousand at a time.
+#[derive(Default)]
+struct Entries(Vec<Box<RawValue>>);
+
+impl Entries {
+    /// Adds an entry. Returns all of them when there are enough to check.
+    fn push(&mut self, entry: Box<RawValue>) -> Option<Vec<Box<RawValue>>> {
+        self.0.push(entry);
+        (self.0.len() >= AT_ONCE).then(|| std::mem::take(&mut self.0))
+    }
+}
+
+/// Parses and checks entries, of which `before` others came before, on all cores.
+fn on_all_cores<T: DeserializeOwned, U: Send>(
+    before: u64,
+    what: &str,
+    entries: &[Box<RawValue>],
+    check: impl Fn(T) -> Result<U, String> + Sync,
+) -> Result<Vec<U>, String> {
+    let checked = entries.par_iter().enumerate().map(|(at, entry)| {
+        let parsed = serde_json::from_str(entry.get()).map_err(|err| err.to_string());
+        let checked = parsed.and_then(&check);
+        checked.map_err(|err| format!("{what} {}: {err}", before + at as u64 + 1))
+    });
+    checked.collect()
 }
 
 type Json = serde_json::Deserializer<serde_json::de::IoRead<BufReader<File>>>;
@@ -250,17 +308,16 @@ fn incomplete(found: u64, expected: &Expected<'_>) -> Error {
     }
 }
 
-/// State of the check, from the parts of the file read so far.
+/// What entries may refer to.
 struct Check {
     sizes: HashMap<i64, Size>,
     categories: HashSet<i64>,
-    ids: HashSet<i64>,
 }
 
 impl Check {
-    fn annotation(&mut self, it: &CocoAnnotation) -> Result<(), String> {
-        if it.id < 1 || !self.ids.insert(it.id) {
-            return Err("its id is not positive, or there twice".to_owned());
+    fn annotation(&self, it: &CocoAnnotation) -> Result<(), String> {
+        if it.id < 1 {
+            return Err("its id is not positive".to_owned());
         }
         if it.iscrowd > 1 || !it.area.is_finite() || it.bbox.iter().any(|side| !side.is_finite()) {
             return Err("its iscrowd, area or bbox is no number that COCO allows".to_owned());

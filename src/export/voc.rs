@@ -125,7 +125,9 @@ pub async fn export_voc(
                     return Ok(());
                 };
                 let maps = PixelMaps::of(image.size(), objects, rule, MAX_VALUE, counted)?;
-                directories.write(&files, name, image, &maps)?;
+                directories.write(&files, name, image, &maps)
+            },
+            |at, ()| {
                 written.insert(at);
                 Ok(())
             },

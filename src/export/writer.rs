@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde_json::{Map, Value};
 
 use super::categories::Category;
@@ -54,44 +55,122 @@ impl Writer<'_> {
         self.out.list(self.categories)?;
         self.out.text(",\n\"annotations\": [")?;
         progress.start("annotations written", None);
-        let mut next = 1;
-        self.each(objects, progress, |this, object, category_id| {
-            let mut own_keys = match &object.kind {
-                ObjectKind::Annotated(it) => parse_attributes(it.attributes.as_deref())?,
-                ObjectKind::Predicted(_) => Map::new(),
-            };
-            let outline = own_keys.remove(OUTLINE);
-            let segmentation = spell(&object, this.style, outline);
-            let (id, iscrowd, extra) = match object.kind {
-                ObjectKind::Predicted(mask) => (
-                    None,
-                    false,
-                    Extra::Predicted {
-                        score: mask.score,
-                        entropy: mask.entropy,
-                        predicted_iou: mask.predicted_iou,
-                        stability_score: mask.stability_score,
-                        mask_index: mask.mask_index,
-                        extractor_id: mask.extractor_id,
-                    },
-                ),
-                ObjectKind::Annotated(it) => (it.id, it.iscrowd, Extra::Attributes(own_keys)),
-            };
-            let annotation = CocoAnnotation {
-                id: id.unwrap_or(next),
-                image_id: this.image_id(object.image)?,
-                category_id,
-                segmentation,
-                area: object.area,
-                bbox: object.bbox,
-                iscrowd: u8::from(iscrowd),
-                extra,
-            };
-            next += 1;
-            this.out.json(&annotation)
-        })?;
+        self.each(objects, progress, |entries, it| entries.annotation(it))?;
         self.out.text("\n]}\n")?;
         self.out.flush()
+    }
+
+    /// Writes a list of results.
+    pub fn results(&mut self, objects: Objects, progress: &dyn Progress) -> Result<()> {
+        progress.start("detections written", None);
+        self.out.text("[")?;
+        self.each(objects, progress, |entries, it| entries.detection(it))?;
+        self.out.text("\n]\n")?;
+        self.out.flush()
+    }
+
+    /// Writes an entry for every exported object, made on all cores. Other objects are only counted.
+    fn each(
+        &mut self,
+        objects: Objects,
+        progress: &dyn Progress,
+        entry: impl Fn(&Entries<'_>, Numbered) -> Result<String> + Sync,
+    ) -> Result<()> {
+        let entries = Entries {
+            images: self.images,
+            style: self.style,
+        };
+        let mut next = 1;
+        objects.each_batch(|batch| {
+            let mut numbered = Vec::with_capacity(batch.len());
+            for object in batch {
+                if let Some(category) = self.summary.take(&object, self.categories) {
+                    numbered.push(Numbered {
+                        number: next,
+                        category_id: category.id,
+                        object,
+                    });
+                    next += 1;
+                }
+            }
+            let mut number = next - numbered.len() as i64;
+            let texts = numbered.into_par_iter().map(|it| entry(&entries, it));
+            for text in texts.collect::<Result<Vec<_>>>()? {
+                self.out.text(if number == 1 { "\n" } else { ",\n" })?;
+                self.out.text(&text)?;
+                number += 1;
+                progress.advance(1);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// An object of the file.
+struct Numbered {
+    /// Its position among them, counted from 1.
+    number: i64,
+    category_id: i64,
+    object: Object,
+}
+
+/// What entries are made with.
+struct Entries<'a> {
+    images: &'a [SelectedImage],
+    style: Option<MaskStyle>,
+}
+
+impl Entries<'_> {
+    fn annotation(&self, numbered: Numbered) -> Result<String> {
+        let object = numbered.object;
+        let mut own_keys = match &object.kind {
+            ObjectKind::Annotated(it) => parse_attributes(it.attributes.as_deref())?,
+            ObjectKind::Predicted(_) => Map::new(),
+        };
+        let outline = own_keys.remove(OUTLINE);
+        let segmentation = spell(&object, self.style, outline);
+        let (id, iscrowd, extra) = match object.kind {
+            ObjectKind::Predicted(mask) => (
+                None,
+                false,
+                Extra::Predicted {
+                    score: mask.score,
+                    entropy: mask.entropy,
+                    predicted_iou: mask.predicted_iou,
+                    stability_score: mask.stability_score,
+                    mask_index: mask.mask_index,
+                    extractor_id: mask.extractor_id,
+                },
+            ),
+            ObjectKind::Annotated(it) => (it.id, it.iscrowd, Extra::Attributes(own_keys)),
+        };
+        let annotation = CocoAnnotation {
+            id: id.unwrap_or(numbered.number),
+            image_id: self.image_id(object.image)?,
+            category_id: numbered.category_id,
+            segmentation,
+            area: object.area,
+            bbox: object.bbox,
+            iscrowd: u8::from(iscrowd),
+            extra,
+        };
+        Ok(serde_json::to_string(&annotation)?)
+    }
+
+    fn detection(&self, numbered: Numbered) -> Result<String> {
+        let object = numbered.object;
+        let ObjectKind::Predicted(predicted) = &object.kind else {
+            return Err(Error::Internal {
+                what: "a detection that no head made",
+            });
+        };
+        let detection = CocoDetection {
+            image_id: self.image_id(object.image)?,
+            category_id: numbered.category_id,
+            segmentation: spell(&object, self.style, None),
+            score: predicted.score,
+        };
+        Ok(serde_json::to_string(&detection)?)
     }
 
     /// The id that the image at a position has in the file.
@@ -100,44 +179,6 @@ impl Writer<'_> {
             what: "an object of an image that is not exported",
         })?;
         Ok(image.id)
-    }
-
-    /// Writes a list of results.
-    pub fn results(&mut self, objects: Objects, progress: &dyn Progress) -> Result<()> {
-        progress.start("detections written", None);
-        self.out.text("[")?;
-        self.each(objects, progress, |this, object, category_id| {
-            let ObjectKind::Predicted(predicted) = &object.kind else {
-                return Ok(());
-            };
-            let detection = CocoDetection {
-                image_id: this.image_id(object.image)?,
-                category_id,
-                segmentation: spell(&object, this.style, None),
-                score: predicted.score,
-            };
-            this.out.json(&detection)
-        })?;
-        self.out.text("\n]\n")?;
-        self.out.flush()
-    }
-
-    /// Calls `each` with every exported object and the id of its category. Other objects are only counted.
-    fn each(
-        &mut self,
-        objects: Objects,
-        progress: &dyn Progress,
-        mut write: impl FnMut(&mut Self, Object, i64) -> Result<()>,
-    ) -> Result<()> {
-        objects.each(|object| {
-            let Some(category) = self.summary.take(&object, self.categories) else {
-                return Ok(());
-            };
-            let is_first = self.summary.annotations == 1;
-            self.out.text(if is_first { "\n" } else { ",\n" })?;
-            progress.advance(1);
-            write(self, object, category.id)
-        })
     }
 }
 

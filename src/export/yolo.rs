@@ -97,6 +97,7 @@ pub async fn export_yolo(
                 }
                 folders.write("labels", image, &format!("{stem}.txt"), text.as_bytes())
             },
+            |_, ()| Ok(()),
         )?;
         let file = new.path().join(DATA_FILE);
         let text = data_yaml(&names, folders.splits.iter())?;

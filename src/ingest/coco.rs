@@ -13,9 +13,7 @@ use super::outcome::{IngestSummary, Outcome, Record};
 use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
 use crate::classes::{Class, ClassSet, add_class_set};
-use crate::coco::{self, Annotation, AnnotationIndex, Category, DatasetIndex, Image};
-use crate::error::CocoError;
-use crate::error::FileAction;
+use crate::coco::{Annotation, AnnotationIndex, Category, DatasetIndex, Image, Text};
 use crate::formats::cvat;
 use crate::photo::PhotoInfo;
 use crate::progress::Progress;
@@ -114,7 +112,7 @@ pub async fn ingest_coco(
 
 /// Data shared by all workers.
 struct Context {
-    text: String,
+    text: Text,
     file: PathBuf,
     root: Root,
     categories: Vec<Category>,
@@ -138,26 +136,16 @@ impl std::fmt::Display for Item {
     }
 }
 
-fn content_error(file: &Path, reason: &CocoError) -> Error {
-    Error::Content {
-        path: file.to_owned(),
-        place: String::new(),
-        reason: reason.to_string(),
+fn read_index(files: &PhotoFiles, file: &Path) -> Result<(Text, DatasetIndex)> {
+    let in_bucket = file.to_str().filter(|file| Location::is_bucket(file));
+    match in_bucket.and_then(|file| file.rsplit_once('/')) {
+        Some((folder, name)) => Text::of(files.read(folder, name, u64::MAX)?, file),
+        None => Text::open(file),
     }
 }
 
-fn read_index(files: &PhotoFiles, file: &Path) -> Result<(String, DatasetIndex)> {
-    let in_bucket = file.to_str().filter(|file| Location::is_bucket(file));
-    let in_bucket = in_bucket.and_then(|file| file.rsplit_once('/'));
-    let bytes = match in_bucket {
-        Some((folder, name)) => files.read(folder, name, u64::MAX)?,
-        None => std::fs::read(file).map_err(Error::file(FileAction::Read, file))?,
-    };
-    coco::open(bytes).map_err(|err| content_error(file, &err))
-}
-
 fn plan(
-    text: String,
+    text: Text,
     index: DatasetIndex,
     root: Root,
     file: &Path,
@@ -169,7 +157,11 @@ fn plan(
         categories,
         licenses,
         failures,
-    } = plan_items(&text, index, &name, options).map_err(|err| content_error(file, &err))?;
+    } = plan_items(&text, index, &name, options).map_err(|err| Error::Content {
+        path: file.to_owned(),
+        place: String::new(),
+        reason: err.to_string(),
+    })?;
     let places = categories.iter().enumerate();
     let context = Context {
         by_id: places.map(|(place, it)| (it.id, place)).collect(),
@@ -221,7 +213,9 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
             row.image_id = Some(record.image.image_id.clone());
             failures.push(row);
         };
-        match read_annotation(context, &record.image, &found, position) {
+        // If the file can no longer be read, the image fails, rather than lose objects.
+        let text = context.text.get(found.text.clone())?;
+        match read_annotation(context, &record.image, &found, &text, position) {
             Ok(read) => {
                 shown.insert(read.place, read.label);
                 rows.push(read.row);
@@ -275,9 +269,9 @@ fn read_annotation<'a>(
     context: &'a Context,
     image: &ImageRow,
     found: &AnnotationIndex,
+    text: &str,
     position: usize,
 ) -> Result<ReadAnnotation<'a>> {
-    let text = context.text.get(found.text.clone()).unwrap_or_default();
     let mut annotation = Annotation::parse(text)?;
     // If several annotations share an id, only the first keeps it.
     annotation.id = found.id;

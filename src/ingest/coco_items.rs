@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::options::IngestOptions;
-use crate::coco::{AnnotationIndex, Category, DatasetIndex, Image};
+use crate::coco::{AnnotationIndex, Category, DatasetIndex, Image, Text};
 use crate::error::CocoError;
 use crate::store::rows::FailureRow;
 
@@ -38,7 +38,7 @@ pub(super) fn annotation_name(annotation: &AnnotationIndex) -> String {
 /// Groups annotations by image and finds entries that belong to nothing. `text` is the file's content, `file_name` its
 /// name.
 pub(super) fn plan_items(
-    text: &str,
+    text: &Text,
     index: DatasetIndex,
     file_name: &str,
     options: &IngestOptions,
@@ -112,7 +112,7 @@ fn plan_categories(
 }
 
 struct Planner<'a> {
-    text: &'a str,
+    text: &'a Text,
     file_name: &'a str,
     dataset: &'a str,
     items: Vec<ImageItem>,
@@ -197,7 +197,12 @@ impl Planner<'_> {
         let again_name = name_of(again.position, own);
         let first_name = name_of(first.position, item);
         let id = first.id.unwrap_or_default();
-        let is_copy = self.text.get(first.text.clone()) == self.text.get(again.text.clone());
+        let pieces = (
+            self.text.get(first.text.clone()),
+            self.text.get(again.text.clone()),
+        );
+        // What cannot be read now will be missing when it is needed.
+        let is_copy = matches!(pieces, (Ok(one), Ok(other)) if one == other);
         let reason = if is_copy {
             format!("it says the same as {first_name}, id {id} included, and is left out")
         } else {

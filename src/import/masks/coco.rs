@@ -1,6 +1,8 @@
 //! Masks of a COCO data-set file: polygons and run lengths, of any category.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::images::{Found, Images};
 use super::item::{ImageMasks, ImportedMask, Item, Meant, Plan, reason_of};
-use crate::coco::{self, AnnotationIndex, DatasetIndex, Image, Segmentation};
+use crate::coco::{AnnotationIndex, DatasetIndex, Image, Segmentation, Text};
 use crate::error::FileAction;
 use crate::extract::file_name;
 use crate::geometry::Size;
@@ -20,7 +22,7 @@ pub(super) struct CocoFile {
     /// The file's name.
     pub name: String,
     pub sha256: String,
-    pub text: String,
+    pub text: Text,
     pub index: DatasetIndex,
 }
 
@@ -30,16 +32,21 @@ impl CocoFile {
     /// # Errors
     /// [`Error::File`]; [`Error::Content`] if it is not a COCO data set.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::file(FileAction::Read, path))?;
-        let sha256 = hex(&Sha256::digest(&bytes));
-        let (text, index) = coco::open(bytes).map_err(|err| Error::Content {
-            path: path.to_owned(),
-            place: String::new(),
-            reason: err.to_string(),
-        })?;
+        let reading = |err| Error::file(FileAction::Read, path)(err);
+        let mut sha256 = Sha256::new();
+        // A pipe cannot be read twice.
+        let (text, index) = if fs::metadata(path).map_err(reading)?.is_file() {
+            let hashed = File::open(path).and_then(|mut file| io::copy(&mut file, &mut sha256));
+            hashed.map_err(reading)?;
+            Text::open(path)?
+        } else {
+            let bytes = fs::read(path).map_err(reading)?;
+            sha256.update(&bytes);
+            Text::of(bytes, path)?
+        };
         Ok(Self {
             name: file_name(path),
-            sha256,
+            sha256: hex(&sha256.finalize()),
             text,
             index,
         })
@@ -112,12 +119,15 @@ fn name_of(annotation: &AnnotationIndex) -> String {
 }
 
 /// Reads the masks of an image. `text` is that of the file.
-pub(super) fn read(text: &str, item: &Item<Vec<AnnotationIndex>>) -> ImageMasks {
+///
+/// # Errors
+/// [`Error::File`] if it cannot be read any more.
+pub(super) fn read(text: &Text, item: &Item<Vec<AnnotationIndex>>) -> Result<ImageMasks> {
     let mut read = ImageMasks::default();
     let size = item.image.size();
     for annotation in &item.place {
-        let of_annotation = text.get(annotation.text.clone()).unwrap_or_default();
-        match segmentation(of_annotation) {
+        let of_annotation = text.get(annotation.text.clone())?;
+        match segmentation(&of_annotation) {
             Ok((segmentation, left_out)) => {
                 if let Some(why) = left_out {
                     read.unusable.push((name_of(annotation), why));
@@ -129,7 +139,7 @@ pub(super) fn read(text: &str, item: &Item<Vec<AnnotationIndex>>) -> ImageMasks 
             Err(why) => read.unusable.push((name_of(annotation), why)),
         }
     }
-    read
+    Ok(read)
 }
 
 /// The segmentation of an annotation, without rings that are no rings, and what is to be told of these.

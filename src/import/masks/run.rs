@@ -77,7 +77,7 @@ pub async fn import_masks(
             let row = extractor_row(&request.source, file.sha256);
             let plan = coco::plan(file.index, &file.name, &images);
             let text = file.text;
-            let read = move |item: &Item<_>| Ok(coco::read(&text, item));
+            let read = move |item: &Item<_>| coco::read(&text, item);
             run.files(&row, plan, read).await
         }
         MaskSource::Sa1b(path) => {
