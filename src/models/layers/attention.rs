@@ -6,8 +6,9 @@
 use burn::tensor::module::attention as fused_attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
+use grainstore_kernels::{PositionTerms, softmax_scores};
 
-use super::kernels::{PositionTerms, softmax_scores, update_values, works_on_slices};
+use super::kernels::{update_values, works_on_slices};
 use super::relative_position::RelativePosition;
 
 /// Scores held at a time on the CPU, 8 MiB of f32.
