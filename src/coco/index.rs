@@ -364,7 +364,8 @@ impl<'de> Visitor<'de> for TopLevel {
                 })?;
                 lists.annotations = is_there.then_some(found);
             } else {
-                map.next_value::<IgnoredAny>()?;
+                // It must be text, too.
+                map.next_value::<Box<RawValue>>()?;
             }
             lists.keys.push(key);
         }
@@ -437,8 +438,9 @@ impl<'de, F: FnMut(usize, Piece)> Visitor<'de> for Items<'_, F> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut position = 0;
         while let Some(raw) = items.next_element::<Box<RawValue>>()? {
-            // Of what comes behind an object, nothing has been taken yet. The place of another item is not used.
-            let start = self.taken.get().saturating_sub(raw.get().len());
+            // Only behind a number a byte has been taken already, to see that it ends.
+            let beyond = usize::from(raw.get().ends_with(|c: char| c.is_ascii_digit()));
+            let start = self.taken.get().saturating_sub(raw.get().len() + beyond);
             (self.each)(position, Piece { raw, start });
             position += 1;
         }

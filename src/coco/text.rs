@@ -1,12 +1,13 @@
 //! Converts the bytes of a COCO file to JSON text: unpacked, without a byte-order mark, and with Python's `NaN` in
-//! quotes. Otherwise, an error says what the bytes are instead.
+//! quotes. Otherwise, an error says what the bytes are instead. Of a file that is such text already, only pieces are read.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use flate2::read::MultiGzDecoder;
 
@@ -86,39 +87,45 @@ pub fn open(bytes: Vec<u8>) -> Result<(String, DatasetIndex), CocoError> {
     }
 }
 
-/// The text of a data set file.
+/// The text of a data set file: in memory, as that of a packed file, or in the file, from which pieces are read.
 #[derive(Debug)]
-pub enum Text {
-    /// In memory, as that of a packed file.
-    Whole(String),
-    /// In a file, from which pieces are read.
+pub struct Text(Place);
+
+#[derive(Debug)]
+enum Place {
+    Memory(String),
     File {
-        /// The path of the file.
         path: PathBuf,
-        /// The file.
         file: Mutex<File>,
+        /// Length and time of change of the file whose index was made.
+        state: (u64, Option<SystemTime>),
     },
 }
 
 impl Text {
-    /// Opens a data set file and makes the index of its text, as [`open`]. The text of a file that is not packed stays there: it may
-    /// have gigabytes.
+    /// Makes the index of a data set file, as [`open`]. The text of a file that is not packed stays there: it may have gigabytes.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read; [`Error::Content`] for those of [`open`].
-    pub fn open(path: &Path) -> Result<(Self, DatasetIndex)> {
+    pub fn open(mut file: File, path: &Path) -> Result<(Self, DatasetIndex)> {
         let reading = |err| Error::file(FileAction::Read, path)(err);
-        let file = File::open(path).map_err(reading)?;
-        // A pipe cannot be read twice.
+        let state = state_of(&file).map_err(reading)?;
+        // A pipe can be read only once.
         if file.metadata().map_err(reading)?.is_file() {
             let index = DatasetIndex::read(BufReader::with_capacity(READ_AHEAD, &file));
             if let Some(index) = index {
-                let path = path.to_owned();
-                let file = Mutex::new(file);
-                return Ok((Self::File { path, file }, index));
+                let place = Place::File {
+                    path: path.to_owned(),
+                    file: Mutex::new(file),
+                    state,
+                };
+                return Ok((Self(place), index));
             }
+            file.rewind().map_err(reading)?;
         }
-        Self::of(fs::read(path).map_err(reading)?, path)
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(reading)?;
+        Self::of(bytes, path)
     }
 
     /// [`Text::open`], with the bytes of the file.
@@ -131,30 +138,40 @@ impl Text {
             place: String::new(),
             reason: err.to_string(),
         })?;
-        Ok((Self::Whole(text), index))
+        Ok((Self(Place::Memory(text)), index))
     }
 
     /// A piece of the text.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read, or is no longer there; [`Error::Content`] if it is not text any more.
+    /// [`Error::File`] if it cannot be read; [`Error::Content`] if the file has changed since its index was made.
     pub fn get(&self, piece: Range<usize>) -> Result<Cow<'_, str>> {
-        let (path, file) = match self {
-            Self::Whole(text) => return Ok(text.get(piece).unwrap_or_default().into()),
-            Self::File { path, file } => (path, file),
+        let (path, file, state) = match &self.0 {
+            Place::Memory(text) => return Ok(text.get(piece).unwrap_or_default().into()),
+            Place::File { path, file, state } => (path, file, state),
         };
         let mut bytes = vec![0; piece.len()];
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(piece.start as u64))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(Error::file(FileAction::Read, path))?;
-        let text = String::from_utf8(bytes).map_err(|_| Error::Content {
+        let read = file
+            .seek(SeekFrom::Start(piece.start as u64))
+            .and_then(|_| file.read_exact(&mut bytes));
+        let is_same = state_of(&file).is_ok_and(|now| now == *state);
+        let changed = || Error::Content {
             path: path.clone(),
-            place: format!("byte {}", piece.start),
-            reason: "it was changed while it was read".to_owned(),
-        })?;
-        Ok(text.into())
+            place: String::new(),
+            reason: "it was changed while it was read; run the command again".to_owned(),
+        };
+        if !is_same {
+            return Err(changed());
+        }
+        read.map_err(Error::file(FileAction::Read, path))?;
+        Ok(String::from_utf8(bytes).map_err(|_| changed())?.into())
     }
+}
+
+fn state_of(file: &File) -> std::io::Result<(u64, Option<SystemTime>)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.len(), metadata.modified().ok()))
 }
 
 fn text_of(bytes: Vec<u8>) -> Result<String, CocoError> {
@@ -309,7 +326,7 @@ pub(super) fn not_json(err: &serde_json::Error, text: &str) -> CocoError {
 }
 
 /// The parser's message without its position, which would be wrong for a piece of a file.
-pub(super) fn reason_of(err: &serde_json::Error) -> String {
+pub(crate) fn reason_of(err: &serde_json::Error) -> String {
     let text = err.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());
     text.get(..end).unwrap_or(&text).to_owned()
@@ -317,6 +334,7 @@ pub(super) fn reason_of(err: &serde_json::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write;
 
     use flate2::Compression;
@@ -360,8 +378,8 @@ mod tests {
             (text.replace("[7]", "NaN").into_bytes(), false),
         ] {
             fs::write(&path, bytes).unwrap();
-            let (text, index) = Text::open(&path).unwrap();
-            assert_eq!(matches!(&text, Text::File { .. }), is_file);
+            let (text, index) = Text::open(File::open(&path).unwrap(), &path).unwrap();
+            assert_eq!(matches!(&text.0, Place::File { .. }), is_file);
             assert_eq!((index.annotations.len(), index.unusable.len()), (2, 1));
             let pieces = index.annotations.iter().map(|it| text.get(it.text.clone()));
             let pieces: Vec<String> = pieces.map(|piece| piece.unwrap().into_owned()).collect();
@@ -374,13 +392,15 @@ mod tests {
             assert!(pieces[1].ends_with('}'), "{}", pieces[1]);
         }
         fs::write(&path, text).unwrap();
-        let (whole, index) = Text::open(&path).unwrap();
+        let (whole, index) = Text::open(File::open(&path).unwrap(), &path).unwrap();
         fs::write(&path, "{}").unwrap();
         let gone = whole.get(index.annotations[1].text.clone()).unwrap_err();
         assert!(gone.to_string().contains("x.json"), "{gone}");
+        assert!(gone.to_string().contains("it was changed"), "{gone}");
         let latin1: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
         fs::write(&path, latin1).unwrap();
-        let message = Text::open(&path).unwrap_err().to_string();
+        let message = Text::open(File::open(&path).unwrap(), &path).unwrap_err();
+        let message = message.to_string();
         assert!(message.contains("as Latin-1"), "{message}");
     }
 

@@ -28,7 +28,8 @@ pub(super) const FORMATS: [(&str, &str); 5] = [
 /// Quality of photos that are encoded as JPEG, of 100.
 const JPEG_QUALITY: u8 = 95;
 
-/// Images that wait for each core: few, because their photos may be in memory, but enough that cores do not wait for the slowest.
+/// Images that each core makes before they are taken: few, because what is made may hold photos, but enough that cores do not wait
+/// for the slowest.
 const IMAGES_PER_CORE: usize = 4;
 
 /// Whether photos are part of an exported directory.
@@ -42,7 +43,7 @@ pub enum Photos {
 }
 
 /// Makes what is written of each image with `make`, on all cores, and takes it with `keep`, image after image. What `make` counts
-/// is counted for the images that it could make. Of the others a note is made, unless the next image would fail in the same way.
+/// is counted for the images that are taken. Of the others a note is made, unless the next image would fail in the same way.
 pub(super) fn write_images<O: OfImages, T: Send>(
     objects: O,
     images: &[SelectedImage],

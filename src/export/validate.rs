@@ -1,4 +1,4 @@
-//! Reads an export back, item by item, and compares it with what was to be written.
+//! Reads an export back, some thousand items at a time, and compares it with what was to be written.
 //!
 //! It looks for what breaks training code: broken JSON, ids that are duplicate or refer to nothing, masks whose size is
 //! not that of their image, areas and boxes that are not those of the mask, and values that are not numbers. Memory
@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use super::categories::Category;
 use super::coco::{CocoAnnotation, CocoDetection, Extra};
-use crate::coco::Segmentation;
+use crate::coco::{Segmentation, reason_of};
 use crate::error::FileAction;
 use crate::geometry::{Rle, Size};
 use crate::progress::Progress;
@@ -67,9 +67,14 @@ pub(super) fn check_dataset(
         categories: expected.categories.iter(),
         found: 0,
         ids: HashSet::new(),
+        fault: None,
         progress,
     };
-    read(file, |json| json.deserialize_map(&mut dataset))?;
+    let done = read(file, |json| json.deserialize_map(&mut dataset));
+    if let Some(reason) = dataset.fault {
+        return Err(Error::ExportInvalid { reason });
+    }
+    done?;
     match (
         dataset.images.next(),
         dataset.categories.next(),
@@ -89,6 +94,8 @@ struct Dataset<'a> {
     /// Number of annotations read so far, and their ids.
     found: u64,
     ids: HashSet<i64>,
+    /// What is wrong with them.
+    fault: Option<String>,
     progress: &'a dyn Progress,
 }
 
@@ -130,14 +137,21 @@ impl Dataset<'_> {
         }
     }
 
+    /// Checks annotations. What is wrong is kept: the parser would add where it is by now, which is further on.
+    fn checked(&mut self, entries: Vec<Box<RawValue>>) -> Result<(), String> {
+        let done = self.annotations(entries);
+        self.fault = done.clone().err();
+        done
+    }
+
     fn annotations(&mut self, entries: Vec<Box<RawValue>>) -> Result<(), String> {
         let check = &self.check;
-        let ids = on_all_cores(self.found, "annotation", &entries, |it: CocoAnnotation| {
+        let ids = on_all_cores(self.found, "annotations", &entries, |it: CocoAnnotation| {
             check.annotation(&it).map(|()| it.id)
         })?;
-        for (id, number) in ids.into_iter().zip(self.found + 1..) {
+        for (id, at) in ids.into_iter().zip(self.found..) {
             if !self.ids.insert(id) {
-                return Err(format!("annotation {number}: its id, {id}, is there twice"));
+                return Err(format!("annotations[{at}]: its id, {id}, is there twice"));
             }
         }
         self.found += entries.len() as u64;
@@ -163,10 +177,10 @@ impl<'de> Visitor<'de> for &mut Dataset<'_> {
                 "annotations" => {
                     let mut entries = Entries::default();
                     map.next_value_seed(Each::new(|it| match entries.push(it) {
-                        Some(full) => self.annotations(full),
+                        Some(full) => self.checked(full),
                         None => Ok(()),
                     }))?;
-                    self.annotations(entries.0).map_err(A::Error::custom)?;
+                    self.checked(entries.0).map_err(A::Error::custom)?;
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -188,10 +202,11 @@ pub(super) fn check_results(
 ) -> Result<()> {
     let check = expected.check(progress);
     let mut found = 0;
+    let mut fault = None;
     let mut detections = |entries: Vec<Box<RawValue>>| {
-        on_all_cores(
+        let checked = on_all_cores(
             found,
-            "detection",
+            "detections",
             &entries,
             |it: CocoDetection| match check.mask(it.image_id, it.category_id, &it.segmentation)? {
                 Some(mask) if mask.is_empty() => Err("it has no pixel".to_owned()),
@@ -199,12 +214,13 @@ pub(super) fn check_results(
                 Some(_) if !it.score.is_finite() => Err("its score is no number".to_owned()),
                 Some(_) => Ok(()),
             },
-        )?;
+        );
+        fault = checked.as_ref().err().cloned();
         found += entries.len() as u64;
         progress.advance(entries.len() as u64);
-        Ok(())
+        checked.map(|_| ())
     };
-    read(file, |json| {
+    let done = read(file, |json| {
         let mut entries = Entries::default();
         let each = Each::new(|it| match entries.push(it) {
             Some(full) => detections(full),
@@ -212,7 +228,11 @@ pub(super) fn check_results(
         });
         each.deserialize(json)?;
         detections(entries.0).map_err(serde_json::Error::custom)
-    })?;
+    });
+    if let Some(reason) = fault {
+        return Err(Error::ExportInvalid { reason });
+    }
+    done?;
     if found == expected.annotations {
         Ok(())
     } else {
@@ -250,11 +270,12 @@ fn on_all_cores<T: DeserializeOwned, U: Send>(
     check: impl Fn(T) -> Result<U, String> + Sync,
 ) -> Result<Vec<U>, String> {
     let checked = entries.par_iter().enumerate().map(|(at, entry)| {
-        let parsed = serde_json::from_str(entry.get()).map_err(|err| err.to_string());
+        let parsed = serde_json::from_str(entry.get()).map_err(|err| reason_of(&err));
         let checked = parsed.and_then(&check);
-        checked.map_err(|err| format!("{what} {}: {err}", before + at as u64 + 1))
+        checked.map_err(|err| format!("{what}[{}]: {err}", before + at as u64))
     });
-    checked.collect()
+    // The first fault of the file is told, not the first that was found.
+    checked.collect::<Vec<_>>().into_iter().collect()
 }
 
 type Json = serde_json::Deserializer<serde_json::de::IoRead<BufReader<File>>>;
@@ -470,12 +491,36 @@ mod tests {
     }
 
     #[test]
+    fn the_first_fault_is_told_however_far_it_is() {
+        let mut many = right();
+        let one = many["annotations"][0].clone();
+        let numbered = (1..).take(AT_ONCE + 2).map(|id| {
+            let mut one = one.clone();
+            one["id"] = json!(id);
+            one
+        });
+        many["annotations"] = numbered.collect();
+        let last = AT_ONCE + 1;
+        many["annotations"][last]["id"] = json!(7);
+        let message = check(&many.to_string(), false).unwrap_err();
+        let part = format!("annotations[{last}]: its id, 7, is there twice;");
+        assert!(message.contains(&part), "{message}");
+        for at in [AT_ONCE - 3, AT_ONCE - 1] {
+            many["annotations"][at]["area"] = json!("x");
+        }
+        let message = check(&many.to_string(), false).unwrap_err();
+        let part = format!("annotations[{}]: invalid type", AT_ONCE - 3);
+        assert!(message.contains(&part), "{message}");
+        assert!(!message.contains("at line"), "{message}");
+    }
+
+    #[test]
     fn results_are_held_to_the_same() {
         let right = json!([{"image_id": 5, "category_id": 9, "score": 0.5,
             "segmentation": {"size": [2, 3], "counts": "024"}}]);
         assert_eq!(check(&right.to_string(), true), Ok(()));
         for (place, value, part) in [
-            ("/0/image_id", json!(6), "detection 1: no image"),
+            ("/0/image_id", json!(6), "detections[0]: no image"),
             ("/0/score", Value::Null, "invalid type"),
             ("/0/segmentation/counts", json!("6"), "it has no pixel"),
             ("", json!([]), "it has 0 annotations"),

@@ -80,7 +80,7 @@ impl Writer<'_> {
             images: self.images,
             style: self.style,
         };
-        let mut next = 1;
+        let (mut next, mut is_first) = (1, true);
         objects.each_batch(|batch| {
             let mut numbered = Vec::with_capacity(batch.len());
             for object in batch {
@@ -93,12 +93,11 @@ impl Writer<'_> {
                     next += 1;
                 }
             }
-            let mut number = next - numbered.len() as i64;
             let texts = numbered.into_par_iter().map(|it| entry(&entries, it));
-            for text in texts.collect::<Result<Vec<_>>>()? {
-                self.out.text(if number == 1 { "\n" } else { ",\n" })?;
-                self.out.text(&text)?;
-                number += 1;
+            for text in texts.collect::<Vec<_>>() {
+                self.out.text(if is_first { "\n" } else { ",\n" })?;
+                self.out.text(&text?)?;
+                is_first = false;
                 progress.advance(1);
             }
             Ok(())

@@ -1,6 +1,7 @@
 //! `ingest coco`: a COCO data set, as an annotation file and an image directory.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::photo_file::{Root, read_photo, taken_otherwise};
 use super::pipeline;
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::coco::{Annotation, AnnotationIndex, Category, DatasetIndex, Image, Text};
+use crate::error::FileAction;
 use crate::formats::cvat;
 use crate::photo::PhotoInfo;
 use crate::progress::Progress;
@@ -140,7 +142,10 @@ fn read_index(files: &PhotoFiles, file: &Path) -> Result<(Text, DatasetIndex)> {
     let in_bucket = file.to_str().filter(|file| Location::is_bucket(file));
     match in_bucket.and_then(|file| file.rsplit_once('/')) {
         Some((folder, name)) => Text::of(files.read(folder, name, u64::MAX)?, file),
-        None => Text::open(file),
+        None => {
+            let opened = File::open(file).map_err(Error::file(FileAction::Read, file))?;
+            Text::open(opened, file)
+        }
     }
 }
 

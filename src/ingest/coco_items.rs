@@ -197,12 +197,10 @@ impl Planner<'_> {
         let again_name = name_of(again.position, own);
         let first_name = name_of(first.position, item);
         let id = first.id.unwrap_or_default();
-        let pieces = (
-            self.text.get(first.text.clone()),
-            self.text.get(again.text.clone()),
-        );
-        // What cannot be read now will be missing when it is needed.
-        let is_copy = matches!(pieces, (Ok(one), Ok(other)) if one == other);
+        let text_of = |annotation: &AnnotationIndex| self.text.get(annotation.text.clone());
+        // What cannot be read now cannot be read when it is needed, either: then the image fails.
+        let is_copy = first.text.len() == again.text.len()
+            && matches!((text_of(first), text_of(again)), (Ok(one), Ok(other)) if one == other);
         let reason = if is_copy {
             format!("it says the same as {first_name}, id {id} included, and is left out")
         } else {

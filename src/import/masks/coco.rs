@@ -1,8 +1,8 @@
 //! Masks of a COCO data-set file: polygons and run lengths, of any category.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -34,13 +34,15 @@ impl CocoFile {
     pub fn read(path: &Path) -> Result<Self> {
         let reading = |err| Error::file(FileAction::Read, path)(err);
         let mut sha256 = Sha256::new();
-        // A pipe cannot be read twice.
-        let (text, index) = if fs::metadata(path).map_err(reading)?.is_file() {
-            let hashed = File::open(path).and_then(|mut file| io::copy(&mut file, &mut sha256));
+        let mut file = File::open(path).map_err(reading)?;
+        // A pipe can be read only once.
+        let (text, index) = if file.metadata().map_err(reading)?.is_file() {
+            let hashed = io::copy(&mut file, &mut sha256).and_then(|_| file.rewind());
             hashed.map_err(reading)?;
-            Text::open(path)?
+            Text::open(file, path)?
         } else {
-            let bytes = fs::read(path).map_err(reading)?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(reading)?;
             sha256.update(&bytes);
             Text::of(bytes, path)?
         };
@@ -121,7 +123,7 @@ fn name_of(annotation: &AnnotationIndex) -> String {
 /// Reads the masks of an image. `text` is that of the file.
 ///
 /// # Errors
-/// [`Error::File`] if it cannot be read any more.
+/// Those of [`Text::get`].
 pub(super) fn read(text: &Text, item: &Item<Vec<AnnotationIndex>>) -> Result<ImageMasks> {
     let mut read = ImageMasks::default();
     let size = item.image.size();
