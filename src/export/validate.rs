@@ -274,7 +274,7 @@ fn on_all_cores<T: DeserializeOwned, U: Send>(
         let checked = parsed.and_then(&check);
         checked.map_err(|err| format!("{what}[{}]: {err}", before + at as u64))
     });
-    // The first fault of the file is told, not the first that was found.
+    // The first fault of the file is reported, not the first that was found.
     checked.collect::<Vec<_>>().into_iter().collect()
 }
 
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fault_is_told_however_far_it_is() {
+    fn the_first_fault_is_reported_however_far_it_is() {
         let mut many = right();
         let one = many["annotations"][0].clone();
         let numbered = (1..).take(AT_ONCE + 2).map(|id| {
