@@ -67,7 +67,7 @@
 //! - L2 [`catalogue`], [`device`], [`models`]
 //! - L2, built on these: [`query`] and [`selection`], then [`classes`]
 //! - L3 [`ingest`], then [`mod@collect`]
-//! - L4 [`jobs`], then [`extract`](mod@extract), then [`embed`], then [`neighbours`]
+//! - L4 [`jobs`], then [`compact`] and [`extract`](mod@extract), then [`embed`], then [`neighbours`]
 //! - L5 [`head`]
 //! - L6 [`annotate`], [`import`](mod@import)
 //! - L6, above these: `cluster`, a feature
@@ -85,6 +85,7 @@ pub mod classes;
 pub mod cluster;
 pub mod coco;
 pub mod collect;
+pub mod compact;
 mod csv_text;
 pub mod device;
 pub mod embed;

@@ -34,40 +34,47 @@ impl OnCluster {
         }
     }
 
-    /// Runs a command with the workers of the cluster at `scheduler`. Ctrl-C takes the job back.
-    #[cfg(feature = "cluster")]
+    /// Runs a command with the workers of the cluster at `scheduler`.
     pub async fn run<T>(
         &self,
         scheduler: &str,
         command: impl AsyncFnOnce(&dyn RunPlan, &JobOptions) -> grainstore::Result<T>,
     ) -> anyhow::Result<T> {
-        let cluster = grainstore::cluster::Cluster::connect(scheduler).await?;
-        let job = self.job();
-        let done = tokio::select! {
-            done = command(&cluster, &job) => done.map_err(anyhow::Error::from),
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!(
-                "interrupted; the next run goes on, with what executors have staged"
-            )),
-        };
-        if done.is_err() {
-            // Executors would go on with a job that nobody waits for.
-            if let Err(err) = cluster.cancel().await {
-                tracing::warn!("the job was not taken back: {err}");
-            }
-        }
-        done
+        run_on(scheduler, &self.job(), command).await
     }
+}
 
-    /// Says that this build has no clusters.
-    #[cfg(not(feature = "cluster"))]
-    pub async fn run<T>(
-        &self,
-        _: &str,
-        _: impl AsyncFnOnce(&dyn RunPlan, &JobOptions) -> grainstore::Result<T>,
-    ) -> anyhow::Result<T> {
-        let _ = self.job();
-        no_cluster()
+/// Runs a command with the workers of the cluster at `scheduler`. Ctrl-C takes the job back.
+#[cfg(feature = "cluster")]
+pub async fn run_on<T>(
+    scheduler: &str,
+    job: &JobOptions,
+    command: impl AsyncFnOnce(&dyn RunPlan, &JobOptions) -> grainstore::Result<T>,
+) -> anyhow::Result<T> {
+    let cluster = grainstore::cluster::Cluster::connect(scheduler).await?;
+    let done = tokio::select! {
+        done = command(&cluster, job) => done.map_err(anyhow::Error::from),
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!(
+            "interrupted; the next run goes on, with what executors have staged"
+        )),
+    };
+    if done.is_err() {
+        // Executors would go on with a job that nobody waits for.
+        if let Err(err) = cluster.cancel().await {
+            tracing::warn!("the job was not taken back: {err}");
+        }
     }
+    done
+}
+
+/// Says that this build has no clusters.
+#[cfg(not(feature = "cluster"))]
+pub async fn run_on<T>(
+    _: &str,
+    _: &JobOptions,
+    _: impl AsyncFnOnce(&dyn RunPlan, &JobOptions) -> grainstore::Result<T>,
+) -> anyhow::Result<T> {
+    no_cluster()
 }
 
 /// Where a command has its queries run.

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Subcommand;
+use grainstore::compact::compact_with_workers;
 use grainstore::ingest::RelocateRequest;
 use grainstore::ingest::{RelocateSummary, Relocation, relocate};
+use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::store::TableStats;
 
+use super::cluster::run_on;
 use super::progress::progress;
 use super::{At, Ended, Global, TableNames, plural, print_json};
 
@@ -100,7 +103,15 @@ pub struct RelocateArgs {
 
 /// Merge small data files, because many small commits make reading slow.
 #[derive(Debug, clap::Args)]
-pub struct CompactArgs {}
+#[command(after_help = "Examples:
+  grainstore store compact
+  grainstore --store s3://bucket/photos store compact --cluster 10.0.0.1:50050")]
+pub struct CompactArgs {
+    /// Have the files merged by the executors of a cluster, known by its scheduler. This process commits what they made, and a
+    /// run after an interruption of any kind goes on.
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster")]
+    cluster: Option<String>,
+}
 
 /// Remove old versions and free their disk space. The newest version and tagged ones stay.
 #[derive(Debug, clap::Args)]
@@ -204,8 +215,17 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             tell(global, &summary, || relocated(&summary))?;
             return Ok(Ended::with_failures(summary.failed));
         }
-        Args::Compact(_) => {
-            let mut stats = store.compact().await?;
+        Args::Compact(args) => {
+            let mut stats = match &args.cluster {
+                Some(scheduler) => {
+                    let progress = progress(global);
+                    let compact = async |workers: &dyn RunPlan, job: &JobOptions| {
+                        compact_with_workers(&store, workers, job, progress.as_ref()).await
+                    };
+                    run_on(scheduler, &JobOptions::default(), compact).await?
+                }
+                None => store.compact().await?,
+            };
             let names = TableNames::of(&store.snapshot().await?).await?;
             for table in &mut stats {
                 table.table = names.name(&table.table).to_owned();

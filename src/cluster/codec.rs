@@ -17,6 +17,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use serde::{Deserialize, Serialize};
 
 use crate::annotate::AnnotateTask;
+use crate::compact::CompactTask;
 use crate::embed::EmbedTask;
 use crate::extract::ExtractTask;
 use crate::head::{predict_from_bytes, predict_to_bytes};
@@ -77,6 +78,7 @@ impl TaskNode {
             ExtractTask::NODE => opened::<ExtractTask>,
             EmbedTask::NODE => opened::<EmbedTask>,
             AnnotateTask::NODE => opened::<AnnotateTask>,
+            CompactTask::NODE => opened::<CompactTask>,
             _ => return Err(unreadable(&format!("there is no node '{node}'"))),
         };
         open(task, first, count).map_err(|err| unreadable(&err.to_string()))

@@ -9,7 +9,8 @@
 //! A chunk's name is made from its images, and it is staged with *create, fail if it exists*. A task can therefore run twice, on a
 //! worker that died and on another, and its rows are committed once. What was staged when a driver died is committed by the next.
 //!
-//! The tasks are those of [`extract`](mod@crate::extract), [`embed`](mod@crate::embed) and [`annotate`](mod@crate::annotate).
+//! The tasks are those of [`extract`](mod@crate::extract), [`embed`](mod@crate::embed), [`annotate`](mod@crate::annotate) and
+//! [`compact`](mod@crate::compact).
 
 mod committer;
 mod driver;
@@ -27,5 +28,5 @@ pub use plan::TaskExec;
 pub use run_plan::{JobOptions, RunPlan};
 pub(crate) use shared_file::SharedFiles;
 pub use task::JobId;
-pub(crate) use task::{Made, Task};
+pub(crate) use task::{Made, Staged, Task};
 pub use worker::{Worker, WorkerOptions};

@@ -21,6 +21,7 @@ use std::path::Path;
 use futures::{StreamExt, TryStreamExt};
 use lance::dataset::Dataset;
 use lance::index::DatasetIndexExt;
+use lance_table::format::Fragment;
 use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
@@ -198,6 +199,28 @@ impl StoreFiles {
             }
         }
         Ok((known, damaged))
+    }
+}
+
+impl Snapshot {
+    /// The checksums of files that this process has written and no version of their table names yet, by their paths within the
+    /// store. On a disk the files are safe from a power cut afterwards.
+    pub(super) async fn checksums_of(
+        &self,
+        table: &StoreTable,
+        fragments: &[Fragment],
+    ) -> Result<BTreeMap<String, Checksum>> {
+        let written = fragments.iter().flat_map(|fragment| &fragment.files);
+        let paths = written.map(|file| format!("{}.lance/data/{}", table.path(), file.path));
+        let paths: Vec<String> = paths.collect();
+        let files = &self.store().inner.files;
+        files.sync(paths.clone()).await?;
+        let mut checksums = BTreeMap::new();
+        for path in paths {
+            let sum = files.checksum_of_added(&path).await?;
+            checksums.insert(path, sum);
+        }
+        Ok(checksums)
     }
 }
 

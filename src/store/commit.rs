@@ -559,16 +559,7 @@ impl Snapshot {
         }
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         let fragments = self.store().write_fragments(&dataset, batches).await?;
-        let written = fragments.iter().flat_map(|fragment| &fragment.files);
-        let paths = written.map(|file| format!("{}.lance/data/{}", table.path(), file.path));
-        let paths: Vec<String> = paths.collect();
-        let files = &self.store().inner.files;
-        files.sync(paths.clone()).await?;
-        let mut checksums = BTreeMap::new();
-        for path in paths {
-            let sum = files.checksum_of_added(&path).await?;
-            checksums.insert(path, sum);
-        }
+        let checksums = self.checksums_of(table, &fragments).await?;
         Ok(WrittenRows {
             rows,
             fragments,

@@ -9,14 +9,16 @@ use lance::dataset::Dataset;
 use lance::dataset::cleanup::CleanupPolicyBuilder;
 use lance::dataset::index::DatasetIndexRemapperOptions;
 use lance::dataset::optimize::{
-    CompactionOptions, RewriteResult, commit_compaction, plan_compaction,
+    CompactionOptions, CompactionTask, RewriteResult, commit_compaction, plan_compaction,
 };
 use lance::dataset::statistics::DatasetStatisticsExt;
 use lance::dataset::transaction::Operation;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::commit::{back_off, unless_race_lost};
 use super::index::{IndexKind, IndexRequest, IndexStats, image_column, indexes_of};
+use super::staging::table_of;
+use super::sums::Checksum;
 use super::{Snapshot, Store, Tag};
 use crate::ids::check_name;
 use crate::progress::NoProgress;
@@ -218,18 +220,27 @@ impl Store {
     /// [`Error::CommitContention`] if other writers changed the same files each time; [`Error::StoreDamaged`] for files
     /// that are not as they were written; errors from Lance.
     pub async fn compact(&self) -> Result<Vec<CompactStats>> {
+        self.compact_with(&InThisProcess).await
+    }
+
+    /// Like [`Store::compact`], with files that somebody else merges.
+    ///
+    /// # Errors
+    /// As [`Store::compact`], and those of whoever merges.
+    pub(crate) async fn compact_with(&self, merging: &dyn MergeFiles) -> Result<Vec<CompactStats>> {
         const ATTEMPTS: u32 = 5;
         for attempt in 0..ATTEMPTS {
-            // Restoring a table afterwards would make the rewritten files unusable.
+            // Restoring a table afterwards would make the merged files unusable.
             let snapshot = self.settled().await?;
-            let mut rewritten = Vec::new();
+            let mut merges = Vec::new();
             for table in snapshot.stored_tables() {
-                rewritten.extend(rewrite(&snapshot, table).await?);
+                merges.extend(merges_of(&snapshot, table).await?);
             }
-            if rewritten.is_empty() {
+            if merges.is_empty() {
                 return Ok(Vec::new());
             }
-            if let Some(stats) = unless_race_lost(self.switch(rewritten).await)?.flatten() {
+            let merged = merging.merge(&snapshot, &merges).await?;
+            if let Some(stats) = unless_race_lost(self.switch(merged).await)?.flatten() {
                 self.remake_indexes(&snapshot).await?;
                 return Ok(stats);
             }
@@ -285,38 +296,48 @@ impl Store {
         self.put(Some(&head), record, restored).await
     }
 
-    /// Commits rewritten files; `None` if another writer interfered.
-    async fn switch(&self, rewritten: Vec<Rewritten>) -> Result<Option<Vec<CompactStats>>> {
+    /// Commits merged files; `None` if another writer interfered.
+    async fn switch(&self, merged: Vec<Merged>) -> Result<Option<Vec<CompactStats>>> {
         let _guard = self.inner.lock.acquire().await?;
         let head = self.snapshot().await?;
         let mut tables = self.recover(&head, head.stored_tables()).await?;
+        let mut results: BTreeMap<StoreTable, Vec<RewriteResult>> = BTreeMap::new();
+        for Merged {
+            table,
+            result,
+            checksums,
+        } in merged
+        {
+            self.inner.files.know_checksums(&checksums);
+            results.entry(table_of(&table)?).or_default().push(result);
+        }
         let mut stats = Vec::new();
-        for part in rewritten {
+        for (table, results) in results {
             // An embedder may have been removed meanwhile.
-            if !head.is_stored(&part.table) {
+            if !head.is_stored(&table) {
                 return Ok(None);
             }
-            let mut dataset = match tables.remove(&part.table) {
+            let mut dataset = match tables.remove(&table) {
                 Some(restored) => restored,
-                None => head.dataset(part.table.clone()).await?.as_ref().clone(),
+                None => head.dataset(table.clone()).await?.as_ref().clone(),
             };
             let before = dataset.version_id();
             let metrics = commit_compaction(
                 &mut dataset,
-                part.results,
+                results,
                 Arc::new(DatasetIndexRemapperOptions::default()),
-                &part.options,
+                &CompactionOptions::default(),
             )
             .await?;
             if !is_one_rewrite(&dataset, before).await? {
                 return Ok(None);
             }
             stats.push(CompactStats {
-                table: part.table.path(),
+                table: table.path(),
                 files_before: metrics.fragments_removed,
                 files_after: metrics.fragments_added,
             });
-            tables.insert(part.table, dataset);
+            tables.insert(table, dataset);
         }
         let record = head.record().next("compact");
         let committed = self.put(Some(&head), record, tables).await?;
@@ -425,11 +446,74 @@ impl Snapshot {
     }
 }
 
-/// A table's small files, rewritten but not yet committed.
-struct Rewritten {
-    table: StoreTable,
-    options: CompactionOptions,
-    results: Vec<RewriteResult>,
+/// Small files of a table that are to become larger ones: all that another process needs to merge them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Merge {
+    /// The store's version that has the files.
+    pub commit: u64,
+    /// The table's path.
+    table: String,
+    task: CompactionTask,
+}
+
+/// Files that were merged but are not yet committed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Merged {
+    /// The table's path.
+    table: String,
+    result: RewriteResult,
+    /// Of the new files, by their paths within the store.
+    checksums: BTreeMap<String, Checksum>,
+}
+
+/// Whoever merges the files of a compaction.
+#[async_trait::async_trait]
+pub(crate) trait MergeFiles: Send + Sync {
+    /// Merges files of a snapshot, in any order.
+    async fn merge(&self, snapshot: &Snapshot, merges: &[Merge]) -> Result<Vec<Merged>>;
+}
+
+struct InThisProcess;
+
+#[async_trait::async_trait]
+impl MergeFiles for InThisProcess {
+    async fn merge(&self, snapshot: &Snapshot, merges: &[Merge]) -> Result<Vec<Merged>> {
+        let mut merged = Vec::new();
+        for merge in merges {
+            merged.push(snapshot.merge(merge).await?);
+        }
+        Ok(merged)
+    }
+}
+
+impl Merge {
+    /// What tells the files from all others of the store, past and future: names of files are never used again.
+    pub fn files(&self) -> Vec<String> {
+        let mut names = vec![self.table.clone()];
+        for fragment in &self.task.task.fragments {
+            names.extend(fragment.files.iter().map(|file| file.path.clone()));
+            let deleted = fragment.deletion_file.as_ref();
+            names.extend(deleted.map(|file| format!("-{}-{}", file.read_version, file.id)));
+        }
+        names
+    }
+}
+
+impl Snapshot {
+    /// Merges files, for a commit by this process or another.
+    ///
+    /// # Errors
+    /// Errors from Lance and the file system.
+    pub(crate) async fn merge(&self, merge: &Merge) -> Result<Merged> {
+        let table = table_of(&merge.table)?;
+        let dataset = self.stored(&table).await?;
+        let result = merge.task.execute(&dataset).await?;
+        Ok(Merged {
+            table: table.path(),
+            checksums: self.checksums_of(&table, &result.new_fragments).await?,
+            result,
+        })
+    }
 }
 
 /// Whether a single compaction, and no other writer, brought the table from version `before` to this one.
@@ -458,24 +542,25 @@ async fn index_of_images(snapshot: &Snapshot, table: &StoreTable) -> Result<Opti
     Ok(indexes.pop())
 }
 
-async fn rewrite(snapshot: &Snapshot, table: StoreTable) -> Result<Option<Rewritten>> {
+/// The small files of a table, by what they are merged to.
+async fn merges_of(snapshot: &Snapshot, table: StoreTable) -> Result<Vec<Merge>> {
     let dataset = snapshot.stored(&table).await?;
     let plan = plan_compaction(&dataset, &CompactionOptions::default()).await?;
-    if plan.compaction_tasks().next().is_some() {
+    let merges: Vec<Merge> = plan
+        .compaction_tasks()
+        .map(|task| Merge {
+            commit: snapshot.version(),
+            table: table.path(),
+            task,
+        })
+        .collect();
+    if !merges.is_empty() {
         // Otherwise bytes that had changed on disk would get a new, valid checksum.
         snapshot
             .verify(std::slice::from_ref(&table), &NoProgress)
             .await?;
     }
-    let mut results = Vec::new();
-    for task in plan.compaction_tasks() {
-        results.push(task.execute(&dataset).await?);
-    }
-    Ok((!results.is_empty()).then(|| Rewritten {
-        table,
-        options: plan.options().clone(),
-        results,
-    }))
+    Ok(merges)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -73,6 +73,7 @@ pub use index::{IndexKind, IndexRequest, IndexStats};
 pub(crate) use journal::{JournalFile, journals, read_journal, take_over};
 pub use location::{Location, StorageOption, StorageOptions};
 pub use maintain::{CleanupStats, CompactStats, TableStats};
+pub(crate) use maintain::{Merge, MergeFiles, Merged};
 pub use meter::Traffic;
 pub use open_stores::OpenStores;
 pub(crate) use photos::check_size;

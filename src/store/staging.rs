@@ -214,7 +214,7 @@ fn task_name(number: u32) -> String {
     format!("{number:010}")
 }
 
-fn table_of(path: &str) -> Result<StoreTable> {
+pub(super) fn table_of(path: &str) -> Result<StoreTable> {
     StoreTable::from_path(path).ok_or_else(|| Error::StoreDamaged {
         path: STAGING.to_owned(),
         reason: format!("it has rows of '{path}', which is no table"),

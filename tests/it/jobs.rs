@@ -9,6 +9,7 @@ use arrow::util::pretty::pretty_format_batches;
 use chrono::TimeDelta;
 use datafusion::physical_plan::ExecutionPlan;
 use grainstore::Error;
+use grainstore::compact::compact_with_workers;
 use grainstore::embed::{EmbedOptions, EmbedRequest, Pool, embed, embed_with_workers};
 use grainstore::extract::{
     ExtractRequest, ExtractSummary, ImageSelection, MaskOptions, SamVector, extract,
@@ -321,6 +322,91 @@ async fn vectors_are_added_to_images_that_have_masks() {
         .unwrap();
     assert_eq!(found.revisited, first.images);
     assert_eq!(found.images + first.images, expected.images);
+    assert!(dump(&store).await == rows);
+}
+
+/// A store of photos whose tables have a file for every image.
+async fn store_of_small_files() -> (tempfile::TempDir, Store) {
+    let (dir, store) = store_of_photos().await;
+    let one_by_one = ExtractRequest {
+        commit_masks: 1,
+        ..request()
+    };
+    extract(&store, &one_by_one, &NoProgress).await.unwrap();
+    (dir, store)
+}
+
+async fn compact(store: &Store, workers: &dyn RunPlan) -> Result<Vec<(String, usize)>, Error> {
+    let merged = compact_with_workers(store, workers, &small_chunks(), &NoProgress).await?;
+    Ok(merged
+        .into_iter()
+        .map(|it| (it.table, it.files_after))
+        .collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_workers_merge_hold_the_same_rows() {
+    let (_dir, store) = store_of_small_files().await;
+    let rows = dump(&store).await;
+    let alone = store.compact().await.unwrap().into_iter();
+    let alone: Vec<(String, usize)> = alone.map(|it| (it.table, it.files_after)).collect();
+    assert!(alone.iter().any(|(table, _)| table == "masks"), "{alone:?}");
+
+    for fault in [0, 1, 2] {
+        let (dir, store) = store_of_small_files().await;
+        let twice = faulty(&dir, Fault::Twice(workers(&dir)));
+        // Half of the merges, then all that are left.
+        let half = faulty(&dir, Fault::EndsAfter(1));
+        let runners: [&dyn RunPlan; 3] = [&workers(&dir), &twice, &half];
+        assert_eq!(compact(&store, runners[fault]).await.unwrap(), alone);
+        assert!(dump(&store).await == rows);
+        assert_eq!(staged(&store).await, 0);
+        assert!(compact(&store, runners[fault]).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_of_a_driver_that_died_are_committed_by_the_next_if_they_still_hold() {
+    for merged_meanwhile in [false, true] {
+        let (dir, store) = store_of_small_files().await;
+        let rows = dump(&store).await;
+        let hanging = Arc::new(faulty(&dir, Fault::HangsAfter(usize::MAX)));
+        let dying = tokio::spawn({
+            let (store, hanging) = (store.clone(), hanging.clone());
+            async move { compact(&store, hanging.as_ref()).await }
+        });
+        let mut done = 0;
+        while done == 0 || hanging.tasks.load(Ordering::Relaxed) > done {
+            done = hanging.tasks.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        dying.abort();
+        assert!(dying.await.unwrap_err().is_cancelled());
+        // Upkeep leaves alone what waits for its commit.
+        store.cleanup(TimeDelta::zero()).await.unwrap();
+        if merged_meanwhile {
+            assert!(!store.compact().await.unwrap().is_empty());
+        }
+        let again = faulty(&dir, Fault::EndsAfter(usize::MAX));
+        let merged = compact(&store, &again).await.unwrap();
+        assert_eq!(merged.is_empty(), merged_meanwhile, "{merged:?}");
+        // Nothing was done twice.
+        assert_eq!(again.tasks.load(Ordering::Relaxed), 0);
+        assert!(dump(&store).await == rows);
+        assert_eq!(staged(&store).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_that_nobody_does_are_told() {
+    let (dir, store) = store_of_small_files().await;
+    let rows = dump(&store).await;
+    let lost = compact(&store, &faulty(&dir, Fault::EndsAfter(0))).await;
+    let told = lost.unwrap_err().to_string();
+    assert!(told.contains("an executor was lost"), "{told}");
+    let idle = compact(&store, &faulty(&dir, Fault::Nothing)).await;
+    let told = idle.unwrap_err().to_string();
+    assert!(told.contains("handed out, and not done"), "{told}");
     assert!(dump(&store).await == rows);
 }
 

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 21] = [
     &["ingest", "vectors"],
     &["collect"],
     &["jobs"],
-    &["extract"],
+    &["compact", "extract"],
     &["embed"],
     &["neighbours"],
     &["head", "review"],

@@ -283,5 +283,31 @@ fn annotate_and_embed(cluster: &Cluster<'_>, there: &Program, alone: &Program) {
         let on_cluster = there.expect(0, &[&sql[..], &on_cluster[..]].concat());
         assert!(here == on_cluster, "{query}: {here} {on_cluster}");
     }
+    compact(cluster, there);
     there.expect(0, &["check", "--deep"]);
+}
+
+/// Files that executors merge hold the same rows, and nothing of the work is left behind.
+fn compact(cluster: &Cluster<'_>, there: &Program) {
+    let (rows, staged) = (dump(there), cluster.staged());
+    let files = || -> u64 {
+        let sizes: serde_json::Value =
+            serde_json::from_str(&there.expect(0, &["store", "info", "--json"])).unwrap();
+        let tables = sizes["tables"].as_array().unwrap().iter();
+        tables.map(|table| table["files"].as_u64().unwrap()).sum()
+    };
+    let before = files();
+    let on_cluster = ["store", "compact", "--cluster", &cluster.address, "--json"];
+    let merged = there.expect(0, &on_cluster);
+    let merged: serde_json::Value = serde_json::from_str(&merged).unwrap();
+    let count = |key: &str| -> u64 {
+        let tables = merged.as_array().unwrap().iter();
+        tables.map(|table| table[key].as_u64().unwrap()).sum()
+    };
+    assert!(count("files_after") > 0, "{merged}");
+    let expected = before - count("files_before") + count("files_after");
+    assert_eq!(files(), expected, "{merged}");
+    assert!(cluster.staged() > staged, "{}", cluster.logs());
+    assert!(dump(there) == rows);
+    assert_eq!(there.expect(0, &on_cluster).trim(), "[]");
 }
