@@ -1832,10 +1832,18 @@ class Commands:
 
     def compact(
         self,
+        *,
+        cluster: str | None = None,
     ) -> Any:
         """Merge small data files, because many small commits make reading slow.
+
+        Args:
+            cluster: Have the files merged by the executors of a cluster, known by its scheduler. This process commits
+                what they made, and a run after an interruption of any kind goes on.
+
+        >>> store.compact()
         """
-        return self._run("store compact", [], {})
+        return self._run("store compact", [], {"cluster": cluster})
 
     def cleanup(
         self,
