@@ -1,23 +1,21 @@
 //! Compaction by workers: many processes merge a store's small files, and one commits what they made.
 //!
-//! A task is a group of files that become one file or a few, as Lance plans it. Its result is staged under the names of the files
-//! that it read, so a task that runs twice counts once, and a driver that was killed finds what its executors had done.
+//! A task is a group of files that become one file or a few, as Lance plans it. Its result waits under `staging/` for the process
+//! that asked for it, and for no other: Lance removes merged files whose commit fails, so two processes must never share a result.
+//! A compaction that is interrupted changes nothing, and the next begins anew.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ImageId;
 use crate::jobs::{JobId, JobOptions, Made, RunPlan, Staged, Task, TaskExec, Worker};
 use crate::progress::Progress;
-use crate::store::{
-    Changes, CompactStats, Merge, MergeFiles, Merged, STAGED_KEPT, Snapshot, Store,
-};
+use crate::store::{Changes, CompactStats, Merge, MergeFiles, Merged, Snapshot, Store};
 use crate::{Error, Result};
 
-/// What merged files are staged under.
+/// What results are staged under.
 const QUEUE: &str = "compact";
 /// Passes in a row of which no task came back, after which a compaction is given up.
 const MAX_STUCK: u32 = 2;
@@ -38,9 +36,7 @@ pub async fn compact_with_workers(
         options,
         progress,
     };
-    let stats = store.compact_with(&merging).await?;
-    merging.remove_but(&BTreeSet::new()).await?;
-    Ok(stats)
+    store.compact_with(&merging).await
 }
 
 /// Merges the files of a chunk.
@@ -64,7 +60,7 @@ impl Task for CompactTask {
     }
 
     fn words(&self, merge: &Merge) -> Vec<String> {
-        merge.files()
+        [vec![self.job.job.clone()], merge.files()].concat()
     }
 
     async fn make(&self, _: &Worker, store: &Store, merge: Merge) -> Result<Made<Merged>> {
@@ -93,67 +89,58 @@ impl MergeFiles for OnWorkers<'_> {
         let task = CompactTask {
             job: JobId::new(self.store, QUEUE.to_owned()),
         };
-        let keys: BTreeSet<String> = merges.iter().map(|merge| task.key(merge)).collect();
-        // Results of an earlier state of the store, which nobody will commit.
-        self.remove_but(&keys).await?;
         self.progress.start("merges", Some(merges.len() as u64));
-        let merged = self.merged(&task, merges, &keys).await;
-        self.store.remove_tasks(&task.job.job).await?;
+        let merged = self.merged(&task, merges).await;
         self.progress.finish();
+        if let Err(err) = self.remove(&task, merges).await {
+            tracing::warn!("what the workers were asked was not removed: {err}");
+        }
         merged
     }
 }
 
 impl OnWorkers<'_> {
-    /// Has files merged until all are, and returns the results.
-    async fn merged(
-        &self,
-        task: &CompactTask,
-        merges: &[Merge],
-        keys: &BTreeSet<String>,
-    ) -> Result<Vec<Merged>> {
-        let (mut done, mut next, mut stuck) = (HashSet::new(), 0, 0);
-        loop {
-            let before = done.len();
-            self.look(keys, &mut done).await?;
-            let left: Vec<&Merge> = merges
-                .iter()
-                .filter(|merge| !done.contains(&task.key(merge)))
-                .collect();
-            if left.is_empty() {
-                let staged = self.store.read_staged(QUEUE, keys.iter().cloned()).await?;
-                let found: Vec<(String, Staged<Merged>)> = staged;
-                if found.len() == keys.len() {
-                    return Ok(found.into_iter().map(|(_, made)| made.counts).collect());
-                }
-                // Another compaction has removed some.
-                done.clear();
-                continue;
-            }
-            let ended = self.pass(task, &left, keys, &mut done, &mut next).await;
-            self.look(keys, &mut done).await?;
+    /// Has files merged until all are, and returns the results in the order of `merges`: rows keep theirs.
+    async fn merged(&self, task: &CompactTask, merges: &[Merge]) -> Result<Vec<Merged>> {
+        let keys: Vec<String> = merges.iter().map(|merge| task.key(merge)).collect();
+        let mut state = State {
+            left: keys.iter().cloned().zip(merges).collect(),
+            next_task: 0,
+        };
+        let mut stuck = 0;
+        while !state.left.is_empty() {
+            let before = state.left.len();
+            let ended = self.pass(task, &mut state).await;
+            self.look(&mut state).await?;
             // A pass that failed is followed by another as long as the job gets on.
-            stuck = if done.len() > before { 0 } else { stuck + 1 };
+            let is_stuck = state.left.len() == before;
+            stuck = if is_stuck { stuck + 1 } else { 0 };
             if stuck == MAX_STUCK {
+                let left = state.left.len();
                 return Err(ended.err().unwrap_or_else(|| Error::Cluster {
-                    reason: format!("{} merges were handed out, and not done", left.len()),
+                    reason: format!("{left} merges were handed out, and not done"),
                 }));
             }
         }
+        let staged = self.store.read_staged(QUEUE, keys).await?;
+        let merged = staged
+            .into_iter()
+            .map(|(_, made): (_, Staged<Merged>)| made.counts)
+            .collect::<Vec<_>>();
+        if merged.len() < merges.len() {
+            return Err(Error::Cluster {
+                reason: "what was merged has been removed meanwhile; start again".to_owned(),
+            });
+        }
+        Ok(merged)
     }
 
-    /// Hands merges out, wave after wave.
-    async fn pass(
-        &self,
-        task: &CompactTask,
-        left: &[&Merge],
-        keys: &BTreeSet<String>,
-        done: &mut HashSet<String>,
-        next: &mut u32,
-    ) -> Result<()> {
+    /// Hands out what is left, wave after wave.
+    async fn pass(&self, task: &CompactTask, state: &mut State<'_>) -> Result<()> {
+        let left: Vec<&Merge> = state.left.values().copied().collect();
         for wave in left.chunks(self.options.wave.max(1) as usize) {
-            let (first, count) = (*next, wave.len() as u32);
-            *next += count;
+            let (first, count) = (state.next_task, wave.len() as u32);
+            state.next_task += count;
             self.store.put_tasks(&task.job.job, first, wave).await?;
             let plan = Arc::new(TaskExec::new(task.clone(), first, count));
             let mut running = self.workers.run(plan);
@@ -164,7 +151,7 @@ impl OnWorkers<'_> {
                         break;
                     }
                     () = tokio::time::sleep(self.options.poll) => {
-                        if let Err(err) = self.look(keys, done).await {
+                        if let Err(err) = self.look(state).await {
                             // The next pass would run beside it.
                             self.workers.cancel().await?;
                             return Err(err);
@@ -176,22 +163,26 @@ impl OnWorkers<'_> {
         Ok(())
     }
 
-    /// Adds what has been staged, and says how much it is.
-    async fn look(&self, keys: &BTreeSet<String>, done: &mut HashSet<String>) -> Result<()> {
-        let before = done.len();
+    /// Takes off what has been staged.
+    async fn look(&self, state: &mut State<'_>) -> Result<()> {
         let staged = self.store.staged(QUEUE).await?.into_iter();
-        done.extend(staged.map(|it| it.key).filter(|key| keys.contains(key)));
-        self.progress.advance((done.len() - before) as u64);
+        let done = staged.filter(|it| state.left.remove(&it.key).is_some());
+        self.progress.advance(done.count() as u64);
         Ok(())
     }
 
-    /// Removes results but those of `keys`, and those whose files may be gone.
-    async fn remove_but(&self, keys: &BTreeSet<String>) -> Result<()> {
-        let oldest = Utc::now() - STAGED_KEPT;
-        let staged = self.store.staged(QUEUE).await?.into_iter();
-        let removed = staged
-            .filter(|it| !keys.contains(&it.key) || it.staged_at < oldest)
-            .map(|it| it.key);
-        self.store.remove_staged(QUEUE, removed).await
+    /// Removes tasks and results.
+    async fn remove(&self, task: &CompactTask, merges: &[Merge]) -> Result<()> {
+        self.store.remove_tasks(&task.job.job).await?;
+        let keys: Vec<String> = merges.iter().map(|merge| task.key(merge)).collect();
+        self.store.remove_staged(QUEUE, keys).await
     }
+}
+
+/// How far a compaction is.
+struct State<'a> {
+    /// Merges without a result, by its name.
+    left: HashMap<String, &'a Merge>,
+    /// Number of the next task, which no other has.
+    next_task: u32,
 }

@@ -107,8 +107,8 @@ pub struct RelocateArgs {
   grainstore store compact
   grainstore --store s3://bucket/photos store compact --cluster 10.0.0.1:50050")]
 pub struct CompactArgs {
-    /// Have the files merged by the executors of a cluster, known by its scheduler. This process commits what they made, and a
-    /// run after an interruption of any kind goes on.
+    /// Have the files merged by the executors of a cluster, known by its scheduler. This process commits what they made; a run
+    /// that is interrupted changes nothing.
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster")]
     cluster: Option<String>,
 }

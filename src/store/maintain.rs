@@ -487,13 +487,11 @@ impl MergeFiles for InThisProcess {
 }
 
 impl Merge {
-    /// What tells the files from all others of the store, past and future: names of files are never used again.
+    /// What tells the files from those of the other merges of a plan.
     pub fn files(&self) -> Vec<String> {
         let mut names = vec![self.table.clone()];
         for fragment in &self.task.task.fragments {
             names.extend(fragment.files.iter().map(|file| file.path.clone()));
-            let deleted = fragment.deletion_file.as_ref();
-            names.extend(deleted.map(|file| format!("-{}-{}", file.read_version, file.id)));
         }
         names
     }
