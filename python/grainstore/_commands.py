@@ -1839,7 +1839,7 @@ class Commands:
 
         Args:
             cluster: Have the files merged by the executors of a cluster, known by its scheduler. This process commits
-                what they made, and a run after an interruption of any kind goes on.
+                what they made; a run that is interrupted changes nothing.
 
         >>> store.compact()
         """
