@@ -469,7 +469,7 @@ pub(crate) struct Merged {
 /// Whoever merges the files of a compaction.
 #[async_trait::async_trait]
 pub(crate) trait MergeFiles: Send + Sync {
-    /// Merges files of a snapshot, in any order.
+    /// Merges files of a snapshot, in any order, and returns the results in that of `merges`, so that rows keep theirs.
     async fn merge(&self, snapshot: &Snapshot, merges: &[Merge]) -> Result<Vec<Merged>>;
 }
 
