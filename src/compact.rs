@@ -5,20 +5,17 @@
 //! A compaction that is interrupted changes nothing, and the next begins anew.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ImageId;
-use crate::jobs::{JobId, JobOptions, Made, RunPlan, Staged, Task, TaskExec, Worker};
+use crate::jobs::{JobId, JobOptions, Made, RunPlan, Staged, Task, Watch, Waves, Worker};
 use crate::progress::Progress;
 use crate::store::{Changes, CompactStats, Merge, MergeFiles, Merged, Snapshot, Store};
 use crate::{Error, Result};
 
 /// What results are staged under.
 const QUEUE: &str = "compact";
-/// Passes in a row of which no task came back, after which a compaction is given up.
-const MAX_STUCK: u32 = 2;
 
 /// Like [`Store::compact`], with workers: they merge the files, and this process commits them.
 ///
@@ -89,10 +86,11 @@ impl MergeFiles for OnWorkers<'_> {
         let task = CompactTask {
             job: JobId::new(self.store, QUEUE.to_owned()),
         };
+        let keys: Vec<String> = merges.iter().map(|merge| task.key(merge)).collect();
         self.progress.start("merges", Some(merges.len() as u64));
-        let merged = self.merged(&task, merges).await;
+        let merged = self.merged(&task, merges, &keys).await;
         self.progress.finish();
-        if let Err(err) = self.remove(&task, merges).await {
+        if let Err(err) = self.remove(&task, keys).await {
             tracing::warn!("what the workers were asked was not removed: {err}");
         }
         merged
@@ -101,28 +99,30 @@ impl MergeFiles for OnWorkers<'_> {
 
 impl OnWorkers<'_> {
     /// Has files merged until all are, and returns the results in the order of `merges`: rows keep theirs.
-    async fn merged(&self, task: &CompactTask, merges: &[Merge]) -> Result<Vec<Merged>> {
-        let keys: Vec<String> = merges.iter().map(|merge| task.key(merge)).collect();
-        let mut state = State {
+    async fn merged(
+        &self,
+        task: &CompactTask,
+        merges: &[Merge],
+        keys: &[String],
+    ) -> Result<Vec<Merged>> {
+        let mut waves = Waves::new(self.store, self.workers, self.options);
+        let mut unmerged = Unmerged {
+            store: self.store,
             left: keys.iter().cloned().zip(merges).collect(),
-            next_task: 0,
+            progress: self.progress,
         };
-        let mut stuck = 0;
-        while !state.left.is_empty() {
-            let before = state.left.len();
-            let ended = self.pass(task, &mut state).await;
-            self.look(&mut state).await?;
-            // A pass that failed is followed by another as long as the job gets on.
-            let is_stuck = state.left.len() == before;
-            stuck = if is_stuck { stuck + 1 } else { 0 };
-            if stuck == MAX_STUCK {
-                let left = state.left.len();
+        while !unmerged.left.is_empty() {
+            let before = unmerged.left.len();
+            let ended = pass(&mut waves, task, &mut unmerged).await;
+            unmerged.look().await?;
+            let left = unmerged.left.len();
+            if waves.is_stuck(left < before) {
                 return Err(ended.err().unwrap_or_else(|| Error::Cluster {
                     reason: format!("{left} merges were handed out, and not done"),
                 }));
             }
         }
-        let staged = self.store.read_staged(QUEUE, keys).await?;
+        let staged = self.store.read_staged(QUEUE, keys.to_vec()).await?;
         let merged = staged
             .into_iter()
             .map(|(_, made): (_, Staged<Merged>)| made.counts)
@@ -135,54 +135,41 @@ impl OnWorkers<'_> {
         Ok(merged)
     }
 
-    /// Hands out what is left, wave after wave.
-    async fn pass(&self, task: &CompactTask, state: &mut State<'_>) -> Result<()> {
-        let left: Vec<&Merge> = state.left.values().copied().collect();
-        for wave in left.chunks(self.options.wave.max(1) as usize) {
-            let (first, count) = (state.next_task, wave.len() as u32);
-            state.next_task += count;
-            self.store.put_tasks(&task.job.job, first, wave).await?;
-            let plan = Arc::new(TaskExec::new(task.clone(), first, count));
-            let mut running = self.workers.run(plan);
-            loop {
-                tokio::select! {
-                    ended = &mut running => {
-                        ended?;
-                        break;
-                    }
-                    () = tokio::time::sleep(self.options.poll) => {
-                        if let Err(err) = self.look(state).await {
-                            // The next pass would run beside it.
-                            self.workers.cancel().await?;
-                            return Err(err);
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes off what has been staged.
-    async fn look(&self, state: &mut State<'_>) -> Result<()> {
-        let staged = self.store.staged(QUEUE).await?.into_iter();
-        let done = staged.filter(|it| state.left.remove(&it.key).is_some());
-        self.progress.advance(done.count() as u64);
-        Ok(())
-    }
-
     /// Removes tasks and results.
-    async fn remove(&self, task: &CompactTask, merges: &[Merge]) -> Result<()> {
+    async fn remove(&self, task: &CompactTask, keys: Vec<String>) -> Result<()> {
         self.store.remove_tasks(&task.job.job).await?;
-        let keys: Vec<String> = merges.iter().map(|merge| task.key(merge)).collect();
         self.store.remove_staged(QUEUE, keys).await
     }
 }
 
-/// How far a compaction is.
-struct State<'a> {
+/// Hands out what is left.
+async fn pass(
+    waves: &mut Waves<'_>,
+    task: &CompactTask,
+    unmerged: &mut Unmerged<'_>,
+) -> Result<()> {
+    let left: Vec<&Merge> = unmerged.left.values().copied().collect();
+    for wave in left.chunks(waves.size()) {
+        waves.run(task, wave, unmerged).await?;
+    }
+    Ok(())
+}
+
+/// What is left to merge.
+struct Unmerged<'a> {
+    store: &'a Store,
     /// Merges without a result, by its name.
     left: HashMap<String, &'a Merge>,
-    /// Number of the next task, which no other has.
-    next_task: u32,
+    progress: &'a dyn Progress,
+}
+
+#[async_trait::async_trait]
+impl Watch for Unmerged<'_> {
+    /// Takes off what has been staged.
+    async fn look(&mut self) -> Result<()> {
+        let staged = self.store.staged(QUEUE).await?.into_iter();
+        let done = staged.filter(|it| self.left.remove(&it.key).is_some());
+        self.progress.advance(done.count() as u64);
+        Ok(())
+    }
 }

@@ -255,8 +255,9 @@ impl VectorTable {
     }
 }
 
-/// Any dataset of a store: one of the fixed tables, or the vectors of an embedder.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Any dataset of a store: one of the fixed tables, or the vectors of an embedder. Files hold it as its [path](Self::path).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum StoreTable {
     /// A table that every store has.
     Fixed(Table),
@@ -284,6 +285,20 @@ impl StoreTable {
             .find(|it| it.name() == folder)?;
         let id = EmbedderId::try_from(id.to_owned()).ok()?;
         Some(Self::Vectors(table, id))
+    }
+}
+
+impl From<StoreTable> for String {
+    fn from(table: StoreTable) -> Self {
+        table.path()
+    }
+}
+
+impl TryFrom<String> for StoreTable {
+    type Error = String;
+
+    fn try_from(path: String) -> std::result::Result<Self, String> {
+        Self::from_path(&path).ok_or_else(|| format!("'{path}' is no table of a store"))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::Result;
 use crate::catalogue::{find_head, with_prompted};
 use crate::head::{HeadInputs, MaskPredictor, load_head, tables_read};
 use crate::ids::{HeadId, ImageId};
-use crate::jobs::{Committer, Job, JobId, JobOptions, Made, RunPlan, Task, Work, Worker};
+use crate::jobs::{Committer, Job, JobId, JobOptions, Made, RunPlan, Task, Waves, Work, Worker};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::ImageFilter;
@@ -183,10 +183,9 @@ pub async fn annotate_with_workers(
         store,
         committer: Committer::new(store, task.clone(), "annotate", sets),
         task,
-        workers,
-        options,
+        waves: Waves::new(store, workers, options),
+        commit_every: options.commit_every,
         progress,
-        next_task: 0,
     };
     job.run(&left).await?;
     let mut summary = AnnotateSummary {

@@ -16,7 +16,7 @@ use crate::device::Precision;
 use crate::extract::{Batches, ImageSelection, failure_of, masks_of_images, sha256_of_files};
 use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::jobs::{
-    Committer, Job, JobId, JobOptions, Made, RunPlan, SharedFiles, Task, Work, Worker,
+    Committer, Job, JobId, JobOptions, Made, RunPlan, SharedFiles, Task, Waves, Work, Worker,
 };
 use crate::models::{Activation, EmbeddingModel, open_embedding_weights};
 use crate::progress::Progress;
@@ -218,10 +218,9 @@ pub async fn embed_with_workers(
         store,
         committer: Committer::new(store, task.clone(), "embed", sets),
         task: task.clone(),
-        workers,
-        options,
+        waves: Waves::new(store, workers, options),
+        commit_every: options.commit_every,
         progress,
-        next_task: 0,
     };
     job.run(&left).await?;
     let committer = job.committer;

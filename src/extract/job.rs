@@ -15,7 +15,7 @@ use super::target::{Planned, Rows, Target};
 use crate::device::Precision;
 use crate::ids::{ExtractorId, ImageId};
 use crate::jobs::{
-    Committer, Job, JobId, JobOptions, Made, RunPlan, SharedFiles, Task, Work, Worker,
+    Committer, Job, JobId, JobOptions, Made, RunPlan, SharedFiles, Task, Waves, Work, Worker,
 };
 use crate::progress::Progress;
 use crate::schema::{StoreTable, Table, VectorTable};
@@ -227,10 +227,9 @@ pub async fn extract_with_workers(
         store,
         committer: Committer::new(store, task.clone(), "extract", sets),
         task,
-        workers,
-        options,
+        waves: Waves::new(store, workers, options),
+        commit_every: options.commit_every,
         progress,
-        next_task: 0,
     };
     job.run(&left).await?;
     let committer = job.committer;

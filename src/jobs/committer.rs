@@ -101,7 +101,7 @@ impl<'a, T: Task> Committer<'a, T> {
                 let (mut taken, mut in_this) = (HashSet::new(), HashSet::new());
                 for (at, chunk) in chunks.iter().enumerate() {
                     failures.extend(chunk.failures.iter().cloned());
-                    let is_new = chunk.rows.have_tables(&head)?
+                    let is_new = chunk.rows.have_tables(&head)
                         && this.are_new(&head, &chunk.new).await?
                         && this.task.is_current(&head, &chunk.counts).await?;
                     if is_new && !overlaps(&chunk.new, &mut in_this) {

@@ -1,20 +1,15 @@
 //! The run of a job: it hands out chunks, wave after wave, and commits what comes back.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::committer::Committer;
-use super::plan::TaskExec;
-use super::run_plan::{JobOptions, RunPlan};
 use super::task::Task;
+use super::waves::{Watch, Waves};
 use crate::ids::ImageId;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::{Error, Result};
-
-/// Waves in a row of which no chunk came back, after which a job is given up.
-const MAX_STUCK: u32 = 2;
 
 /// What is left of some work.
 #[async_trait::async_trait]
@@ -34,11 +29,10 @@ pub(crate) struct Job<'a, T: Task> {
     pub store: &'a Store,
     pub task: T,
     pub committer: Committer<'a, T>,
-    pub workers: &'a dyn RunPlan,
-    pub options: &'a JobOptions,
+    pub waves: Waves<'a>,
+    /// Time between two commits.
+    pub commit_every: Duration,
     pub progress: &'a dyn Progress,
-    /// Number of the next task, which no other has.
-    pub next_task: u32,
 }
 
 impl<T: Task> Job<'_, T> {
@@ -55,7 +49,7 @@ impl<T: Task> Job<'_, T> {
         let mut chunks = work.left(&self.committer.failed).await?;
         let mut left = self.images(&chunks);
         self.progress.start("images", Some(left));
-        let (mut ended, mut stuck) = (Ok(()), 0);
+        let mut ended = Ok(());
         while left > 0 {
             let (collected, dropped) = (self.committer.collected, self.committer.dropped);
             ended = self.pass(&chunks).await;
@@ -68,9 +62,7 @@ impl<T: Task> Job<'_, T> {
             let before = left;
             chunks = work.left(&self.committer.failed).await?;
             left = self.images(&chunks);
-            // A pass that failed is followed by another as long as the job gets on.
-            stuck = if left < before { 0 } else { stuck + 1 };
-            if stuck == MAX_STUCK {
+            if self.waves.is_stuck(left < before) {
                 break;
             }
         }
@@ -94,13 +86,13 @@ impl<T: Task> Job<'_, T> {
 
     /// Has chunks done and commits them, wave after wave.
     async fn pass(&mut self, chunks: &[T::Chunk]) -> Result<()> {
-        for wave in chunks.chunks(self.options.wave.max(1) as usize) {
-            let (first, count) = (self.next_task, wave.len() as u32);
-            self.next_task += count;
-            let job = &self.task.job().job;
-            self.store.put_tasks(job, first, wave).await?;
-            let plan = Arc::new(TaskExec::new(self.task.clone(), first, count));
-            let ended = self.watch(plan).await;
+        for wave in chunks.chunks(self.waves.size()) {
+            let mut committing = Committing {
+                committer: &mut self.committer,
+                age: self.commit_every,
+                progress: self.progress,
+            };
+            let ended = self.waves.run(&self.task, wave, &mut committing).await;
             // What was staged is kept, however the wave ended.
             self.committer
                 .collect(Duration::ZERO, self.progress)
@@ -110,27 +102,18 @@ impl<T: Task> Job<'_, T> {
         }
         Ok(())
     }
+}
 
-    /// Runs a plan, and meanwhile commits what it stages.
-    async fn watch(&mut self, plan: Arc<TaskExec>) -> Result<()> {
-        let mut running = self.workers.run(plan);
-        let age = self.options.commit_every;
-        loop {
-            tokio::select! {
-                ended = &mut running => {
-                    let tasks = ended?;
-                    tracing::info!(tasks, "a wave has ended");
-                    return Ok(());
-                }
-                () = tokio::time::sleep(self.options.poll) => {
-                    let collected = self.committer.collect(age, self.progress).await;
-                    if collected.is_err() {
-                        // The next pass would run beside it.
-                        self.workers.cancel().await?;
-                        return collected;
-                    }
-                }
-            }
-        }
+/// Commits what tasks have staged, once the last commit has some age.
+struct Committing<'a, 'b, T: Task> {
+    committer: &'a mut Committer<'b, T>,
+    age: Duration,
+    progress: &'a dyn Progress,
+}
+
+#[async_trait::async_trait]
+impl<T: Task> Watch for Committing<'_, '_, T> {
+    async fn look(&mut self) -> Result<()> {
+        self.committer.collect(self.age, self.progress).await
     }
 }

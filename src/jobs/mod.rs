@@ -19,6 +19,7 @@ mod plan;
 mod run_plan;
 mod shared_file;
 mod task;
+mod waves;
 mod worker;
 
 pub(crate) use committer::Committer;
@@ -29,4 +30,5 @@ pub use run_plan::{JobOptions, RunPlan};
 pub(crate) use shared_file::SharedFiles;
 pub use task::JobId;
 pub(crate) use task::{Made, Staged, Task};
+pub(crate) use waves::{Watch, Waves};
 pub use worker::{Worker, WorkerOptions};

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::{back_off, unless_race_lost};
 use super::index::{IndexKind, IndexRequest, IndexStats, image_column, indexes_of};
-use super::staging::table_of;
 use super::sums::Checksum;
 use super::{Snapshot, Store, Tag};
 use crate::ids::check_name;
@@ -220,7 +219,7 @@ impl Store {
     /// [`Error::CommitContention`] if other writers changed the same files each time; [`Error::StoreDamaged`] for files
     /// that are not as they were written; errors from Lance.
     pub async fn compact(&self) -> Result<Vec<CompactStats>> {
-        self.compact_with(&InThisProcess).await
+        self.compact_with(&OneAfterAnother).await
     }
 
     /// Like [`Store::compact`], with files that somebody else merges.
@@ -309,7 +308,7 @@ impl Store {
         } in merged
         {
             self.inner.files.know_checksums(&checksums);
-            results.entry(table_of(&table)?).or_default().push(result);
+            results.entry(table).or_default().push(result);
         }
         let mut stats = Vec::new();
         for (table, results) in results {
@@ -451,16 +450,14 @@ impl Snapshot {
 pub(crate) struct Merge {
     /// The store's version that has the files.
     pub commit: u64,
-    /// The table's path.
-    table: String,
+    table: StoreTable,
     task: CompactionTask,
 }
 
 /// Files that were merged but are not yet committed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Merged {
-    /// The table's path.
-    table: String,
+    table: StoreTable,
     result: RewriteResult,
     /// Of the new files, by their paths within the store.
     checksums: BTreeMap<String, Checksum>,
@@ -473,10 +470,11 @@ pub(crate) trait MergeFiles: Send + Sync {
     async fn merge(&self, snapshot: &Snapshot, merges: &[Merge]) -> Result<Vec<Merged>>;
 }
 
-struct InThisProcess;
+/// Merges files in this process.
+struct OneAfterAnother;
 
 #[async_trait::async_trait]
-impl MergeFiles for InThisProcess {
+impl MergeFiles for OneAfterAnother {
     async fn merge(&self, snapshot: &Snapshot, merges: &[Merge]) -> Result<Vec<Merged>> {
         let mut merged = Vec::new();
         for merge in merges {
@@ -489,7 +487,7 @@ impl MergeFiles for InThisProcess {
 impl Merge {
     /// What tells the files from those of the other merges of a plan.
     pub fn files(&self) -> Vec<String> {
-        let mut names = vec![self.table.clone()];
+        let mut names = vec![self.table.path()];
         for fragment in &self.task.task.fragments {
             names.extend(fragment.files.iter().map(|file| file.path.clone()));
         }
@@ -503,12 +501,11 @@ impl Snapshot {
     /// # Errors
     /// Errors from Lance and the file system.
     pub(crate) async fn merge(&self, merge: &Merge) -> Result<Merged> {
-        let table = table_of(&merge.table)?;
-        let dataset = self.stored(&table).await?;
-        let result = merge.task.execute(&dataset).await?;
+        let table = merge.table.clone();
+        let result = merge.task.execute(&*self.stored(&table).await?).await?;
         Ok(Merged {
-            table: table.path(),
             checksums: self.checksums_of(&table, &result.new_fragments).await?,
+            table,
             result,
         })
     }
@@ -548,7 +545,7 @@ async fn merges_of(snapshot: &Snapshot, table: StoreTable) -> Result<Vec<Merge>>
         .compaction_tasks()
         .map(|task| Merge {
             commit: snapshot.version(),
-            table: table.path(),
+            table: table.clone(),
             task,
         })
         .collect();

@@ -41,21 +41,16 @@ const AT_ONCE: usize = 16;
 /// Rows that wait for a commit: many of them in files of their tables, few in the object itself.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct StagedRows {
-    /// By the path of their table.
-    written: BTreeMap<String, WrittenRows>,
-    /// By the path of their table: an Arrow IPC stream in base 64.
-    small: BTreeMap<String, String>,
+    written: BTreeMap<StoreTable, WrittenRows>,
+    /// Arrow IPC streams in base 64.
+    small: BTreeMap<StoreTable, String>,
 }
 
 impl StagedRows {
     /// Whether the tables of the rows are still there; those of an embedder can be removed.
-    pub(crate) fn have_tables(&self, head: &Snapshot) -> Result<bool> {
-        for path in self.written.keys().chain(self.small.keys()) {
-            if !head.has_table(&table_of(path)?) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    pub(crate) fn have_tables(&self, head: &Snapshot) -> bool {
+        let mut tables = self.written.keys().chain(self.small.keys());
+        tables.all(|table| head.has_table(table))
     }
 }
 
@@ -76,9 +71,9 @@ impl Snapshot {
         for (table, batches) in changes.into_appends()? {
             if is_large(&batches) {
                 let written = self.write_rows(&table, batches).await?;
-                staged.written.insert(table.path(), written);
+                staged.written.insert(table, written);
             } else {
-                staged.small.insert(table.path(), to_text(&batches)?);
+                staged.small.insert(table, to_text(&batches)?);
             }
         }
         Ok(staged)
@@ -91,12 +86,11 @@ impl Changes {
     /// # Errors
     /// [`Error::StoreDamaged`] for rows that are not those of a table.
     pub(crate) fn append_staged(&mut self, staged: &StagedRows) -> Result<()> {
-        for (path, rows) in &staged.written {
-            self.append_written(table_of(path)?, rows.clone());
+        for (table, rows) in &staged.written {
+            self.append_written(table.clone(), rows.clone());
         }
-        for (path, text) in &staged.small {
-            let table = table_of(path)?;
-            for batch in from_text(path, text)? {
+        for (table, text) in &staged.small {
+            for batch in from_text(table, text)? {
                 self.append(table.clone(), batch);
             }
         }
@@ -214,13 +208,6 @@ fn task_name(number: u32) -> String {
     format!("{number:010}")
 }
 
-pub(super) fn table_of(path: &str) -> Result<StoreTable> {
-    StoreTable::from_path(path).ok_or_else(|| Error::StoreDamaged {
-        path: STAGING.to_owned(),
-        reason: format!("it has rows of '{path}', which is no table"),
-    })
-}
-
 fn to_text(batches: &[RecordBatch]) -> Result<String> {
     let Some(first) = batches.first() else {
         return Ok(String::new());
@@ -232,10 +219,10 @@ fn to_text(batches: &[RecordBatch]) -> Result<String> {
     Ok(STANDARD.encode(writer.into_inner()?))
 }
 
-fn from_text(path: &str, text: &str) -> Result<Vec<RecordBatch>> {
+fn from_text(table: &StoreTable, text: &str) -> Result<Vec<RecordBatch>> {
     let bytes = STANDARD.decode(text).map_err(|err| Error::StoreDamaged {
         path: STAGING.to_owned(),
-        reason: format!("its rows of '{path}' cannot be read: {err}"),
+        reason: format!("its rows of '{}' cannot be read: {err}", table.path()),
     })?;
     if bytes.is_empty() {
         return Ok(Vec::new());
