@@ -47,7 +47,7 @@ fn main() -> Outcome<()> {
     let side = sam.config().image_size;
     let pixels = Tensor::random([1, 3, side, side], Distribution::Default, &device);
     let encode_s = seconds(3, || {
-        std::hint::black_box(sam.encode_image(pixels.clone()).into_data());
+        std::hint::black_box(sam.encode_image(pixels.clone()).cells.into_data());
     });
     let embedding = sam.encode_image(pixels);
     let points: Vec<[f32; 2]> = (0..BATCH).map(|n| [n as f32, 2.0 * n as f32]).collect();

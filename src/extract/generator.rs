@@ -17,8 +17,8 @@ use crate::geometry::{
     remove_small_regions,
 };
 use crate::models::sam::{
-    ImageFrame, MASK_THRESHOLD, MaskUpscaler, PreparedImage, Prompts, Sam, stability_score,
-    threshold_into,
+    DecodedTokens, ImageEmbedding, ImageFrame, MASK_THRESHOLD, MaskUpscaler, Prompts, Sam,
+    stability_score, threshold_into,
 };
 use crate::vectors::pooled;
 use crate::{Error, Result};
@@ -41,6 +41,8 @@ pub struct GeneratedMask {
     pub crop: Crop,
     /// Index of the decoder's output: 0 for the single-mask output, 1..=3 for the multimask outputs.
     pub mask_output: usize,
+    /// Logit of whether there is an object at the point, which SAM 2 gives.
+    pub object_score: Option<f32>,
     /// All of the decoder's mask tokens for the prompt, flattened: outputs x token width.
     pub embedding: Vec<f32>,
     /// The image embedding, averaged under the mask, if it was asked for; `None` also for an empty mask.
@@ -99,6 +101,7 @@ pub(super) struct KeptFeatures {
 struct Wanted<'a> {
     mask_output: usize,
     predicted_iou: f32,
+    object_score: Option<f32>,
     /// The prompt: x and y in pixels of the crop.
     point: &'a [f64; 2],
     /// All mask tokens of the point.
@@ -132,6 +135,14 @@ impl MaskGenerator {
                 what: "mask output of this model",
                 value: format!("{:?}", options.mask_output).to_lowercase(),
                 expected: "single: it gives one mask a point".to_owned(),
+            });
+        }
+        let is_hq = sam.config().decoder.hq_channels.is_some();
+        if is_hq && options.mask_output == MaskOutput::All {
+            return Err(Error::InvalidOption {
+                what: "mask output of this model",
+                value: "all".to_owned(),
+                expected: "best or single: HQ-SAM gives one mask a point".to_owned(),
             });
         }
         Ok(Self {
@@ -228,17 +239,17 @@ impl MaskGenerator {
         };
         let is_whole = crop.is_whole(photo.width(), photo.height());
         let pixels = if is_whole {
-            PreparedImage::new(photo.as_raw(), size, self.sam.config().image_size)?
+            self.sam.config().prepare(photo.as_raw(), size)?
         } else {
             let part = crop_imm(photo, crop.left, crop.top, size.width, size.height).to_image();
-            PreparedImage::new(part.as_raw(), size, self.sam.config().image_size)?
+            self.sam.config().prepare(part.as_raw(), size)?
         };
         let frame = pixels.frame;
         let embedding = within_memory(0, || {
             Ok(self.sam.encode_image(pixels.into_tensor(&self.device)))
         })?;
         if self.pools_neck {
-            features.push(features_of(&embedding, &frame, crop));
+            features.push(features_of(&embedding.cells, &frame, crop));
         }
         if self.keeps_features && is_whole {
             *kept = Some(kept_features(&embedding)?);
@@ -263,7 +274,7 @@ impl MaskGenerator {
 
     fn masks_of_points(
         &self,
-        embedding: &Tensor<4>,
+        embedding: &ImageEmbedding,
         frame: &ImageFrame,
         points: &[[f64; 2]],
         crop: Crop,
@@ -278,16 +289,24 @@ impl MaskGenerator {
         let [count, outputs] = decoded.iou.dims();
         let iou = numbers(decoded.iou.clone().into_data(), "predicted IoU")?;
         let tokens = numbers(decoded.tokens.clone().into_data(), "mask tokens")?;
+        let scores = decoded.object_score.clone();
+        let scores = scores.map(|scores| numbers(scores.into_data(), "object score"));
+        let scores = scores.transpose()?.unwrap_or_default();
+        let replaced = self.replaced_single_masks(&decoded)?;
         let width = tokens.len() / count.max(1);
         let rows = points
             .iter()
             .zip(iou.chunks_exact(outputs).zip(tokens.chunks_exact(width)));
         let mut wanted = Vec::new();
-        for (point, (iou, tokens)) in rows {
-            let chosen = self.chosen(iou).into_iter();
-            wanted.extend(chosen.map(|mask_output| Wanted {
+        for (at, (point, (iou, tokens))) in rows.enumerate() {
+            let chosen = match replaced.get(at) {
+                Some(true) => best_of_several(iou),
+                _ => self.chosen(iou),
+            };
+            wanted.extend(chosen.into_iter().map(|mask_output| Wanted {
                 mask_output,
                 predicted_iou: iou.get(mask_output).copied().unwrap_or_default(),
+                object_score: scores.get(at).copied(),
                 point,
                 tokens,
             }));
@@ -350,6 +369,7 @@ impl MaskGenerator {
             ],
             crop,
             mask_output: wanted.mask_output,
+            object_score: wanted.object_score,
             embedding: wanted.tokens.to_vec(),
             neck: None,
         };
@@ -361,13 +381,22 @@ impl MaskGenerator {
         match self.options.mask_output {
             MaskOutput::Single => vec![0],
             MaskOutput::All => (1..iou.len()).collect(),
-            MaskOutput::Best => {
-                let multimask = iou.iter().enumerate().skip(1);
-                // Of equal ones, the first, as with argmax.
-                let best = multimask.reduce(|best, next| if next.1 > best.1 { next } else { best });
-                best.map(|(output, _)| output).into_iter().collect()
-            }
+            MaskOutput::Best => best_of_several(iou),
         }
+    }
+
+    /// Of each point, whether its single mask is wanted and another must replace it; empty if no mask needs to be looked at.
+    fn replaced_single_masks(&self, decoded: &DecodedTokens) -> Result<Vec<bool>> {
+        let [count, outputs] = decoded.iou.dims();
+        let config = self.sam.config();
+        if self.options.mask_output != MaskOutput::Single || !config.is_sam2() || outputs == 1 {
+            return Ok(Vec::new());
+        }
+        let masks = self.sam.masks(decoded.clone(), &vec![0; count]);
+        let [_, _, rows, columns] = masks.dims();
+        let masks = numbers(masks.into_data(), "masks")?;
+        let masks = masks.par_chunks_exact(rows * columns);
+        Ok(masks.map(|it| config.replaces_single_mask(it)).collect())
     }
 
     /// Removes small holes and islands; of masks that became alike, one is kept, preferably an unchanged one.
@@ -387,6 +416,14 @@ impl MaskGenerator {
         let scored = suppress_by(cleaned, |(mask, _)| mask, |(_, score)| *score, threshold)?;
         Ok(scored.into_iter().map(|(mask, _)| mask).collect())
     }
+}
+
+/// The output of those for an ambiguous prompt with the best predicted IoU.
+fn best_of_several(iou: &[f32]) -> Vec<usize> {
+    let multimask = iou.iter().enumerate().skip(1);
+    // Of equal ones, the first, as with argmax.
+    let best = multimask.reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.map(|(output, _)| output).into_iter().collect()
 }
 
 fn features_of(embedding: &Tensor<4>, frame: &ImageFrame, crop: Crop) -> CropFeatures {
@@ -415,17 +452,18 @@ fn features_of(embedding: &Tensor<4>, frame: &ImageFrame, crop: Crop) -> CropFea
     }
 }
 
-fn kept_features(embedding: &Tensor<4>) -> Result<KeptFeatures> {
+fn kept_features(embedding: &ImageEmbedding) -> Result<KeptFeatures> {
     let what = "image features";
-    let [_, channels, rows, columns] = embedding.dims();
-    let values = numbers(embedding.clone().into_data(), what)?;
+    let channels = embedding.clone().into_channels();
+    let [_, count, rows, columns] = channels.dims();
+    let values = numbers(channels.into_data(), what)?;
     let values: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
     // The greatest number in 16 bits is 65,504.
     if !values.iter().all(|x| x.is_finite()) {
         return Err(Error::ModelOutput { what });
     }
     Ok(KeptFeatures {
-        sizes: [channels, rows, columns],
+        sizes: [count, rows, columns],
         values,
     })
 }

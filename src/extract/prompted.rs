@@ -102,7 +102,7 @@ async fn plan(head: &Snapshot, extractor: &ExtractorRow, new: &NewMask) -> Resul
         crop_box: [0.0, 0.0, f64::from(width), f64::from(height)],
         mask_output: i8::try_from(predicted.output).ok(),
         embedding: Some(predicted.embedding.clone()),
-        object_score: None,
+        object_score: predicted.object_score,
     };
     let embedding = head.store().options().embedding;
     changes.append(Table::Masks, masks_to_batch(&[row], embedding)?);

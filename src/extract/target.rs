@@ -224,7 +224,7 @@ impl Target {
                 crop_box: mask.crop.to_xywh(),
                 mask_output: i8::try_from(mask.mask_output).ok(),
                 embedding: Some(mask.embedding),
-                object_score: None,
+                object_score: mask.object_score,
             });
         batch.masks.extend(rows);
     }

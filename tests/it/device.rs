@@ -33,10 +33,10 @@ fn outputs(precision: Precision) -> [Vec<f32>; 3] {
     let embedding = model.encode_image(prepared.into_tensor(&device()));
     let prompts = Prompts::single_points(&[[20.0, 30.0], [50.0, 10.0]], &device());
     let decoded = model.decode(embedding.clone(), &prompts);
-    assert_eq!(embedding.dtype(), precision.dtype());
+    assert_eq!(embedding.cells.dtype(), precision.dtype());
     assert_eq!(decoded.tokens.dtype(), precision.dtype());
     [
-        values(embedding),
+        values(embedding.cells),
         values(decoded.tokens),
         values(decoded.iou),
     ]

@@ -840,6 +840,7 @@ fn sam_gives_the_neck_under_each_mask_and_the_masks_own_token() {
         let frame = prepared.frame;
         let embedding = sam
             .encode_image(prepared.into_tensor(&device()))
+            .cells
             .into_data();
         let embedding: Vec<f32> = embedding.iter::<f32>().collect();
         let bitmap = mask.rle.to_row_major();

@@ -60,6 +60,8 @@ mod relocate;
 mod review;
 mod review_page;
 mod sam;
+mod sam2;
+mod sam_hq;
 mod sql;
 mod sql_shell;
 mod store;

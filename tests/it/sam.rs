@@ -37,25 +37,27 @@ fn small_model() -> Sam {
 }
 
 /// What upstream computed.
-struct Reference {
+pub struct Reference {
     bytes: Vec<u8>,
+    pub tolerance: f64,
     /// Tolerance of what follows from a mask prompt.
-    mask_prompt_tolerance: f64,
+    pub mask_prompt_tolerance: f64,
 }
 
 impl Reference {
-    fn open(folder: &Path) -> Self {
+    pub fn open(folder: &Path) -> Self {
         Self::file(folder.join("reference.safetensors"))
     }
 
-    fn file(path: PathBuf) -> Self {
+    pub fn file(path: PathBuf) -> Self {
         Self {
             bytes: std::fs::read(path).unwrap(),
+            tolerance: TOLERANCE,
             mask_prompt_tolerance: TOLERANCE,
         }
     }
 
-    fn raw(&self, name: &str) -> Option<(Dtype, Vec<usize>, Vec<u8>)> {
+    pub fn raw(&self, name: &str) -> Option<(Dtype, Vec<usize>, Vec<u8>)> {
         let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
         let tensor = tensors.tensor(name).ok()?;
         Some((
@@ -65,7 +67,7 @@ impl Reference {
         ))
     }
 
-    fn floats(&self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
+    pub fn floats(&self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
         let (dtype, shape, data) = self.raw(name)?;
         assert_eq!(dtype, Dtype::F32, "{name}");
         let (values, _) = data.as_chunks::<4>();
@@ -78,19 +80,19 @@ impl Reference {
         ))
     }
 
-    fn tensor<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
+    pub fn tensor<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
         let (shape, values) = self.floats(name)?;
         Some(Tensor::from_data(TensorData::new(values, shape), &device()))
     }
 
-    fn bits(&self, name: &str, count: usize) -> Vec<bool> {
+    pub fn bits(&self, name: &str, count: usize) -> Vec<bool> {
         let (_, _, bytes) = self.raw(name).unwrap();
         (0..count)
             .map(|i| bytes[i / 8] >> (7 - i % 8) & 1 == 1)
             .collect()
     }
 
-    fn points(&self, coords: &str, labels: &str) -> Option<PointPrompts> {
+    pub fn points(&self, coords: &str, labels: &str) -> Option<PointPrompts> {
         let coords = self.tensor(coords)?;
         let (_, shape, data) = self.raw(labels)?;
         let (labels, _) = data.as_chunks::<4>();
@@ -99,7 +101,7 @@ impl Reference {
         Some(PointPrompts { coords, labels })
     }
 
-    fn prompts(&self, key: &str) -> Prompts {
+    pub fn prompts(&self, key: &str) -> Prompts {
         let points = self.points(&format!("{key}.points"), &format!("{key}.labels"));
         Prompts {
             points,
@@ -109,7 +111,7 @@ impl Reference {
     }
 
     /// Holds a tensor against the reference and returns the relative difference.
-    fn check<const D: usize>(&self, name: &str, found: Tensor<D>) -> f64 {
+    pub fn check<const D: usize>(&self, name: &str, found: Tensor<D>) -> f64 {
         let (shape, expected) = self
             .floats(name)
             .unwrap_or_else(|| panic!("no reference '{name}'"));
@@ -119,7 +121,7 @@ impl Reference {
         let tolerance = if name.contains(".mask.") {
             self.mask_prompt_tolerance
         } else {
-            TOLERANCE
+            self.tolerance
         };
         assert!(
             difference <= tolerance,
@@ -144,7 +146,7 @@ fn relative_difference(found: &[f32], expected: &[f32]) -> f64 {
     ) / largest.max(1e-12)
 }
 
-fn photo(folder: &Path, name: &str) -> (Vec<u8>, Size) {
+pub fn photo(folder: &Path, name: &str) -> (Vec<u8>, Size) {
     let image = image::open(folder.join(format!("{name}.png")))
         .unwrap()
         .to_rgb8();
@@ -167,7 +169,7 @@ fn check_image(model: &Sam, folder: &Path, name: &str) {
     println!("{name}: encoder {:.2} s", start.elapsed().as_secs_f64());
     println!(
         "{name}.embedding: {:.1e}",
-        reference.check(&format!("{name}.embedding"), embedding.clone())
+        reference.check(&format!("{name}.embedding"), embedding.cells.clone())
     );
 
     for prompt in PROMPTS {
@@ -309,8 +311,10 @@ fn half_precision_safetensors_are_the_same_model() {
         .into_tensor(&device());
     let half = Checkpoint::open(fixtures().join("small_f16.safetensors")).unwrap();
     let half = half.load_as(&small_config(&half), &device()).unwrap();
-    let expected = small_model().encode_image(pixels.clone()).into_data();
+    let expected = small_model().encode_image(pixels.clone());
+    let expected = expected.cells.into_data();
     half.encode_image(pixels)
+        .cells
         .into_data()
         .assert_eq(&expected, true);
 }
@@ -323,7 +327,7 @@ fn hugging_face_names_are_the_same_model() {
         .load_as(&small_config(&checkpoint), &device())
         .unwrap();
     let embedding = model.encode_image(reference.tensor("pixels").unwrap());
-    reference.check("embedding", embedding.clone());
+    reference.check("embedding", embedding.cells.clone());
     let prompts = Prompts {
         points: reference.points("points", "labels"),
         ..Prompts::default()

@@ -369,8 +369,8 @@ fn gradients_of(
     let mut losses = Losses::default();
     let mut dense = None;
     if let Some(shown) = shown {
-        let [_, dim, rows, columns] = embedding.dims();
-        let cells = embedding.clone().reshape([dim, rows * columns]);
+        let [_, dim, rows, columns] = embedding.cells.dims();
+        let cells = embedding.cells.clone().reshape([dim, rows * columns]);
         let loss = dense_loss(
             model
                 .dense

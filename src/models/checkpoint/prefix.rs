@@ -48,7 +48,10 @@ pub(super) fn model_tensors<T>(
         let Some(official) = name.strip_prefix(&prefix).map(without_wrappers) else {
             continue;
         };
-        if let Some(extended) = family.extended_by(&official) {
+        if let Some(extended) = family
+            .extended_by(&official)
+            .filter(|it| !wanted.contains(it))
+        {
             return Err(other_model(path, extended, &name, wanted));
         }
         if let Some((other, _)) = found.get(&official) {

@@ -15,7 +15,7 @@ mod vit_block;
 pub use activation::Activation;
 pub(super) use attention::{ScoreBias, attention};
 pub(super) use batch_norm::FixedBatchNorm;
-pub(super) use kernels::gelu;
+pub(super) use kernels::{gelu, update_values, works_on_slices};
 pub(super) use layer_norm_2d::{LAYER_NORM_EPSILON, LayerNorm2d};
 pub(super) use mlp::MlpBlock;
 pub(super) use patch_embed::{PatchEmbed, PatchEmbedSizes};

@@ -3,8 +3,10 @@
 mod fit;
 mod normalise;
 mod pillow;
+mod planes;
 
 pub(super) use fit::within;
 pub use fit::{Fit, Rgb};
 pub(super) use normalise::{IMAGENET, Normalisation};
 pub(super) use pillow::{Filter, resize};
+pub(super) use planes::resize_planes;

@@ -50,6 +50,21 @@ impl Filter {
             Self::Bicubic => 0.0,
         }
     }
+
+    /// The samples that contribute to a sample of an axis that is resized from `from` to `to` samples: the first, and their
+    /// weights, whose sum is 1. They lie as far apart as the filter is wide in target samples, or in source samples if the axis
+    /// grows.
+    pub(super) fn span(self, index: usize, from: usize, to: usize) -> (usize, Vec<f64>) {
+        let scale = from as f64 / to as f64;
+        let stretch = scale.max(1.0);
+        let support = self.support() * stretch;
+        let centre = (index as f64 + 0.5) * scale;
+        let start = (centre - support + 0.5).max(0.0) as usize;
+        let end = ((centre + support + 0.5) as usize).min(from);
+        let weight = |i: usize| self.weight((i as f64 - centre + 0.5) / stretch);
+        let total: f64 = (start..end).map(weight).sum();
+        (start, (start..end).map(|i| weight(i) / total).collect())
+    }
 }
 
 /// Resizes row-major RGB bytes. Both sizes must have at least one pixel.
@@ -132,26 +147,16 @@ fn level(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// The windows of some samples of an axis that is resized from `from` to `to` samples: as wide as the filter in target
-/// samples, or in source samples if the axis grows.
 fn windows(from: usize, to: usize, samples: Range<usize>, filter: Filter) -> Vec<Window> {
-    let scale = from as f64 / to as f64;
-    let stretch = scale.max(1.0);
-    let support = filter.support() * stretch;
-    let window = |index: usize| {
-        let centre = (index as f64 + 0.5) * scale;
-        let start = (centre - support + 0.5).max(0.0) as usize;
-        let end = ((centre + support + 0.5) as usize).min(from);
-        let weight = |i: usize| filter.weight((i as f64 - centre + 0.5) / stretch);
-        let total: f64 = (start..end).map(weight).sum();
-        let unit = f64::from(1u32 << PRECISION);
-        let fixed = |i: usize| (weight(i) / total * unit).round() as i32;
-        Window {
+    let unit = f64::from(1u32 << PRECISION);
+    let fixed = |weight: f64| (weight * unit).round() as i32;
+    let spans = samples.map(|index| filter.span(index, from, to));
+    spans
+        .map(|(start, weights)| Window {
             start,
-            weights: (start..end).map(fixed).collect(),
-        }
-    };
-    samples.map(window).collect()
+            weights: weights.into_iter().map(fixed).collect(),
+        })
+        .collect()
 }
 
 #[cfg(test)]

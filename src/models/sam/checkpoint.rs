@@ -1,15 +1,16 @@
 //! Checkpoints of Segment Anything: their tensors under official names.
 //!
-//! In: weights as segment-anything, MobileSAM or Hugging Face's `SamModel` names them. Out: shapes and values by official
+//! In: weights as segment-anything, MobileSAM, sam2 or Hugging Face's `SamModel` and `Sam2Model` name them. Out: shapes and values by official
 //! name, the model's sizes, and the model.
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
-use super::config::{DecoderConfig, SamConfig};
+use super::config::SamConfig;
 use super::preprocess::{PIXEL_MEAN, PIXEL_STD};
 use super::sam::Sam;
+use super::sidecar::Sizes;
 use super::{detect, names, official, sidecar};
 use crate::device::Precision;
 use crate::models::checkpoint::Weights;
@@ -22,7 +23,8 @@ use crate::models::weights;
 pub struct Checkpoint {
     weights: Weights,
     files: Vec<PathBuf>,
-    decoder_heads: usize,
+    /// Those that the weights do not show.
+    sizes: Sizes,
 }
 
 impl Checkpoint {
@@ -51,23 +53,24 @@ impl Checkpoint {
     /// weights or two models; [`ModelError::PixelStatistics`] if its pixel mean or standard deviation is not Segment
     /// Anything's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let mut weights = Weights::open(path, &[Family::Sam])?;
+        let mut weights = Weights::open(path, &[Family::Sam2, Family::Sam, Family::SamHq])?;
         weights.rename(names::official_names);
         weights.retain(|name| !detect::is_unused(name));
-        let published = DecoderConfig::default().heads;
         let mut config = weights.folder_config().map(Path::to_owned);
-        let heads = match &config {
-            Some(config) => sidecar::decoder_heads(config)?.unwrap_or(published),
-            None => published,
+        let sizes = match &config {
+            Some(config) => sidecar::read(config, weights.family())?,
+            None => Sizes::default(),
         };
-        // A config that only repeats the default does not distinguish models.
-        config.take_if(|_| heads == published);
-        let files = weights.files().iter().cloned().chain(config).collect();
         let mut checkpoint = Self {
+            files: weights.files().to_vec(),
             weights,
-            files,
-            decoder_heads: heads,
+            sizes: Sizes::default(),
         };
+        let without = checkpoint.config().ok();
+        checkpoint.sizes = sizes;
+        // A config that only repeats what the weights show does not distinguish models.
+        config.take_if(|_| without.is_some() && checkpoint.config().ok() == without);
+        checkpoint.files.extend(config);
         checkpoint.take_pixel_statistics("pixel_mean", PIXEL_MEAN)?;
         checkpoint.take_pixel_statistics("pixel_std", PIXEL_STD)?;
         Ok(checkpoint)
@@ -83,8 +86,8 @@ impl Checkpoint {
         &self.files
     }
 
-    /// The model's sizes, from the tensors' shapes. Sizes that shapes do not determine (the decoder's heads, a
-    /// TinyViT's image size) are the published ones, unless grainstore saved the file or the folder's `config.json`
+    /// The model's sizes, from the tensors' shapes. Sizes that shapes do not determine (the decoder's heads, the image size
+    /// of a TinyViT or a Hiera, a Hiera's heads and windows) are the published ones, unless grainstore saved the file or the folder's `config.json`
     /// gives other values.
     ///
     /// # Errors
@@ -94,7 +97,7 @@ impl Checkpoint {
             Some(config) => Ok(config),
             None => {
                 let mut config = detect::config(&self.weights)?;
-                config.decoder.heads = self.decoder_heads;
+                self.sizes.correct(&mut config);
                 Ok(config)
             }
         }
@@ -114,7 +117,7 @@ impl Checkpoint {
     /// Those of [`load`](Self::load).
     pub fn load_in(&self, precision: Precision, device: &Device) -> Result<Sam> {
         let model = self.config()?.init(device)?;
-        weights::load(&self.weights, model, precision, &official::Names)
+        weights::load(&self.weights, model, precision, &self.names_of_weights())
     }
 
     /// Loads a model of the given sizes in f32.
@@ -124,7 +127,18 @@ impl Checkpoint {
     /// tensors; [`ModelError::WeightNotFinite`] and [`ModelError::ReadCheckpoint`].
     pub fn load_as(&self, config: &SamConfig, device: &Device) -> Result<Sam> {
         let model = config.init(device)?;
-        weights::load(&self.weights, model, Precision::F32, &official::Names)
+        weights::load(
+            &self.weights,
+            model,
+            Precision::F32,
+            &self.names_of_weights(),
+        )
+    }
+
+    fn names_of_weights(&self) -> official::Names {
+        official::Names {
+            has_point_rows: self.shape(official::POINT_ROWS).is_some(),
+        }
     }
 
     /// Official names of all tensors of the model, in alphabetical order.

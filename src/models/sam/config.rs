@@ -1,16 +1,18 @@
 //! All sizes of a Segment Anything model, so that small models are possible.
 //!
-//! In: nothing, or a published model's name. Out: the sizes; `init` builds the modules. `detect` derives the sizes from
+//! In: nothing, or a published model's name. Out: the sizes; `SamConfig::init` builds the modules. `detect` derives the sizes from
 //! a checkpoint's tensors.
 
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::sam::Sam;
+use super::hiera_config::HieraConfig;
+use super::preprocess::{ImageFrame, PreparedImage};
+use super::sizes::{MOST_LAYERS, require};
 use super::tiny_vit::TinyVitConfig;
+use crate::geometry::Size;
 use crate::models::error::{ModelError, Result};
 
 /// Pixels of the model input per cell of the image embedding, along each axis.
@@ -18,8 +20,6 @@ pub const PATCH_SIZE: usize = 16;
 
 /// Limit on the side of the model input in pixels. Published models have 1024.
 const MOST_PIXELS: usize = 16_384;
-/// Limit on the number of layers in any part of a model. Published models have at most 32.
-pub(super) const MOST_LAYERS: usize = 1024;
 
 /// A published model, named as upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,11 +33,48 @@ pub enum ModelType {
     VitH,
     /// MobileSAM: the same decoder behind a TinyViT encoder, 10 M parameters.
     VitT,
+    /// SAM 2 or 2.1 with the smallest Hiera encoder, 31 M parameters for images.
+    #[serde(rename = "sam2_hiera_tiny")]
+    HieraTiny,
+    /// SAM 2 or 2.1, 39 M parameters.
+    #[serde(rename = "sam2_hiera_small")]
+    HieraSmall,
+    /// SAM 2 or 2.1, 73 M parameters.
+    #[serde(rename = "sam2_hiera_base_plus")]
+    HieraBasePlus,
+    /// SAM 2 or 2.1, 217 M parameters.
+    #[serde(rename = "sam2_hiera_large")]
+    HieraLarge,
+    /// HQ-SAM: Segment Anything with one more mask, which is added to the others.
+    #[serde(rename = "hq_vit_b")]
+    HqVitB,
+    /// HQ-SAM with a ViT-L encoder.
+    #[serde(rename = "hq_vit_l")]
+    HqVitL,
+    /// HQ-SAM with a ViT-H encoder.
+    #[serde(rename = "hq_vit_h")]
+    HqVitH,
+    /// Light HQ-SAM, behind a TinyViT encoder.
+    #[serde(rename = "hq_vit_t")]
+    HqVitT,
 }
 
 impl ModelType {
     /// Every published model.
-    pub const ALL: [Self; 4] = [Self::VitB, Self::VitL, Self::VitH, Self::VitT];
+    pub const ALL: [Self; 12] = [
+        Self::VitB,
+        Self::VitL,
+        Self::VitH,
+        Self::VitT,
+        Self::HieraTiny,
+        Self::HieraSmall,
+        Self::HieraBasePlus,
+        Self::HieraLarge,
+        Self::HqVitB,
+        Self::HqVitL,
+        Self::HqVitH,
+        Self::HqVitT,
+    ];
 
     /// The name used for `--model-type` and in stores.
     pub fn name(self) -> &'static str {
@@ -46,6 +83,14 @@ impl ModelType {
             Self::VitL => "vit_l",
             Self::VitH => "vit_h",
             Self::VitT => "vit_t",
+            Self::HieraTiny => "sam2_hiera_tiny",
+            Self::HieraSmall => "sam2_hiera_small",
+            Self::HieraBasePlus => "sam2_hiera_base_plus",
+            Self::HieraLarge => "sam2_hiera_large",
+            Self::HqVitB => "hq_vit_b",
+            Self::HqVitL => "hq_vit_l",
+            Self::HqVitH => "hq_vit_h",
+            Self::HqVitT => "hq_vit_t",
         }
     }
 }
@@ -93,6 +138,8 @@ pub enum EncoderConfig {
     Vit(VitConfig),
     /// MobileSAM's TinyViT.
     TinyVit(TinyVitConfig),
+    /// SAM 2's Hiera. Prompts, decoder and pixels then are SAM 2's, too.
+    Hiera(HieraConfig),
 }
 
 /// Sizes of the plain vision transformer.
@@ -129,6 +176,9 @@ pub struct DecoderConfig {
     pub iou_head_depth: usize,
     /// Hidden channels of that head.
     pub iou_head_hidden: usize,
+    /// Channels of the early features that HQ-SAM's decoder sees; `None` for any other model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hq_channels: Option<usize>,
 }
 
 impl DecoderConfig {
@@ -149,6 +199,7 @@ impl Default for DecoderConfig {
             multimask_outputs: 3,
             iou_head_depth: 3,
             iou_head_hidden: 256,
+            hq_channels: None,
         }
     }
 }
@@ -161,7 +212,20 @@ impl SamConfig {
             ModelType::VitL => Self::vit_l(),
             ModelType::VitH => Self::vit_h(),
             ModelType::VitT => Self::with_encoder(EncoderConfig::TinyVit(TinyVitConfig::default())),
+            ModelType::HieraTiny => Self::with_hiera(HieraConfig::tiny()),
+            ModelType::HieraSmall => Self::with_hiera(HieraConfig::small()),
+            ModelType::HieraBasePlus => Self::with_hiera(HieraConfig::base_plus()),
+            ModelType::HieraLarge => Self::with_hiera(HieraConfig::large()),
+            ModelType::HqVitB => Self::published(ModelType::VitB).with_hq(768),
+            ModelType::HqVitL => Self::published(ModelType::VitL).with_hq(1024),
+            ModelType::HqVitH => Self::published(ModelType::VitH).with_hq(1280),
+            ModelType::HqVitT => Self::published(ModelType::VitT).with_hq(160),
         }
+    }
+
+    const fn with_hq(mut self, channels: usize) -> Self {
+        self.decoder.hq_channels = Some(channels);
+        self
     }
 
     /// Segment Anything ViT-B.
@@ -190,6 +254,10 @@ impl SamConfig {
         }))
     }
 
+    fn with_hiera(hiera: HieraConfig) -> Self {
+        Self::with_encoder(EncoderConfig::Hiera(hiera))
+    }
+
     fn with_encoder(encoder: EncoderConfig) -> Self {
         Self {
             image_size: 1024,
@@ -197,6 +265,36 @@ impl SamConfig {
             prompt_dim: 256,
             mask_channels: 16,
             decoder: DecoderConfig::default(),
+        }
+    }
+
+    /// Whether it is a model of SAM 2: its input has no padding, its decoder sees details of the image and gives an
+    /// [object score](super::DecodedTokens::object_score), and an unstable single mask is replaced.
+    pub const fn is_sam2(&self) -> bool {
+        matches!(self.encoder, EncoderConfig::Hiera(_))
+    }
+
+    /// The placement of an image in the model's input.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyImage`] for an image without pixels.
+    pub fn frame(&self, original: Size) -> Result<ImageFrame> {
+        if self.is_sam2() {
+            ImageFrame::stretched(original, self.image_size)
+        } else {
+            ImageFrame::new(original, self.image_size)
+        }
+    }
+
+    /// Converts an image of row-major RGB bytes to the model's input.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyImage`]; [`ModelError::PixelCount`] unless there are three bytes per pixel.
+    pub fn prepare(&self, rgb: &[u8], size: Size) -> Result<PreparedImage> {
+        if self.is_sam2() {
+            PreparedImage::stretched(rgb, size, self.image_size)
+        } else {
+            PreparedImage::new(rgb, size, self.image_size)
         }
     }
 
@@ -217,18 +315,9 @@ impl SamConfig {
             .find(|&model| Self::published(model) == *self)
     }
 
-    /// Builds a model with random weights.
-    ///
     /// # Errors
     /// [`ModelError::ModelConfig`] if the sizes do not fit together.
-    pub fn init(&self, device: &Device) -> Result<Sam> {
-        self.check()?;
-        Ok(Sam::new(self, device))
-    }
-
-    /// # Errors
-    /// [`ModelError::ModelConfig`] if the sizes do not fit together.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         require(
             (1..=MOST_PIXELS).contains(&self.image_size)
                 && self.image_size.is_multiple_of(PATCH_SIZE),
@@ -269,6 +358,7 @@ impl SamConfig {
         match &self.encoder {
             EncoderConfig::Vit(vit) => vit.check(),
             EncoderConfig::TinyVit(tiny) => tiny.check(self.image_size),
+            EncoderConfig::Hiera(hiera) => hiera.check(self.image_size),
         }
     }
 }
@@ -292,15 +382,5 @@ impl VitConfig {
                 )
             },
         )
-    }
-}
-
-/// # Errors
-/// [`ModelError::ModelConfig`] with `reason` unless `holds` is true.
-pub(super) fn require(holds: bool, reason: impl FnOnce() -> String) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(ModelError::ModelConfig { reason: reason() })
     }
 }

@@ -6,14 +6,17 @@
 )]
 
 use super::config::{DecoderConfig, EncoderConfig, PATCH_SIZE, SamConfig, VitConfig};
+use super::hiera_config::HieraConfig;
+use super::sam2_names;
 use super::tiny_vit::TinyVitConfig;
 use crate::models::checkpoint::Weights;
 use crate::models::error::Result;
 
-/// Whether a checkpoint may hold a tensor that the model does not use: MobileSAM's classifier, and counters and index
-/// tables that torch saves beside weights.
+/// Whether a checkpoint may hold a tensor that the model does not use: MobileSAM's classifier, what SAM 2 needs for videos,
+/// and counters and index tables that torch saves beside weights.
 pub(super) fn is_unused(name: &str) -> bool {
-    name.starts_with("image_encoder.head.")
+    sam2_names::is_of_videos(name)
+        || name.starts_with("image_encoder.head.")
         || name.starts_with("image_encoder.norm_head.")
         || name.ends_with(".num_batches_tracked")
         || name.ends_with(".attention_bias_idxs")
@@ -30,8 +33,11 @@ pub(super) fn config(checkpoint: &Weights) -> Result<SamConfig> {
     let tiny = checkpoint
         .shape("image_encoder.patch_embed.seq.0.c.weight")
         .is_some();
+    let is_hiera = checkpoint.shape("image_encoder.trunk.pos_embed").is_some();
     let (image_size, encoder) = if tiny {
         (1024, EncoderConfig::TinyVit(shapes.tiny_vit()?))
+    } else if is_hiera {
+        (1024, EncoderConfig::Hiera(shapes.hiera()?))
     } else {
         let (grid, vit) = shapes.vit()?;
         (grid * PATCH_SIZE, EncoderConfig::Vit(vit))
@@ -83,6 +89,30 @@ impl Shapes<'_> {
         Ok((grid, vit))
     }
 
+    /// The sizes of the published Hiera with as many blocks and channels. Of any other, windows and heads are those of the
+    /// smallest published one, which a `config.json` may correct.
+    fn hiera(&self) -> Result<HieraConfig> {
+        let trunk = "image_encoder.trunk.";
+        let [_, embed_dim, rows, columns] = self.of(&format!("{trunk}pos_embed"))?;
+        let mut stages = [0; 4];
+        let mut stage = 0;
+        for i in 0..self.count(&format!("{trunk}blocks.")) {
+            let [joint, from] = self.of(&format!("{trunk}blocks.{i}.attn.qkv.weight"))?;
+            // The first block of a stage has more channels after it than before.
+            stage += usize::from(joint != 3 * from);
+            if let Some(count) = stages.get_mut(stage) {
+                *count += 1;
+            }
+        }
+        let found = HieraConfig::published(embed_dim, stages);
+        Ok(HieraConfig {
+            embed_dim,
+            stages,
+            position_table: [rows, columns],
+            ..found.unwrap_or_else(HieraConfig::tiny)
+        })
+    }
+
     fn tiny_vit(&self) -> Result<TinyVitConfig> {
         let published = TinyVitConfig::default();
         let [hidden, dim, ..]: [usize; 4] =
@@ -114,6 +144,14 @@ impl Shapes<'_> {
         let [outputs, _] = self.of("mask_decoder.mask_tokens.weight")?;
         let iou_head = "mask_decoder.iou_prediction_head.layers.";
         let [iou_head_hidden, _] = self.of(&format!("{iou_head}0.weight"))?;
+        let early = "mask_decoder.compress_vit_feat.0.weight";
+        let hq_channels = match self.0.shape(early) {
+            Some(_) => {
+                let [channels, ..]: [usize; 4] = self.of(early)?;
+                Some(channels)
+            }
+            None => None,
+        };
         Ok(DecoderConfig {
             depth: self.count(layers),
             mlp_dim,
@@ -121,6 +159,7 @@ impl Shapes<'_> {
             multimask_outputs: outputs.saturating_sub(1),
             iou_head_depth: self.count(iou_head),
             iou_head_hidden,
+            hq_channels,
             ..DecoderConfig::default()
         })
     }

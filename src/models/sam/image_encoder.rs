@@ -52,13 +52,18 @@ impl ImageEncoderVit {
     ///
     /// # Shapes
     /// - pixels: `[batch, 3, 16 * grid, 16 * grid]`, normalised and padded
-    /// - output: `[batch, out_channels, grid, grid]`
-    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
+    /// - output: `[batch, out_channels, grid, grid]`, and what the first block that attends to the complete image gives, which
+    ///   HQ-SAM uses: `[batch, embed_dim, grid, grid]`
+    pub fn forward(&self, pixels: Tensor<4>) -> (Tensor<4>, Option<Tensor<4>>) {
         let mut tokens = self.patch_embed.forward(pixels) + self.pos_embed.val();
+        let mut early = None;
         for block in &self.blocks {
             tokens = block.forward(tokens);
+            if early.is_none() && block.window.is_none() {
+                early = Some(tokens.clone().permute([0, 3, 1, 2]));
+            }
         }
-        self.neck.forward(tokens)
+        (self.neck.forward(tokens), early)
     }
 }
 

@@ -3,17 +3,22 @@
 //! Upscaling keeps channels last. A transposed convolution whose stride equals its kernel is a matrix product per cell,
 //! so only the finished masks, not the wide feature maps, have to be put in pixel order.
 
+use std::ops::Range;
+
 use burn::module::Module;
-use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
-use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
-use burn::tensor::activation::relu;
+use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
+use burn::nn::{Embedding, EmbeddingConfig};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
 
 use super::config::SamConfig;
+use super::decoder_mlp::{DecoderMlp, DecoderMlpSizes};
+use super::hq_decoder::HqDecoder;
+use super::image_embedding::{Details, ImageEmbedding};
 use super::prompt_encoder::PromptEmbeddings;
 use super::transformer::TwoWayTransformer;
-use crate::models::layers::LayerNorm2d;
-use crate::models::layers::gelu;
+use crate::models::layers::{LayerNorm2d, gelu, works_on_slices};
 
 /// The decoder's output for each row of a batch. Output 0 is the single-mask output. The others are the multimask
 /// outputs, which upstream prefers for a single point.
@@ -26,6 +31,8 @@ pub struct DecoderOutput {
     pub iou: Tensor<2>,
     /// Mask tokens after the transformer, `[batch, outputs, dim]`. The paper's embedding is a row of these, flattened.
     pub tokens: Tensor<3>,
+    /// As [`DecodedTokens::object_score`].
+    pub object_score: Option<Tensor<2>>,
 }
 
 /// What the decoder knows of each row of a batch before it makes masks.
@@ -35,12 +42,25 @@ pub struct DecodedTokens {
     pub iou: Tensor<2>,
     /// As [`DecoderOutput::tokens`].
     pub tokens: Tensor<3>,
+    /// Logit of whether there is an object at all, `[batch, 1]`: only SAM 2 gives it.
+    pub object_score: Option<Tensor<2>>,
     /// Cells of the image after the transformer, `[batch, rows * columns, dim]`.
     cells: Tensor<3>,
     /// Rows and columns of the cells.
     grid: [usize; 2],
     /// Weights over pixel features, `[batch, outputs, dim / 8]`.
     weights: Tensor<3>,
+    details: Option<Details>,
+    hq: Option<HqInput>,
+}
+
+/// What HQ-SAM's masks are made from.
+#[derive(Clone, Debug)]
+struct HqInput {
+    /// `[batch, dim]`
+    token: Tensor<2>,
+    /// `[1, dim / 8, 4 * grid, 4 * grid]`
+    features: Tensor<4>,
 }
 
 /// The mask decoder.
@@ -55,9 +75,19 @@ pub struct MaskDecoder {
     /// Upscales cells to pixels.
     pub output_upscaling: OutputUpscaling,
     /// One MLP per mask output, from its token to weights over pixel features.
-    pub output_hypernetworks_mlps: Vec<Mlp>,
+    pub output_hypernetworks_mlps: Vec<DecoderMlp>,
     /// Maps the IoU token to one IoU per mask output.
-    pub iou_prediction_head: Mlp,
+    pub iou_prediction_head: DecoderMlp,
+    /// What only SAM 2's decoder has: the token that the object score is predicted from.
+    pub obj_score_token: Option<Embedding>,
+    /// Maps that token to the score.
+    pub pred_obj_score_head: Option<DecoderMlp>,
+    /// Maps features of 4x4 pixels to those that are added while upscaling.
+    pub conv_s0: Option<Conv2d>,
+    /// The same, for features of 8x8 pixels.
+    pub conv_s1: Option<Conv2d>,
+    /// What only HQ-SAM's decoder has.
+    pub hq: Option<HqDecoder>,
 }
 
 impl MaskDecoder {
@@ -65,50 +95,72 @@ impl MaskDecoder {
     pub fn new(config: &SamConfig, device: &Device) -> Self {
         let (dim, decoder) = (config.prompt_dim, &config.decoder);
         let outputs = decoder.mask_tokens();
-        let hypernetwork = MlpSizes {
+        let hypernetwork = DecoderMlpSizes {
             input: dim,
             hidden: dim,
             output: dim / 8,
             layers: 3,
         };
-        let iou_head = MlpSizes {
+        let iou_head = DecoderMlpSizes {
             input: dim,
             hidden: decoder.iou_head_hidden,
             output: outputs,
             layers: decoder.iou_head_depth,
         };
+        let object_head = DecoderMlpSizes {
+            input: dim,
+            hidden: dim,
+            output: 1,
+            layers: 3,
+        };
+        let is_sam2 = config.is_sam2();
+        let detail = |to| is_sam2.then(|| Conv2dConfig::new([dim, to], [1, 1]).init(device));
         Self {
             transformer: TwoWayTransformer::new(dim, decoder, device),
             iou_token: EmbeddingConfig::new(1, dim).init(device),
             mask_tokens: EmbeddingConfig::new(outputs, dim).init(device),
             output_upscaling: OutputUpscaling::new(dim, device),
             output_hypernetworks_mlps: (0..outputs)
-                .map(|_| Mlp::new(hypernetwork, device))
+                .map(|_| DecoderMlp::new(hypernetwork, device))
                 .collect(),
-            iou_prediction_head: Mlp::new(iou_head, device),
+            iou_prediction_head: DecoderMlp::new(iou_head, device),
+            obj_score_token: is_sam2.then(|| EmbeddingConfig::new(1, dim).init(device)),
+            pred_obj_score_head: is_sam2.then(|| DecoderMlp::new(object_head, device)),
+            conv_s0: detail(dim / 8),
+            conv_s1: detail(dim / 4),
+            hq: decoder
+                .hq_channels
+                .map(|channels| HqDecoder::new(dim, channels, device)),
+        }
+    }
+
+    /// The convolution of features of a stage of SAM 2's encoder, counted from 0.
+    pub(super) const fn detail_conv(&self, stage: usize) -> Option<&Conv2d> {
+        match stage {
+            0 => self.conv_s0.as_ref(),
+            1 => self.conv_s1.as_ref(),
+            _ => None,
         }
     }
 
     /// Predicts all mask outputs for each prompt.
     ///
     /// # Shapes
-    /// - image: `[1, dim, grid, grid]`
     /// - image_position: `[1, dim, grid, grid]`, from the prompt encoder
     /// - output: see [`DecoderOutput`]
     pub fn forward(
         &self,
-        image: Tensor<4>,
+        image: ImageEmbedding,
         image_position: Tensor<4>,
         prompts: PromptEmbeddings,
     ) -> DecoderOutput {
         let decoded = self.tokens(image, image_position, prompts);
-        let masks = self
-            .output_upscaling
-            .forward(decoded.cells, decoded.grid, decoded.weights);
+        let weights = decoded.weights.clone();
         DecoderOutput {
-            masks,
-            iou: decoded.iou,
-            tokens: decoded.tokens,
+            iou: decoded.iou.clone(),
+            tokens: decoded.tokens.clone(),
+            object_score: decoded.object_score.clone(),
+            masks: self.weighted_masks(decoded, weights),
         }
     }
 
@@ -118,40 +170,58 @@ impl MaskDecoder {
     /// As those of [`MaskDecoder::forward`].
     pub fn tokens(
         &self,
-        image: Tensor<4>,
+        image: ImageEmbedding,
         image_position: Tensor<4>,
         prompts: PromptEmbeddings,
     ) -> DecodedTokens {
         let PromptEmbeddings { sparse, dense } = prompts;
         let [batch, _, dim] = sparse.dims();
         let [outputs, _] = self.mask_tokens.weight.val().dims();
-        let output_tokens = Tensor::cat(
-            vec![self.iou_token.weight.val(), self.mask_tokens.weight.val()],
-            0,
-        );
-        let output_tokens = output_tokens
-            .unsqueeze::<3>()
-            .expand([batch, 1 + outputs, dim]);
+        let own = self.obj_score_token.iter();
+        let own = own.chain([&self.iou_token, &self.mask_tokens]);
+        let own = own.chain(self.hq.iter().map(|hq| &hq.hf_token));
+        let output_tokens = Tensor::cat(own.map(|it| it.weight.val()).collect(), 0);
+        let [own, _] = output_tokens.dims();
+        let output_tokens = output_tokens.unsqueeze::<3>().expand([batch, own, dim]);
         let tokens = Tensor::cat(vec![output_tokens, sparse], 1);
 
+        let ImageEmbedding {
+            cells: image,
+            details,
+            hq: hq_features,
+        } = image;
         let [_, _, rows, columns] = image.dims();
         let cells = channels_last(image + dense);
         let (tokens, cells) =
             self.transformer
                 .forward(cells, channels_last(image_position), tokens);
-        let iou_token = tokens.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
-        let tokens = tokens.narrow(1, 1, outputs);
+        let token = |at: usize| tokens.clone().narrow(1, at, 1).squeeze_dim::<2>(1);
+        let before_iou = usize::from(self.obj_score_token.is_some());
+        let mut iou = self.iou_prediction_head.forward(token(before_iou));
+        let mut object_score = None;
+        if let Some(head) = &self.pred_obj_score_head {
+            object_score = Some(head.forward(token(0)));
+            iou = sigmoid(iou);
+        }
+        let hq = hq_features.map(|features| HqInput {
+            token: token(before_iou + 1 + outputs),
+            features,
+        });
+        let tokens = tokens.narrow(1, before_iou + 1, outputs);
 
         let hypernetworks = self.output_hypernetworks_mlps.iter().enumerate();
         let weights = hypernetworks
             .map(|(i, mlp)| mlp.forward(tokens.clone().narrow(1, i, 1)))
             .collect();
         DecodedTokens {
-            iou: self.iou_prediction_head.forward(iou_token),
+            iou,
             tokens,
+            object_score,
             cells,
             grid: [rows, columns],
             weights: Tensor::cat(weights, 1),
+            details,
+            hq,
         }
     }
 
@@ -172,11 +242,35 @@ impl MaskDecoder {
         let rows = Tensor::<1, Int>::from_data(rows, &decoded.weights.device());
         let weights = decoded
             .weights
+            .clone()
             .reshape([batch * all, features])
             .select(0, rows)
             .reshape([batch, each, features]);
-        self.output_upscaling
-            .forward(decoded.cells, decoded.grid, weights)
+        self.weighted_masks(decoded, weights)
+    }
+
+    /// Masks as sums of pixel features with weights.
+    ///
+    /// # Shapes
+    /// - weights: `[batch, outputs, dim / 8]`
+    /// - output: `[batch, outputs, 4 * grid, 4 * grid]`
+    fn weighted_masks(&self, decoded: DecodedTokens, weights: Tensor<3>) -> Tensor<4> {
+        let upscaling = &self.output_upscaling;
+        let (Some(hq), Some(HqInput { token, features })) = (&self.hq, decoded.hq) else {
+            let details = decoded.details.as_ref();
+            return upscaling.forward(decoded.cells, decoded.grid, weights, details);
+        };
+        let [batch, outputs, _] = weights.dims();
+        let [_, channels, height, width] = features.dims();
+        let of_prompt = |at: usize| {
+            let pixels = upscaling.pixels(decoded.cells.clone().narrow(0, at, 1), decoded.grid);
+            let flat = pixels.clone().reshape([1, channels, height * width]);
+            let plain = weights.clone().narrow(0, at, 1).matmul(flat);
+            let token = token.clone().narrow(0, at, 1);
+            let added = hq.mask(token, pixels, features.clone());
+            plain.reshape([1, outputs, height, width]) + added
+        };
+        Tensor::cat((0..batch).map(of_prompt).collect(), 0)
     }
 }
 
@@ -217,78 +311,167 @@ impl OutputUpscaling {
     /// - grid: `[height, width]` of the cells
     /// - weights: `[batch, outputs, dim / 8]`
     /// - output: `[batch, outputs, 4 * height, 4 * width]`
-    fn forward(&self, cells: Tensor<3>, grid: [usize; 2], weights: Tensor<3>) -> Tensor<4> {
-        let [batch, count, dim] = cells.dims();
-        let [_, outputs, features] = weights.dims();
+    fn forward(
+        &self,
+        cells: Tensor<3>,
+        grid: [usize; 2],
+        weights: Tensor<3>,
+        details: Option<&Details>,
+    ) -> Tensor<4> {
+        let [batch, outputs, _] = weights.dims();
         let [height, width] = grid;
-        let doubled = double(&self.conv1, cells.reshape([batch * count, dim]));
-        let doubled = gelu(self.norm.forward_channels_last(doubled));
-        let pixels = gelu(double(&self.conv2, doubled)).reshape([batch, count * 16, features]);
-        weights
-            .matmul(pixels.swap_dims(1, 2))
+        let upscaler = self.upscaler();
+        let logits = if works_on_slices(&cells.device(), cells.dtype()) {
+            upscaler.in_tiles(&cells, &weights, details)
+        } else {
+            upscaler.logits(cells, weights, details)
+        };
+        logits
             .reshape([batch, outputs, height, width, 2, 2, 2, 2])
             .permute([0, 1, 2, 4, 6, 3, 5, 7])
             .reshape([batch, outputs, 4 * height, 4 * width])
     }
+
+    /// The features of the pixels of one prompt.
+    ///
+    /// # Shapes
+    /// - cells: `[1, height * width, dim]`
+    /// - output: `[1, dim / 8, 4 * height, 4 * width]`
+    fn pixels(&self, cells: Tensor<3>, [height, width]: [usize; 2]) -> Tensor<4> {
+        let pixels = self.upscaler().pixels(cells, None);
+        let [_, features] = pixels.dims();
+        pixels
+            .reshape([height, width, 2, 2, 2, 2, features])
+            .permute([6, 0, 2, 4, 1, 3, 5])
+            .reshape([1, features, 4 * height, 4 * width])
+    }
+
+    fn upscaler(&self) -> CellUpscaler<'_> {
+        CellUpscaler {
+            first: Doubling::new(&self.conv1),
+            norm: &self.norm,
+            second: Doubling::new(&self.conv2),
+        }
+    }
 }
 
-/// A transposed convolution with kernel and stride 2. Each row becomes four, left to right, then down.
+/// Cells whose pixels are made at the same time on the CPU, so that they stay in its cache: 1 MB.
+const TILE: usize = 128;
+
+/// Makes logits of cells, 16 a cell: its four quarters, left to right and then down, and in each of these its own four.
+struct CellUpscaler<'a> {
+    first: Doubling,
+    norm: &'a LayerNorm2d,
+    second: Doubling,
+}
+
+impl CellUpscaler<'_> {
+    /// # Shapes
+    /// - cells: `[batch, cells, dim]`
+    /// - weights: `[batch, outputs, dim / 8]`
+    /// - output: `[batch, outputs, 16 * cells]`
+    fn logits(&self, cells: Tensor<3>, weights: Tensor<3>, details: Option<&Details>) -> Tensor<3> {
+        let [batch, count, _] = cells.dims();
+        let [_, _, features] = weights.dims();
+        let pixels = self.pixels(cells, details);
+        let pixels = pixels.reshape([batch, count * 16, features]);
+        weights.matmul(pixels.swap_dims(1, 2))
+    }
+
+    /// The features of which logits are sums.
+    ///
+    /// # Shapes
+    /// - cells: `[batch, cells, dim]`
+    /// - output: `[16 * batch * cells, dim / 8]`
+    fn pixels(&self, cells: Tensor<3>, details: Option<&Details>) -> Tensor<2> {
+        let [batch, count, dim] = cells.dims();
+        let mut doubled = self.first.forward(cells.reshape([batch * count, dim]));
+        if let Some(details) = details {
+            doubled = with_detail(doubled, &details.eighths);
+        }
+        let doubled = gelu(self.norm.forward_channels_last(doubled));
+        let mut pixels = self.second.forward(doubled);
+        if let Some(details) = details {
+            pixels = with_detail(pixels, &details.quarters);
+        }
+        gelu(pixels)
+    }
+
+    /// As [`CellUpscaler::logits`], for some cells of one prompt after the other.
+    fn in_tiles(
+        &self,
+        cells: &Tensor<3>,
+        weights: &Tensor<3>,
+        details: Option<&Details>,
+    ) -> Tensor<3> {
+        let [batch, count, _] = cells.dims();
+        let [_, outputs, _] = weights.dims();
+        let starts = (0..count).step_by(TILE);
+        let tiles = starts.map(|start| start..count.min(start + TILE));
+        let tiles: Vec<Range<usize>> = tiles.collect();
+        let of_tile = |prompt: usize, tile: &Range<usize>| {
+            let part = details.map(|details| Details {
+                eighths: details
+                    .eighths
+                    .clone()
+                    .slice([4 * tile.start..4 * tile.end]),
+                quarters: details
+                    .quarters
+                    .clone()
+                    .slice([16 * tile.start..16 * tile.end]),
+            });
+            let cells = cells.clone().slice([prompt..prompt + 1, tile.clone()]);
+            let weights = weights.clone().slice([prompt..prompt + 1]);
+            self.logits(cells, weights, part.as_ref())
+        };
+        let of_prompt = |prompt: usize| {
+            let made: Vec<_> = tiles.par_iter().map(|tile| of_tile(prompt, tile)).collect();
+            Tensor::cat(made, 2)
+        };
+        match batch * count * outputs {
+            0 => Tensor::zeros([batch, outputs, 16 * count], &cells.device()),
+            _ => Tensor::cat((0..batch).map(of_prompt).collect(), 0),
+        }
+    }
+}
+
+/// Adds the details of one image to the rows of every prompt.
 ///
 /// # Shapes
-/// - rows: `[count, from]`
-/// - output: `[count * 4, to]`
-fn double(conv: &ConvTranspose2d, rows: Tensor<2>) -> Tensor<2> {
-    let weight = conv.weight.val();
-    let [from, to, ..] = weight.dims();
-    let [count, _] = rows.dims();
-    let weight = weight.permute([0, 2, 3, 1]).reshape([from, 4 * to]);
-    let bias = conv.bias.as_ref().map(|bias| bias.val().repeat_dim(0, 4));
-    burn::tensor::module::linear(rows, weight, bias).reshape([count * 4, to])
+/// - rows: `[batch * count, channels]`
+/// - detail: `[count, channels]`
+fn with_detail(rows: Tensor<2>, detail: &Tensor<2>) -> Tensor<2> {
+    let [all, channels] = rows.dims();
+    let [count, _] = detail.dims();
+    let prompts = rows.reshape([all / count.max(1), count, channels]);
+    (prompts + detail.clone().unsqueeze()).reshape([all, channels])
 }
 
-/// Linear layers with ReLU between them.
-#[derive(Module, Debug)]
-pub struct Mlp {
-    /// The layers.
-    pub layers: Vec<Linear>,
+/// A transposed convolution with kernel and stride 2, as a matrix: each row becomes four, left to right, then down.
+struct Doubling {
+    /// `[from, 4 * to]`
+    weight: Tensor<2>,
+    /// `[4 * to]`
+    bias: Option<Tensor<1>>,
 }
 
-#[derive(Clone, Copy)]
-struct MlpSizes {
-    input: usize,
-    hidden: usize,
-    output: usize,
-    layers: usize,
-}
-
-impl Mlp {
-    fn new(sizes: MlpSizes, device: &Device) -> Self {
-        let last = sizes.layers - 1;
-        let layer = |i| {
-            let from = if i == 0 { sizes.input } else { sizes.hidden };
-            let to = if i == last {
-                sizes.output
-            } else {
-                sizes.hidden
-            };
-            LinearConfig::new(from, to).init(device)
-        };
+impl Doubling {
+    fn new(conv: &ConvTranspose2d) -> Self {
+        let weight = conv.weight.val();
+        let [from, to, ..] = weight.dims();
         Self {
-            layers: (0..sizes.layers).map(layer).collect(),
+            weight: weight.permute([0, 2, 3, 1]).reshape([from, 4 * to]),
+            bias: conv.bias.as_ref().map(|bias| bias.val().repeat_dim(0, 4)),
         }
     }
 
     /// # Shapes
-    /// - input: `[..., input]`
-    /// - output: `[..., output]`
-    fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        let mut hidden = input;
-        for (i, layer) in self.layers.iter().enumerate() {
-            hidden = layer.forward(hidden);
-            if i + 1 < self.layers.len() {
-                hidden = relu(hidden);
-            }
-        }
-        hidden
+    /// - rows: `[count, from]`
+    /// - output: `[count * 4, to]`
+    fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
+        let [count, _] = rows.dims();
+        let [_, channels] = self.weight.dims();
+        burn::tensor::module::linear(rows, self.weight.clone(), self.bias.clone())
+            .reshape([count * 4, channels / 4])
     }
 }

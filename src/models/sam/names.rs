@@ -1,13 +1,15 @@
 //! Hugging Face's names for the weights of Segment Anything in `SamModel` (upstream: transformers,
-//! `convert_sam_to_hf.py`, in reverse).
+//! `convert_sam_to_hf.py`, in reverse), and SAM 2's.
 //!
 //! Shapes are the same, and in both, queries, keys and values are fused in the encoder and separate in the decoder.
 //! Only names differ, and in MLPs the first and last layers are named separately from those between them.
 
 use std::collections::BTreeMap;
 
+use super::sam2_names;
+
 /// Parts of names: theirs, then upstream's. Each is replaced at most once.
-const PARTS: [(&str, &str); 25] = [
+const PARTS: [(&str, &str); 36] = [
     ("shared_image_embedding.positional_embedding", POSITION),
     (
         "prompt_encoder.shared_embedding.positional_embedding",
@@ -59,6 +61,36 @@ const PARTS: [(&str, &str); 25] = [
         "mask_decoder.upscale_conv2.",
         "mask_decoder.output_upscaling.3.",
     ),
+    // HQ-SAM's.
+    ("mask_decoder.hq_token.", "mask_decoder.hf_token."),
+    ("mask_decoder.hq_mask_mlp.", "mask_decoder.hf_mlp."),
+    (".compress_vit_conv1.", ".compress_vit_feat.0."),
+    (".compress_vit_norm.", ".compress_vit_feat.1."),
+    (".compress_vit_conv2.", ".compress_vit_feat.3."),
+    (
+        "mask_decoder.encoder_conv1.",
+        "mask_decoder.embedding_encoder.0.",
+    ),
+    (
+        "mask_decoder.encoder_norm.",
+        "mask_decoder.embedding_encoder.1.",
+    ),
+    (
+        "mask_decoder.encoder_conv2.",
+        "mask_decoder.embedding_encoder.3.",
+    ),
+    (
+        "mask_decoder.mask_conv1.",
+        "mask_decoder.embedding_maskfeature.0.",
+    ),
+    (
+        "mask_decoder.mask_norm.",
+        "mask_decoder.embedding_maskfeature.1.",
+    ),
+    (
+        "mask_decoder.mask_conv2.",
+        "mask_decoder.embedding_maskfeature.3.",
+    ),
     (".layer_norm_final_attn.", ".norm_final_attn."),
     (".layer_norm1.", ".norm1."),
     (".layer_norm2.", ".norm2."),
@@ -71,32 +103,46 @@ const PARTS: [(&str, &str); 25] = [
 
 const POSITION: &str = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
 
-/// Replaces Hugging Face's names with the official ones. Tensors of other checkpoints keep their names.
+/// Replaces SAM 2's and Hugging Face's names with those of Segment Anything. Tensors of other checkpoints keep theirs.
 pub(super) fn official_names<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
-    if !tensors
-        .keys()
-        .any(|name| name.starts_with("vision_encoder."))
-    {
+    let has = |first: &str| tensors.keys().any(|name| name.starts_with(first));
+    if has("image_encoder.trunk.") {
+        let names = tensors.into_iter();
+        let named = names.map(|(name, it)| (replace_parts(name, &sam2_names::OFFICIAL), it));
+        return named.collect();
+    }
+    if !has("vision_encoder.") {
         return tensors;
     }
-    let names: Vec<String> = tensors.keys().map(|name| replace_parts(name)).collect();
+    let is_sam2 = has("vision_encoder.backbone.");
+    let replace = |name: &String| {
+        let mut name = name.clone();
+        if is_sam2 {
+            name = sam2_names::neck_conv(replace_parts(name, &sam2_names::HUGGING_FACE));
+        }
+        replace_parts(name, &PARTS)
+    };
+    let names: Vec<String> = tensors.keys().map(replace).collect();
     let renamed = names.iter().map(|name| mlp_layer(name, &names));
     renamed.zip(tensors.into_values()).collect()
 }
 
-fn replace_parts(name: &str) -> String {
-    PARTS
-        .iter()
-        .fold(name.to_owned(), |name, (theirs, official)| {
-            name.replacen(theirs, official, 1)
-        })
+fn replace_parts(name: String, parts: &[(&str, &str)]) -> String {
+    parts.iter().fold(name, |name, (theirs, official)| {
+        name.replacen(theirs, official, 1)
+    })
 }
 
 /// The official name of an MLP's layer. `names` are all names with their parts replaced.
 fn mlp_layer(name: &str, names: &[String]) -> String {
-    let head = name.starts_with("mask_decoder.output_hypernetworks_mlps.")
-        || name.starts_with("mask_decoder.iou_prediction_head.");
-    let Some((mlp, layer)) = name.split_once(".layers.").filter(|_| head) else {
+    let heads = [
+        "mask_decoder.output_hypernetworks_mlps.",
+        "mask_decoder.iou_prediction_head.",
+        "mask_decoder.pred_obj_score_head.",
+        "mask_decoder.hf_mlp.",
+    ];
+    let is_of_head = heads.iter().any(|head| name.starts_with(head));
+    let Some((mlp, layer)) = name.split_once(".layers.").filter(|_| is_of_head) else {
         return name.to_owned();
     };
     let Some((layer, rest)) = layer.split_once('.') else {

@@ -9,7 +9,7 @@ use crate::models::error::Result;
 use crate::models::weights::{self, Place, Recipe, WeightPrecision};
 
 /// Parts of parameter paths: ours, then upstream's.
-const PARTS: [(&str, &str); 15] = [
+const PARTS: [(&str, &str); 25] = [
     (".neck.conv1.", ".neck.0."),
     (".neck.norm1.", ".neck.1."),
     (".neck.conv2.", ".neck.2."),
@@ -31,6 +31,16 @@ const PARTS: [(&str, &str); 15] = [
         "image_encoder.patch_embed.seq.2.",
     ),
     ("image_encoder.conv_layer.", "image_encoder.layers.0."),
+    ("mask_decoder.hq.", "mask_decoder."),
+    (".compress_vit_feat.conv1.", ".compress_vit_feat.0."),
+    (".compress_vit_feat.norm.", ".compress_vit_feat.1."),
+    (".compress_vit_feat.conv2.", ".compress_vit_feat.3."),
+    (".embedding_encoder.conv1.", ".embedding_encoder.0."),
+    (".embedding_encoder.norm.", ".embedding_encoder.1."),
+    (".embedding_encoder.conv2.", ".embedding_encoder.3."),
+    (".embedding_maskfeature.conv1.", ".embedding_maskfeature.0."),
+    (".embedding_maskfeature.norm.", ".embedding_maskfeature.1."),
+    (".embedding_maskfeature.conv2.", ".embedding_maskfeature.3."),
 ];
 
 /// Upstream's name of the parameter at a path of field names.
@@ -56,12 +66,27 @@ fn official_name(path: &str) -> String {
 
 const POSITION_FREQUENCIES: &str = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
 
+/// Hugging Face's SAM 2 has the embeddings of points in one matrix.
+pub(super) const POINT_ROWS: &str = "prompt_encoder.point_embeddings.weight";
+
 /// The names of Segment Anything's weights.
-pub(super) struct Names;
+#[derive(Default)]
+pub(super) struct Names {
+    /// Whether the embeddings of points are the rows of [`POINT_ROWS`].
+    pub has_point_rows: bool,
+}
 
 impl weights::Names for Names {
     fn recipe(&self, place: &Place) -> Recipe {
-        Recipe::One(official_name(&place.path()))
+        let name = official_name(&place.path());
+        let row = name
+            .strip_prefix("prompt_encoder.point_embeddings.")
+            .and_then(|rest| rest.strip_suffix(".weight"))
+            .and_then(|row| row.parse().ok());
+        match row {
+            Some(row) if self.has_point_rows => Recipe::Row(POINT_ROWS.to_owned(), [row, 4]),
+            _ => Recipe::One(name),
+        }
     }
 
     /// The frequencies of positions stay in f32, because their angles go through many turns.
@@ -75,5 +100,11 @@ impl weights::Names for Names {
 /// # Errors
 /// [`crate::error::ModelError::SaveCheckpoint`] if the file cannot be written.
 pub fn save(model: &Sam, path: impl AsRef<Path>, precision: WeightPrecision) -> Result<()> {
-    weights::save(model, model.config(), &Names, path.as_ref(), precision)
+    weights::save(
+        model,
+        model.config(),
+        &Names::default(),
+        path.as_ref(),
+        precision,
+    )
 }

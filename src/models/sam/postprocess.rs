@@ -3,6 +3,7 @@
 //!
 //! Works on one mask at a time in reused buffers, so that no caller has to hold all masks of an image at full size.
 
+use super::config::SamConfig;
 use super::preprocess::ImageFrame;
 use crate::models::error::{ModelError, Result};
 use crate::models::layers::{Tap, linear_taps};
@@ -14,7 +15,7 @@ pub const MASK_THRESHOLD: f32 = 0.0;
 ///
 /// The steps are upstream's: bilinear to the model input, crop to the image's part of it, bilinear to the original
 /// size. Both are linear and treat rows and columns alike, so they are one step here: each pixel is a weighted sum of few
-/// rows and columns of the small mask.
+/// rows and columns of the small mask. SAM 2 goes from the small mask to the original size at once.
 #[derive(Clone, Debug)]
 pub struct MaskUpscaler {
     low_res_size: usize,
@@ -31,10 +32,15 @@ impl MaskUpscaler {
         let side = frame.image_size as usize;
         let axis = |resized: u32, original: u32| {
             let (resized, original) = (resized as usize, original as usize);
+            if frame.is_stretched {
+                let taps = linear_taps(low_res_size, original, original);
+                let windows = taps.iter().map(|tap| Window::at_once(tap, low_res_size));
+                return windows.collect();
+            }
             let to_input = linear_taps(low_res_size, side, resized);
             let to_original = linear_taps(resized, original, original);
-            let windows = to_original.iter();
-            windows
+            to_original
+                .iter()
                 .map(|tap| Window::of(tap, &to_input, low_res_size))
                 .collect()
         };
@@ -103,6 +109,16 @@ impl Window {
                 parts.push((inner.high, weight * inner.fraction));
             }
         }
+        Self::from_parts(parts, count)
+    }
+
+    /// A tap on the `count` samples of the small mask.
+    fn at_once(tap: &Tap, count: usize) -> Self {
+        let parts = [(tap.low, 1.0 - tap.fraction), (tap.high, tap.fraction)];
+        Self::from_parts(parts.to_vec(), count)
+    }
+
+    fn from_parts(parts: Vec<(usize, f32)>, count: usize) -> Self {
         let first = parts.iter().map(|(sample, _)| *sample).min();
         // Windows at the end begin earlier, so that all four samples exist.
         let first = first.unwrap_or_default().min(count.saturating_sub(4));
@@ -124,6 +140,23 @@ impl Window {
             }
             _ => 0.0,
         }
+    }
+}
+
+/// Shift of the threshold, in logits, by which SAM 2 finds a single mask unstable, and the least score of a stable one
+/// (upstream: `dynamic_multimask_stability_delta` and `_thresh` of `build_sam.py`).
+const SINGLE_OFFSET: f32 = 0.05;
+const SINGLE_STABILITY: f32 = 0.98;
+
+impl SamConfig {
+    /// Whether the model replaces a single mask, given its logits at the decoder's size, by the one of the three others with
+    /// the highest predicted IoU: SAM 2 does if the mask is unstable.
+    pub fn replaces_single_mask(&self, low_res: &[f32]) -> bool {
+        if !self.is_sam2() {
+            return false;
+        }
+        let is_empty = !low_res.iter().any(|logit| *logit > -SINGLE_OFFSET);
+        !is_empty && stability_score(low_res, MASK_THRESHOLD, SINGLE_OFFSET) < SINGLE_STABILITY
     }
 }
 

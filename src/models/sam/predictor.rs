@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use image::RgbImage;
 
+use super::image_embedding::ImageEmbedding;
 use super::postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
-use super::preprocess::{ImageFrame, PreparedImage};
+use super::preprocess::ImageFrame;
 use super::prompt_encoder::{PointPrompts, Prompts};
 use super::sam::Sam;
 use crate::geometry::{Rle, Size};
@@ -41,11 +42,13 @@ impl Prompt {
     }
 
     /// The place of the best of the masks that a model gives for the prompt. For a single point, which is ambiguous, this is
-    /// the one of the three with the highest predicted IoU. For any other prompt it is the single mask, as upstream advises.
+    /// the one of the three with the highest predicted IoU. For any other prompt it is the single mask, as upstream advises,
+    /// unless SAM 2 finds it unreliable.
     pub fn best_of(&self, masks: &[PredictedMask]) -> Option<usize> {
         let points = self.foreground.len() + self.background.len();
         let is_ambiguous = points == 1 && self.box_xyxy.is_none() && self.mask.is_none();
-        let several = is_ambiguous && masks.len() > 1;
+        let is_unreliable = masks.iter().any(|it| it.output == 0 && !it.is_reliable);
+        let several = (is_ambiguous || is_unreliable) && masks.len() > 1;
         let fitting = masks
             .iter()
             .enumerate()
@@ -81,6 +84,10 @@ pub struct PredictedMask {
     pub stability_score: f32,
     /// The decoder output that the mask comes from: 0 is the single mask, 1..=3 are the masks for an ambiguous prompt.
     pub output: usize,
+    /// Logit of whether there is an object at all, which SAM 2 gives for each prompt.
+    pub object_score: Option<f32>,
+    /// Whether a single mask can be relied on. SAM 2 does not use one that changes much with its threshold.
+    pub is_reliable: bool,
     /// All of the decoder's mask tokens for the prompt, flattened: outputs x token width. The same for all its masks.
     pub embedding: Vec<f32>,
 }
@@ -88,8 +95,7 @@ pub struct PredictedMask {
 /// The features of an image, as its encoder gives them: what prompts are decoded with.
 #[derive(Debug, Clone)]
 pub struct ImageFeatures {
-    /// `[1, channels, rows, columns]`.
-    tensor: Tensor<4>,
+    embedding: ImageEmbedding,
     original: Size,
 }
 
@@ -103,9 +109,9 @@ impl ImageFeatures {
             height: photo.height(),
             width: photo.width(),
         };
-        let pixels = PreparedImage::new(photo.as_raw(), original, sam.config().image_size)?;
+        let pixels = sam.config().prepare(photo.as_raw(), original)?;
         Ok(Self {
-            tensor: sam.encode_image(pixels.into_tensor(device)),
+            embedding: sam.encode_image(pixels.into_tensor(device)),
             original,
         })
     }
@@ -121,15 +127,19 @@ impl ImageFeatures {
         features: Vec<f32>,
         device: &Device,
     ) -> Result<Self> {
-        let (channels, side) = (sam.config().prompt_dim, sam.config().grid_size());
+        let config = sam.config();
+        let (channels, side) = (config.kept_channels(), config.grid_size());
         if sizes != [channels, side, side] || features.len() != channels * side * side {
             return Err(ModelError::Output {
                 what: "kept features",
             });
         }
         let data = TensorData::new(features, [1, channels, side, side]);
-        let tensor = Tensor::<4>::from_data(data, device).cast(sam.prompt_encoder.dtype());
-        Ok(Self { tensor, original })
+        let channels = Tensor::<4>::from_data(data, device).cast(sam.prompt_encoder.dtype());
+        Ok(Self {
+            embedding: ImageEmbedding::from_channels(channels, config),
+            original,
+        })
     }
 }
 
@@ -173,7 +183,7 @@ impl<'a> SamPredictor<'a> {
         Ok(Self {
             sam,
             device: device.clone(),
-            frame: ImageFrame::new(features.original, sam.config().image_size)?,
+            frame: sam.config().frame(features.original)?,
             features,
         })
     }
@@ -187,11 +197,16 @@ impl<'a> SamPredictor<'a> {
     /// [`ModelError::Output`] if the model returns values that are not finite.
     pub fn predict(&self, prompt: &Prompt) -> Result<Vec<PredictedMask>> {
         let prompts = self.prompts(prompt)?;
-        let output = self.sam.decode(self.features.tensor.clone(), &prompts);
+        let output = self.sam.decode(self.features.embedding.clone(), &prompts);
         let [_, _, low_res, _] = output.masks.dims();
         let masks = finite(output.masks, "masks")?;
         let iou = finite(output.iou, "predicted IoU")?;
         let embedding = finite(output.tokens, "mask tokens")?;
+        let object_score = output.object_score;
+        let object_score = object_score.map(|score| finite(score, "object score"));
+        let object_score = object_score
+            .transpose()?
+            .and_then(|score| score.first().copied());
         let mut upscaler = MaskUpscaler::new(&self.frame, low_res);
         let mut bitmap = Vec::new();
         let mut found = Vec::with_capacity(iou.len());
@@ -207,6 +222,8 @@ impl<'a> SamPredictor<'a> {
                 predicted_iou,
                 stability_score: stability_score(logits, MASK_THRESHOLD, STABILITY_OFFSET),
                 output,
+                object_score,
+                is_reliable: output > 0 || !self.sam.config().replaces_single_mask(low_res),
                 embedding: embedding.clone(),
             });
         }

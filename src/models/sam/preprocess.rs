@@ -1,13 +1,14 @@
 //! Converts a photo to the model's input (upstream: `ResizeLongestSide`, `Sam.preprocess`).
 //!
 //! In: RGB bytes of any size. Out: pixels whose longest side is scaled to the model's with Pillow's antialiased
-//! bilinear filter, normalised, and padded with zeros at the right and bottom. Files are not decoded here.
+//! bilinear filter, normalised, and padded with zeros at the right and bottom; for SAM 2, pixels that fill the whole input
+//! (upstream: `SAM2Transforms`). Files are not decoded here.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::geometry::Size;
 use crate::models::error::{ModelError, Result};
-use crate::models::pixels::{Filter, resize};
+use crate::models::pixels::{Filter, resize, resize_planes};
 
 /// Mean of R, G and B over upstream's training images, in [0, 255].
 pub(super) const PIXEL_MEAN: [f32; 3] = [123.675, 116.28, 103.53];
@@ -23,6 +24,8 @@ pub struct ImageFrame {
     pub resized: Size,
     /// Side of the model input in pixels.
     pub image_size: u32,
+    /// Whether the image fills the whole input, whatever its aspect, as in SAM 2.
+    pub is_stretched: bool,
 }
 
 impl ImageFrame {
@@ -45,6 +48,23 @@ impl ImageFrame {
                 width: scaled(width),
             },
             image_size: image_size as u32,
+            is_stretched: false,
+        })
+    }
+
+    /// The frame of an image of size `original` that fills the whole input.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyImage`] for an image without pixels.
+    pub fn stretched(original: Size, image_size: usize) -> Result<Self> {
+        let image_size = image_size as u32;
+        Ok(Self {
+            resized: Size {
+                height: image_size,
+                width: image_size,
+            },
+            is_stretched: true,
+            ..Self::new(original, image_size as usize)?
         })
     }
 
@@ -78,6 +98,23 @@ impl PreparedImage {
             frame,
             pixels: normalise(&resized, &frame),
         })
+    }
+
+    /// Resizes an image of row-major RGB bytes to the whole input without rounding to bytes, and normalises it.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyImage`]; [`ModelError::PixelCount`] unless there are three bytes per pixel.
+    pub fn stretched(rgb: &[u8], size: Size, image_size: usize) -> Result<Self> {
+        let frame = ImageFrame::stretched(size, image_size)?;
+        check_length(rgb, size)?;
+        let mut pixels = resize_planes(rgb, frame.original, frame.resized, Filter::Bilinear);
+        let planes = pixels.chunks_exact_mut(image_size * image_size);
+        for (plane, (mean, std)) in planes.zip(PIXEL_MEAN.iter().zip(PIXEL_STD)) {
+            for level in plane {
+                *level = (*level - mean) / std;
+            }
+        }
+        Ok(Self { frame, pixels })
     }
 
     /// Normalised values, channel by channel, row-major.

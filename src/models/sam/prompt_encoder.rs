@@ -72,6 +72,7 @@ pub struct PromptEncoder {
     pub no_mask_embed: Embedding,
     image_size: usize,
     grid: usize,
+    boxes_are_points: bool,
 }
 
 impl PromptEncoder {
@@ -87,6 +88,7 @@ impl PromptEncoder {
             no_mask_embed: embedding(),
             image_size: config.image_size,
             grid: config.grid_size(),
+            boxes_are_points: config.is_sam2(),
         }
     }
 
@@ -97,11 +99,21 @@ impl PromptEncoder {
     pub fn forward(&self, prompts: &Prompts) -> PromptEmbeddings {
         let batch = prompts.batch();
         let mut tokens = Vec::new();
-        if let Some(points) = &prompts.points {
-            tokens.push(self.embed_points(points, prompts.boxes.is_none()));
-        }
-        if let Some(boxes) = &prompts.boxes {
-            tokens.push(self.embed_boxes(boxes.clone()));
+        let boxes = prompts.boxes.as_ref();
+        let boxes = boxes.map(|boxes| self.embed_boxes(boxes.clone()));
+        if self.boxes_are_points {
+            // SAM 2 has the corners of a box first, and a padding point after any points.
+            let is_pointed = prompts.points.is_some() || boxes.is_some();
+            tokens.extend(boxes);
+            tokens.extend(prompts.points.iter().map(|it| self.embed_points(it, false)));
+            if is_pointed {
+                let [_, dim] = self.not_a_point_embed.weight.val().dims();
+                tokens.push(learned(&self.not_a_point_embed).expand([batch, 1, dim]));
+            }
+        } else {
+            let points = prompts.points.iter();
+            tokens.extend(points.map(|it| self.embed_points(it, boxes.is_none())));
+            tokens.extend(boxes);
         }
         let no_mask = self.no_mask_embed.weight.val();
         let [_, dim] = no_mask.dims();

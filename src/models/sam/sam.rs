@@ -1,13 +1,17 @@
 //! The complete model: image encoder, prompt encoder and mask decoder (upstream: `sam.py`).
 
-use burn::module::Module;
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor};
 
 use super::config::{EncoderConfig, SamConfig};
+use super::hiera::{Hiera, HieraFeatures};
+use super::image_embedding::{Details, ImageEmbedding, by_cell};
 use super::image_encoder::ImageEncoderVit;
 use super::mask_decoder::{DecodedTokens, DecoderOutput, MaskDecoder};
 use super::prompt_encoder::{PromptEncoder, Prompts};
 use super::tiny_vit::TinyVit;
+use crate::models::error::Result;
 
 /// Segment Anything.
 #[derive(Module, Debug)]
@@ -18,6 +22,8 @@ pub struct Sam {
     pub prompt_encoder: PromptEncoder,
     /// Converts embeddings to masks.
     pub mask_decoder: MaskDecoder,
+    /// SAM 2's embedding of a picture that follows no others, `[1, 1, prompt_dim]`: added to the image embedding.
+    pub no_mem_embed: Option<Param<Tensor<3>>>,
     #[module(skip)]
     config: SamConfig,
 }
@@ -30,6 +36,19 @@ pub enum ImageEncoder {
     Vit(ImageEncoderVit),
     /// The encoder of MobileSAM.
     TinyVit(TinyVit),
+    /// The encoder of SAM 2.
+    Hiera(Hiera),
+}
+
+impl SamConfig {
+    /// Builds a model with random weights.
+    ///
+    /// # Errors
+    /// [`ModelError::ModelConfig`] if the sizes do not fit together.
+    pub fn init(&self, device: &Device) -> Result<Sam> {
+        self.check()?;
+        Ok(Sam::new(self, device))
+    }
 }
 
 impl Sam {
@@ -41,11 +60,15 @@ impl Sam {
                 ImageEncoder::Vit(ImageEncoderVit::new(vit, grid, dim, device))
             }
             EncoderConfig::TinyVit(tiny) => ImageEncoder::TinyVit(TinyVit::new(tiny, dim, device)),
+            EncoderConfig::Hiera(hiera) => ImageEncoder::Hiera(Hiera::new(hiera, dim, device)),
         };
         Self {
             image_encoder,
             prompt_encoder: PromptEncoder::new(config, device),
             mask_decoder: MaskDecoder::new(config, device),
+            no_mem_embed: config
+                .is_sam2()
+                .then(|| Initializer::Zeros.init([1, 1, dim], device)),
             config: config.clone(),
         }
     }
@@ -55,39 +78,63 @@ impl Sam {
         &self.config
     }
 
-    /// Encodes images. This is done once per image, whatever prompts follow.
+    /// Encodes an image. This is done once per image, whatever prompts follow.
     ///
     /// # Shapes
-    /// - pixels: `[batch, 3, image_size, image_size]`, as made by `preprocess`
-    /// - output: `[batch, prompt_dim, grid, grid]`
-    pub fn encode_image(&self, pixels: Tensor<4>) -> Tensor<4> {
+    /// - pixels: `[1, 3, image_size, image_size]`, as made by [`SamConfig::prepare`]
+    pub fn encode_image(&self, pixels: Tensor<4>) -> ImageEmbedding {
         let pixels = pixels.cast(self.prompt_encoder.dtype());
-        match &self.image_encoder {
+        let (cells, early) = match &self.image_encoder {
             ImageEncoder::Vit(encoder) => encoder.forward(pixels),
             ImageEncoder::TinyVit(encoder) => encoder.forward(pixels),
+            ImageEncoder::Hiera(encoder) => return self.with_details(encoder, pixels),
+        };
+        let hq = self.mask_decoder.hq.as_ref().zip(early);
+        ImageEmbedding {
+            hq: hq.map(|(hq, early)| hq.features(cells.clone(), early)),
+            cells,
+            details: None,
+        }
+    }
+
+    fn with_details(&self, encoder: &Hiera, pixels: Tensor<4>) -> ImageEmbedding {
+        let HieraFeatures {
+            mut embedding,
+            eighths,
+            quarters,
+        } = encoder.forward(pixels);
+        if let Some(no_mem_embed) = &self.no_mem_embed {
+            embedding = embedding + no_mem_embed.val().unsqueeze();
+        }
+        let detail = |features: Tensor<4>, stage: usize, parts: usize| {
+            let after = self.mask_decoder.detail_conv(stage)?;
+            let (weight, bias) = encoder.neck.joined(stage, after)?;
+            Some(by_cell(linear(features, weight, Some(bias)), parts))
+        };
+        let details = detail(eighths, 1, 2).zip(detail(quarters, 0, 4));
+        ImageEmbedding {
+            cells: embedding.permute([0, 3, 1, 2]),
+            details: details.map(|(eighths, quarters)| Details { eighths, quarters }),
+            hq: None,
         }
     }
 
     /// Decodes the masks of a batch of prompts on one image.
     ///
     /// # Shapes
-    /// - image_embedding: `[1, prompt_dim, grid, grid]`
     /// - output: see [`DecoderOutput`]
-    pub fn decode(&self, image_embedding: Tensor<4>, prompts: &Prompts) -> DecoderOutput {
+    pub fn decode(&self, image: ImageEmbedding, prompts: &Prompts) -> DecoderOutput {
         self.mask_decoder.forward(
-            image_embedding,
+            image,
             self.prompt_encoder.dense_position(),
             self.prompt_encoder.forward(prompts),
         )
     }
 
     /// The steps of [`Sam::decode`] before any mask, for [`Sam::masks`].
-    ///
-    /// # Shapes
-    /// - image_embedding: `[1, prompt_dim, grid, grid]`
-    pub fn decode_tokens(&self, image_embedding: Tensor<4>, prompts: &Prompts) -> DecodedTokens {
+    pub fn decode_tokens(&self, image: ImageEmbedding, prompts: &Prompts) -> DecodedTokens {
         self.mask_decoder.tokens(
-            image_embedding,
+            image,
             self.prompt_encoder.dense_position(),
             self.prompt_encoder.forward(prompts),
         )

@@ -1,23 +1,33 @@
 //! Reads sizes from a `config.json` that the shapes of weights do not determine.
 //!
-//! In: the file that Hugging Face's `save_pretrained` writes. Out: the decoder's attention heads. All other sizes are
-//! derived from the weights.
+//! In: the file that Hugging Face's `save_pretrained` writes. Out: the decoder's attention heads, and for SAM 2 the side of
+//! its input and the encoder's heads and windows. All other sizes are derived from the weights.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::config::MOST_LAYERS;
+use super::config::{EncoderConfig, SamConfig};
+use super::sizes::MOST_LAYERS;
 use crate::models::checkpoint::read_text;
 use crate::models::error::{ModelError, Result};
+use crate::models::family::Family;
 
 /// Limit on the size of a config. Those of published models take 1 KB.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Sizes that the weights do not show.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    decoder_heads: Option<usize>,
+    backbone: BackboneConfig,
+}
 
 #[derive(Deserialize)]
 struct ModelConfig {
     model_type: Option<String>,
     mask_decoder_config: Option<DecoderConfig>,
+    vision_config: Option<VisionConfig>,
 }
 
 #[derive(Deserialize)]
@@ -25,12 +35,69 @@ struct DecoderConfig {
     num_attention_heads: Option<usize>,
 }
 
-/// The number of attention heads in the mask decoder, if the file gives it.
+#[derive(Deserialize)]
+struct VisionConfig {
+    backbone_config: Option<BackboneConfig>,
+}
+
+/// The sizes of Hiera.
+#[derive(Debug, Default, Deserialize)]
+struct BackboneConfig {
+    image_size: Option<ImageSize>,
+    num_attention_heads_per_stage: Option<[usize; 4]>,
+    window_size_per_stage: Option<[usize; 4]>,
+    global_attention_blocks: Option<Vec<usize>>,
+}
+
+/// Height and width of the input in pixels, or one for both.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+enum ImageSize {
+    Square(usize),
+    Sides([usize; 2]),
+}
+
+impl ImageSize {
+    const fn sides(self) -> [usize; 2] {
+        match self {
+            Self::Square(side) => [side; 2],
+            Self::Sides(sides) => sides,
+        }
+    }
+}
+
+impl BackboneConfig {
+    fn heads(&self) -> Option<usize> {
+        self.num_attention_heads_per_stage.map(|[first, ..]| first)
+    }
+}
+
+impl Sizes {
+    /// Replaces sizes of a config with those that are given here.
+    pub(super) fn correct(&self, config: &mut SamConfig) {
+        if let Some(heads) = self.decoder_heads {
+            config.decoder.heads = heads;
+        }
+        if let EncoderConfig::Hiera(hiera) = &mut config.encoder {
+            let backbone = &self.backbone;
+            hiera.heads = backbone.heads().unwrap_or(hiera.heads);
+            hiera.windows = backbone.window_size_per_stage.unwrap_or(hiera.windows);
+            if let Some(blocks) = &backbone.global_attention_blocks {
+                hiera.global_attention_blocks.clone_from(blocks);
+            }
+            if let Some(size) = backbone.image_size {
+                [config.image_size, _] = size.sides();
+            }
+        }
+    }
+}
+
+/// The sizes that a file gives, which stands beside weights of a family.
 ///
 /// # Errors
 /// [`ModelError::OpenCheckpoint`]; [`ModelError::CheckpointConfig`] if the file belongs to another model or is not such a
 /// config.
-pub(super) fn decoder_heads(path: &Path) -> Result<Option<usize>> {
+pub(super) fn read(path: &Path, family: Family) -> Result<Sizes> {
     let wrong = |reason: String| ModelError::CheckpointConfig {
         path: path.to_owned(),
         reason,
@@ -38,21 +105,43 @@ pub(super) fn decoder_heads(path: &Path) -> Result<Option<usize>> {
     let text = read_text(path, MAX_BYTES)?;
     let config: ModelConfig =
         serde_json::from_str(&text).map_err(|err| wrong(format!("expected JSON: {err}")))?;
-    match config.model_type.as_deref() {
-        None | Some("sam") => {}
-        Some(other) => {
+    let expected: &[&str] = match family {
+        Family::Sam2 => &["sam2", "sam2_video"],
+        _ => &["sam", "sam_hq"],
+    };
+    let found = config.model_type.as_deref();
+    if let Some(other) = found.filter(|found| !expected.contains(found)) {
+        return Err(wrong(format!(
+            "its 'model_type' is '{other}'; expected '{}'",
+            expected.join("' or '")
+        )));
+    }
+    let decoder_heads = config
+        .mask_decoder_config
+        .and_then(|it| it.num_attention_heads);
+    let backbone = config.vision_config.and_then(|it| it.backbone_config);
+    let backbone = backbone.unwrap_or_default();
+    let counts = [
+        ("mask_decoder_config.num_attention_heads", decoder_heads),
+        (
+            "vision_config.backbone_config.num_attention_heads_per_stage",
+            backbone.heads(),
+        ),
+    ];
+    for (key, heads) in counts {
+        if let Some(heads) = heads.filter(|heads| !(1..=MOST_LAYERS).contains(heads)) {
             return Err(wrong(format!(
-                "its 'model_type' is '{other}'; expected 'sam'"
+                "'{key}' is {heads}; expected 1 to {MOST_LAYERS}"
             )));
         }
     }
-    let heads = config
-        .mask_decoder_config
-        .and_then(|it| it.num_attention_heads);
-    match heads {
-        Some(heads) if !(1..=MOST_LAYERS).contains(&heads) => Err(wrong(format!(
-            "'mask_decoder_config.num_attention_heads' is {heads}; expected 1 to {MOST_LAYERS}"
+    match backbone.image_size.map(ImageSize::sides) {
+        Some([height, width]) if height != width => Err(wrong(format!(
+            "'vision_config.backbone_config.image_size' is {height} x {width}; expected a square"
         ))),
-        heads => Ok(heads),
+        _ => Ok(Sizes {
+            decoder_heads,
+            backbone,
+        }),
     }
 }

@@ -12,8 +12,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::config::{MOST_LAYERS, require};
 use super::image_encoder::Neck;
+use super::sizes::{MOST_LAYERS, require};
 use super::tiny_vit_block::TinyVitBlock;
 use super::tiny_vit_conv::{ConvBn, ConvBnSizes, MbConv, PatchMerging};
 use crate::models::error::Result;
@@ -115,13 +115,14 @@ impl TinyVit {
     ///
     /// # Shapes
     /// - pixels: `[batch, 3, 16 * grid, 16 * grid]`, normalised and padded
-    /// - output: `[batch, out_channels, grid, grid]`
-    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
+    /// - output: `[batch, out_channels, grid, grid]`, and the features after the second stage, which HQ-SAM uses
+    pub fn forward(&self, pixels: Tensor<4>) -> (Tensor<4>, Option<Tensor<4>>) {
         let mut features = self.patch_embed.forward(pixels);
         for block in &self.conv_layer.blocks {
             features = block.forward(features);
         }
         features = self.conv_layer.downsample.forward(features);
+        let mut early = None;
         for layer in &self.layers {
             for block in &layer.blocks {
                 features = block.forward(features);
@@ -129,8 +130,9 @@ impl TinyVit {
             if let Some(downsample) = &layer.downsample {
                 features = downsample.forward(features);
             }
+            early.get_or_insert_with(|| features.clone());
         }
-        self.neck.forward(features.permute([0, 2, 3, 1]))
+        (self.neck.forward(features.permute([0, 2, 3, 1])), early)
     }
 }
 

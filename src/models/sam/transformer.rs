@@ -1,14 +1,16 @@
 //! The two-way transformer of the mask decoder (upstream: `transformer.py`).
 //!
 //! In: tokens (outputs and prompts) and the image embedding. Out: both, after attending to each other. The image keeps
-//! batch 1 as long as it is the same for all prompts, so whatever depends only on it is computed once.
+//! batch 1 as long as it is the same for all prompts, so whatever depends only on it is computed once. Once it differs,
+//! [`super::absorbed_attention`] saves projecting it.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, Tensor};
 
+use super::absorbed_attention::PlacedCells;
 use super::config::DecoderConfig;
-use crate::models::layers::attention;
+use super::decoder_attention::DecoderAttention;
 use crate::models::layers::{Activation, MlpBlock};
 
 /// A transformer in which tokens and image attend to each other.
@@ -54,11 +56,13 @@ impl TwoWayTransformer {
         for layer in &self.layers {
             (queries, keys) = layer.forward(queries, keys, &tokens, &image_position);
         }
-        let attended = self.final_attn_token_to_image.token_to_image(
-            queries.clone() + tokens,
-            keys.clone(),
-            &image_position,
-        );
+        let attention = &self.final_attn_token_to_image;
+        let placed = queries.clone() + tokens;
+        let attended = if attention.is_absorbed(&placed) && !is_shared(&keys) {
+            attention.token_to_cells(placed, &PlacedCells::new(&keys, &image_position))
+        } else {
+            attention.token_to_image(placed, keys.clone(), &image_position)
+        };
         (self.norm_final_attn.forward(queries + attended), keys)
     }
 }
@@ -120,9 +124,13 @@ impl TwoWayAttentionBlock {
         let queries = self.norm1.forward(queries);
 
         let placed = queries.clone() + token_position.clone();
-        let seen =
-            self.cross_attn_token_to_image
-                .token_to_image(placed, keys.clone(), image_position);
+        let is_absorbed = self.cross_attn_image_to_token.is_absorbed(&placed);
+        let placed_cells = is_absorbed.then(|| PlacedCells::new(&keys, image_position));
+        let attention = &self.cross_attn_token_to_image;
+        let seen = match &placed_cells {
+            Some(image) if !is_shared(&keys) => attention.token_to_cells(placed, image),
+            _ => attention.token_to_image(placed, keys.clone(), image_position),
+        };
         let queries = self.norm2.forward(queries + seen);
 
         let mlp = self.mlp.forward(queries.clone());
@@ -130,102 +138,17 @@ impl TwoWayAttentionBlock {
 
         let placed = queries.clone() + token_position.clone();
         let attention = &self.cross_attn_image_to_token;
-        let seen = attention.image_to_token(keys.clone(), image_position, placed, queries.clone());
+        let seen = match placed_cells {
+            Some(image) => attention.cells_to_token(&image, placed, queries.clone()),
+            None => attention.image_to_token(keys.clone(), image_position, placed, queries.clone()),
+        };
         let keys = self.norm4.forward(keys + seen);
         (queries, keys)
     }
 }
 
-/// Attention with fewer channels inside than outside.
-#[derive(Module, Debug)]
-pub struct DecoderAttention {
-    /// Projection of queries.
-    pub q_proj: Linear,
-    /// Projection of keys.
-    pub k_proj: Linear,
-    /// Projection of values.
-    pub v_proj: Linear,
-    /// Projection back to the outer channels.
-    pub out_proj: Linear,
-    heads: usize,
-}
-
-impl DecoderAttention {
-    fn new(dim: usize, heads: usize, downsample: usize, device: &Device) -> Self {
-        let inner = dim / downsample;
-        let into = LinearConfig::new(dim, inner);
-        Self {
-            q_proj: into.init(device),
-            k_proj: into.init(device),
-            v_proj: into.init(device),
-            out_proj: LinearConfig::new(inner, dim).init(device),
-            heads,
-        }
-    }
-
-    fn among_tokens(&self, placed: Tensor<3>, tokens: Tensor<3>) -> Tensor<3> {
-        let keys = self.k_proj.forward(placed.clone());
-        self.mix(
-            self.q_proj.forward(placed),
-            keys,
-            self.v_proj.forward(tokens),
-        )
-    }
-
-    fn token_to_image(
-        &self,
-        placed: Tensor<3>,
-        image: Tensor<3>,
-        position: &Tensor<3>,
-    ) -> Tensor<3> {
-        let keys = project_placed(&self.k_proj, image.clone(), position);
-        self.mix(
-            self.q_proj.forward(placed),
-            keys,
-            self.v_proj.forward(image),
-        )
-    }
-
-    fn image_to_token(
-        &self,
-        image: Tensor<3>,
-        position: &Tensor<3>,
-        placed: Tensor<3>,
-        tokens: Tensor<3>,
-    ) -> Tensor<3> {
-        let queries = project_placed(&self.q_proj, image, position);
-        self.mix(
-            queries,
-            self.k_proj.forward(placed),
-            self.v_proj.forward(tokens),
-        )
-    }
-
-    /// # Shapes
-    /// - queries: `[batch or 1, queries, inner]`; keys, values: `[batch or 1, keys, inner]`
-    /// - output: `[batch, queries, dim]`
-    fn mix(&self, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<3> {
-        let [.., inner] = queries.dims();
-        let head_dim = inner / self.heads;
-        let [queries, keys, values] = [queries, keys, values].map(|it| {
-            let [batch, length, _] = it.dims();
-            it.reshape([batch, length, self.heads, head_dim])
-                .swap_dims(1, 2)
-        });
-        let mixed = attention(queries, keys, values, (head_dim as f64).powf(-0.5), None);
-        let [batch, _, length, _] = mixed.dims();
-        self.out_proj
-            .forward(mixed.swap_dims(1, 2).reshape([batch, length, inner]))
-    }
-}
-
-/// `linear(image + position)`, computed as two projections: that of the position has batch 1, so no sum of the size of
-/// the complete image batch is needed.
-fn project_placed(linear: &Linear, image: Tensor<3>, position: &Tensor<3>) -> Tensor<3> {
+/// Whether the image is the same for all prompts, so that projecting it once is cheap.
+fn is_shared(image: &Tensor<3>) -> bool {
     let [batch, ..] = image.dims();
-    if batch == 1 {
-        return linear.forward(image + position.clone());
-    }
-    burn::tensor::module::linear(image, linear.weight.val(), None)
-        + linear.forward(position.clone())
+    batch == 1
 }

@@ -20,12 +20,16 @@ pub(in crate::models) enum Recipe {
     Stacked([String; 3]),
     /// A matrix whose rows are columns in the file.
     Transposed(String),
+    /// A row of a matrix: which, of how many.
+    Row(String, [usize; 2]),
 }
 
 impl Recipe {
     fn sources(&self) -> &[String] {
         match self {
-            Self::One(name) | Self::Transposed(name) => std::slice::from_ref(name),
+            Self::One(name) | Self::Transposed(name) | Self::Row(name, _) => {
+                std::slice::from_ref(name)
+            }
             Self::Stacked(names) => names,
         }
     }
@@ -124,6 +128,10 @@ impl ModuleMapper for Loader<'_> {
                 }
             }
         }
+        if let Recipe::Row(_, [row, _]) = recipe {
+            let length = stored.iter().product::<usize>();
+            values = values.into_iter().skip(row * length).take(length).collect();
+        }
         let device = param.lazy_device();
         let tensor = Tensor::<D>::from_data(TensorData::new(values, stored), (&device, DType::F32));
         // Copied, so that the weight's rows are contiguous for matrix products.
@@ -145,6 +153,9 @@ impl Loader<'_> {
         let mut expected = stored.to_vec();
         if let (Recipe::Stacked(parts), Some(first)) = (recipe, expected.first_mut()) {
             *first /= parts.len();
+        }
+        if let (Recipe::Row(_, [_, rows]), Some(first)) = (recipe, expected.first_mut()) {
+            *first *= rows;
         }
         let mut fit = true;
         for name in recipe.sources() {
