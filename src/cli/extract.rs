@@ -6,7 +6,7 @@ use std::time::Instant;
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::{
     DEFAULT_COMMIT_MASKS, ExtractRequest, ExtractSummary, ImageSelection, MaskOptions, MaskOutput,
-    SamVector, Shard, extract, extract_with_workers, extractor_row, pending_images,
+    SamVector, Shard, Tiling, extract, extract_with_workers, extractor_row, pending_images,
 };
 use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::models::sam::{Checkpoint, ModelType};
@@ -28,6 +28,7 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --keep-features   # for clicks in 'grainstore review'
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --shard 0/2   # and 1/2 in another process
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --cluster 10.0.0.1:50050   # see docs/scale.md
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --tile 1024   # for photos of any size
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
       --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as in upstream's generator")]
 pub struct Args {
@@ -114,6 +115,13 @@ struct Masks {
     /// Remove holes and islands of fewer pixels; 0 leaves masks unchanged.
     #[arg(long, default_value_t = 0, value_name = "PIXELS")]
     min_mask_region_area: u64,
+    /// Cut photos larger than this into tiles of this many pixels a side, with a grid of points in each, and join the masks of
+    /// objects at seams. For photos of any size, up to 4 gigapixels [default: no tiles].
+    #[arg(long, value_name = "PIXELS")]
+    tile: Option<u32>,
+    /// Least overlap of neighbouring tiles [default: an eighth of a tile].
+    #[arg(long, value_name = "PIXELS", requires = "tile")]
+    overlap: Option<u32>,
     /// Masks of the decoder to keep per point: best (of three), single, or all (three).
     #[arg(long, default_value = "best", value_name = "WHICH")]
     mask_output: MaskOutput,
@@ -133,6 +141,10 @@ impl Masks {
             crop_n_points_downscale_factor: self.crop_n_points_downscale_factor,
             min_mask_region_area: self.min_mask_region_area,
             mask_output: self.mask_output,
+            tile: self.tile.map(|side| Tiling {
+                side,
+                overlap: self.overlap.unwrap_or(side / 8),
+            }),
         }
     }
 }

@@ -38,7 +38,7 @@ pub async fn pending_vectors(
         Some(extractor_id) => Some(masks_of_images(snapshot, extractor_id, None).await?),
         None => None,
     };
-    let columns = ["image_id", "root", "file_name"];
+    let columns = ["image_id", "root", "file_name", "width", "height"];
     let scan = snapshot.scan(Table::Images).await?.project(&columns)?;
     let mut found = scan.stream().await?;
     let mut pending = Vec::new();

@@ -15,7 +15,9 @@ use super::options::Resolved;
 use super::pending::{PendingVectors, pending_vectors};
 use super::sink::{Embedded, Sink, Vectors};
 use super::summary::EmbedSummary;
-use crate::extract::{DECODED_AHEAD, ImageSelection, PendingImage, failure_of, read_photo};
+use crate::extract::{
+    DECODED_AHEAD, DecodedPhoto, ImageSelection, LARGE_PHOTOS, PendingImage, Room, failure_of,
+};
 use crate::ids::{ExtractorId, ImageId};
 use crate::progress::Progress;
 use crate::schema::Table;
@@ -130,7 +132,7 @@ impl Embedding {
 }
 
 type Job = (PendingImage, Vec<MaskToEmbed>);
-type Decoded = (PendingImage, Vec<MaskToEmbed>, Result<Option<RgbImage>>);
+type Decoded = (PendingImage, Vec<MaskToEmbed>, Result<Option<DecodedPhoto>>);
 pub(super) type Outcome = (PendingImage, Result<Embedded>);
 
 /// An image whose masks are being read.
@@ -248,7 +250,7 @@ fn take_masks(
     Ok(complete)
 }
 
-/// Reads and decodes photos on worker threads, in order and a bounded number ahead. The photo of an image without masks
+/// Reads and decodes photos on worker threads, in order, and as many ahead as there is room for. The photo of an image without masks
 /// is not read, if masks are what is embedded.
 async fn read_ahead(
     files: PhotoFiles,
@@ -257,14 +259,19 @@ async fn read_ahead(
     needs_masks: bool,
 ) {
     let jobs = stream::poll_fn(move |context| jobs.poll_recv(context));
-    let mut decoded = jobs
-        .map(|(image, masks)| {
+    let room = Room::new();
+    let decoded = jobs
+        .then(|(image, masks)| {
+            let room = room.clone();
+            async move { (room.place_of(&image).await, image, masks) }
+        })
+        .map(|(place, image, masks)| {
             let (of, files) = (image.clone(), files.clone());
             let reading = tokio::task::spawn_blocking(move || {
                 let photo = if needs_masks && masks.is_empty() {
                     Ok(None)
                 } else {
-                    read_photo(&files, &image).map(Some)
+                    DecodedPhoto::read(&files, &image, &LARGE_PHOTOS, place).map(Some)
                 };
                 (image, masks, photo)
             });
@@ -276,6 +283,7 @@ async fn read_ahead(
             }
         })
         .buffered(DECODED_AHEAD);
+    let mut decoded = std::pin::pin!(decoded);
     while let Some(photo) = decoded.next().await {
         if photos.send(photo).await.is_err() {
             return; // the run has ended
@@ -292,7 +300,7 @@ fn run_model(
 ) -> Result<()> {
     while let Some((image, masks, photo)) = photos.blocking_recv() {
         let result = match photo {
-            Ok(photo) => match embedded(embedder, &image, &masks, photo.as_ref()) {
+            Ok(photo) => match embedded(embedder, &image, &masks, photo.as_deref()) {
                 // Numbers that are not finite are this photo's; anything else would go wrong with others, too.
                 Err(err @ Error::ModelOutput { .. }) => Err(err),
                 Err(err) => {

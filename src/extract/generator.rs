@@ -10,8 +10,10 @@ use image::imageops::crop_imm;
 use rayon::prelude::*;
 
 use super::batches::{Batches, within_memory};
+use super::decoded::LARGE_PHOTOS;
 use super::grid::{Crop, CropLayout, crops, points_in_crop, points_per_side};
 use super::options::{MaskOptions, MaskOutput};
+use super::seams::join;
 use crate::geometry::{
     BBox, CellGrid, NmsConfig, NmsOutcome, Pixel, Rle, Size, SmallRegion, box_nms,
     remove_small_regions,
@@ -20,6 +22,7 @@ use crate::models::sam::{
     DecodedTokens, ImageEmbedding, ImageFrame, MASK_THRESHOLD, MaskUpscaler, Prompts, Sam,
     stability_score, threshold_into,
 };
+use crate::photo::DecodeLimits;
 use crate::vectors::pooled;
 use crate::{Error, Result};
 
@@ -178,6 +181,14 @@ impl MaskGenerator {
         self.sam.config().prompt_dim
     }
 
+    /// What photos may be decoded: with tiles, those of any size.
+    pub(super) fn decode_limits(&self) -> DecodeLimits {
+        match self.options.tile {
+            Some(_) => LARGE_PHOTOS,
+            None => DecodeLimits::default(),
+        }
+    }
+
     /// Whether the model runs on this machine's processors, in threads of rayon.
     pub(super) fn is_on_cpu(&self) -> bool {
         self.device == Device::flex()
@@ -197,6 +208,12 @@ impl MaskGenerator {
 
     /// Like [`MaskGenerator::generate`], with the features.
     pub(super) fn run(&self, photo: &RgbImage) -> Result<Generated> {
+        if let Some(tiling) = self.options.tile {
+            let tiles = tiling.tiles(photo.width(), photo.height());
+            if tiles.len() > 1 {
+                return self.run_on_tiles(photo, &tiles);
+            }
+        }
         let layout = CropLayout {
             layers: self.options.crop_n_layers,
             overlap_ratio: self.options.crop_overlap_ratio,
@@ -223,6 +240,31 @@ impl MaskGenerator {
         Ok(Generated {
             masks,
             features: kept,
+        })
+    }
+
+    /// The masks of a photo that is too large to go through the model as a whole.
+    fn run_on_tiles(&self, photo: &RgbImage, tiles: &[Crop]) -> Result<Generated> {
+        let mut masks = Vec::new();
+        for tile in tiles {
+            let mut features = Vec::new();
+            let mut of_tile = self.masks_of_crop(photo, *tile, &mut features, &mut None)?;
+            for of_crop in &features {
+                add_neck(&mut of_tile, of_crop)?;
+            }
+            masks.extend(of_tile);
+        }
+        let image = Size {
+            height: photo.height(),
+            width: photo.width(),
+        };
+        masks = join(masks, image)?;
+        if self.options.min_mask_region_area > 0 {
+            masks = self.without_small_regions(masks)?;
+        }
+        Ok(Generated {
+            masks,
+            features: None,
         })
     }
 
@@ -373,7 +415,9 @@ impl MaskGenerator {
             embedding: wanted.tokens.to_vec(),
             neck: None,
         };
-        Ok((!is_cut_off(&mask, image)).then_some(mask))
+        // What a seam cuts off is joined later.
+        let is_dropped = self.options.tile.is_none() && is_cut_off(&mask, image);
+        Ok((!is_dropped).then_some(mask))
     }
 
     /// The outputs to keep for a point, given the predicted IoU of all.

@@ -1,6 +1,8 @@
 //! Where to prompt: crops of the image, and a grid of points in each.
 //!
-//! Every number is that of upstream's `segment_anything/utils/amg.py`.
+//! Every number is that of upstream's `segment_anything/utils/amg.py`, but for tiles, which upstream does not have.
+
+use serde::{Deserialize, Serialize};
 
 /// A crop of the image in whole pixels, and the layer of crops it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,46 @@ pub fn crops(width: u32, height: u32, layout: CropLayout) -> Vec<Crop> {
     crops
 }
 
+/// How a large photo is cut into tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tiling {
+    /// Side of a tile in pixels.
+    pub side: u32,
+    /// Least overlap of neighbouring tiles in pixels.
+    pub overlap: u32,
+}
+
+impl Tiling {
+    /// The tiles of an image, column by column; one if the image is no larger than a tile. All are of the same size, and as
+    /// far apart as whole pixels allow.
+    pub fn tiles(self, width: u32, height: u32) -> Vec<Crop> {
+        let (columns, rows) = (self.starts(width), self.starts(height));
+        let starts = columns
+            .iter()
+            .flat_map(|left| rows.iter().map(move |top| (*left, *top)));
+        starts
+            .map(|(left, top)| Crop {
+                left,
+                top,
+                right: left.saturating_add(self.side).min(width),
+                bottom: top.saturating_add(self.side).min(height),
+                layer: 0,
+            })
+            .collect()
+    }
+
+    /// Where tiles start along a side of `length` pixels.
+    fn starts(self, length: u32) -> Vec<u32> {
+        let Some(rest) = length.checked_sub(self.side).filter(|rest| *rest > 0) else {
+            return vec![0];
+        };
+        let step = self.side.saturating_sub(self.overlap).max(1);
+        let last = u64::from(rest.div_ceil(step));
+        let at = |i: u64| u32::try_from(i * u64::from(rest) / last).unwrap_or(rest);
+        (0..=last).map(at).collect()
+    }
+}
+
 /// Centres of an n x n grid over the unit square, row by row: x, y in [0, 1]
 /// (amg.py, `build_point_grid`).
 pub fn point_grid(per_side: u32) -> Vec<[f64; 2]> {
@@ -112,4 +154,39 @@ pub fn points_in_crop(crop: Crop, per_side: u32) -> Vec<[f64; 2]> {
         .into_iter()
         .map(|[x, y]| [x * width, y * height])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_every_pixel_and_overlap() {
+        let tiling = Tiling {
+            side: 100,
+            overlap: 20,
+        };
+        assert_eq!(tiling.tiles(100, 60).len(), 1);
+        assert_eq!(tiling.starts(101), [0, 1]);
+        assert_eq!(tiling.starts(180), [0, 80]);
+        assert_eq!(tiling.starts(181), [0, 40, 81]);
+        for length in 1..1000 {
+            let starts = tiling.starts(length);
+            let ends = starts.iter().map(|start| (start + 100).min(length));
+            assert_eq!(ends.last(), Some(length));
+            for pair in starts.windows(2) {
+                assert!(
+                    pair[1] > pair[0] && pair[0] + 100 >= pair[1] + 20,
+                    "{starts:?}"
+                );
+            }
+        }
+        let tiles = tiling.tiles(250, 130);
+        assert_eq!(tiles.len(), 3 * 2);
+        assert!(
+            tiles
+                .iter()
+                .all(|tile| (tile.width(), tile.height()) == (100, 100))
+        );
+    }
 }

@@ -10,6 +10,7 @@
 //! masks, and an image whose extraction was interrupted has none and is extracted again.
 
 mod batches;
+mod decoded;
 mod generator;
 mod grid;
 mod identity;
@@ -20,13 +21,15 @@ mod prompted;
 mod prompter;
 mod request;
 mod run;
+mod seams;
 mod sink;
 mod summary;
 mod target;
 
 pub(crate) use batches::{Batches, within_memory};
+pub(crate) use decoded::{DecodedPhoto, LARGE_PHOTOS, Room};
 pub use generator::{GeneratedMask, MaskGenerator};
-pub use grid::{Crop, CropLayout, crops, point_grid, points_per_side};
+pub use grid::{Crop, CropLayout, Tiling, crops, point_grid, points_per_side};
 pub use identity::extractor_row;
 pub(crate) use identity::{file_name, sha256_of_files};
 #[cfg_attr(
@@ -41,6 +44,6 @@ pub(crate) use pending::{images_done, images_of_extractor, masks_of_images};
 pub use prompted::{NewMask, add_prompted_mask};
 pub use prompter::Prompter;
 pub use request::{ExtractRequest, extract};
-pub(crate) use run::{DECODED_AHEAD, failure_of, read_photo};
+pub(crate) use run::{DECODED_AHEAD, failure_of};
 pub use run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 pub use summary::ExtractSummary;

@@ -1,11 +1,16 @@
 //! Options of an extraction: upstream's options under upstream's names.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::grid::Tiling;
 use crate::options::one_of;
 use crate::{Error, Result};
+
+/// Sides that tiles can have, in pixels.
+const SIDES_OF_TILES: RangeInclusive<u32> = 64..=16_384;
 
 /// Which of the decoder's masks are kept for a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -99,6 +104,9 @@ pub struct MaskOptions {
     pub min_mask_region_area: u64,
     /// Which of the decoder's masks are kept.
     pub mask_output: MaskOutput,
+    /// Cuts photos that are larger than a tile, runs on each tile as on a photo, and joins the masks of objects at seams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tile: Option<Tiling>,
 }
 
 impl Default for MaskOptions {
@@ -115,6 +123,7 @@ impl Default for MaskOptions {
             crop_n_points_downscale_factor: 1,
             min_mask_region_area: 0,
             mask_output: MaskOutput::Best,
+            tile: None,
         }
     }
 }
@@ -173,6 +182,22 @@ impl MaskOptions {
             let value = self.stability_score_offset.to_string();
             return fail("stability-score-offset", value, "0 or more");
         }
+        if let Some(Tiling { side, overlap }) = self.tile {
+            if !SIDES_OF_TILES.contains(&side) {
+                return fail("tile", side.to_string(), "64 to 16384 pixels");
+            }
+            if overlap > side / 2 {
+                let expected = format!("0 to half of the tile, {}", side / 2);
+                return fail("overlap", overlap.to_string(), &expected);
+            }
+            if self.crop_n_layers > 0 {
+                return fail(
+                    "tile with crop-n-layers",
+                    side.to_string(),
+                    "one of the two",
+                );
+            }
+        }
         Ok(())
     }
 }
@@ -199,6 +224,18 @@ mod tests {
             |o| o.stability_score_offset = -1.0,
             "stability-score-offset",
         );
+        let tiled = |side, overlap| MaskOptions {
+            tile: Some(Tiling { side, overlap }),
+            ..MaskOptions::default()
+        };
+        tiled(1024, 128).validate().unwrap();
+        for (side, overlap, part) in [(63, 0, "64 to 16384"), (100, 51, "half of the tile, 50")] {
+            let message = tiled(side, overlap).validate().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        let mut layers = tiled(1024, 128);
+        layers.crop_n_layers = 1;
+        assert!(layers.validate().is_err());
         assert!("worst".parse::<MaskOutput>().is_err());
     }
 }

@@ -69,6 +69,17 @@ pub struct PendingImage {
     pub root: String,
     /// Path of the image below that directory.
     pub file_name: String,
+    /// Width in pixels.
+    pub width: i32,
+    /// Height in pixels.
+    pub height: i32,
+}
+
+impl PendingImage {
+    /// Number of its pixels.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.width.unsigned_abs()) * u64::from(self.height.unsigned_abs())
+    }
 }
 
 /// What is kept of images besides their masks.
@@ -101,7 +112,7 @@ pub async fn pending_images(
         done.retain(|image| kept.contains(image));
     }
     let chosen = selection.images.image_ids(snapshot).await?;
-    let columns = ["image_id", "root", "file_name"];
+    let columns = ["image_id", "root", "file_name", "width", "height"];
     let scan = snapshot.scan(Table::Images).await?.project(&columns)?;
     let mut found = scan.stream().await?;
     let limit = selection.limit.map_or(usize::MAX, |limit| {

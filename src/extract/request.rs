@@ -8,13 +8,13 @@ use super::options::{MaskOptions, SamVector};
 use super::pending::{ImageSelection, Wanted};
 use super::run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 use super::summary::ExtractSummary;
-use crate::Result;
 use crate::device::{DeviceName, Precision};
 use crate::models::sam::{Checkpoint, SamConfig};
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::{EmbedderRow, ExtractorRow};
 use crate::task::blocking;
+use crate::{Error, Result};
 
 /// Models whose input is at most this many pixels on a side extract one image per CPU thread by default.
 const SMALL_MODEL: usize = 512;
@@ -91,6 +91,13 @@ impl ExtractRequest {
     /// embedders of the vectors that are kept.
     pub(super) fn identify(&self) -> Result<Identified> {
         self.options.validate()?;
+        if self.keep_features && self.options.tile.is_some() {
+            return Err(Error::InvalidOption {
+                what: "keep-features with tile",
+                value: "both".to_owned(),
+                expected: "one of the two: a photo in tiles has no features of its own".to_owned(),
+            });
+        }
         let checkpoint = Checkpoint::open(&self.checkpoint)?;
         let config = checkpoint.config()?;
         let row = extractor_row(&checkpoint, &config, &self.options, self.precision)?;

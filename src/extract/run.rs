@@ -7,10 +7,10 @@ use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use futures::{StreamExt, stream};
-use image::RgbImage;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::decoded::{DecodedPhoto, Room};
 use super::generator::{Generated, MaskGenerator};
 use super::options::SamVector;
 use super::pending::{ImageSelection, PendingImage, Wanted, pending_images};
@@ -18,7 +18,7 @@ use super::sink::Sink;
 use super::summary::ExtractSummary;
 use super::target::{Extracted, Target};
 use crate::catalogue::embedders_stored;
-use crate::photo::{DecodeLimits, decode};
+use crate::photo::DecodeLimits;
 use crate::progress::Progress;
 use crate::store::rows::{EmbedderRow, ExtractorRow, FailureRow};
 use crate::store::{PhotoFiles, Snapshot, Store};
@@ -162,13 +162,14 @@ impl Running {
     ) -> Self {
         let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
         let (done, results) = mpsc::channel(DECODED_AHEAD);
+        let limits = generator.decode_limits();
         let model = tokio::task::spawn_blocking(move || match images_at_once {
             1 => run_model(&generator, to_model, &done),
             many => run_model_beside(&generator, many, to_model, &done),
         });
         Self {
             results,
-            reading: tokio::spawn(read_ahead(files, images, photos)),
+            reading: tokio::spawn(read_ahead(files, images, limits, photos)),
             model,
         }
     }
@@ -204,16 +205,26 @@ pub(super) async fn named_in(
     Ok(vectors.into_iter().map(named).collect())
 }
 
-type Photo = (PendingImage, Result<RgbImage>);
+type Photo = (PendingImage, Result<DecodedPhoto>);
 pub(super) type Outcome = (PendingImage, Result<Extracted>);
 
-/// Reads and decodes photos on worker threads, in order and a bounded number ahead.
-async fn read_ahead(files: PhotoFiles, pending: Vec<PendingImage>, photos: mpsc::Sender<Photo>) {
-    let mut decoded = stream::iter(pending)
-        .map(|image| {
+/// Reads and decodes photos on worker threads, in order, and as many ahead as there is room for.
+async fn read_ahead(
+    files: PhotoFiles,
+    pending: Vec<PendingImage>,
+    limits: DecodeLimits,
+    photos: mpsc::Sender<Photo>,
+) {
+    let room = Room::new();
+    let decoded = stream::iter(pending)
+        .then(|image| {
+            let room = room.clone();
+            async move { (room.place_of(&image).await, image) }
+        })
+        .map(|(place, image)| {
             let (of, files) = (image.clone(), files.clone());
             let reading = tokio::task::spawn_blocking(move || {
-                let photo = read_photo(&files, &image);
+                let photo = DecodedPhoto::read(&files, &image, &limits, place);
                 (image, photo)
             });
             async move {
@@ -224,17 +235,12 @@ async fn read_ahead(files: PhotoFiles, pending: Vec<PendingImage>, photos: mpsc:
             }
         })
         .buffered(DECODED_AHEAD);
+    let mut decoded = std::pin::pin!(decoded);
     while let Some(photo) = decoded.next().await {
         if photos.send(photo).await.is_err() {
             return; // the run has ended
         }
     }
-}
-
-/// Reads and decodes the photo of an image.
-pub(crate) fn read_photo(files: &PhotoFiles, image: &PendingImage) -> Result<RgbImage> {
-    let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
-    Ok(decode(&bytes, &DecodeLimits::default())?)
 }
 
 /// Runs the model on every photo. A photo that cannot be used is passed on as its own error; an error of the model ends
@@ -336,7 +342,7 @@ fn work(
 fn run_on(
     generator: &MaskGenerator,
     image: &PendingImage,
-    photo: Result<RgbImage>,
+    photo: Result<DecodedPhoto>,
 ) -> Result<Result<Extracted>> {
     let photo = match photo {
         Ok(photo) => photo,
