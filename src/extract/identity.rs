@@ -58,7 +58,11 @@ fn row(
     })?;
     Ok(ExtractorRow {
         extractor_id: ExtractorId::of_parts([model_type, &sha256, &options]),
-        kind: ExtractorKind::Sam,
+        kind: if config.is_sam2() {
+            ExtractorKind::Sam2
+        } else {
+            ExtractorKind::Sam
+        },
         model_type: Some(model_type.to_owned()),
         checkpoint,
         embedding_dim: Some(embedding_dim),

@@ -178,7 +178,7 @@ fn masks_are_those_of_upstreams_automatic_generator() {
 }
 
 /// A store with photos of two sizes, and an extractor of the small model.
-async fn store_of_photos(count: u32) -> (tempfile::TempDir, Store) {
+pub async fn store_of_photos(count: u32) -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let photos = dir.path().join("photos");
     std::fs::create_dir(&photos).unwrap();

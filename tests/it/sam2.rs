@@ -4,17 +4,23 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
+use grainstore::device::{DeviceName, Precision};
 use grainstore::error::ModelError;
-use grainstore::extract::{MaskGenerator, MaskOptions, MaskOutput};
+use grainstore::extract::{
+    ExtractRequest, MaskGenerator, MaskOptions, MaskOutput, Prompter, SamVector, extract,
+};
 use grainstore::geometry::{Rle, Size};
 use grainstore::models::sam::{
     Checkpoint, EncoderConfig, HieraConfig, ImageFeatures, MASK_THRESHOLD, MaskUpscaler, ModelType,
     Prompt, Prompts, Sam, SamConfig, SamPredictor, WeightPrecision, save, threshold_into,
 };
+use grainstore::progress::NoProgress;
+use grainstore::store::rows::{ExtractorKind, ExtractorRow, ImageRow, MaskRow};
 use serde_json::Value;
 
+use crate::extract::store_of_photos;
 use crate::sam::{Reference, photo};
-use crate::support::device;
+use crate::support::{device, rows};
 
 const PROMPTS: [&str; 5] = ["point", "points", "box", "point_box", "mask"];
 
@@ -376,4 +382,49 @@ fn full_size_model_computes_what_upstream_does() {
     reference.tolerance = 1e-3;
     reference.mask_prompt_tolerance = 1e-3;
     check_image(&model, &reference, &dir, "wide");
+}
+
+/// A store of a model of SAM 2: what is kept of each mask, and of each image.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_keeps_what_sam2_gives() {
+    let (_dir, store) = store_of_photos(3).await;
+    let request = ExtractRequest {
+        checkpoint: test_data("sam2/hf"),
+        options: MaskOptions {
+            points_per_side: 3,
+            ..MaskOptions::default()
+        },
+        vectors: vec![SamVector::Neck],
+        keep_features: true,
+        ..ExtractRequest::default()
+    };
+    let summary = extract(&store, &request, &NoProgress).await.unwrap();
+    assert_eq!((summary.images, summary.masks), (3, 27));
+    let snapshot = store.snapshot().await.unwrap();
+    let extractors: Vec<ExtractorRow> = rows(&snapshot).await;
+    assert_eq!(extractors[0].kind, ExtractorKind::Sam2);
+    let masks: Vec<MaskRow> = rows(&snapshot).await;
+    assert_eq!(masks.len(), 27);
+    assert!(
+        masks
+            .iter()
+            .all(|mask| mask.object_score.is_some() && mask.embedding.is_some())
+    );
+
+    // Clicks are decoded from the features that were kept.
+    let prompter = Prompter::open(&request.checkpoint, DeviceName::Cpu, Precision::F32).unwrap();
+    let images: Vec<ImageRow> = rows(&snapshot).await;
+    for image in images {
+        let size = Size {
+            height: image.height.unsigned_abs(),
+            width: image.width.unsigned_abs(),
+        };
+        let kept = prompter
+            .kept_features(&snapshot, &image.image_id, size)
+            .await;
+        let kept = kept.unwrap().expect("features were kept");
+        let (masks, best) = prompter.predict(&kept, &Prompt::click(20.0, 15.0)).unwrap();
+        assert_eq!(masks.len(), 4);
+        assert!((1..4).contains(&best), "{best}");
+    }
 }
