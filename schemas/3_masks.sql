@@ -12,7 +12,7 @@ CREATE TABLE masks (
     predicted_iou   FLOAT,                 -- SAM's own estimate of the mask's quality, about [0, 1]; null: not given by an import
     stability_score FLOAT,                 -- IoU of the mask at two thresholds, [0, 1] (segment-anything, amg.py); null: not given by an import
     point           DOUBLE[2],             -- x, y of the prompt in pixels of the original image; null: not given by an import, or several prompts
-    crop_box        DOUBLE[4]    NOT NULL, -- x, y, width, height of the crop the mask was made in; the whole image by default, and if an import gives none
+    crop_box        DOUBLE[4]    NOT NULL, -- x, y, width, height of the crop the mask was made in; the whole image by default, and if an import gives none; with tiles, the tile of the greatest part
     mask_output     TINYINT,               -- which of the decoder's masks: 0 single-mask token, 1..3 multimask tokens; null: imported
     embedding       FLOAT16[1024],         -- the decoder's four output tokens x 256, flattened (GranSAM, section 3); null: imported
     object_score    FLOAT,                 -- SAM 2's score that there is an object, logit; null: a model without it

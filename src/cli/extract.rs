@@ -32,11 +32,11 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
       --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as in upstream's generator")]
 pub struct Args {
-    /// Weights: a .pth of segment-anything or MobileSAM, a .pt of SAM 2 or 2.1, safetensors, or a Hugging Face folder.
+    /// Weights: a .pth of segment-anything or MobileSAM, a .pt of SAM 2 or 2.1, a .pth of HQ-SAM, safetensors, or a Hugging Face folder.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// vit_b, vit_l, vit_h, vit_t, or sam2_hiera_ and tiny, small, base_plus or large [default: recognised from the
-    /// weights].
+    /// vit_b, vit_l, vit_h or vit_t, the same after hq_, or sam2_hiera_ and tiny, small, base_plus or large [default:
+    /// recognised from the weights].
     #[arg(long, value_name = "TYPE")]
     model_type: Option<ModelType>,
     /// Device that the model runs on: cpu, or in a build with these features cuda:N, wgpu, tch:cpu, tch:cuda:N.
@@ -119,7 +119,7 @@ struct Masks {
     /// objects at seams. For photos of any size, up to 4 gigapixels [default: no tiles].
     #[arg(long, value_name = "PIXELS")]
     tile: Option<u32>,
-    /// Least overlap of neighbouring tiles [default: an eighth of a tile].
+    /// Minimum overlap of neighbouring tiles, 1/16 to 1/2 of a tile [default: 1/8 of it].
     #[arg(long, value_name = "PIXELS", requires = "tile")]
     overlap: Option<u32>,
     /// Masks of the decoder to keep per point: best (of three), single, or all (three).

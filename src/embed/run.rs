@@ -7,6 +7,7 @@ use std::time::Instant;
 use datafusion::prelude::{col, lit};
 use futures::{StreamExt, stream};
 use image::RgbImage;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -15,10 +16,12 @@ use super::options::Resolved;
 use super::pending::{PendingVectors, pending_vectors};
 use super::sink::{Embedded, Sink, Vectors};
 use super::summary::EmbedSummary;
+use crate::catalogue::extractors_stored;
 use crate::extract::{
     DECODED_AHEAD, DecodedPhoto, ImageSelection, LARGE_PHOTOS, PendingImage, Room, failure_of,
 };
 use crate::ids::{ExtractorId, ImageId};
+use crate::photo::DecodeLimits;
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::store::columns::RleColumn;
@@ -104,11 +107,15 @@ impl Embedding {
             }
         });
         let files = snapshot.store().photos();
+        let (of_photos, photos_of) = (snapshot.clone(), extractor_id.cloned());
         let of_masks = extractor_id.is_some();
         Self {
             results,
             finding,
-            reading: tokio::spawn(read_ahead(files, to_decode, photos, of_masks)),
+            reading: tokio::spawn(async move {
+                let limits = limits_of(&of_photos, photos_of.as_ref()).await;
+                read_ahead(files, to_decode, photos, limits, of_masks).await;
+            }),
             model: tokio::task::spawn_blocking(move || run_model(&embedder, to_model, &done)),
         }
     }
@@ -250,12 +257,26 @@ fn take_masks(
     Ok(complete)
 }
 
+/// What photos may be decoded: those of any size for masks that were made from tiles.
+async fn limits_of(snapshot: &Snapshot, extractor_id: Option<&ExtractorId>) -> DecodeLimits {
+    let extractors = extractors_stored(snapshot).await.unwrap_or_default();
+    let extractor = extractors
+        .into_iter()
+        .find(|row| Some(&row.extractor_id) == extractor_id);
+    let options = extractor.and_then(|row| serde_json::from_str::<Value>(&row.options).ok());
+    match options.and_then(|mut options| Some(options.get_mut("tile")?.take())) {
+        Some(Value::Object(_)) => LARGE_PHOTOS,
+        _ => DecodeLimits::default(),
+    }
+}
+
 /// Reads and decodes photos on worker threads, in order, and as many ahead as there is room for. The photo of an image without masks
 /// is not read, if masks are what is embedded.
 async fn read_ahead(
     files: PhotoFiles,
     mut jobs: mpsc::Receiver<Job>,
     photos: mpsc::Sender<Decoded>,
+    limits: DecodeLimits,
     needs_masks: bool,
 ) {
     let jobs = stream::poll_fn(move |context| jobs.poll_recv(context));
@@ -263,16 +284,21 @@ async fn read_ahead(
     let decoded = jobs
         .then(|(image, masks)| {
             let room = room.clone();
-            async move { (room.place_of(&image).await, image, masks) }
+            let is_read = !needs_masks || !masks.is_empty();
+            async move {
+                let place = if is_read {
+                    Some(room.place_of(&image).await)
+                } else {
+                    None
+                };
+                (place, image, masks)
+            }
         })
         .map(|(place, image, masks)| {
             let (of, files) = (image.clone(), files.clone());
             let reading = tokio::task::spawn_blocking(move || {
-                let photo = if needs_masks && masks.is_empty() {
-                    Ok(None)
-                } else {
-                    DecodedPhoto::read(&files, &image, &LARGE_PHOTOS, place).map(Some)
-                };
+                let photo = place.map(|place| DecodedPhoto::read(&files, &image, &limits, place));
+                let photo = photo.transpose();
                 (image, masks, photo)
             });
             async move {

@@ -10,13 +10,12 @@ use crate::geometry::Size;
 #[non_exhaustive]
 pub enum ModelError {
     /// A model type is not one of the published ones.
-    #[error(
-        "model type '{found}' is not known; expected one of vit_b, vit_l, vit_h, vit_t, sam2_hiera_tiny, sam2_hiera_small, \
-         sam2_hiera_base_plus, sam2_hiera_large, hq_vit_b, hq_vit_l, hq_vit_h, hq_vit_t"
-    )]
+    #[error("model type '{found}' is not known; expected one of {}", expected.join(", "))]
     UnknownModelType {
         /// The name given.
         found: String,
+        /// The names that are known.
+        expected: Vec<&'static str>,
     },
 
     /// Sizes of a model do not fit together.

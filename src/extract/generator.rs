@@ -3,76 +3,32 @@
 //! This module does no I/O. A mask exists at full size only while it is thresholded; after that it is run-length
 //! encoded.
 
-use burn::tensor::{Device, Tensor, TensorData};
-use half::f16;
+use burn::tensor::Device;
 use image::RgbImage;
 use image::imageops::crop_imm;
 use rayon::prelude::*;
 
 use super::batches::{Batches, within_memory};
+use super::crop_features::{
+    CropFeatures, KeptFeatures, add_neck, features_of, kept_features, numbers,
+};
 use super::decoded::LARGE_PHOTOS;
+use super::generated::GeneratedMask;
 use super::grid::{Crop, CropLayout, crops, points_in_crop, points_per_side};
 use super::options::{MaskOptions, MaskOutput};
 use super::seams::join;
 use crate::geometry::{
-    BBox, CellGrid, NmsConfig, NmsOutcome, Pixel, Rle, Size, SmallRegion, box_nms,
-    remove_small_regions,
+    BBox, NmsConfig, NmsOutcome, Pixel, Rle, Size, SmallRegion, box_nms, remove_small_regions,
 };
 use crate::models::sam::{
     DecodedTokens, ImageEmbedding, ImageFrame, MASK_THRESHOLD, MaskUpscaler, Prompts, Sam,
     stability_score, threshold_into,
 };
 use crate::photo::DecodeLimits;
-use crate::vectors::pooled;
 use crate::{Error, Result};
 
 /// Boxes within this distance of a crop's edge, in pixels, count as cut off by it (amg.py, `is_box_near_crop_edge`).
 const EDGE_TOLERANCE: f64 = 20.0;
-
-/// One mask of an image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GeneratedMask {
-    /// The mask, at the size of the image.
-    pub rle: Rle,
-    /// The model's own estimate of its quality, about [0, 1].
-    pub predicted_iou: f32,
-    /// IoU of the mask at two thresholds, [0, 1].
-    pub stability_score: f32,
-    /// The prompt: x and y in pixels of the image.
-    pub point: [f64; 2],
-    /// The crop that it was generated in.
-    pub crop: Crop,
-    /// Index of the decoder's output: 0 for the single-mask output, 1..=3 for the multimask outputs.
-    pub mask_output: usize,
-    /// Logit of whether there is an object at the point, which SAM 2 gives.
-    pub object_score: Option<f32>,
-    /// All of the decoder's mask tokens for the prompt, flattened: outputs x token width.
-    pub embedding: Vec<f32>,
-    /// The image embedding, averaged under the mask, if it was asked for; `None` also for an empty mask.
-    pub neck: Option<Vec<f32>>,
-}
-
-impl GeneratedMask {
-    /// The token of the mask's own output; `width` is that of a token.
-    pub fn token(&self, width: usize) -> Option<&[f32]> {
-        let start = self.mask_output.checked_mul(width)?;
-        self.embedding.get(start..start.checked_add(width)?)
-    }
-
-    /// The mask's box as upstream computes it: XYXY with the last column and row inclusive; all 0 if the mask is empty.
-    fn inclusive_box(&self) -> BBox {
-        let bbox = self.rle.bbox();
-        if self.rle.is_empty() {
-            BBox::from_xyxy([0.0; 4])
-        } else {
-            BBox {
-                width: bbox.width - 1.0,
-                height: bbox.height - 1.0,
-                ..bbox
-            }
-        }
-    }
-}
 
 /// Generates all masks of images, one image at a time.
 pub struct MaskGenerator {
@@ -92,14 +48,6 @@ pub(super) struct Generated {
     pub features: Option<KeptFeatures>,
 }
 
-/// The features of a photo in the form in which they are kept.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct KeptFeatures {
-    /// Channels, rows and columns.
-    pub sizes: [usize; 3],
-    pub values: Vec<f16>,
-}
-
 /// A mask that is wanted of a point, before it is made.
 struct Wanted<'a> {
     mask_output: usize,
@@ -109,14 +57,6 @@ struct Wanted<'a> {
     point: &'a [f64; 2],
     /// All mask tokens of the point.
     tokens: &'a [f32],
-}
-
-/// The image embedding of a crop: its cells, and where they lie in the photo.
-struct CropFeatures {
-    crop: Crop,
-    /// `[rows * columns, channels]`.
-    cells: Tensor<2>,
-    grid: CellGrid,
 }
 
 impl MaskGenerator {
@@ -132,22 +72,7 @@ impl MaskGenerator {
         points_per_batch: usize,
     ) -> Result<Self> {
         options.validate()?;
-        let several = sam.config().decoder.multimask_outputs;
-        if several == 0 && options.mask_output != MaskOutput::Single {
-            return Err(Error::InvalidOption {
-                what: "mask output of this model",
-                value: format!("{:?}", options.mask_output).to_lowercase(),
-                expected: "single: it gives one mask a point".to_owned(),
-            });
-        }
-        let is_hq = sam.config().decoder.hq_channels.is_some();
-        if is_hq && options.mask_output == MaskOutput::All {
-            return Err(Error::InvalidOption {
-                what: "mask output of this model",
-                value: "all".to_owned(),
-                expected: "best or single: HQ-SAM gives one mask a point".to_owned(),
-            });
-        }
+        options.check_for(sam.config())?;
         Ok(Self {
             sam,
             device,
@@ -179,6 +104,11 @@ impl MaskGenerator {
     /// Channels of a token and of the image embedding.
     pub(super) fn token_width(&self) -> usize {
         self.sam.config().prompt_dim
+    }
+
+    /// As [`MaskOptions::check_features`].
+    pub(super) fn check_features(&self, keeps_features: bool) -> Result<()> {
+        self.options.check_features(keeps_features)
     }
 
     /// What photos may be decoded: with tiles, those of any size.
@@ -470,69 +400,6 @@ fn best_of_several(iou: &[f32]) -> Vec<usize> {
     best.map(|(output, _)| output).into_iter().collect()
 }
 
-fn features_of(embedding: &Tensor<4>, frame: &ImageFrame, crop: Crop) -> CropFeatures {
-    let [_, channels, rows, columns] = embedding.dims();
-    let cells = embedding
-        .clone()
-        .permute([0, 2, 3, 1])
-        .reshape([rows * columns, channels]);
-    // A cell is as many pixels of the input as of the resized crop, whose rest is padding.
-    let cell = |cells: usize, original: u32, resized: u32| {
-        f64::from(frame.image_size) / cells as f64 * f64::from(original) / f64::from(resized)
-    };
-    CropFeatures {
-        crop,
-        cells,
-        grid: CellGrid {
-            rows,
-            columns,
-            cell_height: cell(rows, frame.original.height, frame.resized.height),
-            cell_width: cell(columns, frame.original.width, frame.resized.width),
-            origin: Pixel {
-                x: crop.left,
-                y: crop.top,
-            },
-        },
-    }
-}
-
-fn kept_features(embedding: &ImageEmbedding) -> Result<KeptFeatures> {
-    let what = "image features";
-    let channels = embedding.clone().into_channels();
-    let [_, count, rows, columns] = channels.dims();
-    let values = numbers(channels.into_data(), what)?;
-    let values: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
-    // The greatest number in 16 bits is 65,504.
-    if !values.iter().all(|x| x.is_finite()) {
-        return Err(Error::ModelOutput { what });
-    }
-    Ok(KeptFeatures {
-        sizes: [count, rows, columns],
-        values,
-    })
-}
-
-/// Averages the image embedding of a crop under the masks that were found in it.
-fn add_neck(masks: &mut [GeneratedMask], features: &CropFeatures) -> Result<()> {
-    let of_crop: Vec<usize> = masks
-        .iter()
-        .enumerate()
-        .filter(|(_, mask)| mask.crop == features.crop)
-        .map(|(at, _)| at)
-        .collect();
-    let rles: Vec<&Rle> = of_crop
-        .iter()
-        .filter_map(|at| masks.get(*at).map(|mask| &mask.rle))
-        .collect();
-    let vectors = pooled(&features.cells, &features.grid, &rles)?;
-    for (at, vector) in of_crop.into_iter().zip(vectors) {
-        if let Some(mask) = masks.get_mut(at) {
-            mask.neck = vector;
-        }
-    }
-    Ok(())
-}
-
 /// Whether the mask seems to be cut off by an edge of its crop that is not an edge of the image.
 fn is_cut_off(mask: &GeneratedMask, image: Size) -> bool {
     let near = |a: f64, b: u32| (a - f64::from(b)).abs() <= EDGE_TOLERANCE;
@@ -585,13 +452,4 @@ fn suppress_by<T>(
     let mut kept: Vec<T> = kept.map(|(item, _)| item).collect();
     kept.sort_by(|a, b| score(b).total_cmp(&score(a)));
     Ok(kept)
-}
-
-/// Tensor data as finite f32 numbers.
-fn numbers(data: TensorData, what: &'static str) -> Result<Vec<f32>> {
-    let numbers = data.convert::<f32>().try_into_vec::<f32>();
-    match numbers {
-        Ok(numbers) if numbers.iter().all(|x| x.is_finite()) => Ok(numbers),
-        _ => Err(Error::ModelOutput { what }),
-    }
 }

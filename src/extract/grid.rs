@@ -87,7 +87,7 @@ pub fn crops(width: u32, height: u32, layout: CropLayout) -> Vec<Crop> {
 pub struct Tiling {
     /// Side of a tile in pixels.
     pub side: u32,
-    /// Least overlap of neighbouring tiles in pixels.
+    /// Minimum overlap of neighbouring tiles in pixels.
     pub overlap: u32,
 }
 

@@ -10,7 +10,9 @@
 //! masks, and an image whose extraction was interrupted has none and is extracted again.
 
 mod batches;
+mod crop_features;
 mod decoded;
+mod generated;
 mod generator;
 mod grid;
 mod identity;
@@ -28,7 +30,8 @@ mod target;
 
 pub(crate) use batches::{Batches, within_memory};
 pub(crate) use decoded::{DecodedPhoto, LARGE_PHOTOS, Room};
-pub use generator::{GeneratedMask, MaskGenerator};
+pub use generated::GeneratedMask;
+pub use generator::MaskGenerator;
 pub use grid::{Crop, CropLayout, Tiling, crops, point_grid, points_per_side};
 pub use identity::extractor_row;
 pub(crate) use identity::{file_name, sha256_of_files};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::grid::Tiling;
+use crate::models::sam::SamConfig;
 use crate::options::one_of;
 use crate::{Error, Result};
 
@@ -129,6 +130,42 @@ impl Default for MaskOptions {
 }
 
 impl MaskOptions {
+    /// Checks that a model can do what is asked.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub(super) fn check_for(&self, config: &SamConfig) -> Result<()> {
+        let fail = |expected: &str| {
+            Err(Error::InvalidOption {
+                what: "mask output of this model",
+                value: format!("{:?}", self.mask_output).to_lowercase(),
+                expected: expected.to_owned(),
+            })
+        };
+        if config.decoder.multimask_outputs == 0 && self.mask_output != MaskOutput::Single {
+            return fail("single: it gives one mask a point");
+        }
+        if config.decoder.hq_channels.is_some() && self.mask_output == MaskOutput::All {
+            return fail("best or single: HQ-SAM gives one mask a point");
+        }
+        Ok(())
+    }
+
+    /// Checks that features can be kept, if they are to be.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] with tiles: a photo in tiles has no features of its own.
+    pub(super) fn check_features(&self, keeps_features: bool) -> Result<()> {
+        match self.tile {
+            Some(tile) if keeps_features => Err(Error::InvalidOption {
+                what: "tile with keep-features",
+                value: tile.side.to_string(),
+                expected: "one of the two: a photo in tiles has no features of its own".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that every option is in its range.
     ///
     /// # Errors
@@ -186,8 +223,8 @@ impl MaskOptions {
             if !SIDES_OF_TILES.contains(&side) {
                 return fail("tile", side.to_string(), "64 to 16384 pixels");
             }
-            if overlap > side / 2 {
-                let expected = format!("0 to half of the tile, {}", side / 2);
+            if !(side / 16..=side / 2).contains(&overlap) {
+                let expected = format!("{} to {}, 1/16 to 1/2 of the tile", side / 16, side / 2);
                 return fail("overlap", overlap.to_string(), &expected);
             }
             if self.crop_n_layers > 0 {
@@ -229,7 +266,11 @@ mod tests {
             ..MaskOptions::default()
         };
         tiled(1024, 128).validate().unwrap();
-        for (side, overlap, part) in [(63, 0, "64 to 16384"), (100, 51, "half of the tile, 50")] {
+        for (side, overlap, part) in [
+            (63, 0, "64 to 16384"),
+            (100, 51, "6 to 50"),
+            (100, 5, "6 to 50"),
+        ] {
             let message = tiled(side, overlap).validate().unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }

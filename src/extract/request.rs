@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::{EmbedderRow, ExtractorRow};
 use crate::task::blocking;
-use crate::{Error, Result};
+use crate::Result;
 
 /// Models whose input is at most this many pixels on a side extract one image per CPU thread by default.
 const SMALL_MODEL: usize = 512;
@@ -91,15 +91,10 @@ impl ExtractRequest {
     /// embedders of the vectors that are kept.
     pub(super) fn identify(&self) -> Result<Identified> {
         self.options.validate()?;
-        if self.keep_features && self.options.tile.is_some() {
-            return Err(Error::InvalidOption {
-                what: "keep-features with tile",
-                value: "both".to_owned(),
-                expected: "one of the two: a photo in tiles has no features of its own".to_owned(),
-            });
-        }
+        self.options.check_features(self.keep_features)?;
         let checkpoint = Checkpoint::open(&self.checkpoint)?;
         let config = checkpoint.config()?;
+        self.options.check_for(&config)?;
         let row = extractor_row(&checkpoint, &config, &self.options, self.precision)?;
         let mut kinds = self.vectors.clone();
         kinds.sort_unstable();

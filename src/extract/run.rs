@@ -116,6 +116,7 @@ pub async fn extract_with(
         commit_masks,
         images_at_once,
     } = extractor;
+    generator.check_features(keeps_features)?;
     let vectors = named_in(&snapshot, vectors).await?;
     let embedders = vectors.iter();
     let wanted = Wanted {

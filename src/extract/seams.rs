@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::generator::GeneratedMask;
+use super::generated::GeneratedMask;
 use super::grid::Crop;
 use crate::Result;
 use crate::geometry::{BBox, Pixel, Rle, Size};
 
-/// Least IoU, within the overlap of two tiles, of masks of one object.
+/// Minimum IoU, within the overlap of two tiles, of masks of one object.
 const SAME_OBJECT: f64 = 0.5;
 
 /// Masks of tiles of an image, with those joined that are of one object. They come in the order of the first of their parts.
@@ -24,16 +24,24 @@ pub(super) fn join(masks: Vec<GeneratedMask>, image: Size) -> Result<Vec<Generat
         }
         groups.add(tiles.len());
     }
+    let mut pairs = Vec::new();
     for (number, (tile, of_tile)) in tiles.iter().enumerate() {
         for (other, of_other) in tiles.iter().skip(number + 1) {
             let Some(overlap) = Overlap::new(*tile, *other, image)? else {
                 continue;
             };
             let [parts, others] = [of_tile, of_other].map(|of| overlap.parts(&masks, of));
-            for (one, another) in alike(&parts?, &others?)? {
-                groups.join(one, another);
-            }
+            pairs.extend(alike(&parts?, &others?)?);
         }
+    }
+    // Those that agree best come first, then those of the same output; the order of equal ones stays that of the masks.
+    let output = |at: usize| masks.get(at).map(|mask| mask.mask_output);
+    pairs.sort_by(|a, b| {
+        let differ = |pair: &Pair| output(pair.one) != output(pair.another);
+        b.iou.total_cmp(&a.iou).then(differ(a).cmp(&differ(b)))
+    });
+    for pair in pairs {
+        groups.join(pair.one, pair.another);
     }
     let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for at in 0..masks.len() {
@@ -111,32 +119,31 @@ impl Overlap {
     }
 }
 
-/// Pairs of masks that agree within an overlap, each mask in one pair at most: those that agree best come first.
-fn alike(parts: &[Part], others: &[Part]) -> Result<Vec<(usize, usize)>> {
+/// Masks of two tiles that agree within their overlap.
+struct Pair {
+    iou: f64,
+    one: usize,
+    another: usize,
+}
+
+fn alike(parts: &[Part], others: &[Part]) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for part in parts {
         for other in others {
-            // Masks of an IoU have boxes whose IoU may be anything, but those boxes meet.
             if part.bbox.intersection(other.bbox) <= 0.0 {
                 continue;
             }
             let iou = part.pixels.iou(&other.pixels)?;
             if iou >= SAME_OBJECT {
-                pairs.push((iou, part.mask, other.mask));
+                pairs.push(Pair {
+                    iou,
+                    one: part.mask,
+                    another: other.mask,
+                });
             }
         }
     }
-    // The order of equal ones stays that of the masks.
-    pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut paired = BTreeSet::new();
-    let mut chosen = Vec::new();
-    for (_, one, another) in pairs {
-        if !paired.contains(&one) && !paired.contains(&another) {
-            paired.extend([one, another]);
-            chosen.push((one, another));
-        }
-    }
-    Ok(chosen)
+    Ok(pairs)
 }
 
 /// Masks that are of one object, at most one of each tile.

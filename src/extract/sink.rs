@@ -12,8 +12,8 @@ use crate::store::rows::FailureRow;
 /// A batch is committed once it is this old, however few masks it holds, which limits the work that is lost to a kill.
 const BATCH_AGE: Duration = Duration::from_secs(20);
 
-/// Images whose features are committed together, 2 MiB each with the official models.
-const FEATURES_HELD: usize = 64;
+/// Numbers of features that are committed together: 128 MiB.
+const FEATURES_HELD: usize = 64 << 20;
 
 /// Collects images and commits them in batches.
 pub(super) struct Sink<'a> {
@@ -57,8 +57,9 @@ impl<'a> Sink<'a> {
     }
 
     async fn flush_if_due(&mut self) -> Result<()> {
-        let is_large = self.batch.masks.len() >= self.commit_masks
-            || self.batch.features.len() >= FEATURES_HELD;
+        let features = self.batch.features.iter().map(|row| row.features.len());
+        let is_large =
+            self.batch.masks.len() >= self.commit_masks || features.sum::<usize>() >= FEATURES_HELD;
         if is_large || self.opened.elapsed() >= BATCH_AGE {
             self.flush().await?;
         }

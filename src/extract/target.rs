@@ -9,7 +9,8 @@ use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::generator::{GeneratedMask, KeptFeatures};
+use super::crop_features::KeptFeatures;
+use super::generated::GeneratedMask;
 use super::options::SamVector;
 use super::pending::{images_of_extractor, images_with_features};
 use super::summary::ExtractSummary;
@@ -22,6 +23,9 @@ use crate::store::rows::{
 };
 use crate::store::{Changes, ImageSet, Snapshot, is_of_images};
 use crate::vectors::{VectorBatch, add_vectors, images_of_embedder};
+
+/// Masks in a batch of rows: the texts of all masks of a large photo do not fit one.
+const MASKS_OF_A_BATCH: usize = 32_768;
 
 /// An image that went through the model.
 #[derive(Debug)]
@@ -266,7 +270,9 @@ impl Target {
             let row = std::slice::from_ref(extractor);
             changes.append(ExtractorRow::TABLE, ExtractorRow::to_batch(row)?);
         }
-        changes.append(Table::Masks, masks_to_batch(&masks, embedding)?);
+        for part in masks.chunks(MASKS_OF_A_BATCH) {
+            changes.append(Table::Masks, masks_to_batch(part, embedding)?);
+        }
         let embedders = self.embedders.iter().zip(&self.embedded);
         for (((_, embedder), done), vectors) in embedders.zip(&batch.vectors) {
             let vectors = vectors.without(&differing);

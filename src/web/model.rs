@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use super::failure::{Answered, Failure};
 use super::photos::{Photos, worked};
 
-/// Images whose features are in memory, 4 MiB each with the official models.
-const ENCODED: u64 = 32;
+/// Bytes of images' features in memory: 32 images of Segment Anything.
+const ENCODED: u64 = 128 << 20;
 
 /// The model that masks are added with.
 pub struct Model {
@@ -40,7 +40,12 @@ impl Model {
         Ok(Self {
             store: store.clone(),
             prompter: Arc::new(prompter),
-            features: Cache::new(ENCODED),
+            features: Cache::builder()
+                .weigher(|_, features: &Arc<ImageFeatures>| {
+                    u32::try_from(features.bytes()).unwrap_or(u32::MAX)
+                })
+                .max_capacity(ENCODED)
+                .build(),
             encoding: Semaphore::new(1),
         })
     }

@@ -4,7 +4,7 @@
 use grainstore::device::Precision;
 use grainstore::extract::{
     CropLayout, ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput,
-    crops, extract_with, extractor_row, point_grid, points_per_side,
+    Tiling, crops, extract_with, extractor_row, point_grid, points_per_side,
 };
 use grainstore::geometry::{Rle, Size};
 use grainstore::ingest::FolderIngest;
@@ -384,4 +384,86 @@ async fn a_condition_selects_and_a_wrong_store_is_refused() {
             .contains("embeddings of 1024 numbers, the model gives 128"),
         "{refused}"
     );
+}
+
+/// Tiles of photos through a store: smaller photos stay whole, and what is stored of a joined mask is of its greatest part.
+#[tokio::test(flavor = "multi_thread")]
+async fn tiles_are_part_of_the_extractor() {
+    let (_dir, store) = store_of_photos(3).await;
+    let tiled = |side| MaskOptions {
+        points_per_side: 2,
+        tile: Some(Tiling {
+            side,
+            overlap: side / 4,
+        }),
+        ..MaskOptions::default()
+    };
+    // Photos are 40 to 42 pixels wide and 30 high, smaller than the smallest tile.
+    let whole = MaskOptions {
+        tile: None,
+        ..tiled(64)
+    };
+    let run = async |options: &MaskOptions| {
+        let selection = ImageSelection::default();
+        extract_with(&store, extractor(options), &selection, &NoProgress).await
+    };
+    let [first, second] = [run(&whole).await.unwrap(), run(&tiled(64)).await.unwrap()];
+    assert_eq!((first.images, second.images), (3, 3));
+    assert_eq!(first.masks, second.masks);
+    let again = run(&tiled(64)).await.unwrap();
+    assert_eq!(again.images, 0);
+    let snapshot = store.snapshot().await.unwrap();
+    let extractors: Vec<ExtractorRow> = rows(&snapshot).await;
+    assert_eq!(extractors.len(), 2);
+    assert!(
+        extractors[1]
+            .options
+            .contains("\"tile\":{\"overlap\":16,\"side\":64}")
+    );
+    assert!(!extractors[0].options.contains("tile"));
+
+    let options = tiled(64);
+    let features = extractor(&options).with_features();
+    let selection = ImageSelection::default();
+    let error = extract_with(&store, features, &selection, &NoProgress).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("tile with keep-features"), "{error}");
+}
+
+/// A photo that is larger than a tile: every mask is of the photo's size, and its point lies in its crop.
+#[test]
+fn masks_of_tiles_lie_in_the_photo() {
+    let photo = image::RgbImage::from_fn(150, 100, |x, y| {
+        image::Rgb([
+            (x * 3) as u8,
+            (y * 5) as u8,
+            ((x / 20 + y / 20) % 2 * 200) as u8,
+        ])
+    });
+    let tiling = Tiling {
+        side: 64,
+        overlap: 16,
+    };
+    let options = MaskOptions {
+        points_per_side: 3,
+        tile: Some(tiling),
+        ..MaskOptions::default()
+    };
+    let generator = MaskGenerator::new(sharp_model(), device(), options, 16).unwrap();
+    let masks = generator.with_neck().generate(&photo).unwrap();
+    let tiles = tiling.tiles(150, 100);
+    assert!(tiles.len() > 4 && !masks.is_empty());
+    assert!(masks.len() <= 9 * tiles.len(), "{}", masks.len());
+    let size = Size {
+        height: 100,
+        width: 150,
+    };
+    for mask in &masks {
+        assert_eq!(mask.rle.size(), size);
+        assert!(tiles.contains(&mask.crop));
+        let [x, y] = mask.point;
+        let [left, top, width, height] = mask.crop.to_xywh();
+        assert!((left..left + width).contains(&x) && (top..top + height).contains(&y));
+        assert_eq!(mask.neck.is_some(), !mask.rle.is_empty());
+    }
 }

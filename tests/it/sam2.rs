@@ -15,7 +15,8 @@ use grainstore::models::sam::{
     Prompt, Prompts, Sam, SamConfig, SamPredictor, WeightPrecision, save, threshold_into,
 };
 use grainstore::progress::NoProgress;
-use grainstore::store::rows::{ExtractorKind, ExtractorRow, ImageRow, MaskRow};
+use grainstore::sql::Sql;
+use grainstore::store::rows::{ExtractorKind, ExtractorRow, ImageRow};
 use serde_json::Value;
 
 use crate::extract::store_of_photos;
@@ -148,6 +149,40 @@ fn sizes_are_read_off_the_weights() {
     assert!(config.is_sam2());
 }
 
+#[test]
+fn configs_that_would_give_other_masks_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("model.safetensors");
+    std::fs::copy(test_data("sam2/hf/model.safetensors"), weights).unwrap();
+    let config = std::fs::read_to_string(test_data("sam2/hf/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let refused = |change: fn(&mut Value)| {
+        let mut config = config.clone();
+        change(&mut config);
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        Checkpoint::open(folder.path()).unwrap_err().to_string()
+    };
+    let backbone = "vision_config.backbone_config";
+    let text = refused(|it| {
+        it["vision_config"]["backbone_config"]["num_attention_heads_per_stage"] =
+            serde_json::json!([2, 2, 2, 2]);
+    });
+    assert!(
+        text.contains(backbone) && text.contains("[2, 2, 2, 2]"),
+        "{text}"
+    );
+    let text = refused(|it| {
+        it["vision_config"]["backbone_config"]["image_size"] = serde_json::json!([96, 64]);
+    });
+    assert!(text.contains("96 x 64"), "{text}");
+    let text = refused(|it| {
+        it["mask_decoder_config"]["dynamic_multimask_via_stability"] = false.into();
+    });
+    assert!(text.contains("dynamic_multimask_via_stability"), "{text}");
+    let text = refused(|it| it["model_type"] = "sam".into());
+    assert!(text.contains("expected 'sam2' or 'sam2_video'"), "{text}");
+}
+
 /// The sizes of published models give as many tensors as the official files have for images.
 #[test]
 fn published_models_have_upstreams_parameters() {
@@ -223,6 +258,7 @@ fn sizes_that_do_not_fit_are_refused() {
     assert!(wrong(|it| it.stages[2] = 0).contains("stages"));
     assert!(wrong(|it| it.windows[0] = 7).contains("cannot be halved"));
     assert!(wrong(|it| it.windows[0] = 10).contains("window 10"));
+    assert!(wrong(|it| it.windows[2] = 1_000_000).contains("32 tokens"));
     let reason = wrong(|it| it.global_attention_blocks = vec![9]);
     assert!(reason.contains("past the 7 blocks"), "{reason}");
     assert!(wrong(|it| it.position_table = [0, 7]).contains("position_table"));
@@ -403,13 +439,14 @@ async fn a_store_keeps_what_sam2_gives() {
     let snapshot = store.snapshot().await.unwrap();
     let extractors: Vec<ExtractorRow> = rows(&snapshot).await;
     assert_eq!(extractors[0].kind, ExtractorKind::Sam2);
-    let masks: Vec<MaskRow> = rows(&snapshot).await;
-    assert_eq!(masks.len(), 27);
-    assert!(
-        masks
-            .iter()
-            .all(|mask| mask.object_score.is_some() && mask.embedding.is_some())
-    );
+    let query = "SELECT object_score FROM masks WHERE embedding IS NOT NULL";
+    let session = Sql::new(&snapshot).await.unwrap();
+    let found = session.query(query).await.unwrap().collect().await;
+    let found = found.unwrap();
+    let scores = found
+        .iter()
+        .map(|batch| batch.column(0).len() - batch.column(0).null_count());
+    assert_eq!(scores.sum::<usize>(), 27);
 
     // Clicks are decoded from the features that were kept.
     let prompter = Prompter::open(&request.checkpoint, DeviceName::Cpu, Precision::F32).unwrap();

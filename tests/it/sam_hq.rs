@@ -7,8 +7,8 @@ use grainstore::Error;
 use grainstore::extract::{MaskGenerator, MaskOptions, MaskOutput};
 use grainstore::geometry::{Rle, Size};
 use grainstore::models::sam::{
-    Checkpoint, ImageFeatures, ModelType, Prompt, Sam, SamConfig, SamPredictor, WeightPrecision,
-    save,
+    Checkpoint, ImageFeatures, ModelType, Prompt, Prompts, Sam, SamConfig, SamPredictor,
+    WeightPrecision, save,
 };
 use serde_json::Value;
 
@@ -163,4 +163,32 @@ fn published_models_have_upstreams_parameters() {
     for model in ModelType::ALL {
         assert_eq!(SamConfig::published(model).model_type(), Some(model));
     }
+}
+
+#[test]
+fn an_encoder_without_the_early_features_is_refused() {
+    let mut config = small_model().config().clone();
+    config.decoder.hq_channels = Some(5);
+    let error = config.init(&device()).unwrap_err().to_string();
+    assert!(
+        error.contains("needs 5 early channels; the encoder has 32"),
+        "{error}"
+    );
+}
+
+#[test]
+fn hugging_face_names_are_the_same_model() {
+    let reference = Reference::file(folder().join("hf_hq_reference.safetensors"));
+    let checkpoint = Checkpoint::open(folder().join("hf_hq.safetensors")).unwrap();
+    let mut config = checkpoint.config().unwrap();
+    config.decoder.heads = 4;
+    let model = checkpoint.load_as(&config, &device()).unwrap();
+    let embedding = model.encode_image(reference.tensor("pixels").unwrap());
+    let prompts = Prompts {
+        points: reference.points("points", "labels"),
+        ..Prompts::default()
+    };
+    let decoded = model.decode_tokens(embedding, &prompts);
+    reference.check("iou", decoded.iou.clone().narrow(1, 0, 1));
+    reference.check("mask", model.masks(decoded, &[0]));
 }

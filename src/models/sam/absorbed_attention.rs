@@ -8,7 +8,7 @@
 //!
 //! A bias of keys adds the same to all scores of a query, so softmax takes it away.
 
-use burn::tensor::{Tensor, TensorData, activation::softmax};
+use burn::tensor::{Tensor, TensorData};
 use grainstore_kernels::softmax_scores;
 
 use super::decoder_attention::DecoderAttention;
@@ -105,15 +105,12 @@ impl DecoderAttention {
         }
     }
 
-    /// Softmax over the tokens of each cell and head.
+    /// Softmax over the tokens of each cell and head, on the CPU.
     ///
     /// # Shapes
     /// - scores and output: `[rows, tokens]`
     fn softmax_of_tokens(&self, scores: Tensor<2>) -> Tensor<2> {
         let device = scores.device();
-        if !works_on_slices(&device, scores.dtype()) {
-            return softmax(scores * self.scale(), 1);
-        }
         let [_, count] = scores.dims();
         let scale = self.scale() as f32;
         let weights = update_values(scores.into_data(), |scores| {

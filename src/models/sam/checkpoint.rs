@@ -55,10 +55,11 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mut weights = Weights::open(path, &[Family::Sam2, Family::Sam, Family::SamHq])?;
         weights.rename(names::official_names);
-        weights.retain(|name| !detect::is_unused(name));
+        let family = weights.family();
+        weights.retain(|name| !detect::is_unused(family, name));
         let mut config = weights.folder_config().map(Path::to_owned);
         let sizes = match &config {
-            Some(config) => sidecar::read(config, weights.family())?,
+            Some(config) => sidecar::read(config, family)?,
             None => Sizes::default(),
         };
         let mut checkpoint = Self {

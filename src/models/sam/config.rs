@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hiera_config::HieraConfig;
 use super::preprocess::{ImageFrame, PreparedImage};
-use super::sizes::{MOST_LAYERS, require};
+use super::sizes::{LARGEST_WINDOW, MOST_LAYERS, require};
 use super::tiny_vit::TinyVitConfig;
 use crate::geometry::Size;
 use crate::models::error::{ModelError, Result};
@@ -22,8 +22,7 @@ pub const PATCH_SIZE: usize = 16;
 const MOST_PIXELS: usize = 16_384;
 
 /// A published model, named as upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModelType {
     /// Segment Anything with a ViT-B encoder, 94 M parameters.
     VitB,
@@ -34,28 +33,20 @@ pub enum ModelType {
     /// MobileSAM: the same decoder behind a TinyViT encoder, 10 M parameters.
     VitT,
     /// SAM 2 or 2.1 with the smallest Hiera encoder, 31 M parameters for images.
-    #[serde(rename = "sam2_hiera_tiny")]
     HieraTiny,
     /// SAM 2 or 2.1, 39 M parameters.
-    #[serde(rename = "sam2_hiera_small")]
     HieraSmall,
     /// SAM 2 or 2.1, 73 M parameters.
-    #[serde(rename = "sam2_hiera_base_plus")]
     HieraBasePlus,
     /// SAM 2 or 2.1, 217 M parameters.
-    #[serde(rename = "sam2_hiera_large")]
     HieraLarge,
     /// HQ-SAM: Segment Anything with one more mask, which is added to the others.
-    #[serde(rename = "hq_vit_b")]
     HqVitB,
     /// HQ-SAM with a ViT-L encoder.
-    #[serde(rename = "hq_vit_l")]
     HqVitL,
     /// HQ-SAM with a ViT-H encoder.
-    #[serde(rename = "hq_vit_h")]
     HqVitH,
     /// Light HQ-SAM, behind a TinyViT encoder.
-    #[serde(rename = "hq_vit_t")]
     HqVitT,
 }
 
@@ -111,6 +102,7 @@ impl FromStr for ModelType {
             .find(|model| model.name() == name)
             .ok_or_else(|| ModelError::UnknownModelType {
                 found: name.to_owned(),
+                expected: Self::ALL.map(Self::name).to_vec(),
             })
     }
 }
@@ -355,8 +347,21 @@ impl SamConfig {
                 decoder.multimask_outputs
             )
         })?;
+        if let Some(found) = decoder.hq_channels {
+            let early = match &self.encoder {
+                EncoderConfig::Vit(vit) if !vit.global_attention_blocks.is_empty() => {
+                    Some(vit.embed_dim)
+                }
+                EncoderConfig::TinyVit(tiny) => tiny.early_channels(),
+                _ => None,
+            };
+            require(early == Some(found), || {
+                let early = early.map_or_else(|| "none".to_owned(), |it| it.to_string());
+                format!("HQ-SAM's decoder needs {found} early channels; the encoder has {early}")
+            })?;
+        }
         match &self.encoder {
-            EncoderConfig::Vit(vit) => vit.check(),
+            EncoderConfig::Vit(vit) => vit.check(self.grid_size()),
             EncoderConfig::TinyVit(tiny) => tiny.check(self.image_size),
             EncoderConfig::Hiera(hiera) => hiera.check(self.image_size),
         }
@@ -364,7 +369,7 @@ impl SamConfig {
 }
 
 impl VitConfig {
-    fn check(&self) -> Result<()> {
+    fn check(&self, grid: usize) -> Result<()> {
         let Self {
             embed_dim, heads, ..
         } = *self;
@@ -372,7 +377,10 @@ impl VitConfig {
             heads > 0 && embed_dim > 0 && embed_dim.is_multiple_of(heads),
             || format!("embed_dim {embed_dim} is not a multiple of heads {heads}"),
         )?;
-        require(self.window_size > 0, || "window_size is 0".to_owned())?;
+        let windows = 1..=grid.max(LARGEST_WINDOW);
+        require(windows.contains(&self.window_size), || {
+            format!("window_size is {}, of a grid of {grid}", self.window_size)
+        })?;
         require(
             self.global_attention_blocks.iter().all(|&i| i < self.depth),
             || {

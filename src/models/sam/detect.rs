@@ -11,11 +11,12 @@ use super::sam2_names;
 use super::tiny_vit::TinyVitConfig;
 use crate::models::checkpoint::Weights;
 use crate::models::error::Result;
+use crate::models::family::Family;
 
-/// Whether a checkpoint may hold a tensor that the model does not use: MobileSAM's classifier, what SAM 2 needs for videos,
-/// and counters and index tables that torch saves beside weights.
-pub(super) fn is_unused(name: &str) -> bool {
-    sam2_names::is_of_videos(name)
+/// Whether a checkpoint of a family may hold a tensor that the model does not use: MobileSAM's classifier, what SAM 2 needs for
+/// videos, and counters and index tables that torch saves beside weights.
+pub(super) fn is_unused(family: Family, name: &str) -> bool {
+    family == Family::Sam2 && sam2_names::is_of_videos(name)
         || name.starts_with("image_encoder.head.")
         || name.starts_with("image_encoder.norm_head.")
         || name.ends_with(".num_batches_tracked")

@@ -188,7 +188,7 @@ impl HieraNeck {
         }
     }
 
-    /// The features of the third stage with those of the fourth added, each of which stands for four.
+    /// The features of the third stage with those of the fourth added, each of which is as large as four.
     fn embedding(&self, sixteenths: Tensor<4>, deepest: Tensor<4>) -> Tensor<4> {
         let mut convs = self.convs.iter();
         let (Some(of_deepest), Some(of_sixteenths)) = (convs.next(), convs.next()) else {

@@ -79,7 +79,7 @@ impl HieraBlock {
     }
 }
 
-/// Multi-head self-attention, in which queries may stand for four tokens.
+/// Multi-head self-attention, in which a query may be made from four tokens.
 #[derive(Module, Debug)]
 pub struct HieraAttention {
     /// Joint projection to queries, keys and values.

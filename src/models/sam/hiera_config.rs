@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sizes::{MOST_LAYERS, require};
+use super::sizes::{LARGEST_WINDOW, MOST_LAYERS, require};
 use crate::models::error::Result;
 
 /// Pixels of the model input per token of the first stage, along each axis.
@@ -164,12 +164,19 @@ impl HieraConfig {
         })?;
         let halved = self.blocks().into_iter().filter(|block| block.is_pooling);
         let mut halved = halved.filter_map(|block| block.window);
+        let tokens = image_size / FIRST_PATCH;
+        let sides = 1..=tokens.max(LARGEST_WINDOW);
         require(
-            self.windows.iter().all(|side| *side > 0) && halved.all(|side| side.is_multiple_of(2)),
-            || format!("windows {:?} cannot be halved", self.windows),
+            self.windows.iter().all(|side| sides.contains(side))
+                && halved.all(|side| side.is_multiple_of(2)),
+            || {
+                format!(
+                    "windows {:?} cannot be halved, or are larger than the {tokens} tokens of a side",
+                    self.windows
+                )
+            },
         )?;
         let first = self.first_window();
-        let tokens = image_size / FIRST_PATCH;
         require(
             image_size.is_multiple_of(2 * super::PATCH_SIZE) && tokens.is_multiple_of(first),
             || {

@@ -26,6 +26,15 @@ pub(super) struct Details {
 }
 
 impl ImageEmbedding {
+    /// How many numbers it has.
+    pub(super) fn numbers(&self) -> usize {
+        let details = self.details.iter();
+        let details =
+            details.map(|it| [&it.eighths, &it.quarters].map(|part| part.shape().num_elements()));
+        let hq = self.hq.iter().map(|it| it.shape().num_elements());
+        self.cells.shape().num_elements() + details.flatten().sum::<usize>() + hq.sum::<usize>()
+    }
+
     /// Its numbers as channels of the grid's cells, to be kept: those of the embedding, then those of the details.
     ///
     /// # Shapes

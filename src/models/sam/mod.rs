@@ -39,6 +39,7 @@ mod tiny_vit;
 mod tiny_vit_block;
 mod tiny_vit_conv;
 mod transformer;
+mod upscaling;
 
 pub use super::weights::WeightPrecision;
 pub use checkpoint::Checkpoint;

@@ -143,7 +143,7 @@ impl Window {
     }
 }
 
-/// Shift of the threshold, in logits, by which SAM 2 finds a single mask unstable, and the least score of a stable one
+/// Shift of the threshold, in logits, by which SAM 2 finds a single mask unstable, and the minimum score of a stable one
 /// (upstream: `dynamic_multimask_stability_delta` and `_thresh` of `build_sam.py`).
 const SINGLE_OFFSET: f32 = 0.05;
 const SINGLE_STABILITY: f32 = 0.98;

@@ -100,6 +100,11 @@ pub struct ImageFeatures {
 }
 
 impl ImageFeatures {
+    /// Bytes that they take in memory, in 32 bits.
+    pub fn bytes(&self) -> usize {
+        self.embedding.numbers() * size_of::<f32>()
+    }
+
     /// Encodes an image. `device` is the model's device.
     ///
     /// # Errors

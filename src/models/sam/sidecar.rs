@@ -33,6 +33,7 @@ struct ModelConfig {
 #[derive(Deserialize)]
 struct DecoderConfig {
     num_attention_heads: Option<usize>,
+    dynamic_multimask_via_stability: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -116,9 +117,18 @@ pub(super) fn read(path: &Path, family: Family) -> Result<Sizes> {
             expected.join("' or '")
         )));
     }
-    let decoder_heads = config
-        .mask_decoder_config
-        .and_then(|it| it.num_attention_heads);
+    let decoder = config.mask_decoder_config;
+    if decoder
+        .as_ref()
+        .and_then(|it| it.dynamic_multimask_via_stability)
+        == Some(false)
+    {
+        return Err(wrong(
+            "'mask_decoder_config.dynamic_multimask_via_stability' is false; expected true"
+                .to_owned(),
+        ));
+    }
+    let decoder_heads = decoder.and_then(|it| it.num_attention_heads);
     let backbone = config.vision_config.and_then(|it| it.backbone_config);
     let backbone = backbone.unwrap_or_default();
     let counts = [
@@ -132,6 +142,16 @@ pub(super) fn read(path: &Path, family: Family) -> Result<Sizes> {
         if let Some(heads) = heads.filter(|heads| !(1..=MOST_LAYERS).contains(heads)) {
             return Err(wrong(format!(
                 "'{key}' is {heads}; expected 1 to {MOST_LAYERS}"
+            )));
+        }
+    }
+    if let Some(heads) = backbone.num_attention_heads_per_stage {
+        let doubled = backbone
+            .heads()
+            .map(|first| [0, 1, 2, 3].map(|stage| first << stage));
+        if doubled != Some(heads) {
+            return Err(wrong(format!(
+                "'vision_config.backbone_config.num_attention_heads_per_stage' is {heads:?}; expected each twice the one before"
             )));
         }
     }

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::image_encoder::Neck;
-use super::sizes::{MOST_LAYERS, require};
+use super::sizes::{LARGEST_WINDOW, MOST_LAYERS, require};
 use super::tiny_vit_block::TinyVitBlock;
 use super::tiny_vit_conv::{ConvBn, ConvBnSizes, MbConv, PatchMerging};
 use crate::models::error::Result;
@@ -48,6 +48,11 @@ impl Default for TinyVitConfig {
 }
 
 impl TinyVitConfig {
+    /// Channels of the features after the second stage.
+    pub(super) fn early_channels(&self) -> Option<usize> {
+        self.embed_dims.get(2).copied()
+    }
+
     pub(super) fn check(&self, image_size: usize) -> Result<()> {
         require(image_size.is_multiple_of(16), || {
             format!("image_size {image_size} is not a multiple of 16")
@@ -62,9 +67,11 @@ impl TinyVitConfig {
             self.depths.iter().all(|&depth| depth <= MOST_LAYERS),
             || format!("depths {:?} are beyond {MOST_LAYERS}", self.depths),
         )?;
-        require(self.window_sizes.iter().all(|&size| size > 0), || {
-            "window_size is 0".to_owned()
-        })?;
+        let windows = 1..=(image_size / 16).max(LARGEST_WINDOW);
+        require(
+            self.window_sizes.iter().all(|size| windows.contains(size)),
+            || format!("window sizes {:?} do not fit", self.window_sizes),
+        )?;
         require(self.embed_dims[0].is_multiple_of(2), || {
             format!("embed_dim {} is odd", self.embed_dims[0])
         })
