@@ -8,13 +8,13 @@ use super::options::{MaskOptions, SamVector};
 use super::pending::{ImageSelection, Wanted};
 use super::run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 use super::summary::ExtractSummary;
+use crate::Result;
 use crate::device::{DeviceName, Precision};
 use crate::models::sam::{Checkpoint, SamConfig};
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::{EmbedderRow, ExtractorRow};
 use crate::task::blocking;
-use crate::Result;
 
 /// Models whose input is at most this many pixels on a side extract one image per CPU thread by default.
 const SMALL_MODEL: usize = 512;

@@ -6,6 +6,9 @@
 
 A small model with seeded random weights, exact in 16 bits, under Hugging Face's names; and what transformers computes with
 it: the single mask of a prompt of two points, with HQ-SAM's added.
+
+transformers 5.23.0 upscales the image embedding (`modeling_sam_hq.py`, after the transformer), where sam-hq and its own
+`SamModel` upscale what the transformer made of it. Two hooks put that right.
 """
 
 import sys
@@ -41,6 +44,12 @@ def main():
     pixels = torch.randn(1, 3, 64, 64)
     points = torch.tensor([[[[20.0, 31.0], [50.0, 7.0]]]])
     labels = torch.tensor([[[1, 0]]])
+    made = {}
+    decoder = model.mask_decoder
+    decoder.transformer.register_forward_hook(lambda _, __, outputs: made.update(cells=outputs[1]))
+    decoder.upscale_conv1.register_forward_pre_hook(
+        lambda _, inputs: (made["cells"].transpose(2, 3).reshape(inputs[0].shape),)
+    )
     found = model(pixel_values=pixels, input_points=points, input_labels=labels, multimask_output=False)
     save_file(
         {
