@@ -411,6 +411,8 @@ class Commands:
         crop_overlap_ratio: float | None = None,
         crop_n_points_downscale_factor: int | None = None,
         min_mask_region_area: int | None = None,
+        tile: int | None = None,
+        overlap: int | None = None,
         mask_output: str | None = None,
     ) -> Any:
         """Run Segment Anything on all images that are not done yet, and store every mask with its embedding.
@@ -419,8 +421,10 @@ class Commands:
         10 grid of points, one mask per point, no filter.
 
         Args:
-            checkpoint: Weights: a .pth of segment-anything or MobileSAM, safetensors, or a Hugging Face folder.
-            model_type: vit_b, vit_l, vit_h or vit_t [default: recognised from the weights]
+            checkpoint: Weights: a .pth of segment-anything or MobileSAM, a .pt of SAM 2 or 2.1, a .pth of HQ-SAM,
+                safetensors, or a Hugging Face folder.
+            model_type: vit_b, vit_l, vit_h or vit_t, the same after hq_, or sam2_hiera_ and tiny, small, base_plus or
+                large [default: recognised from the weights]
             device: Device that the model runs on: cpu, or in a build with these features cuda:N, wgpu, tch:cpu,
                 tch:cuda:N; cpu by default.
             precision: Number type that the model computes in: f32, bf16 or f16; the latter two are for GPUs; f32 by
@@ -453,6 +457,9 @@ class Commands:
             crop_n_points_downscale_factor: In layer n, points per side are divided by this to the power of n; 1 by
                 default.
             min_mask_region_area: Remove holes and islands of fewer pixels; 0 leaves masks unchanged; 0 by default.
+            tile: Cut photos larger than this into tiles of this many pixels a side, with a grid of points in each, and
+                join the masks of objects at seams. For photos of any size, up to 4 gigapixels [default: no tiles]
+            overlap: Minimum overlap of neighbouring tiles, 1/16 to 1/2 of a tile [default: 1/8 of it]
             mask_output: Masks of the decoder to keep per point: best (of three), single, or all (three); best by
                 default.
 
@@ -462,9 +469,10 @@ class Commands:
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", keep_features=True)
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", shard="0/2")
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", cluster="10.0.0.1:50050")
+        >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", tile=1024)
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", points_per_side=32, pred_iou_thresh=0.88, stability_score_thresh=0.95, box_nms_thresh=0.7, mask_output="all")
         """
-        return self._run("extract", [], {"checkpoint": checkpoint, "model-type": model_type, "device": device, "precision": precision, "where": where, "limit": limit, "shard": shard, "images-at-once": images_at_once, "commit-masks": commit_masks, "vectors": vectors, "keep-features": keep_features, "cluster": cluster, "chunk-images": chunk_images, "dry-run": dry_run, "points-per-side": points_per_side, "points-per-batch": points_per_batch, "pred-iou-thresh": pred_iou_thresh, "stability-score-thresh": stability_score_thresh, "stability-score-offset": stability_score_offset, "box-nms-thresh": box_nms_thresh, "crop-n-layers": crop_n_layers, "crop-nms-thresh": crop_nms_thresh, "crop-overlap-ratio": crop_overlap_ratio, "crop-n-points-downscale-factor": crop_n_points_downscale_factor, "min-mask-region-area": min_mask_region_area, "mask-output": mask_output})
+        return self._run("extract", [], {"checkpoint": checkpoint, "model-type": model_type, "device": device, "precision": precision, "where": where, "limit": limit, "shard": shard, "images-at-once": images_at_once, "commit-masks": commit_masks, "vectors": vectors, "keep-features": keep_features, "cluster": cluster, "chunk-images": chunk_images, "dry-run": dry_run, "points-per-side": points_per_side, "points-per-batch": points_per_batch, "pred-iou-thresh": pred_iou_thresh, "stability-score-thresh": stability_score_thresh, "stability-score-offset": stability_score_offset, "box-nms-thresh": box_nms_thresh, "crop-n-layers": crop_n_layers, "crop-nms-thresh": crop_nms_thresh, "crop-overlap-ratio": crop_overlap_ratio, "crop-n-points-downscale-factor": crop_n_points_downscale_factor, "min-mask-region-area": min_mask_region_area, "tile": tile, "overlap": overlap, "mask-output": mask_output})
 
     def embed(
         self,
