@@ -143,18 +143,13 @@ impl CellUpscaler<'_> {
         let tiles = starts.map(|start| start..count.min(start + TILE));
         let tiles: Vec<Range<usize>> = tiles.collect();
         let of_tile = |prompt: usize, tile: &Range<usize>| {
+            let (first, length) = (tile.start, tile.len());
             let part = details.map(|details| Details {
-                eighths: details
-                    .eighths
-                    .clone()
-                    .slice([4 * tile.start..4 * tile.end]),
-                quarters: details
-                    .quarters
-                    .clone()
-                    .slice([16 * tile.start..16 * tile.end]),
+                eighths: details.eighths.clone().narrow(0, 4 * first, 4 * length),
+                quarters: details.quarters.clone().narrow(0, 16 * first, 16 * length),
             });
-            let cells = cells.clone().slice([prompt..prompt + 1, tile.clone()]);
-            let weights = weights.clone().slice([prompt..prompt + 1]);
+            let cells = cells.clone().narrow(0, prompt, 1).narrow(1, first, length);
+            let weights = weights.clone().narrow(0, prompt, 1);
             self.logits(cells, weights, part.as_ref())
         };
         let of_prompt = |prompt: usize| {
