@@ -44,7 +44,7 @@ impl SamConfig {
     /// Builds a model with random weights.
     ///
     /// # Errors
-    /// [`ModelError::ModelConfig`] if the sizes do not fit together.
+    /// [`crate::error::ModelError::ModelConfig`] if the sizes do not fit together.
     pub fn init(&self, device: &Device) -> Result<Sam> {
         self.check()?;
         Ok(Sam::new(self, device))
