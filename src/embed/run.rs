@@ -7,7 +7,6 @@ use std::time::Instant;
 use datafusion::prelude::{col, lit};
 use futures::{StreamExt, stream};
 use image::RgbImage;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -18,7 +17,7 @@ use super::sink::{Embedded, Sink, Vectors};
 use super::summary::EmbedSummary;
 use crate::catalogue::extractors_stored;
 use crate::extract::{
-    DECODED_AHEAD, DecodedPhoto, ImageSelection, LARGE_PHOTOS, PendingImage, Room, failure_of,
+    DECODED_AHEAD, DecodedPhoto, ImageSelection, MaskOptions, PendingImage, Room, failure_of,
 };
 use crate::ids::{ExtractorId, ImageId};
 use crate::photo::DecodeLimits;
@@ -257,17 +256,15 @@ fn take_masks(
     Ok(complete)
 }
 
-/// What photos may be decoded: those of any size for masks that were made from tiles.
+/// What photos may be decoded: what the extractor of the masks could decode.
 async fn limits_of(snapshot: &Snapshot, extractor_id: Option<&ExtractorId>) -> DecodeLimits {
     let extractors = extractors_stored(snapshot).await.unwrap_or_default();
     let extractor = extractors
         .into_iter()
         .find(|row| Some(&row.extractor_id) == extractor_id);
-    let options = extractor.and_then(|row| serde_json::from_str::<Value>(&row.options).ok());
-    match options.and_then(|mut options| Some(options.get_mut("tile")?.take())) {
-        Some(Value::Object(_)) => LARGE_PHOTOS,
-        _ => DecodeLimits::default(),
-    }
+    // Imported masks, and those that people added, have other options.
+    let options = extractor.and_then(|row| serde_json::from_str::<MaskOptions>(&row.options).ok());
+    options.map_or_else(DecodeLimits::default, |options| options.decode_limits())
 }
 
 /// Reads and decodes photos on worker threads, in order, and as many ahead as there is room for. The photo of an image without masks

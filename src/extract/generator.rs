@@ -12,7 +12,6 @@ use super::batches::{Batches, within_memory};
 use super::crop_features::{
     CropFeatures, KeptFeatures, add_neck, features_of, kept_features, numbers,
 };
-use super::decoded::LARGE_PHOTOS;
 use super::generated::GeneratedMask;
 use super::grid::{Crop, CropLayout, crops, points_in_crop, points_per_side};
 use super::options::{MaskOptions, MaskOutput};
@@ -111,12 +110,9 @@ impl MaskGenerator {
         self.options.check_features(keeps_features)
     }
 
-    /// What photos may be decoded: with tiles, those of any size.
+    /// As [`MaskOptions::decode_limits`].
     pub(super) fn decode_limits(&self) -> DecodeLimits {
-        match self.options.tile {
-            Some(_) => LARGE_PHOTOS,
-            None => DecodeLimits::default(),
-        }
+        self.options.decode_limits()
     }
 
     /// Whether the model runs on this machine's processors, in threads of rayon.

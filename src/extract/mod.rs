@@ -29,7 +29,7 @@ mod summary;
 mod target;
 
 pub(crate) use batches::{Batches, within_memory};
-pub(crate) use decoded::{DecodedPhoto, LARGE_PHOTOS, Room};
+pub(crate) use decoded::{DecodedPhoto, Room};
 pub use generated::GeneratedMask;
 pub use generator::MaskGenerator;
 pub use grid::{Crop, CropLayout, Tiling, crops, point_grid, points_per_side};

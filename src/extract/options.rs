@@ -5,9 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::decoded::LARGE_PHOTOS;
 use super::grid::Tiling;
 use crate::models::sam::SamConfig;
 use crate::options::one_of;
+use crate::photo::DecodeLimits;
 use crate::{Error, Result};
 
 /// Sides that tiles can have, in pixels.
@@ -149,6 +151,14 @@ impl MaskOptions {
             return fail("best or single: HQ-SAM gives one mask a point");
         }
         Ok(())
+    }
+
+    /// What photos may be decoded: with tiles, those of any size.
+    pub(crate) fn decode_limits(&self) -> DecodeLimits {
+        match self.tile {
+            Some(_) => LARGE_PHOTOS,
+            None => DecodeLimits::default(),
+        }
     }
 
     /// Checks that features can be kept, if they are to be.

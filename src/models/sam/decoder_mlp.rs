@@ -20,6 +20,18 @@ pub(super) struct DecoderMlpSizes {
     pub layers: usize,
 }
 
+impl DecoderMlpSizes {
+    /// Three layers over a token of `dim` channels.
+    pub(super) const fn of_token(dim: usize, output: usize) -> Self {
+        Self {
+            input: dim,
+            hidden: dim,
+            output,
+            layers: 3,
+        }
+    }
+}
+
 impl DecoderMlp {
     pub(super) fn new(sizes: DecoderMlpSizes, device: &Device) -> Self {
         let last = sizes.layers - 1;

@@ -29,12 +29,7 @@ pub struct HqDecoder {
 impl HqDecoder {
     /// Creates the layers for image embeddings of `dim` channels and early features of `vit_dim`, with random weights.
     pub(super) fn new(dim: usize, vit_dim: usize, device: &Device) -> Self {
-        let mlp = DecoderMlpSizes {
-            input: dim,
-            hidden: dim,
-            output: dim / 8,
-            layers: 3,
-        };
+        let mlp = DecoderMlpSizes::of_token(dim, dim / 8);
         Self {
             hf_token: EmbeddingConfig::new(1, dim).init(device),
             hf_mlp: DecoderMlp::new(mlp, device),

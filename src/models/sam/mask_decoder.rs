@@ -89,24 +89,14 @@ impl MaskDecoder {
     pub fn new(config: &SamConfig, device: &Device) -> Self {
         let (dim, decoder) = (config.prompt_dim, &config.decoder);
         let outputs = decoder.mask_tokens();
-        let hypernetwork = DecoderMlpSizes {
-            input: dim,
-            hidden: dim,
-            output: dim / 8,
-            layers: 3,
-        };
+        let hypernetwork = DecoderMlpSizes::of_token(dim, dim / 8);
         let iou_head = DecoderMlpSizes {
             input: dim,
             hidden: decoder.iou_head_hidden,
             output: outputs,
             layers: decoder.iou_head_depth,
         };
-        let object_head = DecoderMlpSizes {
-            input: dim,
-            hidden: dim,
-            output: 1,
-            layers: 3,
-        };
+        let object_head = DecoderMlpSizes::of_token(dim, 1);
         let is_sam2 = config.is_sam2();
         let detail = |to| is_sam2.then(|| Conv2dConfig::new([dim, to], [1, 1]).init(device));
         Self {
