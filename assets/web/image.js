@@ -319,7 +319,7 @@ async function load() {
   photo = new Image();
   photo.onload = paint;
   photo.onerror = () => toast(`the photo '${found.file_name}' cannot be read`);
-  photo.src = `/photos/${found.image_id}?side=2560`;
+  photo.src = `/photos/${found.image_id}?${query({ side: 2560, extractor: found.extractor_id })}`;
   address();
   show();
 }

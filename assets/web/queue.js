@@ -68,7 +68,7 @@ function picture(mask) {
   let found = photos.get(mask.image_id);
   if (!found) {
     found = new Image();
-    found.src = `/photos/${mask.image_id}?side=1280`;
+    found.src = `/photos/${mask.image_id}?${query({ side: 1280, extractor: mask.extractor_id })}`;
     photos.set(mask.image_id, found);
     if (photos.size > 60) photos.delete(photos.keys().next().value);
   }

@@ -1,8 +1,12 @@
 //! Extractors and embedders by id or name.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use super::by_id;
 use crate::error::{CatalogueError, Named};
 use crate::ids::ExtractorId;
+use crate::photo::{Channels, DecodeLimits, Decoding, Percentiles, Rendering};
 use crate::store::Snapshot;
 use crate::store::rows::{EmbedderRow, ExtractorKind, ExtractorRow, Row, collect};
 use crate::{Error, Result};
@@ -13,6 +17,47 @@ use crate::{Error, Result};
 /// Any error from the store.
 pub async fn extractors_stored(snapshot: &Snapshot) -> Result<Vec<ExtractorRow>> {
     collect(snapshot.scan(ExtractorRow::TABLE).await?).await
+}
+
+/// How the photos of an extractor's masks were decoded, and are to be decoded again. Masks that people added are of photos as
+/// the model beside them saw them; the photos of imported masks are decoded as by default.
+///
+/// # Errors
+/// Any error from the store.
+pub async fn decoding_of(snapshot: &Snapshot, extractor_id: &ExtractorId) -> Result<Decoding> {
+    let stored = extractors_stored(snapshot).await?;
+    let own = stored.iter().find(|row| row.extractor_id == *extractor_id);
+    Ok(own.map_or_else(Decoding::default, |row| decoding_beside(&stored, row)))
+}
+
+/// As [`decoding_of`], for an extractor that need not be stored yet.
+pub fn decoding_beside(stored: &[ExtractorRow], of: &ExtractorRow) -> Decoding {
+    /// Those of an extraction's options that say how photos are decoded.
+    #[derive(Deserialize, Default)]
+    struct OfPhotos {
+        tile: Option<IgnoredAny>,
+        channels: Option<Channels>,
+        percentiles: Option<Percentiles>,
+    }
+    let is_prompted = |row: &ExtractorRow| row.kind == ExtractorKind::Prompted;
+    let mut beside = stored
+        .iter()
+        .filter(|row| !is_prompted(row) && row.embedding_space == of.embedding_space);
+    let row = match is_prompted(of) {
+        true => beside.next().unwrap_or(of),
+        false => of,
+    };
+    let of_photos: OfPhotos = serde_json::from_str(&row.options).unwrap_or_default();
+    Decoding {
+        limits: match of_photos.tile {
+            Some(_) => DecodeLimits::ANY_SIZE,
+            None => DecodeLimits::default(),
+        },
+        rendering: Rendering {
+            channels: of_photos.channels,
+            percentiles: of_photos.percentiles,
+        },
+    }
 }
 
 /// The extractors that are meant where none is named: every one, masks that people added aside if there are others.

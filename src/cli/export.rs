@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use grainstore::export::CocoExport;
 use grainstore::export::CvatExport;
+use grainstore::export::GeoJsonExport;
 use grainstore::export::HuggingFaceExport;
 use grainstore::export::LabelMapExport;
 use grainstore::export::LabelStudioExport;
@@ -14,8 +15,8 @@ use grainstore::export::VocExport;
 use grainstore::export::YoloExport;
 use grainstore::export::{
     Annotations, CocoFormat, ExportRequest, ExportSummary, Ids, MaskStyle, Photos, export_coco,
-    export_cvat, export_hugging_face, export_label_maps, export_label_studio, export_parquet,
-    export_sa1b, export_voc, export_yolo,
+    export_cvat, export_geojson, export_hugging_face, export_label_maps, export_label_studio,
+    export_parquet, export_sa1b, export_voc, export_yolo,
 };
 use grainstore::selection::ImageFilter;
 
@@ -32,6 +33,7 @@ pub enum Args {
     LabelStudio(LabelStudio),
     HuggingFace(HuggingFace),
     LabelMaps(LabelMaps),
+    Geojson(GeoJson),
     Parquet(Parquet),
     Sa1b(Sa1b),
 }
@@ -186,6 +188,24 @@ pub struct LabelMaps {
     output: PathBuf,
 }
 
+/// GeoJSON: the outlines of objects as polygons, a file for each image, for QGIS, geopandas and QuPath.
+///
+/// Objects of GeoTIFFs have coordinates on Earth, in the reference system of the photo. Those of other photos have coordinates in
+/// pixels.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grainstore export geojson --head fine -o fine/
+  grainstore export geojson --ground-truth --dataset coco -o annotated/
+  ogrmerge.py -single -o fine.gpkg fine/*.geojson")]
+pub struct GeoJson {
+    #[command(flatten)]
+    which: Which,
+    /// The directory to write. It must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
 /// Parquet: one row per object, for pandas, polars or DuckDB.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -299,6 +319,7 @@ impl Args {
             Self::LabelStudio(args) => args.which.ids,
             Self::HuggingFace(args) => args.which.ids,
             Self::LabelMaps(args) => args.which.ids,
+            Self::Geojson(args) => args.which.ids,
             Self::Parquet(args) => args.which.ids,
             Self::Sa1b(args) => args.ids,
         }
@@ -451,6 +472,19 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                     export: request,
                     objects: args.objects,
                     photos,
+                    directory: args.output,
+                },
+                progress,
+            )
+            .await?
+        }
+        Args::Geojson(args) => {
+            let (request, at) = args.which.request();
+            let snapshot = at.snapshot(&store).await?;
+            export_geojson(
+                &snapshot,
+                &GeoJsonExport {
+                    export: request,
                     directory: args.output,
                 },
                 progress,

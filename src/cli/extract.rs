@@ -10,6 +10,7 @@ use grainstore::extract::{
 };
 use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::models::sam::{Checkpoint, ModelType};
+use grainstore::photo::{Channels, Percentiles};
 
 use super::cluster::OnCluster;
 use super::progress::progress;
@@ -29,6 +30,7 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --shard 0/2   # and 1/2 in another process
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --cluster 10.0.0.1:50050   # see docs/scale.md
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --tile 1024   # for photos of any size
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --channels 4,3,2 --percentiles 2,98   # satellite images
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
       --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as in upstream's generator")]
 pub struct Args {
@@ -122,6 +124,14 @@ struct Masks {
     /// Minimum overlap of neighbouring tiles, 1/16 to 1/2 of a tile [default: 1/8 of it].
     #[arg(long, value_name = "PIXELS", requires = "tile")]
     overlap: Option<u32>,
+    /// Channels of photos, counted from 1: three for red, green and blue, or one for gray [default: the first three, or the
+    /// first if there are fewer].
+    #[arg(long, value_name = "R,G,B")]
+    channels: Option<Channels>,
+    /// Percentiles of each channel of a photo that become black and white [default: 2,98 for samples that are neither 8 bits nor
+    /// 16-bit gray or RGB, else no scaling].
+    #[arg(long, value_name = "LOW,HIGH")]
+    percentiles: Option<Percentiles>,
     /// Masks of the decoder to keep per point: best (of three), single, or all (three).
     #[arg(long, default_value = "best", value_name = "WHICH")]
     mask_output: MaskOutput,
@@ -145,6 +155,8 @@ impl Masks {
                 side,
                 overlap: self.overlap.unwrap_or(side / 8),
             }),
+            channels: self.channels,
+            percentiles: self.percentiles,
         }
     }
 }

@@ -123,7 +123,7 @@ impl Task for EmbedTask {
             vectors: 0,
         };
         let (mut batch, mut failures) = (VectorBatch::default(), Vec::new());
-        let mut running = Embedding::start(embedder, &snapshot, of_extractor, chunk.images);
+        let mut running = Embedding::start(embedder, &snapshot, of_extractor, chunk.images).await?;
         while let Some((image, result)) = running.next().await {
             match result {
                 Ok(embedded) => add_rows(&mut batch, embedded, &self.embedder_id, of_extractor)?,

@@ -15,16 +15,16 @@ use super::options::Resolved;
 use super::pending::{PendingVectors, pending_vectors};
 use super::sink::{Embedded, Sink, Vectors};
 use super::summary::EmbedSummary;
-use crate::catalogue::extractors_stored;
+use crate::catalogue::decoding_of;
 use crate::extract::{
-    DECODED_AHEAD, DecodedPhoto, ImageSelection, MaskOptions, PendingImage, Room, failure_of,
+    Ahead, DECODED_AHEAD, DecodedPhoto, ImageSelection, PendingImage, failure_of, read_ahead,
 };
 use crate::ids::{ExtractorId, ImageId};
-use crate::photo::DecodeLimits;
+use crate::photo::Decoding;
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::store::columns::RleColumn;
-use crate::store::{PhotoFiles, Snapshot, Store, is_of_images};
+use crate::store::{Snapshot, Store, is_of_images};
 use crate::{Error, Result};
 
 /// Up to this many pending images, only their masks are read; beyond it, all masks of the extractor.
@@ -48,7 +48,7 @@ pub(super) async fn run(
     let counted: HashMap<ImageId, u64> = counted.collect();
 
     let embedder = Arc::new(embedder);
-    let mut images = Embedding::start(embedder, &snapshot, extractor_id, pending);
+    let mut images = Embedding::start(embedder, &snapshot, extractor_id, pending).await?;
     let mut sink = Sink::new(&snapshot, &row, extractor_id, counted, commit_vectors);
     while let Some((image, result)) = images.next().await {
         match result {
@@ -78,13 +78,17 @@ pub(super) struct Embedding {
 
 impl Embedding {
     /// `extractor_id` is `None` for vectors of whole images.
-    pub fn start(
+    pub async fn start(
         embedder: Arc<Embedder>,
         snapshot: &Snapshot,
         extractor_id: Option<&ExtractorId>,
         pending: Vec<PendingVectors>,
-    ) -> Self {
-        let (jobs, to_decode) = mpsc::channel(DECODED_AHEAD);
+    ) -> Result<Self> {
+        let decoding = match extractor_id {
+            Some(extractor_id) => decoding_of(snapshot, extractor_id).await?,
+            None => Decoding::default(),
+        };
+        let (jobs, mut to_decode) = mpsc::channel(DECODED_AHEAD);
         let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
         let (done, results) = mpsc::channel(DECODED_AHEAD);
         let options = embedder.options;
@@ -106,17 +110,23 @@ impl Embedding {
             }
         });
         let files = snapshot.store().photos();
-        let (of_photos, photos_of) = (snapshot.clone(), extractor_id.cloned());
         let of_masks = extractor_id.is_some();
-        Self {
+        Ok(Self {
             results,
             finding,
             reading: tokio::spawn(async move {
-                let limits = limits_of(&of_photos, photos_of.as_ref()).await;
-                read_ahead(files, to_decode, photos, limits, of_masks).await;
+                // The photo of an image without masks is not read, if masks are what is embedded.
+                let is_read = move |masks: &Vec<MaskToEmbed>| !of_masks || !masks.is_empty();
+                let read = move |image: &PendingImage, masks: &Vec<MaskToEmbed>, place| {
+                    let photo =
+                        is_read(masks).then(|| DecodedPhoto::read(&files, image, &decoding, place));
+                    photo.transpose()
+                };
+                let jobs = stream::poll_fn(move |context| to_decode.poll_recv(context));
+                read_ahead(jobs, is_read, read, photos).await;
             }),
             model: tokio::task::spawn_blocking(move || run_model(&embedder, to_model, &done)),
-        }
+        })
     }
 
     /// The next image and its vectors, or the reason why it has none; `None` at the end.
@@ -138,7 +148,7 @@ impl Embedding {
 }
 
 type Job = (PendingImage, Vec<MaskToEmbed>);
-type Decoded = (PendingImage, Vec<MaskToEmbed>, Result<Option<DecodedPhoto>>);
+type Decoded = Ahead<Vec<MaskToEmbed>, Option<DecodedPhoto>>;
 pub(super) type Outcome = (PendingImage, Result<Embedded>);
 
 /// An image whose masks are being read.
@@ -254,64 +264,6 @@ fn take_masks(
         }
     }
     Ok(complete)
-}
-
-/// What photos may be decoded: what the extractor of the masks could decode.
-async fn limits_of(snapshot: &Snapshot, extractor_id: Option<&ExtractorId>) -> DecodeLimits {
-    let extractors = extractors_stored(snapshot).await.unwrap_or_default();
-    let extractor = extractors
-        .into_iter()
-        .find(|row| Some(&row.extractor_id) == extractor_id);
-    // Imported masks, and those that people added, have other options.
-    let options = extractor.and_then(|row| serde_json::from_str::<MaskOptions>(&row.options).ok());
-    options.map_or_else(DecodeLimits::default, |options| options.decode_limits())
-}
-
-/// Reads and decodes photos on worker threads, in order, and as many ahead as there is room for. The photo of an image without masks
-/// is not read, if masks are what is embedded.
-async fn read_ahead(
-    files: PhotoFiles,
-    mut jobs: mpsc::Receiver<Job>,
-    photos: mpsc::Sender<Decoded>,
-    limits: DecodeLimits,
-    needs_masks: bool,
-) {
-    let jobs = stream::poll_fn(move |context| jobs.poll_recv(context));
-    let room = Room::new();
-    let decoded = jobs
-        .then(|(image, masks)| {
-            let room = room.clone();
-            let is_read = !needs_masks || !masks.is_empty();
-            async move {
-                let place = if is_read {
-                    Some(room.place_of(&image).await)
-                } else {
-                    None
-                };
-                (place, image, masks)
-            }
-        })
-        .map(|(place, image, masks)| {
-            let (of, files) = (image.clone(), files.clone());
-            let reading = tokio::task::spawn_blocking(move || {
-                let photo = place.map(|place| DecodedPhoto::read(&files, &image, &limits, place));
-                let photo = photo.transpose();
-                (image, masks, photo)
-            });
-            async move {
-                reading.await.unwrap_or_else(|source| {
-                    let task = "decoding a photo";
-                    (of, Vec::new(), Err(Error::Worker { task, source }))
-                })
-            }
-        })
-        .buffered(DECODED_AHEAD);
-    let mut decoded = std::pin::pin!(decoded);
-    while let Some(photo) = decoded.next().await {
-        if photos.send(photo).await.is_err() {
-            return; // the run has ended
-        }
-    }
 }
 
 /// Runs the network on every photo. A photo that cannot be used, or of which the network makes numbers that are not

@@ -86,6 +86,15 @@ pub enum PhotoError {
         limit: u64,
     },
 
+    /// A channel is asked for that the photo does not have.
+    #[error("it has no channel {channel}, but {channels}, counted from 1")]
+    NoSuchChannel {
+        /// The channel that is asked for.
+        channel: u16,
+        /// How many channels it has.
+        channels: u16,
+    },
+
     /// The decoder refused the pixel data.
     #[error("cannot decode the {format} image")]
     DecodeImage {

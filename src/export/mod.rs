@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! predictions x masks | ground_truth --Source--> objects, in the store's order --> COCO JSON, VOC and other label maps, YOLO, CVAT,
-//!         Label Studio, Hugging Face, Parquet
+//!         Label Studio, Hugging Face, GeoJSON, Parquet
 //! masks of an extractor --> SA-1B JSON
 //! ```
 //!
@@ -13,6 +13,7 @@ mod categories;
 mod coco;
 mod cvat;
 mod file;
+mod geojson;
 mod hugging_face;
 mod images;
 mod label_maps;
@@ -34,6 +35,7 @@ mod yolo;
 pub use coco::{CocoExport, CocoFormat, ExportSummary, export_coco};
 pub use cvat::{CvatExport, export_cvat};
 pub use file::Unfinished;
+pub use geojson::{GeoJsonExport, export_geojson};
 pub use hugging_face::{HuggingFaceExport, export_hugging_face};
 pub use label_maps::{LabelMapExport, export_label_maps};
 pub use label_studio::{LabelStudioExport, export_label_studio};

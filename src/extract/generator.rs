@@ -23,7 +23,7 @@ use crate::models::sam::{
     DecodedTokens, ImageEmbedding, ImageFrame, MASK_THRESHOLD, MaskUpscaler, Prompts, Sam,
     stability_score, threshold_into,
 };
-use crate::photo::DecodeLimits;
+use crate::photo::Decoding;
 use crate::{Error, Result};
 
 /// Boxes within this distance of a crop's edge, in pixels, count as cut off by it (amg.py, `is_box_near_crop_edge`).
@@ -110,9 +110,9 @@ impl MaskGenerator {
         self.options.check_features(keeps_features)
     }
 
-    /// As [`MaskOptions::decode_limits`].
-    pub(super) fn decode_limits(&self) -> DecodeLimits {
-        self.options.decode_limits()
+    /// As [`MaskOptions::decoding`].
+    pub(super) fn decoding(&self) -> Decoding {
+        self.options.decoding()
     }
 
     /// Whether the model runs on this machine's processors, in threads of rayon.

@@ -29,7 +29,7 @@ mod summary;
 mod target;
 
 pub(crate) use batches::{Batches, within_memory};
-pub(crate) use decoded::{DecodedPhoto, Room};
+pub(crate) use decoded::{Ahead, DECODED_AHEAD, DecodedPhoto, read_ahead};
 pub use generated::GeneratedMask;
 pub use generator::MaskGenerator;
 pub use grid::{Crop, CropLayout, Tiling, crops, point_grid, points_per_side};
@@ -47,6 +47,6 @@ pub(crate) use pending::{images_done, images_of_extractor, masks_of_images};
 pub use prompted::{NewMask, add_prompted_mask};
 pub use prompter::Prompter;
 pub use request::{ExtractRequest, extract};
-pub(crate) use run::{DECODED_AHEAD, failure_of};
+pub(crate) use run::failure_of;
 pub use run::{DEFAULT_COMMIT_MASKS, Extractor, extract_with};
 pub use summary::ExtractSummary;

@@ -5,11 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::decoded::LARGE_PHOTOS;
 use super::grid::Tiling;
 use crate::models::sam::SamConfig;
 use crate::options::one_of;
-use crate::photo::DecodeLimits;
+use crate::photo::{Channels, DecodeLimits, Decoding, Percentiles, Rendering};
 use crate::{Error, Result};
 
 /// Sides that tiles can have, in pixels.
@@ -110,6 +109,12 @@ pub struct MaskOptions {
     /// Cuts photos that are larger than a tile, runs on each tile as on a photo, and joins the masks of objects at seams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tile: Option<Tiling>,
+    /// Channels of photos that are red, green and blue; without, the first three, or the first if there are fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
+    /// Percentiles of each channel of a photo that become black and white; without, as [`Rendering`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percentiles: Option<Percentiles>,
 }
 
 impl Default for MaskOptions {
@@ -127,6 +132,8 @@ impl Default for MaskOptions {
             min_mask_region_area: 0,
             mask_output: MaskOutput::Best,
             tile: None,
+            channels: None,
+            percentiles: None,
         }
     }
 }
@@ -153,11 +160,17 @@ impl MaskOptions {
         Ok(())
     }
 
-    /// What photos may be decoded: with tiles, those of any size.
-    pub(crate) fn decode_limits(&self) -> DecodeLimits {
-        match self.tile {
-            Some(_) => LARGE_PHOTOS,
-            None => DecodeLimits::default(),
+    /// How photos are decoded: with tiles, those of any size.
+    pub(super) fn decoding(&self) -> Decoding {
+        Decoding {
+            limits: match self.tile {
+                Some(_) => DecodeLimits::ANY_SIZE,
+                None => DecodeLimits::default(),
+            },
+            rendering: Rendering {
+                channels: self.channels,
+                percentiles: self.percentiles,
+            },
         }
     }
 

@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::decoded::{DecodedPhoto, Room};
+use super::decoded::{Ahead, DECODED_AHEAD, DecodedPhoto, read_ahead};
 use super::generator::{Generated, MaskGenerator};
 use super::options::SamVector;
 use super::pending::{ImageSelection, PendingImage, Wanted, pending_images};
@@ -18,15 +18,11 @@ use super::sink::Sink;
 use super::summary::ExtractSummary;
 use super::target::{Extracted, Target};
 use crate::catalogue::embedders_stored;
-use crate::photo::DecodeLimits;
 use crate::progress::Progress;
 use crate::store::rows::{EmbedderRow, ExtractorRow, FailureRow};
 use crate::store::{PhotoFiles, Snapshot, Store};
 use crate::vectors::free_name;
 use crate::{Error, Result};
-
-/// Decoded photos that wait for the model: enough that it never waits for them.
-pub(crate) const DECODED_AHEAD: usize = 4;
 
 /// Default number of masks that are committed together, unless 20 seconds pass first: what memory allows, because every commit
 /// makes a file per table.
@@ -163,14 +159,19 @@ impl Running {
     ) -> Self {
         let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
         let (done, results) = mpsc::channel(DECODED_AHEAD);
-        let limits = generator.decode_limits();
+        let decoding = generator.decoding();
         let model = tokio::task::spawn_blocking(move || match images_at_once {
             1 => run_model(&generator, to_model, &done),
             many => run_model_beside(&generator, many, to_model, &done),
         });
         Self {
             results,
-            reading: tokio::spawn(read_ahead(files, images, limits, photos)),
+            reading: tokio::spawn(read_ahead(
+                stream::iter(images).map(|image| (image, ())),
+                |()| true,
+                move |image, (), place| DecodedPhoto::read(&files, image, &decoding, place),
+                photos,
+            )),
             model,
         }
     }
@@ -206,43 +207,8 @@ pub(super) async fn named_in(
     Ok(vectors.into_iter().map(named).collect())
 }
 
-type Photo = (PendingImage, Result<DecodedPhoto>);
+type Photo = Ahead<(), DecodedPhoto>;
 pub(super) type Outcome = (PendingImage, Result<Extracted>);
-
-/// Reads and decodes photos on worker threads, in order, and as many ahead as there is room for.
-async fn read_ahead(
-    files: PhotoFiles,
-    pending: Vec<PendingImage>,
-    limits: DecodeLimits,
-    photos: mpsc::Sender<Photo>,
-) {
-    let room = Room::new();
-    let decoded = stream::iter(pending)
-        .then(|image| {
-            let room = room.clone();
-            async move { (room.place_of(&image).await, image) }
-        })
-        .map(|(place, image)| {
-            let (of, files) = (image.clone(), files.clone());
-            let reading = tokio::task::spawn_blocking(move || {
-                let photo = DecodedPhoto::read(&files, &image, &limits, place);
-                (image, photo)
-            });
-            async move {
-                reading.await.unwrap_or_else(|source| {
-                    let task = "decoding a photo";
-                    (of, Err(Error::Worker { task, source }))
-                })
-            }
-        })
-        .buffered(DECODED_AHEAD);
-    let mut decoded = std::pin::pin!(decoded);
-    while let Some(photo) = decoded.next().await {
-        if photos.send(photo).await.is_err() {
-            return; // the run has ended
-        }
-    }
-}
 
 /// Runs the model on every photo. A photo that cannot be used is passed on as its own error; an error of the model ends
 /// the run.
@@ -251,7 +217,7 @@ fn run_model(
     mut photos: mpsc::Receiver<Photo>,
     results: &mpsc::Sender<Outcome>,
 ) -> Result<()> {
-    while let Some((image, photo)) = photos.blocking_recv() {
+    while let Some((image, (), photo)) = photos.blocking_recv() {
         let result = run_on(generator, &image, photo)?;
         if results.blocking_send((image, result)).is_err() {
             break;
@@ -327,7 +293,7 @@ fn work(
     photos: std::sync::mpsc::Receiver<Photo>,
     results: &SyncSender<Result<Outcome>>,
 ) {
-    for (image, photo) in photos {
+    for (image, (), photo) in photos {
         let run = || run_on(generator, &image, photo);
         let result = match pool {
             Some(pool) => pool.install(run),

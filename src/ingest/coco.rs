@@ -5,13 +5,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::stream;
-
 use super::annotation::ground_truth_row;
 use super::coco_items::{ImageItem, Items, annotation_name, plan_items};
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
-use super::photo_file::{Root, read_photo, taken_otherwise};
+use super::photo_file::{Root, add_attributes, read_photo, taken_otherwise};
 use super::pipeline;
 use crate::classes::{Class, ClassSet, add_class_set};
 use crate::coco::{Annotation, AnnotationIndex, Category, DatasetIndex, Image, Text};
@@ -22,6 +20,8 @@ use crate::progress::Progress;
 use crate::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow};
 use crate::store::{Location, PhotoFiles, Store};
 use crate::{Error, Result};
+use futures::stream;
+use serde_json::{Map, Value};
 
 /// The input of `ingest coco`.
 #[derive(Debug, Clone, Default)]
@@ -120,7 +120,7 @@ struct Context {
     categories: Vec<Category>,
     /// Position in `categories`, by category id.
     by_id: HashMap<i64, usize>,
-    licenses: HashMap<i64, serde_json::Value>,
+    licenses: HashMap<i64, Value>,
     options: IngestOptions,
 }
 
@@ -201,7 +201,7 @@ fn read_item(context: &Context, item: ImageItem) -> Result<Outcome> {
     let (mut row, info) = read_photo(&context.root, file_name, &context.options)?;
     check_size(&image, &info)?;
     row.external_id = Some(image.id);
-    row.attributes = attributes(context, &image)?;
+    add_attributes(&mut row, attributes(context, &image))?;
 
     let mut record = Record {
         image: row,
@@ -333,18 +333,14 @@ fn check_size(image: &Image, info: &PhotoInfo) -> Result<()> {
     })
 }
 
-/// Keys of the image that have no column of their own, as JSON, with the licence in full.
-fn attributes(context: &Context, image: &Image) -> Result<Option<String>> {
+/// Keys of the image that have no column of their own, with the licence in full.
+fn attributes(context: &Context, image: &Image) -> Map<String, Value> {
     let mut extra = image.extra.clone();
     let license = image.license().and_then(|id| context.licenses.get(&id));
     if let Some(license) = license.cloned() {
         extra.insert("license".to_owned(), license);
     }
-    if extra.is_empty() {
-        Ok(None)
-    } else {
-        Ok(Some(serde_json::to_string(&extra)?))
-    }
+    extra
 }
 
 impl std::fmt::Debug for Context {

@@ -11,7 +11,7 @@ use super::labels::LabelFile;
 use super::manifest::{ManifestImage, read_manifest};
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
-use super::photo_file::{Root, read_photo, taken_otherwise};
+use super::photo_file::{Root, add_attributes, read_photo, taken_otherwise};
 use super::pipeline;
 use super::walk::{io_error, is_listed, is_system, walk};
 use crate::error::FileAction;
@@ -181,7 +181,7 @@ pub async fn ingest_listed(
     let read_options = options.clone();
     let read = move |listed: ManifestImage| {
         let (mut image, info) = read_photo(&root, &listed.file, &read_options)?;
-        image.attributes = listed.attributes_text();
+        add_attributes(&mut image, listed.attributes)?;
         let failures = taken_otherwise(&image, &info).into_iter().collect();
         Ok(Outcome::read(
             labelled(image, listed.labels, "manifest", &read_options),

@@ -4,6 +4,7 @@ use std::fs::FileType;
 use std::path::{Component, Path, PathBuf};
 
 use chrono::Utc;
+use serde_json::{Map, Value};
 
 use super::options::IngestOptions;
 use crate::error::FileAction;
@@ -214,22 +215,27 @@ pub(super) fn read_photo(
         split: options.split.clone(),
         dataset: options.dataset.clone(),
         external_id: None,
-        attributes: None,
+        attributes: info.geo.as_ref().map(serde_json::to_string).transpose()?,
         ingested_at: Utc::now(),
     };
     Ok((row, info))
 }
 
-/// A row of `failures` for a photo whose samples are not used as they are, because whoever annotates should know.
+/// Adds what a data set says of an image to what the photo itself says.
+pub(super) fn add_attributes(image: &mut ImageRow, said: Map<String, Value>) -> Result<()> {
+    let mut all: Map<String, Value> = match &image.attributes {
+        Some(of_photo) => serde_json::from_str(of_photo)?,
+        None => Map::new(),
+    };
+    all.extend(said);
+    image.attributes = (!all.is_empty()).then(|| Value::Object(all).to_string());
+    Ok(())
+}
+
+/// A row of `failures` for a photo of which not all is used, because whoever annotates should know.
 pub(super) fn taken_otherwise(image: &ImageRow, info: &PhotoInfo) -> Option<FailureRow> {
-    let color = info
-        .color
-        .as_deref()
-        .filter(|color| color.ends_with("16"))?;
-    let reason = format!(
-        "{color}: of each 16-bit sample the high 8 bits are used; if that makes it too dark, convert the file to 8 bits"
-    );
-    Some(failure_of(image, &image.file_name, &reason))
+    let unused = info.unused.as_deref()?;
+    Some(failure_of(image, &image.file_name, unused))
 }
 
 /// A failure of an item of an image that is read all the same.

@@ -7,6 +7,7 @@
 //!   to 255, which turns photos white.
 //! - CMYK and YCCK are converted as (255 - c) (255 - k) / 255. JPEG stores them inverted.
 //! - No colour profile and no gamma is applied.
+//! - Samples of other kinds, which Pillow does not read, become pixels as [`Rendering`] says.
 //!
 //! Pixels of lossy formats differ from Pillow's by a few levels, as between any two decoders.
 
@@ -15,7 +16,8 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
 
-use super::{PhotoFormat, PhotoInfo, Result, probe};
+use super::samples::{Samples, TiffSamples};
+use super::{PhotoFormat, PhotoInfo, Rendering, Result, probe};
 use crate::error::PhotoError;
 
 /// Limits on what decoding one image may take.
@@ -37,7 +39,22 @@ impl Default for DecodeLimits {
     }
 }
 
+/// How photos are decoded: within which limits, and into which pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Decoding {
+    /// What decoding may take.
+    pub limits: DecodeLimits,
+    /// Which channels and values become which colours.
+    pub rendering: Rendering,
+}
+
 impl DecodeLimits {
+    /// Limits of work that does not need a photo at the size of a network: as many pixels as a mask can have.
+    pub const ANY_SIZE: Self = Self {
+        max_pixels: u32::MAX as u64,
+        max_bytes: 32 << 30,
+    };
+
     /// Checks a size in pixels.
     ///
     /// # Errors
@@ -82,25 +99,43 @@ impl DecodeLimits {
 /// Those of [`probe`], and:
 /// - [`PhotoError::ImageTooLarge`], [`PhotoError::ImageTakesTooMuchMemory`]: the image is over `limits`; nothing was
 ///   allocated.
-/// - [`PhotoError::UnsupportedImage`]: the samples are of an unsupported kind, such as signed, floating-point or
-///   palette samples in TIFF.
+/// - [`PhotoError::UnsupportedImage`]: the samples are of an unsupported kind, such as 12-bit samples in TIFF.
 /// - [`PhotoError::DecodeImage`]: the pixel data is damaged.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
+    let decoding = Decoding {
+        limits: *limits,
+        rendering: Rendering::default(),
+    };
+    render(bytes, &decoding)
+}
+
+/// Decodes an image file to 8-bit RGB, upright, of chosen channels and with a chosen range of values.
+///
+/// # Shapes
+/// As of [`decode`].
+///
+/// # Errors
+/// Those of [`decode`]; [`PhotoError::NoSuchChannel`] if the photo lacks a channel that is asked for.
+pub fn render(bytes: &[u8], decoding: &Decoding) -> Result<RgbImage> {
+    let Decoding { limits, rendering } = decoding;
     let info = probe(bytes)?;
     info.check_decodable()?;
     limits.check_pixels(&info)?;
-    let format = info.format;
-    let decoding = |source| decode_error(format, source);
-
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.image_format());
-    let mut inner_limits = Limits::no_limits();
-    inner_limits.max_alloc = Some(limits.max_bytes);
-    reader.limits(inner_limits);
-    let decoder = reader.into_decoder().map_err(decoding)?;
-    limits.check_bytes(&info, decoder.total_bytes())?;
-
-    let image = DynamicImage::from_decoder(decoder).map_err(decoding)?;
-    let mut upright = DynamicImage::ImageRgb8(to_rgb(image, format)?);
+    let is_tiff = info.format == PhotoFormat::Tiff;
+    let pixels = match *rendering == Rendering::default() {
+        true if !info.is_raw => to_rgb(decoded(bytes, &info, limits)?, info.format)?,
+        false if !is_tiff => {
+            let samples = Samples::of_image(decoded(bytes, &info, limits)?);
+            let mut samples = samples.ok_or_else(|| unsupported_samples(info.format))?;
+            rendering.render(&mut samples)?
+        }
+        _ => {
+            let file = TiffSamples::open(bytes, limits)?;
+            limits.check_bytes(&info, file.bytes_of_a_chunk())?;
+            rendering.render(&mut Samples::of_tiff(file))?
+        }
+    };
+    let mut upright = DynamicImage::ImageRgb8(pixels);
     if let Some(orientation) = Orientation::from_exif(info.orientation) {
         upright.apply_orientation(orientation);
     }
@@ -112,11 +147,27 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage> {
             info.width, info.height
         );
         return Err(PhotoError::CorruptImage {
-            format: format.as_str(),
+            format: info.format.as_str(),
             reason,
         });
     }
     Ok(upright)
+}
+
+/// The pixels as the `image` crate reads them.
+fn decoded(bytes: &[u8], info: &PhotoInfo, limits: &DecodeLimits) -> Result<DynamicImage> {
+    let decoding = |source| decode_error(info.format, source);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), info.format.image_format());
+    let mut inner_limits = Limits::no_limits();
+    inner_limits.max_alloc = Some(limits.max_bytes);
+    reader.limits(inner_limits);
+    let decoder = reader.into_decoder().map_err(decoding)?;
+    limits.check_bytes(info, decoder.total_bytes())?;
+    DynamicImage::from_decoder(decoder).map_err(decoding)
+}
+
+fn unsupported_samples(format: PhotoFormat) -> PhotoError {
+    unsupported(format, "sample type of the decoded pixels")
 }
 
 fn unsupported(format: PhotoFormat, reason: &str) -> PhotoError {
@@ -150,7 +201,7 @@ fn to_rgb(image: DynamicImage, format: PhotoFormat) -> Result<RgbImage> {
         DynamicImage::ImageRgba16(image) => rgb_of_color::<4, _>(image.as_raw(), high),
         DynamicImage::ImageLuma16(image) => rgb_of_gray::<1, _>(image.as_raw(), high),
         DynamicImage::ImageLumaA16(image) => rgb_of_gray::<2, _>(image.as_raw(), high),
-        _ => return Err(unsupported(format, "sample type of the decoded pixels")),
+        _ => return Err(unsupported_samples(format)),
     };
     RgbImage::from_raw(width, height, pixels)
         .ok_or_else(|| unsupported(format, "size of the decoded pixels"))

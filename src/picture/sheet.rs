@@ -15,9 +15,10 @@ use super::color::mix;
 use super::overlay::scaled;
 use super::panels::{Panel, in_grid, sheet};
 use crate::Result;
+use crate::catalogue::decoding_of;
 use crate::geometry::{Pixel, Rle, Size};
 use crate::ids::{ExtractorId, ImageId};
-use crate::photo::{self, DecodeLimits};
+use crate::photo::{self, Decoding};
 use crate::progress::Progress;
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
@@ -106,6 +107,13 @@ pub async fn contact_sheet(
     };
     let images = find_images(snapshot, &images, |_| true).await?;
     let masks = masks_of(snapshot, tiles).await?;
+    let mut decodings = HashMap::new();
+    for (extractor_id, _) in tiles.iter().filter_map(|tile| tile.mask.as_ref()) {
+        if !decodings.contains_key(extractor_id) {
+            let decoding = decoding_of(snapshot, extractor_id).await?;
+            decodings.insert(extractor_id.clone(), decoding);
+        }
+    }
     // The tiles of an image are drawn together, so that its photo is read once.
     let mut of_image: BTreeMap<ImageId, Vec<(usize, Tile)>> = BTreeMap::new();
     for (at, tile) in tiles.iter().enumerate() {
@@ -117,7 +125,13 @@ pub async fn contact_sheet(
     let drawn = blocking("drawing a contact sheet", move || {
         let drawn = of_image.into_par_iter().map(|(image_id, tiles)| {
             let image = images.iter().find(|image| image.image_id == image_id);
-            let photo = image.map(|image| photo_of(&files, image)).transpose();
+            // The photo as the extractor of the first of its masks saw it.
+            let extractor = tiles.iter().find_map(|(_, tile)| tile.mask.as_ref());
+            let decoding = extractor.and_then(|(id, _)| decodings.get(id));
+            let decoding = decoding.copied().unwrap_or_default();
+            let photo = image
+                .map(|image| photo_of(&files, image, &decoding))
+                .transpose();
             let failed = photo.as_ref().err().map(|err| {
                 let name = image.map_or("", |image| image.file_name.as_str());
                 format!("{name}: {err}")
@@ -185,9 +199,9 @@ async fn masks_of(snapshot: &Snapshot, tiles: &[Tile]) -> Result<Masks> {
     Ok(masks)
 }
 
-fn photo_of(files: &PhotoFiles, image: &SelectedImage) -> Result<RgbImage> {
+fn photo_of(files: &PhotoFiles, image: &SelectedImage, decoding: &Decoding) -> Result<RgbImage> {
     let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
-    Ok(photo::decode(&bytes, &DecodeLimits::default())?)
+    Ok(photo::render(&bytes, decoding)?)
 }
 
 fn panel(tile: Tile, photo: Option<&RgbImage>, masks: &Masks, side: u32) -> Panel {

@@ -12,13 +12,13 @@ use super::color::{OTHER, any_color, class_color};
 use super::overlay::{Layer, draw, scaled};
 use super::panels::Panel;
 use crate::catalogue::{
-    annotated_categories, extractors_stored, find_annotated_dataset, find_extractor, find_head,
-    with_prompted,
+    annotated_categories, decoding_of, extractors_stored, find_annotated_dataset, find_extractor,
+    find_head, with_prompted,
 };
 use crate::export::{Annotations, ExportRequest, Ids, Object, ObjectKind, OfImages, Source};
 use crate::geometry::Rle;
 use crate::ids::{ExtractorId, ImageId, cut_file_name};
-use crate::photo::{self, DecodeLimits};
+use crate::photo::{self, Decoding};
 use crate::progress::{NoProgress, Progress};
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
@@ -99,6 +99,8 @@ struct Drawn {
     truth: Option<Objects>,
     masks: HashMap<ImageId, Vec<Rle>>,
     kept: Option<Objects>,
+    /// How the photos are decoded: as for the extractor whose masks are drawn, or the head's.
+    decoding: Decoding,
 }
 
 /// Objects by image, and the names of their classes.
@@ -241,6 +243,10 @@ async fn read(
         truth = objects(snapshot, &of).await?;
     }
     let mut masks = HashMap::new();
+    let mut decoding = Decoding::default();
+    if let Some(head) = &head {
+        decoding = decoding_of(snapshot, &head.extractor_id).await?;
+    }
     if wants(Part::Masks) {
         let asked = request.extractor.as_deref();
         let extractor = match &head {
@@ -251,9 +257,15 @@ async fn read(
         if let Some(extractor) = extractor {
             let extractors = with_prompted(snapshot, &extractor).await?;
             masks = masks_of(snapshot, &extractors, &ids).await?;
+            decoding = decoding_of(snapshot, &extractor).await?;
         }
     }
-    Ok(Drawn { truth, masks, kept })
+    Ok(Drawn {
+        truth,
+        masks,
+        kept,
+        decoding,
+    })
 }
 
 /// Whether an extractor that is a model is stored. Imported masks belong to a head instead.
@@ -360,7 +372,7 @@ fn panels(
     side: u32,
 ) -> Result<Vec<Panel>> {
     let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
-    let photo = scaled(&photo::decode(&bytes, &DecodeLimits::default())?, side);
+    let photo = scaled(&photo::render(&bytes, &drawn.decoding)?, side);
     let mut panels = Vec::new();
     for part in parts {
         let (caption, layers) = match part {

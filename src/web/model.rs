@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use grainstore::catalogue::extractors_stored;
+use grainstore::catalogue::{decoding_beside, extractors_stored};
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::Prompter;
 use grainstore::ids::ImageId;
@@ -81,7 +81,9 @@ impl Model {
             if let Some(kept) = kept.await? {
                 return Ok::<_, Failure>(Arc::new(kept));
             }
-            let photo = photos.decoded(image_id).await?;
+            let stored = extractors_stored(&snapshot).await?;
+            let decoding = decoding_beside(&stored, self.prompter.extractor());
+            let photo = photos.decoded(image_id, decoding).await?;
             // One photo at a time: an encoder takes all cores, and gigabytes of memory.
             let turn = self.encoding.acquire().await;
             let prompter = self.prompter.clone();

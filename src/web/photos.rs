@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use grainstore::catalogue::decoding_of;
 use grainstore::ids::{ExtractorId, ImageId};
-use grainstore::photo::{DecodeLimits, decode};
+use grainstore::photo::{Decoding, render};
 use grainstore::review::{MaskKey, ShownMask, shown_masks};
 use grainstore::selection::{ImageFilter, SelectedImage, find_images};
 use grainstore::store::{PhotoFiles, Store};
@@ -30,7 +31,7 @@ pub struct Photos {
     store: Store,
     files: PhotoFiles,
     rows: Cache<ImageId, Arc<SelectedImage>>,
-    decoded: Cache<ImageId, Arc<RgbImage>>,
+    decoded: Cache<String, Arc<RgbImage>>,
     encoded: Cache<String, Arc<Vec<u8>>>,
     masks: Cache<(ExtractorId, ImageId), Arc<Vec<ShownMask>>>,
 }
@@ -149,14 +150,21 @@ impl Photos {
         Ok(())
     }
 
+    /// How the photos of an extractor's masks are decoded.
+    pub async fn decoding(&self, extractor_id: &ExtractorId) -> Answered<Decoding> {
+        let snapshot = self.store.snapshot().await?;
+        Ok(decoding_of(&snapshot, extractor_id).await?)
+    }
+
     /// A photo.
-    pub async fn decoded(&self, image_id: &ImageId) -> Answered<Arc<RgbImage>> {
+    pub async fn decoded(&self, image_id: &ImageId, decoding: Decoding) -> Answered<Arc<RgbImage>> {
         let row = self.image_row(image_id).await?;
-        let found = self.decoded.try_get_with(image_id.clone(), async {
+        let key = format!("{image_id} {:?}", decoding.rendering);
+        let found = self.decoded.try_get_with(key, async {
             let (name, files) = (row.file_name.clone(), self.files.clone());
             let read = move || -> grainstore::Result<RgbImage> {
                 let bytes = files.read_ingested(&row.root, &row.file_name, &row.image_id)?;
-                Ok(decode(&bytes, &DecodeLimits::default())?)
+                Ok(render(&bytes, &decoding)?)
             };
             let photo = worked(read).await?.map_err(|err| {
                 let failure = Failure::from(err);
@@ -167,15 +175,19 @@ impl Photos {
         found.await.map_err(told)
     }
 
-    /// A picture made from a photo, as JPEG.
+    /// A picture made from a photo, as the extractor of its masks saw it, as JPEG.
     pub async fn encoded(
         &self,
         key: String,
-        image_id: &ImageId,
+        (image_id, extractor_id): (&ImageId, Option<&ExtractorId>),
         draw: impl FnOnce(&RgbImage) -> RgbImage + Send + 'static,
     ) -> Answered<Arc<Vec<u8>>> {
         let found = self.encoded.try_get_with(key, async {
-            let photo = self.decoded(image_id).await?;
+            let decoding = match extractor_id {
+                Some(extractor_id) => self.decoding(extractor_id).await?,
+                None => Decoding::default(),
+            };
+            let photo = self.decoded(image_id, decoding).await?;
             let encoded = worked(move || {
                 let mut bytes = Vec::new();
                 let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);

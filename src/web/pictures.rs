@@ -27,9 +27,11 @@ const FOREVER: &str = "private, max-age=31536000, immutable";
 pub struct Size {
     /// Longer side in pixels.
     side: Option<u32>,
+    /// Whose masks are shown on it.
+    extractor: Option<String>,
 }
 
-/// `GET /photos/IMAGE?side=1280`: the photo, upright, no larger than it is.
+/// `GET /photos/IMAGE?side=1280&extractor=ID`: the photo, upright, no larger than it is, as the extractor saw it.
 pub async fn photo(
     State(app): State<Arc<App>>,
     Path(image): Path<String>,
@@ -40,7 +42,10 @@ pub async fn photo(
     let asked = size.side.unwrap_or(1280);
     let side = SIDES.into_iter().find(|side| *side >= asked);
     let side = side.unwrap_or(2560);
-    let key = format!("{image_id}-{side}");
+    let extractor_id = size.extractor.filter(|it| !it.is_empty());
+    let extractor_id = extractor_id.map(self::extractor_id).transpose()?;
+    let seen_by = extractor_id.as_ref().map_or("", ExtractorId::as_str);
+    let key = format!("{image_id}-{seen_by}-{side}");
     if is_known(&headers, &key) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
@@ -51,7 +56,8 @@ pub async fn photo(
             photo.clone()
         }
     };
-    let bytes = app.photos.encoded(key.clone(), &image_id, draw).await?;
+    let of = (&image_id, extractor_id.as_ref());
+    let bytes = app.photos.encoded(key.clone(), of, draw).await?;
     Ok(jpeg(&key, &bytes))
 }
 
@@ -81,7 +87,8 @@ pub async fn crop(
         .ok_or_else(|| Failure::missing(format!("image '{image_id}' has no mask {mask_index}")))?;
     let rle = Rle::try_from(&mask.rle)?;
     let draw = move |photo: &RgbImage| mask_tile(photo, &rle, side);
-    let bytes = app.photos.encoded(key.clone(), image_id, draw).await?;
+    let of = (image_id, Some(&wanted.extractor_id));
+    let bytes = app.photos.encoded(key.clone(), of, draw).await?;
     Ok(jpeg(&key, &bytes))
 }
 

@@ -218,7 +218,7 @@ pub async fn store_of_photos(count: u32) -> (tempfile::TempDir, Store) {
     (dir, store)
 }
 
-fn extractor(options: &MaskOptions) -> Extractor {
+pub fn extractor(options: &MaskOptions) -> Extractor {
     let checkpoint = Checkpoint::open(test_data("extract/sharp.safetensors")).unwrap();
     let sam = sharp_model();
     let row = extractor_row(&checkpoint, sam.config(), options, Precision::F32).unwrap();

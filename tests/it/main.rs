@@ -12,6 +12,7 @@
 
 mod annotate;
 mod bucket;
+mod channels;
 mod checkpoint;
 mod cli;
 #[cfg(feature = "cluster")]

@@ -41,6 +41,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         color,
         undecodable: None,
         missing: (len < end).then(|| format!("expected {end} bytes, found {len}")),
+        raw: None,
+        geo: None,
     })
 }
 

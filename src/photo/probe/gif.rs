@@ -36,6 +36,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         color: Some("palette8".to_owned()),
         undecodable: None,
         missing: None,
+        raw: None,
+        geo: None,
     })
 }
 

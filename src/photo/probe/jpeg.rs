@@ -56,6 +56,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         color: (!color.is_empty()).then(|| color.to_owned()),
         undecodable,
         missing,
+        raw: None,
+        geo: None,
     })
 }
 

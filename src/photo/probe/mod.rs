@@ -25,7 +25,7 @@ use std::io::ErrorKind;
 use image::ImageError;
 use image::metadata::Orientation;
 
-use super::{PhotoFormat, PhotoInfo};
+use super::{GeoReference, PhotoFormat, PhotoInfo};
 use crate::error::PhotoError;
 use crate::photo::Result;
 
@@ -44,6 +44,16 @@ struct Header {
     undecodable: Option<String>,
     /// What is missing at the end of the file, if anything.
     missing: Option<String>,
+    /// As in [`PhotoInfo`].
+    raw: Option<RawSamples>,
+    /// As in [`PhotoInfo`].
+    geo: Option<GeoReference>,
+}
+
+/// Samples that are neither gray nor RGB nor CMYK of 8 or 16 bits.
+struct RawSamples {
+    /// What of them is not used unless asked for.
+    unused: Option<String>,
 }
 
 /// Reads format, upright size, orientation and colour, and checks that the file is complete.
@@ -107,6 +117,16 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
         | Orientation::FlipHorizontal
         | Orientation::FlipVertical => (width, height),
     };
+    let has_16_bits = header.color.as_deref().is_some_and(|it| it.ends_with("16"));
+    let is_raw = header.raw.is_some();
+    let unused = match (header.raw, &header.color) {
+        (Some(raw), _) => raw.unused,
+        (None, Some(color)) if has_16_bits => Some(format!(
+            "{color}: of each 16-bit sample the high 8 bits are used; if that makes it too dark, extract with \
+             --percentiles 2,98"
+        )),
+        _ => None,
+    };
     Ok(PhotoInfo {
         format,
         width,
@@ -114,6 +134,9 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
         orientation: header.orientation.to_exif(),
         color: header.color,
         undecodable: header.undecodable,
+        unused,
+        geo: header.geo,
+        is_raw,
     })
 }
 

@@ -49,6 +49,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         orientation: chunks.orientation.unwrap_or(Orientation::NoTransforms),
         color: Some(format!("{name}{bits}")),
         undecodable: None,
+        raw: None,
+        geo: None,
         missing,
     })
 }

@@ -56,6 +56,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         orientation: Orientation::NoTransforms,
         color: color.map(str::to_owned),
         undecodable: None,
+        raw: None,
+        geo: None,
         missing: ((found as u64) < expected)
             .then(|| format!("expected {expected} {unit}, found {found}")),
     })

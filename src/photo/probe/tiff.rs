@@ -2,8 +2,9 @@
 //! within the file.
 //!
 //! The `tiff` crate, which later decodes the page, reads the directory. This module checks that the strips lie within
-//! the file and that the samples are of a supported kind: 8 or 16 bits, unsigned, of gray, RGB or CMYK, or gray of 1
-//! bit.
+//! the file and that the samples are of a supported kind: gray, RGB or CMYK of 8 or 16 bits and gray of 1 bit, which the
+//! `image` crate decodes, or whole or floating-point numbers of 8 to 64 bits of any channels, palettes of 8 bits and YCbCr
+//! in JPEG, which [`samples`](crate::photo::samples) reads.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -11,15 +12,28 @@ use image::ImageError;
 use image::codecs::tiff::TiffDecoder;
 use image::metadata::Orientation;
 use tiff::decoder::Decoder;
-use tiff::tags::{CompressionMethod, SampleFormat, Tag};
+use tiff::tags::{CompressionMethod, PlanarConfiguration, SampleFormat, Tag};
 use tiff::{TiffError, TiffFormatError, TiffResult};
 
-use super::{Header, corrupt, cut_header, unsupported, without_pixels};
+use super::{Header, RawSamples, corrupt, cut_header, unsupported, without_pixels};
 use crate::error::PhotoError;
 use crate::photo::PhotoFormat::Tiff;
 use crate::photo::Result;
+use crate::photo::geo::GeoTags;
 
 type File<'a> = Decoder<Cursor<&'a [u8]>>;
+
+/// What the `tiff` crate decompresses.
+const COMPRESSIONS: [CompressionMethod; 8] = [
+    CompressionMethod::None,
+    CompressionMethod::Fax4,
+    CompressionMethod::LZW,
+    CompressionMethod::ModernJPEG,
+    CompressionMethod::Deflate,
+    CompressionMethod::OldDeflate,
+    CompressionMethod::PackBits,
+    CompressionMethod::ZSTD,
+];
 
 /// Advice for samples that are not supported.
 const ADVICE: &str = "convert the file to 8-bit gray or rgb";
@@ -38,11 +52,19 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     let orientation = number(&mut file, Tag::Orientation)?
         .and_then(|value| Orientation::from_exif(u8::try_from(value).ok()?));
     let samples = Samples::read(&mut file).map_err(refused)?;
+    let is_raw = !samples.is_plain();
     let undecodable = samples
         .undecodable()
-        .or_else(|| unknown_to_decoder(bytes))
+        .or_else(|| unknown_to_decoder(bytes).filter(|_| !is_raw))
         .map(|reason| format!("{reason}; {ADVICE}"));
     Ok(Header {
+        raw: is_raw.then(|| RawSamples {
+            unused: samples.unused(),
+        }),
+        geo: geo_tags(&mut file).reference(
+            (width, height),
+            orientation.unwrap_or(Orientation::NoTransforms),
+        ),
         width,
         height,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
@@ -76,6 +98,10 @@ struct Samples {
     bits: u16,
     format: SampleFormat,
     compression: CompressionMethod,
+    /// Whether each channel has strips of its own.
+    is_planar: bool,
+    /// Whether there are samples beside the colour's that are not alpha.
+    has_other_extra: bool,
 }
 
 impl Samples {
@@ -94,6 +120,9 @@ impl Samples {
                 CompressionMethod::None,
                 CompressionMethod::from_u16_exhaustive,
             ),
+            has_other_extra: first(Tag::ExtraSamples)?.is_some_and(|kind| kind == 0 || kind > 2),
+            is_planar: first(Tag::PlanarConfiguration)?
+                == Some(PlanarConfiguration::Planar.to_u16()),
         })
     }
 
@@ -112,36 +141,83 @@ impl Samples {
         Some(name)
     }
 
+    /// Whether the `image` crate makes pixels of the samples.
+    fn is_plain(&self) -> bool {
+        let is_plain = match self.name() {
+            Some("gray") => matches!(self.bits, 1 | 8 | 16),
+            Some("rgb" | "rgba" | "cmyk") => matches!(self.bits, 8 | 16),
+            _ => false,
+        };
+        // The `tiff` crate drops extra samples other than alpha, and then undoes predictors wrongly.
+        let is_whole = !self.has_other_extra;
+        is_plain && is_whole && self.format == SampleFormat::Uint && !self.is_planar
+    }
+
     /// Why the samples cannot be decoded, if so.
     fn undecodable(&self) -> Option<String> {
-        let bits = self.bits;
-        match self.format {
-            SampleFormat::Uint => {}
-            SampleFormat::Int => return Some(format!("signed {bits}-bit samples")),
-            SampleFormat::IEEEFP => return Some(format!("floating-point samples of {bits} bits")),
-            other => return Some(format!("samples of format {}", other.to_u16())),
+        let (bits, compression) = (self.bits, self.compression);
+        let is_jpeg = compression == CompressionMethod::ModernJPEG;
+        if !COMPRESSIONS.contains(&compression) {
+            return Some(format!("compression {}", compression.to_u16()));
         }
-        match (self.name(), bits) {
-            (Some("gray"), 1 | 8 | 16) | (Some("rgb" | "rgba" | "cmyk"), 8 | 16) => {}
-            (Some("gray" | "rgb" | "rgba" | "cmyk"), _) => {
-                return Some(format!("{bits}-bit samples"));
+        if self.is_plain() {
+            return None;
+        }
+        match (self.photometric, self.format) {
+            (Some(3), _) if bits != 8 || self.count != 1 => {
+                return Some(format!("palette colours of {bits} bits"));
             }
-            (Some("palette"), _) => return Some("palette colours".to_owned()),
-            (Some("graya"), _) => return Some("gray with alpha".to_owned()),
-            (Some("ycbcr"), _) => return Some("YCbCr colours".to_owned()),
-            _ => {}
+            (Some(6), _) if !is_jpeg || self.count != 3 || self.is_planar => {
+                return Some("YCbCr colours that are not in JPEG".to_owned());
+            }
+            (
+                Some(0..=3 | 5 | 6),
+                SampleFormat::Uint | SampleFormat::Int | SampleFormat::IEEEFP,
+            ) => {}
+            (Some(0..=3 | 5 | 6), other) => {
+                return Some(format!("samples of format {}", other.to_u16()));
+            }
+            (Some(8..=10), _) => return Some("L*a*b* colours".to_owned()),
+            (other, _) => {
+                let other = other.map_or("none".to_owned(), |it| it.to_string());
+                return Some(format!("photometric interpretation {other}"));
+            }
         }
-        let is_known = matches!(
-            self.compression,
-            CompressionMethod::None
-                | CompressionMethod::Fax4
-                | CompressionMethod::LZW
-                | CompressionMethod::ModernJPEG
-                | CompressionMethod::Deflate
-                | CompressionMethod::OldDeflate
-                | CompressionMethod::PackBits
-        );
-        (!is_known).then(|| format!("compression {}", self.compression.to_u16()))
+        let is_read = match self.format {
+            SampleFormat::IEEEFP => matches!(bits, 16 | 32 | 64),
+            _ => matches!(bits, 8 | 16 | 32 | 64),
+        };
+        (!is_read).then(|| format!("{bits}-bit samples"))
+    }
+
+    /// What of samples that the `image` crate does not read is left out unless asked for.
+    fn unused(&self) -> Option<String> {
+        let used = match self.count {
+            2 => "channel 1 is",
+            4.. => "channels 1, 2 and 3 are",
+            _ => return None,
+        };
+        Some(format!(
+            "of {} channels of {} bits, {used} used; extract with --channels to use others",
+            self.count, self.bits
+        ))
+    }
+}
+
+/// The tags of a GeoTIFF; those that are not as its standard says are left out.
+fn geo_tags(file: &mut File) -> GeoTags {
+    let mut numbers = |tag| {
+        let value = file.find_tag(tag).ok().flatten()?;
+        value.into_f64_vec().ok()
+    };
+    GeoTags {
+        transformation: numbers(Tag::ModelTransformationTag),
+        scale: numbers(Tag::ModelPixelScaleTag),
+        tie_points: numbers(Tag::ModelTiepointTag),
+        keys: file
+            .find_tag_unsigned_vec(Tag::GeoKeyDirectoryTag)
+            .ok()
+            .flatten(),
     }
 }
 

@@ -36,5 +36,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         color: Some(color.to_owned()),
         undecodable: None,
         missing: None,
+        raw: None,
+        geo: None,
     })
 }
