@@ -43,9 +43,10 @@ pub fn decoding_beside(stored: &[ExtractorRow], of: &ExtractorRow) -> Decoding {
     let mut beside = stored
         .iter()
         .filter(|row| !is_prompted(row) && row.embedding_space == of.embedding_space);
-    let row = match is_prompted(of) {
-        true => beside.next().unwrap_or(of),
-        false => of,
+    let row = if is_prompted(of) {
+        beside.next().unwrap_or(of)
+    } else {
+        of
     };
     let of_photos: OfPhotos = serde_json::from_str(&row.options).unwrap_or_default();
     Decoding {

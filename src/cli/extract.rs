@@ -27,6 +27,7 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --where \"split = 'val'\" --dry-run
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --vectors neck,token
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --keep-features   # for clicks in 'grainstore review'
+  grainstore extract --checkpoint sam_vit_b_01ec64.pth --from-features --points-per-side 32   # then another grid
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --shard 0/2   # and 1/2 in another process
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --cluster 10.0.0.1:50050   # see docs/scale.md
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --tile 1024   # for photos of any size
@@ -34,10 +35,11 @@ Examples:
   grainstore extract --checkpoint sam_vit_b_01ec64.pth --points-per-side 32 --pred-iou-thresh 0.88 \\
       --stability-score-thresh 0.95 --box-nms-thresh 0.7 --mask-output all   # as in upstream's generator")]
 pub struct Args {
-    /// Weights: a .pth of segment-anything or MobileSAM, a .pt of SAM 2 or 2.1, a .pth of HQ-SAM, safetensors, or a Hugging Face folder.
+    /// Weights: a .pth of segment-anything or MobileSAM, a .pt of SAM 2, 2.1 or 3, a .pth of HQ-SAM, safetensors, or a Hugging
+    /// Face folder.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// vit_b, vit_l, vit_h or vit_t, the same after hq_, or sam2_hiera_ and tiny, small, base_plus or large [default:
+    /// vit_b, vit_l, vit_h or vit_t, the same after hq_, sam2_hiera_ and tiny, small, base_plus or large, or sam3 [default:
     /// recognised from the weights].
     #[arg(long, value_name = "TYPE")]
     model_type: Option<ModelType>,
@@ -132,6 +134,10 @@ struct Masks {
     /// 16-bit gray or RGB, else no scaling].
     #[arg(long, value_name = "LOW,HIGH")]
     percentiles: Option<Percentiles>,
+    /// Prompt the features that --keep-features kept with the same weights, which costs the decoder alone; photos of which none are
+    /// kept are encoded, and their features are rounded to the same 16 bits.
+    #[arg(long)]
+    from_features: bool,
     /// Masks of the decoder to keep per point: best (of three), single, or all (three).
     #[arg(long, default_value = "best", value_name = "WHICH")]
     mask_output: MaskOutput,
@@ -157,6 +163,7 @@ impl Masks {
             }),
             channels: self.channels,
             percentiles: self.percentiles,
+            from_features: self.from_features,
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::geometry::{
     BBox, NmsConfig, NmsOutcome, Pixel, Rle, Size, SmallRegion, box_nms, remove_small_regions,
 };
 use crate::models::sam::{
-    DecodedTokens, ImageEmbedding, ImageFrame, MASK_THRESHOLD, MaskUpscaler, Prompts, Sam,
-    stability_score, threshold_into,
+    DecodedTokens, ImageEmbedding, ImageFeatures, ImageFrame, MASK_THRESHOLD, MaskUpscaler,
+    Prompts, Sam, stability_score, threshold_into,
 };
 use crate::photo::Decoding;
 use crate::{Error, Result};
@@ -194,6 +194,55 @@ impl MaskGenerator {
         })
     }
 
+    /// Whether the photo itself is needed where its features are kept.
+    pub(super) fn needs_photo(&self) -> bool {
+        self.options.crop_n_layers > 0
+    }
+
+    /// Whether features that are kept are to be used.
+    pub(super) fn uses_kept_features(&self) -> bool {
+        self.options.from_features
+    }
+
+    /// Generates the masks of a photo of a size from its features.
+    pub(super) fn run_on_features(
+        &self,
+        image: Size,
+        features: &KeptFeatures,
+    ) -> Result<Generated> {
+        let whole = crops(
+            image.width,
+            image.height,
+            CropLayout {
+                layers: 0,
+                overlap_ratio: 0.0,
+            },
+        );
+        let (mut masks, mut of_crops) = (Vec::new(), Vec::new());
+        for crop in whole {
+            let frame = self.sam.config().frame(image)?;
+            let embedding = self.embedding_of(image, features)?;
+            masks.extend(self.masks_in(&embedding, &frame, crop, image, &mut of_crops)?);
+        }
+        if self.options.min_mask_region_area > 0 {
+            masks = self.without_small_regions(masks)?;
+        }
+        for of_crop in &of_crops {
+            add_neck(&mut masks, of_crop)?;
+        }
+        Ok(Generated {
+            masks,
+            features: None,
+        })
+    }
+
+    /// The image embedding that features were kept of.
+    fn embedding_of(&self, image: Size, features: &KeptFeatures) -> Result<ImageEmbedding> {
+        let (sizes, numbers) = (features.sizes, features.numbers());
+        let kept = ImageFeatures::kept(&self.sam, image, sizes, numbers, &self.device)?;
+        Ok(kept.into_embedding())
+    }
+
     fn masks_of_crop(
         &self,
         photo: &RgbImage,
@@ -213,27 +262,42 @@ impl MaskGenerator {
             self.sam.config().prepare(part.as_raw(), size)?
         };
         let frame = pixels.frame;
-        let embedding = within_memory(0, || {
+        let mut embedding = within_memory(0, || {
             Ok(self.sam.encode_image(pixels.into_tensor(&self.device)))
         })?;
-        if self.pools_neck {
-            features.push(features_of(&embedding.cells, &frame, crop));
-        }
         if self.keeps_features && is_whole {
             *kept = Some(kept_features(&embedding)?);
+        }
+        if self.options.from_features && is_whole {
+            embedding = self.embedding_of(size, &kept_features(&embedding)?)?;
+        }
+        let image = Size {
+            height: photo.height(),
+            width: photo.width(),
+        };
+        self.masks_in(&embedding, &frame, crop, image, features)
+    }
+
+    /// The masks of a crop of an image, of which the model has an embedding.
+    fn masks_in(
+        &self,
+        embedding: &ImageEmbedding,
+        frame: &ImageFrame,
+        crop: Crop,
+        image: Size,
+        features: &mut Vec<CropFeatures>,
+    ) -> Result<Vec<GeneratedMask>> {
+        if self.pools_neck {
+            features.push(features_of(&embedding.cells, frame, crop));
         }
         let side = points_per_side(
             self.options.points_per_side,
             self.options.crop_n_points_downscale_factor,
             crop.layer,
         );
-        let image = Size {
-            height: photo.height(),
-            width: photo.width(),
-        };
         let masks = self.batches.decode(
             &points_in_crop(crop, side),
-            |points| self.masks_of_points(&embedding, &frame, points, crop, image),
+            |points| self.masks_of_points(embedding, frame, points, crop, image),
             || self.device.memory_cleanup(),
         )?;
         let score = |mask: &GeneratedMask| f64::from(mask.predicted_iou);
@@ -359,7 +423,8 @@ impl MaskGenerator {
     fn replaced_single_masks(&self, decoded: &DecodedTokens) -> Result<Vec<bool>> {
         let [count, outputs] = decoded.iou.dims();
         let config = self.sam.config();
-        if self.options.mask_output != MaskOutput::Single || !config.is_sam2() || outputs == 1 {
+        if self.options.mask_output != MaskOutput::Single || !config.is_sam2_or_3() || outputs == 1
+        {
             return Ok(Vec::new());
         }
         let masks = self.sam.masks(decoded.clone(), &vec![0; count]);

@@ -11,7 +11,7 @@ use super::options::{MaskOptions, SamVector};
 use crate::device::Precision;
 use crate::error::FileAction;
 use crate::ids::{EmbedderId, ExtractorId, hex};
-use crate::models::sam::{Checkpoint, SamConfig};
+use crate::models::sam::{Checkpoint, EncoderConfig, SamConfig};
 use crate::store::rows::{EmbedderRow, ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
 
@@ -58,10 +58,10 @@ fn row(
     })?;
     Ok(ExtractorRow {
         extractor_id: ExtractorId::of_parts([model_type, &sha256, &options]),
-        kind: if config.is_sam2() {
-            ExtractorKind::Sam2
-        } else {
-            ExtractorKind::Sam
+        kind: match config.encoder {
+            EncoderConfig::Vit(_) | EncoderConfig::TinyVit(_) => ExtractorKind::Sam,
+            EncoderConfig::Hiera(_) => ExtractorKind::Sam2,
+            EncoderConfig::Sam3Vit(_) => ExtractorKind::Sam3,
         },
         model_type: Some(model_type.to_owned()),
         checkpoint,

@@ -9,7 +9,7 @@ use super::generator::MaskGenerator;
 use super::options::{MaskOptions, SamVector};
 use super::pending::{ImageSelection, PendingImage, Wanted, images_done, pending_images};
 use super::request::{ExtractRequest, Identified};
-use super::run::{Running, failure_of, named_in};
+use super::run::{Running, failure_of, kept_for, named_in};
 use super::summary::ExtractSummary;
 use super::target::{Planned, Rows, Target};
 use crate::device::Precision;
@@ -130,7 +130,8 @@ impl Task for ExtractTask {
         let target = target(model.row.clone(), vectors, model.generator.token_width());
         let mut batch = target.batch();
         let (generator, at_once) = (model.generator.clone(), model.images_at_once);
-        let mut running = Running::start(generator, store.photos(), chunk.images, at_once);
+        let kept = kept_for(&generator, &snapshot, &model.row).await?;
+        let mut running = Running::start(generator, store.photos(), chunk.images, at_once, kept);
         while let Some((image, result)) = running.next().await {
             match result {
                 Ok(extracted) => target.add(&mut batch, extracted),

@@ -17,6 +17,7 @@ mod generator;
 mod grid;
 mod identity;
 mod job;
+mod kept;
 mod options;
 mod pending;
 mod prompted;

@@ -115,6 +115,10 @@ pub struct MaskOptions {
     /// Percentiles of each channel of a photo that become black and white; without, as [`Rendering`] says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percentiles: Option<Percentiles>,
+    /// Prompts features that an extraction kept, with the same weights, so that photos are not encoded again. Photos of which none
+    /// are kept are encoded, and their features are rounded as kept ones are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_features: bool,
 }
 
 impl Default for MaskOptions {
@@ -134,6 +138,7 @@ impl Default for MaskOptions {
             tile: None,
             channels: None,
             percentiles: None,
+            from_features: false,
         }
     }
 }
@@ -174,17 +179,31 @@ impl MaskOptions {
         }
     }
 
-    /// Checks that features can be kept, if they are to be.
+    /// Checks that features can be kept, if they are to be, and that kept ones can be used.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] with tiles: a photo in tiles has no features of its own.
+    /// [`Error::InvalidOption`] with tiles, because a photo in tiles has no features of its own, and for both at once.
     pub(super) fn check_features(&self, keeps_features: bool) -> Result<()> {
+        let fail = |what, value: String, expected: &str| {
+            Err(Error::InvalidOption {
+                what,
+                value,
+                expected: expected.to_owned(),
+            })
+        };
+        let of_tiles = "one of the two: a photo in tiles has no features of its own";
         match self.tile {
-            Some(tile) if keeps_features => Err(Error::InvalidOption {
-                what: "tile with keep-features",
-                value: tile.side.to_string(),
-                expected: "one of the two: a photo in tiles has no features of its own".to_owned(),
-            }),
+            Some(tile) if keeps_features => {
+                fail("tile with keep-features", tile.side.to_string(), of_tiles)
+            }
+            Some(tile) if self.from_features => {
+                fail("tile with from-features", tile.side.to_string(), of_tiles)
+            }
+            _ if keeps_features && self.from_features => fail(
+                "keep-features with from-features",
+                "both".to_owned(),
+                "one of the two: keep features first, then prompt them",
+            ),
             _ => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::geometry::Size;
 use crate::ids::{EmbedderId, ExtractorId, ImageId};
 use crate::schema::Table;
 use crate::selection::ImageFilter;
@@ -76,6 +77,14 @@ pub struct PendingImage {
 }
 
 impl PendingImage {
+    /// Its size in pixels.
+    pub(super) fn size(&self) -> Size {
+        Size {
+            height: self.height.unsigned_abs(),
+            width: self.width.unsigned_abs(),
+        }
+    }
+
     /// Number of its pixels.
     pub fn pixels(&self) -> u64 {
         u64::from(self.width.unsigned_abs()) * u64::from(self.height.unsigned_abs())

@@ -3,20 +3,18 @@
 use std::path::Path;
 
 use chrono::Utc;
-use half::f16;
 use image::RgbImage;
 use serde_json::json;
 
 use super::identity::extractor_row;
+use super::kept::Kept;
 use super::options::MaskOptions;
-use crate::catalogue::extractors_stored;
 use crate::device::{DeviceName, Precision};
 use crate::geometry::Size;
 use crate::ids::{ExtractorId, ImageId};
 use crate::models::sam::{Checkpoint, ImageFeatures, PredictedMask, Prompt, Sam, SamPredictor};
-use crate::schema::Table;
-use crate::store::rows::{ExtractorKind, ExtractorRow, first_image_features};
-use crate::store::{Snapshot, is_of_extractors, is_of_images};
+use crate::store::Snapshot;
+use crate::store::rows::{ExtractorKind, ExtractorRow};
 use crate::{Error, Result};
 
 /// A model that predicts masks for prompts.
@@ -69,21 +67,12 @@ impl Prompter {
         image_id: &ImageId,
         size: Size,
     ) -> Result<Option<ImageFeatures>> {
-        let space = &self.extractor.embedding_space;
-        let stored = extractors_stored(snapshot).await?.into_iter();
-        let alike = stored.filter(|row| row.embedding_space == *space);
-        let ids: Vec<ExtractorId> = alike.map(|row| row.extractor_id).collect();
-        let scan = snapshot.scan(Table::ImageFeatures).await?;
-        let scan = scan.filter(is_of_extractors(&ids).and(is_of_images([image_id])));
-        let batches = scan.limit(1)?.collect().await?;
-        let Some(batch) = batches.first() else {
+        let kept = Kept::for_extractor(snapshot, &self.extractor).await?;
+        let Some(kept) = kept.read(image_id).await? else {
             return Ok(None);
         };
-        let Some((sizes, features)) = first_image_features(batch)? else {
-            return Ok(None);
-        };
-        let features = features.into_iter().map(f16::to_f32).collect();
-        let kept = ImageFeatures::kept(&self.sam, size, sizes, features, &self.device)?;
+        let numbers = kept.numbers();
+        let kept = ImageFeatures::kept(&self.sam, size, kept.sizes, numbers, &self.device)?;
         Ok(Some(kept))
     }
 

@@ -7,11 +7,14 @@ use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use futures::{StreamExt, stream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::crop_features::KeptFeatures;
 use super::decoded::{Ahead, DECODED_AHEAD, DecodedPhoto, read_ahead};
 use super::generator::{Generated, MaskGenerator};
+use super::kept::Kept;
 use super::options::SamVector;
 use super::pending::{ImageSelection, PendingImage, Wanted, pending_images};
 use super::sink::Sink;
@@ -123,7 +126,8 @@ pub async fn extract_with(
     progress.start("images", Some(pending.len() as u64));
     let token_width = generator.token_width();
     let generator = Arc::new(generator);
-    let mut running = Running::start(generator, store.photos(), pending, images_at_once);
+    let kept = kept_for(&generator, &snapshot, &row).await?;
+    let mut running = Running::start(generator, store.photos(), pending, images_at_once, kept);
     let mut sink = Sink::new(store, Target::new(row, vectors, token_width), commit_masks);
     while let Some((image, result)) = running.next().await {
         match result {
@@ -156,10 +160,12 @@ impl Running {
         files: PhotoFiles,
         images: Vec<PendingImage>,
         images_at_once: usize,
+        kept: Option<Kept>,
     ) -> Self {
         let (photos, to_model) = mpsc::channel(DECODED_AHEAD);
         let (done, results) = mpsc::channel(DECODED_AHEAD);
         let decoding = generator.decoding();
+        let kept = Arc::new(kept);
         let model = tokio::task::spawn_blocking(move || match images_at_once {
             1 => run_model(&generator, to_model, &done),
             many => run_model_beside(&generator, many, to_model, &done),
@@ -169,7 +175,15 @@ impl Running {
             reading: tokio::spawn(read_ahead(
                 stream::iter(images).map(|image| (image, ())),
                 |()| true,
-                move |image, (), place| DecodedPhoto::read(&files, image, &decoding, place),
+                move |image, (), place| match &*kept {
+                    Some(kept) => {
+                        let of_image = Handle::current().block_on(kept.read(&image.image_id))?;
+                        let photo = || DecodedPhoto::read(&files, image, &decoding, place);
+                        of_image
+                            .map_or_else(|| photo().map(Seen::Photo), |it| Ok(Seen::Features(it)))
+                    }
+                    None => DecodedPhoto::read(&files, image, &decoding, place).map(Seen::Photo),
+                },
                 photos,
             )),
             model,
@@ -197,6 +211,18 @@ impl Running {
     }
 }
 
+/// The features that are kept for an extractor, if it uses them.
+pub(super) async fn kept_for(
+    generator: &MaskGenerator,
+    snapshot: &Snapshot,
+    row: &ExtractorRow,
+) -> Result<Option<Kept>> {
+    if !generator.uses_kept_features() || generator.needs_photo() {
+        return Ok(None);
+    }
+    Ok(Some(Kept::for_extractor(snapshot, row).await?))
+}
+
 /// Embedders under the names that they have in the store, or under free ones.
 pub(super) async fn named_in(
     snapshot: &Snapshot,
@@ -207,7 +233,13 @@ pub(super) async fn named_in(
     Ok(vectors.into_iter().map(named).collect())
 }
 
-type Photo = Ahead<(), DecodedPhoto>;
+/// What the model gets of an image.
+pub(super) enum Seen {
+    Photo(DecodedPhoto),
+    Features(KeptFeatures),
+}
+
+type Photo = Ahead<(), Seen>;
 pub(super) type Outcome = (PendingImage, Result<Extracted>);
 
 /// Runs the model on every photo. A photo that cannot be used is passed on as its own error; an error of the model ends
@@ -309,14 +341,18 @@ fn work(
 fn run_on(
     generator: &MaskGenerator,
     image: &PendingImage,
-    photo: Result<DecodedPhoto>,
+    seen: Result<Seen>,
 ) -> Result<Result<Extracted>> {
-    let photo = match photo {
-        Ok(photo) => photo,
+    let seen = match seen {
+        Ok(seen) => seen,
         Err(err) => return Ok(Err(err)),
     };
     let started = Instant::now();
-    let Generated { masks, features } = generator.run(&photo).map_err(|err| Error::Extraction {
+    let made = match &seen {
+        Seen::Photo(photo) => generator.run(photo),
+        Seen::Features(features) => generator.run_on_features(image.size(), features),
+    };
+    let Generated { masks, features } = made.map_err(|err| Error::Extraction {
         item: image.file_name.clone(),
         source: Box::new(err),
     })?;

@@ -11,6 +11,8 @@ pub enum Family {
     SamHq,
     /// SAM 2 and 2.1.
     Sam2,
+    /// SAM 3, of which the tracker is used.
+    Sam3,
     /// CLIP, from OpenAI, open_clip or Hugging Face: an image tower, a text tower, or both.
     Clip,
     /// SigLIP and SigLIP 2.
@@ -24,7 +26,16 @@ pub enum Family {
 }
 
 /// Names that tell a family: an official one, or one of Hugging Face's. The first that fits counts.
-const TELLING: [(Family, &str); 14] = [
+const TELLING: [(Family, &str); 17] = [
+    (
+        Family::Sam3,
+        "detector_model.vision_encoder.backbone.embeddings.patch_embeddings.projection.weight",
+    ),
+    (
+        Family::Sam3,
+        "detector.backbone.vision_backbone.trunk.patch_embed.proj.weight",
+    ),
+    (Family::Sam3, "image_encoder.trunk.ln_pre.weight"),
     (Family::Sam, "mask_decoder.iou_token.weight"),
     (Family::Sam2, "sam_mask_decoder.iou_token.weight"),
     (Family::Sam2, "image_encoder.trunk.patch_embed.proj.weight"),
@@ -57,6 +68,7 @@ impl Family {
             Self::Sam => "Segment Anything",
             Self::SamHq => "HQ-SAM",
             Self::Sam2 => "SAM 2",
+            Self::Sam3 => "SAM 3",
             Self::Clip => "CLIP",
             Self::SigLip => "SigLIP",
             Self::DinoV2 => "DINOv2",

@@ -122,17 +122,19 @@ pub fn render(bytes: &[u8], decoding: &Decoding) -> Result<RgbImage> {
     info.check_decodable()?;
     limits.check_pixels(&info)?;
     let is_tiff = info.format == PhotoFormat::Tiff;
-    let pixels = match *rendering == Rendering::default() {
-        true if !info.is_raw => to_rgb(decoded(bytes, &info, limits)?, info.format)?,
-        false if !is_tiff => {
-            let samples = Samples::of_image(decoded(bytes, &info, limits)?);
+    let is_chosen = *rendering != Rendering::default();
+    let pixels = if info.is_raw || is_chosen && is_tiff {
+        let file = TiffSamples::open(bytes, limits)?;
+        limits.check_bytes(&info, file.bytes_of_a_chunk())?;
+        rendering.render(&mut Samples::of_tiff(file))?
+    } else {
+        let image = decoded(bytes, &info, limits)?;
+        if is_chosen {
+            let samples = Samples::of_image(image);
             let mut samples = samples.ok_or_else(|| unsupported_samples(info.format))?;
             rendering.render(&mut samples)?
-        }
-        _ => {
-            let file = TiffSamples::open(bytes, limits)?;
-            limits.check_bytes(&info, file.bytes_of_a_chunk())?;
-            rendering.render(&mut Samples::of_tiff(file))?
+        } else {
+            to_rgb(image, info.format)?
         }
     };
     let mut upright = DynamicImage::ImageRgb8(pixels);

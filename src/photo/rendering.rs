@@ -102,10 +102,8 @@ impl Rendering {
     /// [`PhotoError::NoSuchChannel`], [`PhotoError::CorruptImage`].
     pub(super) fn render(self, samples: &mut Samples<'_>) -> Result<RgbImage> {
         let channels = self.channels_of(samples)?;
-        let percentiles = match samples.has_own_range() {
-            true => self.percentiles,
-            false => Some(self.percentiles.unwrap_or(DEFAULT_PERCENTILES)),
-        };
+        let needed = (!samples.has_own_range()).then_some(DEFAULT_PERCENTILES);
+        let percentiles = self.percentiles.or(needed);
         let scales = match percentiles {
             Some(percentiles) => stretches(samples, channels, percentiles)?,
             None => {

@@ -1,6 +1,9 @@
 //! Extraction: prompts and masks against segment-anything (fixtures: `tests/data/extract`), and runs on
 //! a store.
 
+use arrow::array::AsArray;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Float32Type, Float64Type};
 use grainstore::device::Precision;
 use grainstore::extract::{
     CropLayout, ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput,
@@ -14,8 +17,9 @@ use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
 use grainstore::schema::{EmbeddingFloat, EmbeddingType, Table};
 use grainstore::selection::ImageFilter;
+use grainstore::sql::Sql;
 use grainstore::store::rows::{ExtractorRow, FailureRow};
-use grainstore::store::{Store, StoreOptions};
+use grainstore::store::{Snapshot, Store, StoreOptions};
 use serde_json::Value;
 
 use crate::support::{device, new_store, rows};
@@ -465,5 +469,128 @@ fn masks_of_tiles_lie_in_the_photo() {
         let [left, top, width, height] = mask.crop.to_xywh();
         assert!((left..left + width).contains(&x) && (top..top + height).contains(&y));
         assert_eq!(mask.neck.is_some(), !mask.rle.is_empty());
+    }
+}
+
+/// Another grid over features that were kept: the same masks as of photos whose features are rounded, and no photo is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_features_are_prompted_again() {
+    let (dir, store) = store_of_photos(3).await;
+    let selection = ImageSelection::default();
+    let first = extractor(&small_grid()).with_features();
+    extract_with(&store, first, &selection, &NoProgress)
+        .await
+        .unwrap();
+    let other_grid = |from_features| MaskOptions {
+        points_per_side: 4,
+        from_features,
+        ..MaskOptions::default()
+    };
+    // A photo that is gone has features still; a new one has none, and is encoded.
+    std::fs::remove_file(dir.path().join("photos/001.png")).unwrap();
+    let photo = image::RgbImage::from_fn(44, 31, |x, y| image::Rgb([x as u8 * 5, y as u8 * 8, 40]));
+    photo.save(dir.path().join("photos/new.png")).unwrap();
+    let options = IngestOptions {
+        dataset: "photos".to_owned(),
+        source: Source::Target,
+        split: None,
+        verify_pixels: false,
+        commit_rows: DEFAULT_COMMIT_ROWS,
+    };
+    let request = FolderIngest {
+        directory: (&dir.path().join("photos")).into(),
+        labels: LabelSource::Unlabelled,
+        options,
+    };
+    ingest_folder(&store, &request, &NoProgress).await.unwrap();
+    let second = extractor(&other_grid(true));
+    let done = extract_with(&store, second, &selection, &NoProgress)
+        .await
+        .unwrap();
+    assert_eq!((done.images, done.failed, done.masks), (4, 0, 4 * 16));
+
+    // Photos whose features were kept, and a photo whose features were not, give the masks that rounding alone gives.
+    let snapshot = store.snapshot().await.unwrap();
+    let stored: Vec<ExtractorRow> = rows(&snapshot).await;
+    let of_features = stored
+        .iter()
+        .find(|row| row.options.contains("from_features"))
+        .unwrap();
+    let (other, copy) = store_of_photos(3).await;
+    photo.save(other.path().join("photos/new.png")).unwrap();
+    let directory = &other.path().join("photos");
+    let request = FolderIngest {
+        directory: directory.into(),
+        ..request
+    };
+    ingest_folder(&copy, &request, &NoProgress).await.unwrap();
+    let rounded = extractor(&other_grid(true));
+    extract_with(&copy, rounded, &selection, &NoProgress)
+        .await
+        .unwrap();
+    let masks = async |snapshot: &Snapshot| {
+        let sql = format!(
+            "SELECT image_id, mask_index, rle, predicted_iou, embedding FROM masks WHERE extractor_id = '{}'
+             ORDER BY image_id, mask_index",
+            of_features.extractor_id
+        );
+        let sql_session = Sql::new(snapshot).await.unwrap();
+        let batches = sql_session
+            .query(&sql)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+        concat_batches(&batches[0].schema(), &batches).unwrap()
+    };
+    let found = masks(&snapshot).await;
+    assert_eq!(found.num_rows(), 64);
+    assert_eq!(found, masks(&copy.snapshot().await.unwrap()).await);
+
+    // Rounding to 16 bits moves hardly anything.
+    let plain = extractor(&other_grid(false));
+    extract_with(&copy, plain, &selection, &NoProgress)
+        .await
+        .unwrap();
+    let sql = "SELECT max(abs(a.predicted_iou - b.predicted_iou)) AS apart, avg(CASE WHEN a.area = b.area THEN 1.0 ELSE 0.0 END) AS same
+               FROM masks a JOIN masks b ON a.image_id = b.image_id AND a.mask_index = b.mask_index
+               WHERE a.extractor_id < b.extractor_id";
+    let sql_session = Sql::new(&copy.snapshot().await.unwrap()).await.unwrap();
+    let batches = sql_session
+        .query(sql)
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    let apart = batches[0].column(0).as_primitive::<Float32Type>().value(0);
+    let same = batches[0].column(1).as_primitive::<Float64Type>().value(0);
+    assert!(apart > 0.0 && apart < 0.01, "{apart}");
+    assert!(same > 0.8, "{same}");
+
+    for (options, said) in [
+        (
+            MaskOptions {
+                tile: Some(Tiling {
+                    side: 64,
+                    overlap: 16,
+                }),
+                ..other_grid(true)
+            },
+            "tile with from-features",
+        ),
+        (other_grid(true), "keep-features with from-features"),
+    ] {
+        let extractor = extractor(&options).with_features();
+        let error = extract_with(&store, extractor, &selection, &NoProgress)
+            .await
+            .unwrap_err();
+        let expected = if said.starts_with("tile") {
+            "tile with"
+        } else {
+            said
+        };
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }

@@ -62,6 +62,7 @@ mod review;
 mod review_page;
 mod sam;
 mod sam2;
+mod sam3;
 mod sam_hq;
 mod sql;
 mod sql_shell;

@@ -146,7 +146,7 @@ fn sizes_are_read_off_the_weights() {
     assert_eq!((config.prompt_dim, config.mask_channels), (32, 16));
     assert_eq!(config.decoder.mask_tokens(), 4);
     assert_eq!(config.model_type(), None);
-    assert!(config.is_sam2());
+    assert!(config.is_sam2_or_3());
 }
 
 #[test]

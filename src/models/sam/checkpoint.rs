@@ -1,7 +1,7 @@
 //! Checkpoints of Segment Anything: their tensors under official names.
 //!
-//! In: weights as segment-anything, MobileSAM, sam2 or Hugging Face's `SamModel` and `Sam2Model` name them. Out: shapes and values by official
-//! name, the model's sizes, and the model.
+//! In: weights as segment-anything, MobileSAM, sam2, sam3 or Hugging Face's `SamModel`, `Sam2Model` and `Sam3TrackerModel` name them.
+//! Out: shapes and values by official name, the model's sizes, and the model.
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,10 @@ impl Checkpoint {
     /// weights or two models; [`ModelError::PixelStatistics`] if its pixel mean or standard deviation is not Segment
     /// Anything's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let mut weights = Weights::open(path, &[Family::Sam2, Family::Sam, Family::SamHq])?;
+        let mut weights = Weights::open(
+            path,
+            &[Family::Sam3, Family::Sam2, Family::Sam, Family::SamHq],
+        )?;
         weights.rename(names::official_names);
         let family = weights.family();
         weights.retain(|name| !detect::is_unused(family, name));
@@ -139,6 +142,12 @@ impl Checkpoint {
     fn names_of_weights(&self) -> official::Names {
         official::Names {
             has_point_rows: self.shape(official::POINT_ROWS).is_some(),
+            has_parts_of_qkv: self.shape(official::PART_OF_QKV).is_some(),
+            has_class_position: self.weights.family() == Family::Sam3
+                && self
+                    .shape(official::POSITIONS)
+                    .and_then(|shape| shape.get(1))
+                    .is_some_and(|rows| rows.isqrt().pow(2) != *rows),
         }
     }
 

@@ -9,7 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::hiera_config::HieraConfig;
-use super::preprocess::{ImageFrame, PreparedImage};
+use super::preprocess::{ImageFrame, PIXEL_MEAN, PIXEL_STD, PreparedImage};
+use super::sam3_config::Sam3VitConfig;
 use super::sizes::{LARGEST_WINDOW, MOST_LAYERS, require};
 use super::tiny_vit::TinyVitConfig;
 use crate::geometry::Size;
@@ -48,11 +49,13 @@ pub enum ModelType {
     HqVitH,
     /// Light HQ-SAM, behind a TinyViT encoder.
     HqVitT,
+    /// The tracker of SAM 3, which segments at clicks as SAM 2 does; 457 M parameters.
+    Sam3,
 }
 
 impl ModelType {
     /// Every published model.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::VitB,
         Self::VitL,
         Self::VitH,
@@ -65,6 +68,7 @@ impl ModelType {
         Self::HqVitL,
         Self::HqVitH,
         Self::HqVitT,
+        Self::Sam3,
     ];
 
     /// The name used for `--model-type` and in stores.
@@ -82,6 +86,7 @@ impl ModelType {
             Self::HqVitL => "hq_vit_l",
             Self::HqVitH => "hq_vit_h",
             Self::HqVitT => "hq_vit_t",
+            Self::Sam3 => "sam3",
         }
     }
 }
@@ -110,7 +115,7 @@ impl FromStr for ModelType {
 /// The sizes of a complete model (upstream: `build_sam.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SamConfig {
-    /// Side of the square model input in pixels, a multiple of [`PATCH_SIZE`].
+    /// Side of the square model input in pixels, a multiple of [`SamConfig::patch_size`].
     pub image_size: usize,
     /// The image encoder.
     pub encoder: EncoderConfig,
@@ -132,6 +137,8 @@ pub enum EncoderConfig {
     TinyVit(TinyVitConfig),
     /// SAM 2's Hiera. Prompts, decoder and pixels then are SAM 2's, too.
     Hiera(HieraConfig),
+    /// SAM 3's plain vision transformer. Prompts and decoder then are SAM 2's.
+    Sam3Vit(Sam3VitConfig),
 }
 
 /// Sizes of the plain vision transformer.
@@ -212,6 +219,10 @@ impl SamConfig {
             ModelType::HqVitL => Self::published(ModelType::VitL).with_hq(1024),
             ModelType::HqVitH => Self::published(ModelType::VitH).with_hq(1280),
             ModelType::HqVitT => Self::published(ModelType::VitT).with_hq(160),
+            ModelType::Sam3 => Self {
+                image_size: 1008,
+                ..Self::with_encoder(EncoderConfig::Sam3Vit(Sam3VitConfig::published()))
+            },
         }
     }
 
@@ -260,10 +271,29 @@ impl SamConfig {
         }
     }
 
-    /// Whether it is a model of SAM 2: its input has no padding, its decoder sees details of the image and gives an
+    /// Whether it is a model of SAM 2 or 3: its input has no padding, its decoder sees details of the image and gives an
     /// [object score](super::DecodedTokens::object_score), and an unstable single mask is replaced.
-    pub const fn is_sam2(&self) -> bool {
-        matches!(self.encoder, EncoderConfig::Hiera(_))
+    pub const fn is_sam2_or_3(&self) -> bool {
+        matches!(
+            self.encoder,
+            EncoderConfig::Hiera(_) | EncoderConfig::Sam3Vit(_)
+        )
+    }
+
+    /// Pixels of the model input per cell of the image embedding, along each axis.
+    pub const fn patch_size(&self) -> usize {
+        match &self.encoder {
+            EncoderConfig::Sam3Vit(vit) => vit.patch_size,
+            _ => PATCH_SIZE,
+        }
+    }
+
+    /// Mean and standard deviation of each channel, of 255 levels, that pixels are normalised with.
+    const fn pixel_statistics(&self) -> ([f32; 3], [f32; 3]) {
+        match self.encoder {
+            EncoderConfig::Sam3Vit(_) => ([127.5; 3], [127.5; 3]),
+            _ => (PIXEL_MEAN, PIXEL_STD),
+        }
     }
 
     /// The placement of an image in the model's input.
@@ -271,7 +301,7 @@ impl SamConfig {
     /// # Errors
     /// [`ModelError::EmptyImage`] for an image without pixels.
     pub fn frame(&self, original: Size) -> Result<ImageFrame> {
-        if self.is_sam2() {
+        if self.is_sam2_or_3() {
             ImageFrame::stretched(original, self.image_size)
         } else {
             ImageFrame::new(original, self.image_size)
@@ -283,8 +313,8 @@ impl SamConfig {
     /// # Errors
     /// [`ModelError::EmptyImage`]; [`ModelError::PixelCount`] unless there are three bytes per pixel.
     pub fn prepare(&self, rgb: &[u8], size: Size) -> Result<PreparedImage> {
-        if self.is_sam2() {
-            PreparedImage::stretched(rgb, size, self.image_size)
+        if self.is_sam2_or_3() {
+            PreparedImage::stretched(rgb, size, self.image_size, self.pixel_statistics())
         } else {
             PreparedImage::new(rgb, size, self.image_size)
         }
@@ -292,19 +322,24 @@ impl SamConfig {
 
     /// Side of the image embedding in cells.
     pub fn grid_size(&self) -> usize {
-        self.image_size / PATCH_SIZE
+        self.image_size / self.patch_size().max(1)
     }
 
-    /// Side of the decoder's masks in pixels: a quarter of the model input.
+    /// Side of the decoder's masks in pixels: four to a cell of the image embedding.
     pub fn low_res_size(&self) -> usize {
         4 * self.grid_size()
     }
 
     /// The published model with these sizes, if there is one.
     pub fn model_type(&self) -> Option<ModelType> {
+        let mut own = self.clone();
+        if let EncoderConfig::Sam3Vit(vit) = &mut own.encoder {
+            // The same weights are published with two of them.
+            vit.epsilon = Sam3VitConfig::published().epsilon;
+        }
         ModelType::ALL
             .into_iter()
-            .find(|&model| Self::published(model) == *self)
+            .find(|&model| Self::published(model) == own)
     }
 
     /// # Errors
@@ -312,12 +347,11 @@ impl SamConfig {
     pub(super) fn check(&self) -> Result<()> {
         require(
             (1..=MOST_PIXELS).contains(&self.image_size)
-                && self.image_size.is_multiple_of(PATCH_SIZE),
+                && self.patch_size() > 0
+                && self.image_size.is_multiple_of(self.patch_size()),
             || {
-                format!(
-                    "image_size {} is not a multiple of 16 up to {MOST_PIXELS}",
-                    self.image_size
-                )
+                let (image, patch) = (self.image_size, self.patch_size());
+                format!("image_size {image} is not a multiple of {patch} up to {MOST_PIXELS}")
             },
         )?;
         let prompt = self.prompt_dim;
@@ -364,6 +398,7 @@ impl SamConfig {
             EncoderConfig::Vit(vit) => vit.check(self.grid_size()),
             EncoderConfig::TinyVit(tiny) => tiny.check(self.image_size),
             EncoderConfig::Hiera(hiera) => hiera.check(self.image_size),
+            EncoderConfig::Sam3Vit(vit) => vit.check(self.image_size),
         }
     }
 }

@@ -7,16 +7,18 @@
 
 use super::config::{DecoderConfig, EncoderConfig, PATCH_SIZE, SamConfig, VitConfig};
 use super::hiera_config::HieraConfig;
-use super::sam2_names;
+use super::sam3_config::Sam3VitConfig;
 use super::tiny_vit::TinyVitConfig;
+use super::{sam2_names, sam3_names};
 use crate::models::checkpoint::Weights;
 use crate::models::error::Result;
 use crate::models::family::Family;
 
 /// Whether a checkpoint of a family may hold a tensor that the model does not use: MobileSAM's classifier, what SAM 2 needs for
-/// videos, and counters and index tables that torch saves beside weights.
+/// videos, and what SAM 3 finds objects with, counters and index tables that torch saves beside weights.
 pub(super) fn is_unused(family: Family, name: &str) -> bool {
-    family == Family::Sam2 && sam2_names::is_of_videos(name)
+    matches!(family, Family::Sam2 | Family::Sam3) && sam2_names::is_of_videos(name)
+        || family == Family::Sam3 && sam3_names::is_unused(name)
         || name.starts_with("image_encoder.head.")
         || name.starts_with("image_encoder.norm_head.")
         || name.ends_with(".num_batches_tracked")
@@ -35,7 +37,12 @@ pub(super) fn config(checkpoint: &Weights) -> Result<SamConfig> {
         .shape("image_encoder.patch_embed.seq.0.c.weight")
         .is_some();
     let is_hiera = checkpoint.shape("image_encoder.trunk.pos_embed").is_some();
-    let (image_size, encoder) = if tiny {
+    let is_sam3 = checkpoint
+        .shape("image_encoder.trunk.ln_pre.weight")
+        .is_some();
+    let (image_size, encoder) = if is_sam3 {
+        (1008, EncoderConfig::Sam3Vit(shapes.sam3_vit()?))
+    } else if tiny {
         (1024, EncoderConfig::TinyVit(shapes.tiny_vit()?))
     } else if is_hiera {
         (1024, EncoderConfig::Hiera(shapes.hiera()?))
@@ -111,6 +118,29 @@ impl Shapes<'_> {
             stages,
             position_table: [rows, columns],
             ..found.unwrap_or_else(HieraConfig::tiny)
+        })
+    }
+
+    /// Heads, windows and blocks that attend to the whole image are those of the published model, which a `config.json` may
+    /// correct.
+    fn sam3_vit(&self) -> Result<Sam3VitConfig> {
+        let trunk = "image_encoder.trunk.";
+        let [_, rows, embed_dim] = self.of(&format!("{trunk}pos_embed"))?;
+        let [_, _, patch_size, _] = self.of(&format!("{trunk}patch_embed.proj.weight"))?;
+        let [mlp_dim, _] = self.of(&format!("{trunk}blocks.0.mlp.lin1.weight"))?;
+        let depth = self.count(&format!("{trunk}blocks."));
+        let published = Sam3VitConfig::published();
+        let mut global_attention_blocks = published.global_attention_blocks;
+        global_attention_blocks.retain(|block| *block < depth);
+        Ok(Sam3VitConfig {
+            embed_dim,
+            depth,
+            mlp_dim,
+            patch_size,
+            // A class token may have a position, too.
+            position_table: rows.isqrt(),
+            global_attention_blocks,
+            ..published
         })
     }
 

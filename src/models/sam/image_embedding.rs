@@ -79,7 +79,7 @@ impl ImageEmbedding {
         };
         Self {
             cells: channels.clone().narrow(1, 0, dim),
-            details: config.is_sam2().then(|| Details {
+            details: config.is_sam2_or_3().then(|| Details {
                 eighths: part(dim, 4, dim / 4),
                 quarters: part(2 * dim, 16, dim / 8),
             }),
@@ -100,7 +100,7 @@ impl SamConfig {
     /// Numbers per cell of the image embedding that are kept of an image, to decode prompts later: those of the embedding,
     /// for SAM 2 three times as many of details, and for HQ-SAM twice as many.
     pub const fn kept_channels(&self) -> usize {
-        if self.is_sam2() {
+        if self.is_sam2_or_3() {
             4 * self.prompt_dim
         } else if self.decoder.hq_channels.is_some() {
             3 * self.prompt_dim

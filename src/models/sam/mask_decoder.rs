@@ -97,7 +97,7 @@ impl MaskDecoder {
             layers: decoder.iou_head_depth,
         };
         let object_head = DecoderMlpSizes::of_token(dim, 1);
-        let is_sam2 = config.is_sam2();
+        let is_sam2 = config.is_sam2_or_3();
         let detail = |to| is_sam2.then(|| Conv2dConfig::new([dim, to], [1, 1]).init(device));
         Self {
             transformer: TwoWayTransformer::new(dim, decoder, device),

@@ -1,8 +1,8 @@
-//! Segment Anything and SAM 2 in burn: from pixels and prompts to masks, predicted IoU and mask tokens.
+//! Segment Anything, SAM 2 and SAM 3's tracker in burn: from pixels and prompts to masks, predicted IoU and mask tokens.
 //!
 //! In: RGB bytes, prompts, a checkpoint. Out: tensors, and single masks at the original size. This module works on
 //! tensors only and does not depend on stores, image files or point grids. Files and weights are named as upstream
-//! (github.com/facebookresearch/segment-anything; SAM 2's encoder as github.com/facebookresearch/sam2).
+//! (github.com/facebookresearch/segment-anything; the encoders of SAM 2 and 3 as github.com/facebookresearch/sam2 and sam3).
 //!
 //! ```text
 //! PreparedImage --Sam::encode_image--> ImageEmbedding --Sam::decode(prompts)--> DecoderOutput
@@ -33,6 +33,10 @@ mod prompt_encoder;
 #[allow(clippy::module_inception)] // upstream's name
 mod sam;
 mod sam2_names;
+mod sam3_block;
+mod sam3_config;
+mod sam3_encoder;
+mod sam3_names;
 mod sidecar;
 mod sizes;
 mod tiny_vit;
@@ -54,4 +58,5 @@ pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_i
 pub use predictor::{ImageFeatures, PredictedMask, Prompt, SamPredictor};
 pub use preprocess::{ImageFrame, PreparedImage};
 pub use prompt_encoder::{PointPrompts, Prompts};
-pub use sam::{ImageEncoder, Sam}; // for tools/pretrain_demo_sam
+pub use sam::{ImageEncoder, Sam};
+pub use sam3_config::Sam3VitConfig; // for tools/pretrain_demo_sam

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sam2_names;
+use super::{sam2_names, sam3_names};
 
 /// Parts of names: theirs, then upstream's. Each is replaced at most once.
 const PARTS: [(&str, &str); 36] = [
@@ -106,17 +106,29 @@ const POSITION: &str = "prompt_encoder.pe_layer.positional_encoding_gaussian_mat
 /// Replaces SAM 2's and Hugging Face's names with those of Segment Anything. Tensors of other checkpoints keep theirs.
 pub(super) fn official_names<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
     let has = |first: &str| tensors.keys().any(|name| name.starts_with(first));
+    if has("detector.backbone.") {
+        let named = tensors.into_iter().map(|(name, it)| {
+            let name = replace_parts(name, &sam3_names::OFFICIAL);
+            (replace_parts(name, &sam2_names::OFFICIAL), it)
+        });
+        return named.collect();
+    }
     if has("image_encoder.trunk.") {
         let names = tensors.into_iter();
         let named = names.map(|(name, it)| (replace_parts(name, &sam2_names::OFFICIAL), it));
         return named.collect();
     }
-    if !has("vision_encoder.") {
+    let is_sam3 = has("detector_model.vision_encoder.backbone.");
+    if !has("vision_encoder.") && !is_sam3 {
         return tensors;
     }
     let is_sam2 = has("vision_encoder.backbone.");
     let replace = |name: &String| {
         let mut name = name.clone();
+        if is_sam3 {
+            name = replace_parts(name, &sam3_names::HUGGING_FACE);
+            name = replace_parts(name, &sam2_names::HUGGING_FACE);
+        }
         if is_sam2 {
             name = sam2_names::neck_conv(replace_parts(name, &sam2_names::HUGGING_FACE));
         }

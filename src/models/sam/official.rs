@@ -9,7 +9,10 @@ use crate::models::error::Result;
 use crate::models::weights::{self, Place, Recipe, WeightPrecision};
 
 /// Parts of parameter paths: ours, then upstream's.
-const PARTS: [(&str, &str); 25] = [
+const PARTS: [(&str, &str); 28] = [
+    (".neck.convs.fourfold.", ".neck.convs.0."),
+    (".neck.convs.double.", ".neck.convs.1."),
+    (".neck.convs.same.", ".neck.convs.2."),
     (".neck.conv1.", ".neck.0."),
     (".neck.norm1.", ".neck.1."),
     (".neck.conv2.", ".neck.2."),
@@ -69,11 +72,20 @@ const POSITION_FREQUENCIES: &str = "prompt_encoder.pe_layer.positional_encoding_
 /// Hugging Face's SAM 2 has the embeddings of points in one matrix.
 pub(super) const POINT_ROWS: &str = "prompt_encoder.point_embeddings.weight";
 
+/// The positions of SAM 2's and SAM 3's encoders.
+pub(super) const POSITIONS: &str = "image_encoder.trunk.pos_embed";
+/// A tensor that only exists where SAM 3's encoder has queries, keys and values apart.
+pub(super) const PART_OF_QKV: &str = "image_encoder.trunk.blocks.0.attn.q_proj.weight";
+
 /// The names of Segment Anything's weights.
 #[derive(Default)]
 pub(super) struct Names {
     /// Whether the embeddings of points are the rows of [`POINT_ROWS`].
     pub has_point_rows: bool,
+    /// Whether SAM 3's encoder has queries, keys and values apart.
+    pub has_parts_of_qkv: bool,
+    /// Whether SAM 3's positions begin with that of a class token, which it does not have.
+    pub has_class_position: bool,
 }
 
 impl weights::Names for Names {
@@ -83,6 +95,15 @@ impl weights::Names for Names {
             .strip_prefix("prompt_encoder.point_embeddings.")
             .and_then(|rest| rest.strip_suffix(".weight"))
             .and_then(|row| row.parse().ok());
+        if self.has_class_position && name == POSITIONS {
+            return Recipe::WithoutFirst(name);
+        }
+        if self.has_parts_of_qkv
+            && let Some((block, tensor)) = name.split_once(".attn.qkv.")
+        {
+            let part = |part: &str| format!("{block}.attn.{part}_proj.{tensor}");
+            return Recipe::Stacked([part("q"), part("k"), part("v")]);
+        }
         match row {
             Some(row) if self.has_point_rows => Recipe::Row(POINT_ROWS.to_owned(), [row, 4]),
             _ => Recipe::One(name),

@@ -152,7 +152,7 @@ impl SamConfig {
     /// Whether the model replaces a single mask, given its logits at the decoder's size, by the one of the three others with
     /// the highest predicted IoU: SAM 2 does if the mask is unstable.
     pub fn replaces_single_mask(&self, low_res: &[f32]) -> bool {
-        if !self.is_sam2() {
+        if !self.is_sam2_or_3() {
             return false;
         }
         let is_empty = !low_res.iter().any(|logit| *logit > -SINGLE_OFFSET);

@@ -100,6 +100,11 @@ pub struct ImageFeatures {
 }
 
 impl ImageFeatures {
+    /// What the decoder takes.
+    pub(crate) fn into_embedding(self) -> ImageEmbedding {
+        self.embedding
+    }
+
     /// Bytes that they take in memory, in 32 bits.
     pub fn bytes(&self) -> usize {
         self.embedding.numbers() * size_of::<f32>()

@@ -100,16 +100,22 @@ impl PreparedImage {
         })
     }
 
-    /// Resizes an image of row-major RGB bytes to the whole input without rounding to bytes, and normalises it.
+    /// Resizes an image of row-major RGB bytes to the whole input without rounding to bytes, and normalises it with the mean
+    /// and standard deviation of each channel, of 255 levels.
     ///
     /// # Errors
     /// [`ModelError::EmptyImage`]; [`ModelError::PixelCount`] unless there are three bytes per pixel.
-    pub fn stretched(rgb: &[u8], size: Size, image_size: usize) -> Result<Self> {
+    pub(super) fn stretched(
+        rgb: &[u8],
+        size: Size,
+        image_size: usize,
+        (mean, std): ([f32; 3], [f32; 3]),
+    ) -> Result<Self> {
         let frame = ImageFrame::stretched(size, image_size)?;
         check_length(rgb, size)?;
         let mut pixels = resize_planes(rgb, frame.original, frame.resized, Filter::Bilinear);
         let planes = pixels.chunks_exact_mut(image_size * image_size);
-        for (plane, (mean, std)) in planes.zip(PIXEL_MEAN.iter().zip(PIXEL_STD)) {
+        for (plane, (mean, std)) in planes.zip(mean.into_iter().zip(std)) {
             for level in plane {
                 *level = (*level - mean) / std;
             }

@@ -88,7 +88,7 @@ impl PromptEncoder {
             no_mask_embed: embedding(),
             image_size: config.image_size,
             grid: config.grid_size(),
-            boxes_are_points: config.is_sam2(),
+            boxes_are_points: config.is_sam2_or_3(),
         }
     }
 

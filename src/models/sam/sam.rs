@@ -10,6 +10,7 @@ use super::image_embedding::{Details, ImageEmbedding, by_cell};
 use super::image_encoder::ImageEncoderVit;
 use super::mask_decoder::{DecodedTokens, DecoderOutput, MaskDecoder};
 use super::prompt_encoder::{PromptEncoder, Prompts};
+use super::sam3_encoder::{Sam3Encoder, Sam3Features};
 use super::tiny_vit::TinyVit;
 use crate::models::error::Result;
 
@@ -38,6 +39,8 @@ pub enum ImageEncoder {
     TinyVit(TinyVit),
     /// The encoder of SAM 2.
     Hiera(Hiera),
+    /// The encoder of SAM 3.
+    Sam3(Sam3Encoder),
 }
 
 impl SamConfig {
@@ -61,13 +64,14 @@ impl Sam {
             }
             EncoderConfig::TinyVit(tiny) => ImageEncoder::TinyVit(TinyVit::new(tiny, dim, device)),
             EncoderConfig::Hiera(hiera) => ImageEncoder::Hiera(Hiera::new(hiera, dim, device)),
+            EncoderConfig::Sam3Vit(vit) => ImageEncoder::Sam3(Sam3Encoder::new(vit, dim, device)),
         };
         Self {
             image_encoder,
             prompt_encoder: PromptEncoder::new(config, device),
             mask_decoder: MaskDecoder::new(config, device),
             no_mem_embed: config
-                .is_sam2()
+                .is_sam2_or_3()
                 .then(|| Initializer::Zeros.init([1, 1, dim], device)),
             config: config.clone(),
         }
@@ -88,6 +92,7 @@ impl Sam {
             ImageEncoder::Vit(encoder) => encoder.forward(pixels),
             ImageEncoder::TinyVit(encoder) => encoder.forward(pixels),
             ImageEncoder::Hiera(encoder) => return self.with_details(encoder, pixels),
+            ImageEncoder::Sam3(encoder) => return self.of_sam3(encoder, pixels),
         };
         let hq = self.mask_decoder.hq.as_ref().zip(early);
         ImageEmbedding {
@@ -115,6 +120,26 @@ impl Sam {
         ImageEmbedding {
             cells: embedding.permute([0, 3, 1, 2]),
             details: details.map(|(eighths, quarters)| Details { eighths, quarters }),
+            hq: None,
+        }
+    }
+
+    fn of_sam3(&self, encoder: &Sam3Encoder, pixels: Tensor<4>) -> ImageEmbedding {
+        let detail_convs = [0, 1].map(|stage| self.mask_decoder.detail_conv(stage));
+        let Sam3Features {
+            mut embedding,
+            quarters,
+            sixteenths,
+        } = encoder.forward(pixels, detail_convs);
+        if let Some(no_mem_embed) = &self.no_mem_embed {
+            embedding = embedding + no_mem_embed.val().swap_dims(1, 2).unsqueeze_dim(3);
+        }
+        ImageEmbedding {
+            cells: embedding,
+            details: Some(Details {
+                eighths: by_cell(quarters.permute([0, 2, 3, 1]), 2),
+                quarters: by_cell(sixteenths.permute([0, 2, 3, 1]), 4),
+            }),
             hq: None,
         }
     }

@@ -1,7 +1,7 @@
 //! Reads sizes from a `config.json` that the shapes of weights do not determine.
 //!
-//! In: the file that Hugging Face's `save_pretrained` writes. Out: the decoder's attention heads, and for SAM 2 the side of
-//! its input and the encoder's heads and windows. All other sizes are derived from the weights.
+//! In: the file that Hugging Face's `save_pretrained` writes. Out: the decoder's attention heads, and for SAM 2 and 3 the side of
+//! their input and the encoder's heads and windows. All other sizes are derived from the weights.
 
 use std::path::Path;
 
@@ -28,6 +28,10 @@ struct ModelConfig {
     model_type: Option<String>,
     mask_decoder_config: Option<DecoderConfig>,
     vision_config: Option<VisionConfig>,
+    /// SAM 3 with its detector: its tracker.
+    tracker_config: Option<Box<ModelConfig>>,
+    /// SAM 3 with its detector: the detector, whose image encoder the tracker shares.
+    detector_config: Option<Box<ModelConfig>>,
 }
 
 #[derive(Deserialize)]
@@ -41,10 +45,14 @@ struct VisionConfig {
     backbone_config: Option<BackboneConfig>,
 }
 
-/// The sizes of Hiera.
+/// The sizes of Hiera, or of SAM 3's encoder.
 #[derive(Debug, Default, Deserialize)]
 struct BackboneConfig {
     image_size: Option<ImageSize>,
+    num_attention_heads: Option<usize>,
+    window_size: Option<usize>,
+    layer_norm_eps: Option<f64>,
+    global_attn_indexes: Option<Vec<usize>>,
     num_attention_heads_per_stage: Option<[usize; 4]>,
     window_size_per_stage: Option<[usize; 4]>,
     global_attention_blocks: Option<Vec<usize>>,
@@ -90,6 +98,18 @@ impl Sizes {
                 [config.image_size, _] = size.sides();
             }
         }
+        if let EncoderConfig::Sam3Vit(vit) = &mut config.encoder {
+            let backbone = &self.backbone;
+            vit.heads = backbone.num_attention_heads.unwrap_or(vit.heads);
+            vit.window_size = backbone.window_size.unwrap_or(vit.window_size);
+            vit.epsilon = backbone.layer_norm_eps.unwrap_or(vit.epsilon);
+            if let Some(blocks) = &backbone.global_attn_indexes {
+                vit.global_attention_blocks.clone_from(blocks);
+            }
+            if let Some(size) = backbone.image_size {
+                [config.image_size, _] = size.sides();
+            }
+        }
     }
 }
 
@@ -108,6 +128,7 @@ pub(super) fn read(path: &Path, family: Family) -> Result<Sizes> {
         serde_json::from_str(&text).map_err(|err| wrong(format!("expected JSON: {err}")))?;
     let expected: &[&str] = match family {
         Family::Sam2 => &["sam2", "sam2_video"],
+        Family::Sam3 => &["sam3_tracker", "sam3_tracker_video", "sam3_video"],
         _ => &["sam", "sam_hq"],
     };
     let found = config.model_type.as_deref();
@@ -117,7 +138,14 @@ pub(super) fn read(path: &Path, family: Family) -> Result<Sizes> {
             expected.join("' or '")
         )));
     }
-    let decoder = config.mask_decoder_config;
+    let of_detector = config.detector_config.and_then(|it| it.vision_config);
+    let (decoder, vision) = match config.tracker_config {
+        Some(tracker) => (
+            tracker.mask_decoder_config,
+            of_detector.or(tracker.vision_config),
+        ),
+        None => (config.mask_decoder_config, config.vision_config),
+    };
     if decoder
         .as_ref()
         .and_then(|it| it.dynamic_multimask_via_stability)
@@ -129,10 +157,14 @@ pub(super) fn read(path: &Path, family: Family) -> Result<Sizes> {
         ));
     }
     let decoder_heads = decoder.and_then(|it| it.num_attention_heads);
-    let backbone = config.vision_config.and_then(|it| it.backbone_config);
+    let backbone = vision.and_then(|it| it.backbone_config);
     let backbone = backbone.unwrap_or_default();
     let counts = [
         ("mask_decoder_config.num_attention_heads", decoder_heads),
+        (
+            "vision_config.backbone_config.num_attention_heads",
+            backbone.num_attention_heads,
+        ),
         (
             "vision_config.backbone_config.num_attention_heads_per_stage",
             backbone.heads(),

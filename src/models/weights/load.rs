@@ -22,14 +22,17 @@ pub(in crate::models) enum Recipe {
     Transposed(String),
     /// A row of a matrix: which, of how many.
     Row(String, [usize; 2]),
+    /// A list of vectors, `[1, count, dim]`, whose first is left out.
+    WithoutFirst(String),
 }
 
 impl Recipe {
     fn sources(&self) -> &[String] {
         match self {
-            Self::One(name) | Self::Transposed(name) | Self::Row(name, _) => {
-                std::slice::from_ref(name)
-            }
+            Self::One(name)
+            | Self::Transposed(name)
+            | Self::Row(name, _)
+            | Self::WithoutFirst(name) => std::slice::from_ref(name),
             Self::Stacked(names) => names,
         }
     }
@@ -132,6 +135,9 @@ impl ModuleMapper for Loader<'_> {
             let length = stored.iter().product::<usize>();
             values = values.into_iter().skip(row * length).take(length).collect();
         }
+        if let (Recipe::WithoutFirst(_), Some(length)) = (&recipe, stored.last()) {
+            values.drain(..(*length).min(values.len()));
+        }
         let device = param.lazy_device();
         let tensor = Tensor::<D>::from_data(TensorData::new(values, stored), (&device, DType::F32));
         // Copied, so that the weight's rows are contiguous for matrix products.
@@ -156,6 +162,9 @@ impl Loader<'_> {
         }
         if let (Recipe::Row(_, [_, rows]), Some(first)) = (recipe, expected.first_mut()) {
             *first *= rows;
+        }
+        if let (Recipe::WithoutFirst(_), Some(count)) = (recipe, expected.get_mut(1)) {
+            *count += 1;
         }
         let mut fit = true;
         for name in recipe.sources() {

@@ -212,16 +212,19 @@ fn place_of_value(bytes: &[u8], directory: u64, tag: Tag) -> Option<Range<usize>
     let is_little = bytes.starts_with(b"II");
     let short = |at: usize| {
         let two = *bytes.get(at..)?.first_chunk::<2>()?;
-        Some(match is_little {
-            true => u16::from_le_bytes(two),
-            false => u16::from_be_bytes(two),
+        Some(if is_little {
+            u16::from_le_bytes(two)
+        } else {
+            u16::from_be_bytes(two)
         })
     };
     let is_big = short(2)? == 43;
-    let (count, first, length, value) = match is_big {
+    let (count, first, length, value) = if is_big {
         // The low two bytes of a count of eight are enough: a directory has fewer than 65,536 entries.
-        true => (short(if is_little { at } else { at + 6 })?, at + 8, 20, 12),
-        false => (short(at)?, at + 2, 12, 8),
+        let low = if is_little { at } else { at + 6 };
+        (short(low)?, at + 8, 20, 12)
+    } else {
+        (short(at)?, at + 2, 12, 8)
     };
     let mut entries = (0..usize::from(count)).map(|entry| first + entry * length);
     let entry = entries.find(|entry| short(*entry) == Some(tag.to_u16()))?;
@@ -258,9 +261,10 @@ impl Read for Overlay<'_> {
         let start = self.file.position() as usize;
         let count = self.file.read(buffer)?;
         if self.place.start < start + count && start < self.place.end {
-            let value = match self.is_little {
-                true => self.value.to_le_bytes(),
-                false => self.value.to_be_bytes(),
+            let value = if self.is_little {
+                self.value.to_le_bytes()
+            } else {
+                self.value.to_be_bytes()
             };
             for (at, byte) in self.place.clone().zip(value) {
                 let read = at.checked_sub(start).filter(|it| *it < count);

@@ -32,6 +32,9 @@ pub enum ExtractorKind {
     /// Segment Anything 2 over a grid of points.
     #[serde(rename = "sam2")]
     Sam2,
+    /// The tracker of Segment Anything 3 over a grid of points.
+    #[serde(rename = "sam3")]
+    Sam3,
     /// Segment Anything with points and boxes that people gave.
     #[serde(rename = "prompted")]
     Prompted,
@@ -49,6 +52,7 @@ impl ExtractorKind {
         match self {
             Self::Sam => "sam",
             Self::Sam2 => "sam2",
+            Self::Sam3 => "sam3",
             Self::Prompted => "prompted",
             Self::ImportedMasks => "imported masks",
             Self::ImportedBoxes => "imported boxes",
