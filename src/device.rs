@@ -98,7 +98,7 @@ impl DeviceName {
             Self::Cpu => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
             Self::Cuda(index) => Ok(Device::cuda(index)),
-            #[cfg(feature = "wgpu")]
+            #[cfg(feature = "wgpu-untuned")]
             Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
             #[cfg(feature = "tch")]
             Self::TchCpu => Ok(Device::libtorch()),
@@ -106,7 +106,7 @@ impl DeviceName {
             Self::TchCuda(index) => Ok(Device::libtorch_cuda(index)),
             #[cfg(not(feature = "cuda"))]
             Self::Cuda(_) => Err(not_built("cuda")),
-            #[cfg(not(feature = "wgpu"))]
+            #[cfg(not(feature = "wgpu-untuned"))]
             Self::Wgpu => Err(not_built("wgpu")),
             #[cfg(not(feature = "tch"))]
             Self::TchCpu | Self::TchCuda(_) => Err(not_built("tch")),
@@ -114,7 +114,7 @@ impl DeviceName {
     }
 }
 
-#[cfg(not(all(feature = "cuda", feature = "wgpu", feature = "tch")))]
+#[cfg(not(all(feature = "cuda", feature = "wgpu-untuned", feature = "tch")))]
 fn not_built(feature: &str) -> String {
     format!("this build of grainstore is without it; build with the feature '{feature}'")
 }

@@ -65,11 +65,12 @@ const crop = (/** @type {any} */ mask) => `/crops/${mask.extractor_id}/${mask.im
 
 /** The photo of a mask, which begins to load. @param {any} mask @returns {any} */
 function picture(mask) {
-  let found = photos.get(mask.image_id);
+  const of = `${mask.image_id} ${mask.extractor_id}`;
+  let found = photos.get(of);
   if (!found) {
     found = new Image();
     found.src = `/photos/${mask.image_id}?${query({ side: 1280, extractor: mask.extractor_id })}`;
-    photos.set(mask.image_id, found);
+    photos.set(of, found);
     if (photos.size > 60) photos.delete(photos.keys().next().value);
   }
   return found;

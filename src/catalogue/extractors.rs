@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use super::by_id;
 use crate::error::{CatalogueError, Named};
 use crate::ids::ExtractorId;
-use crate::photo::{Channels, DecodeLimits, Decoding, Percentiles, Rendering};
+use crate::photo::{Channels, Decoding, Percentiles, Rendering};
 use crate::store::Snapshot;
 use crate::store::rows::{EmbedderRow, ExtractorKind, ExtractorRow, Row, collect};
 use crate::{Error, Result};
@@ -19,46 +19,32 @@ pub async fn extractors_stored(snapshot: &Snapshot) -> Result<Vec<ExtractorRow>>
     collect(snapshot.scan(ExtractorRow::TABLE).await?).await
 }
 
-/// How the photos of an extractor's masks were decoded, and are to be decoded again. Masks that people added are of photos as
-/// the model beside them saw them; the photos of imported masks are decoded as by default.
+/// How the photos of an extractor's masks were decoded, and are to be decoded again. The photos of imported masks are decoded
+/// as by default.
 ///
 /// # Errors
 /// Any error from the store.
 pub async fn decoding_of(snapshot: &Snapshot, extractor_id: &ExtractorId) -> Result<Decoding> {
     let stored = extractors_stored(snapshot).await?;
     let own = stored.iter().find(|row| row.extractor_id == *extractor_id);
-    Ok(own.map_or_else(Decoding::default, |row| decoding_beside(&stored, row)))
+    Ok(own.map_or_else(Decoding::default, decoding_by))
 }
 
-/// As [`decoding_of`], for an extractor that need not be stored yet.
-pub fn decoding_beside(stored: &[ExtractorRow], of: &ExtractorRow) -> Decoding {
-    /// Those of an extraction's options that say how photos are decoded.
+/// As [`decoding_of`], for an extractor that need not be stored.
+pub fn decoding_by(extractor: &ExtractorRow) -> Decoding {
+    /// Those of an extractor's options that say how photos are decoded.
     #[derive(Deserialize, Default)]
     struct OfPhotos {
         tile: Option<IgnoredAny>,
         channels: Option<Channels>,
         percentiles: Option<Percentiles>,
     }
-    let is_prompted = |row: &ExtractorRow| row.kind == ExtractorKind::Prompted;
-    let mut beside = stored
-        .iter()
-        .filter(|row| !is_prompted(row) && row.embedding_space == of.embedding_space);
-    let row = if is_prompted(of) {
-        beside.next().unwrap_or(of)
-    } else {
-        of
+    let of_photos: OfPhotos = serde_json::from_str(&extractor.options).unwrap_or_default();
+    let rendering = Rendering {
+        channels: of_photos.channels,
+        percentiles: of_photos.percentiles,
     };
-    let of_photos: OfPhotos = serde_json::from_str(&row.options).unwrap_or_default();
-    Decoding {
-        limits: match of_photos.tile {
-            Some(_) => DecodeLimits::ANY_SIZE,
-            None => DecodeLimits::default(),
-        },
-        rendering: Rendering {
-            channels: of_photos.channels,
-            percentiles: of_photos.percentiles,
-        },
-    }
+    Decoding::of_extractor(rendering, of_photos.tile.is_some())
 }
 
 /// The extractors that are meant where none is named: every one, masks that people added aside if there are others.
@@ -107,8 +93,8 @@ pub async fn find_extractor(snapshot: &Snapshot, word: Option<&str>) -> Result<E
     }
 }
 
-/// An extractor, and that of the masks which people added by prompts to the same model: its embeddings are of the same
-/// space, and its masks have indices below 0, so an image and an index tell the masks of all apart.
+/// An extractor, and that of the masks which people added by prompts to the same model, which saw the photos alike: its embeddings are
+/// of the same space, and its masks have indices below 0, so an image and an index distinguish the masks of all.
 ///
 /// # Errors
 /// Any error from the store.
@@ -118,18 +104,24 @@ pub async fn with_prompted(
 ) -> Result<Vec<ExtractorId>> {
     let stored = extractors_stored(snapshot).await?;
     let own = stored.iter().find(|row| row.extractor_id == *extractor_id);
-    let space = own.and_then(|row| row.embedding_space.as_ref());
     let is_beside = |row: &&ExtractorRow| {
         row.kind == ExtractorKind::Prompted
             && row.extractor_id != *extractor_id
-            && space.is_some()
-            && row.embedding_space.as_ref() == space
+            && own.is_some_and(|own| sees_alike(own, row))
     };
     let beside = stored.iter().filter(is_beside);
     let beside = beside.map(|row| row.extractor_id.clone());
     Ok(std::iter::once(extractor_id.clone())
         .chain(beside)
         .collect())
+}
+
+/// Whether two extractors have the same weights in the same precision, and see the same pixels of a photo, so that the features of one are
+/// those of the other.
+pub fn sees_alike(one: &ExtractorRow, other: &ExtractorRow) -> bool {
+    one.embedding_space.is_some()
+        && one.embedding_space == other.embedding_space
+        && decoding_by(one).rendering == decoding_by(other).rendering
 }
 
 /// Of the extractors that [`with_prompted`] gives, the one whose mask has an index.

@@ -17,8 +17,8 @@ pub use datasets::{
     Annotated, annotated_categories, find_annotated_dataset, find_dataset, find_split,
 };
 pub use extractors::{
-    decoding_beside, decoding_of, embedders_stored, extractor_of_mask, extractors_stored,
-    extractors_to_choose, find_embedder, find_extractor, find_masks_of, with_prompted,
+    decoding_by, decoding_of, embedders_stored, extractor_of_mask, extractors_stored,
+    extractors_to_choose, find_embedder, find_extractor, find_masks_of, sees_alike, with_prompted,
 };
 pub(crate) use heads::is_head;
 pub use heads::{find_head, heads_stored, whole_head};

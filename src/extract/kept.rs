@@ -4,7 +4,7 @@ use half::f16;
 
 use super::crop_features::KeptFeatures;
 use crate::Result;
-use crate::catalogue::{decoding_beside, extractors_stored};
+use crate::catalogue::{extractors_stored, sees_alike};
 use crate::ids::{ExtractorId, ImageId};
 use crate::schema::Table;
 use crate::store::rows::{ExtractorRow, first_image_features};
@@ -20,11 +20,7 @@ impl Kept {
     /// Those that are of use to an extractor.
     pub async fn for_extractor(snapshot: &Snapshot, row: &ExtractorRow) -> Result<Self> {
         let stored = extractors_stored(snapshot).await?;
-        let seen = |row: &ExtractorRow| decoding_beside(&stored, row).rendering;
-        let own = seen(row);
-        let alike = stored
-            .iter()
-            .filter(|it| it.embedding_space == row.embedding_space && seen(it) == own);
+        let alike = stored.iter().filter(|it| sees_alike(it, row));
         Ok(Self {
             snapshot: snapshot.clone(),
             extractors: alike.map(|it| it.extractor_id.clone()).collect(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::grid::Tiling;
 use crate::models::sam::SamConfig;
 use crate::options::one_of;
-use crate::photo::{Channels, DecodeLimits, Decoding, Percentiles, Rendering};
+use crate::photo::{Channels, Decoding, Percentiles, Rendering};
 use crate::{Error, Result};
 
 /// Sides that tiles can have, in pixels.
@@ -167,16 +167,11 @@ impl MaskOptions {
 
     /// How photos are decoded: with tiles, those of any size.
     pub(super) fn decoding(&self) -> Decoding {
-        Decoding {
-            limits: match self.tile {
-                Some(_) => DecodeLimits::ANY_SIZE,
-                None => DecodeLimits::default(),
-            },
-            rendering: Rendering {
-                channels: self.channels,
-                percentiles: self.percentiles,
-            },
-        }
+        let rendering = Rendering {
+            channels: self.channels,
+            percentiles: self.percentiles,
+        };
+        Decoding::of_extractor(rendering, self.tile.is_some())
     }
 
     /// Checks that features can be kept, if they are to be, and that kept ones can be used.

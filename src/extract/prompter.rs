@@ -9,10 +9,12 @@ use serde_json::json;
 use super::identity::extractor_row;
 use super::kept::Kept;
 use super::options::MaskOptions;
+use crate::catalogue::decoding_by;
 use crate::device::{DeviceName, Precision};
 use crate::geometry::Size;
 use crate::ids::{ExtractorId, ImageId};
 use crate::models::sam::{Checkpoint, ImageFeatures, PredictedMask, Prompt, Sam, SamPredictor};
+use crate::photo::Rendering;
 use crate::store::Snapshot;
 use crate::store::rows::{ExtractorKind, ExtractorRow};
 use crate::{Error, Result};
@@ -22,6 +24,7 @@ pub struct Prompter {
     sam: Sam,
     device: burn::tensor::Device,
     extractor: ExtractorRow,
+    precision: Precision,
 }
 
 impl Prompter {
@@ -39,8 +42,26 @@ impl Prompter {
         Ok(Self {
             sam: checkpoint.load_in(precision, &opened)?,
             device: opened,
-            extractor: prompted(of_grid, precision),
+            extractor: prompted(of_grid, precision, Rendering::default()),
+            precision,
         })
+    }
+
+    /// Sees photos as the newest of some extractors does that has the same weights in the same precision, if there is one.
+    #[must_use]
+    pub fn beside(self, stored: &[ExtractorRow]) -> Self {
+        let space = &self.extractor.embedding_space;
+        let grids = stored
+            .iter()
+            .filter(|row| row.kind != ExtractorKind::Prompted && row.embedding_space == *space);
+        match grids.max_by_key(|row| row.created_at) {
+            Some(grid) => {
+                let rendering = decoding_by(grid).rendering;
+                let extractor = prompted(self.extractor, self.precision, rendering);
+                Self { extractor, ..self }
+            }
+            None => self,
+        }
     }
 
     /// The extractor, of kind 'prompted', that the masks are of.
@@ -95,10 +116,17 @@ impl Prompter {
     }
 }
 
-/// The extractor of the masks that a model gives for prompts: the same weights in the same precision give one extractor,
-/// whose embeddings are comparable with those of its grids.
-fn prompted(of_grid: ExtractorRow, precision: Precision) -> ExtractorRow {
-    let options = json!({ "precision": precision, "prompts": true }).to_string();
+/// The extractor of the masks that a model gives for prompts: the same weights in the same precision on the same pixels give one
+/// extractor, whose embeddings are comparable with those of its grids.
+fn prompted(of_grid: ExtractorRow, precision: Precision, rendering: Rendering) -> ExtractorRow {
+    let mut options = json!({ "precision": precision, "prompts": true });
+    if let Some(channels) = rendering.channels {
+        options["channels"] = json!(channels);
+    }
+    if let Some(percentiles) = rendering.percentiles {
+        options["percentiles"] = json!(percentiles);
+    }
+    let options = options.to_string();
     let model_type = of_grid.model().to_owned();
     let parts = [model_type.as_str(), &of_grid.checkpoint_sha256, &options];
     ExtractorRow {

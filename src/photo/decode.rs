@@ -48,6 +48,18 @@ pub struct Decoding {
     pub rendering: Rendering,
 }
 
+impl Decoding {
+    /// That of an extractor with a rendering, which cuts photos into tiles or not: with tiles, photos may have any size.
+    pub fn of_extractor(rendering: Rendering, has_tiles: bool) -> Self {
+        let limits = if has_tiles {
+            DecodeLimits::ANY_SIZE
+        } else {
+            DecodeLimits::default()
+        };
+        Self { limits, rendering }
+    }
+}
+
 impl DecodeLimits {
     /// Limits of work that does not need a photo at the size of a network: as many pixels as a mask can have.
     pub const ANY_SIZE: Self = Self {
@@ -123,7 +135,9 @@ pub fn render(bytes: &[u8], decoding: &Decoding) -> Result<RgbImage> {
     limits.check_pixels(&info)?;
     let is_tiff = info.format == PhotoFormat::Tiff;
     let is_chosen = *rendering != Rendering::default();
-    let pixels = if info.is_raw || is_chosen && is_tiff {
+    // Bits and inks are no samples to choose from: the `image` crate makes gray and RGB of them first.
+    let is_made = matches!(info.color.as_deref(), Some("gray1" | "cmyk8" | "cmyk16"));
+    let pixels = if info.is_raw || is_chosen && is_tiff && !is_made {
         let file = TiffSamples::open(bytes, limits)?;
         limits.check_bytes(&info, file.bytes_of_a_chunk())?;
         rendering.render(&mut Samples::of_tiff(file))?

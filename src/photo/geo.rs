@@ -47,8 +47,11 @@ impl GeoTags {
         if self.key(RASTER_TYPE) == Some(PIXEL_IS_POINT) {
             stored = after(stored, [-0.5, 1.0, 0.0, -0.5, 0.0, 1.0]);
         }
-        let crs = [PROJECTED_CRS, GEOGRAPHIC_CRS].map(|key| self.key(key));
-        let crs = crs.into_iter().flatten().find(|it| EPSG_CODES.contains(it));
+        // A projected system of the file's own has a geographic one below it, in which the coordinates are not.
+        let crs = self
+            .key(PROJECTED_CRS)
+            .or_else(|| self.key(GEOGRAPHIC_CRS))
+            .filter(|it| EPSG_CODES.contains(it));
         let (width, height) = (f64::from(width), f64::from(height));
         let geo_transform = after(stored, stored_of_upright(orientation, width, height));
         let is_affine = geo_transform.iter().all(|it| it.is_finite());

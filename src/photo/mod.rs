@@ -45,7 +45,7 @@ pub struct PhotoInfo {
     /// Stored samples, such as `rgb8`, `gray16`, `cmyk8` or `palette4` (bits per channel or per index); `None` if the
     /// header does not say.
     pub color: Option<String>,
-    /// Why [`decode`] rejects the pixels, such as `signed 16-bit samples`, if the header shows it; `None` for photos
+    /// Why [`decode`] rejects the pixels, such as `12-bit samples`, if the header shows it; `None` for photos
     /// that can be decoded.
     pub undecodable: Option<String>,
     /// What of the samples is not used unless asked for, such as `of each 16-bit sample the high 8 bits are used`; `None`

@@ -36,22 +36,41 @@ pub struct Rendering {
 
 /// The channels of a photo that are red, green and blue, counted from 1 as GDAL's bands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Channels(pub [u16; 3]);
+#[serde(into = "[u16; 3]", try_from = "[u16; 3]")]
+pub struct Channels([u16; 3]);
+
+/// What is expected of channels.
+const CHANNELS: &str =
+    "expected one channel for gray or three for red, green and blue, counted from 1, such as 4,3,2";
+
+impl TryFrom<[u16; 3]> for Channels {
+    type Error = &'static str;
+
+    fn try_from(channels: [u16; 3]) -> std::result::Result<Self, Self::Error> {
+        if channels.contains(&0) {
+            return Err(CHANNELS);
+        }
+        Ok(Self(channels))
+    }
+}
+
+impl From<Channels> for [u16; 3] {
+    fn from(it: Channels) -> Self {
+        it.0
+    }
+}
 
 impl FromStr for Channels {
     type Err = &'static str;
 
     /// Reads `4,3,2`, or `1` for gray.
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let expected = "expected one channel for gray or three for red, green and blue, counted from 1, such as 4,3,2";
         let numbers = text.split(',').map(|it| it.trim().parse::<u16>());
-        let numbers: Vec<u16> = numbers.collect::<Result<_, _>>().map_err(|_| expected)?;
+        let numbers: Vec<u16> = numbers.collect::<Result<_, _>>().map_err(|_| CHANNELS)?;
         match *numbers.as_slice() {
-            _ if numbers.contains(&0) => Err(expected),
-            [gray] => Ok(Self([gray; 3])),
-            [red, green, blue] => Ok(Self([red, green, blue])),
-            _ => Err(expected),
+            [gray] => [gray; 3].try_into(),
+            [red, green, blue] => [red, green, blue].try_into(),
+            _ => Err(CHANNELS),
         }
     }
 }
@@ -141,7 +160,7 @@ impl Rendering {
                     for (pixel, value) in pixels.zip(&values) {
                         if let Some(byte) = pixel.get_mut(colour) {
                             *byte = match scale.byte(*value) {
-                                _ if missing == Some(*value) => 0,
+                                _ if missing == Some(*value) || value.is_nan() => 0,
                                 scaled if inverted => u8::MAX - scaled,
                                 scaled => scaled,
                             };
@@ -217,8 +236,8 @@ fn stretches(
     let mut values = Vec::new();
     samples.for_each(&channels, |chunk: &Chunk| {
         for y in 0..chunk.height {
-            // Neighbouring rows use other columns, so that no column of a sensor is left out.
-            let first = (step - (chunk.left + 7 * (chunk.top + y)) % step) % step;
+            // Each row begins a column further than the one above it, so that no column of a sensor is left out.
+            let first = (step - (chunk.left + chunk.top + y) % step) % step;
             for (channel, found) in &mut found {
                 if chunk.read_row(y, *channel, &mut values) {
                     let kept = values.iter().copied().skip(first).step_by(step);
@@ -241,6 +260,7 @@ mod tests {
     fn channels_are_one_or_three_and_counted_from_1() {
         assert_eq!("4,3, 2".parse(), Ok(Channels([4, 3, 2])));
         assert_eq!("7".parse(), Ok(Channels([7; 3])));
+        assert!(serde_json::from_str::<Channels>("[0,1,2]").is_err());
         for bad in ["", "0", "1,2", "1,2,0", "1,2,3,4", "a", "-1"] {
             assert!(bad.parse::<Channels>().is_err(), "{bad}");
         }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::color::mix;
 use super::overlay::scaled;
 use super::panels::{Panel, in_grid, sheet};
+use super::turn_of;
 use crate::Result;
 use crate::catalogue::decoding_of;
 use crate::geometry::{Pixel, Rle, Size};
@@ -125,6 +126,7 @@ pub async fn contact_sheet(
     let drawn = blocking("drawing a contact sheet", move || {
         let drawn = of_image.into_par_iter().map(|(image_id, tiles)| {
             let image = images.iter().find(|image| image.image_id == image_id);
+            let _turn = image.and_then(turn_of);
             // The photo as the extractor of the first of its masks saw it.
             let extractor = tiles.iter().find_map(|(_, tile)| tile.mask.as_ref());
             let decoding = extractor.and_then(|(id, _)| decodings.get(id));

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::color::{OTHER, any_color, class_color};
 use super::overlay::{Layer, draw, scaled};
 use super::panels::Panel;
+use super::turn_of;
 use crate::catalogue::{
     annotated_categories, decoding_of, extractors_stored, find_annotated_dataset, find_extractor,
     find_head, with_prompted,
@@ -371,6 +372,7 @@ fn panels(
     parts: &[Part],
     side: u32,
 ) -> Result<Vec<Panel>> {
+    let _turn = turn_of(image);
     let bytes = files.read_ingested(&image.root, &image.file_name, &image.image_id)?;
     let photo = scaled(&photo::render(&bytes, &drawn.decoding)?, side);
     let mut panels = Vec::new();

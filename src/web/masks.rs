@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Query as Parameters, State};
 use grainstore::Error;
 use grainstore::catalogue::{
-    extractors_stored, find_head, find_image, find_masks_of, with_prompted,
+    extractors_stored, find_head, find_image, find_masks_of, sees_alike, with_prompted,
 };
 use grainstore::error::HeadError;
 use grainstore::head::{ClassScores, class_scores};
@@ -283,8 +283,7 @@ async fn beside_prompted(snapshot: &Snapshot, extractor_id: ExtractorId) -> Answ
     let Some(own) = own.filter(is_prompted) else {
         return Ok(extractor_id);
     };
-    let is_beside =
-        |row: &&ExtractorRow| !is_prompted(row) && row.embedding_space == own.embedding_space;
+    let is_beside = |row: &&ExtractorRow| !is_prompted(row) && sees_alike(row, own);
     let beside = stored.iter().find(is_beside);
     Ok(beside.map_or(extractor_id, |row| row.extractor_id.clone()))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use grainstore::catalogue::{decoding_beside, extractors_stored};
+use grainstore::catalogue::{decoding_by, extractors_stored, sees_alike};
 use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::Prompter;
 use grainstore::ids::ImageId;
@@ -36,6 +36,7 @@ impl Model {
     ) -> anyhow::Result<Self> {
         let opened = move || Prompter::open(&checkpoint, device, precision);
         let prompter = tokio::task::spawn_blocking(opened).await??;
+        let prompter = prompter.beside(&extractors_stored(&store.snapshot().await?).await?);
         store.check_embeddings(prompter.extractor())?;
         Ok(Self {
             store: store.clone(),
@@ -55,7 +56,7 @@ impl Model {
         let own = self.prompter.extractor();
         let stored = extractors_stored(&self.store.snapshot().await?).await?;
         let mut others = stored.iter().filter(|row| row.kind != own.kind);
-        Ok(others.any(|row| row.embedding_space == own.embedding_space))
+        Ok(others.any(|row| sees_alike(row, own)))
     }
 
     /// What the model predicts for a prompt, and the place of the best.
@@ -81,8 +82,7 @@ impl Model {
             if let Some(kept) = kept.await? {
                 return Ok::<_, Failure>(Arc::new(kept));
             }
-            let stored = extractors_stored(&snapshot).await?;
-            let decoding = decoding_beside(&stored, self.prompter.extractor());
+            let decoding = decoding_by(self.prompter.extractor());
             let photo = photos.decoded(image_id, decoding).await?;
             // One photo at a time: an encoder takes all cores, and gigabytes of memory.
             let turn = self.encoding.acquire().await;

@@ -13,6 +13,7 @@ use grainstore::store::{PhotoFiles, Store};
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use moka::future::Cache;
+use tokio::sync::Mutex;
 
 use super::failure::{Answered, Failure};
 
@@ -33,6 +34,8 @@ pub struct Photos {
     rows: Cache<ImageId, Arc<SelectedImage>>,
     decoded: Cache<String, Arc<RgbImage>>,
     encoded: Cache<String, Arc<Vec<u8>>>,
+    /// Held while a photo is decoded that is too large to be kept.
+    large: Mutex<()>,
     masks: Cache<(ExtractorId, ImageId), Arc<Vec<ShownMask>>>,
 }
 
@@ -42,6 +45,7 @@ impl Photos {
         let weight = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         Self {
             files: store.photos(),
+            large: Mutex::new(()),
             store,
             rows: Cache::new(ROWS),
             decoded: Cache::builder()
@@ -156,11 +160,17 @@ impl Photos {
         Ok(decoding_of(&snapshot, extractor_id).await?)
     }
 
-    /// A photo.
+    /// A photo. Those that are too large to be kept in memory are decoded one after the other.
     pub async fn decoded(&self, image_id: &ImageId, decoding: Decoding) -> Answered<Arc<RgbImage>> {
         let row = self.image_row(image_id).await?;
         let key = format!("{image_id} {:?}", decoding.rendering);
+        let pixels = u64::from(row.width.unsigned_abs()) * u64::from(row.height.unsigned_abs());
         let found = self.decoded.try_get_with(key, async {
+            let _turn = if 3 * pixels > DECODED_BYTES {
+                Some(self.large.lock().await)
+            } else {
+                None
+            };
             let (name, files) = (row.file_name.clone(), self.files.clone());
             let read = move || -> grainstore::Result<RgbImage> {
                 let bytes = files.read_ingested(&row.root, &row.file_name, &row.image_id)?;

@@ -217,7 +217,7 @@ fn official_name(name: &str) -> String {
 }
 
 #[test]
-fn the_published_model_has_its_number_of_weights() {
+fn the_published_sizes_are_known() {
     let config = SamConfig::published(ModelType::Sam3);
     assert_eq!(config.model_type(), Some(ModelType::Sam3));
     assert_eq!(

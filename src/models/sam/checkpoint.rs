@@ -91,7 +91,7 @@ impl Checkpoint {
     }
 
     /// The model's sizes, from the tensors' shapes. Sizes that shapes do not determine (the decoder's heads, the image size
-    /// of a TinyViT or a Hiera, a Hiera's heads and windows) are the published ones, unless grainstore saved the file or the folder's `config.json`
+    /// of a TinyViT, a Hiera or SAM 3, the heads and windows of a Hiera or SAM 3, SAM 3's epsilon) are the published ones, unless grainstore saved the file or the folder's `config.json`
     /// gives other values.
     ///
     /// # Errors

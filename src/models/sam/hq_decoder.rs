@@ -2,13 +2,14 @@
 //! are added to those of the others (upstream: sam-hq, `mask_decoder_hq.py`).
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, PaddingConfig2d};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::decoder_mlp::{DecoderMlp, DecoderMlpSizes};
+use super::upscaling::OutputUpscaling;
 use crate::models::layers::{LayerNorm2d, gelu};
 
 /// What HQ-SAM adds to the mask decoder.
@@ -19,9 +20,9 @@ pub struct HqDecoder {
     /// From the token to weights over features.
     pub hf_mlp: DecoderMlp,
     /// Brings early features of the image encoder to the size of the masks.
-    pub compress_vit_feat: Upscaling,
+    pub compress_vit_feat: OutputUpscaling,
     /// Does the same with the image embedding.
-    pub embedding_encoder: Upscaling,
+    pub embedding_encoder: OutputUpscaling,
     /// Changes the features of which masks are made.
     pub embedding_maskfeature: MaskFeature,
 }
@@ -33,8 +34,8 @@ impl HqDecoder {
         Self {
             hf_token: EmbeddingConfig::new(1, dim).init(device),
             hf_mlp: DecoderMlp::new(mlp, device),
-            compress_vit_feat: Upscaling::new([vit_dim, dim, dim / 8], device),
-            embedding_encoder: Upscaling::new([dim, dim / 4, dim / 8], device),
+            compress_vit_feat: OutputUpscaling::new([vit_dim, dim, dim / 8], device),
+            embedding_encoder: OutputUpscaling::new([dim, dim / 4, dim / 8], device),
             embedding_maskfeature: MaskFeature::new(dim / 8, dim / 4, device),
         }
     }
@@ -46,7 +47,7 @@ impl HqDecoder {
     /// - early: `[1, vit_dim, grid, grid]`
     /// - output: `[1, dim / 8, 4 * grid, 4 * grid]`
     pub(super) fn features(&self, embedding: Tensor<4>, early: Tensor<4>) -> Tensor<4> {
-        self.embedding_encoder.forward(embedding) + self.compress_vit_feat.forward(early)
+        self.embedding_encoder.features(embedding) + self.compress_vit_feat.features(early)
     }
 
     /// The logits of a prompt's mask.
@@ -69,37 +70,6 @@ impl HqDecoder {
             .matmul(features.reshape([channels, height * width]))
             .reshape([1, 1, height, width]);
         self.embedding_maskfeature.weighted(upscaled, weights) + of_image
-    }
-}
-
-/// Makes 16 of each cell: two transposed convolutions with a normalisation and GELU between them.
-#[derive(Module, Debug)]
-pub struct Upscaling {
-    /// Upstream: number 0 of the sequence.
-    pub conv1: ConvTranspose2d,
-    /// Upstream: number 1.
-    pub norm: LayerNorm2d,
-    /// Upstream: number 3.
-    pub conv2: ConvTranspose2d,
-}
-
-impl Upscaling {
-    fn new([from, between, to]: [usize; 3], device: &Device) -> Self {
-        let double = |from, to| {
-            ConvTranspose2dConfig::new([from, to], [2, 2])
-                .with_stride([2, 2])
-                .init(device)
-        };
-        Self {
-            conv1: double(from, between),
-            norm: LayerNorm2d::new(between, device),
-            conv2: double(between, to),
-        }
-    }
-
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let doubled = gelu(self.norm.forward(self.conv1.forward(input)));
-        self.conv2.forward(doubled)
     }
 }
 

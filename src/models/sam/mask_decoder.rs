@@ -103,7 +103,7 @@ impl MaskDecoder {
             transformer: TwoWayTransformer::new(dim, decoder, device),
             iou_token: EmbeddingConfig::new(1, dim).init(device),
             mask_tokens: EmbeddingConfig::new(outputs, dim).init(device),
-            output_upscaling: OutputUpscaling::new(dim, device),
+            output_upscaling: OutputUpscaling::new([dim, dim / 4, dim / 8], device),
             output_hypernetworks_mlps: (0..outputs)
                 .map(|_| DecoderMlp::new(hypernetwork, device))
                 .collect(),

@@ -58,5 +58,5 @@ pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_i
 pub use predictor::{ImageFeatures, PredictedMask, Prompt, SamPredictor};
 pub use preprocess::{ImageFrame, PreparedImage};
 pub use prompt_encoder::{PointPrompts, Prompts};
-pub use sam::{ImageEncoder, Sam};
-pub use sam3_config::Sam3VitConfig; // for tools/pretrain_demo_sam
+pub use sam::{ImageEncoder, Sam}; // for tools/pretrain_demo_sam
+pub use sam3_config::Sam3VitConfig;

@@ -84,7 +84,7 @@ impl Sam3VitConfig {
             format!("epsilon is {}; expected 0 to below 1", self.epsilon)
         })?;
         require(self.position_table > 0 && self.mlp_dim > 0, || {
-            "position_table and mlp_dim must be at least 1".to_owned()
+            "position_table or mlp_dim is 0; expected 1 or more".to_owned()
         })
     }
 }

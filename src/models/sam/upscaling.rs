@@ -1,4 +1,5 @@
-//! From cells of an image to masks (upstream: `output_upscaling` of `mask_decoder.py`).
+//! From cells of an image to masks (upstream: `output_upscaling` of `mask_decoder.py`), and HQ-SAM's features of the same
+//! make.
 //!
 //! Upscaling keeps channels last. A transposed convolution whose stride equals its kernel is a matrix product per cell,
 //! so only the finished masks, not the wide feature maps, have to be put in pixel order. On the CPU some cells of one prompt
@@ -26,17 +27,28 @@ pub struct OutputUpscaling {
 }
 
 impl OutputUpscaling {
-    pub(super) fn new(dim: usize, device: &Device) -> Self {
+    /// With channels before, between and after its two convolutions, and random weights.
+    pub(super) fn new([from, between, to]: [usize; 3], device: &Device) -> Self {
         let double = |from, to| {
             ConvTranspose2dConfig::new([from, to], [2, 2])
                 .with_stride([2, 2])
                 .init(device)
         };
         Self {
-            conv1: double(dim, dim / 4),
-            norm: LayerNorm2d::new(dim / 4, device),
-            conv2: double(dim / 4, dim / 8),
+            conv1: double(from, between),
+            norm: LayerNorm2d::new(between, device),
+            conv2: double(between, to),
         }
+    }
+
+    /// The features themselves, before any mask.
+    ///
+    /// # Shapes
+    /// - input: `[batch, from, height, width]`
+    /// - output: `[batch, to, 4 * height, 4 * width]`
+    pub(super) fn features(&self, input: Tensor<4>) -> Tensor<4> {
+        let doubled = gelu(self.norm.forward(self.conv1.forward(input)));
+        self.conv2.forward(doubled)
     }
 
     /// # Shapes

@@ -121,10 +121,7 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
     let is_raw = header.raw.is_some();
     let unused = match (header.raw, &header.color) {
         (Some(raw), _) => raw.unused,
-        (None, Some(color)) if has_16_bits => Some(format!(
-            "{color}: of each 16-bit sample the high 8 bits are used; if that makes it too dark, extract with \
-             --percentiles 2,98"
-        )),
+        (None, Some(color)) if has_16_bits => Some(high_bits(color)),
         _ => None,
     };
     Ok(PhotoInfo {
@@ -138,6 +135,14 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
         geo: header.geo,
         is_raw,
     })
+}
+
+/// What is not used of samples of 16 bits that have a range of their own.
+fn high_bits(color: &str) -> String {
+    format!(
+        "{color}: of each 16-bit sample the high 8 bits are used; if that makes it too dark, extract with \
+         --percentiles 2,98"
+    )
 }
 
 /// The error for a header that a decoder of the `image` crate rejects.

@@ -15,7 +15,7 @@ use tiff::decoder::Decoder;
 use tiff::tags::{CompressionMethod, PlanarConfiguration, SampleFormat, Tag};
 use tiff::{TiffError, TiffFormatError, TiffResult};
 
-use super::{Header, RawSamples, corrupt, cut_header, unsupported, without_pixels};
+use super::{Header, RawSamples, corrupt, cut_header, high_bits, unsupported, without_pixels};
 use crate::error::PhotoError;
 use crate::photo::PhotoFormat::Tiff;
 use crate::photo::Result;
@@ -170,11 +170,12 @@ impl Samples {
             (Some(6), _) if !is_jpeg || self.count != 3 || self.is_planar => {
                 return Some("YCbCr colours that are not in JPEG".to_owned());
             }
-            (
-                Some(0..=3 | 5 | 6),
-                SampleFormat::Uint | SampleFormat::Int | SampleFormat::IEEEFP,
-            ) => {}
-            (Some(0..=3 | 5 | 6), other) => {
+            (Some(5), _) => {
+                let count = self.count;
+                return Some(format!("CMYK colours of {count} samples of {bits} bits"));
+            }
+            (Some(0..=3 | 6), SampleFormat::Uint | SampleFormat::Int | SampleFormat::IEEEFP) => {}
+            (Some(0..=3 | 6), other) => {
                 return Some(format!("samples of format {}", other.to_u16()));
             }
             (Some(8..=10), _) => return Some("L*a*b* colours".to_owned()),
@@ -192,6 +193,9 @@ impl Samples {
 
     /// What of samples that the `image` crate does not read is left out unless asked for.
     fn unused(&self) -> Option<String> {
+        if self.bits == 16 && self.format == SampleFormat::Uint && self.name() == Some("rgb") {
+            return Some(high_bits("rgb16"));
+        }
         let used = match self.count {
             2 => "channel 1 is",
             4.. => "channels 1, 2 and 3 are",

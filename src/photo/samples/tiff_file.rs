@@ -8,7 +8,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use tiff::TiffError;
-use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
+use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::{PlanarConfiguration, SampleFormat, Tag};
 
 use super::Chunk;
@@ -76,15 +76,22 @@ impl<'a> TiffSamples<'a> {
         let is_unsigned = first(Tag::SampleFormat)?.unwrap_or(1) == SampleFormat::Uint.to_u16();
         let is_planar =
             first(Tag::PlanarConfiguration)? == Some(PlanarConfiguration::Planar.to_u16());
+        let is_alpha = matches!(first(Tag::ExtraSamples)?, None | Some(1 | 2));
         let colours = match interpretation {
             PALETTE => Colours::Palette(palette(&mut decoder)?),
             YCBCR => Colours::YCbCr,
             _ => Colours::Channels,
         };
         // Gray and RGB of 16 bits are not scaled, as in files of other formats.
-        let is_photo = matches!((interpretation, samples), (0 | 1, 1) | (2, 3 | 4));
+        let is_photo = match (interpretation, samples) {
+            (0 | 1, 1) | (2, 3) => true,
+            (2, 4) => is_alpha,
+            _ => false,
+        };
         let missing = decoder.get_tag_ascii_string(Tag::GdalNodata).ok();
         let missing = missing.and_then(|text| text.trim().parse().ok());
+        // In a palette, the value that is missing is an index, whose colour says so.
+        let missing = missing.filter(|_| interpretation != PALETTE);
         Ok(Self {
             size,
             samples,
@@ -116,21 +123,19 @@ impl<'a> TiffSamples<'a> {
             self.samples.max(self.channels())
         };
         let bytes = u64::from(self.bits.div_ceil(8)) * u64::from(samples);
-        u64::from(width) * u64::from(height) * bytes
+        u64::from(width)
+            .saturating_mul(u64::from(height))
+            .saturating_mul(bytes)
     }
 
     /// Visits the samples of channels, counted from 0.
     pub fn for_each(&mut self, channels: &[u16], mut visit: impl FnMut(&Chunk)) -> Result<()> {
-        let chunks = match self.decoder.get_chunk_type() {
-            ChunkType::Strip => self.decoder.strip_count(),
-            ChunkType::Tile => self.decoder.tile_count(),
-        };
-        let chunks = chunks.map_err(damaged)?;
         let planes = if self.is_planar { self.samples } else { 1 };
-        let of_plane = (chunks / u32::from(planes)).max(1);
         let (width, height) = self.decoder.chunk_dimensions();
         let across = self.size.0.div_ceil(width.max(1)).max(1);
-        for index in 0..chunks {
+        let down = self.size.1.div_ceil(height.max(1)).max(1);
+        let of_plane = across.saturating_mul(down);
+        for index in 0..of_plane.saturating_mul(u32::from(planes)) {
             let plane = (index / of_plane) as u16;
             if self.is_planar && !channels.contains(&plane) {
                 continue;
@@ -139,11 +144,14 @@ impl<'a> TiffSamples<'a> {
             let values = self.decoder.read_chunk(index).map_err(damaged)?;
             let chunk_size = self.decoder.chunk_data_dimensions(index);
             let values = self.colours.of(values);
+            let (left, top) = (at % across * width, at / across * height);
+            // The decoder cuts the padding of tiles in the first plane alone.
+            let rows = chunk_size.1.min(self.size.1.saturating_sub(top));
             visit(&Chunk {
-                left: (at % across) as usize * width as usize,
-                top: (at / across) as usize * height as usize,
+                left: left as usize,
+                top: top as usize,
                 width: chunk_size.0 as usize,
-                height: chunk_size.1 as usize,
+                height: rows as usize,
                 first: plane,
                 channels: if self.is_planar { 1 } else { self.channels() },
                 values,
