@@ -4,7 +4,7 @@ use std::path::Path;
 
 use chrono::Utc;
 use image::RgbImage;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::identity::extractor_row;
 use super::kept::Kept;
@@ -119,14 +119,21 @@ impl Prompter {
 /// The extractor of the masks that a model gives for prompts: the same weights in the same precision on the same pixels give one
 /// extractor, whose embeddings are comparable with those of its grids.
 fn prompted(of_grid: ExtractorRow, precision: Precision, rendering: Rendering) -> ExtractorRow {
-    let mut options = json!({ "precision": precision, "prompts": true });
-    if let Some(channels) = rendering.channels {
-        options["channels"] = json!(channels);
-    }
-    if let Some(percentiles) = rendering.percentiles {
-        options["percentiles"] = json!(percentiles);
-    }
-    let options = options.to_string();
+    let Rendering {
+        channels,
+        percentiles,
+    } = rendering;
+    let options: Map<String, Value> = [
+        channels.map(|it| ("channels", json!(it))),
+        percentiles.map(|it| ("percentiles", json!(it))),
+        Some(("precision", json!(precision))),
+        Some(("prompts", json!(true))),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect();
+    let options = Value::Object(options).to_string();
     let model_type = of_grid.model().to_owned();
     let parts = [model_type.as_str(), &of_grid.checkpoint_sha256, &options];
     ExtractorRow {

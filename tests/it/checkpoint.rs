@@ -247,7 +247,7 @@ fn checkpoints_that_cannot_be_used_say_why() {
         ),
         (
             "encoder_only.pth",
-            "holds 2 tensors, but no SAM 2, Segment Anything or HQ-SAM model",
+            "holds 2 tensors, but no SAM 3, SAM 2, Segment Anything or HQ-SAM model",
         ),
         ("encoder_only.pth", "there are 'image_encoder' (2 tensors)"),
         (
