@@ -413,6 +413,9 @@ class Commands:
         min_mask_region_area: int | None = None,
         tile: int | None = None,
         overlap: int | None = None,
+        channels: str | None = None,
+        percentiles: str | None = None,
+        from_features: bool = False,
         mask_output: str | None = None,
     ) -> Any:
         """Run Segment Anything on all images that are not done yet, and store every mask with its embedding.
@@ -421,10 +424,10 @@ class Commands:
         10 grid of points, one mask per point, no filter.
 
         Args:
-            checkpoint: Weights: a .pth of segment-anything or MobileSAM, a .pt of SAM 2 or 2.1, a .pth of HQ-SAM,
+            checkpoint: Weights: a .pth of segment-anything or MobileSAM, a .pt of SAM 2, 2.1 or 3, a .pth of HQ-SAM,
                 safetensors, or a Hugging Face folder.
-            model_type: vit_b, vit_l, vit_h or vit_t, the same after hq_, or sam2_hiera_ and tiny, small, base_plus or
-                large [default: recognised from the weights]
+            model_type: vit_b, vit_l, vit_h or vit_t, the same after hq_, sam2_hiera_ and tiny, small, base_plus or
+                large, or sam3 [default: recognised from the weights]
             device: Device that the model runs on: cpu, or in a build with these features cuda:N, wgpu, tch:cpu,
                 tch:cuda:N; cpu by default.
             precision: Number type that the model computes in: f32, bf16 or f16; the latter two are for GPUs; f32 by
@@ -460,6 +463,12 @@ class Commands:
             tile: Cut photos larger than this into tiles of this many pixels a side, with a grid of points in each, and
                 join the masks of objects at seams. For photos of any size, up to 4 gigapixels [default: no tiles]
             overlap: Minimum overlap of neighbouring tiles, 1/16 to 1/2 of a tile [default: 1/8 of it]
+            channels: Channels of photos, counted from 1: three for red, green and blue, or one for gray [default: the
+                first three, or the first if there are fewer]
+            percentiles: Percentiles of each channel of a photo that become black and white [default: 2,98 for samples
+                that are neither 8 bits nor 16-bit gray or RGB, else no scaling]
+            from_features: Prompt the features that --keep-features kept with the same weights, which costs the decoder
+                alone; photos of which none are kept are encoded, and their features are rounded to the same 16 bits.
             mask_output: Masks of the decoder to keep per point: best (of three), single, or all (three); best by
                 default.
 
@@ -467,12 +476,14 @@ class Commands:
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", where="split = 'val'", dry_run=True)
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", vectors=["neck", "token"])
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", keep_features=True)
+        >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", from_features=True, points_per_side=32)
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", shard="0/2")
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", cluster="10.0.0.1:50050")
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", tile=1024)
+        >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", channels="4,3,2", percentiles="2,98")
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", points_per_side=32, pred_iou_thresh=0.88, stability_score_thresh=0.95, box_nms_thresh=0.7, mask_output="all")
         """
-        return self._run("extract", [], {"checkpoint": checkpoint, "model-type": model_type, "device": device, "precision": precision, "where": where, "limit": limit, "shard": shard, "images-at-once": images_at_once, "commit-masks": commit_masks, "vectors": vectors, "keep-features": keep_features, "cluster": cluster, "chunk-images": chunk_images, "dry-run": dry_run, "points-per-side": points_per_side, "points-per-batch": points_per_batch, "pred-iou-thresh": pred_iou_thresh, "stability-score-thresh": stability_score_thresh, "stability-score-offset": stability_score_offset, "box-nms-thresh": box_nms_thresh, "crop-n-layers": crop_n_layers, "crop-nms-thresh": crop_nms_thresh, "crop-overlap-ratio": crop_overlap_ratio, "crop-n-points-downscale-factor": crop_n_points_downscale_factor, "min-mask-region-area": min_mask_region_area, "tile": tile, "overlap": overlap, "mask-output": mask_output})
+        return self._run("extract", [], {"checkpoint": checkpoint, "model-type": model_type, "device": device, "precision": precision, "where": where, "limit": limit, "shard": shard, "images-at-once": images_at_once, "commit-masks": commit_masks, "vectors": vectors, "keep-features": keep_features, "cluster": cluster, "chunk-images": chunk_images, "dry-run": dry_run, "points-per-side": points_per_side, "points-per-batch": points_per_batch, "pred-iou-thresh": pred_iou_thresh, "stability-score-thresh": stability_score_thresh, "stability-score-offset": stability_score_offset, "box-nms-thresh": box_nms_thresh, "crop-n-layers": crop_n_layers, "crop-nms-thresh": crop_nms_thresh, "crop-overlap-ratio": crop_overlap_ratio, "crop-n-points-downscale-factor": crop_n_points_downscale_factor, "min-mask-region-area": min_mask_region_area, "tile": tile, "overlap": overlap, "channels": channels, "percentiles": percentiles, "from-features": from_features, "mask-output": mask_output})
 
     def embed(
         self,
@@ -1573,6 +1584,44 @@ class Commands:
         >>> store.export_label_maps(head="fine", objects=True, copy_images=True, output="maps/")
         """
         return self._run("export label-maps", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "objects": objects, "copy-images": copy_images})
+
+    def export_geojson(
+        self,
+        output: str | os.PathLike[str],
+        *,
+        head: str | None = None,
+        ground_truth: bool = False,
+        policy: str | None = None,
+        dataset: str | None = None,
+        split: str | None = None,
+        where: str | None = None,
+        classes: str | None = None,
+        supercategories: str | None = None,
+        ids: Literal["original", "new"] | None = None,
+        at: str | None = None,
+    ) -> Any:
+        """GeoJSON: the outlines of objects as polygons, a file for each image, for QGIS, geopandas and QuPath.
+
+        Objects of GeoTIFFs have coordinates on Earth, in the reference system of the photo. Those of other photos have
+        coordinates in pixels.
+
+        Args:
+            head: The head whose kept masks are exported, by name or id.
+            ground_truth: Export annotated objects instead.
+            policy: First digits of the id of the annotation policy [default: the one used last]
+            dataset: Only images of this data set; with --ground-truth, the data set whose annotations are exported.
+            split: Only images of this split.
+            where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
+            classes: Class set whose classes become the categories [default: the head's own; the data set's]
+            supercategories: A coarser class set whose classes become the supercategories.
+            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
+            at: Read the store at an earlier version ('grainstore store log') or at a tag.
+            output: The directory to write. It must be empty or new.
+
+        >>> store.export_geojson(head="fine", output="fine/")
+        >>> store.export_geojson(ground_truth=True, dataset="coco", output="annotated/")
+        """
+        return self._run("export geojson", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at})
 
     def export_parquet(
         self,
