@@ -157,16 +157,25 @@ impl MaskGenerator {
             };
             masks = suppress(masks, score, self.options.crop_nms_thresh)?;
         }
+        Ok(Generated {
+            masks: self.finished(masks, &features)?,
+            features: kept,
+        })
+    }
+
+    /// The masks of a photo without small regions, and with what is averaged of its crops under them.
+    fn finished(
+        &self,
+        mut masks: Vec<GeneratedMask>,
+        of_crops: &[CropFeatures],
+    ) -> Result<Vec<GeneratedMask>> {
         if self.options.min_mask_region_area > 0 {
             masks = self.without_small_regions(masks)?;
         }
-        for of_crop in &features {
+        for of_crop in of_crops {
             add_neck(&mut masks, of_crop)?;
         }
-        Ok(Generated {
-            masks,
-            features: kept,
-        })
+        Ok(masks)
     }
 
     /// The masks of a photo that is too large to go through the model as a whole.
@@ -184,24 +193,15 @@ impl MaskGenerator {
             height: photo.height(),
             width: photo.width(),
         };
-        masks = join(masks, image)?;
-        if self.options.min_mask_region_area > 0 {
-            masks = self.without_small_regions(masks)?;
-        }
         Ok(Generated {
-            masks,
+            masks: self.finished(join(masks, image)?, &[])?,
             features: None,
         })
     }
 
-    /// Whether the photo itself is needed where its features are kept.
-    pub(super) fn needs_photo(&self) -> bool {
-        self.options.crop_n_layers > 0
-    }
-
-    /// Whether features that are kept are to be used.
-    pub(super) fn uses_kept_features(&self) -> bool {
-        self.options.from_features
+    /// Whether features that are kept take the place of photos, which crops would need in any case.
+    pub(super) fn reads_kept_features(&self) -> bool {
+        self.options.from_features && self.options.crop_n_layers == 0
     }
 
     /// Generates the masks of a photo of a size from its features.
@@ -210,28 +210,13 @@ impl MaskGenerator {
         image: Size,
         features: &KeptFeatures,
     ) -> Result<Generated> {
-        let whole = crops(
-            image.width,
-            image.height,
-            CropLayout {
-                layers: 0,
-                overlap_ratio: 0.0,
-            },
-        );
-        let (mut masks, mut of_crops) = (Vec::new(), Vec::new());
-        for crop in whole {
-            let frame = self.sam.config().frame(image)?;
-            let embedding = self.embedding_of(image, features)?;
-            masks.extend(self.masks_in(&embedding, &frame, crop, image, &mut of_crops)?);
-        }
-        if self.options.min_mask_region_area > 0 {
-            masks = self.without_small_regions(masks)?;
-        }
-        for of_crop in &of_crops {
-            add_neck(&mut masks, of_crop)?;
-        }
+        let frame = self.sam.config().frame(image)?;
+        let embedding = self.embedding_of(image, features)?;
+        let whole = Crop::whole(image.width, image.height);
+        let mut of_crops = Vec::new();
+        let masks = self.masks_in(&embedding, &frame, whole, image, &mut of_crops)?;
         Ok(Generated {
-            masks,
+            masks: self.finished(masks, &of_crops)?,
             features: None,
         })
     }

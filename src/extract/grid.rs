@@ -20,6 +20,17 @@ pub struct Crop {
 }
 
 impl Crop {
+    /// A whole image of the given width and height.
+    pub fn whole(width: u32, height: u32) -> Self {
+        Self {
+            left: 0,
+            top: 0,
+            right: width,
+            bottom: height,
+            layer: 0,
+        }
+    }
+
     /// Width in pixels.
     pub fn width(self) -> u32 {
         self.right.saturating_sub(self.left)
@@ -53,13 +64,7 @@ pub struct CropLayout {
 
 /// The crops of an image, the whole image first (amg.py, `generate_crop_boxes`).
 pub fn crops(width: u32, height: u32, layout: CropLayout) -> Vec<Crop> {
-    let mut crops = vec![Crop {
-        left: 0,
-        top: 0,
-        right: width,
-        bottom: height,
-        layer: 0,
-    }];
+    let mut crops = vec![Crop::whole(width, height)];
     let short_side = f64::from(width.min(height));
     for layer in 1..=layout.layers {
         let per_side = 1u32 << layer;

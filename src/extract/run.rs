@@ -217,7 +217,7 @@ pub(super) async fn kept_for(
     snapshot: &Snapshot,
     row: &ExtractorRow,
 ) -> Result<Option<Kept>> {
-    if !generator.uses_kept_features() || generator.needs_photo() {
+    if !generator.reads_kept_features() {
         return Ok(None);
     }
     Ok(Some(Kept::for_extractor(snapshot, row).await?))

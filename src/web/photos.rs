@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use grainstore::catalogue::decoding_of;
+use grainstore::catalogue::{decoding_by, extractors_stored};
 use grainstore::ids::{ExtractorId, ImageId};
 use grainstore::photo::{Decoding, render};
 use grainstore::review::{MaskKey, ShownMask, shown_masks};
@@ -25,6 +25,8 @@ const ENCODED_BYTES: u64 = 128 << 20;
 const MASK_BYTES: u64 = 128 << 20;
 /// Images whose rows are kept.
 const ROWS: u64 = 100_000;
+/// Extractors of which is kept how their photos are decoded.
+const EXTRACTORS: u64 = 1000;
 /// Quality of the JPEG files, of 100.
 const QUALITY: u8 = 85;
 /// What was read last.
@@ -32,6 +34,7 @@ pub struct Photos {
     store: Store,
     files: PhotoFiles,
     rows: Cache<ImageId, Arc<SelectedImage>>,
+    decodings: Cache<ExtractorId, Decoding>,
     decoded: Cache<String, Arc<RgbImage>>,
     encoded: Cache<String, Arc<Vec<u8>>>,
     /// Held while a photo is decoded that is too large to be kept.
@@ -48,6 +51,7 @@ impl Photos {
             large: Mutex::new(()),
             store,
             rows: Cache::new(ROWS),
+            decodings: Cache::new(EXTRACTORS),
             decoded: Cache::builder()
                 .max_capacity(DECODED_BYTES)
                 .weigher(move |_, photo: &Arc<RgbImage>| weight(photo.as_raw().len()))
@@ -155,9 +159,19 @@ impl Photos {
     }
 
     /// How the photos of an extractor's masks are decoded.
-    pub async fn decoding(&self, extractor_id: &ExtractorId) -> Answered<Decoding> {
-        let snapshot = self.store.snapshot().await?;
-        Ok(decoding_of(&snapshot, extractor_id).await?)
+    async fn decoding(&self, extractor_id: &ExtractorId) -> Answered<Decoding> {
+        if let Some(found) = self.decodings.get(extractor_id).await {
+            return Ok(found);
+        }
+        let stored = extractors_stored(&self.store.snapshot().await?).await?;
+        let own = stored.iter().find(|row| row.extractor_id == *extractor_id);
+        let Some(own) = own else {
+            return Ok(Decoding::default());
+        };
+        // Rows of extractors never change.
+        let decoding = decoding_by(own);
+        self.decodings.insert(extractor_id.clone(), decoding).await;
+        Ok(decoding)
     }
 
     /// A photo. Those that are too large to be kept in memory are decoded one after the other.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::hiera_config::HieraConfig;
 use super::preprocess::{ImageFrame, PIXEL_MEAN, PIXEL_STD, PreparedImage};
 use super::sam3_config::Sam3VitConfig;
-use super::sizes::{LARGEST_WINDOW, MOST_LAYERS, require};
+use super::sizes::{MOST_LAYERS, require, require_windows};
 use super::tiny_vit::TinyVitConfig;
 use crate::geometry::Size;
 use crate::models::error::{ModelError, Result};
@@ -412,18 +412,11 @@ impl VitConfig {
             heads > 0 && embed_dim > 0 && embed_dim.is_multiple_of(heads),
             || format!("embed_dim {embed_dim} is not a multiple of heads {heads}"),
         )?;
-        let windows = 1..=grid.max(LARGEST_WINDOW);
-        require(windows.contains(&self.window_size), || {
-            format!("window_size is {}, of a grid of {grid}", self.window_size)
-        })?;
-        require(
-            self.global_attention_blocks.iter().all(|&i| i < self.depth),
-            || {
-                format!(
-                    "global attention blocks {:?} go past depth {}",
-                    self.global_attention_blocks, self.depth
-                )
-            },
+        require_windows(
+            self.window_size,
+            grid,
+            &self.global_attention_blocks,
+            self.depth,
         )
     }
 }

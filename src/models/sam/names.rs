@@ -127,9 +127,8 @@ pub(super) fn official_names<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String
         let mut name = name.clone();
         if is_sam3 {
             name = replace_parts(name, &sam3_names::HUGGING_FACE);
-            name = replace_parts(name, &sam2_names::HUGGING_FACE);
         }
-        if is_sam2 {
+        if is_sam2 || is_sam3 {
             name = sam2_names::neck_conv(replace_parts(name, &sam2_names::HUGGING_FACE));
         }
         replace_parts(name, &PARTS)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sizes::{LARGEST_WINDOW, MOST_LAYERS, require};
+use super::sizes::{MOST_LAYERS, require, require_windows};
 use crate::models::error::Result;
 
 /// Sizes of SAM 3's image encoder.
@@ -58,15 +58,6 @@ impl Sam3VitConfig {
             format!("depth is {}; expected 1 to {MOST_LAYERS}", self.depth)
         })?;
         require(
-            self.global_attention_blocks.iter().all(|&i| i < self.depth),
-            || {
-                format!(
-                    "global attention blocks {:?} go past depth {}",
-                    self.global_attention_blocks, self.depth
-                )
-            },
-        )?;
-        require(
             self.patch_size > 0 && image_size.is_multiple_of(self.patch_size),
             || {
                 format!(
@@ -76,10 +67,12 @@ impl Sam3VitConfig {
             },
         )?;
         let grid = image_size / self.patch_size;
-        let windows = 1..=grid.max(LARGEST_WINDOW);
-        require(windows.contains(&self.window_size), || {
-            format!("window_size is {}, of a grid of {grid}", self.window_size)
-        })?;
+        require_windows(
+            self.window_size,
+            grid,
+            &self.global_attention_blocks,
+            self.depth,
+        )?;
         require((0.0..1.0).contains(&self.epsilon), || {
             format!("epsilon is {}; expected 0 to below 1", self.epsilon)
         })?;

@@ -94,9 +94,6 @@ impl Sizes {
             if let Some(blocks) = &backbone.global_attention_blocks {
                 hiera.global_attention_blocks.clone_from(blocks);
             }
-            if let Some(size) = backbone.image_size {
-                [config.image_size, _] = size.sides();
-            }
         }
         if let EncoderConfig::Sam3Vit(vit) = &mut config.encoder {
             let backbone = &self.backbone;
@@ -106,9 +103,11 @@ impl Sizes {
             if let Some(blocks) = &backbone.global_attn_indexes {
                 vit.global_attention_blocks.clone_from(blocks);
             }
-            if let Some(size) = backbone.image_size {
-                [config.image_size, _] = size.sides();
-            }
+        }
+        if config.is_sam2_or_3()
+            && let Some(size) = self.backbone.image_size
+        {
+            [config.image_size, _] = size.sides();
         }
     }
 }
