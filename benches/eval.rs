@@ -5,7 +5,8 @@
 //! cargo bench --bench eval -- annotate IMAGES [DIR]
 //! ```
 //!
-//! - `coco`: DIR holds `truth.json` and `results.json`, which the peer made.
+//! - `coco`: DIR holds `truth.json` and `results.json`, which the peer made. The reports are made by a process of their own,
+//!   `reports STORE`.
 //! - `annotate`: so many images of 100 masks; DIR gets what the peer needs to annotate the same masks with the same head.
 //!
 //! One line of JSON on stdout.
@@ -69,6 +70,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let found = match args[..] {
         ["coco", dir] => runtime.block_on(evaluate(Path::new(dir)))?,
+        ["reports", store] => runtime.block_on(reports(store))?,
         ["annotate", images] => runtime.block_on(judge(images.parse()?, None))?,
         ["annotate", images, dir] => {
             runtime.block_on(judge(images.parse()?, Some(Path::new(dir))))?
@@ -79,7 +81,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Both reports on the detections of DIR, medians of some runs.
+/// Both reports on the detections of DIR, in a process that has not read these files.
 async fn evaluate(dir: &Path) -> anyhow::Result<Value> {
     let place = tempfile::tempdir()?;
     let path = place.path().join("coco").display().to_string();
@@ -95,6 +97,27 @@ async fn evaluate(dir: &Path) -> anyhow::Result<Value> {
     let started = Instant::now();
     let imported = import_coco_results(&store, &request, &NoProgress).await?;
     let import_seconds = started.elapsed().as_secs_f64();
+    let reports = std::process::Command::new(std::env::current_exe()?)
+        .args(["reports", &path])
+        .output()?;
+    let error = String::from_utf8_lossy(&reports.stderr);
+    anyhow::ensure!(reports.status.success(), "the reports failed: {error}");
+    let mut found: Value = serde_json::from_slice(&reports.stdout)?;
+    let also = json!({
+        "images": images,
+        "objects": objects,
+        "detections": imported.detections,
+        "import_seconds": import_seconds,
+    });
+    if let (Value::Object(found), Value::Object(also)) = (&mut found, also) {
+        found.extend(also);
+    }
+    Ok(found)
+}
+
+/// Both reports on a store, medians of some runs.
+async fn reports(path: &str) -> anyhow::Result<Value> {
+    let store = Store::open(path).await?;
     let (mut coco, mut miou) = (Vec::new(), Vec::new());
     let (mut stats, mut mean) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
@@ -106,10 +129,6 @@ async fn evaluate(dir: &Path) -> anyhow::Result<Value> {
         miou.push(started.elapsed().as_secs_f64());
     }
     Ok(json!({
-        "images": images,
-        "objects": objects,
-        "detections": imported.detections,
-        "import_seconds": import_seconds,
         "coco_seconds": median(coco),
         "stats": stats,
         "miou_seconds": median(miou),

@@ -255,6 +255,141 @@ fn softmax_row(row: &mut [f32], scale: f32) {
     row.iter_mut().for_each(|x| *x *= factor);
 }
 
+/// Turns scores of tokens into attention weights in place: softmax over the tokens of each head.
+///
+/// A row of `scores` has a value for each head of the first token, then of the second, and so on; `offsets` are as long as a
+/// row and added to each. Scores are scaled afterwards. The work is not shared between threads.
+///
+/// # Examples
+/// ```
+/// // Two tokens, two heads.
+/// let mut scores = [1.0, 0.0, 1.0, 500.0];
+/// grainstore_kernels::softmax_over_tokens(&mut scores, &[0.0; 4], 2, 1.0);
+/// assert_eq!(scores, [0.5, 0.0, 0.5, 1.0]);
+/// ```
+pub fn softmax_over_tokens(scores: &mut [f32], offsets: &[f32], heads: usize, scale: f32) {
+    if offsets.is_empty() || heads == 0 {
+        return;
+    }
+    Arch::new().dispatch(SoftmaxOverTokens {
+        scores,
+        offsets,
+        heads,
+        scale,
+    });
+}
+
+struct SoftmaxOverTokens<'a> {
+    scores: &'a mut [f32],
+    offsets: &'a [f32],
+    heads: usize,
+    scale: f32,
+}
+
+impl WithSimd for SoftmaxOverTokens<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        // All models have 8; a number that is known makes each step one instruction.
+        match self.heads {
+            8 => self.each_row(8),
+            heads => self.each_row(heads),
+        }
+    }
+}
+
+impl SoftmaxOverTokens<'_> {
+    #[inline(always)]
+    fn each_row(self, heads: usize) {
+        let (mut highest, mut sums) = (vec![0.0; heads], vec![0.0; heads]);
+        for row in self.scores.chunks_exact_mut(self.offsets.len()) {
+            highest.fill(f32::NEG_INFINITY);
+            sums.fill(0.0);
+            let offsets = self.offsets.chunks_exact(heads);
+            for (token, offsets) in row.chunks_exact_mut(heads).zip(offsets) {
+                for ((x, offset), high) in token.iter_mut().zip(offsets).zip(&mut highest) {
+                    *x = (*x + offset) * self.scale;
+                    *high = if *x > *high { *x } else { *high };
+                }
+            }
+            for token in row.chunks_exact_mut(heads) {
+                for ((x, high), sum) in token.iter_mut().zip(&highest).zip(&mut sums) {
+                    *x = exp_of_nonpositive(*x - high);
+                    *sum += *x;
+                }
+            }
+            for token in row.chunks_exact_mut(heads) {
+                for (x, sum) in token.iter_mut().zip(&sums) {
+                    *x /= sum;
+                }
+            }
+        }
+    }
+}
+
+/// What softmax over the rows of a matrix needs besides the exponentials, column by column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnSums {
+    /// The highest score, scaled.
+    pub highest: Vec<f32>,
+    /// The sum of the exponentials.
+    pub sums: Vec<f32>,
+}
+
+/// Turns a matrix of scores, row by row, into `exp(scale * score - highest)` in place, where `highest` is that of the column:
+/// softmax over some of the rows, before its division. The work is not shared between threads.
+///
+/// # Examples
+/// ```
+/// let mut scores = [1.0, 0.0, 1.0, 500.0];
+/// let found = grainstore_kernels::exp_of_columns(&mut scores, 2, 1.0);
+/// assert_eq!(scores, [1.0, 0.0, 1.0, 1.0]);
+/// assert_eq!((found.highest, found.sums), (vec![1.0, 500.0], vec![2.0, 1.0]));
+/// ```
+pub fn exp_of_columns(scores: &mut [f32], columns: usize, scale: f32) -> ColumnSums {
+    let mut found = ColumnSums {
+        highest: vec![f32::NEG_INFINITY; columns],
+        sums: vec![0.0; columns],
+    };
+    if columns > 0 {
+        Arch::new().dispatch(ExpOfColumns {
+            scores,
+            scale,
+            found: &mut found,
+        });
+    }
+    found
+}
+
+struct ExpOfColumns<'a> {
+    scores: &'a mut [f32],
+    scale: f32,
+    found: &'a mut ColumnSums,
+}
+
+impl WithSimd for ExpOfColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let ColumnSums { highest, sums } = self.found;
+        let columns = sums.len();
+        for row in self.scores.chunks_exact_mut(columns) {
+            for (x, high) in row.iter_mut().zip(highest.iter_mut()) {
+                *x *= self.scale;
+                *high = if *x > *high { *x } else { *high };
+            }
+        }
+        for row in self.scores.chunks_exact_mut(columns) {
+            for ((x, high), sum) in row.iter_mut().zip(highest.iter()).zip(sums.iter_mut()) {
+                *x = exp_of_nonpositive(*x - high);
+                *sum += *x;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +432,56 @@ mod tests {
         softmax_scores(&mut row, 37, 0.5, None);
         for (found, exact) in row.iter().zip(&exact) {
             assert!((f64::from(*found) - exact / total).abs() < 1e-7);
+        }
+    }
+
+    #[test]
+    fn softmax_over_tokens_is_its_formula() {
+        for heads in [3, 8] {
+            let (tokens, rows, scale) = (7, 5, 0.25_f32);
+            let noise = |i: usize| ((i * 7919) % 101) as f32 * 0.3 - 12.0;
+            let offsets: Vec<f32> = (0..tokens * heads).map(|i| noise(i + 77)).collect();
+            let scores: Vec<f32> = (0..rows * tokens * heads).map(noise).collect();
+            let mut found = scores.clone();
+            softmax_over_tokens(&mut found, &offsets, heads, scale);
+            for row in 0..rows {
+                for head in 0..heads {
+                    let at = |token: usize| row * tokens * heads + token * heads + head;
+                    let exact = |token: usize| {
+                        f64::from((scores[at(token)] + offsets[token * heads + head]) * scale).exp()
+                    };
+                    let sum: f64 = (0..tokens).map(exact).sum();
+                    for token in 0..tokens {
+                        let difference = f64::from(found[at(token)]) - exact(token) / sum;
+                        assert!(
+                            difference.abs() < 2e-7,
+                            "{row} {head} {token}: {difference}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn exponentials_of_columns_are_their_formula() {
+        let (rows, columns) = (37, 56);
+        let scores: Vec<f32> = (0..rows * columns)
+            .map(|i| ((i * 7919) % 1009) as f32 * 0.03)
+            .collect();
+        let mut found = scores.clone();
+        let ColumnSums { highest, sums } = exp_of_columns(&mut found, columns, 0.5);
+        for column in 0..columns {
+            let of_column = (0..rows).map(|row| f64::from(scores[row * columns + column]) * 0.5);
+            let high = of_column.clone().fold(f64::MIN, f64::max);
+            assert!((f64::from(highest[column]) - high).abs() < 1e-6);
+            let mut sum = 0.0;
+            for (row, x) in of_column.enumerate() {
+                let exact = (x - high).exp();
+                sum += exact;
+                assert!((f64::from(found[row * columns + column]) - exact).abs() < 2e-6);
+            }
+            assert!((f64::from(sums[column]) - sum).abs() < 2e-5);
         }
     }
 }

@@ -2,19 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int32Type;
 use serde::Deserialize;
 
 use super::request::Ids;
+use crate::Result;
 use crate::annotate::ScoreRule;
 use crate::classes::ClassSet;
 use crate::geometry::Rle;
 use crate::ids::ImageId;
 use crate::schema::Table;
+use crate::store::columns::{numbers, texts};
 use crate::store::rows::{RleRow, decode};
-use crate::{Error, Result};
 
 /// A predicted or annotated object.
 #[derive(Debug, Clone, PartialEq)]
@@ -248,17 +249,8 @@ impl Decoder {
             of_image.get(at)
         };
         // Most masks are not kept, so rows are filtered before they are decoded.
-        let images = batch.column_by_name("image_id");
-        let images = images.and_then(|column| column.as_string_opt::<i32>());
-        let indices = batch.column_by_name("mask_index");
-        let indices = indices.and_then(|column| column.as_primitive_opt::<Int32Type>());
-        let (Some(images), Some(indices)) = (images, indices) else {
-            return Err(Error::RowCodec {
-                table: Table::Masks.name().to_owned(),
-                reason: "columns 'image_id' and 'mask_index' are not text and 32-bit integers"
-                    .to_owned(),
-            });
-        };
+        let images = texts(batch, "image_id")?;
+        let indices = numbers::<Int32Type>(batch, "mask_index")?;
         let pairs = images.iter().zip(indices.iter());
         let wanted: BooleanArray = pairs
             .map(|(image, index)| Some(find(image?, index?).is_some()))

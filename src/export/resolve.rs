@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
 use datafusion::prelude::{col, lit};
 use futures::StreamExt;
 use serde::Deserialize;
@@ -21,6 +23,7 @@ use crate::ids::ImageId;
 use crate::schema::Table;
 use crate::selection::{ImageFilter, SelectedImage, find_images};
 use crate::store::Snapshot;
+use crate::store::columns::{flags, texts};
 use crate::store::rows::{HeadRow, decode};
 use crate::{Error, Result};
 
@@ -165,7 +168,6 @@ async fn wanted_masks(
         score: f64,
         entropy: Option<f32>,
         kept: bool,
-        dropped: Option<String>,
     }
     let scan = snapshot.scan(Table::Predictions).await?;
     let scan = scan.project(&[
@@ -183,17 +185,30 @@ async fn wanted_masks(
         .await?;
     let mut found: HashMap<ImageId, Vec<Kept>> = HashMap::new();
     while let Some(batch) = rows.next().await {
-        for row in decode::<Prediction>(Table::Predictions, &batch?)? {
-            let of_image = found.entry(row.image_id).or_default();
-            if row.kept || (voters && !row.dropped.as_deref().is_some_and(never_votes)) {
-                of_image.push(Kept {
-                    kept: row.kept,
-                    mask_index: row.mask_index,
-                    class_index: row.class_index,
-                    score: row.score,
-                    entropy: row.entropy,
-                });
+        let batch = batch?;
+        let mut last = None;
+        for image in texts(&batch, "image_id")? {
+            // The predictions of an image are beside each other.
+            if let Some(image) = image.filter(|image| last != Some(*image)) {
+                found.entry(image.to_owned().try_into()?).or_default();
+                last = Some(image);
             }
+        }
+        let (kept, dropped) = (flags(&batch, "kept")?, texts(&batch, "dropped")?);
+        let wanted = kept.iter().zip(dropped).map(|(kept, dropped)| {
+            kept == Some(true) || (voters && !dropped.is_some_and(never_votes))
+        });
+        // Few are, so rows are filtered before they are decoded.
+        let wanted = BooleanArray::from_iter(wanted.map(Some));
+        for row in decode::<Prediction>(Table::Predictions, &filter_record_batch(&batch, &wanted)?)?
+        {
+            found.entry(row.image_id).or_default().push(Kept {
+                kept: row.kept,
+                mask_index: row.mask_index,
+                class_index: row.class_index,
+                score: row.score,
+                entropy: row.entropy,
+            });
         }
     }
     for of_image in found.values_mut() {

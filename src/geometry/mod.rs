@@ -6,7 +6,8 @@
 //!
 //! - [`Size`], [`BBox`], [`Pixel`]: image sizes, XYWH boxes, pixel positions
 //! - [`Rle`]: a mask; its codecs, set algebra and IoU
-//! - [`pairwise_iou`]: IoU of every detection with every ground truth; [`match_detections`]: COCO's matching
+//! - [`pairwise_iou`]: IoU of every detection with every ground truth; [`match_detections`]: COCO's matching;
+//!   [`accumulate_matches`]: average precision and recall
 //! - [`Rle::boundary`]: the boundary region of a mask
 //! - [`rle_from_polygons`], [`polygons_from_rle`]: COCO polygons in and out
 //! - [`rle_from_pixel_ring`]: outlines of OpenCV and Ultralytics in
@@ -14,6 +15,7 @@
 //! - [`connected_components`], [`remove_small_regions`]: parts of a mask
 //! - [`mask_nms`], [`box_nms`]: greedy non-maximum suppression
 
+mod accumulate;
 mod bbox;
 mod bitmap;
 mod boundary;
@@ -35,6 +37,7 @@ mod spans;
 mod testing;
 mod vote;
 
+pub use accumulate::{DETECTION_LIMITS, Matched, Precision, accumulate_matches};
 pub use bbox::{BBox, Pixel, Size};
 pub(crate) use boundary::BOUNDARY_RATIO;
 pub use cells::CellGrid;

@@ -3,8 +3,8 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float32Array, PrimitiveArray, RecordBatch, StringArray};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Int32Type, UInt64Type};
+use arrow::array::{Float32Array, RecordBatch};
+use arrow::datatypes::{DataType, Int32Type, UInt64Type};
 use datafusion::logical_expr::Expr;
 use futures::{StreamExt, TryStreamExt};
 use lance::dataset::scanner::MaterializationStyle;
@@ -13,7 +13,7 @@ use lance::dataset::{Dataset, ProjectionRequest, ROW_ID};
 use super::request::{Neighbour, SearchedTable};
 use super::similarity::{Best, Wanted};
 use crate::ids::{ExtractorId, ImageId};
-use crate::store::columns::{EmbeddingColumn, EmbeddingRow};
+use crate::store::columns::{EmbeddingColumn, EmbeddingRow, column, numbers, texts};
 use crate::store::{COSINE, IndexStats, Snapshot, cosine, indexes_of, vector_column};
 use crate::task::blocking;
 use crate::{Error, Result};
@@ -246,29 +246,6 @@ async fn compare(
     .await
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch.column_by_name(name).ok_or(Error::Internal {
-        what: "a scan lacks a column",
-    })
-}
-
 fn vectors_in(batch: &RecordBatch, name: &str) -> Result<EmbeddingColumn> {
     Ok(EmbeddingColumn::new(column(batch, name)?)?)
-}
-
-fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
-    let column = column(batch, name)?.as_string_opt::<i32>();
-    column.ok_or(Error::Internal {
-        what: "a column of a scan is not text",
-    })
-}
-
-fn numbers<'a, T: ArrowPrimitiveType>(
-    batch: &'a RecordBatch,
-    name: &str,
-) -> Result<&'a PrimitiveArray<T>> {
-    let column = column(batch, name)?.as_primitive_opt::<T>();
-    column.ok_or(Error::Internal {
-        what: "a column of a scan has another type of number",
-    })
 }

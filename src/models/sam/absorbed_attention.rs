@@ -8,29 +8,12 @@
 //!
 //! A bias of keys adds the same to all scores of a query, so softmax takes it away.
 
+use burn::nn::LayerNorm;
 use burn::tensor::{Tensor, TensorData};
-use grainstore_kernels::softmax_scores;
 
+use super::cell_tiles::{CellLook, CellUpdate};
 use super::decoder_attention::DecoderAttention;
-use crate::models::layers::{attention, update_values, works_on_slices};
-
-/// Cells of an image, with and without their positions.
-#[derive(Clone)]
-pub(super) struct PlacedCells {
-    /// `[batch or 1, cells, dim]`.
-    pub cells: Tensor<3>,
-    /// Their sum with the positions, of the same shape.
-    pub placed: Tensor<3>,
-}
-
-impl PlacedCells {
-    pub fn new(cells: &Tensor<3>, position: &Tensor<3>) -> Self {
-        Self {
-            cells: cells.clone(),
-            placed: cells.clone() + position.clone(),
-        }
-    }
-}
+use crate::models::layers::{attention, works_on_slices};
 
 impl DecoderAttention {
     /// Whether moving projections to the tokens saves work: on the CPU, for few tokens.
@@ -45,19 +28,49 @@ impl DecoderAttention {
     /// # Shapes
     /// - tokens, with their positions: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]`
-    pub(super) fn token_to_cells(&self, tokens: Tensor<3>, image: &PlacedCells) -> Tensor<3> {
-        let [batch, count, dim] = tokens.dims();
-        let queries = self.by_head(self.q_proj.forward(tokens));
-        let [_, _, inner] = queries.dims();
-        let queries = queries.matmul(self.k_proj.weight.val().transpose().unsqueeze());
+    pub(super) fn token_to_cells(
+        &self,
+        tokens: Tensor<3>,
+        cells: &Tensor<3>,
+        position: &Tensor<3>,
+    ) -> Tensor<3> {
+        let CellLook { queries, .. } = self.look_of(tokens);
+        let placed = cells.clone() + position.clone();
         let [queries, keys, values] =
-            [queries, image.placed.clone(), image.cells.clone()].map(|it| it.unsqueeze_dim::<4>(1));
+            [queries, placed, cells.clone()].map(|it| it.unsqueeze_dim::<4>(1));
         let mixed = attention(queries, keys, values, self.scale(), None);
-        let mixed = mixed.reshape([batch, self.heads * count, dim]);
+        self.seen_of(mixed.squeeze_dim(1))
+    }
+
+    /// How tokens look at cells.
+    ///
+    /// # Shapes
+    /// - tokens, with their positions: `[batch, tokens, dim]`
+    pub(super) fn look_of(&self, tokens: Tensor<3>) -> CellLook {
+        let [batch, count, _] = tokens.dims();
+        let queries = self.q_proj.forward(tokens);
+        let [_, _, inner] = queries.dims();
+        let own = self.own_channels(&queries);
+        let queries = queries.unsqueeze_dim::<4>(1) * own.reshape([1, self.heads, 1, inner]);
+        let queries = queries.reshape([batch, self.heads * count, inner]);
+        CellLook {
+            queries: queries.matmul(self.k_proj.weight.val().transpose().unsqueeze()),
+            scale: self.scale() as f32,
+        }
+    }
+
+    /// What tokens have seen, from the mixtures of cells that each head made for each of them.
+    ///
+    /// # Shapes
+    /// - mixed: `[batch, heads * tokens, dim]`
+    /// - output: `[batch, tokens, dim]`
+    pub(super) fn seen_of(&self, mixed: Tensor<3>) -> Tensor<3> {
+        let [batch, rows, _] = mixed.dims();
         let of_all_heads = mixed.matmul(self.v_proj.weight.val().unsqueeze());
+        let [_, _, inner] = of_all_heads.dims();
         // Of what all heads make of a head's mixture, only the head's own is wanted.
         let own = self.own_channels(&of_all_heads);
-        let own = of_all_heads.reshape([batch, self.heads, count, inner])
+        let own = of_all_heads.reshape([batch, self.heads, rows / self.heads.max(1), inner])
             * own.reshape([1, self.heads, 1, inner]);
         let mut joined = own.sum_dim(1).squeeze_dim::<3>(1);
         if let Some(bias) = &self.v_proj.bias {
@@ -66,70 +79,51 @@ impl DecoderAttention {
         self.out_proj.forward(joined)
     }
 
-    /// Lets cells see the tokens.
+    /// What cells see of tokens, and are normalised with afterwards.
     ///
     /// # Shapes
     /// - placed: the tokens with their positions, `[batch, tokens, dim]`; tokens: the same without
-    /// - output: `[batch, cells, dim]`
-    pub(super) fn cells_to_token(
+    pub(super) fn update_of<'a>(
         &self,
-        image: &PlacedCells,
         placed: Tensor<3>,
         tokens: Tensor<3>,
-    ) -> Tensor<3> {
-        let [batch, count, _] = placed.dims();
-        let [images, cells, _] = image.cells.dims();
-        let keys = self.by_head(self.k_proj.forward(placed)).swap_dims(1, 2);
-        let scores = if images == 1 {
-            // The cells of one image are projected once for all prompts.
-            self.q_proj.forward(image.placed.clone()).matmul(keys)
-        } else {
-            let bias = self.q_proj.bias.as_ref();
-            let bias = bias.map(|it| it.val().unsqueeze::<3>().matmul(keys.clone()));
-            let keys = self.q_proj.weight.val().unsqueeze::<3>().matmul(keys);
-            let scores = image.placed.clone().matmul(keys);
-            match bias {
-                Some(bias) => scores + bias,
-                None => scores,
-            }
-        };
-        let weights = self.softmax_of_tokens(scores.reshape([batch * cells * self.heads, count]));
-        let values = self.by_head(self.v_proj.forward(tokens));
-        let values = values.matmul(self.out_proj.weight.val().unsqueeze());
-        let seen = weights
-            .reshape([batch, cells, self.heads * count])
-            .matmul(values);
-        match &self.out_proj.bias {
-            Some(bias) => seen + bias.val().unsqueeze(),
-            None => seen,
+        norm: &'a LayerNorm,
+    ) -> CellUpdate<'a> {
+        let keys = self.by_token(self.k_proj.forward(placed));
+        let bias = self.q_proj.bias.as_ref().map(|bias| bias.val());
+        let offsets = bias.map(|bias| keys.clone().matmul(bias.unsqueeze_dim::<2>(1).unsqueeze()));
+        let values = self.by_token(self.v_proj.forward(tokens));
+        let mut values = values.matmul(self.out_proj.weight.val().unsqueeze());
+        if let Some(bias) = &self.out_proj.bias {
+            // The weights of each head sum to 1.
+            values = values + (bias.val() / self.heads as f64).unsqueeze();
         }
-    }
-
-    /// Softmax over the tokens of each cell and head, on the CPU.
-    ///
-    /// # Shapes
-    /// - scores and output: `[rows, tokens]`
-    fn softmax_of_tokens(&self, scores: Tensor<2>) -> Tensor<2> {
-        let device = scores.device();
-        let [_, count] = scores.dims();
-        let scale = self.scale() as f32;
-        let weights = update_values(scores.into_data(), |scores| {
-            softmax_scores(scores, count, scale, None);
-        });
-        Tensor::from_data(weights, &device)
+        CellUpdate {
+            keys: self
+                .q_proj
+                .weight
+                .val()
+                .unsqueeze::<3>()
+                .matmul(keys.swap_dims(1, 2)),
+            offsets,
+            values,
+            heads: self.heads,
+            scale: self.scale() as f32,
+            norm,
+        }
     }
 
     /// Each token once per head, with the channels of other heads set to 0.
     ///
     /// # Shapes
     /// - input: `[batch, tokens, inner]`
-    /// - output: `[batch, heads * tokens, inner]`
-    fn by_head(&self, tokens: Tensor<3>) -> Tensor<3> {
+    /// - output: `[batch, tokens * heads, inner]`
+    fn by_token(&self, tokens: Tensor<3>) -> Tensor<3> {
         let [batch, count, inner] = tokens.dims();
         let own = self
             .own_channels(&tokens)
-            .reshape([1, self.heads, 1, inner]);
-        (tokens.unsqueeze_dim::<4>(1) * own).reshape([batch, self.heads * count, inner])
+            .reshape([1, 1, self.heads, inner]);
+        (tokens.unsqueeze_dim::<4>(2) * own).reshape([batch, count * self.heads, inner])
     }
 
     /// 1 for the channels of a head, 0 for those of others.

@@ -12,6 +12,7 @@
 //! [`SamPredictor`] does all of this in one call: it returns the mask for a click or a box.
 
 mod absorbed_attention;
+mod cell_tiles;
 mod checkpoint;
 mod config;
 mod decoder_attention;

@@ -1,14 +1,14 @@
 //! The two-way transformer of the mask decoder (upstream: `transformer.py`).
 //!
 //! In: tokens (outputs and prompts) and the image embedding. Out: both, after attending to each other. The image keeps
-//! batch 1 as long as it is the same for all prompts, so whatever depends only on it is computed once. Once it differs,
-//! [`super::absorbed_attention`] saves projecting it.
+//! batch 1 as long as it is the same for all prompts, so whatever depends only on it is computed once. On the CPU it is
+//! updated in tiles ([`super::cell_tiles`]).
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::absorbed_attention::PlacedCells;
+use super::cell_tiles::TiledCells;
 use super::config::DecoderConfig;
 use super::decoder_attention::DecoderAttention;
 use crate::models::layers::{Activation, MlpBlock};
@@ -51,19 +51,64 @@ impl TwoWayTransformer {
         image_position: Tensor<3>,
         tokens: Tensor<3>,
     ) -> (Tensor<3>, Tensor<3>) {
+        let attention = &self.final_attn_token_to_image;
+        if attention.is_absorbed(&tokens) {
+            return self.in_tiles(image, image_position, tokens);
+        }
         let mut queries = tokens.clone();
         let mut keys = image;
         for layer in &self.layers {
             (queries, keys) = layer.forward(queries, keys, &tokens, &image_position);
         }
-        let attention = &self.final_attn_token_to_image;
         let placed = queries.clone() + tokens;
-        let attended = if attention.is_absorbed(&placed) && !is_shared(&keys) {
-            attention.token_to_cells(placed, &PlacedCells::new(&keys, &image_position))
-        } else {
-            attention.token_to_image(placed, keys.clone(), &image_position)
-        };
+        let attended = attention.token_to_image(placed, keys.clone(), &image_position);
         (self.norm_final_attn.forward(queries + attended), keys)
+    }
+
+    /// As [`TwoWayTransformer::forward`]. Each pass over the image's cells updates them for a block and has the tokens of
+    /// the next one look at them.
+    fn in_tiles(
+        &self,
+        image: Tensor<3>,
+        image_position: Tensor<3>,
+        tokens: Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let [images, ..] = image.dims();
+        let (mut queries, attention) = self.asked(0, tokens.clone(), &tokens);
+        let placed = queries.clone() + tokens.clone();
+        let mut seen = match images {
+            1 => attention.token_to_image(placed, image.clone(), &image_position),
+            _ => attention.token_to_cells(placed, &image, &image_position),
+        };
+        let mut cells = TiledCells::new(&image, &image_position);
+        for (at, layer) in self.layers.iter().enumerate() {
+            let updating = layer.after_look(queries, seen);
+            let placed = updating.clone() + tokens.clone();
+            let update = &layer.cross_attn_image_to_token;
+            let update = update.update_of(placed, updating.clone(), &layer.norm4);
+            let (asked, attention) = self.asked(at + 1, updating, &tokens);
+            let look = attention.look_of(asked.clone() + tokens.clone());
+            let (updated, mixed) = cells.pass(&update, &look);
+            (queries, seen, cells) = (asked, attention.seen_of(mixed), updated);
+        }
+        let cells = cells.into_tensor(&image.device());
+        (self.norm_final_attn.forward(queries + seen), cells)
+    }
+
+    /// The tokens as they look at the image in a block, or after the last one, and the attention by which they do.
+    fn asked(
+        &self,
+        layer: usize,
+        queries: Tensor<3>,
+        token_position: &Tensor<3>,
+    ) -> (Tensor<3>, &DecoderAttention) {
+        match self.layers.get(layer) {
+            Some(layer) => (
+                layer.among_tokens(queries, token_position),
+                &layer.cross_attn_token_to_image,
+            ),
+            None => (queries, &self.final_attn_token_to_image),
+        }
     }
 }
 
@@ -114,6 +159,20 @@ impl TwoWayAttentionBlock {
         token_position: &Tensor<3>,
         image_position: &Tensor<3>,
     ) -> (Tensor<3>, Tensor<3>) {
+        let queries = self.among_tokens(queries, token_position);
+        let placed = queries.clone() + token_position.clone();
+        let attention = &self.cross_attn_token_to_image;
+        let seen = attention.token_to_image(placed, keys.clone(), image_position);
+        let queries = self.after_look(queries, seen);
+        let placed = queries.clone() + token_position.clone();
+        let attention = &self.cross_attn_image_to_token;
+        let seen = attention.image_to_token(keys.clone(), image_position, placed, queries.clone());
+        let keys = self.norm4.forward(keys + seen);
+        (queries, keys)
+    }
+
+    /// Self-attention among tokens.
+    fn among_tokens(&self, queries: Tensor<3>, token_position: &Tensor<3>) -> Tensor<3> {
         // In the first block, tokens are their own position, and attention replaces them instead of being added.
         let queries = if self.is_first {
             self.self_attn.among_tokens(queries.clone(), queries)
@@ -121,34 +180,13 @@ impl TwoWayAttentionBlock {
             let placed = queries.clone() + token_position.clone();
             queries.clone() + self.self_attn.among_tokens(placed, queries)
         };
-        let queries = self.norm1.forward(queries);
-
-        let placed = queries.clone() + token_position.clone();
-        let is_absorbed = self.cross_attn_image_to_token.is_absorbed(&placed);
-        let placed_cells = is_absorbed.then(|| PlacedCells::new(&keys, image_position));
-        let attention = &self.cross_attn_token_to_image;
-        let seen = match &placed_cells {
-            Some(image) if !is_shared(&keys) => attention.token_to_cells(placed, image),
-            _ => attention.token_to_image(placed, keys.clone(), image_position),
-        };
-        let queries = self.norm2.forward(queries + seen);
-
-        let mlp = self.mlp.forward(queries.clone());
-        let queries = self.norm3.forward(queries + mlp);
-
-        let placed = queries.clone() + token_position.clone();
-        let attention = &self.cross_attn_image_to_token;
-        let seen = match placed_cells {
-            Some(image) => attention.cells_to_token(&image, placed, queries.clone()),
-            None => attention.image_to_token(keys.clone(), image_position, placed, queries.clone()),
-        };
-        let keys = self.norm4.forward(keys + seen);
-        (queries, keys)
+        self.norm1.forward(queries)
     }
-}
 
-/// Whether the image is the same for all prompts, so that projecting it once is cheap.
-fn is_shared(image: &Tensor<3>) -> bool {
-    let [batch, ..] = image.dims();
-    batch == 1
+    /// What becomes of tokens by what they have seen of the image.
+    fn after_look(&self, queries: Tensor<3>, seen: Tensor<3>) -> Tensor<3> {
+        let queries = self.norm2.forward(queries + seen);
+        let mlp = self.mlp.forward(queries.clone());
+        self.norm3.forward(queries + mlp)
+    }
 }

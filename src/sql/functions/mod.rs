@@ -3,6 +3,7 @@
 //! A mask is the struct `{height INT, width INT, counts TEXT}` of `schemas/README.md`; a function of a null mask is
 //! null. Except for `rle_decode_png`, all functions of masks work on run lengths without decoding them to pixels.
 
+mod accumulate_matches;
 mod aggregate;
 mod arguments;
 mod bootstrap_weight;
@@ -63,6 +64,7 @@ pub(crate) fn scalars() -> Vec<ScalarUDF> {
 /// The functions of many rows.
 pub(crate) fn aggregates() -> Vec<AggregateUDF> {
     vec![
+        accumulate_matches::function(),
         embedding_mean::function(),
         rle_overlap::function(),
         rle_union::function(),

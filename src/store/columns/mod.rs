@@ -5,6 +5,7 @@
 
 mod embedding;
 mod rle;
+mod scanned;
 
 use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
@@ -14,6 +15,7 @@ pub use embedding::{
     EmbeddingColumn, EmbeddingRow, WideEmbeddings, embeddings_to_array, is_embedding,
 };
 pub use rle::{RleBuilder, RleColumn, is_rle, rle_type};
+pub(crate) use scanned::{column, flags, numbers, texts};
 
 use crate::error::ColumnError;
 use crate::schema::list_item;
