@@ -34,7 +34,7 @@ use made::extractor_row;
 use peak_memory::peak_memory_mb;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -53,6 +53,7 @@ const SIZE: Size = Size {
 const ENDS: usize = 50;
 
 fn main() -> Outcome<()> {
+    grainstore_allocator::keep_freed_memory();
     // `cargo bench` adds --bench.
     let args = std::env::args().skip(1).filter(|it| it != "--bench");
     let args: Vec<String> = args.collect();

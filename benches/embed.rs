@@ -19,7 +19,7 @@ use grainstore::models::{EmbeddingModel, EmbeddingModelInfo, Fit, Rgb, open_embe
 use serde_json::{Map, Value, json};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -27,6 +27,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 const CROPS: usize = 25;
 
 fn main() -> Outcome<()> {
+    grainstore_allocator::keep_freed_memory();
     // `cargo bench` adds --bench.
     let folder = std::env::args().skip(1).find(|arg| arg != "--bench");
     let folder = folder.ok_or("usage: embed FOLDER")?;

@@ -50,7 +50,7 @@ use serde_json::{Value, json};
 use peak_memory::peak_memory_mb;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 const SIZE: Size = Size {
     height: 480,
@@ -61,6 +61,7 @@ const MASKS: usize = 100;
 const RUNS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
+    grainstore_allocator::keep_freed_memory();
     // `cargo bench` adds --bench.
     let args: Vec<String> = std::env::args()
         .skip(1)
@@ -99,9 +100,9 @@ async fn evaluate(dir: &Path) -> anyhow::Result<Value> {
     let import_seconds = started.elapsed().as_secs_f64();
     let reports = std::process::Command::new(std::env::current_exe()?)
         .args(["reports", &path])
+        .stderr(std::process::Stdio::inherit())
         .output()?;
-    let error = String::from_utf8_lossy(&reports.stderr);
-    anyhow::ensure!(reports.status.success(), "the reports failed: {error}");
+    anyhow::ensure!(reports.status.success(), "the reports failed");
     let mut found: Value = serde_json::from_slice(&reports.stdout)?;
     let also = json!({
         "images": images,

@@ -238,7 +238,7 @@ def compare(directory, images, judged):
          f"{difference:.0e}"],
     ]
     table(["", "seconds", "ratio", "largest difference"], rows)
-    print("\ngrainstore at other sizes:")
+    print("\ngrainstore at other sizes; the memory is that of the process that makes both reports, three times:")
     table(
         ["images", "detections", "import, s", "12 figures, s", "mIoU, s", "peak memory, MB"],
         [

@@ -20,7 +20,7 @@ use grainstore::photo::{DecodeLimits, decode};
 use serde_json::json;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -28,6 +28,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 const BATCH: usize = 64;
 
 fn main() -> Outcome<()> {
+    grainstore_allocator::keep_freed_memory();
     // `cargo bench` adds --bench.
     let args: Vec<String> = std::env::args()
         .skip(1)

@@ -28,7 +28,7 @@ use image::{Rgb, RgbImage, imageops};
 use rayon::prelude::*;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -43,6 +43,7 @@ const CLASSES: usize = 20;
 const PART: usize = 500;
 
 fn main() -> Outcome<()> {
+    grainstore_allocator::keep_freed_memory();
     tokio::runtime::Runtime::new()?.block_on(run())
 }
 

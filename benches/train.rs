@@ -37,7 +37,7 @@ use made::extractor_row;
 use peak_memory::peak_memory_mb;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 const CLASSES: [&str; 5] = ["animal", "furniture", "household", "person", "transport"];
 
@@ -47,6 +47,7 @@ struct Shape {
 }
 
 fn main() -> anyhow::Result<()> {
+    grainstore_allocator::keep_freed_memory();
     let mut size = Shape {
         images: 4000,
         masks: 100,

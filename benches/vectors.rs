@@ -33,7 +33,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -50,6 +50,7 @@ const COUNT: usize = 20;
 const QUERIES: usize = 50;
 
 fn main() -> Outcome<()> {
+    grainstore_allocator::keep_freed_memory();
     tokio::runtime::Runtime::new()?.block_on(run())
 }
 

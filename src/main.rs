@@ -7,11 +7,10 @@ mod cli;
 mod hints;
 mod web;
 
-/// Models make and drop tensors of many megabytes all the time. The system's allocator gives each back
-/// and pages it in anew, which took more time than the arithmetic.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    grainstore_allocator::keep_freed_memory();
     cli::main(std::env::args_os().collect()).into()
 }

@@ -23,9 +23,8 @@ mod wait;
 
 use pyo3::prelude::*;
 
-/// As in the program: models make and drop tensors of many megabytes all the time.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 /// The native half of grainstore.
 #[pymodule]
@@ -84,6 +83,7 @@ mod _lib {
     /// The version of the package.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        grainstore_allocator::keep_freed_memory();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

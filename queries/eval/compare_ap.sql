@@ -56,7 +56,7 @@ WITH drawn AS (
     JOIN wanted w ON r.replicate = w.replicate AND r.class_index = w.class_index
     WHERE r.correct = 1
 ), interpolated AS (
-    -- As in average_precision.
+    -- As accumulate_matches() does: how many of the recalls 0, 0.01, ..., 1 lie above the recall before and not above this one.
     SELECT which, replicate, class_index,
            sum(precision * (round(recall * 100) + CASE WHEN round(recall * 100) * 0.01 <= recall THEN 1 ELSE 0 END
                - coalesce(round(recall_before * 100)

@@ -11,12 +11,13 @@
 -- columns: image_id, image_order, class_index, class, mask_index, score, area, bbox, rle
 -- notes:   score (by the policy's rule: the probability, or that times the predicted IoU)
 WITH rule AS (
+    -- Its value is read by a scalar subquery: a cross join would make a batch of every row.
     SELECT coalesce(max(policy), '') LIKE '%"score":"p*iou"%' AS by_iou
     FROM policies
     WHERE policy_id = $policy
 )
 SELECT k.image_id, i.image_order, j.class_index, j.class, k.mask_index,
-       k.score * CASE WHEN r.by_iou THEN coalesce(m.predicted_iou, 1.0) ELSE 1.0 END AS score,
+       k.score * CASE WHEN (SELECT by_iou FROM rule) THEN coalesce(m.predicted_iou, 1.0) ELSE 1.0 END AS score,
        CASE WHEN x.kind = 'imported boxes' THEN m.bbox[3] * m.bbox[4]
             ELSE CAST(m.area AS DOUBLE) END AS area,
        m.bbox, m.rle
@@ -24,7 +25,6 @@ FROM masks m
 JOIN chosen_predictions k
     ON m.image_id = k.image_id AND m.mask_index = k.mask_index AND m.extractor_id = k.extractor_id
 JOIN evaluated_images i ON k.image_id = i.image_id
-CROSS JOIN rule r
 JOIN evaluated_as j ON k.class_index = j.own_index
 JOIN extractors x ON k.extractor_id = x.extractor_id
 WHERE k.kept

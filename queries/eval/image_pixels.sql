@@ -49,10 +49,8 @@ WITH overlaps AS (
 )
 SELECT image_id, class_index, found, annotated - found AS missed, predicted - found AS claimed
 FROM of_classes
-CROSS JOIN known
-WHERE known.masks
+WHERE (SELECT masks FROM known)
 UNION ALL
 SELECT image_id, -1, evaluated - annotated - predicted + shared, predicted - shared, annotated - shared
 FROM backgrounds
-CROSS JOIN known
-WHERE known.masks
+WHERE (SELECT masks FROM known)

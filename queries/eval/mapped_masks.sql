@@ -19,13 +19,12 @@ WITH rule AS (
     WHERE policy_id = $policy
 )
 SELECT k.image_id, j.class_index, k.mask_index,
-       k.score * CASE WHEN r.by_iou THEN coalesce(m.predicted_iou, 1.0) ELSE 1.0 END AS score,
-       r.tau, m.rle
+       k.score * CASE WHEN (SELECT by_iou FROM rule) THEN coalesce(m.predicted_iou, 1.0) ELSE 1.0 END AS score,
+       (SELECT tau FROM rule) AS tau, m.rle
 FROM masks m
 JOIN chosen_predictions k
     ON m.image_id = k.image_id AND m.mask_index = k.mask_index AND m.extractor_id = k.extractor_id
 JOIN evaluated_images i ON k.image_id = i.image_id
-CROSS JOIN rule r
 LEFT JOIN evaluated_as j ON k.class_index = j.own_index
-WHERE CASE WHEN r.tau IS NULL THEN k.kept AND j.class_index IS NOT NULL
+WHERE CASE WHEN (SELECT tau FROM rule) IS NULL THEN k.kept AND j.class_index IS NOT NULL
            ELSE k.dropped IS NULL OR k.dropped NOT IN ('quality', 'image_gate') END

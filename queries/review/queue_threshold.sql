@@ -15,12 +15,11 @@ WITH rule AS (
     WHERE policy_id = $policy
 ), scored AS (
     SELECT p.image_id, p.extractor_id, p.mask_index, p.class,
-           p.score * CASE WHEN r.by_iou THEN coalesce(m.predicted_iou, 1.0) ELSE 1.0 END AS score,
-           coalesce(CAST(nullif(split_part(split_part(r.of_classes, concat('"', p.class, '":'), 2), ',', 1), '') AS DOUBLE),
-                    r.threshold) AS threshold
+           p.score * CASE WHEN (SELECT by_iou FROM rule) THEN coalesce(m.predicted_iou, 1.0) ELSE 1.0 END AS score,
+           coalesce(CAST(nullif(split_part(split_part((SELECT of_classes FROM rule), concat('"', p.class, '":'), 2), ',', 1), '') AS DOUBLE),
+                    (SELECT threshold FROM rule)) AS threshold
     FROM head_scores p
     JOIN masks m ON p.image_id = m.image_id AND p.extractor_id = m.extractor_id AND p.mask_index = m.mask_index
-    CROSS JOIN rule r
 )
 SELECT p.image_id, p.extractor_id, p.mask_index, p.class, -abs(p.score - p.threshold) AS priority,
        concat(p.class, ' with ', round(p.score, 3), ', kept from ', p.threshold) AS why

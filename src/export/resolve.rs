@@ -188,7 +188,7 @@ async fn wanted_masks(
         let batch = batch?;
         let mut last = None;
         for image in texts(&batch, "image_id")? {
-            // The predictions of an image are beside each other.
+            // Most predictions of an image are beside each other.
             if let Some(image) = image.filter(|image| last != Some(*image)) {
                 found.entry(image.to_owned().try_into()?).or_default();
                 last = Some(image);
@@ -198,7 +198,7 @@ async fn wanted_masks(
         let wanted = kept.iter().zip(dropped).map(|(kept, dropped)| {
             kept == Some(true) || (voters && !dropped.is_some_and(never_votes))
         });
-        // Few are, so rows are filtered before they are decoded.
+        // Without voters few are, so rows are filtered before they are decoded.
         let wanted = BooleanArray::from_iter(wanted.map(Some));
         for row in decode::<Prediction>(Table::Predictions, &filter_record_batch(&batch, &wanted)?)?
         {

@@ -1,9 +1,9 @@
 //! Average precision and recall from matches (pycocotools: `COCOeval.accumulate`).
 
-use super::matching::IOU_THRESHOLDS;
+use super::matching::{IOU_THRESHOLDS, MAX_DETECTIONS};
 
 /// Numbers of detections per image and class at which recall is computed (`maxDets`).
-pub const DETECTION_LIMITS: [usize; 3] = [1, 10, 100];
+pub const DETECTION_LIMITS: [usize; 3] = [1, 10, MAX_DETECTIONS];
 
 /// Recalls at which precision is averaged: 0, 0.01, ..., 1.
 const RECALLS: u16 = 101;
@@ -16,7 +16,8 @@ pub struct Matched {
     pub score: f64,
     /// Position of its image. Of equal scores, the one of the first image goes first.
     pub image: i64,
-    /// Position among the detections of the image and class by falling score, counted from 0.
+    /// Position among the detections of the image and class by falling score, counted from 0. From [`MAX_DETECTIONS`] on, a
+    /// detection does not count.
     pub rank: i64,
     /// Bit set of thresholds at which it matched an object.
     pub matched: u16,
@@ -29,7 +30,7 @@ pub struct Matched {
 pub struct Precision {
     /// Mean over 101 recalls of the highest precision at that recall or a higher one.
     pub average: f64,
-    /// Maximum recall with at most so many detections per image as [`DETECTION_LIMITS`] say.
+    /// Maximum recall if the detections per image are limited to each of [`DETECTION_LIMITS`].
     pub recall: [f64; DETECTION_LIMITS.len()],
 }
 
@@ -53,7 +54,7 @@ fn at_threshold(detections: &[Matched], bit: usize, objects: u64) -> Precision {
     // Precision and recall at each detection that is right: recall rises there, and precision is highest.
     let mut steps = Vec::new();
     for it in detections {
-        if (it.ignored >> bit) & 1 == 1 {
+        if (it.ignored >> bit) & 1 == 1 || it.rank >= MAX_DETECTIONS as i64 {
             continue;
         }
         counted += 1;
@@ -144,6 +145,19 @@ mod tests {
         // Right, wrong, right.
         let expected = (51.0 + 50.0 * 2.0 / 3.0) / 101.0;
         assert!((first.average - expected).abs() < 1e-15);
+    }
+
+    #[test]
+    fn more_than_a_hundred_detections_of_an_image_do_not_count() {
+        let mut given: Vec<Matched> = (0..200)
+            .map(|rank| Matched {
+                rank,
+                ..detection(1.0 - rank as f64 * 0.001, 1, 0)
+            })
+            .collect();
+        let [first, ..] = accumulate_matches(&mut given, 200);
+        assert_eq!(first.recall, [0.005, 0.05, 0.5]);
+        assert!((first.average - 51.0 / 101.0).abs() < 1e-15);
     }
 
     #[test]

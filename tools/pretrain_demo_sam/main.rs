@@ -57,7 +57,7 @@ use sample::{Clicks, DENSE, cell_by_cell, dense_targets};
 
 /// Large tensors come and go all the time: with the system's allocator each is paged in anew.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: grainstore_allocator::MiMalloc = grainstore_allocator::MiMalloc;
 
 /// Weight of the dense loss.
 const DENSE_WEIGHT: f32 = 0.2;

@@ -79,7 +79,7 @@ impl DecoderAttention {
         self.out_proj.forward(joined)
     }
 
-    /// What cells see of tokens, and are normalised with afterwards.
+    /// What cells see of the tokens, with the normalisation that follows.
     ///
     /// # Shapes
     /// - placed: the tokens with their positions, `[batch, tokens, dim]`; tokens: the same without

@@ -1,9 +1,12 @@
-//! The image's side of the two-way transformer on the CPU: some cells of one prompt at a time, so that all that is computed
-//! from them stays in a core's cache.
+//! The image's side of the two-way transformer on the CPU.
 //!
-//! Cells meet each other only in a softmax over all of them, which can be summed up tile by tile. And the tokens that look at
-//! the cells next are known before the cells are updated. So one pass updates the cells of a tile and lets these tokens see
-//! them at once. The products are those of [`super::absorbed_attention`].
+//! In: the cells of an image, and what tokens have for them and ask of them. Out: the updated cells, and the mixtures of them
+//! that the tokens see. What tokens do is left to [`super::transformer`]; the products are those of
+//! [`super::absorbed_attention`].
+//!
+//! Some cells of one prompt are processed at a time, so that all that is computed from them stays in a core's cache. Cells meet
+//! each other only in a softmax over all of them, which can be summed up tile by tile. The tokens that look at the cells next
+//! are known before the cells are updated, so one pass updates the cells of a tile and lets these tokens see them at once.
 
 use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -23,7 +26,7 @@ pub(super) struct TiledCells {
     prompts: Vec<Vec<Tensor<2>>>,
 }
 
-/// What cells see of the tokens, and how that changes them. Columns are tokens, and of each the heads.
+/// What cells see of the tokens, and how that changes them. Columns are ordered by token, then by head.
 pub(super) struct CellUpdate<'a> {
     /// Keys of the tokens, brought to the channels of cells: `[batch, dim, tokens * heads]`.
     pub keys: Tensor<3>,
@@ -48,14 +51,16 @@ pub(super) struct CellLook {
 }
 
 impl TiledCells {
+    /// Splits cells and their positions into tiles.
+    ///
     /// # Shapes
     /// - cells: `[batch or 1, cells, dim]`
     /// - position: `[1, cells, dim]`
     pub fn new(cells: &Tensor<3>, position: &Tensor<3>) -> Self {
-        let [batch, ..] = cells.dims();
-        let [positions, ..] = position.dims();
+        let [batch, count, dim] = cells.dims();
+        debug_assert_eq!(position.dims(), [1, count, dim]);
         Self {
-            positions: (0..positions).flat_map(|at| tiles(position, at)).collect(),
+            positions: tiles(position, 0),
             prompts: (0..batch).map(|at| tiles(cells, at)).collect(),
         }
     }
@@ -67,9 +72,11 @@ impl TiledCells {
     pub fn pass(&self, update: &CellUpdate<'_>, look: &CellLook) -> (Self, Tensor<3>) {
         let [batch, queries, dim] = look.queries.dims();
         let device = look.queries.device();
+        let is_shared = self.prompts.len() == 1;
+        debug_assert!(is_shared || self.prompts.len() == batch);
         let of_prompt = |prompt: usize| {
             let tokens = PromptTokens::new(update, look, prompt);
-            let cells = self.prompts.get(prompt).or(self.prompts.first());
+            let cells = self.prompts.get(if is_shared { 0 } else { prompt });
             let cells = cells.map(Vec::as_slice).unwrap_or_default();
             let tiles = cells.par_iter().zip(&self.positions);
             let passed: Vec<(Tensor<2>, Seen)> = tiles
@@ -85,18 +92,23 @@ impl TiledCells {
             positions: self.positions.clone(),
             prompts,
         };
-        (updated, joined(mixed, 0, &device))
+        let mixed = match batch {
+            0 => Tensor::zeros([0, queries, dim], &device),
+            _ => Tensor::cat(mixed, 0),
+        };
+        (updated, mixed)
     }
 
+    /// Joins the tiles of `batch` prompts.
+    ///
     /// # Shapes
     /// - output: `[batch, cells, dim]`
-    pub fn into_tensor(self, device: &Device) -> Tensor<3> {
-        let prompts = self.prompts.into_iter();
-        let prompts = prompts.map(|tiles| {
-            let tiles = tiles.into_iter().map(Tensor::unsqueeze::<3>).collect();
-            joined(tiles, 1, device)
-        });
-        joined(prompts.collect(), 0, device)
+    pub fn into_tensor(self, [batch, cells, dim]: [usize; 3], device: &Device) -> Tensor<3> {
+        let tiles: Vec<Tensor<2>> = self.prompts.into_iter().flatten().collect();
+        match batch * cells {
+            0 => Tensor::zeros([batch, cells, dim], device),
+            _ => Tensor::cat(tiles, 0).reshape([batch, cells, dim]),
+        }
     }
 }
 
@@ -108,13 +120,6 @@ fn tiles(cells: &Tensor<3>, row: usize) -> Vec<Tensor<2>> {
     starts
         .map(|start| row.clone().narrow(0, start, TILE.min(count - start)))
         .collect()
-}
-
-fn joined(parts: Vec<Tensor<3>>, dim: usize, device: &Device) -> Tensor<3> {
-    if parts.is_empty() {
-        return Tensor::zeros([0, 0, 0], device);
-    }
-    Tensor::cat(parts, dim)
 }
 
 /// The tokens of one prompt.
@@ -195,7 +200,8 @@ fn mixture(seen: &[Seen], queries: usize, dim: usize) -> Vec<f32> {
     // What the exponentials of a tile have to be multiplied with.
     let factors = |part: &ColumnSums| -> Vec<f32> {
         let pairs = part.highest.iter().zip(&highest);
-        pairs.map(|(own, all)| (own - all).exp()).collect()
+        let factor = |(own, all): (&f32, &f32)| if own == all { 1.0 } else { (own - all).exp() };
+        pairs.map(factor).collect()
     };
     let mut totals = vec![0.0; queries];
     for part in sums() {

@@ -1,8 +1,8 @@
 //! The two-way transformer of the mask decoder (upstream: `transformer.py`).
 //!
 //! In: tokens (outputs and prompts) and the image embedding. Out: both, after attending to each other. The image keeps
-//! batch 1 as long as it is the same for all prompts, so whatever depends only on it is computed once. On the CPU it is
-//! updated in tiles ([`super::cell_tiles`]).
+//! batch 1 as long as it is the same for all prompts, so whatever depends only on it is computed once. On the CPU, if
+//! there are few tokens, it is updated in tiles instead, prompt by prompt ([`super::cell_tiles`]).
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
@@ -55,6 +55,17 @@ impl TwoWayTransformer {
         if attention.is_absorbed(&tokens) {
             return self.in_tiles(image, image_position, tokens);
         }
+        self.at_once(image, image_position, tokens)
+    }
+
+    /// As [`TwoWayTransformer::forward`], on every device.
+    fn at_once(
+        &self,
+        image: Tensor<3>,
+        image_position: Tensor<3>,
+        tokens: Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let attention = &self.final_attn_token_to_image;
         let mut queries = tokens.clone();
         let mut keys = image;
         for layer in &self.layers {
@@ -73,7 +84,8 @@ impl TwoWayTransformer {
         image_position: Tensor<3>,
         tokens: Tensor<3>,
     ) -> (Tensor<3>, Tensor<3>) {
-        let [images, ..] = image.dims();
+        let ([images, count, dim], device) = (image.dims(), image.device());
+        let [batch, ..] = tokens.dims();
         let (mut queries, attention) = self.asked(0, tokens.clone(), &tokens);
         let placed = queries.clone() + tokens.clone();
         let mut seen = match images {
@@ -81,6 +93,7 @@ impl TwoWayTransformer {
             _ => attention.token_to_cells(placed, &image, &image_position),
         };
         let mut cells = TiledCells::new(&image, &image_position);
+        drop(image);
         for (at, layer) in self.layers.iter().enumerate() {
             let updating = layer.after_look(queries, seen);
             let placed = updating.clone() + tokens.clone();
@@ -91,7 +104,7 @@ impl TwoWayTransformer {
             let (updated, mixed) = cells.pass(&update, &look);
             (queries, seen, cells) = (asked, attention.seen_of(mixed), updated);
         }
-        let cells = cells.into_tensor(&image.device());
+        let cells = cells.into_tensor([batch, count, dim], &device);
         (self.norm_final_attn.forward(queries + seen), cells)
     }
 
@@ -183,10 +196,55 @@ impl TwoWayAttentionBlock {
         self.norm1.forward(queries)
     }
 
-    /// What becomes of tokens by what they have seen of the image.
+    /// Adds to the tokens what they have seen of the image, and applies the MLP.
     fn after_look(&self, queries: Tensor<3>, seen: Tensor<3>) -> Tensor<3> {
         let queries = self.norm2.forward(queries + seen);
         let mlp = self.mlp.forward(queries.clone());
         self.norm3.forward(queries + mlp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+
+    fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+    }
+
+    fn difference(found: Tensor<3>, expected: Tensor<3>) -> f32 {
+        assert_eq!(found.dims(), expected.dims());
+        (found - expected).abs().max().into_scalar::<f32>()
+    }
+
+    #[test]
+    fn tiles_make_no_difference() {
+        // Two tiles and a part of one; the same image for all prompts, and one for each.
+        let cells = 300;
+        for heads in [4, 8] {
+            let config = DecoderConfig {
+                heads,
+                mlp_dim: 64,
+                ..DecoderConfig::default()
+            };
+            let dim = 128;
+            let transformer = TwoWayTransformer::new(dim, &config, &Device::flex());
+            for [images, batch] in [[1, 1], [1, 3], [3, 3]] {
+                let image = random([images, cells, dim]);
+                let position = random([1, cells, dim]);
+                let tokens = random([batch, 7, dim]);
+                assert!(transformer.final_attn_token_to_image.is_absorbed(&tokens));
+                let args = || (image.clone(), position.clone(), tokens.clone());
+                let (image, position, tokens) = args();
+                let (found_tokens, found_cells) = transformer.in_tiles(image, position, tokens);
+                let (image, position, tokens) = args();
+                let (tokens, cells) = transformer.at_once(image, position, tokens);
+                let tokens = difference(found_tokens, tokens);
+                let cells = difference(found_cells, cells);
+                assert!(tokens < 1e-5 && cells < 1e-5, "{tokens} {cells}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Float64Builder, Int64Array, ListArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
@@ -32,7 +32,7 @@ pub(super) fn function() -> AggregateUDF {
     )
     .with_argument("score", "DOUBLE: the detection's score.")
     .with_argument("image_order", "BIGINT: of equal scores, the one of the first image goes first.")
-    .with_argument("rank", "BIGINT: its place among those of its image and class by falling score, from 0.")
+    .with_argument("rank", "BIGINT: its place among those of its image and class by falling score, from 0; from 100 on it does not count.")
     .with_argument("matched", "INT: bit t says that it found an object at IoU 0.5 + 0.05 t.")
     .with_argument("ignored", "INT: bit t says that it counts neither way there.")
     .with_argument("objects", "BIGINT: the number of objects to find, the same in all rows of a group.")
@@ -66,7 +66,10 @@ fn result(given: &[DataType]) -> Option<DataType> {
     let [score, whole @ ..] = given else {
         return None;
     };
-    let fits = score.is_numeric() && whole.iter().all(DataType::is_integer);
+    // A parameter has no type until it has a value.
+    let is_null = |kind: &DataType| *kind == DataType::Null;
+    let fits = (score.is_numeric() || is_null(score))
+        && whole.iter().all(|kind| kind.is_integer() || is_null(kind));
     (fits && given.len() == COLUMNS.len()).then(|| DataType::List(item()))
 }
 
@@ -89,10 +92,17 @@ struct Matches {
 
 impl Matches {
     fn add(&mut self, given: &[ArrayRef]) -> Result<()> {
+        // A number that does not fit must not become a null, which is left out.
+        let strictly = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
         let columns = given.iter().zip(COLUMNS);
-        let columns = columns
-            .map(|(column, (_, kind))| Ok(cast(column, &kind)?))
-            .collect::<Result<Vec<_>>>()?;
+        let columns = columns.map(|(column, (name, kind))| {
+            let cast = cast_with_options(column, &kind, &strictly);
+            cast.map_err(|err| DataFusionError::Execution(format!("{name}: {err}")))
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
         let [score, whole @ ..] = &columns[..] else {
             return Err(missing());
         };

@@ -6,7 +6,7 @@ use arrow::array::{
 
 use crate::{Error, Result};
 
-/// A column.
+/// The column of a name.
 ///
 /// # Errors
 /// [`Error::Internal`] if there is none of the name.
@@ -19,7 +19,7 @@ pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Array
 /// A column of text.
 ///
 /// # Errors
-/// As of [`column`], and if it is of another type.
+/// As for [`column`], and if it is of another type.
 pub(crate) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
     let column = column(batch, name)?.as_string_opt::<i32>();
     column.ok_or(Error::Internal {
@@ -30,7 +30,7 @@ pub(crate) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a String
 /// A column of numbers.
 ///
 /// # Errors
-/// As of [`texts`].
+/// As for [`texts`].
 pub(crate) fn numbers<'a, T: ArrowPrimitiveType>(
     batch: &'a RecordBatch,
     name: &str,
@@ -41,13 +41,13 @@ pub(crate) fn numbers<'a, T: ArrowPrimitiveType>(
     })
 }
 
-/// A column of truth values.
+/// A Boolean column.
 ///
 /// # Errors
-/// As of [`texts`].
+/// As for [`texts`].
 pub(crate) fn flags<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a BooleanArray> {
     let column = column(batch, name)?.as_boolean_opt();
     column.ok_or(Error::Internal {
-        what: "a column of a scan has no truth values",
+        what: "a column of a scan is not Boolean",
     })
 }
