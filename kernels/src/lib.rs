@@ -337,8 +337,8 @@ pub struct ColumnSums {
     pub sums: Vec<f32>,
 }
 
-/// Turns a matrix of scores, row by row, into `exp(scale * score - highest)` in place, where `highest` is the highest scaled score of the column:
-/// softmax over some of the rows, before its division. The work is not shared between threads.
+/// Turns a matrix of scores, row by row, into `exp(scale * score - highest)` in place, where `highest` is the highest scaled score
+/// of the column: softmax over some of the rows, before its division. The work is not shared between threads.
 ///
 /// # Examples
 /// ```
