@@ -4,22 +4,17 @@
 --          dataset ANNOTATED = NULL      -- only annotations of this data set
 --          split SPLIT = NULL            -- only images of this split
 --          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
--- uses:    eval/evaluated_images, eval/objects
--- reads:   objects, ground_truth, evaluated_images
+-- uses:    eval/evaluated_images, eval/objects, eval/annotated_regions
+-- reads:   objects, annotated_regions, ground_truth, evaluated_images
 -- grain:   one row per image that has any
 -- columns: image_id, rle
-WITH regions AS (
-    SELECT image_id, class_index, rle_union(rle) AS rle
-    FROM objects
-    WHERE NOT iscrowd AND rle IS NOT NULL
-    GROUP BY image_id, class_index
-), parts AS (
+WITH parts AS (
     SELECT g.image_id, g.rle
     FROM ground_truth g
     JOIN evaluated_images i ON g.image_id = i.image_id
     WHERE (g.is_ignored OR g.iscrowd) AND g.rle IS NOT NULL AND ($dataset IS NULL OR g.dataset = $dataset)
     UNION ALL
-    SELECT image_id, rle_overlap(rle) AS rle FROM regions GROUP BY image_id
+    SELECT image_id, rle_overlap(rle) AS rle FROM annotated_regions GROUP BY image_id
     UNION ALL
     SELECT o.image_id, rle_from_bbox(o.bbox, i.height, i.width)
     FROM objects o

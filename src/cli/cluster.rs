@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use datafusion::prelude::SessionContext;
 use grainstore::device::DeviceName;
 use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::store::Store;
@@ -190,6 +191,7 @@ pub struct SchedulerArgs {
 Examples:
   grainstore executor --scheduler 127.0.0.1:50050
   grainstore executor --scheduler 10.0.0.1:50050 --bind 10.0.0.7:50060 --device tch:cuda:0
+  grainstore executor --scheduler 10.0.0.1:50050 --bind 10.0.0.7:50060 --slots 8 --query-memory 24G
   AWS_PROFILE=labels grainstore executor --scheduler 10.0.0.1:50050 --bind 0.0.0.0:50060 --host gpu7")]
 pub struct ExecutorArgs {
     /// The scheduler.
@@ -210,9 +212,23 @@ pub struct ExecutorArgs {
     /// Number of images of a task that go through the model at once [default: as for 'extract'].
     #[arg(long, value_name = "N")]
     images_at_once: Option<usize>,
+    /// Memory for the rows of queries, like 500M or 8G, divided among the slots; sorts and groups that need more go to disk
+    /// [default: no limit].
+    #[arg(long, value_parser = memory_of, value_name = "SIZE")]
+    query_memory: Option<u64>,
     /// Directory for checkpoints that come from a store in a bucket [default: grainstore-checkpoints in the temporary directory].
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+}
+
+/// Bytes of a size of memory: a number of K, M or G.
+fn memory_of(size: &str) -> Result<u64, String> {
+    let parsed = size
+        .is_ascii()
+        .then(|| SessionContext::parse_capacity_limit("memory", size));
+    let bytes = parsed.and_then(|parsed| u64::try_from(parsed.ok()?).ok());
+    let bytes = bytes.filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "expected a number and K, M or G, like 500M or 8G".to_owned())
 }
 
 #[cfg(not(feature = "cluster"))]
@@ -230,7 +246,7 @@ pub async fn run_executor(args: ExecutorArgs, _: &Global) -> anyhow::Result<Ende
         args.device,
         args.slots,
     );
-    let _ = (args.images_at_once, args.cache_dir);
+    let _ = (args.images_at_once, args.query_memory, args.cache_dir);
     no_cluster()
 }
 
@@ -275,6 +291,7 @@ pub async fn run_executor(args: ExecutorArgs, global: &Global) -> anyhow::Result
         listen,
         host: args.host,
         work: work.path().to_owned(),
+        query_memory: args.query_memory,
         worker: WorkerOptions {
             device: args.device,
             slots: usize::from(args.slots),

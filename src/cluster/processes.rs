@@ -41,6 +41,9 @@ pub struct ExecutorOptions {
     pub host: Option<String>,
     /// Directory for the results of tasks.
     pub work: PathBuf,
+    /// Bytes that queries may hold in memory at the same time, divided among its slots; what sorts, joins and groups hold
+    /// beyond that goes to disk where they can, and the query fails where they cannot. `None` for no limit.
+    pub query_memory: Option<u64>,
     /// Its device, slots and access to stores.
     pub worker: WorkerOptions,
 }
@@ -99,6 +102,7 @@ pub async fn run_executor(options: ExecutorOptions) -> Result<()> {
         scheduler_port,
         scheduler_connect_timeout_seconds: CONNECT,
         concurrent_tasks: slots,
+        memory_pool_size: options.query_memory,
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(options.work.display().to_string()),
         grpc_max_decoding_message_size: LARGEST_MESSAGE,

@@ -21,6 +21,7 @@ mod bitmap;
 mod boundary;
 mod cells;
 mod components;
+mod confusion;
 mod contour;
 mod matching;
 mod merge;
@@ -42,6 +43,7 @@ pub use bbox::{BBox, Pixel, Size};
 pub(crate) use boundary::BOUNDARY_RATIO;
 pub use cells::CellGrid;
 pub use components::{SmallRegion, connected_components, remove_small_regions};
+pub(crate) use confusion::{ConfusedPixels, confusion};
 pub use contour::Ring;
 pub use matching::{
     AREA_RANGES, Detection, IOU_THRESHOLDS, MAX_DETECTIONS, Match, Truth, match_detections,

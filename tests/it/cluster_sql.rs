@@ -278,3 +278,34 @@ async fn queries_give_the_same_while_executors_are_killed() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sorts_beyond_the_memory_of_executors_go_to_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path());
+    let cluster = Cluster::start_with(&program, dir.path(), &["--query-memory", "32M"]);
+    let (_guard, store) = store_with(&[healthy, more]).await;
+    let engine = engine(&cluster).await;
+    let there = store.clone().with_engine(engine.clone());
+    let here = Sql::new(&store.snapshot().await.unwrap()).await.unwrap();
+    let there = Sql::new(&there.snapshot().await.unwrap()).await.unwrap();
+    // More than 100,000 rows of 230 bytes; a batch of these fits several times.
+    let wide = "SELECT repeat(a.image_id, 4) || b.image_id || c.image_id AS text, a.mask_index AS first, b.mask_index AS second,
+                       c.mask_index AS third, d.image_id AS fourth
+                FROM masks a CROSS JOIN masks b CROSS JOIN masks c CROSS JOIN masks d
+                WHERE d.mask_index = 0";
+    let sorted = format!(
+        "SELECT md5(text), first, second, third, fourth FROM ({wide}) ORDER BY text, first, second, third, fourth"
+    );
+    let before = engine.left_to_this_process();
+    let found = rows(&there, &sorted).await;
+    assert!(found.len() > 100_000, "{}", found.len());
+    assert!(found == rows(&here, &sorted).await);
+    assert_eq!(engine.left_to_this_process(), before, "{}", cluster.logs());
+    // One side of a join must be in memory: there is no room, so it runs here.
+    let joined = format!(
+        "SELECT count(*) FROM ({wide}) x JOIN ({wide}) y ON x.text = y.text AND x.first = y.second"
+    );
+    assert_eq!(rows(&there, &joined).await, rows(&here, &joined).await);
+    assert_eq!(engine.left_to_this_process(), before + 1);
+}

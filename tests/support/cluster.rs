@@ -46,11 +46,21 @@ pub struct Cluster<'a> {
     pub address: String,
     scheduler: Option<Process>,
     executors: Vec<Option<Process>>,
+    executor_options: &'a [&'a str],
 }
 
 impl<'a> Cluster<'a> {
     /// Starts the processes; their logs go to files of `dir`.
     pub fn start(program: &'a Program, dir: &'a Path) -> Self {
+        Self::start_with(program, dir, &[])
+    }
+
+    /// [`Cluster::start`], with options for the executors.
+    pub fn start_with(
+        program: &'a Program,
+        dir: &'a Path,
+        executor_options: &'a [&'a str],
+    ) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut cluster = Self {
             program,
@@ -58,6 +68,7 @@ impl<'a> Cluster<'a> {
             address: free.local_addr().unwrap().to_string(),
             scheduler: None,
             executors: vec![None, None],
+            executor_options,
         };
         drop(free);
         cluster.start_scheduler();
@@ -81,7 +92,8 @@ impl<'a> Cluster<'a> {
     /// Starts an executor, after killing the one that is there.
     pub fn start_executor(&mut self, which: usize) {
         self.executors[which] = None;
-        let args = ["-v", "executor", "--scheduler", &self.address];
+        let args: [&str; 4] = ["-v", "executor", "--scheduler", &self.address];
+        let args = [&args, self.executor_options].concat();
         self.executors[which] = Some(self.spawn(&args, "executors.log"));
     }
 

@@ -41,6 +41,7 @@ pub(super) fn function() -> AggregateUDF {
         name: NAME,
         result,
         accumulator: |_| Box::new(Matches::default()),
+        groups: None,
         state: |_| {
             let column = |(name, kind)| -> FieldRef {
                 Arc::new(Field::new(name, DataType::List(list_item(kind)), true))

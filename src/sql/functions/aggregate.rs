@@ -6,9 +6,11 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
+    Volatility,
 };
 
+use super::kept_rows::{KeptRows, OfRows, OneGroup, state};
 use super::rle_function::wrong_arguments;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
@@ -20,9 +22,28 @@ pub(super) struct Aggregate {
     pub result: fn(&[DataType]) -> Option<DataType>,
     /// Makes an accumulator for a result of the given type.
     pub accumulator: fn(&DataType) -> Box<dyn Accumulator>,
+    /// Makes an accumulator for many groups at once, for a function that has one.
+    pub groups: Option<fn() -> Box<dyn GroupsAccumulator>>,
     /// The fields of the state that accumulators exchange, for a result of the given type.
     pub state: fn(&DataType) -> Vec<FieldRef>,
     pub documentation: Documentation,
+}
+
+impl Aggregate {
+    /// A function of all rows of a group.
+    pub fn of_rows<F: OfRows>(
+        result: fn(&[DataType]) -> Option<DataType>,
+        documentation: Documentation,
+    ) -> Self {
+        Self {
+            name: F::NAME,
+            result,
+            accumulator: |_| Box::new(OneGroup::<F>::default()),
+            groups: Some(|| Box::new(KeptRows::<F>::default())),
+            state: |_| state::<F>(),
+            documentation,
+        }
+    }
 }
 
 impl From<Aggregate> for AggregateUDF {
@@ -89,6 +110,20 @@ impl AggregateUDFImpl for Declared {
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         Ok((self.function.state)(args.return_field.data_type()))
+    }
+
+    fn groups_accumulator_supported(&self, _args: AccumulatorArgs) -> bool {
+        self.function.groups.is_some()
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        _args: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        let groups = self.function.groups.ok_or_else(|| {
+            DataFusionError::Internal(format!("{} has one group at a time", self.function.name))
+        })?;
+        Ok(groups())
     }
 
     fn documentation(&self) -> Option<&Documentation> {

@@ -32,6 +32,7 @@ pub(super) fn function() -> AggregateUDF {
         name: NAME,
         result,
         accumulator: |result| Box::new(Mean::new(result)),
+        groups: None,
         state: |_| {
             let sums = DataType::List(list_item(DataType::Float64));
             vec![

@@ -9,8 +9,10 @@ mod arguments;
 mod bootstrap_weight;
 mod cosine_similarity;
 mod embedding_mean;
+mod kept_rows;
 mod mask_shape;
 mod match_detections;
+mod pixel_confusion;
 mod rle_area;
 mod rle_bbox;
 mod rle_boundary;
@@ -66,6 +68,7 @@ pub(crate) fn aggregates() -> Vec<AggregateUDF> {
     vec![
         accumulate_matches::function(),
         embedding_mean::function(),
+        pixel_confusion::function(),
         rle_overlap::function(),
         rle_union::function(),
         semantic_map::function(),

@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::Field;
-use datafusion::common::ScalarValue;
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::datatypes::{Field, Fields};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
+use datafusion::logical_expr::{AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::arguments::{error_in_row, mask_of, named};
+use super::arguments::{error_in_row, mask_of};
+use super::kept_rows::{Groups, OfRows};
 use crate::geometry::Rle;
 use crate::store::columns::{RleBuilder, RleColumn, rle_type};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
-
-const NAME: &str = "rle_overlap";
 
 pub(super) fn function() -> AggregateUDF {
     let documentation = Documentation::builder(
@@ -25,103 +23,81 @@ pub(super) fn function() -> AggregateUDF {
     )
     .with_argument("mask", "A mask; all of a group are of one size.")
     .build();
-    Aggregate {
-        name: NAME,
-        result: mask_of,
-        accumulator: |_| Box::new(Overlap::default()),
-        state: |_| {
-            let field = |name| Arc::new(Field::new(name, rle_type(), true));
-            vec![field("once"), field("twice")]
-        },
-        documentation,
+    Aggregate::of_rows::<Overlap>(mask_of, documentation).into()
+}
+
+/// Pixels that are in one mask or more, and pixels that are in two or more.
+#[derive(Debug)]
+struct Overlap;
+
+/// What some masks cover, and what they cover twice.
+struct Covered {
+    once: Rle,
+    twice: Rle,
+}
+
+impl Covered {
+    fn and(self, other: &Self) -> crate::Result<Self> {
+        let both = self.once.intersection(&other.once)?;
+        Ok(Self {
+            once: self.once.union(&other.once)?,
+            twice: self.twice.union(&other.twice)?.union(&both)?,
+        })
     }
-    .into()
 }
 
-/// Pixels that are in one mask or more, and pixels that are in two or more; `None` before the first mask.
-#[derive(Debug, Default)]
-struct Overlap {
-    found: Option<[Rle; 2]>,
-}
+impl OfRows for Overlap {
+    const NAME: &'static str = "rle_overlap";
+    const FOLDS: bool = true;
 
-impl Overlap {
-    fn add(&mut self, once: Rle, twice: Rle) -> crate::Result<()> {
-        self.found = Some(match self.found.take() {
-            None => [once, twice],
-            Some([had_once, had_twice]) => {
-                let both = had_once.intersection(&once)?;
-                [
-                    had_once.union(&once)?,
-                    had_twice.union(&twice)?.union(&both)?,
-                ]
+    /// `twice` is null in the row of a mask.
+    fn fields() -> Fields {
+        let field = |name| Field::new(name, rle_type(), true);
+        Fields::from(vec![field("once"), field("twice")])
+    }
+
+    fn kept(given: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for masks in given {
+            columns.push(Arc::new(RleColumn::new(masks)?.into_array()));
+            columns.push(new_null_array(&rle_type(), masks.len()));
+        }
+        Ok(columns)
+    }
+
+    fn values(groups: &Groups) -> Result<ArrayRef> {
+        let mut folded = Self::folded(groups)?;
+        let twice = folded.pop();
+        twice.ok_or_else(|| DataFusionError::Internal("columns are missing".to_owned()))
+    }
+
+    fn folded(groups: &Groups) -> Result<Vec<ArrayRef>> {
+        let [once, twice] = groups.columns()?;
+        let (once, twice) = (RleColumn::new(once)?, RleColumn::new(twice)?);
+        let count = groups.iter().len();
+        let (mut all, mut shared) = (
+            RleBuilder::with_capacity(count),
+            RleBuilder::with_capacity(count),
+        );
+        for rows in groups.iter() {
+            let mut covered: Option<Covered> = None;
+            for row in rows {
+                let Some(mask) = once.get(row)? else {
+                    continue;
+                };
+                let twice = match twice.get(row)? {
+                    Some(twice) => twice,
+                    None => Rle::empty(mask.size()).map_err(|err| error_in_row(row, &err))?,
+                };
+                let new = Covered { once: mask, twice };
+                covered = Some(match covered {
+                    None => new,
+                    Some(covered) => covered.and(&new).map_err(|err| error_in_row(row, &err))?,
+                });
             }
-        });
-        Ok(())
-    }
-
-    fn update(&mut self, masks: &ArrayRef) -> Result<()> {
-        let column = RleColumn::new(masks)?;
-        for row in 0..masks.len() {
-            if let Some(mask) = column.get(row)? {
-                let none = Rle::empty(mask.size()).map_err(|err| error_in_row(row, &err))?;
-                self.add(mask, none)
-                    .map_err(|err| error_in_row(row, &err))?;
-            }
+            all.append(covered.as_ref().map(|it| &it.once));
+            shared.append(covered.as_ref().map(|it| &it.twice));
         }
-        Ok(())
-    }
-
-    fn merge(&mut self, once: &ArrayRef, twice: &ArrayRef) -> Result<()> {
-        let (first, second) = (RleColumn::new(once)?, RleColumn::new(twice)?);
-        for row in 0..once.len() {
-            if let (Some(once), Some(twice)) = (first.get(row)?, second.get(row)?) {
-                self.add(once, twice)
-                    .map_err(|err| error_in_row(row, &err))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn once(&self) -> Option<&Rle> {
-        self.found.as_ref().map(|[once, _]| once)
-    }
-
-    fn twice(&self) -> Option<&Rle> {
-        self.found.as_ref().map(|[_, twice]| twice)
-    }
-}
-
-fn scalar(mask: Option<&Rle>) -> Result<ScalarValue> {
-    let mut result = RleBuilder::with_capacity(1);
-    result.append(mask);
-    ScalarValue::try_from_array(&result.finish(), 0)
-}
-
-impl Accumulator for Overlap {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        match values {
-            [masks, ..] => self.update(masks).map_err(|err| named(NAME, err)),
-            [] => Ok(()),
-        }
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        match states {
-            [once, twice, ..] => self.merge(once, twice).map_err(|err| named(NAME, err)),
-            _ => Ok(()),
-        }
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![scalar(self.once())?, scalar(self.twice())?])
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        scalar(self.twice())
-    }
-
-    fn size(&self) -> usize {
-        let masks = self.found.iter().flatten();
-        size_of_val(self) + masks.map(|mask| mask.runs().len()).sum::<usize>() * size_of::<u32>()
+        Ok(vec![Arc::new(all.finish()), Arc::new(shared.finish())])
     }
 }

@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::Field;
-use datafusion::common::ScalarValue;
+use arrow::array::ArrayRef;
+use arrow::datatypes::{Field, Fields};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
+use datafusion::logical_expr::{AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::arguments::{error_in_row, mask_of, named};
+use super::arguments::{error_in_row, mask_of};
+use super::kept_rows::{Groups, OfRows};
 use crate::geometry::Rle;
 use crate::store::columns::{RleBuilder, RleColumn, rle_type};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
-
-const NAME: &str = "rle_union";
 
 pub(super) fn function() -> AggregateUDF {
     let documentation = Documentation::builder(
@@ -25,62 +23,46 @@ pub(super) fn function() -> AggregateUDF {
     )
     .with_argument("mask", "A mask; all of a group are of one size.")
     .build();
-    Aggregate {
-        name: NAME,
-        result: mask_of,
-        accumulator: |_| Box::new(Union::default()),
-        state: |_| vec![Arc::new(Field::new("union", rle_type(), true))],
-        documentation,
+    Aggregate::of_rows::<Union>(mask_of, documentation).into()
+}
+
+#[derive(Debug)]
+struct Union;
+
+impl OfRows for Union {
+    const NAME: &'static str = "rle_union";
+    const FOLDS: bool = true;
+
+    fn fields() -> Fields {
+        Fields::from(vec![Field::new("mask", rle_type(), true)])
     }
-    .into()
-}
 
-/// The union so far; `None` before the first mask, so that a group without masks gives null.
-#[derive(Debug, Default)]
-struct Union {
-    mask: Option<Rle>,
-}
+    fn kept(given: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let masks = given.iter().map(RleColumn::new);
+        let masks = masks.map(|masks| Ok(Arc::new(masks?.into_array()) as ArrayRef));
+        masks.collect()
+    }
 
-impl Union {
-    fn add(&mut self, values: &ArrayRef) -> Result<()> {
-        let column = RleColumn::new(values)?;
-        for row in 0..values.len() {
-            let Some(mask) = column.get(row)? else {
-                continue;
-            };
-            self.mask = Some(match self.mask.take() {
-                None => mask,
-                Some(union) => union.union(&mask).map_err(|err| error_in_row(row, &err))?,
+    fn values(groups: &Groups) -> Result<ArrayRef> {
+        let [masks] = groups.columns()?;
+        let masks = RleColumn::new(masks)?;
+        let mut unions = RleBuilder::with_capacity(groups.iter().len());
+        for rows in groups.iter() {
+            let first = rows.start;
+            let mut of_group = Vec::with_capacity(rows.len());
+            for row in rows {
+                of_group.extend(masks.get(row)?);
+            }
+            let union = of_group.first().map(|one| {
+                let union = Rle::union_all(one.size(), &of_group);
+                union.map_err(|err| error_in_row(first, &err))
             });
+            unions.append(union.transpose()?.as_ref());
         }
-        Ok(())
-    }
-}
-
-impl Accumulator for Union {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let Some(values) = values.first() else {
-            return Ok(());
-        };
-        self.add(values).map_err(|err| named(NAME, err))
+        Ok(Arc::new(unions.finish()))
     }
 
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.update_batch(states)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.evaluate()?])
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        let mut result = RleBuilder::with_capacity(1);
-        result.append(self.mask.as_ref());
-        ScalarValue::try_from_array(&result.finish(), 0)
-    }
-
-    fn size(&self) -> usize {
-        let runs = self.mask.as_ref().map_or(0, |mask| mask.runs().len());
-        size_of_val(self) + runs * size_of::<u32>()
+    fn folded(groups: &Groups) -> Result<Vec<ArrayRef>> {
+        Ok(vec![Self::values(groups)?])
     }
 }

@@ -2,30 +2,27 @@
 //! gets the class of its best-scoring mask; or, with `tau`, lets all masks over a pixel vote.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int32Array, ListArray, RecordBatch, StructArray,
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, ListArray, StructArray,
     new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{
-    DataType, Field, FieldRef, Fields, Float64Type, Int32Type, Int64Type, Schema,
-};
-use datafusion::common::ScalarValue;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
+use datafusion::logical_expr::{AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::arguments::{error_in_row, mask_of, named};
+use super::arguments::{error_in_row, mask_of};
+use super::kept_rows::{Groups, OfRows};
 use crate::geometry::{Rle, Vote, paint, vote};
 use crate::schema::list_item;
 use crate::store::columns::{RleBuilder, RleColumn, rle_type};
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
-
-const NAME: &str = "semantic_map";
 
 pub(super) fn function() -> AggregateUDF {
     let documentation = Documentation::builder(
@@ -43,17 +40,7 @@ pub(super) fn function() -> AggregateUDF {
     .with_argument("ordinal", "BIGINT: settles equal scores; mask_index will do.")
     .with_argument("tau", "DOUBLE: the minimum mean score, the same in all rows of a group; null to paint.")
     .build();
-    Aggregate {
-        name: NAME,
-        result,
-        accumulator: |_| Box::new(Masks::default()),
-        state: |_| {
-            let masks = DataType::List(kept_item());
-            vec![Arc::new(Field::new("masks", masks, true))]
-        },
-        documentation,
-    }
-    .into()
+    Aggregate::of_rows::<Map>(result, documentation).into()
 }
 
 fn result(given: &[DataType]) -> Option<DataType> {
@@ -82,74 +69,99 @@ fn class_item() -> FieldRef {
     list_item(DataType::Struct(class_fields()))
 }
 
-/// The columns that the accumulator keeps for each mask.
-fn kept_schema() -> Schema {
-    Schema::new(vec![
-        Field::new("rle", rle_type(), true),
-        Field::new("class_index", DataType::Int32, true),
-        Field::new("score", DataType::Float64, true),
-        Field::new("ordinal", DataType::Int64, true),
-        Field::new("tau", DataType::Float64, true),
-    ])
-}
+/// The map of each group's masks.
+#[derive(Debug)]
+struct Map;
 
-fn kept_item() -> FieldRef {
-    let fields = kept_schema().fields().clone();
-    list_item(DataType::Struct(fields))
-}
+impl OfRows for Map {
+    const NAME: &'static str = "semantic_map";
+    const FOLDS: bool = false;
 
-/// The masks of a group, in the order in which they came.
-#[derive(Debug, Default)]
-struct Masks {
-    batches: Vec<RecordBatch>,
-}
+    fn fields() -> Fields {
+        Fields::from(vec![
+            Field::new("rle", rle_type(), true),
+            Field::new("class_index", DataType::Int32, true),
+            Field::new("score", DataType::Float64, true),
+            Field::new("ordinal", DataType::Int64, true),
+            Field::new("tau", DataType::Float64, true),
+        ])
+    }
 
-impl Masks {
-    fn add(&mut self, given: &[ArrayRef]) -> Result<()> {
-        let schema = Arc::new(kept_schema());
+    fn kept(given: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let rows = given.first().map_or(0, |column| column.len());
-        let columns = schema.fields().iter().enumerate();
-        let columns = columns
-            .map(|(at, field)| match given.get(at) {
-                Some(column) if *column.data_type() != DataType::Null => {
-                    Ok(cast(column, field.data_type())?)
-                }
-                _ => Ok(new_null_array(field.data_type(), rows)),
-            })
-            .collect::<Result<Vec<_>>>()?;
-        self.batches.push(RecordBatch::try_new(schema, columns)?);
-        Ok(())
+        let fields = Self::fields();
+        let columns = fields.iter().enumerate().map(|(at, field)| {
+            let Some(column) = given.get(at) else {
+                return Ok(new_null_array(field.data_type(), rows));
+            };
+            if at == 0 {
+                return Ok(Arc::new(RleColumn::new(column)?.into_array()) as ArrayRef);
+            }
+            Ok(cast(column, field.data_type())?)
+        });
+        columns.collect()
     }
 
-    fn whole(&self) -> Result<RecordBatch> {
-        Ok(concat_batches(&Arc::new(kept_schema()), &self.batches)?)
-    }
-
-    fn map(&self) -> Result<ScalarValue> {
-        let whole = self.whole()?;
-        let [rle, class, score, ordinal, tau] = whole.columns() else {
-            return Err(DataFusionError::Internal("columns are missing".to_owned()));
+    fn values(groups: &Groups) -> Result<ArrayRef> {
+        let [masks, class, score, ordinal, tau] = groups.columns()?;
+        let given = Given {
+            masks: RleColumn::new(masks)?,
+            class: class.as_primitive(),
+            score: score.as_primitive(),
+            ordinal: ordinal.as_primitive(),
+            tau: tau.as_primitive(),
         };
-        let masks = RleColumn::new(rle)?;
-        let class = class.as_primitive::<Int32Type>();
-        let (score, ordinal) = (
-            score.as_primitive::<Float64Type>(),
-            ordinal.as_primitive::<Int64Type>(),
-        );
-        let tau = only(tau.as_primitive::<Float64Type>())?;
-        let mut rows: Vec<(usize, Rle)> = Vec::new();
-        for row in 0..whole.num_rows() {
-            let counts = score.is_valid(row) && (class.is_valid(row) || tau.is_some());
-            if let Some(mask) = masks.get(row)?.filter(|_| counts) {
-                rows.push((row, mask));
+        let (mut classes, mut rles) = (Vec::new(), RleBuilder::with_capacity(groups.iter().len()));
+        let mut lengths = Vec::with_capacity(groups.iter().len());
+        for rows in groups.iter() {
+            let map = given.map(rows)?;
+            lengths.push(map.len());
+            for (class, mask) in &map {
+                classes.push(*class);
+                rles.append(Some(mask));
             }
         }
-        let Some((first, size)) = rows.first().map(|(row, mask)| (*row, mask.size())) else {
-            return list(BTreeMap::new());
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Int32Array::from(classes)), Arc::new(rles.finish())];
+        let classes = StructArray::try_new(class_fields(), columns, None)?;
+        let offsets = OffsetBuffer::from_lengths(lengths);
+        let lists = ListArray::try_new(class_item(), offsets, Arc::new(classes), None)?;
+        Ok(Arc::new(lists))
+    }
+}
+
+/// Masks with all that decides who gets a pixel.
+struct Given<'a> {
+    masks: RleColumn,
+    class: &'a Int32Array,
+    score: &'a Float64Array,
+    ordinal: &'a Int64Array,
+    tau: &'a Float64Array,
+}
+
+impl Given<'_> {
+    /// The map of some rows.
+    fn map(&self, rows: Range<usize>) -> Result<BTreeMap<i32, Rle>> {
+        let Self {
+            class,
+            score,
+            ordinal,
+            ..
+        } = self;
+        let tau = self.tau_of(rows.clone())?;
+        let mut found: Vec<(usize, Rle)> = Vec::new();
+        for row in rows {
+            let counts = score.is_valid(row) && (class.is_valid(row) || tau.is_some());
+            if let Some(mask) = self.masks.get(row)?.filter(|_| counts) {
+                found.push((row, mask));
+            }
+        }
+        let Some((first, size)) = found.first().map(|(row, mask)| (*row, mask.size())) else {
+            return Ok(BTreeMap::new());
         };
         let map = match tau {
             Some(tau) => {
-                let votes = rows.iter().map(|(row, mask)| Vote {
+                let votes = found.iter().map(|(row, mask)| Vote {
                     class: class.is_valid(*row).then(|| class.value(*row)),
                     score: score.value(*row),
                     mask,
@@ -157,85 +169,34 @@ impl Masks {
                 vote(size, &votes.collect::<Vec<_>>(), tau)
             }
             None => {
-                rows.sort_by(|(a, _), (b, _)| {
+                found.sort_by(|(a, _), (b, _)| {
                     let by_score = score.value(*b).total_cmp(&score.value(*a));
                     by_score.then(ordinal.value(*a).cmp(&ordinal.value(*b)))
                 });
                 paint(
                     size,
-                    rows.iter().map(|(row, mask)| (class.value(*row), mask)),
+                    found.iter().map(|(row, mask)| (class.value(*row), mask)),
                 )
             }
         };
-        list(map.map_err(|err| error_in_row(first, &err))?)
+        map.map_err(|err| error_in_row(first, &err))
     }
-}
 
-/// The value that all rows of a group have.
-fn only(column: &Float64Array) -> Result<Option<f64>> {
-    let mut values = column.iter();
-    let Some(first) = values.next() else {
-        return Ok(None);
-    };
-    match values.find(|value| *value != first) {
-        None => Ok(first),
-        Some(other) => {
-            let show = |value: Option<f64>| value.map_or("null".to_owned(), |it| it.to_string());
-            Err(DataFusionError::Execution(format!(
-                "tau is {} and {} in one group",
-                show(first),
-                show(other)
-            )))
+    /// The `tau` that some rows have.
+    fn tau_of(&self, rows: Range<usize>) -> Result<Option<f64>> {
+        let tau = |row| self.tau.is_valid(row).then(|| self.tau.value(row));
+        let first = rows.clone().next().and_then(tau);
+        match rows.map(tau).find(|value| *value != first) {
+            None => Ok(first),
+            Some(other) => {
+                let show =
+                    |value: Option<f64>| value.map_or("null".to_owned(), |it| it.to_string());
+                Err(DataFusionError::Execution(format!(
+                    "tau is {} and {} in one group",
+                    show(first),
+                    show(other)
+                )))
+            }
         }
-    }
-}
-
-/// The result: a list of classes and their pixels.
-fn list(map: BTreeMap<i32, Rle>) -> Result<ScalarValue> {
-    let (mut classes, mut rles) = (Vec::new(), RleBuilder::with_capacity(map.len()));
-    for (class, mask) in &map {
-        classes.push(*class);
-        rles.append(Some(mask));
-    }
-    let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(classes)), Arc::new(rles.finish())];
-    let classes = StructArray::try_new(class_fields(), columns, None)?;
-    let offsets = OffsetBuffer::from_lengths([classes.len()]);
-    let list = ListArray::try_new(class_item(), offsets, Arc::new(classes), None)?;
-    Ok(ScalarValue::List(Arc::new(list)))
-}
-
-impl Accumulator for Masks {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.add(values).map_err(|err| named(NAME, err))
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let Some(lists) = states.first() else {
-            return Ok(());
-        };
-        for list in lists.as_list::<i32>().iter().flatten() {
-            let masks: RecordBatch = list.as_struct().into();
-            self.add(masks.columns()).map_err(|err| named(NAME, err))?;
-        }
-        Ok(())
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let masks = StructArray::from(self.whole()?);
-        let offsets = OffsetBuffer::from_lengths([masks.len()]);
-        let list = ListArray::try_new(kept_item(), offsets, Arc::new(masks), None)?;
-        Ok(vec![ScalarValue::List(Arc::new(list))])
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.map().map_err(|err| named(NAME, err))
-    }
-
-    fn size(&self) -> usize {
-        let batches = self.batches.iter();
-        size_of_val(self)
-            + batches
-                .map(RecordBatch::get_array_memory_size)
-                .sum::<usize>()
     }
 }

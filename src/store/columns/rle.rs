@@ -85,6 +85,16 @@ impl RleColumn {
         })
     }
 
+    /// The column as [`rle_type`] has it.
+    pub fn into_array(self) -> StructArray {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.heights),
+            Arc::new(self.widths),
+            Arc::new(self.counts),
+        ];
+        StructArray::new(rle_fields(), columns, self.nulls)
+    }
+
     fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
             || self.heights.is_null(row)
