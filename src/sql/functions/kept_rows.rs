@@ -468,11 +468,11 @@ mod tests {
         let mut groups = KeptRows::<Sum<true>>::default();
         let mut keeping = OneGroup::<Sum<false>>::default();
         for part in 0..3 {
-            let part = numbers((0..count).skip(part * FEW_ROWS).take(FEW_ROWS));
-            folding.update_batch(&[part.clone()]).unwrap();
+            let part = [numbers((0..count).skip(part * FEW_ROWS).take(FEW_ROWS))];
+            folding.update_batch(&part).unwrap();
             let odd: Vec<usize> = (0..FEW_ROWS).map(|row| row % 2).collect();
-            groups.update_batch(&[part.clone()], &odd, None, 2).unwrap();
-            keeping.update_batch(&[part]).unwrap();
+            groups.update_batch(&part, &odd, None, 2).unwrap();
+            keeping.update_batch(&part).unwrap();
         }
         assert_eq!(folding.0.rows, 1);
         assert_eq!(keeping.0.rows, 3 * FEW_ROWS);
