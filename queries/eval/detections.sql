@@ -21,11 +21,10 @@ SELECT k.image_id, i.image_order, j.class_index, j.class, k.mask_index,
        CASE WHEN x.kind = 'imported boxes' THEN m.bbox[3] * m.bbox[4]
             ELSE CAST(m.area AS DOUBLE) END AS area,
        m.bbox, m.rle
--- What is on the left of a join is held in memory, so masks come last.
-FROM evaluated_images i
-JOIN chosen_predictions k ON k.image_id = i.image_id
+FROM masks m
+JOIN chosen_predictions k
+    ON m.image_id = k.image_id AND m.mask_index = k.mask_index AND m.extractor_id = k.extractor_id
+JOIN evaluated_images i ON k.image_id = i.image_id
 JOIN evaluated_as j ON k.class_index = j.own_index
 JOIN extractors x ON k.extractor_id = x.extractor_id
-JOIN masks m
-    ON m.image_id = k.image_id AND m.mask_index = k.mask_index AND m.extractor_id = k.extractor_id
 WHERE k.kept

@@ -4,8 +4,8 @@
 --          split SPLIT = NULL            -- only images of this split
 --          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
--- uses:    eval/image_confusion, eval/objects_without_mask
--- reads:   image_confusion, objects_without_mask
+-- uses:    eval/image_confusion
+-- reads:   image_confusion
 -- grain:   one row per image and class on it, annotated or predicted, and one for the background (class_index
 --          -1). Objects of classes that are not evaluated are background. There are no rows if all objects are boxes
 --          without a mask, because nothing then says which pixels are theirs.
@@ -20,10 +20,7 @@ WITH parts AS (
     SELECT image_id, predicted_index, 0, 0, pixels
     FROM image_confusion
     WHERE truth_index <> predicted_index
-), known AS (
-    SELECT objects = 0 OR without_mask < objects AS masks FROM objects_without_mask
 )
 SELECT image_id, class_index, sum(found) AS found, sum(missed) AS missed, sum(claimed) AS claimed
 FROM parts
-WHERE (SELECT masks FROM known)
 GROUP BY image_id, class_index

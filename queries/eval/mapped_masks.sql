@@ -21,11 +21,10 @@ WITH rule AS (
 SELECT k.image_id, j.class_index, k.mask_index,
        k.score * CASE WHEN (SELECT by_iou FROM rule) THEN coalesce(m.predicted_iou, 1.0) ELSE 1.0 END AS score,
        (SELECT tau FROM rule) AS tau, m.rle
--- What is on the left of a join is held in memory, so masks come last.
-FROM evaluated_images i
-JOIN chosen_predictions k ON k.image_id = i.image_id
-LEFT JOIN evaluated_as j ON k.class_index = j.own_index
-JOIN masks m
+FROM masks m
+JOIN chosen_predictions k
     ON m.image_id = k.image_id AND m.mask_index = k.mask_index AND m.extractor_id = k.extractor_id
+JOIN evaluated_images i ON k.image_id = i.image_id
+LEFT JOIN evaluated_as j ON k.class_index = j.own_index
 WHERE CASE WHEN (SELECT tau FROM rule) IS NULL THEN k.kept AND j.class_index IS NOT NULL
            ELSE k.dropped IS NULL OR k.dropped NOT IN ('quality', 'image_gate') END

@@ -7,26 +7,23 @@
 --          iou ONE_OF(mask|box) = mask   -- IoU of masks or of boxes
 -- uses:    eval/detections, eval/objects, eval/evaluated_images
 -- reads:   detections, objects, evaluated_images
--- parts:   evaluated_images
 -- grain:   one row per detection and area range it counts in
 -- columns: class_index, class, area, image_id, image_order, mask_index, score, rank, matched, ignored, truth
 -- notes:   class_index, class, area, image_id, image_order, mask_index, score, rank (from 0), matched and
 --          ignored (bit t is for IoU 0.5 + 0.05 t), truth (the object found at IoU 0.5)
 WITH found AS (
-    -- Of the images of this part, even if other rows are in the place of detections.
-    SELECT d.image_id, d.image_order, d.class_index, d.class,
-           array_agg(named_struct('ordinal', d.mask_index, 'score', d.score, 'area', d.area, 'bbox', d.bbox,
-                                  'rle', CASE WHEN $iou = 'mask' THEN d.rle END)) AS detections
-    FROM evaluated_images i
-    JOIN detections d ON d.image_id = i.image_id
-    GROUP BY d.image_id, d.image_order, d.class_index, d.class
+    SELECT image_id, image_order, class_index, class,
+           array_agg(named_struct('ordinal', mask_index, 'score', score, 'area', area, 'bbox', bbox,
+                                  'rle', CASE WHEN $iou = 'mask' THEN rle END)) AS detections
+    FROM detections
+    GROUP BY image_id, image_order, class_index, class
 ), shapes AS (
     -- An object without a mask cannot be found by its mask: detections in its box are ignored, as in a crowd.
     SELECT o.image_id, o.class_index, o.ordinal, o.area, o.bbox,
            o.iscrowd OR ($iou = 'mask' AND o.rle IS NULL) AS iscrowd,
            CASE WHEN $iou = 'mask' THEN coalesce(o.rle, rle_from_bbox(o.bbox, i.height, i.width)) END AS rle
-    FROM evaluated_images i
-    JOIN objects o ON o.image_id = i.image_id
+    FROM objects o
+    JOIN evaluated_images i ON o.image_id = i.image_id
 ), wanted AS (
     SELECT image_id, class_index,
            array_agg(named_struct('ordinal', ordinal, 'area', area, 'iscrowd', iscrowd, 'bbox', bbox,

@@ -8,13 +8,8 @@
 -- view:    masks are large; they are read as they come
 -- grain:   one row per object or crowd region of a class that is evaluated
 -- columns: image_id, class_index, class, ordinal, iscrowd, area, bbox, rle
-WITH annotated AS (
-    -- What is on the left of a join is held in memory, so objects are on the right.
-    SELECT g.image_id, g.category, coalesce(g.external_id, 0) AS ordinal, g.iscrowd, g.area, g.bbox, g.rle
-    FROM evaluated_images i
-    JOIN ground_truth g ON g.image_id = i.image_id
-    WHERE NOT g.is_ignored AND ($dataset IS NULL OR g.dataset = $dataset)
-)
-SELECT a.image_id, c.class_index, c.class, a.ordinal, a.iscrowd, a.area, a.bbox, a.rle
-FROM evaluated_classes c
-JOIN annotated a ON a.category = c.label
+SELECT g.image_id, c.class_index, c.class, coalesce(g.external_id, 0) AS ordinal, g.iscrowd, g.area, g.bbox, g.rle
+FROM ground_truth g
+JOIN evaluated_images i ON g.image_id = i.image_id
+JOIN evaluated_classes c ON g.category = c.label
+WHERE NOT g.is_ignored AND ($dataset IS NULL OR g.dataset = $dataset)

@@ -10,15 +10,15 @@
 -- columns: image_id, rle
 WITH parts AS (
     SELECT g.image_id, g.rle
-    FROM evaluated_images i
-    JOIN ground_truth g ON g.image_id = i.image_id
+    FROM ground_truth g
+    JOIN evaluated_images i ON g.image_id = i.image_id
     WHERE (g.is_ignored OR g.iscrowd) AND g.rle IS NOT NULL AND ($dataset IS NULL OR g.dataset = $dataset)
     UNION ALL
     SELECT image_id, rle_overlap(rle) AS rle FROM annotated_regions GROUP BY image_id
     UNION ALL
     SELECT o.image_id, rle_from_bbox(o.bbox, i.height, i.width)
-    FROM evaluated_images i
-    JOIN objects o ON o.image_id = i.image_id
+    FROM objects o
+    JOIN evaluated_images i ON o.image_id = i.image_id
     WHERE o.rle IS NULL
 )
 SELECT image_id, rle_union(rle) AS rle

@@ -21,10 +21,6 @@
 //! `eval/matches AS others (head = other; policy = other_policy)` makes the rows the table `others`, and passes other
 //! parameters in place of its own. Such rows are held in memory while the session lasts, unless the query that yields
 //! them has a line `-- view: why`.
-//!
-//! `-- parts: evaluated_images` says that a query can be computed for some rows of a table that it uses at a time, if this
-//! is large, so that what it builds on need not be in memory for all of them. Each row of its result must follow from one
-//! row of that table and what belongs to it: it has no `ORDER BY`, no `LIMIT`, and nothing in it looks at all rows.
 
 use std::collections::HashMap;
 
@@ -46,7 +42,6 @@ pub struct Query {
     columns: String,
     uses: Vec<Used>,
     is_view: bool,
-    divided_by: Option<String>,
     parameters: Vec<Parameter>,
 }
 
@@ -171,31 +166,13 @@ impl Query {
                 ))
             })
         });
-        let uses: Vec<Used> = uses.collect::<Result<_>>()?;
-        let divided_by = header.parts.get("parts").map(|lines| lines.join(" "));
-        if let Some(table) = &divided_by {
-            // Rows of a part take the place of the query, whatever its parameters.
-            let query = uses.iter().find(|used| used.table == *table);
-            let query = query.map(|used| &used.query);
-            if uses
-                .iter()
-                .filter(|used| Some(&used.query) == query)
-                .count()
-                != 1
-            {
-                return Err(fail(format!(
-                    "'parts' names '{table}', which is not a table of 'uses', or is there twice"
-                )));
-            }
-        }
         Ok(Self {
             name: name.to_owned(),
             asks: part("asks")?.join(" "),
             grain: part("grain")?.join(" "),
             columns: part("columns")?.join(" "),
-            uses,
+            uses: uses.collect::<Result<_>>()?,
             is_view: header.parts.contains_key("view"),
-            divided_by,
             parameters,
             text: text.to_owned(),
         })
@@ -236,11 +213,6 @@ impl Query {
         self.is_view
     }
 
-    /// The table by whose rows it can be computed in parts, one that it uses.
-    pub fn divided_by(&self) -> Option<&str> {
-        self.divided_by.as_deref()
-    }
-
     /// Its name without the folder, which is the default name of its table where others use it.
     pub fn short_name(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or(&self.name)
@@ -266,8 +238,8 @@ impl Query {
 }
 
 /// The keys that a header may have.
-const KEYS: [&str; 9] = [
-    "asks", "params", "uses", "reads", "grain", "columns", "notes", "view", "parts",
+const KEYS: [&str; 8] = [
+    "asks", "params", "uses", "reads", "grain", "columns", "notes", "view",
 ];
 
 /// The comment lines with which a query begins, by key.
@@ -363,9 +335,6 @@ mod tests {
             message.contains("'-- param: ...'; there are asks, params"),
             "{message}"
         );
-        let parts = TEXT.replace("-- grain:", "-- parts: photos\n-- grain:");
-        let message = Query::parse("t", &parts).unwrap_err().to_string();
-        assert!(message.contains("'parts' names 'photos'"), "{message}");
         let kind = TEXT.replace("BIGINT", "INTEGER");
         assert!(
             Query::parse("t", &kind)

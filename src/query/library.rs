@@ -67,7 +67,6 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "eval/evaluated_as",
     "eval/evaluated_classes",
     "eval/evaluated_images",
-    "eval/image_boundaries",
     "eval/image_confusion",
     "eval/image_counts",
     "eval/image_iou",

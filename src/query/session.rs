@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::{JoinType, ScalarValue};
 use datafusion::datasource::{MemTable, TableProvider};
@@ -22,15 +21,11 @@ use crate::sql::{Rows, Sql, plan, run_elsewhere};
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
-/// Rows of the table of `-- parts:` for which a query is computed at a time.
-const ROWS_AT_ONCE: usize = 10_000;
-
 /// A session in which named queries run. It can be shared: each run has its own tables, and the tables that queries
 /// build on are kept for the next run with the same parameters.
 pub struct QuerySession {
     snapshot: Snapshot,
-    sql: Arc<Sql>,
-    rows_at_once: usize,
+    sql: Sql,
     /// Tables that replace a query, whatever its parameters, by the query's short name.
     pinned: HashMap<String, Arc<dyn TableProvider>>,
     /// Rows that queries build on, by the name of their table.
@@ -70,20 +65,11 @@ impl QuerySession {
     pub async fn new(snapshot: &Snapshot) -> Result<Self> {
         Ok(Self {
             snapshot: snapshot.clone(),
-            sql: Arc::new(Sql::new(snapshot).await?),
-            rows_at_once: ROWS_AT_ONCE,
+            sql: Sql::new(snapshot).await?,
             pinned: HashMap::new(),
             made: Mutex::default(),
             resolved: Mutex::default(),
         })
-    }
-
-    /// The same session, in which queries that can be computed in parts (`-- parts:`) are computed for some rows at a
-    /// time, 10,000 unless set here: images, in evaluations. Fewer take less memory, and read tables more often. A query
-    /// that is pinned is computed at once.
-    pub fn with_rows_at_once(mut self, rows: usize) -> Self {
-        self.rows_at_once = rows.max(1);
-        self
     }
 
     /// The tables and functions that queries see.
@@ -131,9 +117,6 @@ impl QuerySession {
     /// # Errors
     /// As [`QuerySession::run`].
     pub(crate) async fn run_bound(&self, query: &Query, bound: Bound) -> Result<Rows> {
-        if let Some(table) = self.in_parts(query, &bound).await? {
-            return Rows::of(self.sql.fork()?.read_table(table)?).await;
-        }
         let context = self.prepare(query, &bound).await?;
         Rows::of(plan(&context, query.sql(), bound).await?).await
     }
@@ -344,17 +327,12 @@ impl QuerySession {
         {
             return Ok(made.table);
         }
-        let table = match self.in_parts(&base, &own).await? {
-            Some(table) => table,
-            None => {
-                let context = self.prepare(&base, &own).await?;
-                let rows = plan(&context, base.sql(), own.clone()).await?;
-                if base.is_view() {
-                    rows.into_view()
-                } else {
-                    in_memory(rows).await?
-                }
-            }
+        let context = self.prepare(&base, &own).await?;
+        let rows = plan(&context, base.sql(), own.clone()).await?;
+        let table = if base.is_view() {
+            rows.into_view()
+        } else {
+            in_memory(rows).await?
         };
         let made = Made {
             query: base.name().to_owned(),
@@ -363,47 +341,6 @@ impl QuerySession {
         };
         self.made().insert(used.table.clone(), made);
         Ok(table)
-    }
-
-    /// The rows of a query that is computed in parts; `None` for other queries, and where all rows are one part.
-    fn in_parts<'a>(
-        &'a self,
-        query: &'a Query,
-        bound: &'a Bound,
-    ) -> BoxFuture<'a, Result<Option<Arc<dyn TableProvider>>>> {
-        async move {
-            let mut uses = query.uses().iter();
-            let Some(divided) = uses.find(|used| query.divided_by() == Some(&used.table)) else {
-                return Ok(None);
-            };
-            let whole = self.table_of(query, divided, bound).await?;
-            let schema = whole.schema();
-            let whole = self.sql.fork()?.read_table(whole)?.collect().await?;
-            let whole = concat_batches(&schema, &whole)?;
-            if whole.num_rows() <= self.rows_at_once {
-                return Ok(None);
-            }
-            let base = Query::named(&divided.query)?;
-            let mut found = Vec::new();
-            for first in (0..whole.num_rows()).step_by(self.rows_at_once) {
-                let rows = whole.slice(first, self.rows_at_once.min(whole.num_rows() - first));
-                let part = MemTable::try_new(schema.clone(), vec![vec![rows]])?;
-                let mut pinned = self.pinned.clone();
-                pinned.insert(base.short_name().to_owned(), Arc::new(part));
-                let session = Self {
-                    snapshot: self.snapshot.clone(),
-                    sql: self.sql.clone(),
-                    rows_at_once: self.rows_at_once,
-                    pinned,
-                    made: Mutex::default(),
-                    resolved: Mutex::default(),
-                };
-                let context = session.prepare(query, bound).await?;
-                found.push(collected(plan(&context, query.sql(), bound.clone()).await?).await?);
-            }
-            as_table(found).map(Some)
-        }
-        .boxed()
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<String, Made>> {
@@ -435,17 +372,7 @@ fn as_text(value: Expr) -> Expr {
     coalesce(vec![cast(value, DataType::Utf8), lit("NULL")])
 }
 
-/// Rows in memory, by partition.
-struct Collected {
-    schema: Arc<Schema>,
-    partitions: Vec<Vec<RecordBatch>>,
-}
-
 async fn in_memory(rows: DataFrame) -> Result<Arc<dyn TableProvider>> {
-    as_table(vec![collected(rows).await?])
-}
-
-async fn collected(rows: DataFrame) -> Result<Collected> {
     let task = Arc::new(rows.task_ctx());
     let plan = rows.create_physical_plan().await?;
     // The stages of a plan can differ in which columns may be null, so all are declared nullable.
@@ -461,24 +388,5 @@ async fn collected(rows: DataFrame) -> Result<Collected> {
     for batch in partitions.iter_mut().flatten() {
         *batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?;
     }
-    Ok(Collected { schema, partitions })
-}
-
-/// One table of rows that were collected one part after the other.
-fn as_table(parts: Vec<Collected>) -> Result<Arc<dyn TableProvider>> {
-    let mut parts = parts.into_iter();
-    let first = parts.next().ok_or(Error::Internal {
-        what: "a table of no parts",
-    })?;
-    let mut partitions = first.partitions;
-    for part in parts {
-        // As many partitions as one part has: a query would otherwise run in as many tasks as there are parts.
-        for (at, batches) in part.partitions.into_iter().enumerate() {
-            match partitions.get_mut(at) {
-                Some(partition) => partition.extend(batches),
-                None => partitions.push(batches),
-            }
-        }
-    }
-    Ok(Arc::new(MemTable::try_new(first.schema, partitions)?))
+    Ok(Arc::new(MemTable::try_new(schema, partitions)?))
 }

@@ -19,7 +19,6 @@ use grainstore::store::rows::{EvaluationRow, FailureRow, PredictionRow};
 use serde_json::Value;
 
 use crate::eval_store::{annotated_store, class, import, json};
-use crate::sql::cells;
 use crate::support::{new_store, rows};
 
 pub async fn eval(store: &Store, request: EvalRequest) -> grainstore::Result<Evaluation> {
@@ -514,31 +513,6 @@ async fn queries_run_by_themselves() {
         ran += 1;
     }
     assert!(ran > 8, "{ran}");
-
-    // Image by image, they are the same.
-    let in_parts = QuerySession::new(&snapshot).await.unwrap();
-    let in_parts = in_parts.with_rows_at_once(1);
-    for name in [
-        "matches",
-        "image_boundaries",
-        "image_confusion",
-        "image_pixels",
-        "confusion",
-    ] {
-        let query = Query::named(&format!("eval/{name}")).unwrap();
-        let parameters = HashMap::from([
-            ("head".to_owned(), "masks".to_owned()),
-            ("dataset".to_owned(), "shapes".to_owned()),
-        ]);
-        let mut found = Vec::new();
-        for session in [&session, &in_parts] {
-            let rows = session.run(&query, &parameters).await.unwrap();
-            let mut rows = cells(&rows.collect().await.unwrap()).unwrap();
-            rows.sort();
-            found.push(rows);
-        }
-        assert!(found[0].len() > 1 && found[0] == found[1], "{name}");
-    }
 
     // The whole confusion matrix.
     let expected = json("expected.json");
