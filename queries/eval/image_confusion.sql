@@ -5,8 +5,8 @@
 --          classes CLASS_SET(head) = own -- class set to evaluate in: NAME (its newest version) or NAME@VERSION; own: the head's own
 --          policy POLICY(head) = newest  -- first digits of the policy's id; newest: the one that was used last
 -- uses:    eval/evaluated_images, eval/unclear_pixels, eval/annotated_regions, eval/predicted_regions,
---          eval/objects
--- reads:   annotated_regions, predicted_regions, evaluated_images, unclear_pixels, objects
+--          eval/objects_without_mask
+-- reads:   annotated_regions, predicted_regions, evaluated_images, unclear_pixels, objects_without_mask
 -- grain:   one row per image, annotated class and predicted class that share a pixel; with the background (index -1)
 --          each class of the image has a row, and so has the background itself, even if they share none. Objects of
 --          classes that are not evaluated are background. There are no rows if all objects are boxes without a
@@ -28,7 +28,7 @@ WITH regions AS (
     FROM regions
     GROUP BY image_id
 ), known AS (
-    SELECT count(rle) > 0 OR count(*) = 0 AS masks FROM objects
+    SELECT objects = 0 OR without_mask < objects AS masks FROM objects_without_mask
 )
 SELECT image_id, coalesce(pair['truth_index'], -1) AS truth_index, coalesce(pair['predicted_index'], -1) AS predicted_index,
        pair['pixels'] AS pixels

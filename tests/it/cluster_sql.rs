@@ -304,7 +304,8 @@ async fn sorts_beyond_the_memory_of_executors_go_to_disk() {
     assert_eq!(engine.left_to_this_process(), before, "{}", cluster.logs());
     // One side of a join must be in memory: there is no room, so it runs here.
     let joined = format!(
-        "SELECT count(*) FROM ({wide}) x JOIN ({wide}) y ON x.text = y.text AND x.first = y.second"
+        "SELECT count(*) FROM ({wide}) x JOIN ({wide}) y ON x.text = y.text AND x.first = y.first
+             AND x.second = y.second AND x.third = y.third AND x.fourth = y.fourth"
     );
     assert_eq!(rows(&there, &joined).await, rows(&here, &joined).await);
     assert_eq!(engine.left_to_this_process(), before + 1);

@@ -14,7 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::arguments::named;
+use super::arguments::{missing_columns, named};
 use crate::geometry::{IOU_THRESHOLDS, Matched, accumulate_matches};
 use crate::schema::list_item;
 
@@ -105,12 +105,12 @@ impl Matches {
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let [score, whole @ ..] = &columns[..] else {
-            return Err(missing());
+            return Err(missing_columns());
         };
         let score = score.as_primitive::<Float64Type>();
         let whole: Vec<&Int64Array> = whole.iter().map(|it| it.as_primitive()).collect();
         let [image, rank, matched, ignored, objects] = whole[..] else {
-            return Err(missing());
+            return Err(missing_columns());
         };
         self.detections.reserve(score.len());
         for row in 0..score.len() {
@@ -185,10 +185,6 @@ fn bits(value: i64) -> Result<u16> {
             "{value} has other bits than those of the ten IoU thresholds, 0 to 9"
         ))
     })
-}
-
-fn missing() -> DataFusionError {
-    DataFusionError::Internal("columns are missing".to_owned())
 }
 
 impl Accumulator for Matches {

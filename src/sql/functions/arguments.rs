@@ -38,6 +38,11 @@ fn with_causes(err: &dyn std::error::Error) -> String {
     reason
 }
 
+/// The error of a call with fewer columns than were declared, which DataFusion does not make.
+pub(super) fn missing_columns() -> DataFusionError {
+    DataFusionError::Internal("columns are missing".to_owned())
+}
+
 /// Puts the function's name before the reason of an execution error.
 pub(super) fn named(function: &str, err: DataFusionError) -> DataFusionError {
     match err {

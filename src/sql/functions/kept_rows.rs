@@ -18,7 +18,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
-use super::arguments::named;
+use super::arguments::{missing_columns, named};
 use crate::schema::list_item;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
@@ -50,7 +50,7 @@ pub(super) trait OfRows: std::fmt::Debug + Send + Sync + 'static {
     /// A description of what is wrong with a row.
     fn values(groups: &Groups) -> Result<ArrayRef>;
 
-    /// For each group a row that stands in for all its rows, so that large groups need not be kept.
+    /// For each group a row that says as much as all its rows, so that large groups need not be kept.
     ///
     /// # Errors
     /// As [`OfRows::values`].
@@ -74,7 +74,7 @@ impl Groups {
     /// The columns of all rows.
     pub fn columns<const N: usize>(&self) -> Result<&[ArrayRef; N]> {
         let columns = self.columns.as_slice().try_into();
-        columns.map_err(|_| DataFusionError::Internal("columns are missing".to_owned()))
+        columns.map_err(|_| missing_columns())
     }
 }
 
@@ -231,15 +231,20 @@ impl<F: OfRows> KeptRows<F> {
 /// Groups as a column of lists.
 fn as_list<F: OfRows>(groups: Groups) -> Result<ArrayRef> {
     let lengths = OffsetBuffer::from_lengths(groups.iter().map(|rows| rows.len()));
-    list_of::<F>(groups.columns, lengths, None)
+    list_of(F::fields(), groups.columns, lengths, None)
 }
 
-fn list_of<F: OfRows>(
+/// A column of lists of structs, of the columns of all their items.
+///
+/// # Errors
+/// If the columns are not those of the fields.
+pub(super) fn list_of(
+    fields: Fields,
     columns: Vec<ArrayRef>,
     offsets: OffsetBuffer<i32>,
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef> {
-    let rows = StructArray::try_new(F::fields(), columns, None)?;
+    let rows = StructArray::try_new(fields, columns, None)?;
     let item = list_item(rows.data_type().clone());
     let list = ListArray::try_new(item, offsets, Arc::new(rows), nulls)?;
     Ok(Arc::new(list))
@@ -250,8 +255,7 @@ fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
 }
 
 fn first(columns: &[ArrayRef]) -> Result<&ArrayRef> {
-    let first = columns.first();
-    first.ok_or_else(|| DataFusionError::Internal("columns are missing".to_owned()))
+    columns.first().ok_or_else(missing_columns)
 }
 
 impl<F: OfRows> GroupsAccumulator for KeptRows<F> {
@@ -294,14 +298,18 @@ impl<F: OfRows> GroupsAccumulator for KeptRows<F> {
     ) -> Result<()> {
         let lists = first(values)?.as_list::<i32>();
         let offsets = lists.value_offsets();
+        // A slice of lists has the items of all.
+        let start = offsets.first().map_or(0, |first| *first as usize);
+        let end = offsets.last().map_or(0, |last| *last as usize);
         let places = group_indices
             .iter()
             .zip(offsets.array_windows())
             .enumerate();
         let places = places
             .filter(|(row, _)| lists.is_valid(*row) && passes(opt_filter, *row))
-            .map(|(_, (group, [from, to]))| (*group, *from as usize..*to as usize));
-        let columns = lists.values().as_struct().columns().to_vec();
+            .map(|(_, (group, [from, to]))| (*group, *from as usize - start..*to as usize - start));
+        let items = lists.values().slice(start, end - start);
+        let columns = items.as_struct().columns().to_vec();
         self.add(columns, places, total_num_groups)
             .map_err(|err| named(F::NAME, err))
     }
@@ -316,7 +324,7 @@ impl<F: OfRows> GroupsAccumulator for KeptRows<F> {
         let nulls =
             opt_filter.map(|_| NullBuffer::from_iter((0..rows).map(|row| passes(opt_filter, row))));
         let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(1, rows));
-        Ok(vec![list_of::<F>(columns, offsets, nulls)?])
+        Ok(vec![list_of(F::fields(), columns, offsets, nulls)?])
     }
 
     fn supports_convert_to_state(&self) -> bool {
@@ -446,7 +454,13 @@ mod tests {
         let state = rows.state(EmitTo::All).unwrap();
 
         let mut merged = KeptRows::<Sum<false>>::default();
-        merged.merge_batch(&state, &[1, 0, 1], None, 2).unwrap();
+        // Both are slices of the state's rows.
+        merged
+            .merge_batch(&[state[0].slice(0, 1)], &[1], None, 2)
+            .unwrap();
+        merged
+            .merge_batch(&[state[0].slice(1, 2)], &[0, 1], None, 2)
+            .unwrap();
         let converted = merged
             .convert_to_state(
                 &[numbers([5, 6])],

@@ -4,18 +4,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, Int32Builder, Int64Builder, ListArray, StructArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int32Builder, Int64Builder};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::arguments::{error_in_row, mask_of};
-use super::kept_rows::{Groups, OfRows};
+use super::arguments::{error_in_row, mask_of, missing_columns};
+use super::kept_rows::{Groups, OfRows, list_of};
 use crate::geometry::{ConfusedPixels, Rle, confusion};
 use crate::schema::list_item;
 use crate::store::columns::{RleColumn, rle_type};
@@ -47,7 +45,7 @@ fn result(given: &[DataType]) -> Option<DataType> {
     let is_index = |kind: &DataType| kind.is_integer() || *kind == DataType::Null;
     mask_of(std::slice::from_ref(mask))
         .filter(|_| classes.len() == 2 && classes.iter().all(is_index))
-        .map(|_| DataType::List(item()))
+        .map(|_| DataType::List(list_item(DataType::Struct(fields()))))
 }
 
 fn fields() -> Fields {
@@ -56,10 +54,6 @@ fn fields() -> Fields {
         Field::new("predicted_index", DataType::Int32, true),
         Field::new("pixels", DataType::Int64, true),
     ])
-}
-
-fn item() -> FieldRef {
-    list_item(DataType::Struct(fields()))
 }
 
 #[derive(Debug)]
@@ -79,7 +73,7 @@ impl OfRows for Confusion {
 
     fn kept(given: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let [truth, predicted, mask] = given else {
-            return Err(DataFusionError::Internal("columns are missing".to_owned()));
+            return Err(missing_columns());
         };
         // An index that does not fit must not become a null, which says something else.
         let strictly = CastOptions {
@@ -115,10 +109,7 @@ impl OfRows for Confusion {
             Arc::new(predictions.finish()),
             Arc::new(pixels.finish()),
         ];
-        let items = StructArray::try_new(fields(), columns, None)?;
-        let offsets = OffsetBuffer::from_lengths(lengths);
-        let lists = ListArray::try_new(item(), offsets, Arc::new(items), None)?;
-        Ok(Arc::new(lists))
+        list_of(fields(), columns, OffsetBuffer::from_lengths(lengths), None)
     }
 }
 

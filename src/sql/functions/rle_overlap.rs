@@ -8,7 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
-use super::arguments::{error_in_row, mask_of};
+use super::arguments::{error_in_row, mask_of, missing_columns};
 use super::kept_rows::{Groups, OfRows};
 use crate::geometry::Rle;
 use crate::store::columns::{RleBuilder, RleColumn, rle_type};
@@ -67,8 +67,7 @@ impl OfRows for Overlap {
 
     fn values(groups: &Groups) -> Result<ArrayRef> {
         let mut folded = Self::folded(groups)?;
-        let twice = folded.pop();
-        twice.ok_or_else(|| DataFusionError::Internal("columns are missing".to_owned()))
+        folded.pop().ok_or_else(missing_columns)
     }
 
     fn folded(groups: &Groups) -> Result<Vec<ArrayRef>> {

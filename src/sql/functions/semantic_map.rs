@@ -6,18 +6,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, ListArray, StructArray,
-    new_null_array,
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{AggregateUDF, DocSection, Documentation};
 
 use super::aggregate::Aggregate;
 use super::arguments::{error_in_row, mask_of};
-use super::kept_rows::{Groups, OfRows};
+use super::kept_rows::{Groups, OfRows, list_of};
 use crate::geometry::{Rle, Vote, paint, vote};
 use crate::schema::list_item;
 use crate::store::columns::{RleBuilder, RleColumn, rle_type};
@@ -55,7 +54,7 @@ fn result(given: &[DataType]) -> Option<DataType> {
     let numbers_fit = class.is_integer() && score.is_numeric() && ordinal.is_integer() && tau_fits;
     mask_of(std::slice::from_ref(mask))
         .filter(|_| numbers_fit)
-        .map(|_| DataType::List(class_item()))
+        .map(|_| DataType::List(list_item(DataType::Struct(class_fields()))))
 }
 
 fn class_fields() -> Fields {
@@ -63,10 +62,6 @@ fn class_fields() -> Fields {
         Field::new("class_index", DataType::Int32, true),
         Field::new("rle", rle_type(), true),
     ])
-}
-
-fn class_item() -> FieldRef {
-    list_item(DataType::Struct(class_fields()))
 }
 
 /// The map of each group's masks.
@@ -123,10 +118,8 @@ impl OfRows for Map {
         }
         let columns: Vec<ArrayRef> =
             vec![Arc::new(Int32Array::from(classes)), Arc::new(rles.finish())];
-        let classes = StructArray::try_new(class_fields(), columns, None)?;
         let offsets = OffsetBuffer::from_lengths(lengths);
-        let lists = ListArray::try_new(class_item(), offsets, Arc::new(classes), None)?;
-        Ok(Arc::new(lists))
+        list_of(class_fields(), columns, offsets, None)
     }
 }
 
