@@ -4,15 +4,13 @@
 //! that asked for it, and for no other: Lance removes merged files whose commit fails, so two processes must never share a result.
 //! A compaction that is interrupted changes nothing, and the next begins anew.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::ids::ImageId;
-use crate::jobs::{JobId, JobOptions, Made, RunPlan, Staged, Task, Watch, Waves, Worker};
+use crate::jobs::{JobId, JobOptions, Made, OnWorkers, RunPlan, Task, Worker};
 use crate::progress::Progress;
-use crate::store::{Changes, CompactStats, Merge, MergeFiles, Merged, Snapshot, Store};
-use crate::{Error, Result};
+use crate::store::{CompactStats, Merge, MergeFiles, Merged, Snapshot, Store};
 
 /// What results are staged under.
 const QUEUE: &str = "compact";
@@ -63,21 +61,8 @@ impl Task for CompactTask {
     async fn make(&self, _: &Worker, store: &Store, merge: Merge) -> Result<Made<Merged>> {
         let snapshot = store.snapshot_at(merge.commit).await?;
         let counts = snapshot.merge(&merge).await?;
-        Ok(Made {
-            snapshot,
-            changes: Changes::new(),
-            new: Vec::new(),
-            failures: Vec::new(),
-            counts,
-        })
+        Ok(Made::counted(snapshot, counts))
     }
-}
-
-struct OnWorkers<'a> {
-    store: &'a Store,
-    workers: &'a dyn RunPlan,
-    options: &'a JobOptions,
-    progress: &'a dyn Progress,
 }
 
 #[async_trait::async_trait]
@@ -86,90 +71,6 @@ impl MergeFiles for OnWorkers<'_> {
         let task = CompactTask {
             job: JobId::new(self.store, QUEUE.to_owned()),
         };
-        let keys: Vec<String> = merges.iter().map(|merge| task.key(merge)).collect();
-        self.progress.start("merges", Some(merges.len() as u64));
-        let merged = self.merged(&task, merges, &keys).await;
-        self.progress.finish();
-        if let Err(err) = self.remove(&task, keys).await {
-            tracing::warn!("what the workers were asked was not removed: {err}");
-        }
-        merged
-    }
-}
-
-impl OnWorkers<'_> {
-    /// Has files merged until all are, and returns the results in the order of `merges`: rows keep theirs.
-    async fn merged(
-        &self,
-        task: &CompactTask,
-        merges: &[Merge],
-        keys: &[String],
-    ) -> Result<Vec<Merged>> {
-        let mut waves = Waves::new(self.store, self.workers, self.options);
-        let mut unmerged = Unmerged {
-            store: self.store,
-            left: keys.iter().cloned().zip(merges).collect(),
-            progress: self.progress,
-        };
-        while !unmerged.left.is_empty() {
-            let before = unmerged.left.len();
-            let ended = pass(&mut waves, task, &mut unmerged).await;
-            unmerged.look().await?;
-            let left = unmerged.left.len();
-            if waves.is_stuck(left < before) {
-                return Err(ended.err().unwrap_or_else(|| Error::Cluster {
-                    reason: format!("{left} merges were handed out, and not done"),
-                }));
-            }
-        }
-        let staged = self.store.read_staged(QUEUE, keys.to_vec()).await?;
-        let merged = staged
-            .into_iter()
-            .map(|(_, made): (_, Staged<Merged>)| made.counts)
-            .collect::<Vec<_>>();
-        if merged.len() < merges.len() {
-            return Err(Error::Cluster {
-                reason: "what was merged has been removed meanwhile; start again".to_owned(),
-            });
-        }
-        Ok(merged)
-    }
-
-    /// Removes tasks and results.
-    async fn remove(&self, task: &CompactTask, keys: Vec<String>) -> Result<()> {
-        self.store.remove_tasks(&task.job.job).await?;
-        self.store.remove_staged(QUEUE, keys).await
-    }
-}
-
-/// Hands out what is left.
-async fn pass(
-    waves: &mut Waves<'_>,
-    task: &CompactTask,
-    unmerged: &mut Unmerged<'_>,
-) -> Result<()> {
-    let left: Vec<&Merge> = unmerged.left.values().copied().collect();
-    for wave in left.chunks(waves.size()) {
-        waves.run(task, wave, unmerged).await?;
-    }
-    Ok(())
-}
-
-/// What is left to merge.
-struct Unmerged<'a> {
-    store: &'a Store,
-    /// Merges without a result, by its name.
-    left: HashMap<String, &'a Merge>,
-    progress: &'a dyn Progress,
-}
-
-#[async_trait::async_trait]
-impl Watch for Unmerged<'_> {
-    /// Takes off what has been staged.
-    async fn look(&mut self) -> Result<()> {
-        let staged = self.store.staged(QUEUE).await?.into_iter();
-        let done = staged.filter(|it| self.left.remove(&it.key).is_some());
-        self.progress.advance(done.count() as u64);
-        Ok(())
+        self.results(&task, merges, "merges").await
     }
 }

@@ -67,7 +67,7 @@
 //! - L2 [`catalogue`], [`device`], [`models`]
 //! - L2, built on these: [`query`] and [`selection`], then [`classes`]
 //! - L3 [`ingest`], then [`mod@collect`]
-//! - L4 [`jobs`], then [`compact`] and [`extract`](mod@extract), then [`embed`], then [`neighbours`]
+//! - L4 [`jobs`], then [`compact`], [`indexes`] and [`extract`](mod@extract), then [`embed`], then [`neighbours`]
 //! - L5 [`head`]
 //! - L6 [`annotate`], [`import`](mod@import)
 //! - L6, above these: `cluster`, a feature
@@ -98,6 +98,7 @@ pub mod geometry;
 pub mod head;
 pub mod ids;
 pub mod import;
+pub mod indexes;
 pub mod ingest;
 pub mod jobs;
 pub mod models;

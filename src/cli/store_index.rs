@@ -6,10 +6,14 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use clap::Subcommand;
+use grainstore::indexes::{create_index_with_workers, update_indexes_with_workers};
+use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::neighbours::SearchedTable;
 use grainstore::schema::{StoreTable, Table};
 use grainstore::store::{IndexKind, IndexRequest, IndexStats, Snapshot, Store};
 
+use super::cluster::run_on;
+use super::progress::progress;
 use super::{At, Ended, Global, TableNames, plural, print_json};
 
 /// Indexes of vectors and of images.
@@ -34,7 +38,8 @@ Examples:
   grainstore store index create vectors.dinov2_vitb14
   grainstore store index create masks --kind ivf_flat       # the extractors' own embeddings, as they are
   grainstore store index create vectors.clip_b32 --kind ivf_pq --partitions 500 --sub-vectors 64
-  grainstore store index create masks --kind bloom          # of its images")]
+  grainstore store index create masks --kind bloom          # of its images
+  grainstore --store s3://labels/store store index create masks --cluster 10.0.0.1:50050")]
 pub struct CreateArgs {
     /// The table: masks, vectors.NAME or image_vectors.NAME; for --kind bloom, any with a column image_id.
     table: IndexedTable,
@@ -47,6 +52,8 @@ pub struct CreateArgs {
     /// For ivf_pq, bytes that a vector is quantised to; a divisor of its length [default: one byte per 16 numbers].
     #[arg(long, value_name = "N")]
     sub_vectors: Option<u32>,
+    #[command(flatten)]
+    on: OnCluster,
 }
 
 /// Add the rows to a table's indexes that came after they were made.
@@ -54,6 +61,8 @@ pub struct CreateArgs {
 pub struct UpdateArgs {
     /// The table: masks, vectors.NAME, image_vectors.NAME, or another that has an index.
     table: IndexedTable,
+    #[command(flatten)]
+    on: OnCluster,
 }
 
 /// Drop a table's indexes. 'store cleanup' frees the disk space.
@@ -64,6 +73,28 @@ pub struct DropArgs {
     /// Drop only the index of images (bloom) or of vectors (any other kind).
     #[arg(long, value_name = "KIND")]
     kind: Option<IndexKind>,
+}
+
+/// Where the rows of an index are put into it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct OnCluster {
+    /// Have the rows put into an index of vectors by the executors of a cluster, known by its scheduler. This process trains the
+    /// index, and merges and commits what they made; a run that is interrupted changes nothing.
+    #[arg(long, value_name = "HOST:PORT")]
+    cluster: Option<String>,
+    /// Rows of a task, unless one file has more.
+    #[arg(long, default_value_t = JobOptions::default().part_rows, requires = "cluster", value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    part_rows: u64,
+}
+
+impl OnCluster {
+    fn job(&self) -> JobOptions {
+        JobOptions {
+            part_rows: self.part_rows,
+            ..JobOptions::default()
+        }
+    }
 }
 
 /// A table by its name in SQL.
@@ -119,7 +150,17 @@ pub async fn run(args: Args, store: &Store, global: &Global) -> anyhow::Result<E
                 partitions: args.partitions,
                 sub_vectors: args.sub_vectors,
             };
-            let stats = store.create_index(&request).await?;
+            let stats = match &args.on.cluster {
+                Some(scheduler) => {
+                    let progress = progress(global);
+                    let create = async |workers: &dyn RunPlan, job: &JobOptions| {
+                        let progress = progress.as_ref();
+                        create_index_with_workers(store, &request, workers, job, progress).await
+                    };
+                    run_on(scheduler, &args.on.job(), create).await?
+                }
+                None => store.create_index(&request).await?,
+            };
             if global.json {
                 print_json(&stats)?;
             }
@@ -127,7 +168,17 @@ pub async fn run(args: Args, store: &Store, global: &Global) -> anyhow::Result<E
         }
         Args::Update(args) => {
             let table = args.table.store_table(store).await?;
-            let stats = store.update_indexes(&table).await?;
+            let stats = match &args.on.cluster {
+                Some(scheduler) => {
+                    let progress = progress(global);
+                    let update = async |workers: &dyn RunPlan, job: &JobOptions| {
+                        let progress = progress.as_ref();
+                        update_indexes_with_workers(store, &table, workers, job, progress).await
+                    };
+                    run_on(scheduler, &args.on.job(), update).await?
+                }
+                None => store.update_indexes(&table).await?,
+            };
             if global.json {
                 print_json(&stats)?;
             }

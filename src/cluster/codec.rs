@@ -21,6 +21,7 @@ use crate::compact::CompactTask;
 use crate::embed::EmbedTask;
 use crate::extract::ExtractTask;
 use crate::head::{predict_from_bytes, predict_to_bytes};
+use crate::indexes::IndexTask;
 use crate::jobs::{Task, TaskExec};
 use crate::schema::StoreTable;
 use crate::sql::functions;
@@ -79,6 +80,7 @@ impl TaskNode {
             EmbedTask::NODE => opened::<EmbedTask>,
             AnnotateTask::NODE => opened::<AnnotateTask>,
             CompactTask::NODE => opened::<CompactTask>,
+            IndexTask::NODE => opened::<IndexTask>,
             _ => return Err(unreadable(&format!("there is no node '{node}'"))),
         };
         open(task, first, count).map_err(|err| unreadable(&err.to_string()))

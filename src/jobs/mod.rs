@@ -9,13 +9,14 @@
 //! A chunk's name is made from its images, and it is staged with *create, fail if it exists*. A task can therefore run twice, on a
 //! worker that died and on another, and its rows are committed once. What was staged when a driver died is committed by the next.
 //!
-//! The tasks are those of [`extract`](mod@crate::extract), [`embed`](mod@crate::embed), [`annotate`](mod@crate::annotate) and
-//! [`compact`](mod@crate::compact).
+//! The tasks are those of [`extract`](mod@crate::extract), [`embed`](mod@crate::embed), [`annotate`](mod@crate::annotate),
+//! [`compact`](mod@crate::compact) and [`indexes`](mod@crate::indexes).
 
 mod committer;
 mod driver;
 mod in_process;
 mod plan;
+mod results;
 mod run_plan;
 mod shared_file;
 mod task;
@@ -26,9 +27,10 @@ pub(crate) use committer::Committer;
 pub(crate) use driver::{Job, Work};
 pub use in_process::InThisProcess;
 pub use plan::TaskExec;
+pub(crate) use results::OnWorkers;
 pub use run_plan::{JobOptions, RunPlan};
 pub(crate) use shared_file::SharedFiles;
 pub use task::JobId;
-pub(crate) use task::{Made, Staged, Task};
-pub(crate) use waves::{Watch, Waves};
+pub(crate) use task::{Made, Task};
+pub(crate) use waves::Waves;
 pub use worker::{Worker, WorkerOptions};

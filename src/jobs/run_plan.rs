@@ -31,6 +31,8 @@ pub trait RunPlan: Send + Sync {
 pub struct JobOptions {
     /// Images of a task. What a worker loses when it dies, and the rows of a file.
     pub chunk_images: usize,
+    /// Rows of a task that makes a part of an index, unless one file has more.
+    pub part_rows: u64,
     /// Tasks that an engine gets at the same time; it keeps a record of each.
     pub wave: u32,
     /// Time between two looks at what was staged.
@@ -43,6 +45,7 @@ impl Default for JobOptions {
     fn default() -> Self {
         Self {
             chunk_images: 64,
+            part_rows: 250_000,
             wave: 4000,
             poll: Duration::from_secs(2),
             commit_every: Duration::from_secs(60),

@@ -100,6 +100,19 @@ pub(crate) struct Made<C> {
     pub counts: C,
 }
 
+impl<C> Made<C> {
+    /// What a task made that adds no rows.
+    pub fn counted(snapshot: Snapshot, counts: C) -> Self {
+        Self {
+            snapshot,
+            changes: Changes::new(),
+            new: Vec::new(),
+            failures: Vec::new(),
+            counts,
+        }
+    }
+}
+
 /// What a task staged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "C: Serialize + DeserializeOwned")]

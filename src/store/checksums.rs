@@ -21,7 +21,7 @@ use std::path::Path;
 use futures::{StreamExt, TryStreamExt};
 use lance::dataset::Dataset;
 use lance::index::DatasetIndexExt;
-use lance_table::format::Fragment;
+use lance_table::format::{Fragment, IndexMetadata};
 use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
@@ -122,9 +122,7 @@ pub(super) async fn files_of(table: &StoreTable, dataset: &Dataset) -> Result<BT
         }
     }
     for index in dataset.load_indices().await?.iter() {
-        let named = index.files.iter().flatten();
-        let path = |path: &str| within("_indices", &format!("{}/{path}", index.uuid));
-        files.extend(named.map(|file| path(&file.path)));
+        files.extend(index_files(table, index));
     }
     Ok(files)
 }
@@ -212,7 +210,20 @@ impl Snapshot {
     ) -> Result<BTreeMap<String, Checksum>> {
         let written = fragments.iter().flat_map(|fragment| &fragment.files);
         let paths = written.map(|file| format!("{}.lance/data/{}", table.path(), file.path));
-        let paths: Vec<String> = paths.collect();
+        self.checksums_of_files(paths.collect()).await
+    }
+
+    /// As [`Snapshot::checksums_of`], of the files of an index.
+    pub(super) async fn checksums_of_index(
+        &self,
+        table: &StoreTable,
+        index: &IndexMetadata,
+    ) -> Result<BTreeMap<String, Checksum>> {
+        self.checksums_of_files(index_files(table, index).collect())
+            .await
+    }
+
+    async fn checksums_of_files(&self, paths: Vec<String>) -> Result<BTreeMap<String, Checksum>> {
         let files = &self.store().inner.files;
         files.sync(paths.clone()).await?;
         let mut checksums = BTreeMap::new();
@@ -222,6 +233,13 @@ impl Snapshot {
         }
         Ok(checksums)
     }
+}
+
+/// The files of an index, as paths within the store.
+fn index_files(table: &StoreTable, index: &IndexMetadata) -> impl Iterator<Item = String> {
+    let folder = format!("{}.lance/_indices/{}", table.path(), index.uuid);
+    let files = index.files.iter().flatten();
+    files.map(move |file| format!("{folder}/{}", file.path))
 }
 
 fn missing(path: &str) -> DamagedFile {

@@ -5,16 +5,20 @@
 //! go on without the index. Rows that are added later are not in it until it is brought up to date; until then, they
 //! are read one by one.
 
+mod parts;
 mod request;
 mod stats;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use lance::dataset::transaction::{Operation, TransactionBuilder};
 use lance::dataset::{CommitBuilder, Dataset};
 use lance::index::DatasetIndexExt;
 
+pub(crate) use parts::{IndexPart, MadePart, MakeParts};
 pub(crate) use request::cosine;
 use request::too_few;
 pub use request::{IndexKind, IndexRequest};
@@ -60,14 +64,8 @@ impl Store {
     /// [`Error::CommitContention`] if other writers changed the table's files each time; [`Error::StoreDamaged`] for
     /// files that are not as they were written; errors from Lance.
     pub async fn create_index(&self, request: &IndexRequest) -> Result<IndexStats> {
-        for attempt in 0..ATTEMPTS {
-            let made = Box::pin(self.try_create_index(request)).await;
-            if let Some(stats) = unless_race_lost(made)?.flatten() {
-                return Ok(stats);
-            }
-            back_off(attempt).await;
-        }
-        Err(contention("create index"))
+        let create = || self.try_create_index(request).boxed();
+        until_no_race_is_lost("create index", create).await
     }
 
     /// Makes an index and commits it; `None` if another writer interfered.
@@ -107,13 +105,7 @@ impl Store {
         };
         changing.exchange(version, operation).await?;
         let committed = self.put_changed("create index", table, changing).await?;
-        match committed {
-            Some(committed) => Ok(indexes_in(&committed, table)
-                .await?
-                .into_iter()
-                .find(|index| index.column == column)),
-            None => Ok(None),
-        }
+        index_of_column(committed, table, column).await
     }
 
     /// Adds the rows that are not in the indexes of a table to them, in one commit. Others wait meanwhile.
@@ -121,14 +113,8 @@ impl Store {
     /// # Errors
     /// [`crate::error::VectorError::NoSuchIndex`] if it has none; otherwise as [`Store::create_index`].
     pub async fn update_indexes(&self, table: &StoreTable) -> Result<Vec<IndexStats>> {
-        for attempt in 0..ATTEMPTS {
-            let made = Box::pin(self.try_update_indexes(table)).await;
-            if let Some(stats) = unless_race_lost(made)?.flatten() {
-                return Ok(stats);
-            }
-            back_off(attempt).await;
-        }
-        Err(contention("update index"))
+        let update = || self.try_update_indexes(table).boxed();
+        until_no_race_is_lost("update index", update).await
     }
 
     async fn try_update_indexes(&self, table: &StoreTable) -> Result<Option<Vec<IndexStats>>> {
@@ -166,14 +152,8 @@ impl Store {
         table: &StoreTable,
         kind: Option<IndexKind>,
     ) -> Result<Vec<IndexStats>> {
-        for attempt in 0..ATTEMPTS {
-            let dropped = Box::pin(self.try_drop_indexes(table, kind)).await;
-            if let Some(dropped) = unless_race_lost(dropped)?.flatten() {
-                return Ok(dropped);
-            }
-            back_off(attempt).await;
-        }
-        Err(contention("drop index"))
+        let drop = || self.try_drop_indexes(table, kind).boxed();
+        until_no_race_is_lost("drop index", drop).await
     }
 
     async fn try_drop_indexes(
@@ -302,11 +282,37 @@ fn no_such_index(table: &StoreTable, of: &'static str) -> Error {
     })
 }
 
-fn contention(operation: &str) -> Error {
-    Error::CommitContention {
+/// The index of a table's column in what was committed, if anything was.
+async fn index_of_column(
+    committed: Option<Snapshot>,
+    table: &StoreTable,
+    column: &str,
+) -> Result<Option<IndexStats>> {
+    let Some(committed) = committed else {
+        return Ok(None);
+    };
+    let found = indexes_in(&committed, table).await?;
+    Ok(found.into_iter().find(|index| index.column == column))
+}
+
+/// Tries a change anew while other writers win; an attempt that they interfere with has no result.
+///
+/// # Errors
+/// [`Error::CommitContention`] if they win each time.
+async fn until_no_race_is_lost<'a, T>(
+    operation: &str,
+    change: impl Fn() -> BoxFuture<'a, Result<Option<T>>>,
+) -> Result<T> {
+    for attempt in 0..ATTEMPTS {
+        if let Some(changed) = unless_race_lost(change().await)?.flatten() {
+            return Ok(changed);
+        }
+        back_off(attempt).await;
+    }
+    Err(Error::CommitContention {
         operation: operation.to_owned(),
         attempts: ATTEMPTS,
-    }
+    })
 }
 
 /// Whether a single change of indexes, and no other writer, brought the table from version `before` to this one.

@@ -68,7 +68,7 @@ pub use copy::CopySummary;
 pub use engine::QueryEngine;
 pub use files::{CommitRecord, StoreOptions, Tag};
 pub(crate) use image_set::ImageSet;
-pub(crate) use index::{COSINE, cosine, indexes_of, vector_column};
+pub(crate) use index::{COSINE, IndexPart, MadePart, MakeParts, cosine, indexes_of, vector_column};
 pub use index::{IndexKind, IndexRequest, IndexStats};
 pub(crate) use journal::{JournalFile, journals, read_journal, take_over};
 pub use location::{Location, StorageOption, StorageOptions};

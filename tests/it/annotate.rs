@@ -69,6 +69,7 @@ async fn workers_predict_what_one_process_predicts() {
         wave: 3,
         poll: Duration::from_millis(10),
         commit_every: Duration::from_millis(50),
+        ..JobOptions::default()
     };
     let few = AnnotateRequest {
         images: ImageFilter::matching("external_id < 3"),

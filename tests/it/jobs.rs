@@ -69,16 +69,17 @@ fn request() -> ExtractRequest {
     }
 }
 
-fn small_chunks() -> JobOptions {
+pub(crate) fn small_chunks() -> JobOptions {
     JobOptions {
         chunk_images: 2,
         wave: 4,
         poll: Duration::from_millis(20),
         commit_every: Duration::from_millis(100),
+        ..JobOptions::default()
     }
 }
 
-fn workers(dir: &tempfile::TempDir) -> InThisProcess {
+pub(crate) fn workers(dir: &tempfile::TempDir) -> InThisProcess {
     InThisProcess::new(WorkerOptions {
         slots: 2,
         cache: dir.path().join("cache"),
@@ -134,14 +135,14 @@ async fn staged(store: &Store) -> usize {
 }
 
 /// Runs a plan as another runner does, with what may go wrong.
-struct Faulty {
+pub(crate) struct Faulty {
     inner: InThisProcess,
     /// Partitions that ran.
     tasks: AtomicU64,
     fault: Fault,
 }
 
-enum Fault {
+pub(crate) enum Fault {
     /// Every partition runs on two workers at once.
     Twice(InThisProcess),
     /// A run ends with an error after so many partitions.
@@ -178,7 +179,7 @@ impl RunPlan for Faulty {
     }
 }
 
-fn faulty(dir: &tempfile::TempDir, fault: Fault) -> Faulty {
+pub(crate) fn faulty(dir: &tempfile::TempDir, fault: Fault) -> Faulty {
     Faulty {
         inner: workers(dir),
         tasks: AtomicU64::new(0),

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 21] = [
     &["ingest", "vectors"],
     &["collect"],
     &["jobs"],
-    &["compact", "extract"],
+    &["compact", "extract", "indexes"],
     &["embed"],
     &["neighbours"],
     &["head", "review"],

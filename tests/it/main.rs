@@ -42,6 +42,7 @@ mod hostile;
 mod hugging_face;
 mod import;
 mod import_masks;
+mod indexes;
 mod ingest;
 mod ingest_coco;
 mod ingest_folder;

@@ -30,13 +30,13 @@ use crate::support::{CHECKPOINT, append, image, instant};
 const DIM: u32 = 24;
 
 /// A store with masks of one extractor, and an embedder called `e` with vectors of them.
-struct Made {
+pub(crate) struct Made {
     _dir: tempfile::TempDir,
-    store: Store,
+    pub(crate) store: Store,
     extractor: ExtractorId,
     embedder: EmbedderRow,
     random: fastrand::Rng,
-    vectors: Vec<VectorRow>,
+    pub(crate) vectors: Vec<VectorRow>,
 }
 
 fn extractor(name: &str, minute: i64, space: &str) -> ExtractorRow {
@@ -69,7 +69,7 @@ fn embedder(name: &str) -> EmbedderRow {
 }
 
 impl Made {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
         let embedding = EmbeddingType {
@@ -103,7 +103,7 @@ impl Made {
         }
     }
 
-    fn table(&self) -> StoreTable {
+    pub(crate) fn table(&self) -> StoreTable {
         StoreTable::Vectors(VectorTable::Masks, self.embedder.embedder_id.clone())
     }
 
@@ -114,7 +114,7 @@ impl Made {
     }
 
     /// Commits images, each with so many masks whose vectors are their embeddings, too.
-    async fn add(&mut self, images: std::ops::Range<u32>, masks: i32) {
+    pub(crate) async fn add(&mut self, images: std::ops::Range<u32>, masks: i32) {
         let mut rows = Vec::new();
         for n in images.clone() {
             for mask_index in 0..masks {
@@ -172,11 +172,11 @@ impl Made {
         self.vectors.extend(vectors);
     }
 
-    async fn snapshot(&self) -> Snapshot {
+    pub(crate) async fn snapshot(&self) -> Snapshot {
         self.store.snapshot().await.unwrap()
     }
 
-    async fn nearest(&self, request: &NearestRequest) -> Neighbours {
+    pub(crate) async fn nearest(&self, request: &NearestRequest) -> Neighbours {
         nearest(&self.snapshot().await, request).await.unwrap()
     }
 
@@ -194,7 +194,7 @@ impl Made {
     }
 
     /// Image, mask and similarity of all vectors for which `wanted` holds, in f64, the most similar first.
-    fn brute_force(
+    pub(crate) fn brute_force(
         &self,
         numbers: &[f32],
         wanted: impl Fn(&VectorRow) -> bool,
@@ -217,11 +217,11 @@ impl Made {
     }
 }
 
-fn vectors_of_e() -> SearchedTable {
+pub(crate) fn vectors_of_e() -> SearchedTable {
     SearchedTable::Vectors("e".to_owned())
 }
 
-fn of_mask(table: SearchedTable, n: u32, mask_index: i32) -> NearestRequest {
+pub(crate) fn of_mask(table: SearchedTable, n: u32, mask_index: i32) -> NearestRequest {
     let query = SearchQuery::Mask {
         image: image(n).image_id,
         extractor: None,
@@ -231,7 +231,7 @@ fn of_mask(table: SearchedTable, n: u32, mask_index: i32) -> NearestRequest {
 }
 
 #[track_caller]
-fn assert_same(found: &[Neighbour], expected: &[(ImageId, i32, f64)]) {
+pub(crate) fn assert_same(found: &[Neighbour], expected: &[(ImageId, i32, f64)]) {
     assert_eq!(found.len(), expected.len());
     for (found, (image_id, mask_index, similarity)) in found.iter().zip(expected) {
         assert_eq!(
@@ -242,6 +242,22 @@ fn assert_same(found: &[Neighbour], expected: &[(ImageId, i32, f64)]) {
         assert!(difference.abs() < 1e-5, "{found:?} {similarity}");
         assert!((found.similarity + found.distance - 1.0).abs() < 1e-6);
     }
+}
+
+/// A search by the index that looks at everything.
+pub(crate) fn thorough(mut request: NearestRequest) -> NearestRequest {
+    request.count = 10;
+    request.search = Search::Index {
+        nprobes: 100,
+        refine: 20,
+    };
+    request
+}
+
+pub(crate) async fn healthy(store: &Store) {
+    let snapshot = store.snapshot().await.unwrap();
+    let found = snapshot.verify_all(&NoProgress).await.unwrap();
+    assert_eq!((found.damaged, found.without_checksum), (vec![], 0));
 }
 
 #[tokio::test]
@@ -592,22 +608,6 @@ async fn texts_are_searched_by_their_vectors() {
 
 mod index {
     use super::*;
-
-    /// A search by the index that looks at everything.
-    fn thorough(mut request: NearestRequest) -> NearestRequest {
-        request.count = 10;
-        request.search = Search::Index {
-            nprobes: 100,
-            refine: 20,
-        };
-        request
-    }
-
-    async fn healthy(store: &Store) {
-        let snapshot = store.snapshot().await.unwrap();
-        let found = snapshot.verify_all(&NoProgress).await.unwrap();
-        assert_eq!((found.damaged, found.without_checksum), (vec![], 0));
-    }
 
     #[tokio::test]
     async fn an_index_is_made_used_updated_and_dropped() {

@@ -295,8 +295,31 @@ fn annotate_and_embed(cluster: &Cluster<'_>, there: &Program, alone: &Program) {
         let on_cluster = there.expect(0, &[&sql[..], &on_cluster[..]].concat());
         assert!(here == on_cluster, "{query}: {here} {on_cluster}");
     }
+    index(cluster, there);
     compact(cluster, there);
     there.expect(0, &["check", "--deep"]);
+}
+
+/// An index whose rows executors put into it finds what a search without one finds, if it looks at everything.
+fn index(cluster: &Cluster<'_>, there: &Program) {
+    let staged = cluster.staged();
+    let nearest = |search: &str| {
+        let found = "SELECT image_id, round(similarity, 4) FROM nearest('image_vectors.e', 'cat/00000.png', NULL, 10, ";
+        let query = format!("{found}'{search}') ORDER BY 2 DESC, 1");
+        there.expect(0, &["sql", "--format", "csv", &query])
+    };
+    let create = ["store", "index", "create", "image_vectors.e"];
+    let flat = ["--kind", "ivf_flat", "--partitions", "3"];
+    let on_cluster = ["--cluster", &cluster.address, "--part-rows", "20", "--json"];
+    let made = there.expect(0, &[&create[..], &flat, &on_cluster].concat());
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(
+        (&made["unindexed_rows"], &made["segments"]),
+        (&0.into(), &1.into()),
+        "{made}"
+    );
+    assert!(cluster.staged() > staged, "{}", cluster.logs());
+    assert_eq!(nearest("nprobes=3 refine=10"), nearest("exact"));
 }
 
 /// Files that executors merge hold the same rows, and nothing of the work is left behind.

@@ -143,6 +143,21 @@ impl IndexRequest {
         column: &str,
     ) -> Result<Box<dyn IndexParams>> {
         let rows = dataset.count_rows(None).await? as u64;
+        Ok(match self.vector_params(dataset, column, rows)? {
+            Some(params) => Box::new(params),
+            None => Box::new(ScalarIndexParams::for_builtin(
+                BuiltinIndexType::BloomFilter,
+            )),
+        })
+    }
+
+    /// Lance's parameters for an index of a number of vectors; `None` for one of images.
+    pub(super) fn vector_params(
+        &self,
+        dataset: &Dataset,
+        column: &str,
+        rows: u64,
+    ) -> Result<Option<VectorIndexParams>> {
         let schema = Schema::from(dataset.schema());
         let dim = match schema.field_with_name(column)?.data_type() {
             DataType::FixedSizeList(_, dim) => u32::try_from(*dim).unwrap_or(0),
@@ -151,22 +166,20 @@ impl IndexRequest {
         let plan = self.plan(rows, dim)?;
         let partitions = usize::try_from(plan.partitions).unwrap_or(usize::MAX);
         Ok(match self.kind {
-            IndexKind::IvfPq => Box::new(VectorIndexParams::ivf_pq(
+            IndexKind::IvfPq => Some(VectorIndexParams::ivf_pq(
                 partitions,
                 SUB_VECTOR_BITS,
                 plan.sub_vectors as usize,
                 cosine()?,
                 MAX_ITERATIONS,
             )),
-            IndexKind::IvfSq => Box::new(VectorIndexParams::with_ivf_sq_params(
+            IndexKind::IvfSq => Some(VectorIndexParams::with_ivf_sq_params(
                 cosine()?,
                 IvfBuildParams::new(partitions),
                 SQBuildParams::default(),
             )),
-            IndexKind::IvfFlat => Box::new(VectorIndexParams::ivf_flat(partitions, cosine()?)),
-            IndexKind::Bloom => Box::new(ScalarIndexParams::for_builtin(
-                BuiltinIndexType::BloomFilter,
-            )),
+            IndexKind::IvfFlat => Some(VectorIndexParams::ivf_flat(partitions, cosine()?)),
+            IndexKind::Bloom => None,
         })
     }
 
