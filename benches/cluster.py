@@ -17,7 +17,8 @@ import sys
 import time
 import urllib.request
 
-PORT = 50150
+# Below those that Linux gives to outgoing connections.
+PORT, FIRST = 20_100, 20_200
 ROWS = "SELECT image_id, mask_index, rle['counts'] AS counts, predicted_iou, stability_score FROM masks ORDER BY 1, 2"
 
 
@@ -54,8 +55,7 @@ def main(program, folder, executors, tasks, kills):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen([program, "scheduler", "--bind", f"127.0.0.1:{PORT}"], **quiet)
     started = time.monotonic()
-    first = 51000
-    start = lambda n: subprocess.Popen([program, "executor", "--scheduler", f"127.0.0.1:{PORT}", "--bind", f"127.0.0.1:{first + 2 * n}"],
+    start = lambda n: subprocess.Popen([program, "executor", "--scheduler", f"127.0.0.1:{PORT}", "--bind", f"127.0.0.1:{FIRST + 2 * n}"],
                                        env=small, **quiet)
     running = [start(n) for n in range(executors)]
     try:

@@ -150,6 +150,29 @@ best() {
 }
 once best best
 
+# Recipes of training, each under a map that is voted and one that is painted, with all masks kept.
+declare -A recipes=(
+    [mil]="--loss mil" [distill]="" [refine]="--loss mil+distill+refine" [paper]="--recipe paper" [mil5]="--loss mil -a 5"
+    [refine5]="--loss mil+distill+refine -a 5 --lambda-unc 0.02"
+)
+recipes() {
+    for recipe in "${!recipes[@]}"; do
+        for seed in $seeds; do
+            local head=recipe-$recipe-$seed
+            # shellcheck disable=SC2086 # options
+            [ -f "$dir/$head.txt" ] || train "$head" voc objects efficientnet_lite0 "$training" ${recipes[$recipe]} --seed "$seed"
+            for map in vote:0.5 vote:0.3 paint; do
+                local json=$dir/$head-$map.json
+                [ ! -f "$json" ] || continue
+                gs annotate --head "$head" --where "split = 'val'" --score-threshold 0 --map "$map" > /dev/null
+                gs eval --head "$head" --dataset coco --split val --dry-run --json > "$json.part"
+                mv "$json.part" "$json"
+            done
+        done
+    done
+}
+once recipes recipes
+
 # predict() in SQL must say what 'annotate' stored.
 differing=$(gs sql "
     SELECT count(*) AS differing

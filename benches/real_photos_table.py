@@ -1,6 +1,7 @@
 """Prints the tables of what real_photos.sh found, with 95 % intervals of bootstrap samples over the images of val.
 
     python benches/real_photos_table.py choose DIR     # the choices, made on a part of the training images
+    python benches/real_photos_table.py recipes DIR    # of seeds, without these intervals
     python benches/real_photos_table.py tables DIR
 """
 
@@ -273,6 +274,27 @@ def tables(directory):
     table(["classes", "a head reads", "loss", "seeds", "accuracy", "AP50 at 0.7", "mIoU at 0.7", "lower threshold", "AP50", "mIoU"], lines)
 
 
+def recipes(directory):
+    """Recipes of training under several maps."""
+    found = collections.defaultdict(list)
+    for file in sorted(directory.glob("recipe-*.json")):
+        _, recipe, _, map_rule = file.stem.split("-", 3)
+        said = {it["metric"]: it["value"] for it in json.loads(file.read_text())["metrics"] if it["class"] is None}
+        found[recipe, map_rule].append((said["miou"], said["ap50"]))
+    names = {"mil": "`--loss mil`", "distill": "`--loss mil+distill`, the default", "refine": "`--loss mil+distill+refine`",
+             "paper": "`--recipe paper`", "mil5": "`--loss mil -a 5`",
+             "refine5": "`--loss mil+distill+refine -a 5 --lambda-unc 0.02`"}
+
+    def spread(values):
+        return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+    lines = []
+    for recipe, name in names.items():
+        miou = [spread([value for value, _ in found[recipe, map_rule]]) for map_rule in ("vote:0.5", "vote:0.3", "paint")]
+        lines.append([name, *miou, spread([value for _, value in found[recipe, "paint"]])])
+    table(["head", "mIoU, vote:0.5", "mIoU, vote:0.3", "mIoU, paint", "AP50"], lines)
+
+
 def heads_of_objects(found, name):
     chosen = found.chosen[name]
     return [
@@ -284,4 +306,4 @@ def heads_of_objects(found, name):
 
 if __name__ == "__main__":
     command, directory = sys.argv[1:]
-    {"choose": choose, "tables": tables}[command](pathlib.Path(directory))
+    {"choose": choose, "recipes": recipes, "tables": tables}[command](pathlib.Path(directory))

@@ -29,11 +29,13 @@ NOISE = 1e-7
 
 
 class Runs:
-    def __init__(self, program, store, directory, seeds):
-        self.program, self.store, self.seeds = program, store, seeds
-        self.file = pathlib.Path(directory) / "stability.jsonl"
+    """Heads of a store, each trained once, and what evaluations of them found, kept in a file."""
+
+    def __init__(self, program, store, file):
+        self.program, self.store, self.file = program, store, pathlib.Path(file)
         lines = self.file.read_text().splitlines() if self.file.exists() else []
         self.done = {tuple(one["run"]): one for one in map(json.loads, lines)}
+        self.seconds = {}
 
     def gs(self, *args):
         command = [self.program, "--quiet", "--store", self.store, *map(str, args)]
@@ -42,18 +44,18 @@ class Runs:
             sys.exit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def measure(self, name, recipe, seed, noise):
-        """Trains, annotates and evaluates one head."""
-        run = (name, recipe, seed, noise)
+    def measure(self, words, classes, options, policy):
+        """Trains a head, unless one of these words was trained before, annotates and evaluates."""
+        run = (*words, *policy)
         if run not in self.done:
-            options, policy = RECIPES[recipe]
-            head = f"stability-{name}-{'-'.join(recipe.replace(',', '').replace('=', '').split())}-{seed}-{noise}"
-            jitter = ["--initial-noise", NOISE, "--noise-seed", noise] if noise else []
-            trained = json.loads(self.gs("train", "--name", head, "--classes", name, "--seed", seed, *options, *jitter, "--json"))
+            head = "-".join(map(str, words))
+            if head not in self.seconds:
+                trained = json.loads(self.gs("train", "--name", head, "--classes", classes, *options, "--json"))
+                self.seconds[head] = trained["training_seconds"]
             self.gs("annotate", "--head", head, "--where", "split = 'test'", *policy)
             said = json.loads(self.gs("eval", "--head", head, "--split", "test", "--dry-run", "--json"))
             metrics = {it["metric"]: it["value"] for it in said["metrics"] if it["class"] is None}
-            found = {"run": run, "miou": metrics["miou"], "ap50": metrics["ap50"], "seconds": trained["training_seconds"]}
+            found = {"run": run, "miou": metrics["miou"], "ap50": metrics["ap50"], "seconds": self.seconds[head]}
             with self.file.open("a") as file:
                 file.write(json.dumps(found) + "\n")
             self.done[run] = found
@@ -65,17 +67,24 @@ def spread(values):
 
 
 def main(program, store, directory, seeds):
-    runs, lines = Runs(program, store, directory, int(seeds)), []
+    runs, lines, seeds = Runs(program, store, f"{directory}/stability.jsonl"), [], int(seeds)
+
+    def head(name, recipe, seed, noise):
+        options, policy = RECIPES[recipe]
+        jitter = ["--initial-noise", NOISE, "--noise-seed", noise] if noise else []
+        kind = "".join(it for it in recipe if it.isalnum())
+        return runs.measure(("stability", name, kind, seed, noise), name, [*options, "--seed", seed, *jitter], policy)
+
     for name, text in SETS.items():
         for recipe in RECIPES:
-            heads = [runs.measure(name, recipe, seed, 0) for seed in range(runs.seeds)]
+            heads = [head(name, recipe, seed, 0) for seed in range(seeds)]
             miou, ap50 = (spread([head[it] for head in heads]) for it in ("miou", "ap50"))
             seconds = statistics.mean(head["seconds"] for head in heads)
-            lines.append([text, recipe, f"{runs.seeds} seeds", *miou, ap50[0], f"{seconds:.1f}"])
+            lines.append([text, recipe, f"{seeds} seeds", *miou, ap50[0], f"{seconds:.1f}"])
             if recipe in ("refined, as in the demo", "paper"):
-                moved = [runs.measure(name, recipe, 0, noise) for noise in range(1, runs.seeds + 1)]
+                moved = [head(name, recipe, 0, noise) for noise in range(1, seeds + 1)]
                 miou, ap50 = (spread([head[it] for head in moved]) for it in ("miou", "ap50"))
-                lines.append([text, recipe, f"seed 0, {runs.seeds} times with noise of {NOISE:g}", *miou, ap50[0], ""])
+                lines.append([text, recipe, f"seed 0, {seeds} times with noise of {NOISE:g}", *miou, ap50[0], ""])
     print(
         "Heads of the demo's 200 training scenes, evaluated on its 60 test scenes, without a filter by predicted IoU; mean and "
         "standard deviation. Rounding differs from CPU to CPU by about as much as the noise on the initial weights."

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::find_head;
+use crate::head::Recipe;
 use crate::ids::PolicyId;
 use crate::options::{is_default, one_of};
+use crate::store::Snapshot;
 use crate::{Error, Result};
 
 /// Which masks suppress which.
@@ -100,6 +103,30 @@ impl std::fmt::Display for MapRule {
             Self::Vote(tau) => write!(f, "vote:{tau}"),
         }
     }
+}
+
+/// The rule of a head's maps, if none is given: the paper's heads have painted ones.
+///
+/// # Errors
+/// As [`find_head`].
+pub async fn default_map_rule(snapshot: &Snapshot, head: &str) -> Result<MapRule> {
+    #[derive(Default, Deserialize)]
+    struct Spec {
+        #[serde(default)]
+        options: Options,
+    }
+    #[derive(Default, Deserialize)]
+    struct Options {
+        #[serde(default)]
+        recipe: Recipe,
+    }
+    // Heads of other tools have no options.
+    let spec = find_head(snapshot, head).await?.spec;
+    let spec: Spec = serde_json::from_str(&spec).unwrap_or_default();
+    Ok(match spec.options.recipe {
+        Recipe::Default => MapRule::default(),
+        Recipe::Paper => MapRule::Paint,
+    })
 }
 
 /// What the score of a mask is.

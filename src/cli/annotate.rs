@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use grainstore::annotate::{
     AnnotateRequest, AnnotateSummary, MapRule, NmsScope, Policy, ScoreRule, annotate,
-    annotate_with_workers, rethreshold, thresholds_from_labels,
+    annotate_with_workers, default_map_rule, rethreshold, thresholds_from_labels,
 };
 use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::store::Store;
@@ -80,9 +80,10 @@ struct Which {
     #[arg(long, default_value = "class", value_name = "SCOPE")]
     nms: NmsScope,
     /// How masks become the semantic map: paint (kept masks over each other, best score on top) or vote:TAU (all masks
-    /// of good quality vote; a pixel gets the class whose mean score over the masks on it is greatest, if at least TAU).
-    #[arg(long, default_value_t = MapRule::default(), value_name = "RULE")]
-    map: MapRule,
+    /// of good quality vote; a pixel gets the class whose mean score over the masks on it is greatest, if at least TAU)
+    /// [default: vote:0.5; paint for heads of the recipe 'paper'].
+    #[arg(long, value_name = "RULE")]
+    map: Option<MapRule>,
     /// Maximum number of kept masks per image.
     #[arg(long, default_value_t = Policy::default().max_per_image, value_name = "N")]
     max_per_image: u32,
@@ -96,14 +97,18 @@ fn parse_threshold(text: &str) -> Result<(String, f64), String> {
 }
 
 impl Which {
-    fn request(self) -> AnnotateRequest {
-        AnnotateRequest {
+    async fn request(self, store: &Store) -> anyhow::Result<AnnotateRequest> {
+        let map = match self.map {
+            Some(map) => map,
+            None => default_map_rule(&store.snapshot().await?, &self.head).await?,
+        };
+        Ok(AnnotateRequest {
             head: self.head,
             images: images_where(self.condition),
             policy: Policy {
                 class_thresholds: self.class_threshold.into_iter().collect(),
                 image_gate: self.image_gate,
-                map: self.map,
+                map,
                 max_per_image: self.max_per_image,
                 min_predicted_iou: self.min_predicted_iou,
                 min_stability_score: self.min_stability_score,
@@ -112,7 +117,7 @@ impl Which {
                 score: self.score,
                 score_threshold: self.score_threshold,
             },
-        }
+        })
     }
 }
 
@@ -150,7 +155,7 @@ async fn choose_thresholds(
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = super::open(global).await?;
-    let request = args.which.request();
+    let request = args.which.request(&store).await?;
     let started = Instant::now();
     let progress = progress(global);
     let summary = match &args.on_cluster.cluster {
@@ -167,7 +172,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
 
 pub async fn run_rethreshold(args: RethresholdArgs, global: &Global) -> anyhow::Result<Ended> {
     let store = super::open(global).await?;
-    let mut request = args.which.request();
+    let mut request = args.which.request(&store).await?;
     if let Some(share) = args.thresholds_from_labels {
         choose_thresholds(&store, &mut request, share, global).await?;
     }

@@ -9,6 +9,7 @@ use grainstore::export::GeoJsonExport;
 use grainstore::export::HuggingFaceExport;
 use grainstore::export::LabelMapExport;
 use grainstore::export::LabelStudioExport;
+use grainstore::export::MapFile;
 use grainstore::export::ParquetExport;
 use grainstore::export::Sa1bExport;
 use grainstore::export::VocExport;
@@ -165,7 +166,7 @@ pub struct HuggingFace {
     output: PathBuf,
 }
 
-/// Label maps: a PNG of gray levels for each image, by classes or by classes and objects, and a file of the classes.
+/// Label maps: gray levels of each image in a PNG or TIFF file, by classes or by classes and objects, and a file of the classes.
 ///
 /// 0 is background, the greatest level (255 or 65535) void. Classes have their own ids if these are different and fit, else their places.
 #[derive(Debug, clap::Args)]
@@ -173,13 +174,46 @@ pub struct HuggingFace {
 Examples:
   grainstore export label-maps --head fine -o maps/
   grainstore export label-maps --head fine --objects --copy-images -o maps/    # class x 1000 + object, 16 bits
-  grainstore ingest label-maps --images maps/images --maps maps/maps --classes maps/classes.csv --objects")]
+  grainstore ingest label-maps --images maps/images --maps maps/maps --classes maps/classes.csv --objects
+  grainstore export label-maps --ground-truth --dataset cityscapes --background 0 --image-suffix _leftImg8bit --map-suffix _gtFine_labelIds -o maps/
+  grainstore export label-maps --ground-truth --dataset cityscapes --background 0 --objects --stuff road,sky,building -o maps/")]
 pub struct LabelMaps {
     #[command(flatten)]
     which: Which,
     /// Values are class x 1000 + object, as Cityscapes' instanceIds; at most 64 classes.
     #[arg(long)]
     objects: bool,
+    /// Classes that are their values with --objects, too, because they have no objects apart: names with commas between them.
+    #[arg(
+        long,
+        requires = "objects",
+        value_delimiter = ',',
+        value_name = "CLASSES"
+    )]
+    stuff: Vec<String>,
+    /// Value of pixels of no class. Classes then have their ids as values in any case; one with this id looks like background
+    /// [default: 0, and no class has it].
+    #[arg(long, value_name = "VALUE")]
+    background: Option<u16>,
+    /// Write TIFF files.
+    #[arg(long)]
+    tiff: bool,
+    /// What the names of photos have before their ending and those of maps have not.
+    #[arg(
+        long,
+        value_name = "SUFFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    image_suffix: String,
+    /// What the names of maps have before their ending and those of photos have not.
+    #[arg(
+        long,
+        value_name = "SUFFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    map_suffix: String,
     /// Also write images/: upright JPEG, PNG and WebP files are copied, all others are encoded as JPEG.
     #[arg(long)]
     copy_images: bool,
@@ -471,6 +505,15 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &LabelMapExport {
                     export: request,
                     objects: args.objects,
+                    stuff: args.stuff,
+                    background: args.background,
+                    file: if args.tiff {
+                        MapFile::Tiff
+                    } else {
+                        MapFile::Png
+                    },
+                    image_suffix: args.image_suffix,
+                    map_suffix: args.map_suffix,
                     photos,
                     directory: args.output,
                 },

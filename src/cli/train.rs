@@ -27,7 +27,7 @@ Examples:
   grainstore train --name fine2 --classes all --from fine --since parent   # new images, some old ones
   grainstore train --name dino --classes all --vectors dinov2_vitb14,tokens    # after 'grainstore embed'
   grainstore train --name safe --classes all --negatives \"source = 'street'\" --members 3
-  grainstore train --name paper --classes all --recipe paper               # then annotate with --map paint
+  grainstore train --name paper --classes all --recipe paper               # whose maps 'annotate' paints
   grainstore train --name mine --classes all --query my.sql                # like 'grainstore query train/bags --show'")]
 pub struct Args {
     /// Name of the head. An existing head of this name stays as an older one.
@@ -179,6 +179,7 @@ impl How {
     fn options(&self) -> anyhow::Result<TrainOptions> {
         let base = self.recipe.options();
         Ok(TrainOptions {
+            recipe: base.recipe,
             loss: self.loss.or(base.loss),
             hidden: match &self.hidden {
                 Some(widths) => parse_widths(widths)?,
@@ -227,9 +228,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     }
     let options = args.how.options()?;
     options.validate()?;
-    if args.negatives.is_some() && !options.loss().distills() {
+    let loss = options.loss();
+    if args.negatives.is_some() && !loss.distills() && !loss.refines() {
         anyhow::bail!(
-            "--negatives needs a loss that has a use for them: mil+distill+refine or mil+distill"
+            "--negatives needs a loss that has a use for them: mil+distill+refine, mil+refine or mil+distill"
         );
     }
     let store = super::open(global).await?;
@@ -322,10 +324,11 @@ fn print_summary(summary: &TrainSummary) -> anyhow::Result<()> {
     }
     if let Some(labels) = summary.mask_labels {
         outln!(
-            "labelled masks: {} of classes, {} of none, {} that are said not to show a class",
+            "labelled masks: {} of classes, {} of none, {} that are said not to show a class; {} in validation images",
             labels.classes,
             labels.background,
-            labels.not
+            labels.not,
+            summary.validation_masks
         );
     }
     if summary.labels_of_other_extractors > 0 {

@@ -1,4 +1,4 @@
-//! `export label-maps`: a PNG for each image, whose gray levels are classes, or classes and objects.
+//! `export label-maps`: a PNG or TIFF file for each image, whose gray levels are classes, or classes and objects.
 //!
 //! ```text
 //! classes.csv            VALUE,NAME: the gray level of each class
@@ -6,20 +6,24 @@
 //! images/NAME.jpg        the photos, if asked for
 //! ```
 //!
-//! 0 is background. Void is the greatest level, 255 or 65535. Which mask is drawn where several overlap, [`PixelMaps`] says.
+//! 0 is background, unless another value is asked for. Void is the greatest level, 255 or 65535. Which mask is drawn where several overlap, [`PixelMaps`] says.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::PathBuf;
+
+use ::tiff::encoder::colortype::{Gray8, Gray16};
+use ::tiff::encoder::{Compression, TiffEncoder};
 
 use super::coco::ExportSummary;
 use super::file::Unfinished;
+use super::label_values::{ClassOfMap, Values};
 use super::photos::{Photos, copy, plan_names, write_images};
 use super::pixel_maps::{PixelMaps, VOID};
 use super::request::ExportRequest;
 use super::source::{Objects, Origin, Source, Wanted};
 use crate::annotate::MapRule;
 use crate::error::FileAction;
-use crate::formats::OBJECTS_PER_CLASS;
 use crate::geometry::Size;
 use crate::progress::Progress;
 use crate::store::Snapshot;
@@ -27,8 +31,6 @@ use crate::{Error, Result};
 
 /// The file of the classes.
 const CLASSES_FILE: &str = "classes.csv";
-/// Greatest value of a class with objects: its last object must be below void.
-const MAX_OBJECT_CLASS: i64 = 64;
 /// Greatest number of an object of an image.
 const MAX_OBJECTS: usize = 999;
 /// Formats of photos that are copied as they are, and the endings of their names.
@@ -41,10 +43,31 @@ pub struct LabelMapExport {
     pub export: ExportRequest,
     /// Whether the values are class x 1000 + object, rather than classes.
     pub objects: bool,
+    /// Names of classes whose values are the class all the same, because they have no objects apart (road, sky).
+    pub stuff: Vec<String>,
+    /// Value of pixels of no class. If it is given, the values of classes are their ids, and a class with that id looks like
+    /// background; if not, it is 0.
+    pub background: Option<u16>,
+    /// The kind of the maps' files.
+    pub file: MapFile,
+    /// What the names of photos have before their ending and those of maps have not, such as '_leftImg8bit'.
+    pub image_suffix: String,
+    /// What the names of maps have before their ending and those of photos have not, such as '_gtFine_labelIds'.
+    pub map_suffix: String,
     /// Whether photos are copied.
     pub photos: Photos,
     /// The directory to write. It must be empty or new.
     pub directory: PathBuf,
+}
+
+/// The kind of a label map's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MapFile {
+    /// PNG.
+    #[default]
+    Png,
+    /// TIFF, packed.
+    Tiff,
 }
 
 /// Writes label maps. The directory appears when it is complete.
@@ -53,7 +76,7 @@ pub struct LabelMapExport {
 ///
 /// # Errors
 /// Errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::InvalidOption`] for more classes than there
-/// are values; [`Error::File`] if files cannot be written. An image with more than 999 objects, where they are asked for, or whose photo cannot
+/// are values, ids that do not fit where they are asked for, and stuff that is no class; [`Error::File`] if files cannot be written. An image with more than 999 objects, where they are asked for, or whose photo cannot
 /// be read, is counted as failed.
 pub async fn export_label_maps(
     snapshot: &Snapshot,
@@ -63,6 +86,11 @@ pub async fn export_label_maps(
     let LabelMapExport {
         export,
         objects: with_objects,
+        stuff,
+        background,
+        file,
+        image_suffix,
+        map_suffix,
         photos,
         directory,
     } = request.clone();
@@ -71,9 +99,22 @@ pub async fn export_label_maps(
         Origin::Head { policy, .. } => MapRule::of_policy(&policy.policy)?,
         Origin::GroundTruth { .. } => MapRule::Paint,
     };
-    let ids: Vec<i64> = source.categories.iter().map(|it| it.id).collect();
-    let values = Values::of(&ids, with_objects)?;
-    let names: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
+    let names = source.categories.iter().map(|it| it.name.as_str());
+    let names: Vec<&str> = names.collect();
+    if let Some(unknown) = stuff.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(Error::InvalidOption {
+            what: "stuff",
+            value: unknown.clone(),
+            expected: format!("classes of the set: {}", names.join(", ")),
+        });
+    }
+    let classes = source.categories.iter().map(|it| ClassOfMap {
+        id: it.id,
+        name: &it.name,
+        has_objects: with_objects && !stuff.contains(&it.name),
+    });
+    let classes: Vec<ClassOfMap<'_>> = classes.collect();
+    let values = Values::of(&classes, background)?;
     let classes = values.file(&names)?;
     let new = Unfinished::new(&directory)?;
     new.create_directory()?;
@@ -99,6 +140,7 @@ pub async fn export_label_maps(
             progress,
             |at, image, objects, counted| {
                 let stem = stems.get(at).map_or("", String::as_str);
+                let base = stem.strip_suffix(&image_suffix).unwrap_or(stem);
                 let most = if with_objects {
                     MAX_OBJECTS
                 } else {
@@ -107,12 +149,12 @@ pub async fn export_label_maps(
                 let drawn = PixelMaps::of(image.size(), objects, rule, most, counted)?;
                 if photos == Photos::Copy {
                     let (bytes, ending) = copy(&files, image, &FORMATS)?;
-                    let file = copies.join(format!("{stem}.{ending}"));
-                    fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))?;
+                    let copied = copies.join(format!("{base}{image_suffix}.{ending}"));
+                    fs::write(&copied, bytes).map_err(Error::file(FileAction::Write, &copied))?;
                 }
-                let file = maps.join(format!("{stem}.png"));
-                let bytes = png(image.size(), &values.levels(&drawn), values.is_wide())?;
-                fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))
+                let map = maps.join(format!("{base}{map_suffix}.{}", file.ending()));
+                let bytes = encoded(file, image.size(), &values.levels(&drawn), values.is_wide())?;
+                fs::write(&map, bytes).map_err(Error::file(FileAction::Write, &map))
             },
             |_, ()| Ok(()),
         )?;
@@ -126,107 +168,20 @@ pub async fn export_label_maps(
     done
 }
 
-/// The gray levels of classes.
-struct Values {
-    /// Of each class, in order.
-    of_class: Vec<u16>,
-    objects: bool,
+impl MapFile {
+    const fn ending(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Tiff => "tif",
+        }
+    }
 }
 
-impl Values {
-    fn of(ids: &[i64], objects: bool) -> Result<Self> {
-        let greatest = if objects {
-            MAX_OBJECT_CLASS
-        } else {
-            i64::from(VOID) - 1
-        };
-        let mut different = ids.to_vec();
-        different.sort_unstable();
-        different.dedup();
-        let fit = different.len() == ids.len() && ids.iter().all(|id| (1..=greatest).contains(id));
-        if i64::try_from(ids.len()).is_ok_and(|count| count > greatest) {
-            return Err(Error::InvalidOption {
-                what: "class set of a label map",
-                value: format!("{} classes", ids.len()),
-                expected: format!("at most {greatest}"),
-            });
-        }
-        let places = 1..=ids.len();
-        let of_class: Vec<u16> = if fit {
-            ids.iter()
-                .filter_map(|id| u16::try_from(*id).ok())
-                .collect()
-        } else {
-            places
-                .filter_map(|place| u16::try_from(place).ok())
-                .collect()
-        };
-        Ok(Self { of_class, objects })
-    }
-
-    /// Whether levels need 16 bits: 255 is void, where there are 8.
-    fn is_wide(&self) -> bool {
-        self.objects
-            || self
-                .of_class
-                .iter()
-                .any(|value| *value >= u16::from(u8::MAX))
-    }
-
-    /// The level of each pixel.
-    fn levels(&self, drawn: &PixelMaps) -> Vec<u16> {
-        // In 8 bits, too, the lower byte of void is the greatest level.
-        let class = |place: u16| match place {
-            0 => 0,
-            VOID => VOID,
-            place => self
-                .of_class
-                .get(usize::from(place) - 1)
-                .copied()
-                .unwrap_or(VOID),
-        };
-        // Objects are numbered anew in each class, as in Cityscapes.
-        let mut counts = vec![0u16; self.of_class.len() + 1];
-        let numbers: Vec<u16> = drawn
-            .class_of_object
-            .iter()
-            .map(|place| {
-                let count = counts.get_mut(usize::from(*place));
-                count.map_or(0, |count| {
-                    *count += 1;
-                    *count - 1
-                })
-            })
-            .collect();
-        let pixels = drawn.classes.iter().zip(&drawn.objects);
-        let level = |(place, object): (&u16, &u16)| {
-            let number = object
-                .checked_sub(1)
-                .and_then(|at| numbers.get(usize::from(at)));
-            match (self.objects, number) {
-                (true, Some(number)) if *place != VOID => {
-                    class(*place) * OBJECTS_PER_CLASS as u16 + number
-                }
-                _ => class(*place),
-            }
-        };
-        pixels.map(level).collect()
-    }
-
-    /// The text of the file of the classes.
-    fn file(&self, names: &[String]) -> Result<String> {
-        let mut text = String::from("value,name\n");
-        for (value, name) in self.of_class.iter().zip(names) {
-            if name.trim() != name || name.is_empty() || name.contains(['\n', '\r', '\t']) {
-                return Err(Error::InvalidOption {
-                    what: "class name that a line of classes.csv can hold",
-                    value: name.escape_debug().to_string(),
-                    expected: "a name that is not empty and has no tab or line break, and no blank at its ends".to_owned(),
-                });
-            }
-            text.push_str(&format!("{value},{name}\n"));
-        }
-        Ok(text)
+/// Writes gray levels as a file.
+fn encoded(file: MapFile, size: Size, levels: &[u16], is_wide: bool) -> Result<Vec<u8>> {
+    match file {
+        MapFile::Png => png(size, levels, is_wide),
+        MapFile::Tiff => tiff(size, levels, is_wide),
     }
 }
 
@@ -253,19 +208,20 @@ fn png(size: Size, levels: &[u16], is_wide: bool) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes_have_their_ids_if_these_fit() {
-        let of = |ids: &[i64], objects| Values::of(ids, objects).unwrap().of_class;
-        assert_eq!(of(&[7, 24], false), [7, 24]);
-        assert_eq!(of(&[0, 24], false), [1, 2]);
-        assert_eq!(of(&[7, 7], false), [1, 2]);
-        assert_eq!(of(&[7, 90], true), [1, 2]);
-        assert!(Values::of(&(1..66).collect::<Vec<_>>(), true).is_err());
-        assert!(!Values::of(&[254], false).unwrap().is_wide());
-        assert!(Values::of(&[255], false).unwrap().is_wide());
-    }
+fn tiff(size: Size, levels: &[u16], is_wide: bool) -> Result<Vec<u8>> {
+    let mut file = Cursor::new(Vec::new());
+    let Size { width, height } = size;
+    // Every reader has it, and maps are long runs of one value.
+    let encoder = TiffEncoder::new(&mut file).map(|it| it.with_compression(Compression::Packbits));
+    let written = encoder.and_then(|mut encoder| {
+        if is_wide {
+            return encoder.write_image::<Gray16>(width, height, levels);
+        }
+        let data: Vec<u8> = levels.iter().map(|level| level.to_be_bytes()[1]).collect();
+        encoder.write_image::<Gray8>(width, height, &data)
+    });
+    written.map_err(|source| Error::EncodeImage {
+        reason: source.to_string(),
+    })?;
+    Ok(file.into_inner())
 }

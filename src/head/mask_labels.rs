@@ -34,7 +34,7 @@ pub struct LabelledMask {
     pub(super) row: u32,
 }
 
-/// Counts of the labels on masks that a head was trained on.
+/// Counts of the labels on masks that a head was given, with those in its validation images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaskLabelCounts {
     /// Masks that show a class.

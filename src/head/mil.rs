@@ -252,7 +252,8 @@ pub fn is_bad_mask(probabilities: &[f64], classes: &[usize], threshold: f64) -> 
 /// The uncertainty loss: the mean over the uncertain and rejected masks of the negated sum of their log-probabilities,
 /// which is minimal where all classes are equally probable.
 ///
-/// The paper writes 1 / N without defining N; here it is the number of such masks in the step.
+/// The paper's equation (4) has 1 / N for N images and leaves out which masks of an image it sums; here it is the mean over all such
+/// masks of the step (docs/reproduce.md).
 pub fn uncertainty_loss(logits: &Logits<'_>, bad: &[usize]) -> LossGradient {
     let mut found = LossGradient::none_yet(logits);
     let (count, classes) = (bad.len().max(1) as f64, logits.softmax_classes() as f64);

@@ -208,7 +208,7 @@ pub struct TrainSummary {
     pub skipped: Skipped,
     /// The loss that it was trained with.
     pub loss: Loss,
-    /// Labels of masks that it was trained on; `None` if there are none.
+    /// Labels of masks that it was given; `None` if there are none. Those of `validation_masks` were not trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_labels: Option<MaskLabelCounts>,
     /// Labelled masks of other extractors, which the head cannot learn from.

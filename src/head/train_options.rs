@@ -66,12 +66,14 @@ impl std::str::FromStr for Keep {
 }
 
 /// A set of options under one name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Recipe {
     /// The program's own, which holds best where it was measured (docs/train.md).
     #[default]
     Default,
-    /// The paper's, with a = 8 as in W-TALC's published code, from which its loss comes.
+    /// The paper's, with a = 8 as in W-TALC's published code, from which its loss comes. Maps of such a head are painted, unless another
+    /// rule is given.
     Paper,
 }
 
@@ -87,6 +89,7 @@ impl Recipe {
                 a: 8.0,
                 pick: Pick::Noisy,
                 balance: Balance::None,
+                recipe: self,
                 ..TrainOptions::default()
             },
         }
@@ -136,6 +139,9 @@ impl std::str::FromStr for Balance {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainOptions {
+    /// The recipe that the options began as.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recipe: Recipe,
     /// The loss to train with; `None` for [`Loss::MilDistill`] or, where only masks are labelled, [`Loss::Masks`].
     pub loss: Option<Loss>,
     /// Widths of the hidden layers (paper: 512, 256, 128).
@@ -238,6 +244,7 @@ mod earlier {
 impl Default for TrainOptions {
     fn default() -> Self {
         Self {
+            recipe: Recipe::default(),
             loss: None,
             hidden: vec![512, 256, 128],
             dropout: 0.9,

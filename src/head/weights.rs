@@ -50,7 +50,7 @@ pub struct StoredSpec {
     pub options: TrainOptions,
     /// Counts of what was left out of the training set.
     pub skipped: Skipped,
-    /// Labels of masks that it was trained on.
+    /// Labels of masks that it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask_labels: Option<MaskLabelCounts>,
     /// Masks that a refined head was trained on.

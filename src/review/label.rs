@@ -88,7 +88,9 @@ fn plan(
     created_at: chrono::DateTime<chrono::Utc>,
 ) -> Result<(Changes, LabelSummary)> {
     let mut by_mask: HashMap<MaskKey, Vec<&MaskLabelRow>> = HashMap::new();
-    for row in known {
+    // What was propagated is nobody's word: it neither spares a statement nor contradicts it.
+    let propagated = Origin::Propagated.word();
+    for row in known.iter().filter(|row| row.origin != propagated) {
         by_mask.entry(MaskKey::of(row)).or_default().push(row);
     }
     let mut summary = LabelSummary::default();

@@ -185,6 +185,63 @@ async fn a_persons_word_counts_more_than_a_spread_label() {
 }
 
 #[tokio::test]
+async fn a_person_who_says_what_was_spread_keeps_it() {
+    let made = two_kinds().await;
+    say(&made, None, 0, 0, Some("cat")).await;
+    say(&made, None, 1, 0, Some("dog")).await;
+    let found = spread(&made, &at(0.5, 0.1)).await;
+    let state = async |mask: i32| {
+        let rows = rows_that_count(&made).await.into_iter();
+        let of_mask =
+            rows.filter(|row| row.image_id == image(4).image_id && row.mask_index == mask);
+        of_mask
+            .map(|row| (row.origin, row.label.unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let word = |origin: &str, label: &str| (origin.to_owned(), label.to_owned());
+    assert_eq!(state(0).await, [word("propagated", "cat")]);
+
+    // Without a reviewer's name, too, and by ground truth, the same word is a new statement; another word contradicts nobody.
+    let say_of = async |mask: i32, label: &str, origin: Origin, reviewer: Option<&str>| {
+        let request = LabelRequest {
+            statements: vec![Statement {
+                mask: made.mask(4, mask),
+                label: Some(label.to_owned()),
+                verdict: Verdict::Is,
+                line: None,
+            }],
+            origin,
+            reviewer: reviewer.map(str::to_owned),
+            file: None,
+        };
+        let done = label_masks(&made.store, &request).await.unwrap();
+        (
+            done.added,
+            done.unchanged,
+            done.replaced,
+            done.contradicting,
+        )
+    };
+    assert_eq!(say_of(0, "cat", Origin::Review, None).await, (1, 0, 0, 0));
+    assert_eq!(say_of(0, "cat", Origin::Review, None).await, (0, 1, 0, 0));
+    assert_eq!(
+        say_of(1, "cat", Origin::GroundTruth, None).await,
+        (1, 0, 0, 0)
+    );
+    assert_eq!(
+        say_of(2, "dog", Origin::Review, Some("ben")).await,
+        (1, 0, 0, 0)
+    );
+
+    // Stricter thresholds take back all that was spread, and nothing that was said.
+    let none = spread(&made, &at(0.9999, 0.1)).await;
+    assert!(none.taken_back < found.added && none.taken_back > 20);
+    assert_eq!(state(0).await, [word("review", "cat")]);
+    assert_eq!(state(1).await, [word("ground-truth", "cat")]);
+    assert_eq!(state(2).await, [word("review", "dog")]);
+}
+
+#[tokio::test]
 async fn thresholds_and_tables_are_checked() {
     let made = two_kinds().await;
     for (request, part) in [
