@@ -127,7 +127,7 @@ pub struct Cvat {
     output: PathBuf,
 }
 
-/// Label Studio: tasks with brush masks, and the labelling interface.
+/// Label Studio: tasks with brush masks or polygons, and the labelling interface.
 ///
 /// What a head keeps become predictions with scores, annotated objects annotations. Make a project with config.xml as its labelling
 /// interface, then import tasks.json. 'ingest label-studio' reads what people made of it.
@@ -144,6 +144,9 @@ pub struct LabelStudio {
     /// Studio].
     #[arg(long, value_name = "URL")]
     address: Option<String>,
+    /// Write masks of one part without holes as polygons, by their outlines; all others are brush masks.
+    #[arg(long)]
+    polygons: bool,
     /// The directory to write. It must be empty or new.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -477,6 +480,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
                 &LabelStudioExport {
                     export: request,
                     address: args.address,
+                    polygons: args.polygons,
                     directory: args.output,
                 },
                 progress,

@@ -103,7 +103,7 @@ pub async fn export_label_maps(
     let names: Vec<&str> = names.collect();
     if let Some(unknown) = stuff.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(Error::InvalidOption {
-            what: "stuff",
+            what: "class of stuff",
             value: unknown.clone(),
             expected: format!("classes of the set: {}", names.join(", ")),
         });

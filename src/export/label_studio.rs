@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! tasks.json   a task for each image: its address, and its objects as predictions (of a head) or annotations
-//! config.xml   the labelling interface: the labels, for brush masks and for boxes
+//! config.xml   the labelling interface: the labels, for brush masks, polygons and boxes
 //! ```
 //!
-//! Masks are brush masks, pixel for pixel; objects that have only a box are rectangles.
+//! Masks are brush masks or, if asked for, polygons where one outline has every pixel; objects that have only a box are rectangles.
 
 use std::path::PathBuf;
 
@@ -22,6 +22,7 @@ use super::source::{Objects, Origin, Source};
 use super::writer::parse_attributes;
 use crate::error::FileAction;
 use crate::formats::{brush, label_studio};
+use crate::geometry::{Ring, Rle, polygons_from_rle};
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::store::Snapshot;
@@ -35,6 +36,9 @@ pub struct LabelStudioExport {
     /// Begin of the address of every photo, before its name below its directory; `None` for files that Label Studio reads from a
     /// folder of its own machine (`LOCAL_FILES_DOCUMENT_ROOT`).
     pub address: Option<String>,
+    /// Whether masks of one part without holes are polygons, which people can edit by their corners. They are the outlines of the
+    /// pixels, and come back pixel for pixel.
+    pub polygons: bool,
     /// The directory to write. It must be empty or new.
     pub directory: PathBuf,
 }
@@ -59,6 +63,7 @@ pub async fn export_label_studio(
             Origin::GroundTruth { .. } => None,
         },
         address: request.address.clone(),
+        polygons: request.polygons,
     };
     let new = Unfinished::new(directory)?;
     new.create_directory()?;
@@ -121,6 +126,7 @@ struct Tasks {
     /// Name of the head, if objects are predicted.
     version: Option<String>,
     address: Option<String>,
+    polygons: bool,
 }
 
 impl Tasks {
@@ -137,8 +143,22 @@ impl Tasks {
                 continue;
             };
             let label = self.names.get(class).map_or("", String::as_str);
-            let (kind, from_name, mut value) = match mask {
-                Some(mask) => (
+            let outline = mask.filter(|_| self.polygons).and_then(only_outline);
+            let across = 100.0 / f64::from(image.width);
+            let down = 100.0 / f64::from(image.height);
+            let (kind, from_name, mut value) = match (mask, outline) {
+                (Some(_), Some(outline)) => {
+                    let points = outline.iter().map(|[x, y]| json!([x * across, y * down]));
+                    let points: Vec<Value> = points.collect();
+                    let drawn = [("points", points.into()), ("closed", true.into())];
+                    let drawn = drawn.map(|(key, value)| (key.to_owned(), value));
+                    (
+                        "polygonlabels",
+                        label_studio::POLYGON,
+                        Map::from_iter(drawn),
+                    )
+                }
+                (Some(mask), None) => (
                     "brushlabels",
                     label_studio::BRUSH,
                     Map::from_iter([
@@ -146,9 +166,7 @@ impl Tasks {
                         ("rle".to_owned(), brush::encode(mask).into()),
                     ]),
                 ),
-                None => {
-                    let across = 100.0 / f64::from(image.width);
-                    let down = 100.0 / f64::from(image.height);
+                (None, _) => {
                     let [x, y, width, height] = object.bbox;
                     let sides = [
                         ("x", x * across),
@@ -221,6 +239,15 @@ impl Tasks {
     }
 }
 
+/// The outline of a mask of one part without holes.
+fn only_outline(mask: &Rle) -> Option<Ring> {
+    let mut parts = polygons_from_rle(mask).into_iter();
+    match (parts.next(), parts.next()) {
+        (Some(part), None) if part.holes.is_empty() => Some(part.exterior),
+        _ => None,
+    }
+}
+
 /// A path as part of an address; '/' stays.
 fn percent_encoded(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
@@ -241,9 +268,10 @@ fn config_xml(names: &[String]) -> String {
         .collect();
     format!(
         "<View>\n  <Image name=\"{image}\" value=\"${image}\" zoom=\"true\"/>\n  <BrushLabels name=\"{brush}\" toName=\"{image}\">\n\
-         {labels}  </BrushLabels>\n  <RectangleLabels name=\"{boxes}\" toName=\"{image}\">\n{labels}  </RectangleLabels>\n</View>\n",
+         {labels}  </BrushLabels>\n  <PolygonLabels name=\"{polygon}\" toName=\"{image}\">\n{labels}  </PolygonLabels>\n  <RectangleLabels name=\"{boxes}\" toName=\"{image}\">\n{labels}  </RectangleLabels>\n</View>\n",
         image = label_studio::IMAGE,
         brush = label_studio::BRUSH,
+        polygon = label_studio::POLYGON,
         boxes = label_studio::BOX,
     )
 }

@@ -157,7 +157,7 @@ fn no_ids(
         ),
     };
     Error::InvalidOption {
-        what: "id in a label map",
+        what: "value in a label map",
         value,
         expected,
     }
@@ -204,7 +204,7 @@ mod tests {
             (
                 &[7, 90][..],
                 true,
-                "90 of class 'x' (expected 1 to 64 for a class with objects",
+                "90 of class 'x'' is not a value in a label map: expected 1 to 64 for a class with objects",
             ),
             (&[0, 2], true, "0 of class 'x'"),
             (&[-1, 2], false, "0 to 65534 for a class without objects"),

@@ -8,6 +8,8 @@ pub const CONFIG: &str = "config.xml";
 pub const IMAGE: &str = "image";
 /// Name of the tag of brush masks.
 pub const BRUSH: &str = "brush";
+/// Name of the tag of polygons.
+pub const POLYGON: &str = "polygon";
 /// Name of the tag of boxes.
 pub const BOX: &str = "box";
 /// Begin of the address of a file that Label Studio reads from a folder of its own machine.

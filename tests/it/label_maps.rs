@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use grainstore::export::{LabelMapExport, Photos, export_label_maps};
+use grainstore::export::{LabelMapExport, MapFile, Photos, export_label_maps};
 use grainstore::geometry::{Rle, Size};
 use grainstore::ingest::{
     ClassValues, CocoIngest, IngestOptions, IngestSummary, LabelMapIngest, ingest_coco,
@@ -154,6 +154,7 @@ async fn maps_come_back() {
             objects,
             photos: Photos::Copy,
             directory: dir.path().join(format!("out{objects}")),
+            ..LabelMapExport::default()
         };
         let snapshot = store.snapshot().await.unwrap();
         let done = export_label_maps(&snapshot, &request, &NoProgress)
@@ -217,6 +218,155 @@ async fn maps_come_back() {
     }
 }
 
+fn cityscapes_maps(directory: PathBuf, objects: bool) -> LabelMapExport {
+    LabelMapExport {
+        export: request(None),
+        objects,
+        background: Some(0),
+        image_suffix: "_leftImg8bit".to_owned(),
+        map_suffix: "_gtFine_ids".to_owned(),
+        directory,
+        ..LabelMapExport::default()
+    }
+}
+
+fn levels(file: &Path) -> Vec<u16> {
+    let image = image::open(file).unwrap();
+    match image {
+        image::DynamicImage::ImageLuma8(it) => it.into_raw().into_iter().map(u16::from).collect(),
+        image::DynamicImage::ImageLuma16(it) => it.into_raw(),
+        other => panic!("{:?}", other.color()),
+    }
+}
+
+#[tokio::test]
+async fn what_cityscapes_scripts_drew_goes_out_as_it_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "bonn_000001_000019_gtFine";
+    for objects in [false, true] {
+        let kind = if objects { "instanceIds" } else { "labelIds" };
+        let drawn = levels(&data().join(format!("gtFine/val/bonn/{name}_{kind}.png")));
+        let (_dir, store) = new_store().await;
+        let came = LabelMapIngest {
+            objects,
+            ..cityscapes(&format!("_gtFine_{kind}"))
+        };
+        read(&store, &came).await.unwrap();
+        let snapshot = store.snapshot().await.unwrap();
+        let mut tiff_and_png = Vec::new();
+        for file in [MapFile::Png, MapFile::Tiff] {
+            let request = LabelMapExport {
+                file,
+                photos: Photos::Copy,
+                stuff: ["unlabeled", "static", "road", "sky"]
+                    .map(str::to_owned)
+                    .into_iter()
+                    .filter(|_| objects)
+                    .collect(),
+                ..cityscapes_maps(dir.path().join(format!("{kind}{file:?}")), objects)
+            };
+            let done = export_label_maps(&snapshot, &request, &NoProgress).await;
+            assert_eq!(done.unwrap().images, 1);
+            let out = &request.directory;
+            assert!(
+                out.join("images/bonn_000001_000019_leftImg8bit.png")
+                    .is_file()
+            );
+            let classes = std::fs::read_to_string(out.join("classes.csv")).unwrap();
+            assert_eq!(classes, format!("value,name\n{CITYSCAPES}"));
+            let ending = if file == MapFile::Png { "png" } else { "tif" };
+            let map = out.join(format!("maps/bonn_000001_000019_gtFine_ids.{ending}"));
+
+            // Both kinds of file are read back as the same ground truth.
+            let (_other, other) = new_store().await;
+            let back = LabelMapIngest {
+                images: out.join("images"),
+                maps: out.join("maps"),
+                image_suffix: request.image_suffix,
+                map_suffix: request.map_suffix,
+                ..came.clone()
+            };
+            let done = read(&other, &back).await.unwrap();
+            assert_eq!(
+                (done.images_added, done.failed),
+                (1, 0),
+                "{}",
+                failures(&other).await
+            );
+            let counts = |rows: Vec<GroundTruthRow>| {
+                let of = |row: GroundTruthRow| (row.category_id, row.rle.unwrap().counts);
+                let mut all: Vec<_> = rows.into_iter().map(of).collect();
+                all.sort();
+                all
+            };
+            assert_eq!(counts(truth(&other).await), counts(truth(&store).await));
+            if file == MapFile::Png {
+                tiff_and_png = levels(&map);
+            }
+        }
+        if !objects {
+            assert_eq!(tiff_and_png, drawn);
+            continue;
+        }
+        // Objects may be numbered in another order, and a group of persons is one of them.
+        let mut same = BTreeMap::new();
+        for (ours, theirs) in tiff_and_png.iter().zip(&drawn) {
+            assert_eq!(
+                same.entry(*theirs).or_insert(*ours),
+                ours,
+                "an object is one value"
+            );
+            let class = |value: u16| if value >= 1000 { value / 1000 } else { value };
+            assert_eq!(class(*ours), class(*theirs));
+            assert!(*theirs >= 1000 || *theirs == 24 || ours == theirs);
+        }
+        let mut values: Vec<u16> = same.into_values().collect();
+        values.sort_unstable();
+        assert_eq!(values, [0, 4, 7, 23, 24000, 24001, 26000, 26001]);
+    }
+}
+
+#[tokio::test]
+async fn maps_that_cannot_be_written_say_why_and_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_dir, store) = new_store().await;
+    read(&store, &cityscapes("_gtFine_labelIds")).await.unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    let out = dir.path().join("out");
+    let all_objects = cityscapes_maps(out.clone(), true);
+    let unknown = LabelMapExport {
+        stuff: vec!["roof".to_owned()],
+        ..all_objects.clone()
+    };
+    for (request, said) in [
+        (
+            all_objects,
+            "0 of class 'unlabeled'' is not a value in a label map: expected 1 to 64",
+        ),
+        (
+            unknown,
+            "'roof' is not a class of stuff: expected classes of the set: unlabeled, static",
+        ),
+    ] {
+        let failed = export_label_maps(&snapshot, &request, &NoProgress).await;
+        let message = failed.unwrap_err().to_string();
+        assert!(message.contains(said) && !out.exists(), "{message}");
+    }
+    // Without a background of its own, the class with id 0 would be lost: all get their places.
+    let places = LabelMapExport {
+        background: None,
+        ..cityscapes_maps(out.clone(), false)
+    };
+    export_label_maps(&snapshot, &places, &NoProgress)
+        .await
+        .unwrap();
+    let classes = std::fs::read_to_string(out.join("classes.csv")).unwrap();
+    assert!(
+        classes.starts_with("value,name\n1,unlabeled\n2,static\n"),
+        "{classes}"
+    );
+}
+
 #[tokio::test]
 async fn maps_that_do_not_fit_say_why() {
     let (_dir, store) = new_store().await;
@@ -249,6 +399,17 @@ async fn maps_that_do_not_fit_say_why() {
     image::GrayImage::new(3, 3)
         .save(dir.path().join("images/b.png"))
         .unwrap();
+    // A map that ends too early, in both formats.
+    for (name, ending) in [("c", "png"), ("d", "tif")] {
+        let photo = image::GrayImage::from_pixel(40, 30, image::Luma([9]));
+        photo
+            .save(dir.path().join(format!("images/{name}.png")))
+            .unwrap();
+        let map = dir.path().join(format!("maps/{name}.{ending}"));
+        photo.save(&map).unwrap();
+        let bytes = std::fs::read(&map).unwrap();
+        std::fs::write(&map, &bytes[..bytes.len() / 2]).unwrap();
+    }
     let request = LabelMapIngest {
         images: dir.path().join("images"),
         maps: dir.path().join("maps"),
@@ -257,8 +418,12 @@ async fn maps_that_do_not_fit_say_why() {
         ..LabelMapIngest::default()
     };
     let done = read(&store, &request).await.unwrap();
-    assert_eq!((done.failed, done.other_files), (1, 1));
+    assert_eq!((done.failed, done.other_files), (3, 1));
     let told = failures(&store).await;
+    assert!(
+        told.contains("maps/c.png'") && told.contains("maps/d.tif'"),
+        "{told}"
+    );
     assert!(
         told.contains("it has 8 x 9 pixels, and its photo 9 x 9"),
         "{told}"

@@ -9,9 +9,10 @@ use grainstore::ingest::{
 };
 use grainstore::progress::NoProgress;
 use grainstore::store::Store;
-use grainstore::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow};
+use grainstore::store::rows::{FailureRow, GroundTruthRow, ImageRow, LabelRow, PredictionRow};
 use serde_json::{Value, json};
 
+use crate::eval_store::{annotated_store, import};
 use crate::export::request;
 use crate::support::{new_store, rows};
 
@@ -206,9 +207,13 @@ async fn masks_come_back_pixel_for_pixel() {
             image::RgbImage::from_pixel(size.width, size.height, image::Rgb([number as u8, 7, 9]));
         photo.save(dir.path().join("photos").join(name)).unwrap();
         images.push(json!({"id": number + 1, "file_name": name, "width": size.width, "height": size.height}));
-        for _ in 0..6 {
+        for shape in 0..6 {
+            // Noise, and a staircase, which one outline has.
             let bitmap: Vec<u8> = (0..29 * 17)
-                .map(|_| u8::from(random.u8(..) < 150))
+                .map(|at| match shape {
+                    0 => u8::from(at / 17 > 3 && at % 17 > 2 && at % 17 < 4 + at / 34),
+                    _ => u8::from(random.u8(..) < 150),
+                })
                 .collect();
             let mask = Rle::from_row_major(size, &bitmap).unwrap();
             annotations.push(
@@ -230,11 +235,13 @@ async fn masks_come_back_pixel_for_pixel() {
     ingest_coco(&store, &request_coco, &NoProgress)
         .await
         .unwrap();
-    for address in [None, Some("https://example.org/x/".to_owned())] {
-        let directory = dir.path().join(format!("out{}", address.is_some()));
+    for polygons in [false, true] {
+        let address = polygons.then(|| "https://example.org/x/".to_owned());
+        let directory = dir.path().join(format!("out{polygons}"));
         let request = LabelStudioExport {
             export: request(None),
             address,
+            polygons,
             directory: directory.clone(),
         };
         let snapshot = store.snapshot().await.unwrap();
@@ -242,6 +249,15 @@ async fn masks_come_back_pixel_for_pixel() {
             .await
             .unwrap();
         assert_eq!((done.images, done.annotations), (2, 13));
+        let tasks = std::fs::read_to_string(directory.join("tasks.json")).unwrap();
+        let of = |kind: &str| tasks.matches(&format!("\"type\":\"{kind}\"")).count();
+        let expected = if polygons { (10, 2, 1) } else { (12, 0, 1) };
+        let found = (
+            of("brushlabels"),
+            of("polygonlabels"),
+            of("rectanglelabels"),
+        );
+        assert_eq!(found, expected);
         let config = std::fs::read_to_string(directory.join("config.xml")).unwrap();
         assert!(
             config.contains("a &apos;b&apos; &amp; &lt;c&gt;"),
@@ -273,6 +289,48 @@ async fn masks_come_back_pixel_for_pixel() {
             assert_eq!(found.attributes, row.attributes);
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_head_keeps_goes_out_as_predictions_with_scores() {
+    let (dir, store) = annotated_store().await;
+    import(&store, "masks").await;
+    let snapshot = store.snapshot().await.unwrap();
+    let request = LabelStudioExport {
+        export: request(Some("masks")),
+        directory: dir.path().join("out"),
+        ..LabelStudioExport::default()
+    };
+    let done = export_label_studio(&snapshot, &request, &NoProgress)
+        .await
+        .unwrap();
+    let tasks = std::fs::read(request.directory.join("tasks.json")).unwrap();
+    let tasks: Vec<Value> = serde_json::from_slice(&tasks).unwrap();
+    assert_eq!(tasks.len() as u64, done.images);
+    let kept: Vec<PredictionRow> = rows(&snapshot).await;
+    let kept: Vec<&PredictionRow> = kept.iter().filter(|row| row.kept).collect();
+    let mut seen = 0;
+    for task in &tasks {
+        let prediction = &task["predictions"][0];
+        assert_eq!(prediction["model_version"], "masks");
+        let regions = prediction["result"].as_array().unwrap();
+        let mut scores = Vec::new();
+        for region in regions {
+            let of_mask = kept.iter().find(|row| {
+                task["data"]["image_id"] == row.image_id.as_str()
+                    && region["id"] == format!("mask{}", row.mask_index)
+            });
+            let row = of_mask.unwrap_or_else(|| panic!("{region}"));
+            assert_eq!(region["value"]["brushlabels"], json!([row.class]));
+            assert_eq!(region["score"].as_f64().unwrap(), row.score);
+            scores.push(row.score);
+        }
+        seen += scores.len();
+        let mean = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
+        assert!((prediction["score"].as_f64().unwrap() - mean).abs() < 1e-12);
+    }
+    assert_eq!((seen, done.annotations), (kept.len(), kept.len() as u64));
+    assert!(seen > 20, "{seen}");
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Heads that learn from labels of masks: with labels of images, alone, and as closed forms.
 
 use arrow::array::AsArray;
-use grainstore::annotate::{AnnotateRequest, annotate};
+use grainstore::annotate::{AnnotateRequest, MapRule, annotate, default_map_rule};
 use grainstore::head::{
-    CreateHead, Loss, MaskLabelCounts, Parent, TrainOptions, TrainRequest, TrainingMasks,
+    CreateHead, Loss, MaskLabelCounts, Parent, Recipe, TrainOptions, TrainRequest, TrainingMasks,
     TrainingQuery, head_status, load_head,
 };
 use grainstore::ids::{ExtractorId, MaskLabelId};
@@ -86,6 +86,33 @@ async fn background_score(made: &Made, head: &str) -> f64 {
     let sql =
         format!("SELECT avg(predict('{head}', embedding).score) FROM masks WHERE mask_index >= 3");
     number(made, &sql).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maps_of_the_papers_heads_are_painted() {
+    let (made, request) = labelled_images().await;
+    made.train(request.clone()).await.unwrap();
+    let paper = TrainRequest {
+        name: "paper".to_owned(),
+        options: TrainOptions {
+            epochs: Some(2),
+            ..Recipe::Paper.options()
+        },
+        ..request
+    };
+    made.train(paper).await.unwrap();
+    let snapshot = made.store.snapshot().await.unwrap();
+    for (head, rule) in [
+        ("h", MapRule::Vote(0.5)),
+        ("paper", MapRule::Paint),
+        ("paper.teacher", MapRule::Paint),
+    ] {
+        assert_eq!(default_map_rule(&snapshot, head).await.unwrap(), rule);
+    }
+    let unknown = default_map_rule(&snapshot, "nobody").await.unwrap_err();
+    assert!(unknown.to_string().contains("nobody"), "{unknown}");
+    let spec = load_head(&snapshot, "paper").await.unwrap().spec.options;
+    assert_eq!((spec.recipe, spec.a), (Recipe::Paper, 8.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

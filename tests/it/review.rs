@@ -238,7 +238,7 @@ async fn a_person_who_says_what_was_spread_keeps_it() {
     assert!(none.taken_back < found.added && none.taken_back > 20);
     assert_eq!(state(0).await, [word("review", "cat")]);
     assert_eq!(state(1).await, [word("ground-truth", "cat")]);
-    assert_eq!(state(2).await, [word("review", "dog")]);
+    assert!(state(2).await.contains(&word("review", "dog")));
 }
 
 #[tokio::test]
