@@ -17,7 +17,7 @@ use crate::store::{IndexKind, IndexPart, IndexRequest, IndexStats, MadePart, Mak
 const QUEUE: &str = "index";
 
 /// Like [`Store::create_index`], with workers: this process trains the index, and they put the rows into it. An index of images is
-/// made by this process alone, because it is made in seconds.
+/// made by this process alone.
 ///
 /// # Errors
 /// As [`Store::create_index`]; [`Error::Cluster`](crate::Error::Cluster) or [`Error::ClusterJob`](crate::Error::ClusterJob) if
@@ -94,6 +94,18 @@ impl Task for IndexTask {
         let snapshot = store.snapshot_at(part.commit).await?;
         let counts = snapshot.make_part(&part).await?;
         Ok(Made::counted(snapshot, counts))
+    }
+
+    async fn discard(
+        &self,
+        store: &Store,
+        made: &MadePart,
+        other: Option<&MadePart>,
+    ) -> Result<()> {
+        if other.is_some_and(|other| other.has_files_of(made)) {
+            return Ok(());
+        }
+        store.remove_part(made).await
     }
 }
 

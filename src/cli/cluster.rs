@@ -56,7 +56,7 @@ pub async fn run_on<T>(
     let done = tokio::select! {
         done = command(&cluster, job) => done.map_err(anyhow::Error::from),
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!(
-            "interrupted; the next run does what is left"
+            "interrupted; the next run does what was not committed"
         )),
     };
     if done.is_err() {

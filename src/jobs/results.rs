@@ -35,7 +35,7 @@ impl OnWorkers<'_> {
         self.progress.start(what, Some(chunks.len() as u64));
         let done = self.done(task, chunks, &keys, what).await;
         self.progress.finish();
-        if let Err(err) = self.remove(task, keys).await {
+        if let Err(err) = self.remove(task, keys, done.is_err()).await {
             tracing::warn!("what the workers were asked was not removed: {err}");
         }
         done
@@ -79,10 +79,17 @@ impl OnWorkers<'_> {
         Ok(done)
     }
 
-    /// Removes tasks and results.
-    async fn remove<T: Task>(&self, task: &T, keys: Vec<String>) -> Result<()> {
+    /// Removes tasks and results; after a failure, what the results name, too.
+    async fn remove<T: Task>(&self, task: &T, keys: Vec<String>, has_failed: bool) -> Result<()> {
         let JobId { job, queue, .. } = task.job();
         self.store.remove_tasks(job).await?;
+        if has_failed {
+            let staged = self.store.read_staged(queue, keys.clone()).await?;
+            for (_, made) in staged {
+                let made: Staged<T::Counts> = made;
+                task.discard(self.store, &made.counts, None).await?;
+            }
+        }
         self.store.remove_staged(queue, keys).await
     }
 }

@@ -76,6 +76,16 @@ pub(crate) trait Task:
         Ok(true)
     }
 
+    /// Removes what was made of a chunk in vain: somebody else was quicker, who staged `other`, or the job has failed.
+    async fn discard(
+        &self,
+        _store: &Store,
+        _made: &Self::Counts,
+        _other: Option<&Self::Counts>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
     /// A name for what a chunk becomes.
     fn key(&self, chunk: &Self::Chunk) -> String {
         let mut hash = Sha256::new();
@@ -194,8 +204,14 @@ async fn try_run<T: Task>(task: &T, worker: &Worker, number: u32) -> Result<Stag
         return Ok(made);
     }
     // Somebody was quicker, or the answer to an earlier attempt of this put was lost.
-    let staged = read::<T>(&store, &job.queue, &key).await?;
-    Ok(staged.unwrap_or(made))
+    let Some(staged) = read::<T>(&store, &job.queue, &key).await? else {
+        return Ok(made);
+    };
+    let other = Some(&staged.counts);
+    if let Err(err) = task.discard(&store, &made.counts, other).await {
+        tracing::warn!("what was made twice was not removed: {err}");
+    }
+    Ok(staged)
 }
 
 async fn read<T: Task>(store: &Store, queue: &str, key: &str) -> Result<Option<Staged<T::Counts>>> {

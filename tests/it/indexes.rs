@@ -1,5 +1,9 @@
 //! Indexes that workers make: they find what those of one process find, whatever happens to the workers.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use grainstore::Error;
 use grainstore::indexes::{create_index_with_workers, update_indexes_with_workers};
@@ -7,6 +11,7 @@ use grainstore::jobs::{JobOptions, RunPlan};
 use grainstore::progress::NoProgress;
 use grainstore::schema::{StoreTable, Table};
 use grainstore::store::{IndexKind, IndexRequest, IndexStats, Store};
+use lance::index::DatasetIndexExt;
 
 use crate::jobs::{Fault, Faulty, faulty, small_chunks, workers};
 use crate::neighbours::{Made, assert_same, healthy, of_mask, thorough, vectors_of_e};
@@ -49,10 +54,17 @@ async fn create(
     create_index_with_workers(store, request, workers, &parts(), &NoProgress).await
 }
 
-/// Folders of segments of a table's indexes.
-fn segments(store: &Store, table: &StoreTable) -> usize {
+/// Folders of segments of a table's indexes, of a store in a directory.
+fn segments(store: &Store, table: &StoreTable) -> Option<usize> {
     let folder = format!("{}/{}.lance/_indices", store.uri(), table.path());
-    std::fs::read_dir(folder).map_or(0, Iterator::count)
+    let is_here = !store.uri().contains("://");
+    is_here.then(|| std::fs::read_dir(folder).map_or(0, Iterator::count))
+}
+
+/// That so many folders of segments are there.
+#[track_caller]
+fn assert_segments(store: &Store, table: &StoreTable, expected: usize) {
+    assert_eq!(segments(store, table).unwrap_or(expected), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +78,7 @@ async fn workers_make_an_index_of_every_kind() {
             let stats = create(&made.store, &request, &workers(&dir)).await.unwrap();
             let covered = (stats.rows, stats.unindexed_rows, stats.segments);
             assert_eq!(covered, (ROWS, 0, 1));
-            assert_eq!(segments(&made.store, &table), 1, "nothing is left over");
+            assert_segments(&made.store, &table, 1);
             let alone = made.store.create_index(&request).await.unwrap();
             assert_eq!((&alone.kind, alone.segments), (&stats.kind, 1));
             // And one that workers make takes the place of it, if they do everything twice, too.
@@ -74,6 +86,7 @@ async fn workers_make_an_index_of_every_kind() {
             let again = create(&made.store, &request, &twice).await.unwrap();
             let covered = (again.rows, again.unindexed_rows, again.segments);
             assert_eq!(covered, (ROWS, 0, 1));
+            assert_segments(&made.store, &table, 3);
         }
         healthy(&made.store).await;
         let found = made
@@ -153,11 +166,10 @@ async fn an_index_that_nobody_makes_is_told_and_changes_nothing() {
         "{message}"
     );
     assert_eq!(made.snapshot().await.version(), version);
-    assert_eq!(
-        segments(&made.store, &made.table()),
-        0,
-        "what was trained is gone"
-    );
+    // A part that was made before all failed is gone, too.
+    let never = create(&made.store, &request, &faulty(&dir, Fault::NeverAfter(1))).await;
+    assert!(never.unwrap_err().to_string().contains("was lost"));
+    assert_segments(&made.store, &made.table(), 0);
 
     // One task a pass is enough to get on.
     let one_by_one: Faulty = faulty(&dir, Fault::EndsAfter(1));
@@ -165,6 +177,73 @@ async fn an_index_that_nobody_makes_is_told_and_changes_nothing() {
     assert_eq!((stats.rows, stats.unindexed_rows), (ROWS, 0));
     made.store.cleanup(TimeDelta::zero()).await.unwrap();
     healthy(&made.store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_whose_driver_died_changed_nothing_and_is_made_by_the_next() {
+    let (dir, made) = store_of_files().await;
+    let version = made.snapshot().await.version();
+    let request = request(made.table(), IndexKind::IvfSq);
+    let hanging = Arc::new(faulty(&dir, Fault::HangsAfter(1)));
+    let dying = tokio::spawn({
+        let (store, hanging, request) = (made.store.clone(), hanging.clone(), request.clone());
+        async move { create(&store, &request, hanging.as_ref()).await }
+    });
+    while hanging.tasks.load(Ordering::Relaxed) < 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    dying.abort();
+    assert!(dying.await.unwrap_err().is_cancelled());
+    assert_eq!(made.snapshot().await.version(), version);
+    made.store.cleanup(TimeDelta::zero()).await.unwrap();
+    let stats = create(&made.store, &request, &workers(&dir)).await.unwrap();
+    assert_eq!((stats.rows, stats.unindexed_rows), (ROWS, 0));
+    healthy(&made.store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_merged_while_workers_make_an_index() {
+    let (dir, made) = store_of_files().await;
+    let request = request(made.table(), IndexKind::IvfFlat);
+    let workers = workers(&dir);
+    let (stats, merged) = tokio::join!(
+        create(&made.store, &request, &workers),
+        made.store.compact()
+    );
+    assert!(!merged.unwrap().is_empty());
+    assert_eq!(
+        (
+            stats.unwrap().rows,
+            made.snapshot().await.indexes().await.unwrap().len()
+        ),
+        (ROWS, 1)
+    );
+    healthy(&made.store).await;
+    let numbers = made.vectors[25].vector.clone();
+    let exact = made.brute_force(&numbers, |_| true);
+    let found = made.nearest(&thorough(of_mask(vectors_of_e(), 1, 5))).await;
+    assert_same(&found.rows, &exact[..10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_as_many_as_one_process_makes() {
+    let (dir, made) = store_of_files().await;
+    for (kind, expected) in [(IndexKind::IvfPq, 3), (IndexKind::IvfFlat, 100)] {
+        let request = IndexRequest {
+            partitions: Some(100),
+            ..request(made.table(), kind)
+        };
+        let partitions = async || {
+            let dataset = made.snapshot().await.dataset(made.table()).await.unwrap();
+            let said = dataset.index_statistics("vector_idx").await.unwrap();
+            let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+            said["indices"][0]["num_partitions"].as_u64()
+        };
+        made.store.create_index(&request).await.unwrap();
+        assert_eq!(partitions().await, Some(expected), "{kind}");
+        create(&made.store, &request, &workers(&dir)).await.unwrap();
+        assert_eq!(partitions().await, Some(expected), "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,7 +138,7 @@ async fn staged(store: &Store) -> usize {
 pub(crate) struct Faulty {
     inner: InThisProcess,
     /// Partitions that ran.
-    tasks: AtomicU64,
+    pub(crate) tasks: AtomicU64,
     fault: Fault,
 }
 
@@ -149,6 +149,8 @@ pub(crate) enum Fault {
     EndsAfter(usize),
     /// A run does not end after so many partitions.
     HangsAfter(usize),
+    /// Every run ends with an error after so many partitions of all runs.
+    NeverAfter(usize),
     /// Nothing runs.
     Nothing,
 }
@@ -170,6 +172,16 @@ impl RunPlan for Faulty {
                 }
                 if matches!(self.fault, Fault::HangsAfter(_)) {
                     std::future::pending::<()>().await;
+                }
+                let reason = "an executor was lost".to_owned();
+                Err(Error::Cluster { reason })
+            }
+            Fault::NeverAfter(count) => {
+                for partition in 0..partitions {
+                    if self.tasks.load(Ordering::Relaxed) < *count as u64 {
+                        self.inner.run_partition(plan.clone(), partition).await?;
+                        self.tasks.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 let reason = "an executor was lost".to_owned();
                 Err(Error::Cluster { reason })

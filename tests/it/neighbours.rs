@@ -24,7 +24,7 @@ use grainstore::store::rows::{
 };
 use grainstore::store::{Changes, IndexKind, IndexRequest, Snapshot, Store, StoreOptions};
 
-use crate::support::{CHECKPOINT, append, image, instant};
+use crate::support::{CHECKPOINT, append, image, instant, new_place};
 
 /// Numbers per vector; not a multiple of the lanes of the kernel.
 const DIM: u32 = 24;
@@ -71,13 +71,13 @@ fn embedder(name: &str) -> EmbedderRow {
 impl Made {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store");
+        let place = new_place(&dir);
         let embedding = EmbeddingType {
             dim: DIM,
             ..EmbeddingType::default()
         };
         let options = StoreOptions { embedding };
-        let store = Store::open_or_create(path.to_str().unwrap(), options);
+        let store = Store::open_or_create(&place, options);
         let store = store.await.unwrap();
         let extractor = extractor("first", 0, "space");
         append(&store, std::slice::from_ref(&extractor)).await;

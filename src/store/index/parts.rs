@@ -7,11 +7,12 @@
 //! ```
 //!
 //! What is trained and what is merged is Lance's: a part is one of its index segments. Segments that no commit names are removed when
-//! the index is made; those of a process that died are in nobody's way, and `store cleanup` removes them a week later.
+//! the index is made, or cannot be; those of a process that died are in nobody's way, and `store cleanup` removes them a week later.
 
 use std::collections::{BTreeMap, HashSet};
 
-use futures::FutureExt;
+use arrow::datatypes::Schema;
+use futures::{FutureExt, TryStreamExt};
 use lance::dataset::Dataset;
 use lance::index::DatasetIndexExt;
 use lance::index::optimize::{
@@ -23,6 +24,7 @@ use lance::index::vector::{StageParams, VectorIndexParams};
 use lance_index::optimize::OptimizeOptions;
 use lance_index::vector::flat::index::{FlatIndex, FlatQuantizer};
 use lance_index::vector::ivf::IvfBuildParams;
+use lance_index::vector::ivf::builder::recommended_num_partitions;
 use lance_index::vector::pq::ProductQuantizer;
 use lance_index::vector::quantizer::Quantization;
 use lance_index::vector::sq::ScalarQuantizer;
@@ -51,6 +53,7 @@ pub(crate) struct IndexPart {
 /// A part of an index that was made but is not yet committed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct MadePart {
+    table: StoreTable,
     /// `None` if there was nothing to do.
     result: Option<IndexSegmentResult>,
     /// Of its files, by their paths within the store.
@@ -88,7 +91,19 @@ impl Snapshot {
             }
             None => BTreeMap::new(),
         };
-        Ok(MadePart { result, checksums })
+        Ok(MadePart {
+            table: part.table.clone(),
+            result,
+            checksums,
+        })
+    }
+}
+
+impl MadePart {
+    /// Whether a part is the same, with the same files.
+    pub fn has_files_of(&self, other: &Self) -> bool {
+        let segment = |part: &Self| part.result.as_ref().map(|result| result.segment.uuid);
+        segment(self) == segment(other)
     }
 }
 
@@ -96,8 +111,6 @@ impl Snapshot {
 struct Planned {
     snapshot: Snapshot,
     plan: OptimizeIndicesPlan,
-    /// What was trained for it alone.
-    trained: Option<IndexMetadata>,
 }
 
 impl Store {
@@ -158,11 +171,7 @@ impl Store {
             // Rows without a vector are all that is not in it.
             return Ok(Some(found));
         }
-        let planned = Planned {
-            snapshot,
-            plan,
-            trained: None,
-        };
+        let planned = Planned { snapshot, plan };
         match self
             .make_in_parts("update index", table, planned, making)
             .await?
@@ -183,12 +192,13 @@ impl Store {
         // Restoring a table afterwards would take the index back.
         let snapshot = self.settled().await?;
         existing(&snapshot, table)?;
-        verify(&snapshot, table).await?;
         let mut dataset = snapshot.stored(table).await?.as_ref().clone();
-        let vectors = dataset.count_rows(Some(format!("{column} IS NOT NULL")));
-        let params = request
-            .vector_params(&dataset, column, vectors.await? as u64)?
+        let rows = dataset.count_rows(None).await? as u64;
+        let mut params = request
+            .vector_params(&dataset, column, rows)?
             .ok_or_else(|| too_few(request.kind, table))?;
+        verify(&snapshot, table).await?;
+        limit_partitions(&dataset, column, request, &mut params).await?;
         let name = index_name(column);
         let replaced = dataset.load_indices_by_name(&name).await?;
         let columns = [column];
@@ -231,11 +241,7 @@ impl Store {
                 replaces: replaced.iter().map(|index| index.uuid).collect(),
             }],
         };
-        Ok(Planned {
-            snapshot,
-            plan,
-            trained: Some(trained),
-        })
+        Ok(Planned { snapshot, plan })
     }
 
     /// Has an index made, and commits it; `None` if another writer interfered.
@@ -246,48 +252,77 @@ impl Store {
         planned: Planned,
         making: &dyn MakeParts,
     ) -> Result<Option<Snapshot>> {
-        let Planned {
-            snapshot,
-            plan,
-            trained,
-        } = planned;
+        let Planned { snapshot, plan } = planned;
         let dataset = snapshot.stored(table).await?;
-        let parts: Vec<IndexPart> = plan
-            .tasks
-            .into_iter()
-            .map(|task| IndexPart {
-                commit: snapshot.version(),
-                table: table.clone(),
-                task,
-            })
-            .collect();
-        let made = making.make(&parts).await;
-        let mut leftover: Vec<IndexMetadata> = trained.into_iter().collect();
-        let committed = match made {
+        // What a rebuild trained is a segment, too.
+        let mut segments: Vec<IndexMetadata> =
+            plan.tasks.iter().map(|it| it.reference.clone()).collect();
+        let parts = plan.tasks.into_iter().map(|task| IndexPart {
+            commit: snapshot.version(),
+            table: table.clone(),
+            task,
+        });
+        let parts: Vec<IndexPart> = parts.collect();
+        let committed = match making.make(&parts).await {
             Ok(made) => {
-                let made_segments = made.iter().filter_map(|part| part.result.as_ref());
-                leftover.extend(made_segments.map(|result| result.segment.clone()));
-                self.commit_parts(operation, table, &dataset, &plan.merges, made)
-                    .await
+                let results = made.iter().filter_map(|part| part.result.as_ref());
+                segments.extend(results.map(|result| result.segment.clone()));
+                self.commit_parts(
+                    operation,
+                    table,
+                    &dataset,
+                    &plan.merges,
+                    made,
+                    &mut segments,
+                )
+                .await
             }
             Err(err) => Err(err),
         };
-        let kept = match &committed {
-            Ok(Some(committed)) => committed.stored(table).await?.load_indices().await?,
-            _ => Default::default(),
-        };
-        let kept: HashSet<_> = kept.iter().map(|index| index.uuid).collect();
-        let objects = dataset.object_store(None).await?;
-        for index in leftover.iter().filter(|index| !kept.contains(&index.uuid)) {
-            let folder = dataset.indices_dir().join(index.uuid.to_string());
-            if let Err(err) = objects.remove_dir_all(folder).await {
-                tracing::warn!("a part of an index was not removed: {err}");
-            }
+        if let Err(err) = self.remove_segments(&snapshot, table, &segments).await {
+            tracing::warn!("parts of an index were not removed: {err}");
         }
         committed
     }
 
-    /// Merges parts and commits the result; `None` if another writer interfered.
+    /// Removes those of some segments that neither a snapshot nor the newest version has: also after an error, a commit may have
+    /// been made.
+    async fn remove_segments(
+        &self,
+        snapshot: &Snapshot,
+        table: &StoreTable,
+        segments: &[IndexMetadata],
+    ) -> Result<()> {
+        let mut kept = HashSet::new();
+        for snapshot in [snapshot, &self.snapshot().await?] {
+            if snapshot.has_table(table) {
+                let indexes = snapshot.stored(table).await?.load_indices().await?;
+                kept.extend(indexes.iter().map(|index| index.uuid));
+            }
+        }
+        for segment in segments {
+            if kept.insert(segment.uuid) {
+                remove_segment(snapshot.stored(table).await?.as_ref(), segment).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files of a part that nobody is going to commit.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub(crate) async fn remove_part(&self, part: &MadePart) -> Result<()> {
+        let head = self.snapshot().await?;
+        match &part.result {
+            Some(result) if head.has_table(&part.table) => {
+                remove_segment(head.stored(&part.table).await?.as_ref(), &result.segment).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Merges parts and commits the result; `None` if another writer interfered. Adds what it made to `segments`.
     async fn commit_parts(
         &self,
         operation: &str,
@@ -295,16 +330,18 @@ impl Store {
         dataset: &Dataset,
         merges: &[OptimizeIndexMerge],
         made: Vec<MadePart>,
+        segments: &mut Vec<IndexMetadata>,
     ) -> Result<Option<Snapshot>> {
         let mut results = Vec::new();
-        for MadePart { result, checksums } in made {
-            self.inner.files.know_checksums(&checksums);
-            results.extend(result);
+        for part in made {
+            self.inner.files.know_checksums(&part.checksums);
+            results.extend(part.result);
         }
         let mut merged = Vec::new();
         for merge in merges {
             merged.extend(merge.execute(dataset, &results).await?);
         }
+        segments.extend(merged.iter().map(|result| result.segment.clone()));
         let _guard = self.inner.lock.acquire().await?;
         let Some(mut changing) = self.changing(table).await? else {
             return Ok(None);
@@ -313,6 +350,64 @@ impl Store {
         commit_optimize_indices(&mut changing.dataset, merged, &options).await?;
         self.put_changed(operation, table, changing).await
     }
+}
+
+async fn remove_segment(dataset: &Dataset, segment: &IndexMetadata) -> Result<()> {
+    let folder = dataset.indices_dir().join(segment.uuid.to_string());
+    let objects = dataset.object_store(None).await?;
+    match objects.remove_dir_all(folder).await {
+        Ok(()) | Err(lance::Error::NotFound { .. }) => Ok(()),
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// Sets the number of partitions to what a table's vectors suffice for, as Lance does where one process makes an index: it learns each
+/// of quantised vectors from a sample of so many.
+///
+/// # Errors
+/// [`Error::InvalidOption`] for too few vectors.
+async fn limit_partitions(
+    dataset: &Dataset,
+    column: &str,
+    request: &IndexRequest,
+    params: &mut VectorIndexParams,
+) -> Result<()> {
+    let is_quantised = params.stages.len() > 1;
+    let Some(StageParams::Ivf(ivf)) = params.stages.first_mut() else {
+        return Err(UNEXPECTED);
+    };
+    let each = if is_quantised { ivf.sample_rate } else { 1 };
+    let wanted = ivf.num_partitions.unwrap_or(1);
+    let enough = wanted.saturating_mul(each).max(request.kind.min_vectors());
+    let vectors = vectors_up_to(dataset, column, enough).await?;
+    if vectors < request.kind.min_vectors() {
+        return Err(too_few(request.kind, &request.table));
+    }
+    if vectors < enough {
+        let supported = if is_quantised {
+            recommended_num_partitions(vectors, each)
+        } else {
+            vectors
+        };
+        ivf.num_partitions = Some(wanted.min(supported));
+    }
+    Ok(())
+}
+
+/// Counts a table's vectors, and stops at a number.
+async fn vectors_up_to(dataset: &Dataset, column: &str, enough: usize) -> Result<usize> {
+    let schema = Schema::from(dataset.schema());
+    if !schema.field_with_name(column)?.is_nullable() {
+        return Ok(dataset.count_rows(None).await?);
+    }
+    let mut scan = dataset.scan();
+    scan.filter(&format!("{column} IS NOT NULL"))?
+        .project(&[] as &[&str])?
+        .with_row_id()
+        .limit(Some(i64::try_from(enough).unwrap_or(i64::MAX)), None)?;
+    let batches = scan.try_into_stream().await?;
+    let rows = batches.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) });
+    Ok(rows.await?)
 }
 
 /// That the table's files are as they were written: otherwise vectors that had changed on disk would be in an index that is valid.

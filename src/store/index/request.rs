@@ -61,6 +61,11 @@ impl IndexKind {
         }
     }
 
+    /// Minimum number of vectors that an index is made from.
+    pub(super) fn min_vectors(self) -> usize {
+        usize::try_from(self.min_rows()).unwrap_or(usize::MAX)
+    }
+
     /// What of a table an index of this kind is of, in words.
     pub(super) const fn of(self) -> &'static str {
         match self {
