@@ -19,14 +19,10 @@ PAINT = {
         "--map", "paint", "--score-threshold", "0.7", "--min-predicted-iou", "0.75"
     ],
 }
-ONE = dict([*VOTE.items()][:1])
 # Options of training beside REFINE, and the policies under which such heads are evaluated.
 OPTIONS = {
     "": ([], VOTE | PAINT),
-    "`--pick noisy`": (["--pick", "noisy"], ONE),
-    "`--dropout 0.5`": (["--dropout", "0.5"], ONE),
     "`--members 2`": (["--members", "2"], VOTE),
-    "`--members 3`": (["--members", "3"], ONE),
 }
 
 

@@ -956,7 +956,7 @@ class Commands:
             nms: Which masks can suppress each other: class (those of the same class) or all; class by default.
             map: How masks become the semantic map: paint (kept masks over each other, best score on top) or vote:TAU
                 (all masks of good quality vote; a pixel gets the class whose mean score over the masks on it is
-                greatest, if at least TAU); vote:0.5 by default.
+                greatest, if at least TAU) [default: vote:0.5; paint for heads of the recipe 'paper']
             max_per_image: Maximum number of kept masks per image; 100 by default.
             cluster: Have the work done by the executors of a cluster, known by its scheduler; the device is theirs.
                 This process commits what they stage, and a run after an interruption of any kind goes on.
@@ -1001,7 +1001,7 @@ class Commands:
             nms: Which masks can suppress each other: class (those of the same class) or all; class by default.
             map: How masks become the semantic map: paint (kept masks over each other, best score on top) or vote:TAU
                 (all masks of good quality vote; a pixel gets the class whose mean score over the masks on it is
-                greatest, if at least TAU); vote:0.5 by default.
+                greatest, if at least TAU) [default: vote:0.5; paint for heads of the recipe 'paper']
             max_per_image: Maximum number of kept masks per image; 100 by default.
             thresholds_from_labels: Choose the minimum score of each class by labels of images: at most this share of
                 the labelled images of one other class may have a mask that is called so. The labelled images must be
@@ -1478,8 +1478,9 @@ class Commands:
         ids: Literal["original", "new"] | None = None,
         at: str | None = None,
         address: str | None = None,
+        polygons: bool = False,
     ) -> Any:
-        """Label Studio: tasks with brush masks, and the labelling interface.
+        """Label Studio: tasks with brush masks or polygons, and the labelling interface.
 
         What a head keeps become predictions with scores, annotated objects annotations. Make a project with config.xml
         as its labelling interface, then import tasks.json. 'ingest label-studio' reads what people made of it.
@@ -1497,13 +1498,14 @@ class Commands:
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
             address: Begin of the addresses of the photos, before their names [default: /data/local-files/?d=, files of
                 the machine of Label Studio]
+            polygons: Write masks of one part without holes as polygons, by their outlines; all others are brush masks.
             output: The directory to write. It must be empty or new.
 
         >>> store.export_label_studio(head="fine", output="fine/")
         >>> store.export_label_studio(head="fine", address="s3://bucket/photos/", output="fine/")
         >>> store.export_label_studio(ground_truth=True, dataset="coco", output="coco/")
         """
-        return self._run("export label-studio", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "address": address})
+        return self._run("export label-studio", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "address": address, "polygons": polygons})
 
     def export_hugging_face(
         self,
@@ -1556,10 +1558,15 @@ class Commands:
         ids: Literal["original", "new"] | None = None,
         at: str | None = None,
         objects: bool = False,
+        stuff: str | Iterable[str] | None = None,
+        background: int | None = None,
+        tiff: bool = False,
+        image_suffix: str | None = None,
+        map_suffix: str | None = None,
         copy_images: bool = False,
     ) -> Any:
-        """Label maps: a PNG of gray levels for each image, by classes or by classes and objects, and a file of the
-        classes.
+        """Label maps: gray levels of each image in a PNG or TIFF file, by classes or by classes and objects, and a file of
+        the classes.
 
         0 is background, the greatest level (255 or 65535) void. Classes have their own ids if these are different and
         fit, else their places.
@@ -1576,14 +1583,23 @@ class Commands:
             ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
             objects: Values are class x 1000 + object, as Cityscapes' instanceIds; at most 64 classes.
+            stuff: Classes that are their values with --objects, too, because they have no objects apart: names with
+                commas between them.
+            background: Value of pixels of no class. Classes then have their ids as values in any case; one with this id
+                looks like background [default: 0, and no class has it]
+            tiff: Write TIFF files.
+            image_suffix: What the names of photos have before their ending and those of maps have not.
+            map_suffix: What the names of maps have before their ending and those of photos have not.
             copy_images: Also write images/: upright JPEG, PNG and WebP files are copied, all others are encoded as
                 JPEG.
             output: The directory to write. It must be empty or new.
 
         >>> store.export_label_maps(head="fine", output="maps/")
         >>> store.export_label_maps(head="fine", objects=True, copy_images=True, output="maps/")
+        >>> store.export_label_maps(ground_truth=True, dataset="cityscapes", background=0, image_suffix="_leftImg8bit", map_suffix="_gtFine_labelIds", output="maps/")
+        >>> store.export_label_maps(ground_truth=True, dataset="cityscapes", background=0, objects=True, stuff=["road", "sky", "building"], output="maps/")
         """
-        return self._run("export label-maps", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "objects": objects, "copy-images": copy_images})
+        return self._run("export label-maps", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "objects": objects, "stuff": stuff, "background": background, "tiff": tiff, "image-suffix": image_suffix, "map-suffix": map_suffix, "copy-images": copy_images})
 
     def export_geojson(
         self,
@@ -1923,6 +1939,8 @@ class Commands:
         kind: str | None = None,
         partitions: int | None = None,
         sub_vectors: int | None = None,
+        cluster: str | None = None,
+        part_rows: int | None = None,
     ) -> Any:
         """Make an index of a table's vectors or images. It takes the place of an earlier one.
 
@@ -1936,24 +1954,35 @@ class Commands:
             partitions: Number of partitions, of which a search looks at 20 by default [default: one per 4096 rows]
             sub_vectors: For ivf_pq, bytes that a vector is quantised to; a divisor of its length [default: one byte per
                 16 numbers]
+            cluster: Have the rows put into an index of vectors by the executors of a cluster, known by its scheduler.
+                This process trains the index, and merges and commits what they made; a run that is interrupted changes
+                nothing.
+            part_rows: Rows of a task, unless one file has more; 250000 by default.
 
         >>> store.index_create("vectors.dinov2_vitb14")
         >>> store.index_create("masks", kind="ivf_flat")
         >>> store.index_create("vectors.clip_b32", kind="ivf_pq", partitions=500, sub_vectors=64)
         >>> store.index_create("masks", kind="bloom")
         """
-        return self._run("store index create", [("table", table)], {"kind": kind, "partitions": partitions, "sub-vectors": sub_vectors})
+        return self._run("store index create", [("table", table)], {"kind": kind, "partitions": partitions, "sub-vectors": sub_vectors, "cluster": cluster, "part-rows": part_rows})
 
     def index_update(
         self,
         table: str,
+        *,
+        cluster: str | None = None,
+        part_rows: int | None = None,
     ) -> Any:
         """Add the rows to a table's indexes that came after they were made.
 
         Args:
             table: The table: masks, vectors.NAME, image_vectors.NAME, or another that has an index.
+            cluster: Have the rows put into an index of vectors by the executors of a cluster, known by its scheduler.
+                This process trains the index, and merges and commits what they made; a run that is interrupted changes
+                nothing.
+            part_rows: Rows of a task, unless one file has more; 250000 by default.
         """
-        return self._run("store index update", [("table", table)], {})
+        return self._run("store index update", [("table", table)], {"cluster": cluster, "part-rows": part_rows})
 
     def index_drop(
         self,
