@@ -70,6 +70,7 @@ mod sql_shell;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod there_and_back;
 mod yolo;
 
 use support::{eval_store, harness, made_store, sql_store};

@@ -107,7 +107,7 @@ impl MadePart {
     }
 }
 
-/// An index that is to be made, and what is left over when it is.
+/// An index that is to be made of a snapshot.
 struct Planned {
     snapshot: Snapshot,
     plan: OptimizeIndicesPlan,
@@ -279,30 +279,37 @@ impl Store {
             }
             Err(err) => Err(err),
         };
-        if let Err(err) = self.remove_segments(&snapshot, table, &segments).await {
+        let made = committed.as_ref().ok().and_then(Option::as_ref);
+        let having = [Some(&snapshot), made];
+        if let Err(err) = self.remove_segments(&having, table, &segments).await {
             tracing::warn!("parts of an index were not removed: {err}");
         }
         committed
     }
 
-    /// Removes those of some segments that neither a snapshot nor the newest version has: also after an error, a commit may have
-    /// been made.
+    /// Removes those of some segments that neither some snapshots nor the newest version have: also after an error, a commit may
+    /// have been made.
     async fn remove_segments(
         &self,
-        snapshot: &Snapshot,
+        having: &[Option<&Snapshot>],
         table: &StoreTable,
         segments: &[IndexMetadata],
     ) -> Result<()> {
+        let head = self.snapshot().await?;
         let mut kept = HashSet::new();
-        for snapshot in [snapshot, &self.snapshot().await?] {
+        for snapshot in having.iter().copied().flatten().chain([&head]) {
             if snapshot.has_table(table) {
                 let indexes = snapshot.stored(table).await?.load_indices().await?;
                 kept.extend(indexes.iter().map(|index| index.uuid));
             }
         }
+        if !head.has_table(table) {
+            return Ok(());
+        }
+        let dataset = head.stored(table).await?;
         for segment in segments {
             if kept.insert(segment.uuid) {
-                remove_segment(snapshot.stored(table).await?.as_ref(), segment).await?;
+                remove_segment(&dataset, segment).await?;
             }
         }
         Ok(())
