@@ -280,8 +280,9 @@ impl Store {
             Err(err) => Err(err),
         };
         let made = committed.as_ref().ok().and_then(Option::as_ref);
-        let having = [Some(&snapshot), made];
-        if let Err(err) = self.remove_segments(&having, table, &segments).await {
+        let mut having = vec![&snapshot];
+        having.extend(made);
+        if let Err(err) = self.remove_segments(having, table, &segments).await {
             tracing::warn!("parts of an index were not removed: {err}");
         }
         committed
@@ -291,13 +292,14 @@ impl Store {
     /// have been made.
     async fn remove_segments(
         &self,
-        having: &[Option<&Snapshot>],
+        mut having: Vec<&Snapshot>,
         table: &StoreTable,
         segments: &[IndexMetadata],
     ) -> Result<()> {
         let head = self.snapshot().await?;
+        having.push(&head);
         let mut kept = HashSet::new();
-        for snapshot in having.iter().copied().flatten().chain([&head]) {
+        for snapshot in having {
             if snapshot.has_table(table) {
                 let indexes = snapshot.stored(table).await?.load_indices().await?;
                 kept.extend(indexes.iter().map(|index| index.uuid));
