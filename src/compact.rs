@@ -18,7 +18,8 @@ const QUEUE: &str = "compact";
 /// Like [`Store::compact`], with workers: they merge the files, and this process commits them.
 ///
 /// # Errors
-/// As [`Store::compact`]; [`Error::Cluster`] or [`Error::ClusterJob`] if tasks failed for good, or none is making progress.
+/// As [`Store::compact`]; [`Error::Cluster`](crate::Error::Cluster) or [`Error::ClusterJob`](crate::Error::ClusterJob) if tasks
+/// failed for good, or none is making progress.
 pub async fn compact_with_workers(
     store: &Store,
     workers: &dyn RunPlan,
