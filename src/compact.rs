@@ -26,12 +26,7 @@ pub async fn compact_with_workers(
     options: &JobOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<CompactStats>> {
-    let merging = OnWorkers {
-        store,
-        workers,
-        options,
-        progress,
-    };
+    let merging = OnWorkers::new(store, workers, options, progress);
     store.compact_with(&merging).await
 }
 

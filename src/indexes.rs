@@ -32,12 +32,7 @@ pub async fn create_index_with_workers(
     if request.kind == IndexKind::Bloom {
         return store.create_index(request).await;
     }
-    let making = OnWorkers {
-        store,
-        workers,
-        options,
-        progress,
-    };
+    let making = OnWorkers::new(store, workers, options, progress);
     store
         .create_index_with(request, options.part_rows, &making)
         .await
@@ -55,12 +50,7 @@ pub async fn update_indexes_with_workers(
     options: &JobOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<IndexStats>> {
-    let making = OnWorkers {
-        store,
-        workers,
-        options,
-        progress,
-    };
+    let making = OnWorkers::new(store, workers, options, progress);
     store
         .update_indexes_with(table, options.part_rows, &making)
         .await

@@ -6,7 +6,8 @@
 //! images/NAME.jpg        the photos, if asked for
 //! ```
 //!
-//! 0 is background, unless another value is asked for. Void is the greatest level, 255 or 65535. Which mask is drawn where several overlap, [`PixelMaps`] says.
+//! 0 is background, unless another value is asked for. Void is the greatest level, 255 or 65535. Which mask is drawn where several
+//! overlap, [`PixelMaps`] says.
 
 use std::fs;
 use std::io::Cursor;
@@ -76,8 +77,8 @@ pub enum MapFile {
 ///
 /// # Errors
 /// Errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::InvalidOption`] for more classes than there
-/// are values, ids that do not fit where they are asked for, and stuff that is no class; [`Error::File`] if files cannot be written. An image with more than 999 objects, where they are asked for, or whose photo cannot
-/// be read, is counted as failed.
+/// are values, ids that do not fit where they are asked for, and stuff that is no class; [`Error::File`] if files cannot be written. An
+/// image with more than 999 objects, where they are asked for, or whose photo cannot be read, is counted as failed.
 pub async fn export_label_maps(
     snapshot: &Snapshot,
     request: &LabelMapExport,
@@ -197,7 +198,7 @@ fn png(size: Size, levels: &[u16], is_wide: bool) -> Result<Vec<u8>> {
             .collect()
     } else {
         encoder.set_depth(png::BitDepth::Eight);
-        levels.iter().map(|level| level.to_be_bytes()[1]).collect()
+        low_bytes(levels)
     };
     let written = encoder
         .write_header()
@@ -206,6 +207,11 @@ fn png(size: Size, levels: &[u16], is_wide: bool) -> Result<Vec<u8>> {
         reason: source.to_string(),
     })?;
     Ok(bytes)
+}
+
+/// Levels of 8 bits; of void the greatest.
+fn low_bytes(levels: &[u16]) -> Vec<u8> {
+    levels.iter().map(|level| level.to_be_bytes()[1]).collect()
 }
 
 fn tiff(size: Size, levels: &[u16], is_wide: bool) -> Result<Vec<u8>> {
@@ -217,8 +223,7 @@ fn tiff(size: Size, levels: &[u16], is_wide: bool) -> Result<Vec<u8>> {
         if is_wide {
             return encoder.write_image::<Gray16>(width, height, levels);
         }
-        let data: Vec<u8> = levels.iter().map(|level| level.to_be_bytes()[1]).collect();
-        encoder.write_image::<Gray8>(width, height, &data)
+        encoder.write_image::<Gray8>(width, height, &low_bytes(levels))
     });
     written.map_err(|source| Error::EncodeImage {
         reason: source.to_string(),

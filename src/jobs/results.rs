@@ -13,12 +13,26 @@ use crate::{Error, Result};
 #[derive(Clone, Copy)]
 pub(crate) struct OnWorkers<'a> {
     pub store: &'a Store,
-    pub workers: &'a dyn RunPlan,
-    pub options: &'a JobOptions,
-    pub progress: &'a dyn Progress,
+    workers: &'a dyn RunPlan,
+    options: &'a JobOptions,
+    progress: &'a dyn Progress,
 }
 
-impl OnWorkers<'_> {
+impl<'a> OnWorkers<'a> {
+    pub const fn new(
+        store: &'a Store,
+        workers: &'a dyn RunPlan,
+        options: &'a JobOptions,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self {
+            store,
+            workers,
+            options,
+            progress,
+        }
+    }
+
     /// Has chunks done, and returns what is counted of each, in their order. `what` names them ("merges").
     ///
     /// The job's words must be in the keys of its chunks, so that no other job takes its results.

@@ -77,10 +77,7 @@ impl Store {
         existing(&snapshot, table)?;
         let mut dataset = snapshot.stored(table).await?.as_ref().clone();
         let params = request.params(&dataset, column).await?;
-        // Otherwise vectors that had changed on disk would be in an index that is valid.
-        snapshot
-            .verify(std::slice::from_ref(table), &NoProgress)
-            .await?;
+        verify(&snapshot, table).await?;
         let (name, columns) = (index_name(column), [column]);
         let made = dataset
             .create_index_builder(&columns, request.index_type(), params.as_ref())
@@ -123,9 +120,7 @@ impl Store {
         if found.iter().all(|index| index.unindexed_rows == 0) {
             return Ok(Some(found));
         }
-        snapshot
-            .verify(std::slice::from_ref(table), &NoProgress)
-            .await?;
+        verify(&snapshot, table).await?;
         let _guard = self.inner.lock.acquire().await?;
         let Some(mut changing) = self.changing(table).await? else {
             return Ok(None);
@@ -263,6 +258,13 @@ fn existing(snapshot: &Snapshot, table: &StoreTable) -> Result<()> {
         expected: "a table of the store, such as 'masks', or vectors of an embedder that has some"
             .to_owned(),
     })
+}
+
+/// That the table's files are as they were written: otherwise vectors that had changed on disk would be in an index that is valid.
+async fn verify(snapshot: &Snapshot, table: &StoreTable) -> Result<()> {
+    snapshot
+        .verify(std::slice::from_ref(table), &NoProgress)
+        .await
 }
 
 /// The indexes of a table: at least one.

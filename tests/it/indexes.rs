@@ -61,7 +61,7 @@ fn segments(store: &Store, table: &StoreTable) -> Option<usize> {
     is_here.then(|| std::fs::read_dir(folder).map_or(0, Iterator::count))
 }
 
-/// That so many folders of segments are there.
+/// That there are `expected` folders of segments.
 #[track_caller]
 fn assert_segments(store: &Store, table: &StoreTable, expected: usize) {
     assert_eq!(segments(store, table).unwrap_or(expected), expected);

@@ -149,7 +149,7 @@ pub(crate) enum Fault {
     EndsAfter(usize),
     /// A run does not end after so many partitions.
     HangsAfter(usize),
-    /// Every run ends with an error after so many partitions of all runs.
+    /// Every run ends with an error after this number of partitions of all runs.
     NeverAfter(usize),
     /// Nothing runs.
     Nothing,

@@ -34,8 +34,9 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::request::{IndexRequest, too_few};
-use super::{IndexStats, existing, index_name, index_of_column, indexes_in, until_no_race_is_lost};
-use crate::progress::NoProgress;
+use super::{
+    IndexStats, existing, index_name, index_of_column, indexes_in, until_no_race_is_lost, verify,
+};
 use crate::schema::StoreTable;
 use crate::store::sums::Checksum;
 use crate::store::{Snapshot, Store};
@@ -114,7 +115,7 @@ struct Planned {
 }
 
 impl Store {
-    /// Like [`Store::create_index`], with parts of at most so many rows that somebody else makes, for an index of vectors.
+    /// Like [`Store::create_index`], with parts of at most `part_rows` rows that somebody else makes, for an index of vectors.
     ///
     /// # Errors
     /// As [`Store::create_index`], and those of whoever makes the parts.
@@ -126,16 +127,24 @@ impl Store {
     ) -> Result<IndexStats> {
         let column = request.kind.column(&request.table)?;
         let create = || {
-            async move {
-                let planned = self.plan_create(request, column, part_rows).await?;
-                let committed = self
-                    .make_in_parts("create index", &request.table, planned, making)
-                    .await?;
-                index_of_column(committed, &request.table, column).await
-            }
-            .boxed()
+            self.try_create_with(request, column, part_rows, making)
+                .boxed()
         };
         until_no_race_is_lost("create index", create).await
+    }
+
+    async fn try_create_with(
+        &self,
+        request: &IndexRequest,
+        column: &'static str,
+        part_rows: u64,
+        making: &dyn MakeParts,
+    ) -> Result<Option<IndexStats>> {
+        let planned = self.plan_create(request, column, part_rows).await?;
+        let committed = self
+            .make_in_parts("create index", &request.table, planned, making)
+            .await?;
+        index_of_column(committed, &request.table, column).await
     }
 
     /// Like [`Store::update_indexes`], with parts that somebody else makes.
@@ -371,7 +380,7 @@ async fn remove_segment(dataset: &Dataset, segment: &IndexMetadata) -> Result<()
 }
 
 /// Sets the number of partitions to what a table's vectors suffice for, as Lance does where one process makes an index: it learns each
-/// of quantised vectors from a sample of so many.
+/// partition of quantised vectors from a sample of a fixed size.
 ///
 /// # Errors
 /// [`Error::InvalidOption`] for too few vectors.
@@ -417,13 +426,6 @@ async fn vectors_up_to(dataset: &Dataset, column: &str, enough: usize) -> Result
     let batches = scan.try_into_stream().await?;
     let rows = batches.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) });
     Ok(rows.await?)
-}
-
-/// That the table's files are as they were written: otherwise vectors that had changed on disk would be in an index that is valid.
-async fn verify(snapshot: &Snapshot, table: &StoreTable) -> Result<()> {
-    snapshot
-        .verify(std::slice::from_ref(table), &NoProgress)
-        .await
 }
 
 /// The files of a table in parts of at most `part_rows` rows, unless one file has more.
