@@ -1,11 +1,15 @@
 //! Loops over plain slices for the CPU: what the models of [grainstore](https://docs.rs/grainstore) compute where burn-flex's own
 //! operations are slow, because they evaluate `exp` and `erf` one value at a time. Here they are polynomials that the compiler turns
-//! into vector code.
+//! into vector code. Also the loops that every mask of a training epoch passes through.
 //!
 //! This is a crate of its own so that development builds can optimise it and nothing else of grainstore.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+
+pub use batches::{append_halves, dropout_factors, standardise};
+
+mod batches;
 
 /// Values per task: enough to outweigh the cost of starting it, few enough to stay in the cache.
 const CHUNK: usize = 16 * 1024;

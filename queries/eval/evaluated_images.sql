@@ -14,6 +14,6 @@ SELECT image_id, width, height,
        row_number() OVER (ORDER BY external_id NULLS LAST, image_id) AS image_order
 FROM images
 WHERE ($split IS NULL OR split = $split)
-  AND (image_id IN (SELECT image_id FROM annotated)
+  AND (image_id IN (SELECT DISTINCT image_id FROM annotated)
        OR dataset = $dataset
-       OR ($dataset IS NULL AND dataset IN (SELECT dataset FROM annotated)))
+       OR ($dataset IS NULL AND dataset IN (SELECT DISTINCT dataset FROM annotated)))

@@ -14,7 +14,7 @@ RIGHT JOIN (
     (
         SELECT image_id, coalesce(source IN ('web', 'synthetic'), false) AS bag, false AS negative
         FROM images
-        WHERE source IN ('web', 'synthetic') OR image_id IN (SELECT image_id FROM said_of_masks)
+        WHERE source IN ('web', 'synthetic') OR image_id IN (SELECT DISTINCT image_id FROM said_of_masks)
     ) i
     LEFT JOIN (SELECT image_id, array_agg(DISTINCT label) AS labels FROM labels GROUP BY image_id) l
         ON i.image_id = l.image_id

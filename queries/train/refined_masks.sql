@@ -38,7 +38,7 @@ WITH valued AS (
     FROM masks m
     JOIN seeds s ON m.image_id = s.image_id
     -- The scored extractor's masks, and those that people added beside them.
-    WHERE m.extractor_id IN (SELECT extractor_id FROM scored_masks)
+    WHERE m.extractor_id IN (SELECT DISTINCT extractor_id FROM scored_masks)
 )
 SELECT image_id, mask_index,
        CASE WHEN max(iou) >= 0.5 THEN first_value(class_index ORDER BY iou DESC, class_index) END AS class_index,

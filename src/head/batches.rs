@@ -163,17 +163,14 @@ impl Dropout {
         if self.probability <= 0.0 || self.width == 0 {
             return None;
         }
-        let threshold = (stay * 65536.0).round() as u64;
-        let scale = (1.0 / stay) as f32;
-        let mut values = Vec::with_capacity(masks * self.width + 3);
-        while values.len() < masks * self.width {
-            let bits = random.u64(..);
-            for shift in [0, 16, 32, 48] {
-                let stays = (bits >> shift) & 0xffff < threshold;
-                values.push(if stays { scale } else { 0.0 });
-            }
-        }
-        values.truncate(masks * self.width);
-        Some(values)
+        let threshold = (stay * 65536.0).round() as u32;
+        let count = masks * self.width;
+        let bits: Vec<u64> = (0..count.div_ceil(4)).map(|_| random.u64(..)).collect();
+        Some(grainstore_kernels::dropout_factors(
+            &bits,
+            count,
+            threshold,
+            (1.0 / stay) as f32,
+        ))
     }
 }

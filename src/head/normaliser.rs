@@ -141,10 +141,7 @@ impl Normaliser {
                         numbers.iter_mut().for_each(|x| *x *= factor);
                     }
                     How::Standard(Standard { mean, scale }) => {
-                        let factor = scale.recip();
-                        for (number, mean) in numbers.iter_mut().zip(mean) {
-                            *number = (*number - mean) * factor;
-                        }
+                        grainstore_kernels::standardise(numbers, mean, scale.recip());
                     }
                 }
             }

@@ -1,17 +1,11 @@
 //! Numbers of embeddings as 16-bit words: one to a number of 16 bits, two to one of 32.
 
-use half::f16;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
-
 use crate::store::columns::EmbeddingRow;
 
 /// Appends the numbers that 16-bit words encode, one or two of them to a number.
 pub(super) fn append_numbers(words_per_number: usize, words: &[u16], into: &mut Vec<f32>) {
     if words_per_number == 1 {
-        let start = into.len();
-        into.resize(start + words.len(), 0.0);
-        let halves: &[f16] = words.reinterpret_cast();
-        halves.convert_to_f32_slice(into.get_mut(start..).unwrap_or(&mut []));
+        grainstore_kernels::append_halves(words, into);
         return;
     }
     let (pairs, _) = words.as_chunks::<2>();

@@ -25,7 +25,8 @@ const SCORED: &str = "scored_masks";
 
 /// Picks masks by SQL.
 pub(super) struct RefinedMasks {
-    sql: Sql,
+    /// Members that are trained at once share it, one query at a time.
+    sql: tokio::sync::Mutex<Sql>,
     query: Query,
 }
 
@@ -36,7 +37,7 @@ impl RefinedMasks {
     /// Errors of the store.
     pub async fn new(snapshot: &Snapshot) -> Result<Self> {
         Ok(Self {
-            sql: Sql::new(snapshot).await?,
+            sql: tokio::sync::Mutex::new(Sql::new(snapshot).await?),
             query: Query::named("train/refined_masks")?,
         })
     }
@@ -46,8 +47,9 @@ impl RefinedMasks {
     /// # Errors
     /// As [`Sql::query`].
     pub async fn pick(&self, bags: &Bags, scored: &[ScoredMask]) -> Result<Vec<PickedMask>> {
-        self.sql.replace_rows(SCORED, scored_rows(bags, scored)?)?;
-        let mut rows = self.sql.query(self.query.sql()).await?;
+        let sql = self.sql.lock().await;
+        sql.replace_rows(SCORED, scored_rows(bags, scored)?)?;
+        let mut rows = sql.query(self.query.sql()).await?;
         let images = bags.images.iter().enumerate();
         let images: HashMap<&str, usize> = images
             .map(|(at, image)| (image.image_id.as_str(), at))

@@ -435,6 +435,11 @@ pub async fn train(
     bags.read_ahead();
     let (sender, events) = progress_channel();
     let (its_spec, its_options) = (spec.clone(), options.clone());
+    // Matrices of a step are too small to keep several cores busy; a GPU works for one thread at a time.
+    let members_at_once = match request.device {
+        DeviceName::Cpu => std::thread::available_parallelism().map_or(1, usize::from),
+        _ => 1,
+    };
     let runtime = tokio::runtime::Handle::current();
     let worker = tokio::task::spawn_blocking(move || {
         let pick = refined_masks.map(|query| {
@@ -448,6 +453,7 @@ pub async fn train(
             start: start.as_ref(),
             pick_masks: pick.as_ref().map(|pick| pick as &PickMasks<'_>),
             device: &device,
+            members_at_once,
             progress: &sender,
         }
         .run()

@@ -23,6 +23,7 @@ use crate::error::HeadError;
 use crate::progress::Progress;
 use crate::{Error, Result};
 use burn::tensor::{Device, Tensor, TensorData};
+use std::panic::resume_unwind;
 
 /// If the loss depends on at least this fraction of a step's masks, all of them go backward.
 const LOOKED_AT_SHARE: f64 = 0.8;
@@ -51,6 +52,8 @@ pub struct Training<'a> {
     pub pick_masks: Option<&'a PickMasks<'a>>,
     /// Device to train on.
     pub device: &'a Device,
+    /// Maximum number of members that are trained at once, each on a thread of its own.
+    pub members_at_once: usize,
     /// The caller's progress reporter.
     pub progress: &'a dyn Progress,
 }
@@ -92,17 +95,19 @@ impl Member {
     }
 }
 
-/// Heads of all members, phase by phase.
+/// A member's heads, phase by phase.
 #[derive(Default)]
-struct Members {
-    teachers: Vec<HeadWeights>,
-    students: Vec<HeadWeights>,
-    /// Those that are trained on single masks.
-    last: Vec<HeadWeights>,
+struct TrainedMember {
+    teacher: Option<HeadWeights>,
+    student: Option<HeadWeights>,
+    /// The one that is trained on single masks.
+    last: Option<HeadWeights>,
+    temperature: Option<f64>,
     counts: RefinedCounts,
-    temperatures: Vec<f64>,
     chosen: Option<Curve>,
-    validation_masks: u64,
+    /// Labelled masks that it validates on, if it is trained on them alone.
+    validation_masks: Option<u64>,
+    curves: Vec<Curve>,
 }
 
 impl Training<'_> {
@@ -133,63 +138,90 @@ impl Training<'_> {
         let phases = self.options.loss().phases() * self.options.members;
         let images = (self.images_per_epoch() * self.epochs() * phases) as u64;
         self.progress.start("images", Some(images));
-        let mut curves = Vec::new();
-        let mut members = Members {
-            validation_masks: (self.bags.labelled.len() - self.labelled_to_train().count()) as u64,
-            ..Members::default()
-        };
-        for at in 0..self.options.members {
-            // An odd factor spreads the members over all seeds; the first has the head's own.
-            let shift = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let member = Member {
-                at,
-                seed: self.options.seed.wrapping_add(shift),
-            };
-            self.train_member(member, &mut members, &mut curves)?;
+        let numbers: Vec<usize> = (0..self.options.members).collect();
+        let mut members = Vec::with_capacity(numbers.len());
+        for at_once in numbers.chunks(self.members_at_once.max(1)) {
+            for trained in self.train_members(at_once) {
+                members.push(trained?);
+            }
         }
         self.progress.finish();
-        let teacher = HeadWeights::joined(members.teachers);
-        let student = HeadWeights::joined(members.students);
-        let last = HeadWeights::joined(members.last);
+        let mut joined = |head: fn(&mut TrainedMember) -> Option<HeadWeights>| {
+            HeadWeights::joined(members.iter_mut().filter_map(head).collect())
+        };
+        let teacher = joined(|member| member.teacher.take());
+        let student = joined(|member| member.student.take());
+        let last = joined(|member| member.last.take());
         let (weights, student, teacher) = match (last, student, teacher) {
             (Some(last), student, teacher) => (last, student, teacher),
             (None, Some(student), teacher) => (student, None, teacher),
             (None, None, Some(teacher)) => (teacher, None, None),
             (None, None, None) => return Err(unusable(IN_TRAINING, "it has no members")),
         };
-        Ok(TrainedHead {
+        let unused = self.bags.labelled.len() - self.labelled_to_train().count();
+        let mut trained = TrainedHead {
             weights,
             student,
             teacher,
-            curves,
-            chosen: members.chosen,
-            validation_masks: members.validation_masks,
-            refined: self.options.loss().refines().then_some(members.counts),
-            temperatures: members.temperatures,
+            curves: Vec::new(),
+            chosen: None,
+            validation_masks: unused as u64,
+            refined: None,
+            temperatures: Vec::new(),
+        };
+        let mut counts = RefinedCounts::default();
+        for member in members {
+            counts.add(member.counts);
+            trained.curves.extend(member.curves);
+            trained.chosen = trained.chosen.or(member.chosen);
+            trained.validation_masks = member.validation_masks.unwrap_or(trained.validation_masks);
+            trained.temperatures.extend(member.temperature);
+        }
+        trained.refined = self.options.loss().refines().then_some(counts);
+        Ok(trained)
+    }
+
+    /// Trains some members at the same time.
+    fn train_members(&self, numbers: &[usize]) -> Vec<Result<TrainedMember>> {
+        let member = |at: usize| {
+            // An odd factor spreads the members over all seeds; the first has the head's own.
+            let shift = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let seed = self.options.seed.wrapping_add(shift);
+            self.train_member(Member { at, seed })
+        };
+        let [first, others @ ..] = numbers else {
+            return Vec::new();
+        };
+        std::thread::scope(|scope| {
+            let member = &member;
+            let others = others.iter().map(|at| scope.spawn(move || member(*at)));
+            let others: Vec<_> = others.collect();
+            let first = member(*first);
+            let others = others
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            std::iter::once(first).chain(others).collect()
         })
     }
 
-    /// Trains one member and adds its heads to those of the others.
-    fn train_member(
-        &self,
-        member: Member,
-        members: &mut Members,
-        curves: &mut Vec<Curve>,
-    ) -> Result<()> {
+    /// Trains one member.
+    fn train_member(&self, member: Member) -> Result<TrainedMember> {
+        let mut trained = TrainedMember::default();
         if self.options.loss() == Loss::Masks {
             let of_labels = Refinement::of_labels(self);
-            members.validation_masks = of_labels.validation_masks();
-            let trained = of_labels.run(member, curves)?;
-            return self.add_last(trained, members);
+            trained.validation_masks = Some(of_labels.validation_masks());
+            let last = of_labels.run(member, &mut trained.curves)?;
+            return self.with_last(trained, last);
         }
-        let (teacher, mut chosen) = self.phase(Phase::Teacher, member, &[], curves)?;
-        members.teachers.push(self.weights(&teacher)?);
+        let (teacher, mut chosen) = self.phase(Phase::Teacher, member, &[], &mut trained.curves)?;
+        trained.teacher = Some(self.weights(&teacher)?);
         let mut picks = teacher;
         if self.options.loss().distills() {
             let bad = self.bad_masks(&picks)?;
-            let (student, of_student) = self.phase(Phase::Student, member, &bad, curves)?;
+            let (student, of_student) =
+                self.phase(Phase::Student, member, &bad, &mut trained.curves)?;
             chosen = of_student;
-            members.students.push(self.weights(&student)?);
+            trained.student = Some(self.weights(&student)?);
             picks = student;
         }
         if self.options.loss().refines() {
@@ -197,22 +229,21 @@ impl Training<'_> {
                 what: "a head is to be refined, and nothing picks its masks",
             })?;
             let refinement = Refinement::new(self, &picks, pick)?;
-            members.counts.add(refinement.counts());
-            let refined = refinement.run(member, curves)?;
-            return self.add_last(refined, members);
+            trained.counts = refinement.counts();
+            let refined = refinement.run(member, &mut trained.curves)?;
+            return self.with_last(trained, refined);
         }
-        members.chosen.get_or_insert(chosen);
-        Ok(())
+        trained.chosen = Some(chosen);
+        Ok(trained)
     }
 
-    /// Adds a head that was trained on single masks.
-    fn add_last(&self, trained: Refined, members: &mut Members) -> Result<()> {
-        let weights = self.weights(&trained.head)?;
-        let temperature = trained.temperature;
-        members.last.push(weights.at_temperature(temperature));
-        members.temperatures.push(temperature);
-        members.chosen.get_or_insert(trained.chosen);
-        Ok(())
+    /// A member with a head that was trained on single masks.
+    fn with_last(&self, mut trained: TrainedMember, last: Refined) -> Result<TrainedMember> {
+        let weights = self.weights(&last.head)?;
+        trained.last = Some(weights.at_temperature(last.temperature));
+        trained.temperature = Some(last.temperature);
+        trained.chosen = Some(last.chosen);
+        Ok(trained)
     }
 
     /// Images of an epoch; labelled masks count as the images whose steps they fill.

@@ -222,6 +222,7 @@ fn steps_are_pytorchs() {
         start: Some(&start),
         pick_masks: None,
         device: &crate::support::device(),
+        members_at_once: 1,
         progress: &NoProgress,
     };
     let trained = trained.run().unwrap();

@@ -448,6 +448,20 @@ pub(crate) mod reports {
         }
     }
 
+    /// A semi join looks at every pair of equal values, so values that repeat on both sides cost the product of their numbers.
+    #[test]
+    fn subqueries_of_in_are_distinct() {
+        let mut seen = 0;
+        for query in Query::all().unwrap() {
+            for (at, found) in query.sql().match_indices("IN (SELECT ") {
+                let rest = &query.sql()[at + found.len()..];
+                assert!(rest.starts_with("DISTINCT "), "{}", query.name());
+                seen += 1;
+            }
+        }
+        assert!(seen > 0);
+    }
+
     #[tokio::test]
     async fn reviews_count_what_is_there() {
         let (_dir, sql) = session_over(&[healthy]).await;
