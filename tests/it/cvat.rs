@@ -199,7 +199,7 @@ async fn images_of_a_project_have_their_subsets() {
     );
 }
 
-/// CVAT's COCO file: masks are crowds in it, and attributes an object.
+/// CVAT's COCO file: masks are crowds in it, and attributes an object. What it covers is pycocotools' (expected.json).
 #[tokio::test]
 async fn cvats_coco_keeps_masks_and_attributes() {
     let (dir, store) = new_store().await;
@@ -217,19 +217,50 @@ async fn cvats_coco_keeps_masks_and_attributes() {
     let read =
         |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
     let (given, written) = (read(&file), read(&request.file));
-    let (given, written) = (
+    // What pycocotools fills polygons with.
+    let expected = read(&data().join("expected.json"));
+    let filled = expected["coco"].as_array().unwrap();
+    let (images, given, written) = (
+        given["images"].as_array().unwrap(),
         given["annotations"].as_array().unwrap(),
         written["annotations"].as_array().unwrap(),
     );
     assert_eq!(given.len(), written.len());
     assert!(given.iter().any(|object| object["iscrowd"] == 1));
+    let stored = truth(&store).await;
+    let (mut masks, mut polygons, mut boxes) = (0, 0, 0);
     for object in given {
-        let back = written.iter().find(|it| it["id"] == object["id"]).unwrap();
+        let id = &object["id"];
+        let back = written.iter().find(|it| it["id"] == *id).unwrap();
         for key in ["attributes", "category_id", "bbox"] {
-            assert_eq!(back[key], object[key], "{key} of {}", object["id"]);
+            assert_eq!(back[key], object[key], "{key} of {id}");
         }
-        assert_eq!(back["iscrowd"], 0, "{}", object["id"]);
+        assert_eq!(back["iscrowd"], 0, "{id}");
+        let mut image = images.iter().filter(|it| it["id"] == object["image_id"]);
+        let image = image.next().unwrap();
+        let side = |key: &str| image[key].as_u64().unwrap() as u32;
+        let size = Size {
+            height: side("height"),
+            width: side("width"),
+        };
+        let pycocotools = filled.iter().find(|it| it["id"] == *id).unwrap();
+        let counts = object["segmentation"]["counts"].as_array();
+        let expected = counts.or(pycocotools["counts"].as_array()).map(|runs| {
+            let runs = runs.iter().map(|run| run.as_u64().unwrap() as u32);
+            Rle::from_runs(size, runs.collect()).unwrap()
+        });
+        let mut own = stored.iter().filter(|row| row.external_id == id.as_i64());
+        assert_eq!(mask_of(own.next().unwrap()), expected, "{id} in the store");
+        let out = back["segmentation"]["counts"].as_str();
+        let out = out.map(|counts| Rle::from_counts_str(size, counts).unwrap());
+        assert_eq!(out, expected, "{id} in the export");
+        match object["segmentation"].as_array() {
+            None => masks += 1,
+            Some(rings) if rings.is_empty() => boxes += 1,
+            Some(_) => polygons += 1,
+        }
     }
+    assert_eq!((masks, polygons, boxes), (12, 2, 2));
 }
 
 #[tokio::test]

@@ -453,7 +453,7 @@ pub(crate) mod reports {
     fn subqueries_of_in_are_distinct() {
         let mut seen = 0;
         for query in Query::all().unwrap() {
-            for (at, found) in query.sql().match_indices("IN (SELECT ") {
+            for (at, found) in query.sql().match_indices(" IN (SELECT ") {
                 let rest = &query.sql()[at + found.len()..];
                 assert!(rest.starts_with("DISTINCT "), "{}", query.name());
                 seen += 1;

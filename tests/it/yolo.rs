@@ -17,11 +17,11 @@ use serde_json::json;
 use crate::export::request;
 use crate::support::{new_store, rows};
 
-fn data() -> PathBuf {
+pub fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/yolo")
 }
 
-async fn of_coco(store: &Store, annotations: &Path, images: &Path) {
+pub async fn of_coco(store: &Store, annotations: &Path, images: &Path) {
     let request = CocoIngest {
         annotations: annotations.into(),
         images: images.into(),
@@ -44,11 +44,11 @@ async fn exported(store: &Store, directory: &Path) -> ExportSummary {
     export_yolo(&snapshot, &request, &NoProgress).await.unwrap()
 }
 
-async fn of_yolo(store: &Store, data: &Path, split: Option<&str>) -> (u64, u64) {
+pub async fn of_yolo(store: &Store, data: &Path, split: Option<&str>) -> (u64, u64) {
     of_outlines(store, data, split, Outlines::Edges).await
 }
 
-async fn of_outlines(
+pub async fn of_outlines(
     store: &Store,
     data: &Path,
     split: Option<&str>,
@@ -67,7 +67,7 @@ async fn of_outlines(
 }
 
 /// Class and mask of each object, by the photo's bytes.
-async fn objects(store: &Store) -> Vec<(String, Option<String>, Option<Rle>)> {
+pub async fn objects(store: &Store) -> Vec<(String, Option<String>, Option<Rle>)> {
     let truth: Vec<GroundTruthRow> = rows(&store.snapshot().await.unwrap()).await;
     let mask = |row: &GroundTruthRow| row.rle.as_ref().map(|rle| Rle::try_from(rle).unwrap());
     let mut found: Vec<_> = truth
@@ -158,6 +158,34 @@ async fn masks_come_back_exactly_with_holes_and_parts() {
     assert_eq!(objects(&other).await.len(), expected.len());
 }
 
+/// A directory with the labels that Ultralytics wrote for the masks of in.json, and their photos.
+pub fn saved_by_ultralytics(dir: &Path) -> PathBuf {
+    let saved = dir.join("saved");
+    for folder in ["images", "labels"] {
+        std::fs::create_dir_all(saved.join(folder)).unwrap();
+    }
+    for name in ["a", "b"] {
+        let photo = format!("{name}.png");
+        let labels = format!("{name}.txt");
+        std::fs::copy(
+            data().join("photos").join(&photo),
+            saved.join("images").join(photo),
+        )
+        .unwrap();
+        std::fs::copy(
+            data().join("saved").join(&labels),
+            saved.join("labels").join(labels),
+        )
+        .unwrap();
+    }
+    std::fs::write(
+        saved.join("data.yaml"),
+        "train: images\nval: images\nnames: [ring, pair, blob]\n",
+    )
+    .unwrap();
+    saved
+}
+
 #[derive(Deserialize)]
 struct Read {
     names: Vec<String>,
@@ -222,29 +250,7 @@ async fn ultralytics_reads_what_is_exported_and_what_it_writes_is_read() {
     assert!(least > 0.996, "IoU of at least {least}");
 
     // Labels that Ultralytics wrote for the same masks. It has no holes, so the rings are whole.
-    let saved = dir.path().join("saved");
-    for folder in ["images", "labels"] {
-        std::fs::create_dir_all(saved.join(folder)).unwrap();
-    }
-    for name in ["a", "b"] {
-        let photo = format!("{name}.png");
-        let labels = format!("{name}.txt");
-        std::fs::copy(
-            data().join("photos").join(&photo),
-            saved.join("images").join(photo),
-        )
-        .unwrap();
-        std::fs::copy(
-            data().join("saved").join(&labels),
-            saved.join("labels").join(labels),
-        )
-        .unwrap();
-    }
-    std::fs::write(
-        saved.join("data.yaml"),
-        "train: images\nval: images\nnames: [ring, pair, blob]\n",
-    )
-    .unwrap();
+    let saved = saved_by_ultralytics(dir.path());
     for (outlines, expected) in [(Outlines::Pixels, 1.0), (Outlines::Edges, 0.97)] {
         let (_other, other) = new_store().await;
         assert_eq!(of_outlines(&other, &saved, None, outlines).await, (2, 0));

@@ -6,6 +6,7 @@ pub mod eval_store;
 pub mod harness;
 pub mod imports;
 pub mod made_store;
+pub mod predicted_store;
 pub mod random_clip;
 pub mod sql_store;
 pub mod tokens;
