@@ -1,5 +1,6 @@
 """A simulated reviewer: ground truth answers the questions that a queue asks, batch by batch, and the head is trained anew
-after each; prints how its metrics on other images rise, queue by queue.
+after each; prints how its metrics on other images rise, queue by queue. Then labels that are wrong on purpose: how many of them
+are among the first masks of the queue that looks for them.
 
     python review.py PROGRAM STORE DIRECTORY SEEDS NAME CLASSES POOL TEST [TRAIN OPTION...]
 
@@ -10,6 +11,7 @@ kept in DIRECTORY/review.jsonl; stopped, it goes on where it was.
 import csv
 import json
 import pathlib
+import random
 import shutil
 import statistics
 import subprocess
@@ -19,7 +21,9 @@ import time
 from markdown import table
 
 ANSWERS = [20, 50, 100, 200, 400, 800]
-QUEUES = ["random", "uncertain", "threshold", "dropout", "centres"]
+QUEUES = ["random", "uncertain", "threshold", "dropout", "disagreement", "centres", "image-label-errors"]
+# The fraction of the pool's labels that are made wrong, and how many masks of the queue mask-label-errors are looked at.
+WRONG, FIRST = 0.1, [20, 50, 100, 200]
 # Images are labelled, too, and both are in the loss. Every mask is a detection, so that AP is of the whole curve.
 TRAIN = ["--loss", "mil"]
 POLICY = ["--score-threshold", "0", "--map", "vote:0.3"]
@@ -62,20 +66,24 @@ class Reviewer:
             self.answers = {(row["image_id"], int(row["mask_index"])): row["label"] for row in rows}
         return self.answers
 
-    def label(self, masks):
+    def label(self, masks, answers=None):
+        answers = self.oracle() if answers is None else answers
         file = self.directory / "answers.csv"
         with file.open("w", newline="") as opened:
             out = csv.writer(opened)
             out.writerow(["image", "mask_index", "label", "verdict"])
             for mask in masks:
-                answer = self.oracle().get(mask)
+                answer = answers.get(mask)
                 out.writerow([*mask, answer or "", "bad mask" if answer is None else "is"])
         self.gs("label", "csv", file, "--reviewer", "oracle", *self.extractor())
 
+    def fit(self, name, seed, where, *options):
+        self.gs("train", "--name", name, "--classes", self.classes, "--seed", seed, *TRAIN, *self.options, *options)
+        self.gs("annotate", "--head", name, "--where", where, *POLICY)
+
     def train(self, seed):
         started = time.monotonic()
-        self.gs("train", "--name", "r", "--classes", self.classes, "--seed", seed, *TRAIN, *self.options)
-        self.gs("annotate", "--head", "r", "--where", f"({self.pool}) OR ({self.test})", *POLICY)
+        self.fit("r", seed, f"({self.pool}) OR ({self.test})")
         said = json.loads(self.gs("eval", "--head", "r", "--where", self.test, "--dry-run", "--json"))
         metrics = {it["metric"]: it["value"] for it in said["metrics"] if it["class"] is None}
         return {"miou": metrics["miou"], "ap50": metrics["ap50"], "seconds": time.monotonic() - started}
@@ -90,10 +98,46 @@ class Reviewer:
         self.record(key(0), self.train(seed))
         asked = 0
         for count in ANSWERS:
-            found = json.loads(self.gs("queue", queue, "--head", "r", "-k", count - asked, "--where", self.pool, "--seed", seed, "--json"))
+            found = self.ask(queue, count - asked, seed)
+            if len(found) < count - asked:
+                # The queue has no more.
+                for rest in ANSWERS[ANSWERS.index(count) :]:
+                    self.record(key(rest), {"miou": None, "ap50": None})
+                return
             self.label([(it["image_id"], it["mask_index"]) for it in found])
             asked = count
             self.record(key(count), self.train(seed))
+
+    def ask(self, queue, count, seed):
+        head = "r"
+        if queue == "threshold":
+            # Metrics are of all masks; the threshold that people have is that of kept masks.
+            self.gs("rethreshold", "--head", head, "--where", self.pool, "--score-threshold", "0.5")
+        if queue == "disagreement":
+            # Another head, so that metrics are of heads with one member in every queue.
+            head = "members"
+            self.fit(head, seed, self.pool, "--members", "3")
+        return json.loads(self.gs("queue", queue, "--head", head, "-k", count, "--where", self.pool, "--seed", seed, "--json"))
+
+    def errors(self, seed):
+        """Labels every mask of the pool, some of an object wrongly, and looks for these."""
+        key = (self.name, "errors", seed, 0)
+        if key in self.done:
+            return
+        right = self.oracle()
+        self.anew()
+        draw = random.Random(seed)
+        classes = sorted({answer for answer in right.values() if answer})
+        objects = sorted(mask for mask, answer in right.items() if answer)
+        wrong = set(draw.sample(objects, round(WRONG * len(objects))))
+        said = {mask: answer for mask, answer in right.items() if mask not in wrong}
+        for mask in sorted(wrong):
+            said[mask] = draw.choice([it for it in classes if it != right[mask]])
+        self.label(sorted(said), said)
+        self.fit("r", seed, self.pool)
+        found = self.ask("mask-label-errors", FIRST[-1], seed)
+        found = [(it["image_id"], it["mask_index"]) in wrong for it in found]
+        self.record(key, {"wrong": len(wrong), "objects": len(objects), "found": found})
 
     def all_labels(self, seed):
         key = (self.name, "all", seed, 0)
@@ -112,6 +156,8 @@ class Reviewer:
     def show(self, seeds):
         def spread(queue, count, metric):
             values = [self.done[(self.name, queue, seed, count)][metric] for seed in range(seeds)]
+            if None in values:
+                return 0, "-"
             deviation = f" ± {statistics.stdev(values):.3f}" if seeds > 1 else ""
             return statistics.mean(values), f"{statistics.mean(values):.3f}{deviation}"
 
@@ -124,6 +170,11 @@ class Reviewer:
                 reached = next((c for c, it in zip((0, *ANSWERS), means) if it[0] >= 0.95 * goal[0]), "-")
                 lines.append([queue, *[it[1] for it in means], reached])
             table(["queue", "0 answers", *map(str, ANSWERS), "95 % of all labels at"], lines)
+        runs = [self.done[(self.name, "errors", seed, 0)] for seed in range(seeds)]
+        objects, wrong = runs[0]["objects"], runs[0]["wrong"]
+        print(f"\n{self.name}, mask-label-errors: {wrong} of the pool's {objects} labels of objects are wrong; found among its first masks:\n")
+        found = [[sum(run["found"][:first]) for run in runs] for first in FIRST]
+        table(["first masks", *map(str, FIRST)], [["wrong labels", *[f"{statistics.mean(it):.1f}" for it in found]]])
 
 
 def main(program, store, directory, seeds, name, classes, pool, test, *options):
@@ -132,6 +183,7 @@ def main(program, store, directory, seeds, name, classes, pool, test, *options):
         reviewer.all_labels(seed)
         for queue in QUEUES:
             reviewer.measure(queue, seed)
+        reviewer.errors(seed)
     reviewer.show(seeds)
     shutil.rmtree(reviewer.store, ignore_errors=True)
 

@@ -58,7 +58,7 @@ pub struct ExportSummary {
     pub void_regions: u64,
     /// Annotated boxes left out because they have no mask and the format holds only masks.
     pub without_mask: u64,
-    /// Size of the file in bytes.
+    /// Size of the file in bytes, or of all files of the directory.
     pub bytes: u64,
     /// Items that could not be written. Each was reported when it failed.
     pub failed: u64,

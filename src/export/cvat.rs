@@ -91,7 +91,7 @@ pub async fn export_cvat(
             |_, element| body.push(element),
         )?;
         body.finish(&names, &new.path().join(cvat::FILE))?;
-        new.finish()?;
+        summary.bytes = new.finish()?;
         Ok(summary)
     };
     let done = source.with_objects(progress, work).await;

@@ -106,25 +106,39 @@ impl Unfinished {
         fs::create_dir_all(&self.part).map_err(Error::file(FileAction::Create, &self.part))
     }
 
-    /// Renames the result to its path. Returns the size of a file in bytes, or 0 for a directory.
+    /// Renames the result to its path. Returns its size in bytes; of a directory, that of all files in it.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be renamed.
+    /// [`Error::File`] if it cannot be read or renamed.
     pub fn finish(self) -> Result<u64> {
         let failed = |err| Error::file(FileAction::Write, &self.part)(err);
         let is_file = self.part.is_file();
-        let mut bytes = 0;
-        if is_file {
+        let bytes = if is_file {
             let file = File::open(&self.part).map_err(failed)?;
             file.sync_all().map_err(failed)?;
-            bytes = file.metadata().map_err(failed)?.len();
-        } else if self.place.is_dir() {
+            file.metadata().map_err(failed)?.len()
+        } else {
+            bytes_below(&self.part).map_err(failed)?
+        };
+        if !is_file && self.place.is_dir() {
             // It is empty: create_directory() has checked.
             fs::remove_dir(&self.place).map_err(Error::file(FileAction::Replace, &self.place))?;
         }
         fs::rename(&self.part, &self.place).map_err(Error::file(FileAction::Write, &self.place))?;
         Ok(bytes)
     }
+}
+
+/// The size of all files below a directory.
+fn bytes_below(directory: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for found in walkdir::WalkDir::new(directory) {
+        let found = found?;
+        if found.file_type().is_file() {
+            bytes += found.metadata()?.len();
+        }
+    }
+    Ok(bytes)
 }
 
 /// A JSON file that is written piece by piece.

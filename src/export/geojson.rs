@@ -96,7 +96,7 @@ pub async fn export_geojson(
             },
             |_, ()| Ok(()),
         )?;
-        new.finish()?;
+        summary.bytes = new.finish()?;
         Ok(summary)
     };
     let done = source.with_objects(progress, work).await;

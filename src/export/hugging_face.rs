@@ -135,7 +135,7 @@ pub async fn export_hugging_face(
         }
         let card = new.path().join(CARD);
         fs::write(&card, card_text(&written)).map_err(Error::file(FileAction::Write, &card))?;
-        new.finish()?;
+        summary.bytes = new.finish()?;
         Ok(summary)
     };
     let done = source.with_objects(progress, work).await;

@@ -161,7 +161,7 @@ pub async fn export_label_maps(
         )?;
         let file = new.path().join(CLASSES_FILE);
         fs::write(&file, classes).map_err(Error::file(FileAction::Write, &file))?;
-        new.finish()?;
+        summary.bytes = new.finish()?;
         Ok(summary)
     };
     let done = source.with_objects(progress, work).await;

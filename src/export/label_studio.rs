@@ -94,7 +94,7 @@ pub async fn export_label_studio(
         let config = new.path().join(label_studio::CONFIG);
         let text = config_xml(&writer.names);
         std::fs::write(&config, text).map_err(Error::file(FileAction::Write, &config))?;
-        new.finish()?;
+        summary.bytes = new.finish()?;
         Ok(summary)
     };
     let done = source.with_objects(progress, work).await;

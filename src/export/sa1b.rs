@@ -141,7 +141,7 @@ pub async fn export_sa1b(
             write_file(&path, &header, masks, *first_id)
         };
         write_images(masks, images, &mut summary, progress, write, |_, ()| Ok(()))?;
-        new.finish()?;
+        summary.bytes = new.finish()?;
         Ok(summary)
     };
     let done = on_worker(scan, progress, work).await;

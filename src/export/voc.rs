@@ -149,7 +149,7 @@ pub async fn export_voc(
             fs::write(&file, lines.join("\n") + "\n")
                 .map_err(Error::file(FileAction::Write, &file))?;
         }
-        new.finish()?;
+        summary.bytes = new.finish()?;
         Ok(summary)
     };
     let done = source.with_objects(progress, work).await;

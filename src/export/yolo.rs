@@ -102,7 +102,7 @@ pub async fn export_yolo(
         let file = new.path().join(DATA_FILE);
         let text = data_yaml(&names, folders.splits.iter())?;
         fs::write(&file, text).map_err(Error::file(FileAction::Write, &file))?;
-        new.finish()?;
+        summary.bytes = new.finish()?;
         Ok(summary)
     };
     let done = source.with_objects(progress, work).await;

@@ -10,7 +10,7 @@
 //! A photo without a file of labels shows none of the classes. Outlines are filled by parity, as pycocotools does, or as OpenCV
 //! fills outlines through pixels ([`Outlines`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,6 +91,10 @@ pub async fn ingest_yolo(
         for folder in data.folders(&split)? {
             listed.push((split.clone(), folder));
         }
+    }
+    if listed.iter().all(|(_, folder)| folder.photos.is_empty()) {
+        let splits: Vec<&str> = listed.iter().map(|(split, _)| split.as_str()).collect();
+        return Err(data.bad(format!("there is no photo in {}", splits.join(", "))));
     }
     let numbered = data.names.iter().map(|(id, name)| (*id, name));
     let set = class_set(&options.dataset, numbered);
@@ -181,7 +185,7 @@ impl Data {
         }
     }
 
-    /// The places of a key, if they are all there.
+    /// The places of a key, if any of them is there.
     fn places(&self, key: &str) -> Option<Vec<PathBuf>> {
         let texts: Vec<&str> = match self.all.get(key)? {
             Value::String(place) => vec![place],
@@ -189,8 +193,7 @@ impl Data {
             _ => return None,
         };
         let places: Vec<PathBuf> = texts.iter().map(|place| self.root.join(place)).collect();
-        let is_there = !places.is_empty() && places.iter().all(|place| place.exists());
-        is_there.then_some(places)
+        places.iter().any(|place| place.exists()).then_some(places)
     }
 
     /// The splits to read: the given one, or all that are there. Of two that are the same folder, that of its name is read.
@@ -242,6 +245,12 @@ impl Data {
     /// The photos of a split, by the directory that their names are relative to.
     fn folders(&self, split: &str) -> Result<Vec<Folder>> {
         let places = self.places(split).unwrap_or_default();
+        if let Some(missing) = places.iter().find(|place| !place.exists()) {
+            return Err(self.bad(format!(
+                "'{split}' names '{}', which is not there",
+                missing.display()
+            )));
+        }
         let folders = places.iter().map(|place| {
             if place.is_dir() {
                 return Folder::of_directory(place);
@@ -310,10 +319,23 @@ fn names(all: &Map<String, Value>) -> std::result::Result<BTreeMap<i64, String>,
                 named.insert(number, text(name)?);
             }
         }
-        _ => return Err("it has no 'names' of the classes".to_owned()),
+        None => return Err("it has no 'names' of the classes".to_owned()),
+        Some(other) => {
+            return Err(format!(
+                "'names' is {other}, expected a list of names, or a name for each number"
+            ));
+        }
     }
     if named.is_empty() {
         return Err("'names' is empty".to_owned());
+    }
+    let mut numbers: HashMap<&str, i64> = HashMap::new();
+    for (number, name) in &named {
+        if let Some(other) = numbers.insert(name, *number) {
+            return Err(format!(
+                "classes {other} and {number} of 'names' are both called '{name}'"
+            ));
+        }
     }
     Ok(named)
 }
@@ -420,8 +442,12 @@ fn annotation(
             (segmentation(ring, image, outlines)?, None)
         }
         _ => {
+            let hint = match numbers.len() {
+                5 | 7.. => " (is the last a score? Ultralytics leaves it out without save_conf)",
+                _ => "",
+            };
             return Err(format!(
-                "found {} numbers after the class, expected 4 of a box, or pairs of at least 3 corners",
+                "found {} numbers after the class, expected 4 of a box, or pairs of at least 3 corners{hint}",
                 numbers.len()
             ));
         }

@@ -480,7 +480,14 @@ impl StoreFiles {
     /// Puts a record, unless one of that version exists; returns whether it did.
     pub async fn put_commit(&self, record: &CommitRecord) -> Result<bool> {
         let path = self.commit_path(record.version);
-        let is_put = self.create_json(&path, record).await? || self.is_ours(record).await?;
+        let is_put = match self.create_json(&path, record).await {
+            Ok(is_put) => is_put || self.is_ours(record).await?,
+            // The record may be there although no answer came.
+            Err(err) => match self.is_ours(record).await {
+                Ok(true) => true,
+                _ => return Err(err),
+            },
+        };
         if is_put {
             self.saw(Some(record));
         }

@@ -166,6 +166,10 @@ async fn yolo_holds_what_a_head_keeps() {
             }
         }
         assert_eq!(lines, kept.len());
+        let files = walkdir::WalkDir::new(&request.directory).into_iter();
+        let sizes = files.map(|file| file.unwrap().metadata().unwrap());
+        let bytes: u64 = sizes.filter(|it| it.is_file()).map(|it| it.len()).sum();
+        assert_eq!(done.bytes, bytes);
         let (_other, other) = new_store().await;
         let back = YoloIngest {
             data: request.directory,

@@ -180,8 +180,21 @@ async fn a_data_file_that_cannot_be_used_leaves_the_store_as_it_was() {
         // Names that name nothing.
         (format!("{train}\n"), None, "'names'"),
         (format!("{train}\nnames:\n"), None, "'names'"),
-        (format!("{train}\nnames: cat\n"), None, "'names'"),
-        (format!("{train}\nnames: 2\n"), None, "'names'"),
+        (
+            format!("{train}\nnames: cat\n"),
+            None,
+            "'names' is \"cat\", expected a list",
+        ),
+        (
+            format!("{train}\nnames: 2\n"),
+            None,
+            "'names' is 2, expected",
+        ),
+        (
+            format!("{train}\nnames: [cat, dog, cat]\n"),
+            None,
+            "classes 0 and 2 of 'names' are both called 'cat'",
+        ),
         (format!("{train}\nnames: []\n"), None, "'names' is empty"),
         (
             format!("{train}\nnames: [cat, [dog]]\n"),
@@ -209,6 +222,16 @@ async fn a_data_file_that_cannot_be_used_leaves_the_store_as_it_was() {
             format!("names: [cat, dog]\n{train}\nval: images/nowhere\n"),
             Some("val"),
             "data.yaml' has \"images/nowhere\"",
+        ),
+        (
+            "names: [cat, dog]\ntrain: [images/train, images/nowhere]\n".to_owned(),
+            None,
+            "images/nowhere', which is not there",
+        ),
+        (
+            "names: [cat, dog]\ntrain: labels/train\n".to_owned(),
+            None,
+            "there is no photo in train",
         ),
     ] {
         std::fs::write(&data, &text).unwrap();

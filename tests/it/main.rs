@@ -74,6 +74,7 @@ mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod there_and_back;
+mod unreliable;
 mod yolo;
 
-use support::{eval_store, harness, made_store, predicted_store, sql_store};
+use support::{eval_store, harness, made_store, predicted_store, proxy, sql_store};

@@ -7,6 +7,7 @@ pub mod harness;
 pub mod imports;
 pub mod made_store;
 pub mod predicted_store;
+pub mod proxy;
 pub mod random_clip;
 pub mod sql_store;
 pub mod tokens;
