@@ -2,20 +2,29 @@
 //! something sound. Run by libFuzzer (`./run fuzz`) and, on mutated samples, by the test suite.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use grainstore::classes::{ClassSet, parse_class_file};
 use grainstore::coco::{self, Annotation, Detection};
 use grainstore::geometry::{Rle, Size, polygons_from_rle, rle_from_polygons};
 use grainstore::head::HeadWeights;
+use grainstore::ingest::{
+    CvatIngest, IngestOptions, IngestSummary, LabelStudioIngest, Outlines, YoloIngest, ingest_cvat,
+    ingest_label_studio, ingest_yolo,
+};
 use grainstore::models::sam::Checkpoint;
 use grainstore::photo::{DecodeLimits, decode, decode_indexed_png, probe};
+use grainstore::progress::NoProgress;
+use grainstore::schema::Table;
+use grainstore::store::rows::{GroundTruthRow, decode as decode_rows};
+use grainstore::store::{Store, StoreOptions};
 
 /// A name, and what takes the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 11] = [
     ("rle", rle),
     ("polygon", polygon),
     ("coco_json", coco_json),
@@ -24,6 +33,9 @@ pub const TARGETS: [Target; 8] = [
     ("checkpoint", checkpoint),
     ("head_file", head_file),
     ("image", image),
+    ("yolo_labels", yolo_labels),
+    ("cvat", cvat),
+    ("label_studio", label_studio),
 ];
 
 /// Masks up to so many pixels are decoded, too.
@@ -215,4 +227,147 @@ pub fn image(data: &[u8]) {
             u64::from(map.width) * u64::from(map.height)
         );
     }
+}
+
+/// A store that is kept, and a directory of one photo, which is new for each input.
+struct Place {
+    runtime: tokio::runtime::Runtime,
+    store: Store,
+    directory: tempfile::TempDir,
+    photos: AtomicU32,
+}
+
+static PLACE: LazyLock<Place> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().expect("a directory for temporary files");
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let place = directory.path().join("store");
+    let place = place.to_str().expect("a name in UTF-8");
+    let store = runtime.block_on(Store::open_or_create(place, StoreOptions::default()));
+    Place {
+        store: store.expect("a new store"),
+        runtime,
+        directory,
+        photos: AtomicU32::new(0),
+    }
+});
+
+/// Ingests a file beside the photo `images/a.bmp`, 32 pixels wide and 24 high; masks that get into the store are sound.
+fn ingested(
+    file: &str,
+    data: &[u8],
+    ingest: impl AsyncFnOnce(&Store, PathBuf, IngestOptions) -> grainstore::Result<IngestSummary>,
+) {
+    let (size, place) = (
+        Size {
+            height: 24,
+            width: 32,
+        },
+        &*PLACE,
+    );
+    let number = place.photos.fetch_add(1, Ordering::Relaxed);
+    let directory = place.directory.path().join("files");
+    for folder in ["images", "labels"] {
+        std::fs::create_dir_all(directory.join(folder)).expect("a directory");
+    }
+    std::fs::write(directory.join("images/a.bmp"), bitmap(size, number)).expect("a photo");
+    let data_file = "names: [cat, dog]\ntrain: images\n";
+    std::fs::write(directory.join("data.yaml"), data_file).expect("a file");
+    std::fs::write(directory.join(file), data).expect("a file");
+    let options = IngestOptions::of_dataset("d");
+    let done = place
+        .runtime
+        .block_on(ingest(&place.store, directory, options));
+    if done.is_ok_and(|summary| summary.images_added > 0) {
+        let rows = place.runtime.block_on(async {
+            let snapshot = place.store.snapshot().await?;
+            let rows = snapshot.scan(Table::GroundTruth).await?;
+            rows.collect().await
+        });
+        let rows = rows.expect("the store's own rows");
+        // The newest are last.
+        if let Some(batch) = rows.last() {
+            let rows: Vec<GroundTruthRow> =
+                decode_rows(Table::GroundTruth, batch).expect("the store's own rows");
+            for row in rows.into_iter().filter_map(|row| row.rle) {
+                sound(
+                    &Rle::from_counts_str(size, &row.counts).expect("its own counts"),
+                    size,
+                );
+            }
+        }
+    }
+}
+
+/// A BMP file of pixels that repeat a number. The width is a multiple of four.
+fn bitmap(size: Size, number: u32) -> Vec<u8> {
+    let bytes = size.width * size.height * 3;
+    let mut file = b"BM".to_vec();
+    for value in [
+        54 + bytes,
+        0,
+        54,
+        40,
+        size.width,
+        size.height,
+        1 | 24 << 16,
+        0,
+        bytes,
+        0,
+        0,
+        0,
+        0,
+    ] {
+        file.extend(value.to_le_bytes());
+    }
+    file.extend(
+        number
+            .to_le_bytes()
+            .into_iter()
+            .cycle()
+            .take(bytes as usize),
+    );
+    file
+}
+
+/// The objects of a photo, as YOLO has them.
+pub fn yolo_labels(data: &[u8]) {
+    ingested("labels/a.txt", data, async |store, data, options| {
+        let request = YoloIngest {
+            data,
+            outlines: Outlines::Edges,
+            options,
+        };
+        ingest_yolo(store, &request, &NoProgress).await
+    });
+}
+
+/// CVAT's annotations.
+pub fn cvat(data: &[u8]) {
+    ingested(
+        "annotations.xml",
+        data,
+        async |store, directory, options| {
+            let request = CvatIngest {
+                annotations: directory.join("annotations.xml"),
+                images: Some(directory.join("images")),
+                options,
+            };
+            ingest_cvat(store, &request, &NoProgress).await
+        },
+    );
+}
+
+/// Label Studio's tasks.
+pub fn label_studio(data: &[u8]) {
+    ingested("tasks.json", data, async |store, directory, options| {
+        let request = LabelStudioIngest {
+            tasks: directory.join("tasks.json"),
+            images: directory.join("images"),
+            key: None,
+            annotator: None,
+            predictions: false,
+            options,
+        };
+        ingest_label_studio(store, &request, &NoProgress).await
+    });
 }

@@ -88,3 +88,54 @@ save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, HERE 
 head = {"layers.0.weight": torch.zeros(3, 4), "layers.0.bias": torch.zeros(3),
         "layers.1.weight": torch.zeros(2, 3), "layers.1.bias": torch.zeros(2)}
 save_file(head, HERE / "head_file" / "head.safetensors", metadata={"grainstore.head": "{}"})
+
+# Annotations of a photo of 32 x 24 pixels, images/a.bmp. Masks are of grainstore's own exports.
+write("yolo_labels", "a.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5\n1 0.5 0.5 0.25 0.5\n0 0.6 0.6 0.9 0.6 0.9 0.9 0.6 0.9\n")
+write(
+    "cvat",
+    "annotations.xml",
+    """<?xml version="1.0" encoding="utf-8"?>
+<annotations>
+  <version>1.1</version>
+  <image id="0" name="a.bmp" width="32" height="24">
+    <mask rle="0, 13, 2, 11, 3, 10, 4, 9, 6, 7, 7, 6, 8, 5, 10, 3, 11, 2, 12, 1" left="3" top="2" width="13" height="10" label="cat" source="manual" occluded="0" z_order="0">
+    </mask>
+    <box xtl="12" ytl="6" xbr="20" ybr="18" label="dog" source="manual" occluded="0" z_order="0">
+    </box>
+    <mask rle="0, 80" left="19" top="14" width="10" height="8" label="cat" source="manual" occluded="0" z_order="0">
+    </mask>
+    <polygon points="2.50,2.00;20.00,4.00;11.00,19.25" label="dog" source="manual" occluded="1" group_id="4" z_order="2">
+      <attribute name="quality">good</attribute>
+    </polygon>
+    <ellipse cx="16.00" cy="12.00" rx="5.00" ry="3.00" rotation="30.00" label="cat" source="manual" occluded="0" z_order="0">
+    </ellipse>
+    <polyline points="1.00,1.00;9.00,9.00" label="cat" occluded="0" z_order="0">
+    </polyline>
+    <tag label="dog" source="manual">
+    </tag>
+  </image>
+</annotations>
+""",
+)
+rles = [
+    [0, 0, 12, 0, 57, 27, 255, 1, 11, 0, 198, 127, 249, 76, 3, 21, 255, 229, 112, 12, 79, 255, 150, 192, 49, 31, 254, 99, 0, 195, 127, 249, 156, 3, 11, 255, 230, 176, 12, 39, 255, 156, 192, 45, 255, 231, 112, 9, 255, 243, 216, 4, 127, 252, 24, 252, 0],
+    [0, 0, 12, 0, 57, 27, 255, 7, 75, 0, 196, 255, 249, 92, 3, 19, 255, 229, 112, 12, 79, 255, 149, 192, 49, 63, 254, 87, 0, 196, 255, 249, 92, 3, 19, 255, 229, 112, 12, 79, 255, 149, 192, 49, 63, 255, 1, 11, 0],
+]
+common = {"image_rotation": 0, "original_height": 24, "original_width": 32, "to_name": "image"}
+result = [
+    {**common, "id": "1", "from_name": "brush", "type": "brushlabels", "value": {"format": "rle", "rle": rle, "brushlabels": ["cat"]}}
+    for rle in rles
+]
+box = {"x": 37.5, "y": 25.0, "width": 25.0, "height": 50.0, "rotation": 0.0, "rectanglelabels": ["dog"]}
+result.append({**common, "id": "2", "from_name": "box", "type": "rectanglelabels", "value": box})
+polygon = {"points": [[10, 10], [60.5, 12.5], [30, 90]], "closed": True, "polygonlabels": ["dog"]}
+result.append({**common, "id": "3", "from_name": "polygon", "type": "polygonlabels", "value": polygon})
+ellipse = {"x": 50, "y": 50, "radiusX": 10, "radiusY": 20, "rotation": 15, "ellipselabels": ["cat"]}
+result.append({**common, "id": "4", "from_name": "ellipse", "type": "ellipselabels", "value": ellipse})
+prediction = {"model_version": "fine", "score": 0.9, "result": result[:1]}
+task = {
+    "data": {"image": "/data/local-files/?d=a.bmp"},
+    "annotations": [{"ground_truth": False, "result": result}],
+    "predictions": [prediction],
+}
+write("label_studio", "tasks.json", json.dumps([task]))

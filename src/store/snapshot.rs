@@ -333,14 +333,21 @@ impl Scan {
 
 /// A filter for rows whose `extractor_id` is one of `extractors`.
 pub fn is_of_extractors(extractors: &[ExtractorId]) -> Expr {
-    let ids = extractors.iter().map(|id| lit(id.as_str())).collect();
-    col("extractor_id").in_list(ids, false)
+    is_one_of("extractor_id", extractors.iter().map(ExtractorId::as_str))
 }
 
 /// A filter for rows whose `image_id` is one of `images`.
 pub fn is_of_images<'a>(images: impl IntoIterator<Item = &'a ImageId>) -> Expr {
-    let images = images.into_iter().map(|image| lit(image.as_str()));
-    col("image_id").in_list(images.collect(), false)
+    is_one_of("image_id", images.into_iter().map(ImageId::as_str))
+}
+
+fn is_one_of<'a>(column: &str, values: impl Iterator<Item = &'a str>) -> Expr {
+    let values: Vec<Expr> = values.map(lit).collect();
+    if values.is_empty() {
+        // Lance cannot read an empty list. Ids are never null.
+        return col(column).is_null();
+    }
+    col(column).in_list(values, false)
 }
 
 /// Sends rows to a worker thread batch by batch, until the first error or until the worker has ended.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use arrow::array::AsArray;
-use arrow::datatypes::{Float32Type, Float64Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
 use grainstore::annotate::{AnnotateRequest, MapRule, Policy, annotate};
 use grainstore::head::{
     CreateHead, Loss, Parent, TrainOptions, TrainRequest, TrainingMasks, TrainingQuery, load_head,
@@ -13,6 +14,8 @@ use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
 use grainstore::selection::ImageFilter;
 use grainstore::sql::Sql;
+use grainstore::store::rows::MaskRow;
+use sha2::{Digest, Sha256};
 
 use crate::made_store::{Made, Shown, made};
 
@@ -64,7 +67,8 @@ async fn a_refined_head_knows_the_background() {
         (refined.objects, refined.background, refined.ignored),
         (180, masks - 180, 0)
     );
-    assert!(head.spec.temperatures.len() == 1 && head.spec.temperatures[0] > 0.0);
+    // The three images that validate show too few objects to fit a temperature to.
+    assert_eq!(head.spec.temperatures, [1.0]);
 
     let of = |head: &str, which: &str| {
         format!(
@@ -114,9 +118,26 @@ async fn images_whose_surest_mask_is_called_another_class_are_left_out() {
     assert_eq!(found, [8, 8, 3]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_query_of_refinement_runs_over_stored_predictions() {
-    let (made, _) = trained(|options| options).await;
+/// A mask: its image, and its index.
+type Key = (String, i64);
+
+fn keys(batch: &RecordBatch) -> Vec<Key> {
+    let column = |name: &str, of: &DataType| cast(batch.column_by_name(name).unwrap(), of).unwrap();
+    let (images, indices) = (
+        column("image_id", &DataType::Utf8),
+        column("mask_index", &DataType::Int64),
+    );
+    let (images, indices) = (
+        images.as_string::<i32>(),
+        indices.as_primitive::<Int64Type>(),
+    );
+    (0..batch.num_rows())
+        .map(|row| (images.value(row).to_owned(), indices.value(row)))
+        .collect()
+}
+
+/// The masks that the query of refinement picks by the predictions of 'h.student', with the class of each; `None`: background.
+async fn picked(made: &Made) -> Vec<(Key, Option<usize>)> {
     let request = AnnotateRequest {
         head: "h.student".to_owned(),
         ..AnnotateRequest::default()
@@ -127,14 +148,140 @@ async fn the_query_of_refinement_runs_over_stored_predictions() {
     let query = Query::named("train/refined_masks").unwrap();
     let parameters = HashMap::from([("head".to_owned(), "h.student".to_owned())]);
     let mut rows = session.run(&query, &parameters).await.unwrap();
-    let (mut objects, mut background) = (0, 0);
+    let mut picked = Vec::new();
     while let Some(batch) = rows.next().await.unwrap() {
-        let classes = batch.column_by_name("class_index").unwrap();
-        background += classes.null_count();
-        objects += batch.num_rows() - classes.null_count();
+        let classes: ArrayRef = cast(
+            batch.column_by_name("class_index").unwrap(),
+            &DataType::Int64,
+        )
+        .unwrap();
+        let classes = classes.as_primitive::<Int64Type>();
+        let class = |row: usize| classes.is_valid(row).then(|| classes.value(row) as usize);
+        let keys = keys(&batch).into_iter().enumerate();
+        picked.extend(keys.map(|(row, key)| (key, class(row))));
     }
+    picked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_query_of_refinement_runs_over_stored_predictions() {
+    let (made, _) = trained(|options| options).await;
+    let picked = picked(&made).await;
+    let objects = picked.iter().filter(|(_, class)| class.is_some()).count();
     let masks = number(&made, "SELECT count(*) FROM masks").await as usize;
-    assert_eq!((objects, background), (180, masks - 180));
+    assert_eq!((objects, picked.len() - objects), (180, masks - 180));
+}
+
+/// Whether an image validates under seed 0: by a hash alone, so that it stays so when others are added.
+fn validates(image_id: &str, share: f64) -> bool {
+    let digest = Sha256::new()
+        .chain_update(0u64.to_le_bytes())
+        .chain_update(image_id)
+        .finalize();
+    let bytes = digest.iter().take(6);
+    let place = bytes.fold(0f64, |sum, byte| sum * 256.0 + f64::from(*byte));
+    place / 256f64.powi(6) < share
+}
+
+/// The squared error of masks' probabilities, of which each has the right output beside it, if their logits were multiplied by a
+/// factor; objects and background, the last output, weigh half each.
+fn squared_error(masks: &[(Vec<f64>, usize)], factor: f64) -> f64 {
+    let is_object = |right: usize| right < CLASSES.len();
+    let objects = masks.iter().filter(|it| is_object(it.1)).count();
+    let of_mask = |(probabilities, right): &(Vec<f64>, usize)| {
+        let powers: Vec<f64> = probabilities.iter().map(|p| p.powf(factor)).collect();
+        let sum: f64 = powers.iter().sum();
+        let errors = powers.iter().enumerate();
+        let errors = errors.map(|(at, power)| power / sum - f64::from(u8::from(at == *right)));
+        let alike = if is_object(*right) {
+            objects
+        } else {
+            masks.len() - objects
+        };
+        errors.map(|error| error * error).sum::<f64>() / (2 * alike) as f64
+    };
+    masks.iter().map(of_mask).sum()
+}
+
+/// One of the three masks of each object shows nothing of it, so that a head must be wrong about it or about the background.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_temperature_is_the_best_for_the_validation_masks() {
+    let made = made().await;
+    let labels = CLASSES.map(|(label, _)| label);
+    let shown = (0..150).map(|n: u32| {
+        let at = n as usize % labels.len();
+        Shown {
+            n,
+            labels: &labels[at..=at],
+            masks: 8 + n as usize % 5,
+        }
+    });
+    let hide = |mask: &mut MaskRow| {
+        if mask.mask_index == 2 {
+            // Ones are added where a class is shown; the rest is below 0.3.
+            let numbers = mask.embedding.iter_mut().flatten();
+            numbers.filter(|x| **x > 0.5).for_each(|x| *x -= 1.0);
+        }
+    };
+    made.add_images_with(&shown.collect::<Vec<_>>(), hide).await;
+    let set = made.classes("three", &CLASSES).await;
+    let mut request = made.request("h", set).await;
+    let ids = (0..150).map(|n| crate::support::image(n).image_id);
+    let validating = ids.filter(|id| validates(id.as_str(), 0.25)).count() as u64;
+    let mut temperatures = Vec::new();
+    for epochs in [10, 25] {
+        request.options = TrainOptions {
+            loss: Some(Loss::MilDistillRefine),
+            hidden: vec![64, 32],
+            epochs: Some(epochs),
+            validation: 0.25,
+            ..request.options
+        };
+        let summary = made.train(request.clone()).await.unwrap();
+        assert_eq!(summary.validation_images, validating);
+        let refined = summary.refined.unwrap();
+        assert!(refined.objects >= 300, "{summary:?}");
+        let picked = picked(&made).await;
+        let objects = picked.iter().filter(|(_, class)| class.is_some()).count();
+        assert_eq!(objects as u64, refined.objects);
+
+        let sql =
+            "SELECT image_id, mask_index, predict_scores('h', embedding) AS scores FROM masks";
+        let mut scores: HashMap<Key, Vec<f64>> = HashMap::new();
+        for batch in made.query(sql).await.unwrap() {
+            let lists = batch.column_by_name("scores").unwrap().as_list::<i32>();
+            for (row, key) in keys(&batch).into_iter().enumerate() {
+                let of_classes = lists.value(row);
+                let of_classes = of_classes.as_primitive::<Float32Type>().values();
+                let mut all: Vec<f64> = of_classes.iter().map(|p| f64::from(*p)).collect();
+                all.push((1.0 - all.iter().sum::<f64>()).max(0.0));
+                scores.insert(key, all);
+            }
+        }
+        let validating = picked
+            .iter()
+            .filter(|((image, _), _)| validates(image, 0.25));
+        let masks: Vec<(Vec<f64>, usize)> = validating
+            .map(|(key, class)| (scores[key].clone(), class.unwrap_or(CLASSES.len())))
+            .collect();
+        let objects = masks.iter().filter(|(_, right)| *right < CLASSES.len());
+        assert!(objects.count() >= 90);
+
+        let snapshot = made.store.snapshot().await.unwrap();
+        let spec = load_head(&snapshot, "h").await.unwrap().spec;
+        let [temperature] = spec.temperatures[..] else {
+            panic!("{:?}", spec.temperatures)
+        };
+        // What is stored is calibrated: any other temperature, that of the raw logits too, has a greater error.
+        let error = squared_error(&masks, 1.0);
+        for factor in [0.8, 0.9, 1.1, 1.25, temperature] {
+            let other = squared_error(&masks, factor);
+            assert!(error < other, "{factor} of {temperature}: {error} {other}");
+        }
+        temperatures.push(temperature);
+    }
+    // A head of few passes is less sure than it is right.
+    assert!(temperatures.iter().all(|it| *it < 0.8), "{temperatures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,8 @@ mod bucket;
 mod channels;
 mod checkpoint;
 mod cli;
+mod cli_eval;
+mod cli_labels;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(feature = "cluster")]
@@ -38,6 +40,7 @@ mod faults;
 mod format;
 mod geometry;
 mod head;
+mod head_epochs;
 mod head_parity;
 mod head_refine;
 mod hostile;

@@ -98,6 +98,11 @@ impl Made {
     }
 
     pub async fn add_images(&self, shown: &[Shown<'_>]) {
+        self.add_images_with(shown, |_| ()).await;
+    }
+
+    /// Like [`Self::add_images`], but each mask is changed before it is stored.
+    pub async fn add_images_with(&self, shown: &[Shown<'_>], change: impl Fn(&mut MaskRow)) {
         let mut images: Vec<ImageRow> = Vec::new();
         let mut labels: Vec<LabelRow> = Vec::new();
         let mut masks = Vec::new();
@@ -116,7 +121,7 @@ impl Made {
                 // Masks of one label are one pixel; those of none are the last.
                 let mut pixels = [0; 4];
                 pixels[if of.is_some() { mask_index / 3 } else { 3 }] = 1;
-                masks.push(MaskRow {
+                let mut mask = MaskRow {
                     extractor_id: self.extractor.clone(),
                     image_id: row.image_id.clone(),
                     mask_index: i32::try_from(mask_index).unwrap(),
@@ -129,7 +134,9 @@ impl Made {
                     mask_output: Some(1),
                     embedding: Some(embedding(of, &mut random)),
                     object_score: None,
-                });
+                };
+                change(&mut mask);
+                masks.push(mask);
             }
             labels.extend(it.labels.iter().map(|text| label(it.n, text)));
             images.push(row);
