@@ -45,10 +45,10 @@ pub fn draw(canvas: &mut RgbImage, layers: &[Layer]) -> Result<()> {
     order.sort_by_key(|layer| std::cmp::Reverse(layer.mask.area()));
     for layer in order {
         let shown = Shown::of(&layer.mask, canvas);
-        for (x, y) in shown.inside() {
-            let share = if shown.is_rim(x, y) { 1.0 } else { TINT };
-            if let Some(pixel) = canvas.get_pixel_mut_checked(x, y) {
-                *pixel = mix(*pixel, layer.color, share);
+        for (x, y, pixel) in canvas.enumerate_pixels_mut() {
+            if shown.at(x, y) {
+                let is_rim = shown.is_rim(x, y);
+                *pixel = mix(*pixel, layer.color, if is_rim { 1.0 } else { TINT });
             }
         }
     }
@@ -89,17 +89,6 @@ impl Shown {
             width: canvas.width() as usize,
             height: canvas.height() as usize,
         }
-    }
-
-    /// The pixels of the mask, as (x, y).
-    fn inside(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let at = |at: usize| ((at % self.width) as u32, (at / self.width) as u32);
-        let inside = self
-            .pixels
-            .iter()
-            .enumerate()
-            .filter(|(_, inside)| **inside);
-        inside.map(move |(index, _)| at(index))
     }
 
     fn at(&self, x: u32, y: u32) -> bool {

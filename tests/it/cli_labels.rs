@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use grainstore::geometry::Rle;
 use grainstore::head::{Loss, TrainOptions, TrainRequest};
 use grainstore::progress::NoProgress;
 use grainstore::review::{QueueKind, QueueRequest, queue};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Program;
 use crate::made_store::{Made, made_in_directory};
-use crate::predicted_store::{Prediction, SIZE, predicted_store};
+use crate::predicted_store::{Prediction, predicted_store, rectangle};
 use crate::support::{Asks, image, new_place};
 
 const LABELS: [&str; 2] = ["cat", "dog"];
@@ -296,16 +295,6 @@ async fn labels_are_listed_confirmed_and_taken_back() {
         assert!(message.contains(part), "{args:?}: {message}");
     }
     assert_eq!(list().as_array().map(Vec::len), Some(17));
-}
-
-/// A rectangle of so many pixels from a place on.
-fn rectangle([left, top, width, height]: [usize; 4]) -> Rle {
-    let across = SIZE.width as usize;
-    let mut bits = vec![0; across * SIZE.height as usize];
-    for y in top..top + height {
-        bits[y * across + left..][..width].fill(1);
-    }
-    Rle::from_row_major(SIZE, &bits).unwrap()
 }
 
 #[tokio::test]

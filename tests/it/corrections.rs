@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use grainstore::catalogue::extractors_stored;
 use grainstore::export::{CvatExport, LabelStudioExport, Photos, export_cvat, export_label_studio};
-use grainstore::geometry::Rle;
 use grainstore::ingest::{
     CvatIngest, IngestOptions, LabelStudioIngest, ingest_cvat, ingest_label_studio,
 };
@@ -19,11 +18,10 @@ use grainstore::store::rows::ImageRow;
 use serde_json::{Value, json};
 
 use crate::export::request;
-use crate::predicted_store::{HEAD, Object, Prediction, SIZE, annotated, predicted_store};
+use crate::predicted_store::{
+    HEAD, Object, Place, Prediction, SIZE, annotated, predicted_store, rectangle,
+};
 use crate::support::rows;
-
-/// A rectangle as x, y, width and height in pixels.
-type Place = [usize; 4];
 
 /// The masks of the first photo: a cat; a boat that the head calls a traffic light; a cat without its right side; no object at all.
 const RIGHT: Place = [2, 2, 8, 8];
@@ -35,15 +33,6 @@ const WHOLE: Place = [2, 13, 10, 8];
 const MISSED: Place = [24, 18, 4, 4];
 /// The mask of the second photo, a boat.
 const SECOND: Place = [5, 5, 10, 10];
-
-fn rectangle([left, top, width, height]: Place) -> Rle {
-    let across = SIZE.width as usize;
-    let mut bits = vec![0; across * SIZE.height as usize];
-    for y in top..top + height {
-        bits[y * across + left..y * across + left + width].fill(1);
-    }
-    Rle::from_row_major(SIZE, &bits).unwrap()
-}
 
 async fn found() -> (tempfile::TempDir, Store) {
     let prediction = |photo, class, place| Prediction {

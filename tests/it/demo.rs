@@ -90,7 +90,7 @@ fn check_head(program: &Program, place: &Path, summary: &Value) {
     ));
     let classes = classes[0]["classes"].as_f64().unwrap();
     // A map of one class, or of the background alone, has at most an IoU of 1 for that, and 0 for all others. Of masks whose class
-    // is drawn by chance, one in so many is right, so their precision is no better on average.
+    // is drawn by chance, one of as many as there are classes is right, so their precision is no better on average.
     assert!(number("miou") > 1.0 / (classes + 1.0), "{summary}");
     assert!(number("ap50") > 1.0 / classes, "{summary}");
 }

@@ -9,7 +9,7 @@ use crate::made_store::{Made, made_in_directory};
 const TREES: [(&str, &[&str]); 3] = [("oak", &["oak"]), ("elm", &["elm"]), ("ash", &["ash"])];
 const EPOCHS: usize = 10;
 
-/// So many images of each of three classes whose masks cannot be told apart: a head can only learn its images by heart, which
+/// `images` images of each of three classes whose masks cannot be told apart: a head can only learn its images by heart, which
 /// makes it ever surer, and so ever worse, on others.
 async fn alike(images: u32) -> (Made, TrainRequest) {
     let made = made_in_directory().await;

@@ -1,5 +1,7 @@
 //! `ingest yolo`: outlines as Ultralytics saves them (tests/data/yolo/generate.py), and directories that cannot be used as they are.
 
+use std::path::Path;
+
 use grainstore::geometry::{Rle, polygons_from_rle, rle_from_polygon};
 use grainstore::ingest::{IngestOptions, Outlines, YoloIngest, ingest_yolo};
 use grainstore::progress::NoProgress;
@@ -56,6 +58,20 @@ fn line(ring: &[[u32; 2]]) -> String {
     format!("0{}", corners.collect::<String>())
 }
 
+/// Writes photos of 16 x 12 pixels to `images`, and the text of their labels to `labels`.
+fn labelled_photos(directory: &Path, photos: &[(&str, String)]) {
+    for folder in ["images", "labels"] {
+        std::fs::create_dir_all(directory.join(folder)).unwrap();
+    }
+    for (level, (name, text)) in (0..).zip(photos) {
+        let photo = image::GrayImage::from_pixel(16, 12, image::Luma([level]));
+        photo
+            .save(directory.join(format!("images/{name}.png")))
+            .unwrap();
+        std::fs::write(directory.join(format!("labels/{name}.txt")), text).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn one_outline_may_have_parts_and_holes_but_no_score() {
     let dir = tempfile::tempdir().unwrap();
@@ -70,20 +86,14 @@ async fn one_outline_may_have_parts_and_holes_but_no_score() {
     ]);
     assert!(parts.starts_with("0 0.25 0.166667 0.25 0.333333 0.125 "));
     let scored = format!("{parts} 0.91");
-    for folder in ["images", "labels"] {
-        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
-    }
-    for (level, (name, line)) in [("parts", &parts), ("hole", &hole), ("scored", &scored)]
-        .into_iter()
-        .enumerate()
-    {
-        let photo = image::GrayImage::from_pixel(16, 12, image::Luma([level as u8]));
-        photo
-            .save(dir.path().join(format!("images/{name}.png")))
-            .unwrap();
-        let labels = dir.path().join(format!("labels/{name}.txt"));
-        std::fs::write(labels, format!("{line}\n")).unwrap();
-    }
+    labelled_photos(
+        dir.path(),
+        &[
+            ("parts", format!("{parts}\n")),
+            ("hole", format!("{hole}\n")),
+            ("scored", format!("{scored}\n")),
+        ],
+    );
     std::fs::write(
         dir.path().join("data.yaml"),
         "train: images\nnames: [cat]\n",
@@ -260,24 +270,15 @@ async fn a_data_file_that_cannot_be_used_leaves_the_store_as_it_was() {
 #[tokio::test]
 async fn photos_of_classes_without_a_name_and_photos_that_are_not_there_are_left_out() {
     let dir = tempfile::tempdir().unwrap();
-    for folder in ["images", "labels"] {
-        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
-    }
     let outline = "0.1 0.1 0.5 0.1 0.5 0.5";
-    for (level, (name, text)) in [
-        ("good", format!("7 {outline}\n")),
-        ("between", format!("0 {outline}\n1 {outline}\n")),
-        ("beyond", format!("0 {outline}\n8 {outline}\n")),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let photo = image::GrayImage::from_pixel(16, 12, image::Luma([level as u8]));
-        photo
-            .save(dir.path().join(format!("images/{name}.png")))
-            .unwrap();
-        std::fs::write(dir.path().join(format!("labels/{name}.txt")), text).unwrap();
-    }
+    labelled_photos(
+        dir.path(),
+        &[
+            ("good", format!("7 {outline}\n")),
+            ("between", format!("0 {outline}\n1 {outline}\n")),
+            ("beyond", format!("0 {outline}\n8 {outline}\n")),
+        ],
+    );
     std::fs::write(
         dir.path().join("train.txt"),
         "./images/good.png\nimages/between.png\nimages/beyond.png\n\nimages/gone.png\n",

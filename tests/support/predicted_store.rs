@@ -22,6 +22,19 @@ pub const CLASSES: [(i64, &str); 3] = [(3, "cat"), (11, "traffic light"), (40, "
 /// The photos; their ids count from 1.
 const PHOTOS: [&str; 4] = ["a.png", "sub/b.png", "c.png", "d.png"];
 
+/// A rectangle as x, y, width and height in pixels.
+pub type Place = [usize; 4];
+
+/// The mask of a rectangle.
+pub fn rectangle([left, top, width, height]: Place) -> Rle {
+    let across = SIZE.width as usize;
+    let mut bits = vec![0; across * SIZE.height as usize];
+    for y in top..top + height {
+        bits[y * across + left..][..width].fill(1);
+    }
+    Rle::from_row_major(SIZE, &bits).unwrap()
+}
+
 /// A mask that the head predicts.
 pub struct Prediction {
     pub photo: &'static str,
