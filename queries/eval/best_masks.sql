@@ -15,18 +15,21 @@ WITH numbered AS (
            row_number() OVER (ORDER BY image_id, class_index, ordinal, area) AS object
     FROM objects
     WHERE NOT iscrowd AND rle IS NOT NULL
+), own AS (
+    -- Masks that people added with the same model are the extractor's, too.
+    SELECT DISTINCT x.extractor_id
+    FROM extractors x
+    JOIN extractors o ON o.extractor_id = coalesce($extractor, (SELECT max(extractor_id) FROM heads WHERE head_id = $head))
+    WHERE x.extractor_id = o.extractor_id OR (x.kind = 'prompted' AND x.embedding_space = o.embedding_space)
 ), pairs AS (
     SELECT o.object, o.image_id, o.class_index, m.mask_index, rle_iou(m.rle, o.rle) AS iou,
            CAST(rle_intersection_area(m.rle, o.rle) AS DOUBLE) / nullif(m.area, 0) AS share
     FROM numbered o
-    JOIN masks m ON o.image_id = m.image_id
-    WHERE m.extractor_id IN (
-        -- Masks that people added with the same model are the extractor's, too.
-        SELECT x.extractor_id
-        FROM extractors x
-        JOIN extractors o ON o.extractor_id = coalesce($extractor, (SELECT max(extractor_id) FROM heads WHERE head_id = $head))
-        WHERE x.extractor_id = o.extractor_id OR (x.kind = 'prompted' AND x.embedding_space = o.embedding_space)
-    )
+    JOIN (
+        SELECT k.image_id, k.mask_index, k.area, k.rle
+        FROM own e
+        JOIN masks k ON e.extractor_id = k.extractor_id
+    ) m ON o.image_id = m.image_id
 ), owned AS (
     SELECT *, first_value(class_index) OVER (
                PARTITION BY image_id, mask_index ORDER BY iou DESC, object

@@ -10,36 +10,31 @@
 -- grain:   one row per annotated class, and one for their mean (class null)
 -- columns: class, metric, value
 -- notes:   class, metric (boundary_iou; boundary_miou for the mean), value
-WITH rims AS (
-    SELECT r.image_id, r.class_index, r.is_truth,
-           coalesce(rle_difference(r.rim, u.rle), r.rim) AS rim
-    FROM (SELECT image_id, class_index, true AS is_truth, rle_boundary(rle) AS rim FROM annotated_regions
-          UNION ALL
-          SELECT image_id, class_index, false, rle_boundary(rle) FROM predicted_regions) r
+WITH pairs AS (
+    SELECT coalesce(a.image_id, p.image_id) AS image_id, coalesce(a.class_index, p.class_index) AS class_index,
+           rle_boundary(a.rle) AS truth, rle_boundary(p.rle) AS found
+    FROM annotated_regions a
+    FULL JOIN predicted_regions p ON a.image_id = p.image_id AND a.class_index = p.class_index
+), rims AS (
+    SELECT r.class_index, coalesce(rle_difference(r.truth, u.rle), r.truth) AS truth,
+           coalesce(rle_difference(r.found, u.rle), r.found) AS found
+    FROM pairs r
     LEFT JOIN unclear_pixels u ON r.image_id = u.image_id
 ), sums AS (
-    SELECT class_index,
-           coalesce(sum(rle_area(rim)) FILTER (WHERE is_truth), 0) AS annotated,
-           coalesce(sum(rle_area(rim)) FILTER (WHERE NOT is_truth), 0) AS predicted
+    SELECT class_index, coalesce(sum(rle_area(truth)), 0) AS annotated, coalesce(sum(rle_area(found)), 0) AS predicted,
+           coalesce(sum(rle_intersection_area(truth, found)), 0) AS shared
     FROM rims
     GROUP BY class_index
-), shared AS (
-    SELECT a.class_index, sum(rle_intersection_area(a.rim, p.rim)) AS pixels
-    FROM rims a
-    JOIN rims p ON a.image_id = p.image_id AND a.class_index = p.class_index
-    WHERE a.is_truth AND NOT p.is_truth
-    GROUP BY a.class_index
 ), ious AS (
-    SELECT s.class_index,
-           CAST(coalesce(o.pixels, 0) AS DOUBLE) / (s.annotated + s.predicted - coalesce(o.pixels, 0)) AS iou
-    FROM sums s
-    LEFT JOIN shared o ON s.class_index = o.class_index
-    WHERE s.annotated > 0
+    SELECT class_index, CAST(shared AS DOUBLE) / (annotated + predicted - shared) AS iou
+    FROM sums
+    WHERE annotated > 0
 ), figures AS (
-    SELECT i.class_index, c.class, 'boundary_iou' AS metric, i.iou AS value
-    FROM ious i
-    JOIN (SELECT DISTINCT class_index, class FROM evaluated_classes) c ON i.class_index = c.class_index
-    UNION ALL
-    SELECT -1, NULL, 'boundary_miou', avg(iou) FROM ious
+    SELECT class_index, avg(iou) AS value
+    FROM ious
+    GROUP BY GROUPING SETS ((class_index), ())
 )
-SELECT class, metric, value FROM figures ORDER BY class_index
+SELECT c.class, CASE WHEN f.class_index IS NULL THEN 'boundary_miou' ELSE 'boundary_iou' END AS metric, f.value
+FROM figures f
+LEFT JOIN (SELECT DISTINCT class_index, class FROM evaluated_classes) c ON f.class_index = c.class_index
+ORDER BY f.class_index NULLS FIRST

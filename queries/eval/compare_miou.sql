@@ -40,15 +40,18 @@ WITH drawn AS (
     FROM sums
     WHERE annotated > 0
     GROUP BY which, replicate
-), figures AS (
-    SELECT which, replicate, 'miou' AS metric, miou AS value FROM means
-    UNION ALL
-    SELECT which, replicate, 'miou_classes', miou_classes FROM means
+), both AS (
+    SELECT replicate,
+           max(miou) FILTER (WHERE which = 1) AS miou, max(miou) FILTER (WHERE which = 2) AS other_miou,
+           max(miou_classes) FILTER (WHERE which = 1) AS classes, max(miou_classes) FILTER (WHERE which = 2) AS other_classes
+    FROM means
+    GROUP BY replicate
 ), pairs AS (
-    SELECT a.metric, a.replicate, a.value, b.value AS other_value, a.value - b.value AS difference
-    FROM figures a
-    JOIN figures b ON a.replicate = b.replicate AND a.metric = b.metric
-    WHERE a.which = 1 AND b.which = 2
+    SELECT h.metric, b.replicate, CASE h.metric WHEN 'miou' THEN b.miou ELSE b.classes END AS value,
+           CASE h.metric WHEN 'miou' THEN b.other_miou ELSE b.other_classes END AS other_value,
+           CASE h.metric WHEN 'miou' THEN b.miou - b.other_miou ELSE b.classes - b.other_classes END AS difference
+    FROM both b
+    CROSS JOIN (VALUES ('miou'), ('miou_classes')) AS h (metric)
 )
 SELECT metric,
        max(value) FILTER (WHERE replicate = 0) AS value,

@@ -5,9 +5,8 @@
 -- columns: split
 -- notes:   split (null for images of none). In the other splits, a head has nothing that it could be compared with: an image without
 --          annotated objects is as empty to an evaluation as one that nobody annotated
-SELECT DISTINCT i.split
-FROM images i
-JOIN predictions p ON i.image_id = p.image_id
-JOIN ground_truth g ON i.image_id = g.image_id
-WHERE p.head_id = $head AND NOT g.is_ignored
-ORDER BY i.split
+SELECT DISTINCT split
+FROM images
+WHERE image_id IN (SELECT DISTINCT image_id FROM predictions WHERE head_id = $head)
+  AND image_id IN (SELECT DISTINCT image_id FROM ground_truth WHERE NOT is_ignored)
+ORDER BY split

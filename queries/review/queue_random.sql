@@ -8,14 +8,17 @@
 -- grain:   one row per mask of which nobody says anything
 -- columns: image_id, extractor_id, mask_index, class, priority, why
 -- notes:   priority (minus the place in an order that the masks and the seed determine)
-SELECT image_id, extractor_id, mask_index, class, -CAST(place AS DOUBLE) AS priority, 'chosen by chance' AS why
+SELECT image_id, extractor_id, mask_index, class,
+       -CAST(row_number() OVER (ORDER BY place, image_id, mask_index) AS DOUBLE) AS priority,
+       'chosen by chance' AS why
 FROM (
     SELECT p.image_id, p.extractor_id, p.mask_index, p.class,
-           row_number() OVER (ORDER BY md5(concat($seed, '-', p.image_id, '-', p.mask_index)), p.image_id, p.mask_index) AS place
+           md5(concat($seed, '-', p.image_id, '-', p.mask_index)) AS place
     FROM head_scores p
     LEFT JOIN said_of_masks s
         ON p.image_id = s.image_id AND p.extractor_id = s.extractor_id AND p.mask_index = s.mask_index
     WHERE coalesce(s.is_propagated, true)
+    ORDER BY place, p.image_id, p.mask_index
+    LIMIT $count
 )
-ORDER BY place
-LIMIT $count
+ORDER BY place, image_id, mask_index

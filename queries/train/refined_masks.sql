@@ -33,12 +33,17 @@ WITH valued AS (
         ON m.image_id = r.image_id AND m.extractor_id = r.extractor_id AND m.mask_index = r.mask_index
     LEFT JOIN wrong w ON w.image_id = r.image_id
     WHERE r.place = 1 AND (w.value IS NULL OR w.value <= r.value)
+), used AS (
+    -- The scored extractor's masks, and those that people added beside them.
+    SELECT DISTINCT extractor_id FROM scored_masks
 ), compared AS (
     SELECT m.image_id, m.mask_index, s.class_index, rle_iou(m.rle, s.rle) AS iou
-    FROM masks m
-    JOIN seeds s ON m.image_id = s.image_id
-    -- The scored extractor's masks, and those that people added beside them.
-    WHERE m.extractor_id IN (SELECT DISTINCT extractor_id FROM scored_masks)
+    FROM seeds s
+    JOIN (
+        SELECT k.image_id, k.mask_index, k.rle
+        FROM used u
+        JOIN masks k ON u.extractor_id = k.extractor_id
+    ) m ON m.image_id = s.image_id
 )
 SELECT image_id, mask_index,
        CASE WHEN max(iou) >= 0.5 THEN first_value(class_index ORDER BY iou DESC, class_index) END AS class_index,

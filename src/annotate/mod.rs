@@ -24,7 +24,7 @@ mod thresholds;
 )]
 pub(crate) use job::AnnotateTask;
 pub use job::annotate_with_workers;
-pub(crate) use pending::{images_annotated, predictions_of};
+pub(crate) use pending::predictions_of;
 pub use policy::{MapRule, NmsScope, Policy, ScoreRule, default_map_rule};
 pub use run::{AnnotateRequest, annotate, rethreshold};
 pub use summary::AnnotateSummary;

@@ -98,8 +98,7 @@ impl PendingImages {
         is_possible: impl Fn(&ImageId) -> bool,
     ) -> Result<Self> {
         let chosen = images.image_ids(snapshot).await?;
-        let done =
-            images_annotated(snapshot, &common.head.head_id, &common.policy_id, None).await?;
+        let done = images_annotated(snapshot, &common.head.head_id, &common.policy_id).await?;
         let mut pending = Self::default();
         let (mut done_here, mut impossible) = (HashSet::new(), HashSet::new());
         let scan = snapshot.scan(Table::Masks).await?;
@@ -174,13 +173,12 @@ pub(super) fn predictions_of_other_policies(head_id: &HeadId, policy_id: &Policy
     of_head.and(col("policy_id").not_eq(lit(policy_id.as_str())))
 }
 
-/// Images that have predictions of a head under a policy; only those in `among`, if it is given.
-pub(crate) async fn images_annotated(
+/// Images that have predictions of a head under a policy.
+async fn images_annotated(
     snapshot: &Snapshot,
     head_id: &HeadId,
     policy_id: &PolicyId,
-    among: Option<Vec<&ImageId>>,
 ) -> Result<HashSet<ImageId>> {
     let of_head = predictions_of(head_id, policy_id);
-    snapshot.image_ids(Table::Predictions, of_head, among).await
+    snapshot.image_ids(Table::Predictions, of_head, None).await
 }

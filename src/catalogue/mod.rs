@@ -22,7 +22,7 @@ pub use extractors::{
 };
 pub(crate) use heads::is_head;
 pub use heads::{find_head, heads_stored, whole_head};
-pub use images::find_image;
+pub use images::{find_image, images_named};
 pub(crate) use policies::imported_policy;
 pub use policies::{StoredPolicy, find_policy, policies_of};
 

@@ -264,7 +264,7 @@ impl Work for Left<'_> {
         let snapshot = self.store.snapshot().await?;
         let (extractor_id, wanted) = (&self.extractor_id, &self.wanted);
         let pending = pending_images(&snapshot, extractor_id, wanted, self.selection).await?;
-        let done = images_done(&snapshot, extractor_id, None).await?;
+        let done = images_done(&snapshot, extractor_id).await?;
         let (seen, new): (Vec<_>, Vec<_>) = pending
             .into_iter()
             .filter(|image| !failed.contains(&image.image_id))

@@ -111,13 +111,13 @@ pub async fn pending_images(
     wanted: &Wanted,
     selection: &ImageSelection,
 ) -> Result<Vec<PendingImage>> {
-    let mut done = images_done(snapshot, extractor_id, None).await?;
+    let mut done = images_done(snapshot, extractor_id).await?;
     for embedder_id in &wanted.embedders {
         let embedded = images_embedded(snapshot, embedder_id, Some(extractor_id), None).await?;
         done.retain(|image| embedded.contains(image));
     }
     if wanted.features {
-        let kept = images_in(snapshot, Table::ImageFeatures, extractor_id, None).await?;
+        let kept = images_in(snapshot, Table::ImageFeatures, extractor_id).await?;
         done.retain(|image| kept.contains(image));
     }
     let chosen = selection.images.image_ids(snapshot).await?;
@@ -146,13 +146,12 @@ pub async fn pending_images(
     Ok(pending)
 }
 
-/// Ids of the images that an extractor has done; only those in `among`, if it is given.
+/// Ids of the images that an extractor has done.
 pub(crate) async fn images_done(
     snapshot: &Snapshot,
     extractor_id: &ExtractorId,
-    among: Option<Vec<&ImageId>>,
 ) -> Result<HashSet<ImageId>> {
-    images_in(snapshot, Table::Extractions, extractor_id, among).await
+    images_in(snapshot, Table::Extractions, extractor_id).await
 }
 
 /// Number of masks of each image that an extractor is done with; only of those in `among`, if it is given.
@@ -196,15 +195,14 @@ fn of_extractor(extractor_id: &ExtractorId) -> Expr {
     col("extractor_id").eq(lit(extractor_id.as_str()))
 }
 
-/// Ids of the images of which a table has a row of an extractor; only those in `among`, if it is given.
+/// Ids of the images of which a table has a row of an extractor.
 async fn images_in(
     snapshot: &Snapshot,
     table: Table,
     extractor_id: &ExtractorId,
-    among: Option<Vec<&ImageId>>,
 ) -> Result<HashSet<ImageId>> {
     let of_extractor = of_extractor(extractor_id);
-    snapshot.image_ids(table, of_extractor, among).await
+    snapshot.image_ids(table, of_extractor, None).await
 }
 
 #[cfg(test)]

@@ -60,7 +60,8 @@ impl Split {
             .collect();
         for class in 0..classes {
             let shows = |at: &usize| shown(&images[*at], spec).any(|c| c == class);
-            let trains = (0..images.len()).any(|at| shows(&at) && !validation.contains(&at));
+            let trains =
+                (0..images.len()).any(|at| shows(&at) && validation.binary_search(&at).is_err());
             if !trains {
                 validation.retain(|at| !shows(at));
             }

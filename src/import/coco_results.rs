@@ -146,7 +146,7 @@ pub async fn import_coco_results(
         ..ImportSummary::default()
     };
     progress.start("images", Some(plan.images.len() as u64));
-    let done = rows.images_done(&snapshot, None).await?;
+    let done = rows.images_done(&snapshot, plan.images.keys()).await?;
     let mut waiting: Vec<(&ImageId, &Vec<Placed>)> = Vec::new();
     let mut masks = 0;
     for (image, detections) in &plan.images {

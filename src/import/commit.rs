@@ -6,10 +6,10 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
 use super::coco_results::{ImportRequest, Placed, Plan};
-use crate::annotate::images_annotated;
+use crate::annotate::predictions_of;
 use crate::catalogue::imported_policy;
 use crate::classes::ClassSet;
-use crate::extract::images_done as images_extracted;
+use crate::extract::images_of_extractor;
 use crate::head::{HeadSpec, StoredSpec};
 use crate::ids::{ExtractorId, HeadId, ImageId};
 use crate::schema::Table;
@@ -17,7 +17,7 @@ use crate::store::rows::{
     ExtractionRow, ExtractorKind, ExtractorRow, FailureRow, HeadRow, MaskRow, PolicyRow,
     PredictionRow, Row, masks_to_batch, unrecorded_failures,
 };
-use crate::store::{Changes, Snapshot, Store};
+use crate::store::{Changes, ImageSet, Snapshot, Store};
 use crate::{Error, Result};
 
 /// The rows that an import adds.
@@ -26,6 +26,11 @@ pub(super) struct Rows {
     pub head: HeadRow,
     policy: PolicyRow,
     classes: Vec<String>,
+    /// Images with masks of the extractor.
+    extracted: ImageSet,
+    /// Images with predictions of the head. Masks may be there without predictions, if the head was removed or had other
+    /// classes.
+    predicted: ImageSet,
 }
 
 impl Rows {
@@ -93,22 +98,25 @@ impl Rows {
             grainstore_version: version,
             created_at: now,
         };
+        let policy = imported_policy(&head);
+        let of_head = predictions_of(&head.head_id, &policy.policy_id);
         Ok(Self {
-            policy: imported_policy(&head),
+            policy,
+            classes: set.class_names(),
+            extracted: images_of_extractor(&extractor.extractor_id),
+            predicted: ImageSet::new(Table::Predictions, of_head),
             extractor,
             head,
-            classes: set.class_names(),
         })
     }
 
-    /// Images whose predictions are already there. Masks may be there without predictions, if the head was removed or
-    /// had other classes.
-    pub async fn images_done(
+    /// Those of some images whose predictions are already there.
+    pub async fn images_done<'a>(
         &self,
         snapshot: &Snapshot,
-        among: Option<Vec<&ImageId>>,
+        images: impl IntoIterator<Item = &'a ImageId>,
     ) -> Result<HashSet<ImageId>> {
-        images_annotated(snapshot, &self.head.head_id, &self.policy.policy_id, among).await
+        self.predicted.among(snapshot, images).await
     }
 
     /// Commits failures, and the masks and predictions of some images, except those that are already there.
@@ -118,13 +126,14 @@ impl Rows {
         images: &[(&ImageId, &Vec<Placed>)],
         failures: &[FailureRow],
     ) -> Result<()> {
-        store
+        let ids: Vec<&ImageId> = images.iter().map(|(id, _)| *id).collect();
+        let of_commit = &ids;
+        let commit = store
             .commit("import coco-results", |snapshot| async move {
-                let ids: Vec<&ImageId> = images.iter().map(|(id, _)| *id).collect();
+                let ids = || of_commit.iter().copied();
                 let extractor_id = &self.extractor.extractor_id;
-                let masks_there =
-                    images_extracted(&snapshot, extractor_id, Some(ids.clone())).await?;
-                let annotated = self.images_done(&snapshot, Some(ids)).await?;
+                let masks_there = self.extracted.among(&snapshot, ids()).await?;
+                let annotated = self.images_done(&snapshot, ids()).await?;
                 let new: Vec<_> = images
                     .iter()
                     .filter(|(id, _)| !masks_there.contains(*id))
@@ -183,6 +192,12 @@ impl Rows {
                 Ok(changes)
             })
             .await?;
+        if commit.changed {
+            self.extracted
+                .add(&commit.snapshot, ids.iter().copied())
+                .await?;
+            self.predicted.add(&commit.snapshot, ids).await?;
+        }
         Ok(())
     }
 

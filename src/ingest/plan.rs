@@ -3,15 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use datafusion::prelude::{col, lit};
-
 use super::outcome::{IngestSummary, Outcome, Record};
 use crate::Result;
 use crate::ids::{FailureId, GroundTruthId, ImageId};
 use crate::store::rows::{
     FailureRow, GroundTruthRow, ImageRow, LabelRow, Row, unrecorded_failures,
 };
-use crate::store::{Changes, Snapshot};
+use crate::store::{Changes, ImageSet, Snapshot, is_of_images};
 
 /// Rows of the store for the images of a batch.
 #[derive(Debug, Default)]
@@ -46,8 +44,8 @@ impl From<&ImageRow> for KnownImage {
 }
 
 impl Known {
-    /// Looks up the batch's ids. Reads only columns that identify rows.
-    pub async fn read(head: &Snapshot, batch: &[Outcome]) -> Result<Self> {
+    /// Looks up the batch's ids. Reads only columns that identify rows. `stored` holds the images of the store.
+    pub async fn read(head: &Snapshot, batch: &[Outcome], stored: &ImageSet) -> Result<Self> {
         #[derive(serde::Deserialize)]
         struct Label {
             image_id: ImageId,
@@ -62,9 +60,9 @@ impl Known {
         }
 
         let image_ids = batch.iter().filter_map(|outcome| outcome.record.as_ref());
-        let image_ids: Vec<_> = image_ids
-            .map(|record| lit(record.image.image_id.as_str()))
-            .collect();
+        let image_ids = image_ids.map(|record| &record.image.image_id);
+        // The others have no labels and no ground truth, either.
+        let image_ids = stored.among(head, image_ids.collect::<Vec<_>>()).await?;
         let mut known = Self::default();
         if !image_ids.is_empty() {
             let columns = [
@@ -75,7 +73,7 @@ impl Known {
                 "dataset",
                 "external_id",
             ];
-            let of_batch = || col("image_id").in_list(image_ids.clone(), false);
+            let of_batch = || is_of_images(&image_ids);
             for image in read::<ImageRow, KnownImage>(head, &columns, of_batch()).await? {
                 known.images.insert(image.image_id.clone(), image);
             }
@@ -144,6 +142,11 @@ impl Plan {
         );
         changes.append(FailureRow::TABLE, FailureRow::to_batch(&self.failures)?);
         Ok(changes)
+    }
+
+    /// The images among them.
+    pub fn new_images(&self) -> impl Iterator<Item = &ImageId> {
+        self.images.iter().map(|row| &row.image_id)
     }
 
     fn fail(&mut self, failure: FailureRow) {

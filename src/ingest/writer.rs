@@ -1,16 +1,18 @@
 //! Commits read items in batches.
 
 use std::mem;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use datafusion::prelude::lit;
 
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome};
 use super::plan::{Known, plan_batch};
 use crate::Result;
 use crate::progress::Progress;
-use crate::store::Store;
+use crate::schema::Table;
 use crate::store::rows::FailureRow;
+use crate::store::{ImageSet, Store};
 
 /// Age at which a batch is committed, however small: items are safe soon, and commits stay few.
 const BATCH_AGE: Duration = Duration::from_secs(5);
@@ -21,6 +23,8 @@ pub(super) struct Writer<'a> {
     operation: &'a str,
     options: &'a IngestOptions,
     progress: &'a dyn Progress,
+    /// The images of the store.
+    stored: ImageSet,
     batch: Vec<Outcome>,
     rows: usize,
     opened: Instant,
@@ -39,6 +43,7 @@ impl<'a> Writer<'a> {
             store,
             operation,
             options,
+            stored: ImageSet::new(Table::Images, lit(true)),
             batch: Vec::new(),
             rows: 0,
             opened: Instant::now(),
@@ -69,21 +74,24 @@ impl<'a> Writer<'a> {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        let batch = Arc::new(mem::take(&mut self.batch));
+        let batch = mem::take(&mut self.batch);
         self.rows = 0;
         let split = self.options.split.as_deref();
-        let (_, planned) = self
+        let (stored, of_batch) = (&self.stored, &batch);
+        let (commit, planned) = self
             .store
-            .commit_with(self.operation, |head| {
-                let batch = batch.clone();
-                async move {
-                    let known = Known::read(&head, &batch).await?;
-                    let mut plan = plan_batch(&batch, known, split);
-                    plan.leave_out_known_failures(&head).await?;
-                    Ok((plan.changes()?, plan))
-                }
+            .commit_with(self.operation, |head| async move {
+                let known = Known::read(&head, of_batch, stored).await?;
+                let mut plan = plan_batch(of_batch, known, split);
+                plan.leave_out_known_failures(&head).await?;
+                Ok((plan.changes()?, plan))
             })
             .await?;
+        if commit.changed {
+            self.stored
+                .add(&commit.snapshot, planned.new_images())
+                .await?;
+        }
         for failure in &planned.contradictions {
             self.note(failure);
         }

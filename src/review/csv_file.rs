@@ -1,13 +1,12 @@
 //! Reads labels on masks from a CSV file.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use super::statement::{MaskKey, Statement, Verdict};
-use crate::catalogue::{extractor_of_mask, find_image, with_prompted};
+use crate::catalogue::{extractor_of_mask, find_image, images_named, with_prompted};
 use crate::csv_text;
 use crate::error::FileAction;
-use crate::ids::{ExtractorId, ImageId};
+use crate::ids::ExtractorId;
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
@@ -15,8 +14,7 @@ use crate::{Error, Result};
 /// none of any class) and, if it has one, `verdict` (`is`, `is not` or `bad mask`; empty for `is`).
 ///
 /// # Errors
-/// [`Error::File`]; [`Error::Content`] with the line number; [`crate::error::CatalogueError`] for an image that the store
-/// does not have.
+/// [`Error::File`]; [`Error::Content`] with the line number, also for an image that the store does not have.
 pub async fn read_label_file(
     snapshot: &Snapshot,
     path: &Path,
@@ -48,18 +46,25 @@ pub async fn read_label_file(
     let (image, mask_index, label) = (needed("image")?, needed("mask_index")?, needed("label")?);
     let verdict = column("verdict");
     let extractors = with_prompted(snapshot, extractor_id).await?;
-    let mut images: HashMap<String, ImageId> = HashMap::new();
+    let records = reader
+        .records()
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|err| bad(line_of(err.position()), err.to_string()))?;
+    let names = records.iter().filter_map(|record| record.get(image));
+    let mut images = images_named(snapshot, names).await?;
     let mut statements = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|err| bad(line_of(err.position()), err.to_string()))?;
+    for record in &records {
         let line = line_of(record.position());
         let cell = |column: usize| record.get(column).unwrap_or_default();
         let name = cell(image);
         let image_id = match images.get(name) {
             Some(known) => known.clone(),
             None => {
-                let found = find_image(snapshot, name).await?;
-                images.insert(name.to_owned(), found.clone());
+                let found = find_image(snapshot, name).await.map_err(|err| match err {
+                    Error::Catalogue(reason) => bad(line, reason.to_string()),
+                    err => err,
+                })?;
+                images.insert(name, found.clone());
                 found
             }
         };

@@ -119,7 +119,10 @@ async fn labels_that_cannot_be_are_named_and_nothing_is_added() {
             "image,mask_index,label\nNAME,0,cat\nNAME,0,dog\n",
             "on line 2",
         ),
-        ("image,mask_index,label\nnowhere.jpg,0,cat\n", "nowhere.jpg"),
+        (
+            "image,mask_index,label\nNAME,0,cat\nnowhere.jpg,0,cat\n",
+            "line 3: there is no image 'nowhere.jpg'",
+        ),
         ("image,mask_index,label\nNAME,x,cat\n", "mask_index 'x'"),
         (
             "image,mask_index,label,verdict\nNAME,0,cat,maybe\n",

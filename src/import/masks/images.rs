@@ -1,6 +1,6 @@
 //! Finds the image of the store that a source means, by name or by a data set's own id.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::StreamExt;
 use serde::Deserialize;
@@ -97,8 +97,8 @@ fn folder_end(path: &str) -> usize {
 pub(super) struct Images {
     images: Vec<StoredImage>,
     selected: HashSet<ImageId>,
-    /// Positions in `images`, by the last part of the name.
-    by_last_part: HashMap<String, Vec<usize>>,
+    /// Positions in `images`, by the name with its characters in reverse, so that names of one end are neighbours.
+    by_reversed_name: BTreeMap<String, Vec<usize>>,
     /// Positions in `images`, by the id of the data set that the filter names.
     by_external_id: HashMap<i64, Vec<usize>>,
     naming: Naming,
@@ -141,14 +141,11 @@ impl Images {
         dataset: Option<&str>,
         naming: Naming,
     ) -> Self {
-        let mut by_last_part: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_reversed_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut by_external_id: HashMap<i64, Vec<usize>> = HashMap::new();
         for (at, image) in images.iter().enumerate() {
             let name = naming.of(&image.file_name);
-            by_last_part
-                .entry(last_part(name).to_owned())
-                .or_default()
-                .push(at);
+            by_reversed_name.entry(reversed(name)).or_default().push(at);
             if let Some(id) = image.external_id
                 && dataset == Some(image.dataset.as_str())
             {
@@ -158,7 +155,7 @@ impl Images {
         Self {
             images,
             selected,
-            by_last_part,
+            by_reversed_name,
             by_external_id,
             naming,
         }
@@ -168,12 +165,24 @@ impl Images {
     /// not count.
     pub fn by_name(&self, name: &str) -> Found<'_> {
         let wanted = self.naming.of(name);
-        let places = self.by_last_part.get(last_part(wanted));
-        let places = places.into_iter().flatten();
-        let fitting = places.filter_map(|at| {
-            let image = self.images.get(*at)?;
-            let fit = fit(self.naming.of(&image.file_name), wanted)?;
-            Some((fit, image))
+        let name = reversed(wanted);
+        let parts = |path: &str| path.split('/').count();
+        // Names that are the end of the wanted one, or all of it.
+        let ends = name.match_indices('/').map(|(at, _)| at);
+        let ends = ends.filter_map(|at| name.get(..at)).chain([name.as_str()]);
+        let shorter = ends.filter_map(|end| {
+            let fit = (end == name, parts(end));
+            Some((fit, self.by_reversed_name.get(end)?))
+        });
+        // Names that the wanted one is the end of.
+        let longer_name = format!("{name}/");
+        let longer = self.by_reversed_name.range(longer_name.clone()..);
+        let longer = longer
+            .take_while(|(other, _)| other.starts_with(&longer_name))
+            .map(|(_, places)| ((false, parts(wanted)), places));
+        let fitting = shorter.chain(longer).flat_map(|(fit, places)| {
+            let images = places.iter().filter_map(|at| self.images.get(*at));
+            images.map(move |image| (fit, image))
         });
         self.choose(fitting)
     }
@@ -249,20 +258,8 @@ impl<'a> Found<'a> {
 /// Whether two paths are equal, and the number of parts that they share.
 type Fit = (bool, usize);
 
-/// How well two paths fit: `None` unless one is the end of the other.
-fn fit(one: &str, other: &str) -> Option<Fit> {
-    let (short, long) = if one.len() <= other.len() {
-        (one, other)
-    } else {
-        (other, one)
-    };
-    let before = long.strip_suffix(short)?;
-    let fits = before.is_empty() || before.ends_with('/');
-    fits.then(|| (before.is_empty(), short.split('/').count()))
-}
-
-fn last_part(path: &str) -> &str {
-    path.get(folder_end(path)..).unwrap_or(path)
+fn reversed(name: &str) -> String {
+    name.chars().rev().collect()
 }
 
 #[cfg(test)]

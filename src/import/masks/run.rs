@@ -226,7 +226,7 @@ impl Run<'_> {
     }
 
     async fn images_done(&self, row: &ExtractorRow) -> Result<HashSet<ImageId>> {
-        images_done(self.snapshot, &row.extractor_id, None).await
+        images_done(self.snapshot, &row.extractor_id).await
     }
 
     /// Counts images whose masks are there already.
