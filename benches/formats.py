@@ -26,13 +26,15 @@ PART = 200
 
 
 def photo(number):
-    """A PNG of one colour, which no other photo has."""
+    """A PNG whose first rows have the bits of its number as black and white squares, so that it differs from others as JPEG, too."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    colour = bytes([number >> 16 & 255, number >> 8 & 255, number & 255])
-    rows = (b"\0" + colour * WIDTH) * HEIGHT
+    squares = b"".join((b"\xff" if number >> bit & 1 else b"\0") * 3 * 16 for bit in range(24))
+    gray = b"\x80\x80\x80"
+    first = b"\0" + squares + gray * (WIDTH - 16 * 24)
+    rows = first * 16 + (b"\0" + gray * WIDTH) * (HEIGHT - 16)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b""))
 
@@ -122,11 +124,16 @@ def grainstore(program, folder):
     both("COCO JSON, run lengths", ["coco", *truth], [*coco_in, out / "x"])
     both("COCO JSON, polygons", ["coco", *truth, "--segmentation", "polygon"], [*coco_in, out / "x"])
     both("PASCAL VOC", ["voc", *truth], None)
+    both("PASCAL VOC, with photos as JPEG", ["voc", *truth, "--copy-images"],
+         ["ingest", "voc", out / "x", "--split", "all", "--class-names", out / "x/classes.txt", "--dataset", "bench"])
     both("YOLO", ["yolo", *truth], ["ingest", "yolo", out / "x/data.yaml", "--dataset", "bench"])
     both("CVAT for images", ["cvat", *truth, "--no-images"],
          ["ingest", "cvat", out / "x/annotations.xml", "--images", photos, "--dataset", "bench"])
     both("Label Studio", ["label-studio", *truth],
          ["ingest", "label-studio", out / "x/tasks.json", "--images", photos, "--dataset", "bench"])
+    both("label maps, classes", ["label-maps", *truth, "--copy-images"],
+         ["ingest", "label-maps", "--images", out / "x/images", "--maps", out / "x/maps", "--classes", out / "x/classes.csv",
+          "--dataset", "bench"])
     both("label maps, objects", ["label-maps", *truth, "--objects", "--copy-images"],
          ["ingest", "label-maps", "--images", out / "x/images", "--maps", out / "x/maps", "--classes", out / "x/classes.csv",
           "--objects", "--dataset", "bench"])

@@ -87,6 +87,8 @@ pub struct CsvArgs {
 }
 
 /// Label masks by annotated objects: with an IoU of 0.5 or more a mask shows the object, below 0.1 with all it shows none.
+///
+/// Masks of an image without annotated objects get no label: the store does not say whether somebody looked there.
 #[derive(Debug, clap::Args)]
 pub struct GroundTruthArgs {
     /// The data set of the annotations; needed if there are several.

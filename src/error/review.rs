@@ -45,4 +45,15 @@ pub enum ReviewError {
         /// The id.
         id: String,
     },
+
+    /// The ids of several labels begin so.
+    #[error("several labels have ids that begin with '{id}': '{one}', '{other}'; give more of it")]
+    AmbiguousLabel {
+        /// The first digits that were given.
+        id: String,
+        /// A label's id.
+        one: String,
+        /// Another's.
+        other: String,
+    },
 }

@@ -6,7 +6,7 @@
 use super::coco::ExportSummary;
 use super::object::{Object, ObjectKind};
 use crate::annotate::MapRule;
-use crate::geometry::{Rle, Size, Vote, paint, vote};
+use crate::geometry::{Rle, Size, Vote, values_of_pixels, vote};
 use crate::{Error, Result};
 
 /// The class and the object of each pixel of an image, row-major: 0 for none, 1, 2, ... for the classes in order and for objects.
@@ -63,36 +63,24 @@ impl PixelMaps {
                 expected: format!("at most {most}; annotate with a lower maximum per image"),
             });
         }
-        // `paint` lets earlier masks cover later ones, so void shows only where there is no object.
-        let numbers = shown.iter().zip(1u16..);
+        // The last mask of a pixel counts: void is covered by objects, and they by those of a higher rank.
+        let numbers = shown.iter().zip(1..=u16::MAX).rev();
         let masks =
             numbers.filter_map(|((_, object), number)| Some((number, object.mask.as_ref()?)));
-        let painted = paint(size, masks.chain(void.iter().map(|mask| (VOID, mask))))?;
+        let void = void.iter().map(|mask| (VOID, mask));
+        let objects = values_of_pixels(size, void.chain(masks))?;
+        let class_of_object: Vec<u16> = shown.iter().map(|(class, _)| *class).collect();
+        let class_of = |number: &u16| {
+            let at = usize::from(*number).checked_sub(1);
+            let class = at.map(|at| class_of_object.get(at).copied().unwrap_or(VOID));
+            class.unwrap_or(0)
+        };
         let mut maps = Self {
             size,
-            classes: vec![0; size.height as usize * size.width as usize],
-            objects: vec![0; size.height as usize * size.width as usize],
-            class_of_object: shown.iter().map(|(class, _)| *class).collect(),
+            classes: objects.iter().map(class_of).collect(),
+            objects,
+            class_of_object,
         };
-        for (number, mask) in &painted {
-            let object = usize::from(*number)
-                .checked_sub(1)
-                .and_then(|at| shown.get(at));
-            let class = match (*number, object) {
-                (VOID, _) => VOID,
-                (_, Some((class, _))) => *class,
-                (_, None) => {
-                    return Err(Error::Internal {
-                        what: "a pixel of an object that is not on the image",
-                    });
-                }
-            };
-            let pixels = mask.to_row_major().into_iter();
-            let slots = maps.classes.iter_mut().zip(maps.objects.iter_mut());
-            for ((of_class, of_object), _) in slots.zip(pixels).filter(|(_, pixel)| *pixel == 1) {
-                (*of_class, *of_object) = (class, *number);
-            }
-        }
         if let Some(voted) = classes {
             let pixels = maps.classes.iter().zip(&voted).zip(&mut maps.objects);
             for ((painted, voted), object) in pixels {
@@ -120,16 +108,9 @@ fn voted_classes(size: Size, objects: &[Object], tau: f64) -> Result<Vec<u16>> {
         })
     });
     let votes: Vec<Vote<'_, usize>> = votes.collect();
-    let mut classes = vec![0; size.height as usize * size.width as usize];
-    for (class, mask) in vote(size, &votes, tau)? {
-        let value = u16::try_from(class + 1).unwrap_or(VOID);
-        for (slot, pixel) in classes.iter_mut().zip(mask.to_row_major()) {
-            if pixel == 1 {
-                *slot = value;
-            }
-        }
-    }
-    Ok(classes)
+    let masks = vote(size, &votes, tau)?;
+    let value = |class: &usize| u16::try_from(class + 1).unwrap_or(VOID);
+    values_of_pixels(size, masks.iter().map(|(class, mask)| (value(class), mask)))
 }
 
 /// Drawing order: objects of a higher rank cover those of a lower one.

@@ -50,7 +50,7 @@ pub use matching::{
 };
 pub use nms::{NmsConfig, NmsOutcome, box_nms, mask_nms};
 pub use overlap::{IouMatrix, pairwise_box_iou, pairwise_iou};
-pub(crate) use paint::paint;
+pub(crate) use paint::{paint, values_of_pixels};
 pub use pixel_ring::rle_from_pixel_ring;
 pub use polygon::{Polygon, polygons_from_rle, rle_from_polygon, rle_from_polygons};
 pub use rle::Rle;

@@ -83,8 +83,13 @@ impl Parts {
             Some(Value::String(name)) => name.parse()?,
             Some(other) => return Err(bad(format!("recipe: expected a name, found {other}"))),
         };
-        if let Some(Value::String(widths)) = self.options.get("hidden") {
-            let widths: Vec<usize> = parse_widths(widths)?;
+        let widths = match self.options.get("hidden") {
+            Some(Value::String(widths)) => Some(parse_widths(widths)?),
+            // One width is read as a number, in quotes or not.
+            Some(Value::Number(width)) => Some(parse_widths(&width.to_string())?),
+            _ => None,
+        };
+        if let Some(widths) = widths {
             self.options.insert("hidden".to_owned(), widths.into());
         }
         let mut options = serde_json::to_value(recipe.options())?;
@@ -194,6 +199,11 @@ mod tests {
             (Some(Loss::MilDistill), Pick::Noisy, 5.0)
         );
         assert_eq!((options.hidden, options.dropout), (vec![64, 32], 0.5));
+        for one in ["64", "'64'"] {
+            let sql = format!("CREATE HEAD h USING CLASSES c OPTIONS (hidden = {one}) AS SELECT 1");
+            let options = CreateHead::parse(&sql).unwrap().unwrap().options;
+            assert_eq!(options.hidden, [64]);
+        }
         assert_eq!(CreateHead::parse("SELECT 1").unwrap(), None);
         assert_eq!(CreateHead::parse("CREATE TABLE t (a INT)").unwrap(), None);
     }

@@ -177,7 +177,7 @@ async fn answer(
             for id in ids {
                 let row = match whole.get(id.as_str()) {
                     Some(row) => Some(*row),
-                    None => only_one(&known, id),
+                    None => only_one(&known, id)?,
                 };
                 let row =
                     row.ok_or_else(|| Error::Review(ReviewError::NoSuchLabel { id: id.clone() }))?;
@@ -207,13 +207,19 @@ async fn answer(
     Ok(found)
 }
 
-/// The only row whose id begins so.
-fn only_one<'k>(known: &'k [MaskLabelRow], id: &str) -> Option<&'k MaskLabelRow> {
+/// The only row whose id begins so, if there is one.
+fn only_one<'k>(known: &'k [MaskLabelRow], id: &str) -> Result<Option<&'k MaskLabelRow>> {
     let mut of_id = known
         .iter()
         .filter(|row| row.mask_label_id.as_str().starts_with(id));
-    let first = of_id.next()?;
-    of_id.next().is_none().then_some(first)
+    match (of_id.next(), of_id.next()) {
+        (Some(one), Some(other)) => Err(Error::Review(ReviewError::AmbiguousLabel {
+            id: id.to_owned(),
+            one: one.mask_label_id.to_string(),
+            other: other.mask_label_id.to_string(),
+        })),
+        (found, _) => Ok(found),
+    }
 }
 
 /// Checks that no mask is in a request twice.

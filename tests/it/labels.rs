@@ -73,6 +73,9 @@ async fn the_newest_label_of_each_reviewer_counts() {
     let snapshot = made.store.snapshot().await.unwrap();
     let newest = mask_labels(&snapshot).await.unwrap().pop().unwrap();
     let id = newest.mask_label_id.to_string();
+    let both = undo_labels(&made.store, &[String::new()]).await;
+    let both = both.unwrap_err().to_string();
+    assert!(both.contains(&id) && both.contains("several"), "{both}");
     let undone = undo_labels(&made.store, &[id[..10].to_owned()])
         .await
         .unwrap();
