@@ -88,6 +88,15 @@ pub enum Error {
         uri: String,
     },
 
+    /// A store exists already, and keeps embeddings in another way than is asked for.
+    #[error("store '{uri}' exists already, with embeddings {found}")]
+    OtherEmbeddings {
+        /// The store.
+        uri: String,
+        /// Number type and length of its embeddings.
+        found: String,
+    },
+
     /// An open store no longer exists.
     #[error("the store at '{uri}' was removed while it was in use; what was not committed is lost")]
     StoreGone {
@@ -249,8 +258,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// Two images of different data sets have the same id.
-    #[error("{one} and {other} both have id {id}; choose one data set, or number images anew")]
+    /// Two images, of different data sets or splits, have the same id.
+    #[error("{one} and {other} both have id {id}")]
     Ids {
         /// The id.
         id: i64,
@@ -258,6 +267,15 @@ pub enum Error {
         one: String,
         /// The other image and its data set.
         other: String,
+    },
+
+    /// A split has a name that a format cannot hold.
+    #[error("split '{split}' {reason}")]
+    SplitName {
+        /// The split.
+        split: String,
+        /// Why it cannot be written.
+        reason: String,
     },
 
     /// No image matches the request.

@@ -39,8 +39,11 @@ pub fn hint(err: &Error) -> Option<String> {
             fixed("'grainstore check --deep' says which file of the store it is")
         }
         Error::Ids { .. } => {
-            fixed("--dataset NAME chooses one data set; --ids new gives images new ids")
+            fixed("--dataset and --split choose fewer images; --ids new gives all images new ids")
         }
+        Error::SplitName { .. } => fixed(
+            "--split and --where choose images of other splits; 'grainstore query review/annotated_splits' lists them",
+        ),
         Error::NothingToExport { .. } => {
             fixed("other values of --dataset, --split and --where choose more images")
         }
@@ -115,6 +118,9 @@ fn catalogue(err: &CatalogueError) -> Option<String> {
             }
             Named::Query => "'grainstore query --list' lists them",
             Named::Policy => "'grainstore query annotate/policies' lists them",
+            Named::Image => {
+                "'grainstore sql \"SELECT image_id, file_name FROM images\"' lists them"
+            }
             _ => return None,
         },
         _ => return None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import keyword
 import os
@@ -39,8 +40,8 @@ def run(
     try:
         answer = _lib.call(args, reporter(progress))
     except GrainstoreError as err:
-        text = _in_python(err.text) if isinstance(err, OptionError) else err.text
-        raise type(err)(text, err.hint and _in_python(err.hint)) from None
+        text = _in_python(err.text, words) if isinstance(err, OptionError) else err.text
+        raise type(err)(text, err.hint and _in_python(err.hint, words)) from None
     if answer.with_bad_items:
         warnings.warn(
             "some items could not be used; store.query('review/failures') lists those of ingest, extract, embed and import",
@@ -110,12 +111,33 @@ def _text(name: str, value: Any) -> str:
     raise TypeError(f"{name}: expected text or a number, found {type(value).__name__}")
 
 
-def _in_python(text: str) -> str:
-    """A message with the names of Python's arguments in place of options."""
+@functools.cache
+def _places(words: str) -> dict[str, str]:
+    """The names in Python of a command's arguments that have a place and no name on the command line, by what messages call
+    them, such as `IMAGE_ID`."""
+    found = [it["arguments"] for it in json.loads(_lib.commands()) if it["words"] == words.split(" ")]
+    return {it["value"]: argument_name(it["name"]) for arguments in found for it in arguments if it["is_positional"]}
+
+
+_NAMES = re.compile(
+    r"('(?:grainstore|cargo) [^']*')"  # a line of a terminal
+    r"|--([a-z][a-z-]*)(?: <[^>]*>)?(?:\.\.\.)?"
+    r"|[<\[]([A-Z][A-Z0-9_]*)[>\]](?:\.\.\.)?"
+    r"|(?<=[<|])([A-Z][A-Z0-9_]*)(?=[|>])"  # one of several, as in <IMAGE_ID|--where <SQL>>
+)
+
+
+def _in_python(text: str, words: str) -> str:
+    """A message of the command `words` with the names of Python's arguments in place of those of the command line."""
 
     def name(found: re.Match[str]) -> str:
-        if found[1]:
-            return found[1]
-        return argument_name(found[2])
+        line, option, place, choice = found.groups()
+        if option:
+            return argument_name(option)
+        return line or _places(words).get(place or choice, found[0])
 
-    return re.sub(r"('grainstore [^']*')|--([a-z][a-z-]*)(?: <[^>]*>)?(?:\.\.\.)?", name, text)
+    def listed(found: re.Match[str]) -> str:
+        missing = [it.strip("<>").replace("|", " or ") for it in found[2].split(" ")]
+        return found[1] + ", ".join(missing)
+
+    return re.sub("(required arguments were not provided: )(.*)", listed, _NAMES.sub(name, text))

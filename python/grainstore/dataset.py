@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class SegmentationDataset:
     NumPy's. Objects without a mask are left out.
 
     Attributes:
-        classes: The names of the classes; label 1 is the first.
+        classes: The names of the classes, in the order of their class set; label 1 is the first.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class SegmentationDataset:
         images: pa.Table,
         objects: pa.Table,
         classes: list[str],
+        numbers: Mapping[str, int],
         transform: Callable[[Any, dict[str, Any]], Any] | None,
     ) -> None:
         self._store = store
         self._images = images
         self.classes = classes
         self.transform = transform
-        label = {name: number for number, name in enumerate(classes, start=1)}
         places: dict[str, list[int]] = {image_id: [] for image_id in images["image_id"].to_pylist()}
         for place, image_id in enumerate(objects["image_id"].to_pylist()):
             # Another writer may have added an image after these were read.
@@ -49,7 +49,7 @@ class SegmentationDataset:
                 places[image_id].append(place)
         self._places = places
         self._objects = objects
-        self._labels = np.array([label[name] for name in objects["class"].to_pylist()], dtype=np.int64)
+        self._labels = np.array([numbers[name] for name in objects["class"].to_pylist()], dtype=np.int64)
 
     def __len__(self) -> int:
         return int(self._images.num_rows)

@@ -76,7 +76,7 @@ class DamagedError(GrainstoreError):
 
 
 class ConflictError(GrainstoreError):
-    """Others changed the store each time a commit was tried."""
+    """Others changed the store each time a commit was tried, or write to the same directory."""
 
 
 class UnusableItemsWarning(UserWarning):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, overload
 
 import numpy as np
@@ -10,27 +11,52 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from . import _lib
+from .errors import InputError
 
 __all__ = ["Mask", "Masks", "mask_decode", "mask_encode"]
 
 
 def mask_decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """The pixels of a mask in COCO's compressed run-length encoding, `[height, width]`.
+    """The pixels of a mask in COCO's run-length encoding, `[height, width]`.
 
     Args:
         rle: A mapping with `counts` and `size`, as pycocotools has it, or with `counts`, `height` and `width`, as the store
-            has it.
+            has it. Counts are text or bytes, or a list of runs, which begin with the background and go down the columns; what
+            the runs leave over is background.
+
+    Raises:
+        grainstore.errors.InputError: The counts are not those of a mask of this size.
 
     >>> mask_decode({"height": 2, "width": 3, "counts": "132"}).astype(int)
     array([[0, 1, 0],
            [1, 1, 0]])
     """
     counts = rle["counts"]
-    if isinstance(counts, bytes):
-        counts = counts.decode("ascii")
     height, width = rle["size"] if "size" in rle else (rle["height"], rle["width"])
+    if isinstance(counts, bytes):
+        if not counts.isascii():
+            raise InputError(f"counts of a {height}x{width} mask hold bytes that are not ASCII")
+        counts = counts.decode("ascii")
+    if not isinstance(counts, str):
+        return _pixels_of_runs(counts, height, width)
     pixels = _lib.mask_decode(counts, height, width)
     return np.frombuffer(pixels, dtype=np.bool_).reshape(height, width)
+
+
+def _pixels_of_runs(counts: Any, height: int, width: int) -> NDArray[np.bool_]:
+    if not isinstance(counts, (Sequence, np.ndarray)):
+        raise TypeError(f"counts: expected text, bytes or a list of runs, found {type(counts).__name__}")
+    runs = np.asarray(counts) if len(counts) else np.zeros(0, dtype=np.int64)
+    if runs.ndim != 1 or runs.dtype.kind not in "iu" or (runs < 0).any():
+        raise InputError(f"counts of a {height}x{width} mask are no list of runs: expected whole numbers from 0")
+    total = height * width
+    for index, end in enumerate(accumulate(runs.tolist())):
+        if end > total:
+            raise InputError(f"run {index} of a {height}x{width} mask ends at pixel {end}, expected at most {total}")
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    pixels = np.zeros(total, dtype=np.bool_)
+    pixels[: len(inside)] = inside
+    return np.ascontiguousarray(pixels.reshape(width, height).T)
 
 
 def mask_encode(mask: ArrayLike) -> dict[str, Any]:

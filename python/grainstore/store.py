@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -13,11 +14,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import _lib
+from ._classes import names_of, numbers_of_classes, numbers_of_labels
 from ._commands import Commands
 from ._progress import Progress
 from ._run import Place, run
 from .dataset import SegmentationDataset
-from .errors import NotFoundError
+from .errors import NotFoundError, OptionError
 from .head import Head
 from .masks import Masks
 from .picture import Picture
@@ -105,6 +107,8 @@ class Store(Commands):
 
         >>> store.query("review/labels", {"dataset": "coco"})
         """
+        if params is not None and not isinstance(params, Mapping):
+            raise TypeError(f"params: expected a mapping of names to values, found {type(params).__name__}")
         given = {key: "NULL" if value is None else value for key, value in (params or {}).items()}
         return self._run("query", [("name", name)], {"param": given, "file": file, "at": at})
 
@@ -138,7 +142,7 @@ class Store(Commands):
 
         Args:
             where: SQL over the columns of `masks`.
-            image: Only those of one image: its file name, or the first digits of its id.
+            image: Only those of one image: its file name, or at least the first four digits of its id.
             limit: Maximum number of masks.
             embeddings: Read their embeddings, too.
 
@@ -165,7 +169,7 @@ class Store(Commands):
         Args:
             head: Its name, or the first digits of its id.
             where: SQL over the columns of `predictions`.
-            image: Only those of one image: its file name, or the first digits of its id.
+            image: Only those of one image: its file name, or at least the first four digits of its id.
             policy: First digits of the id of the annotation policy; by default the one used last.
             all_masks: Also those that it does not keep.
             limit: Maximum number of masks.
@@ -193,11 +197,11 @@ class Store(Commands):
 
         Args:
             where: SQL over the columns of `ground_truth`.
-            dataset: Only those of one data set.
-            image: Only those of one image: its file name, or the first digits of its id.
+            dataset: Only those of one data set, which must have annotations.
+            image: Only those of one image: its file name, or at least the first four digits of its id.
             limit: Maximum number of objects.
         """
-        of_dataset = None if dataset is None else f"dataset = {_quoted(dataset)}"
+        of_dataset = None if dataset is None else self._of_annotated(dataset)
         conditions = [where, of_dataset, _in("image_id", self._images_of(image))]
         order = "ORDER BY image_id, ground_truth_id"
         return Masks(self.sql(f"SELECT * FROM ground_truth {_where(conditions)} {order} {_limit(limit)}"))
@@ -206,7 +210,7 @@ class Store(Commands):
         """A photo, upright, `[height, width, 3]` of 8-bit RGB.
 
         Args:
-            image: Its file name, or the first digits of its id.
+            image: Its file name, or at least the first four digits of its id.
         """
         return self._read_photo(self._image(image))
 
@@ -240,7 +244,7 @@ class Store(Commands):
         """Draws images: the photo, annotated objects, all masks, and what a head keeps, side by side.
 
         Args:
-            image: Its file name, or the first digits of its id.
+            image: Its file name, or at least the first four digits of its id.
             where: Choose images: SQL over the columns of `images`.
             limit: Maximum number of images, in the order of their file names; 24 by default.
             head: The head whose kept masks are drawn.
@@ -278,20 +282,33 @@ class Store(Commands):
         head: str | None = None,
         policy: str | None = None,
         dataset: str | None = None,
+        classes: str | None = None,
         where: str | None = None,
         transform: Callable[[Any, dict[str, Any]], Any] | None = None,
     ) -> SegmentationDataset:
         """Images with what a head keeps, or with annotated objects, for `torch.utils.data.DataLoader`. Torch is not imported.
 
+        Classes are numbered in the declared order of their set, whether they occur or not. Under one set, a head and a data
+        set have the same numbers; objects that are of no class of the set are left out.
+
         Args:
             head: The head; all images that it annotated are items.
             policy: First digits of the id of its annotation policy; by default the one used last.
             dataset: In place of a head: the data set whose annotated objects are read; all its images are items.
+            classes: The class set, NAME or NAME@VERSION, whose classes the objects are of, by its labels. The default is the
+                head's own, and another must be as coarse or coarser; for a data set, it is the newest version of the set of
+                its name, which is made as annotations are ingested. Where there is none, the classes are the categories that
+                occur, sorted.
             where: Choose images: SQL over the columns of `images`.
             transform: Called with the photo and the target of an item; what it returns is the item.
 
+        Raises:
+            grainstore.errors.NotFoundError: There is no such head, data set or class set.
+            grainstore.errors.OptionError: A class of the head would be several classes of the set, or the set has none of its labels.
+
         >>> data = store.to_torch_dataset(dataset="scenes", where="split = 'train'")
         >>> loader = torch.utils.data.DataLoader(data, batch_size=4, collate_fn=lambda items: tuple(zip(*items)))
+        >>> predicted = store.to_torch_dataset(head="fine", classes="scenes")    # the same number for the same class
         """
         if policy is not None and head is None:
             raise ValueError("a policy is one of a head; give the head, too")
@@ -301,48 +318,76 @@ class Store(Commands):
             chosen = f"image_id IN (SELECT image_id FROM predictions WHERE {of_head})"
             columns = "p.image_id, p.class, p.score, m.rle, m.bbox, m.area, false AS iscrowd"
             objects = _with_masks(columns, [of_head, "kept"])
-            classes = self.sql(
-                "SELECT c.class FROM class_sets c JOIN heads h ON c.class_set = h.class_set AND c.version = h.class_set_version "
-                f"WHERE h.head_id = {_quoted(used['head_id'])} ORDER BY c.class_index"
-            )["class"].to_pylist()
+            names, numbers = self._classes_of_head(used["head_id"], classes)
         elif dataset is not None and head is None:
-            of_dataset = f"dataset = {_quoted(dataset)}"
+            of_dataset = self._of_annotated(dataset)
             chosen = f"(image_id IN (SELECT image_id FROM ground_truth WHERE {of_dataset}) OR {of_dataset})"
             objects = (
                 "SELECT image_id, category AS class, rle, bbox, area, iscrowd "
                 f"FROM ground_truth WHERE {of_dataset} AND rle IS NOT NULL AND NOT is_ignored"
             )
-            found = self.sql(f"SELECT DISTINCT category FROM ground_truth WHERE {of_dataset} AND NOT is_ignored ORDER BY category")
-            classes = found["category"].to_pylist()
-            if not classes:
-                raise NotFoundError(f"there is no data set '{dataset}' with annotations", "store.query('review/datasets') lists them")
+            names, numbers = self._classes_of_dataset(dataset, classes)
         else:
             raise ValueError("give either a head or a data set")
         images = self.images(" AND ".join(f"({it})" for it in (chosen, where) if it))
-        objects = self.sql(
-            f"SELECT * FROM ({objects}) WHERE image_id IN (SELECT image_id FROM images {_where([where])}) ORDER BY image_id, class"
-        )
-        return SegmentationDataset(self, images, objects, classes, transform)
+        conditions = [_among("class", numbers), f"image_id IN (SELECT image_id FROM images {_where([where])})"]
+        objects = self.sql(f"SELECT * FROM ({objects}) {_where(conditions)} ORDER BY image_id, class")
+        return SegmentationDataset(self, images, objects, names, numbers, transform)
 
     # Within
 
     def _policy(self, head: str, policy: str | None) -> dict[str, Any]:
         """The ids of a head and of the policy it was used with last, or of the one that is asked for."""
         used: list[dict[str, Any]] = self.query("annotate/policies", {"head": head}).to_pylist()
-        fitting = [it for it in used if it["policy_id"].startswith(policy or "")]
         if not used:
             raise NotFoundError(f"head '{head}' has no predictions", "store.annotate(head) makes them")
+        if policy is None:
+            return used[0]
+        fitting = [it for it in used if _may_be_id("policy", policy) and it["policy_id"].startswith(policy)]
         if not fitting:
             raise NotFoundError(f"head '{head}' has no predictions under policy '{policy}'", "store.query('annotate/policies') lists them")
+        if len(fitting) > 1:
+            ids = ", ".join(it["policy_id"] for it in fitting[:5])
+            raise OptionError(f"'{policy}' may be any of {len(fitting)} policies: {ids}", "give more digits of the id")
         return fitting[0]
 
+    def _classes_of_head(self, head_id: str, classes: str | None) -> tuple[list[str], dict[str, int]]:
+        """The names of the classes that a head's objects are numbered in, and the number of each class of the head."""
+        row = self.sql(f"SELECT class_set, class_set_version FROM heads WHERE head_id = {_quoted(head_id)}").to_pylist()[0]
+        own = self.classes_show(f"{row['class_set']}@{row['class_set_version']}")
+        wanted = own if classes is None else self.classes_show(classes)
+        return names_of(wanted), numbers_of_classes(own, wanted)
+
+    def _classes_of_dataset(self, dataset: str, classes: str | None) -> tuple[list[str], dict[str, int]]:
+        """The names of the classes that annotated objects are numbered in, and the number of each category."""
+        try:
+            wanted = self.classes_show(dataset if classes is None else classes)
+        except NotFoundError:
+            if classes is not None:
+                raise
+            occurs = f"dataset = {_quoted(dataset)} AND category IS NOT NULL AND NOT is_ignored"
+            found = self.sql(f"SELECT DISTINCT category FROM ground_truth WHERE {occurs} ORDER BY category")
+            names: list[str] = found["category"].to_pylist()
+            return names, {name: number for number, name in enumerate(names, start=1)}
+        return names_of(wanted), numbers_of_labels(wanted)
+
+    def _of_annotated(self, dataset: str) -> str:
+        """The condition for rows of a data set, which must have annotations."""
+        condition = f"dataset = {_quoted(_text('dataset', dataset))}"
+        # Its parameter refuses any other name.
+        self.query("classes/from_ground_truth", {"dataset": dataset})
+        return condition
+
     def _image(self, word: str) -> dict[str, Any]:
-        found: list[dict[str, Any]] = self.images(f"file_name = {_quoted(word)} OR starts_with(image_id, {_quoted(word)})").to_pylist()
+        fits = f"file_name = {_quoted(_text('image', word))}"
+        if _may_be_id("image", word):
+            fits += f" OR starts_with(image_id, {_quoted(word)})"
+        found: list[dict[str, Any]] = self.images(fits).to_pylist()
         if not found:
             raise NotFoundError(f"there is no image '{word}'", "store.images() lists them")
         if len(found) > 1:
             names = ", ".join(f"'{it['file_name']}' ({it['image_id']})" for it in found[:5])
-            raise NotFoundError(f"'{word}' may be any of {len(found)} images: {names}", "give more digits of the id")
+            raise OptionError(f"'{word}' may be any of {len(found)} images: {names}", "give more digits of the id")
         return found[0]
 
     def _images_of(self, word: str | None) -> str | None:
@@ -365,12 +410,28 @@ class Store(Commands):
         return f"Store('{self.path}')"
 
 
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected text, found {type(value).__name__}")
+    return value
+
+
+def _may_be_id(name: str, word: Any) -> bool:
+    """Whether a word has enough digits for the beginning of an id, as in the program (src/catalogue)."""
+    return re.fullmatch("[0-9A-Fa-f]{4,}", _text(name, word)) is not None
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
 def _in(column: str, value: str | None) -> str | None:
     return None if value is None else f"{column} = {_quoted(value)}"
+
+
+def _among(column: str, values: Iterable[str]) -> str:
+    given = ", ".join(_quoted(value) for value in values)
+    return f"{column} IN ({given})" if given else "false"
 
 
 def _where(conditions: Iterable[str | None]) -> str:

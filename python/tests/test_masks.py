@@ -36,9 +36,33 @@ def test_masks_are_encoded_as_by_pycocotools(seed):
     assert np.array_equal(mask_decode(expected), pixels)
 
 
+@pytest.mark.parametrize("runs", [[0, 2, 3, 1], [6], [0, 6], [1, 0, 2, 3], [5, 1]])
+def test_lists_of_runs_are_decoded(runs):
+    expected = coco_mask.decode(coco_mask.frPyObjects({"size": [2, 3], "counts": runs}, 2, 3))
+    for counts in (runs, tuple(runs), np.array(runs)):
+        assert np.array_equal(mask_decode({"size": [2, 3], "counts": counts}), expected)
+
+
+def test_what_runs_leave_over_is_background():
+    assert mask_decode({"size": [2, 3], "counts": [1, 2]}).astype(int).tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert not mask_decode({"size": [2, 3], "counts": []}).any()
+
+
 def test_damaged_run_lengths_are_an_error():
-    with pytest.raises(grainstore.GrainstoreError, match="counts of a 2x2"):
-        mask_decode({"size": [2, 2], "counts": "\x01"})
+    damaged = {
+        "\x01": "counts of a 2x2",
+        b"\xff": "not ASCII",
+        "9": "codec refused a 2x2 mask",
+        (1, -1): "whole numbers",
+        (0.5,): "whole numbers",
+    }
+    for counts, text in damaged.items():
+        with pytest.raises(grainstore.errors.InputError, match=text):
+            mask_decode({"size": [2, 2], "counts": counts})
+    with pytest.raises(grainstore.errors.InputError, match="run 1 of a 2x2 mask ends at pixel 5, expected at most 4"):
+        mask_decode({"size": [2, 2], "counts": [2, 3, 1]})
+    with pytest.raises(TypeError, match="counts: expected text, bytes or a list of runs, found int"):
+        mask_decode({"size": [2, 2], "counts": 3})
     with pytest.raises(ValueError, match="height, width"):
         mask_encode([1, 0])
 

@@ -8,11 +8,13 @@ import threading
 import time
 
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pytest
 
 import grainstore
 from grainstore import errors
+from grainstore._run import _in_python
 
 
 def test_rows_of_queries_are_arrow_tables(store):
@@ -72,7 +74,7 @@ def test_stores_are_created_with_options(tmp_path):
     store = grainstore.create(tmp_path / "store", embedding_type="f32", embedding_dim=8)
     field = store.sql("SELECT embedding FROM masks").schema.field("embedding")
     assert (field.type.list_size, field.type.value_type) == (8, pa.float32())
-    with pytest.raises(grainstore.GrainstoreError, match="exists already, with embeddings"):
+    with pytest.raises(errors.ExistsError, match="exists already, with embeddings"):
         grainstore.create(tmp_path / "store", embedding_dim=16)
 
 
@@ -115,6 +117,95 @@ def test_errors_are_exceptions_of_their_kind(store, tmp_path):
         store.annotate(object())
     with pytest.raises(TypeError, match="no_such_option"):
         store.annotate("fine", no_such_option=1)
+
+
+def test_names_that_are_not_there_are_not_found(store):
+    with pytest.raises(errors.NotFoundError, match="no data set with annotations 'nope'; there are 'scenes'"):
+        store.ground_truth(dataset="nope")
+    with pytest.raises(errors.NotFoundError, match="under policy 'nope'"):
+        store.predictions("fine", policy="nope")
+    with pytest.raises(errors.NotFoundError, match="no image 'nope'"):
+        store.show("nope")
+
+
+def test_images_are_named_by_four_digits_or_a_whole_name(store):
+    image = store.images(limit=1).to_pylist()[0]
+    expected = store.photo(image["file_name"])
+    assert np.array_equal(store.photo(image["image_id"][:12]), expected)
+    for word in ("", image["image_id"][:1], image["image_id"][:3], image["file_name"][:-1], "%"):
+        with pytest.raises(errors.NotFoundError, match="there is no image"):
+            store.photo(word)
+    used = store.predictions("fine").table["policy_id"][0].as_py()
+    assert len(store.predictions("fine", policy=used[:4])) == len(store.predictions("fine"))
+    with pytest.raises(errors.NotFoundError, match="under policy"):
+        store.predictions("fine", policy=used[:3])
+
+
+def test_arguments_of_another_type_are_named(store):
+    for method in (store.masks, store.ground_truth, lambda image: store.predictions("fine", image=image), store.photo):
+        with pytest.raises(TypeError, match="image: expected text, found int"):
+            method(image=3)
+    with pytest.raises(TypeError, match="dataset: expected text, found int"):
+        store.ground_truth(dataset=3)
+    with pytest.raises(TypeError, match="policy: expected text, found int"):
+        store.predictions("fine", policy=3)
+    with pytest.raises(TypeError, match="params: expected a mapping of names to values, found str"):
+        store.query("review/labels", "dataset=scenes")
+
+
+def test_missing_arguments_have_their_names_in_python(store):
+    missing = "the following required arguments were not provided: "
+    for method, names in (
+        (lambda: store.heads_rm(None), "head"),
+        (lambda: store.classes_show(None), "name"),
+        (lambda: store.query(), "name"),
+        (lambda: store.annotate(None), "head"),
+        (lambda: store.heads_rename("fine", None), "new_name"),
+        (lambda: store.label_mask(None, None), "is_ or is_not or none or bad, image, mask_index"),
+    ):
+        with pytest.raises(errors.OptionError) as found:
+            method()
+        assert found.value.text == missing + names
+    assert _in_python(f"{missing}<IMAGE_ID|--where <SQL>>", "show") == f"{missing}image or where"
+    with pytest.raises(errors.OptionError, match=f"{missing}image"):
+        store.show()
+    with pytest.raises(errors.OptionError, match="invalid value 'x' for 'mask_index'"):
+        store.label_mask("1.png", "x", none=True)
+
+
+def test_errors_of_parts_of_the_library_have_their_kinds(store, tmp_path):
+    text = tmp_path / "README.md"
+    text.write_text("# Not a checkpoint\n")
+    with pytest.raises(errors.ModelError, match="is text that begins"):
+        store.extract(text)
+    with pytest.raises(errors.OptionError, match="fits what was asked for"):
+        store.export_coco(output=tmp_path / "out.json", head="fine", where="false")
+    with pytest.raises(errors.OptionError, match="nothing to search for"):
+        store.search()
+
+
+def test_images_of_one_id_are_an_error_of_the_options(store, scenes, tmp_path):
+    store.copy(tmp_path / "store")
+    other = grainstore.open(tmp_path / "store", progress=False)
+    coco = json.loads((scenes / "test.json").read_text())
+    image = coco["images"][0]
+    with PIL.Image.open(scenes / "test" / image["file_name"]) as photo:
+        photo.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / image["file_name"])
+    (tmp_path / "more.json").write_text(json.dumps({**coco, "images": [image], "annotations": []}))
+    other.ingest_coco(tmp_path / "more.json", tmp_path, split="test", dataset="more")
+    other.extract(scenes.parent / "sam_demo.safetensors", points_per_side=4)
+    other.annotate("fine", where="dataset = 'more'", score_threshold=0.2)
+    with pytest.raises(errors.OptionError, match="both have id"):
+        other.export_coco(output=tmp_path / "out.json", head="fine")
+
+
+def test_heads_that_cannot_be_compared_are_an_error_of_the_options(store, tmp_path):
+    store.copy(tmp_path / "store")
+    other = grainstore.open(tmp_path / "store", progress=False)
+    (tmp_path / "one.toml").write_text('[[class]]\nname = "person"\nlabels = ["person"]\n')
+    other.classes_add("others", file=tmp_path / "one.toml")
+    with pytest.raises(errors.OptionError, match="the classes do not fit"):
+        other.compare("fine", "fine", classes="others", split="test")
 
 
 def test_an_error_while_rows_are_read_is_an_exception(store):

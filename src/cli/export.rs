@@ -55,6 +55,8 @@ Examples:
 pub struct Coco {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    held: Held,
     /// Kind of file: dataset (images, categories, annotations) or results (a list of detections).
     #[arg(long, default_value = "dataset", value_enum, value_name = "FORMAT")]
     format: Format,
@@ -164,6 +166,8 @@ Examples:
 pub struct HuggingFace {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    ids: HeldIds,
     /// The directory to write. It must be empty or new.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -186,13 +190,9 @@ pub struct LabelMaps {
     /// Values are class x 1000 + object, as Cityscapes' instanceIds; at most 64 classes.
     #[arg(long)]
     objects: bool,
-    /// Classes that are their values with --objects, too, because they have no objects apart: names with commas between them.
-    #[arg(
-        long,
-        requires = "objects",
-        value_delimiter = ',',
-        value_name = "CLASSES"
-    )]
+    /// Classes that are their values with --objects, too, because they have no objects apart: names with commas between them, or the
+    /// option again for each.
+    #[arg(long, requires = "objects", value_name = "CLASSES")]
     stuff: Vec<String>,
     /// Value of pixels of no class. Classes then have their ids as values in any case; one with this id looks like background
     /// [default: 0, and no class has it].
@@ -252,6 +252,8 @@ Examples:
 pub struct Parquet {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    held: Held,
     /// The file to write. It appears when it is complete.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -297,12 +299,8 @@ pub struct Sa1b {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct Which {
-    /// The head whose kept masks are exported, by name or id.
-    #[arg(long, value_name = "HEAD", required_unless_present = "ground_truth")]
-    head: Option<String>,
-    /// Export annotated objects instead.
-    #[arg(long, conflicts_with = "head")]
-    ground_truth: bool,
+    #[command(flatten)]
+    whose: Whose,
     /// First digits of the id of the annotation policy [default: the one used last].
     #[arg(long, value_name = "ID", conflicts_with = "ground_truth")]
     policy: Option<String>,
@@ -318,14 +316,38 @@ struct Which {
     /// Class set whose classes become the categories [default: the head's own; the data set's].
     #[arg(long, value_name = "NAME")]
     classes: Option<String>,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Whose {
+    /// The head whose kept masks are exported, by name or id.
+    #[arg(long, value_name = "HEAD")]
+    head: Option<String>,
+    /// Export annotated objects instead.
+    #[arg(long)]
+    ground_truth: bool,
+}
+
+/// What only some formats hold.
+#[derive(Debug, Default, clap::Args)]
+#[group(skip)]
+struct Held {
     /// A coarser class set whose classes become the supercategories.
     #[arg(long, value_name = "NAME")]
     supercategories: Option<String>,
+    #[command(flatten)]
+    ids: HeldIds,
+}
+
+#[derive(Debug, Default, clap::Args)]
+#[group(skip)]
+struct HeldIds {
     /// Ids of images and annotated objects: original, or new (1, 2, ...).
     #[arg(long, default_value = "original", value_enum, value_name = "IDS")]
     ids: IdsChoice,
-    #[command(flatten)]
-    at: At,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -340,32 +362,39 @@ enum Style {
     Polygon,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 enum IdsChoice {
+    #[default]
     Original,
     New,
 }
 
 impl Args {
-    fn ids(&self) -> IdsChoice {
+    /// What was asked of ids; `None` where files have none.
+    fn ids(&self) -> Option<IdsChoice> {
         match self {
-            Self::Coco(args) => args.which.ids,
-            Self::Voc(args) => args.which.ids,
-            Self::Yolo(args) => args.which.ids,
-            Self::Cvat(args) => args.which.ids,
-            Self::LabelStudio(args) => args.which.ids,
-            Self::HuggingFace(args) => args.which.ids,
-            Self::LabelMaps(args) => args.which.ids,
-            Self::Geojson(args) => args.which.ids,
-            Self::Parquet(args) => args.which.ids,
-            Self::Sa1b(args) => args.ids,
+            Self::Coco(args) => Some(args.held.ids.ids),
+            Self::HuggingFace(args) => Some(args.ids.ids),
+            Self::Parquet(args) => Some(args.held.ids.ids),
+            Self::Sa1b(args) => Some(args.ids),
+            Self::Voc(_)
+            | Self::Yolo(_)
+            | Self::Cvat(_)
+            | Self::LabelStudio(_)
+            | Self::LabelMaps(_)
+            | Self::Geojson(_) => None,
         }
     }
 }
 
 impl Which {
+    /// The request for a format that holds neither supercategories nor ids.
     fn request(self) -> (ExportRequest, At) {
-        let annotations = match self.head {
+        self.with(Held::default())
+    }
+
+    fn with(self, held: Held) -> (ExportRequest, At) {
+        let annotations = match self.whose.head {
             Some(head) => Annotations::Head {
                 head,
                 policy: self.policy,
@@ -381,8 +410,8 @@ impl Which {
                 ids: None,
             },
             classes: self.classes,
-            supercategories: self.supercategories,
-            ids: self.ids.into(),
+            supercategories: held.supercategories,
+            ids: held.ids.ids.into(),
         };
         (request, self.at)
     }
@@ -405,7 +434,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let ids = args.ids();
     let summary = match args {
         Args::Coco(args) => {
-            let (request, at) = args.which.request();
+            let (request, at) = args.which.with(args.held);
             let format = match args.format {
                 Format::Dataset => CocoFormat::Dataset,
                 Format::Results => CocoFormat::Results,
@@ -488,7 +517,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             .await?
         }
         Args::HuggingFace(args) => {
-            let (request, at) = args.which.request();
+            let (request, at) = args.which.with(Held {
+                ids: args.ids,
+                ..Held::default()
+            });
             let snapshot = at.snapshot(&store).await?;
             export_hugging_face(
                 &snapshot,
@@ -539,7 +571,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
             .await?
         }
         Args::Parquet(args) => {
-            let (request, at) = args.which.request();
+            let (request, at) = args.which.with(args.held);
             let snapshot = at.snapshot(&store).await?;
             export_parquet(
                 &snapshot,
@@ -582,7 +614,7 @@ fn photos(are_copied: bool) -> Photos {
 
 fn report(
     summary: &ExportSummary,
-    ids: IdsChoice,
+    ids: Option<IdsChoice>,
     seconds: f64,
     global: &Global,
 ) -> anyhow::Result<()> {
@@ -609,8 +641,8 @@ fn report(
             summary.new_image_ids,
             "new image id",
             match ids {
-                IdsChoice::New => "as --ids new asks for",
-                IdsChoice::Original => "for images whose data set gives none",
+                Some(IdsChoice::New) => "as --ids new asks for",
+                Some(IdsChoice::Original) | None => "for images whose data set gives none",
             },
         ),
         (
@@ -627,6 +659,11 @@ fn report(
         (
             summary.void_regions,
             "void region",
+            "left out: not supported by the format",
+        ),
+        (
+            summary.crowds,
+            "crowd",
             "left out: not supported by the format",
         ),
         (summary.without_mask, "box", "left out: no mask"),

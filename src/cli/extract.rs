@@ -9,7 +9,7 @@ use grainstore::extract::{
     SamVector, Shard, Tiling, extract, extract_with_workers, extractor_row, pending_images,
 };
 use grainstore::jobs::{JobOptions, RunPlan};
-use grainstore::models::sam::{Checkpoint, ModelType};
+use grainstore::models::sam::{Checkpoint, ModelType, PixelTransform};
 use grainstore::photo::{Channels, Percentiles};
 
 use super::cluster::OnCluster;
@@ -134,6 +134,14 @@ struct Masks {
     /// 16-bit gray or RGB, else no scaling].
     #[arg(long, value_name = "LOW,HIGH")]
     percentiles: Option<Percentiles>,
+    /// How photos become the model's input: sam, or medsam for weights of MedSAM [default: sam].
+    #[arg(
+        long,
+        default_value = "sam",
+        hide_default_value = true,
+        value_name = "WHICH"
+    )]
+    pixels: PixelTransform,
     /// Prompt the features that --keep-features kept with the same weights, which costs the decoder alone; photos of which none are
     /// kept are encoded, and their features are rounded to the same 16 bits.
     #[arg(long)]
@@ -163,6 +171,7 @@ impl Masks {
             }),
             channels: self.channels,
             percentiles: self.percentiles,
+            pixels: self.pixels,
             from_features: self.from_features,
         }
     }

@@ -262,7 +262,7 @@ pub struct LabelMapsArgs {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Split of the images: train, val, ... (for VOC, where it is required, the image set to read).
+    /// Split of the images: train, val, ...; for YOLO and VOC, which needs it, the one to read; for CVAT, in place of its subsets.
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Decode every image instead of only its header; slower, but finds damaged pixel data.
@@ -315,8 +315,10 @@ fn check_inputs(args: &Args) -> anyhow::Result<()> {
             args.manifest.as_deref().map_or(Ok(()), file)
         }
         Args::Coco(args) => directory(&args.images).and_then(|()| file(&args.annotations)),
-        Args::Voc(args) => directory(&args.directory.join("JPEGImages")),
-        Args::Yolo(args) if args.data.is_dir() => file(&args.data.join("data.yaml")),
+        Args::Voc(args) => directory(&args.directory.join("JPEGImages"))
+            .context("a PASCAL VOC directory has its photos in JPEGImages; 'export voc --copy-images' writes them"),
+        Args::Yolo(args) if args.data.is_dir() => file(&args.data.join("data.yaml"))
+            .context("name the YAML file that describes the data set, if it is elsewhere"),
         Args::Yolo(args) => file(&args.data),
         Args::LabelMaps(args) => {
             directory(&args.images)?;
@@ -480,6 +482,9 @@ fn report(summary: &IngestSummary, seconds: f64, global: &Global) -> anyhow::Res
         plural(summary.labels_added, "label"),
         plural(summary.ground_truth_added, "annotation"),
     );
+    if *summary == IngestSummary::default() {
+        errln!("no photo was found; was the right directory named?");
+    }
     if summary.images_known > 0 {
         errln!(
             "{} already in the store, by content",

@@ -1,5 +1,6 @@
 //! `grainstore init`
 
+use grainstore::Error;
 use grainstore::schema::{EmbeddingFloat, EmbeddingType};
 use grainstore::store::{Store, StoreOptions};
 
@@ -36,11 +37,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     };
     let store = Store::open_or_create_with(&global.store, options, &global.storage()).await?;
     if store.options() != options {
-        let found = store.options().embedding.arrow();
-        anyhow::bail!(
-            "store '{}' exists already, with embeddings {found}",
-            store.uri()
-        );
+        return Err(Error::OtherEmbeddings {
+            uri: store.uri().to_owned(),
+            found: store.options().embedding.arrow().to_string(),
+        }
+        .into());
     }
     if global.json {
         print_json(&serde_json::json!({ "store": store.uri(), "options": options }))?;

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use grainstore::catalogue::find_image;
 use grainstore::export::Unfinished;
-use grainstore::ids::ImageId;
 use grainstore::picture::{Part, Picture, ShowRequest, Shown, in_grid, sheet, show};
-use grainstore::selection::{ImageFilter, find_images};
-use grainstore::store::Snapshot;
+use grainstore::selection::ImageFilter;
 
 use super::progress::progress;
 use super::{At, Ended, Global, plural, print_json};
@@ -24,12 +23,8 @@ Examples:
   grainstore show --where \"split = 'test'\" --head fine -o sheet.png       # all on one sheet
   grainstore show --where \"split = 'test'\" --head fine --parts head -o sheet.png")]
 pub struct Args {
-    /// First digits of an image's id, or its file name.
-    #[arg(value_name = "IMAGE_ID", required_unless_present = "condition")]
-    image: Option<String>,
-    /// Choose images: SQL over the columns of 'images'.
-    #[arg(long = "where", value_name = "SQL", conflicts_with = "image")]
-    condition: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Maximum number of images, in the order of their file names.
     #[arg(long, default_value_t = 24, value_name = "N")]
     limit: usize,
@@ -61,6 +56,17 @@ pub struct Args {
     at: At,
 }
 
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// First digits of an image's id, or its file name.
+    #[arg(value_name = "IMAGE_ID")]
+    image: Option<String>,
+    /// Choose images: SQL over the columns of 'images'.
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+}
+
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum PartName {
     Photo,
@@ -83,7 +89,7 @@ impl From<PartName> for Part {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
     let store = super::open(global).await?;
     let snapshot = args.at.snapshot(&store).await?;
-    let ids = match &args.image {
+    let ids = match &args.which.image {
         Some(word) => Some(vec![find_image(&snapshot, word).await?]),
         None => None,
     };
@@ -96,7 +102,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         images: ImageFilter {
             dataset: None,
             split: None,
-            condition: args.condition,
+            condition: args.which.condition,
             ids,
         },
         dataset: args.dataset,
@@ -134,29 +140,6 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Ended> {
         );
     }
     Ok(Ended::with_failures(failed))
-}
-
-/// The only image that a word can refer to.
-async fn find_image(snapshot: &Snapshot, word: &str) -> anyhow::Result<ImageId> {
-    let fits = |id: &ImageId, name: &str| id.as_str().starts_with(word) || name == word;
-    let all = ImageFilter::default();
-    let mut found = find_images(snapshot, &all, |image| {
-        fits(&image.image_id, &image.file_name)
-    })
-    .await?;
-    match (found.pop(), found.len()) {
-        (Some(image), 0) => Ok(image.image_id),
-        (Some(image), others) => bail!(
-            "'{word}' may be any of {} images, '{}' ({}) for one; give more digits of its id",
-            others + 1,
-            image.file_name,
-            image.image_id
-        ),
-        (None, _) => bail!(
-            "no image has an id that begins with '{word}', or that file name; \
-             'grainstore sql \"SELECT image_id, file_name FROM images\"' lists them"
-        ),
-    }
 }
 
 fn write(output: &Path, pictures: Vec<Picture>) -> anyhow::Result<Vec<PathBuf>> {

@@ -19,5 +19,5 @@ pub use annotation::{Annotation, Detection};
 pub use index::{AnnotationIndex, DatasetIndex, Unusable};
 pub use items::{Category, Image, License};
 pub use mask::{Counts, OUTLINE, Segmentation, StrayRing};
-pub(crate) use text::reason_of;
 pub use text::{Text, open};
+pub(crate) use text::{archive, reason_of};

@@ -207,6 +207,13 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, CocoError> {
     Err(CocoError::Gzip { reason })
 }
 
+/// The kind of archive that a file begins as.
+pub(crate) fn archive(bytes: &[u8]) -> Option<&'static str> {
+    let mut archives = SIGNATURES.iter().filter(|(_, _, advice)| *advice == UNPACK);
+    let found = archives.find(|(start, ..)| bytes.starts_with(start));
+    found.map(|(_, kind, _)| *kind)
+}
+
 /// The format of a file that is not UTF-8 text.
 fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if bytes.starts_with(b"\xff\xfe\0\0") {

@@ -61,7 +61,7 @@ pub enum PhotoError {
     },
 
     /// The image has more pixels than allowed.
-    #[error("image of {width} x {height} pixels is over the limit of {limit} pixels")]
+    #[error("image of {width} x {height} pixels is over the limit of {limit} pixels{}", larger(*limit))]
     ImageTooLarge {
         /// Width in pixels.
         width: u32,
@@ -134,4 +134,13 @@ pub enum PhotoError {
         /// Red, green and blue.
         color: [u8; 3],
     },
+}
+
+/// What to do with an image over a limit, unless that is the greatest there is.
+fn larger(limit: u64) -> &'static str {
+    if limit < u64::from(u32::MAX) {
+        "; extract --tile 1024 takes larger ones"
+    } else {
+        ""
+    }
 }

@@ -54,8 +54,10 @@ pub struct ExportSummary {
     pub of_other_classes: u64,
     /// Masks left out because they have no pixel.
     pub without_pixels: u64,
-    /// Void regions left out, because COCO cannot express them.
+    /// Void regions left out, because COCO and most other formats cannot express them.
     pub void_regions: u64,
+    /// Crowds left out, because the format cannot express them.
+    pub crowds: u64,
     /// Annotated boxes left out because they have no mask and the format holds only masks.
     pub without_mask: u64,
     /// Size of the file in bytes, or of all files of the directory.
@@ -84,6 +86,7 @@ impl ExportSummary {
         self.of_other_classes += counted.of_other_classes;
         self.without_pixels += counted.without_pixels;
         self.void_regions += counted.void_regions;
+        self.crowds += counted.crowds;
         self.without_mask += counted.without_mask;
     }
 
@@ -120,12 +123,14 @@ impl ExportSummary {
         object: &'a Object,
         boxes: bool,
     ) -> Option<(usize, Option<&'a Rle>)> {
-        let is_void = matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd || it.is_void);
+        let is_crowd = matches!(&object.kind, ObjectKind::Annotated(it) if it.iscrowd);
         let mask = object.mask.as_ref();
         let counter = if mask.is_none() && !boxes {
             &mut self.without_mask
-        } else if is_void {
+        } else if object.is_void() {
             &mut self.void_regions
+        } else if is_crowd {
+            &mut self.crowds
         } else if mask.is_some_and(Rle::is_empty) {
             &mut self.without_pixels
         } else if let Some(class) = object.class {

@@ -57,13 +57,14 @@ pub async fn export_cvat(
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
     let (photos, directory) = (request.photos, &request.directory);
-    let source = Source::open(snapshot, &request.export).await?;
+    let source = Source::open(snapshot, &request.export.without_ids()).await?;
     let names: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
     let new = Unfinished::new(directory)?;
     new.create_directory()?;
     source.verify(progress).await?;
     let mut summary = ExportSummary::of(&source, directory);
     let images = source.images.images.clone();
+    let of_images = source.classes_of_images().await?;
     let files = snapshot.store().photos();
     let work = move |objects: Objects, progress: &dyn Progress| {
         progress.start("images", Some(images.len() as u64));
@@ -86,7 +87,8 @@ pub async fn export_cvat(
                     let file = folder.join(&name);
                     fs::write(&file, bytes).map_err(Error::file(FileAction::Write, &file))?;
                 }
-                Element::of(&names, at, &name, image, &objects, counted)
+                let tags = of_images.beyond(&image.image_id, &objects);
+                Element::of(&names, at, &name, image, (&objects, &tags), counted)
             },
             |_, element| body.push(element),
         )?;
@@ -112,7 +114,7 @@ impl Element {
         at: usize,
         name: &str,
         image: &SelectedImage,
-        objects: &[Object],
+        (objects, tags): (&[Object], &[usize]),
         summary: &mut ExportSummary,
     ) -> Result<Self> {
         let mut text = format!("  <image id=\"{at}\" name=\"{}\"", text_of(name));
@@ -121,6 +123,14 @@ impl Element {
             " width=\"{}\" height=\"{}\">",
             image.width, image.height
         );
+        for tag in tags {
+            let label = names.get(*tag).map_or("", String::as_str);
+            let label = text_of(label);
+            let _ = writeln!(
+                text,
+                "    <tag label=\"{label}\" source=\"manual\">\n    </tag>"
+            );
+        }
         let mut attributes_of_labels = Vec::new();
         for object in objects {
             let Some((class, mask)) = summary.take_single(object, true) else {
@@ -309,7 +319,7 @@ impl Kind {
 }
 
 /// A text in XML. Blanks that readers would change are written as numbers, and what XML cannot hold is left out.
-fn text_of(text: &str) -> String {
+pub(super) fn text_of(text: &str) -> String {
     let holds = |c: &char| !c.is_control() || matches!(c, '\n' | '\t' | '\r');
     let text: String = text.chars().filter(holds).collect();
     let text = escape(&*text).replace('\n', "&#10;");

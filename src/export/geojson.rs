@@ -7,12 +7,13 @@
 //! ```
 //!
 //! The outlines are those of the masks' pixels, with holes and parts. Objects of a photo that a GeoTIFF places on Earth have
-//! coordinates of its reference system, which `crs` names as GDAL and geopandas do; without it, coordinates are longitude and
-//! latitude (RFC 7946). Objects of other photos have coordinates in pixels, and the members that QuPath reads.
+//! coordinates of its reference system, which `crs` names as GDAL and geopandas do: a local system, if it is none of EPSG's, because
+//! without a name coordinates are longitude and latitude (RFC 7946). Objects of other photos have coordinates in pixels, and the members
+//! that QuPath reads.
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::coco::ExportSummary;
@@ -22,12 +23,14 @@ use super::photos::{plan_names, write_images};
 use super::request::ExportRequest;
 use super::source::{Objects, Source};
 use super::writer::parse_attributes;
+use crate::Result;
 use crate::geometry::polygons_from_rle;
 use crate::progress::Progress;
 use crate::selection::SelectedImage;
 use crate::store::Snapshot;
-use crate::{Error, Result};
 
+/// A system of which nothing is known, as GDAL reads it.
+const UNKNOWN_SYSTEM: &str = "LOCAL_CS[\"unknown\",UNIT[\"metre\",1]]";
 /// The reference system of RFC 7946, which is not named.
 const LONGITUDE_LATITUDE: &str = "EPSG:4326";
 
@@ -48,14 +51,14 @@ pub struct GeoJsonExport {
 /// Crowds and void regions are left out. Objects that have only a box are rectangles.
 ///
 /// # Errors
-/// Errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::File`] if files cannot be written.
+/// Errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`crate::Error::File`] if files cannot be written.
 pub async fn export_geojson(
     snapshot: &Snapshot,
     request: &GeoJsonExport,
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
     let directory = &request.directory;
-    let source = Source::open(snapshot, &request.export).await?;
+    let source = Source::open(snapshot, &request.export.without_ids()).await?;
     let classes: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
     let new = Unfinished::new(directory)?;
     new.create_directory()?;
@@ -85,7 +88,7 @@ pub async fn export_geojson(
                 let mut out = JsonFile::create(&new.path().join(format!("{name}.geojson")))?;
                 out.text("{\"type\": \"FeatureCollection\", \"name\": ")?;
                 out.json(&image.file_name)?;
-                if let Some(crs) = place.crs.as_deref() {
+                if let Some(crs) = place.system() {
                     out.text(", \"crs\": ")?;
                     out.json(&named_crs(crs))?;
                 }
@@ -105,7 +108,6 @@ pub async fn export_geojson(
 }
 
 /// Where the pixels of an image are.
-#[derive(Deserialize)]
 struct Place {
     /// From corners of pixels to coordinates, in GDAL's order; `None` for coordinates in pixels.
     geo_transform: Option<[f64; 6]>,
@@ -114,13 +116,20 @@ struct Place {
 
 impl Place {
     fn of(image: &SelectedImage) -> Result<Self> {
-        let attributes = Value::Object(parse_attributes(image.attributes.as_deref())?);
-        let place = Self::deserialize(attributes);
-        place.map_err(|err| Error::InvalidOption {
-            what: "attributes of an image",
-            value: image.file_name.clone(),
-            expected: format!("'geo_transform' of six numbers and 'crs' as text ({err})"),
+        // Keys of these names, but of another kind, are a data set's own.
+        let mut attributes = parse_attributes(image.attributes.as_deref())?;
+        let transform = attributes.remove("geo_transform");
+        let crs = attributes.get("crs").and_then(Value::as_str);
+        Ok(Self {
+            geo_transform: transform.and_then(|it| serde_json::from_value(it).ok()),
+            crs: crs.map(str::to_owned),
         })
+    }
+
+    /// The reference system, if coordinates are not in pixels. Without one, GDAL would take them for longitude and latitude.
+    fn system(&self) -> Option<&str> {
+        self.geo_transform?;
+        Some(self.crs.as_deref().unwrap_or(UNKNOWN_SYSTEM))
     }
 
     fn is_on_earth(&self) -> bool {

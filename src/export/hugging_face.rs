@@ -39,6 +39,8 @@ use crate::{Error, Result};
 const DATA: &str = "data";
 /// The card.
 const CARD: &str = "README.md";
+/// The split that `datasets` takes for all of them.
+const ALL: &str = "all";
 /// Split of images that have none.
 const NO_SPLIT: &str = "train";
 /// Bytes of photos and objects after which a group of rows is written; readers have one group in memory.
@@ -62,8 +64,8 @@ pub struct HuggingFaceExport {
 /// Photos are in the files: upright ones as they are, all others as JPEG.
 ///
 /// # Errors
-/// Errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::InvalidOption`] for splits whose names
-/// become the same; [`Error::File`], [`Error::EncodeParquet`]. Photos that cannot be read are counted as failed.
+/// Errors of the catalogue and the store, as of [`export_coco`](super::export_coco); [`Error::SplitName`] for splits whose names
+/// become the same or mean something else; [`Error::File`], [`Error::EncodeParquet`]. Photos that cannot be read are counted as failed.
 pub async fn export_hugging_face(
     snapshot: &Snapshot,
     request: &HuggingFaceExport,
@@ -155,11 +157,15 @@ fn split_names(images: &[SelectedImage]) -> Result<BTreeMap<String, String>> {
             check_name("split", split)?;
             let name = split.replace('-', "_");
             if let Some((other, _)) = names.iter().find(|(_, known)| **known == name) {
-                return Err(Error::InvalidOption {
-                    what: "splits of an export",
-                    value: format!("'{other}' and '{split}'"),
-                    expected: "names that differ by more than '-' and '_', which Hugging Face does not tell apart"
-                        .to_owned(),
+                return Err(Error::SplitName {
+                    split: split.to_owned(),
+                    reason: format!("is '{other}' to Hugging Face, which tells no '-' from '_'"),
+                });
+            }
+            if name == ALL {
+                return Err(Error::SplitName {
+                    split: split.to_owned(),
+                    reason: "means all splits to Hugging Face".to_owned(),
                 });
             }
             names.insert(split.to_owned(), name);
@@ -372,7 +378,11 @@ fn card_text(splits: &[(String, u64)]) -> String {
         "---\ntask_categories:\n- image-segmentation\n- object-detection\nconfigs:\n- config_name: default\n  data_files:\n",
     );
     for (name, _) in splits {
-        let _ = writeln!(text, "  - split: {name}\n    path: {DATA}/{name}-*.parquet");
+        // In quotes, or '1' would be a number and 'true' no text.
+        let _ = writeln!(
+            text,
+            "  - split: \"{name}\"\n    path: {DATA}/{name}-*.parquet"
+        );
     }
     text.push_str("---\n\n# Images with masks\n\nWritten by grainstore.\n\n| split | images |\n| --- | --- |\n");
     for (name, images) in splits {

@@ -49,18 +49,26 @@ impl ImageList {
 /// # Errors
 /// [`Error::Ids`] if original ids are requested and two images of the data sets share one.
 pub fn plan_images(mut images: Vec<SelectedImage>, ids: Ids) -> Result<ImageList> {
-    let own_id = |image: &SelectedImage| image.external_id.filter(|_| ids == Ids::Original);
+    let mut are_original = ids != Ids::New;
     let mut taken: HashMap<i64, usize> = HashMap::new();
     for (at, image) in images.iter().enumerate() {
-        let Some(id) = own_id(image) else { continue };
+        let Some(id) = image.external_id.filter(|_| are_original) else {
+            continue;
+        };
         if let Some(other) = taken.insert(id, at).and_then(|other| images.get(other)) {
+            if ids == Ids::Any {
+                are_original = false;
+                taken.clear();
+                break;
+            }
             return Err(Error::Ids {
                 id,
-                one: format!("'{}' of {}", other.file_name, other.dataset),
-                other: format!("'{}' of {}", image.file_name, image.dataset),
+                one: described(other),
+                other: described(image),
             });
         }
     }
+    let own_id = |image: &SelectedImage| image.external_id.filter(|_| are_original);
     let greatest = taken.keys().max().map_or(0, |greatest| *greatest.max(&0));
     let mut free = free_ids(greatest, |id| taken.contains_key(&id));
     let mut new_ids = 0;
@@ -84,8 +92,15 @@ pub fn plan_images(mut images: Vec<SelectedImage>, ids: Ids) -> Result<ImageList
     Ok(ImageList {
         images,
         root,
-        new_ids,
+        new_ids: if ids == Ids::Any { 0 } else { new_ids },
     })
+}
+
+/// An image in an error.
+fn described(image: &SelectedImage) -> String {
+    let split = image.split.as_deref();
+    let split = split.map_or_else(String::new, |split| format!(", split '{split}'"));
+    format!("'{}' of '{}'{split}", image.file_name, image.dataset)
 }
 
 /// Ids that are not taken: those above `greatest`, then, when there are none left, those from 1.
@@ -161,11 +176,12 @@ mod tests {
         let message = plan_images(twice.clone(), Ids::Original)
             .unwrap_err()
             .to_string();
-        assert!(
-            message.contains("'1.jpg' of d") && message.contains("number images anew"),
-            "{message}"
-        );
-        assert_eq!(plan_images(twice, Ids::New).unwrap().new_ids, 2);
+        assert!(message.contains("'1.jpg' of 'd'"), "{message}");
+        assert_eq!(plan_images(twice.clone(), Ids::New).unwrap().new_ids, 2);
+        let any = plan_images(twice, Ids::Any).unwrap();
+        assert_eq!((any.new_ids, any.images[1].id), (0, 2));
+        let apart = vec![image(1, Some(7), "/a"), image(2, Some(9), "/a")];
+        assert_eq!(plan_images(apart, Ids::Any).unwrap().images[0].id, 7);
     }
 
     #[test]

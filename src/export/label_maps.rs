@@ -95,13 +95,21 @@ pub async fn export_label_maps(
         photos,
         directory,
     } = request.clone();
-    let source = Source::open_with(snapshot, &export, Wanted::Mapped).await?;
+    let source = Source::open_with(snapshot, &export.without_ids(), Wanted::Mapped).await?;
     let rule = match &source.origin {
         Origin::Head { policy, .. } => MapRule::of_policy(&policy.policy)?,
         Origin::GroundTruth { .. } => MapRule::Paint,
     };
     let names = source.categories.iter().map(|it| it.name.as_str());
     let names: Vec<&str> = names.collect();
+    let stuff = stuff.into_iter().flat_map(|given| {
+        // A name may have commas of its own.
+        if names.contains(&given.as_str()) {
+            return vec![given];
+        }
+        given.split(',').map(str::to_owned).collect()
+    });
+    let stuff: Vec<String> = stuff.collect();
     if let Some(unknown) = stuff.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(Error::InvalidOption {
             what: "class of stuff",

@@ -8,17 +8,18 @@
 //! Masks are brush masks or, if asked for, polygons where one outline has every pixel; objects that have only a box are rectangles.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use quick_xml::escape::escape;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::coco::ExportSummary;
+use super::cvat::text_of;
 use super::file::{JsonFile, Unfinished};
 use super::object::{Object, ObjectKind};
 use super::photos::write_images;
 use super::request::ExportRequest;
-use super::source::{Objects, Origin, Source};
+use super::source::{ImageClasses, Objects, Origin, Source};
 use super::writer::parse_attributes;
 use crate::error::FileAction;
 use crate::formats::{brush, label_studio};
@@ -55,14 +56,16 @@ pub async fn export_label_studio(
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
     let directory = &request.directory;
-    let source = Source::open(snapshot, &request.export).await?;
+    let source = Source::open(snapshot, &request.export.without_ids()).await?;
     let writer = Tasks {
         names: source.categories.iter().map(|it| it.name.clone()).collect(),
+        of_images: source.classes_of_images().await?,
+        has_choices: AtomicBool::new(false),
         version: match &source.origin {
             Origin::Head { head, .. } => Some(head.head.clone()),
             Origin::GroundTruth { .. } => None,
         },
-        address: request.address.clone(),
+        address: request.address.as_deref().map(ended),
         polygons: request.polygons,
     };
     let new = Unfinished::new(directory)?;
@@ -92,7 +95,7 @@ pub async fn export_label_studio(
         out.text(if summary.images == 0 { "[]\n" } else { "\n]\n" })?;
         out.flush()?;
         let config = new.path().join(label_studio::CONFIG);
-        let text = config_xml(&writer.names);
+        let text = config_xml(&writer.names, writer.has_choices.load(Ordering::Relaxed));
         std::fs::write(&config, text).map_err(Error::file(FileAction::Write, &config))?;
         summary.bytes = new.finish()?;
         Ok(summary)
@@ -110,9 +113,9 @@ struct Region {
     kind: &'static str,
     from_name: &'static str,
     to_name: &'static str,
-    original_width: i32,
-    original_height: i32,
-    image_rotation: i32,
+    /// The size of the image, which what is said of the whole image has not.
+    #[serde(flatten)]
+    of_image: Option<OfImage>,
     value: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
@@ -120,9 +123,19 @@ struct Region {
     meta: Option<Value>,
 }
 
+#[derive(Serialize)]
+struct OfImage {
+    original_width: i32,
+    original_height: i32,
+    image_rotation: i32,
+}
+
 /// Makes tasks of images.
 struct Tasks {
     names: Vec<String>,
+    of_images: ImageClasses,
+    /// Whether a task has labels of its whole image.
+    has_choices: AtomicBool,
     /// Name of the head, if objects are predicted.
     version: Option<String>,
     address: Option<String>,
@@ -196,12 +209,30 @@ impl Tasks {
                 kind,
                 from_name,
                 to_name: label_studio::IMAGE,
-                original_width: image.width,
-                original_height: image.height,
-                image_rotation: 0,
+                of_image: Some(OfImage {
+                    original_width: image.width,
+                    original_height: image.height,
+                    image_rotation: 0,
+                }),
                 value,
                 score,
                 meta,
+            });
+        }
+        let choices = self.of_images.beyond(&image.image_id, objects);
+        if !choices.is_empty() {
+            self.has_choices.store(true, Ordering::Relaxed);
+            let names = choices.iter().filter_map(|class| self.names.get(*class));
+            let names: Vec<Value> = names.map(|name| name.as_str().into()).collect();
+            regions.push(Region {
+                id: "labels".to_owned(),
+                kind: "choices",
+                from_name: label_studio::CHOICES,
+                to_name: label_studio::IMAGE,
+                of_image: None,
+                value: Map::from_iter([("choices".to_owned(), names.into())]),
+                score: None,
+                meta: None,
             });
         }
         let mut task = Map::new();
@@ -239,6 +270,16 @@ impl Tasks {
     }
 }
 
+/// The begin of addresses, to which a name can be added.
+fn ended(address: &str) -> String {
+    let end = if address.ends_with(['/', '=']) {
+        ""
+    } else {
+        "/"
+    };
+    format!("{address}{end}")
+}
+
 /// The outline of a mask of one part without holes.
 fn only_outline(mask: &Rle) -> Option<Ring> {
     let mut parts = polygons_from_rle(mask).into_iter();
@@ -261,14 +302,25 @@ fn percent_encoded(path: &str) -> String {
     text
 }
 
-fn config_xml(names: &[String]) -> String {
+fn config_xml(names: &[String], with_choices: bool) -> String {
     let labels: String = names
         .iter()
-        .map(|name| format!("    <Label value=\"{}\"/>\n", escape(name)))
+        .map(|name| format!("    <Label value=\"{}\"/>\n", text_of(name)))
         .collect();
+    let choices = if with_choices {
+        let choice = |name: &String| format!("    <Choice value=\"{}\"/>\n", text_of(name));
+        format!(
+            "  <Choices name=\"{}\" toName=\"{}\" choice=\"multiple\">\n{}  </Choices>\n",
+            label_studio::CHOICES,
+            label_studio::IMAGE,
+            names.iter().map(choice).collect::<String>()
+        )
+    } else {
+        String::new()
+    };
     format!(
         "<View>\n  <Image name=\"{image}\" value=\"${image}\" zoom=\"true\"/>\n  <BrushLabels name=\"{brush}\" toName=\"{image}\">\n\
-         {labels}  </BrushLabels>\n  <PolygonLabels name=\"{polygon}\" toName=\"{image}\">\n{labels}  </PolygonLabels>\n  <RectangleLabels name=\"{boxes}\" toName=\"{image}\">\n{labels}  </RectangleLabels>\n</View>\n",
+         {labels}  </BrushLabels>\n  <PolygonLabels name=\"{polygon}\" toName=\"{image}\">\n{labels}  </PolygonLabels>\n  <RectangleLabels name=\"{boxes}\" toName=\"{image}\">\n{labels}  </RectangleLabels>\n{choices}</View>\n",
         image = label_studio::IMAGE,
         brush = label_studio::BRUSH,
         polygon = label_studio::POLYGON,

@@ -45,6 +45,18 @@ pub enum Ids {
     Original,
     /// New ids for all, counted from 1.
     New,
+    /// For files that hold no ids: as with [`Ids::Original`], or new ones for all if two images share one.
+    Any,
+}
+
+impl ExportRequest {
+    /// The same for a format whose files hold no ids.
+    pub(super) fn without_ids(&self) -> Self {
+        Self {
+            ids: Ids::Any,
+            ..self.clone()
+        }
+    }
 }
 
 /// How masks are encoded.

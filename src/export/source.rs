@@ -1,8 +1,11 @@
 //! The source of exported objects: a request resolved against a store, and its objects in the store's order.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::prelude::{col, lit};
+use futures::StreamExt;
+use serde::Deserialize;
 
 use super::categories::{Category, plan_categories};
 use super::images::{ImageList, plan_images};
@@ -12,10 +15,10 @@ use super::resolve::{of_ground_truth, of_head};
 use super::stream::{Batches, OfImages, by_image, missing, on_worker};
 use crate::catalogue::StoredPolicy;
 use crate::classes::ClassSet;
-use crate::ids::ExtractorId;
+use crate::ids::{ExtractorId, ImageId};
 use crate::progress::Progress;
 use crate::schema::Table;
-use crate::store::rows::HeadRow;
+use crate::store::rows::{HeadRow, decode};
 use crate::store::{Scan, Snapshot, is_of_extractors};
 use crate::{Error, Result};
 
@@ -66,6 +69,19 @@ pub(super) enum Wanted {
     Mapped,
 }
 
+/// The classes that labels of whole images say of each image.
+#[derive(Debug, Default)]
+pub(super) struct ImageClasses(HashMap<ImageId, BTreeSet<usize>>);
+
+impl ImageClasses {
+    /// Those of an image that none of its objects has.
+    pub fn beyond(&self, image: &ImageId, objects: &[Object]) -> Vec<usize> {
+        let classes = self.0.get(image).into_iter().flatten().copied();
+        let is_shown = |class| objects.iter().any(|object| object.class == Some(class));
+        classes.filter(|class| !is_shown(*class)).collect()
+    }
+}
+
 impl Source {
     /// Resolves a request.
     ///
@@ -112,6 +128,38 @@ impl Source {
             snapshot: snapshot.clone(),
             decoder: Arc::new(decoder),
         })
+    }
+
+    /// The classes that labels of whole images say of each image; none for what a head keeps.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub(super) async fn classes_of_images(&self) -> Result<ImageClasses> {
+        #[derive(Deserialize)]
+        struct Label {
+            image_id: ImageId,
+            label: String,
+        }
+        let mut found = ImageClasses::default();
+        let Origin::GroundTruth { dataset } = &self.origin else {
+            return Ok(found);
+        };
+        let classes = self.classes.classes.iter().enumerate();
+        let class_of: HashMap<&str, usize> = classes
+            .flat_map(|(at, class)| class.labels.iter().map(move |label| (label.as_str(), at)))
+            .collect();
+        let wanted = self.images.rows_of(col("dataset").eq(lit(dataset)));
+        let scan = self.snapshot.scan(Table::Labels).await?;
+        let scan = scan.project(&["image_id", "label"])?.filter(wanted);
+        let mut rows = scan.stream().await?;
+        while let Some(batch) = rows.next().await {
+            for Label { image_id, label } in decode::<Label>(Table::Labels, &batch?)? {
+                if let Some(class) = class_of.get(label.as_str()) {
+                    found.0.entry(image_id).or_default().insert(*class);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Checks that all files it reads are as they were written. Because it reads them completely, call it after all

@@ -87,7 +87,7 @@ pub async fn export_voc(
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
     let (photos, directory) = (request.photos, &request.directory);
-    let source = Source::open_with(snapshot, &request.export, Wanted::Mapped).await?;
+    let source = Source::open_with(snapshot, &request.export.without_ids(), Wanted::Mapped).await?;
     let rule = match &source.origin {
         Origin::Head { policy, .. } => MapRule::of_policy(&policy.policy)?,
         Origin::GroundTruth { .. } => MapRule::Paint,

@@ -34,6 +34,17 @@ use crate::{Error, Result};
 const DATA_FILE: &str = "data.yaml";
 /// Split of images that have none.
 const NO_SPLIT: &str = "train";
+/// Keys of the file that are no splits.
+const KEYS: [&str; 8] = [
+    "channels",
+    "download",
+    "flip_idx",
+    "kpt_shape",
+    "names",
+    "nc",
+    "path",
+    "yaml_file",
+];
 /// Splits without which Ultralytics does not open a directory.
 const REQUIRED: [&str; 2] = ["train", "val"];
 /// Pixels by which outlines are drawn in. Ultralytics cuts decimals off and paints the pixels that it gets, too: from 3.05 to 9.95, those of
@@ -66,7 +77,7 @@ pub async fn export_yolo(
     progress: &dyn Progress,
 ) -> Result<ExportSummary> {
     let (photos, directory) = (request.photos, &request.directory);
-    let source = Source::open(snapshot, &request.export).await?;
+    let source = Source::open(snapshot, &request.export.without_ids()).await?;
     let names: Vec<String> = source.categories.iter().map(|it| it.name.clone()).collect();
     let new = Unfinished::new(directory)?;
     new.create_directory()?;
@@ -115,6 +126,19 @@ fn split_of(image: &SelectedImage) -> &str {
     image.split.as_deref().unwrap_or(NO_SPLIT)
 }
 
+/// # Errors
+/// [`Error::InvalidName`]; [`Error::SplitName`] for a key that means something else in the file.
+fn check_split(split: &str) -> Result<()> {
+    check_name("split", split)?;
+    if KEYS.contains(&split) {
+        return Err(Error::SplitName {
+            split: split.to_owned(),
+            reason: format!("is a key of {DATA_FILE} with another meaning"),
+        });
+    }
+    Ok(())
+}
+
 /// The folders of each split.
 struct Folders {
     root: PathBuf,
@@ -124,10 +148,8 @@ struct Folders {
 impl Folders {
     fn create(root: &Path, images: &[SelectedImage], photos: Photos) -> Result<Self> {
         let splits = images.iter().map(|image| split_of(image).to_owned());
-        // They become folders.
-        splits
-            .clone()
-            .try_for_each(|split| check_name("split", &split))?;
+        // They become folders, and keys of the file.
+        splits.clone().try_for_each(|split| check_split(&split))?;
         let folders = Self {
             root: root.to_owned(),
             splits: splits.collect(),

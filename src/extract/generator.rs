@@ -73,7 +73,7 @@ impl MaskGenerator {
         options.validate()?;
         options.check_for(sam.config())?;
         Ok(Self {
-            sam,
+            sam: sam.with_pixels(options.pixels),
             device,
             options,
             batches: Batches::new(points_per_batch),

@@ -11,7 +11,8 @@ use super::options::{MaskOptions, SamVector};
 use crate::device::Precision;
 use crate::error::FileAction;
 use crate::ids::{EmbedderId, ExtractorId, hex};
-use crate::models::sam::{Checkpoint, EncoderConfig, SamConfig};
+use crate::models::sam::{Checkpoint, EncoderConfig, PixelTransform, SamConfig};
+use crate::options::is_default;
 use crate::store::rows::{EmbedderRow, ExtractorKind, ExtractorRow, embedding_space};
 use crate::{Error, Result};
 
@@ -40,6 +41,23 @@ pub fn extractor_row(
     let sha256 = sha256_of_files(checkpoint.files())?;
     let name = file_name(checkpoint.path());
     row(name, sha256, config, options, precision)
+}
+
+/// The rows of [`extractor_row`] for several options; the checkpoint is read once.
+///
+/// # Errors
+/// As [`extractor_row`].
+pub(super) fn extractor_rows(
+    checkpoint: &Checkpoint,
+    config: &SamConfig,
+    options: &[MaskOptions],
+    precision: Precision,
+) -> Result<Vec<ExtractorRow>> {
+    let sha256 = sha256_of_files(checkpoint.files())?;
+    let name = file_name(checkpoint.path());
+    let rows = options.iter();
+    rows.map(|options| row(name.clone(), sha256.clone(), config, options, precision))
+        .collect()
 }
 
 fn row(
@@ -75,7 +93,7 @@ fn row(
 }
 
 /// The row of `embedders` for a vector that a model gives beside an extractor's masks. The grid, the crops and the filters
-/// do not count: vectors of the same weights are comparable.
+/// do not count: vectors of the same weights and the same pixels are comparable.
 ///
 /// # Errors
 /// [`Error::ModelOutput`] for a model whose tokens are too wide for the column.
@@ -83,10 +101,23 @@ pub(super) fn sam_embedder_row(
     extractor: &ExtractorRow,
     config: &SamConfig,
     precision: Precision,
+    pixels: PixelTransform,
     vector: SamVector,
 ) -> Result<EmbedderRow> {
-    let options = serde_json::json!({ "precision": precision, "vector": vector.word() });
-    let options = options.to_string();
+    /// What affects a vector.
+    #[derive(Serialize)]
+    struct Identity {
+        #[serde(skip_serializing_if = "is_default")]
+        pixels: PixelTransform,
+        precision: Precision,
+        vector: &'static str,
+    }
+    let options = Identity {
+        pixels,
+        precision,
+        vector: vector.word(),
+    };
+    let options = serde_json::to_value(options)?.to_string();
     let sha256 = &extractor.checkpoint_sha256;
     let model_type = vector.embedder();
     Ok(EmbedderRow {
@@ -174,6 +205,22 @@ mod tests {
                 "80386ece6513cb313ddfd44e6c8d86b0",
             ]
         );
+    }
+
+    #[test]
+    fn other_pixels_are_other_extractors_and_spaces() {
+        let of = |pixels| {
+            let options = MaskOptions {
+                pixels,
+                ..MaskOptions::default()
+            };
+            let (name, sha256) = ("a.pth".to_owned(), SHA256.to_owned());
+            row(name, sha256, &SamConfig::vit_b(), &options, Precision::F32).unwrap()
+        };
+        let [sam, medsam] = [PixelTransform::Sam, PixelTransform::MedSam].map(of);
+        assert!(!sam.options.contains("pixels"), "{}", sam.options);
+        assert_ne!(sam.extractor_id, medsam.extractor_id);
+        assert_ne!(sam.embedding_space, medsam.embedding_space);
     }
 
     #[test]

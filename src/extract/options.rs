@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::grid::Tiling;
-use crate::models::sam::SamConfig;
-use crate::options::one_of;
+use crate::models::sam::{PixelTransform, SamConfig};
+use crate::options::{is_default, one_of};
 use crate::photo::{Channels, Decoding, Percentiles, Rendering};
 use crate::{Error, Result};
 
@@ -115,6 +115,9 @@ pub struct MaskOptions {
     /// Percentiles of each channel of a photo that become black and white; without, as [`Rendering`] says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percentiles: Option<Percentiles>,
+    /// How photos become the model's input.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pixels: PixelTransform,
     /// Prompts features that an extraction kept, with the same weights, so that photos are not encoded again. Photos of which none
     /// are kept are encoded, and their features are rounded as kept ones are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -138,6 +141,7 @@ impl Default for MaskOptions {
             tile: None,
             channels: None,
             percentiles: None,
+            pixels: PixelTransform::default(),
             from_features: false,
         }
     }
@@ -158,6 +162,13 @@ impl MaskOptions {
         };
         if config.decoder.multimask_outputs == 0 && self.mask_output != MaskOutput::Single {
             return fail("single: it gives one mask a point");
+        }
+        if config.is_sam2_or_3() && self.pixels != PixelTransform::default() {
+            return Err(Error::InvalidOption {
+                what: "pixels of this model",
+                value: "medsam".to_owned(),
+                expected: "sam: SAM 2 and SAM 3 have pixels of their own".to_owned(),
+            });
         }
         if config.decoder.hq_channels.is_some() && self.mask_output == MaskOutput::All {
             return fail("best or single: HQ-SAM gives one mask a point");
@@ -279,6 +290,7 @@ impl MaskOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::sam::ModelType;
 
     #[test]
     fn options_out_of_range_are_named() {
@@ -298,6 +310,14 @@ mod tests {
             |o| o.stability_score_offset = -1.0,
             "stability-score-offset",
         );
+        let medsam = MaskOptions {
+            pixels: "medsam".parse().unwrap(),
+            ..MaskOptions::default()
+        };
+        let config = |model| SamConfig::published(model);
+        medsam.check_for(&config(ModelType::VitB)).unwrap();
+        let refused = medsam.check_for(&config(ModelType::HieraTiny)).unwrap_err();
+        assert!(refused.to_string().contains("pixels"), "{refused}");
         let tiled = |side, overlap| MaskOptions {
             tile: Some(Tiling { side, overlap }),
             ..MaskOptions::default()

@@ -6,14 +6,17 @@ use chrono::Utc;
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 
-use super::identity::extractor_row;
+use super::identity::extractor_rows;
 use super::kept::Kept;
 use super::options::MaskOptions;
 use crate::catalogue::decoding_by;
 use crate::device::{DeviceName, Precision};
 use crate::geometry::Size;
 use crate::ids::{ExtractorId, ImageId};
-use crate::models::sam::{Checkpoint, ImageFeatures, PredictedMask, Prompt, Sam, SamPredictor};
+use crate::models::sam::{
+    Checkpoint, ImageFeatures, PixelTransform, PredictedMask, Prompt, Sam, SamPredictor,
+};
+use crate::options::is_default;
 use crate::photo::Rendering;
 use crate::store::Snapshot;
 use crate::store::rows::{ExtractorKind, ExtractorRow};
@@ -25,6 +28,8 @@ pub struct Prompter {
     device: burn::tensor::Device,
     extractor: ExtractorRow,
     precision: Precision,
+    /// The extractors of a grid that these weights can have, by the pixels that they see.
+    of_grids: Vec<(PixelTransform, ExtractorRow)>,
 }
 
 impl Prompter {
@@ -36,31 +41,50 @@ impl Prompter {
     pub fn open(checkpoint: &Path, device: DeviceName, precision: Precision) -> Result<Self> {
         let checkpoint = Checkpoint::open(checkpoint)?;
         let config = checkpoint.config()?;
-        let of_grid = extractor_row(&checkpoint, &config, &MaskOptions::default(), precision)?;
+        let mut seen = vec![PixelTransform::Sam];
+        if !config.is_sam2_or_3() {
+            seen.push(PixelTransform::MedSam);
+        }
+        let options = seen.iter().map(|pixels| MaskOptions {
+            pixels: *pixels,
+            ..MaskOptions::default()
+        });
+        let options: Vec<MaskOptions> = options.collect();
+        let rows = extractor_rows(&checkpoint, &config, &options, precision)?;
+        let of_grids: Vec<_> = seen.into_iter().zip(rows).collect();
+        let own = of_grids.first().ok_or(Error::Internal {
+            what: "a model sees no pixels",
+        })?;
+        let extractor = prompted(&own.1, own.0, precision, Rendering::default());
         let opened = device.open()?;
         precision.check(device, &opened)?;
         Ok(Self {
             sam: checkpoint.load_in(precision, &opened)?,
             device: opened,
-            extractor: prompted(of_grid, precision, Rendering::default()),
+            extractor,
             precision,
+            of_grids,
         })
     }
 
     /// Sees photos as the newest of some extractors does that has the same weights in the same precision, if there is one.
     #[must_use]
     pub fn beside(self, stored: &[ExtractorRow]) -> Self {
-        let space = &self.extractor.embedding_space;
-        let grids = stored
-            .iter()
-            .filter(|row| row.kind != ExtractorKind::Prompted && row.embedding_space == *space);
-        match grids.max_by_key(|row| row.created_at) {
-            Some(grid) => {
-                let rendering = decoding_by(grid).rendering;
-                let extractor = prompted(self.extractor, self.precision, rendering);
-                Self { extractor, ..self }
-            }
-            None => self,
+        let grids = stored.iter().filter_map(|row| {
+            let is_own = |own: &&(PixelTransform, ExtractorRow)| {
+                row.kind != ExtractorKind::Prompted && row.embedding_space == own.1.embedding_space
+            };
+            Some((row, self.of_grids.iter().find(is_own)?))
+        });
+        let Some((grid, (pixels, own))) = grids.max_by_key(|(row, _)| row.created_at) else {
+            return self;
+        };
+        let (pixels, rendering) = (*pixels, decoding_by(grid).rendering);
+        let extractor = prompted(own, pixels, self.precision, rendering);
+        Self {
+            sam: self.sam.with_pixels(pixels),
+            extractor,
+            ..self
         }
     }
 
@@ -118,7 +142,12 @@ impl Prompter {
 
 /// The extractor of the masks that a model gives for prompts: the same weights in the same precision on the same pixels give one
 /// extractor, whose embeddings are comparable with those of its grids.
-fn prompted(of_grid: ExtractorRow, precision: Precision, rendering: Rendering) -> ExtractorRow {
+fn prompted(
+    of_grid: &ExtractorRow,
+    pixels: PixelTransform,
+    precision: Precision,
+    rendering: Rendering,
+) -> ExtractorRow {
     let Rendering {
         channels,
         percentiles,
@@ -126,6 +155,7 @@ fn prompted(of_grid: ExtractorRow, precision: Precision, rendering: Rendering) -
     let options: Map<String, Value> = [
         channels.map(|it| ("channels", json!(it))),
         percentiles.map(|it| ("percentiles", json!(it))),
+        (!is_default(&pixels)).then(|| ("pixels", json!(pixels))),
         Some(("precision", json!(precision))),
         Some(("prompts", json!(true))),
     ]
@@ -141,6 +171,6 @@ fn prompted(of_grid: ExtractorRow, precision: Precision, rendering: Rendering) -
         kind: ExtractorKind::Prompted,
         options,
         created_at: Utc::now(),
-        ..of_grid
+        ..of_grid.clone()
     }
 }

@@ -78,13 +78,22 @@ impl ExtractRequest {
     /// [`crate::Error::ModelOutput`] for a model whose tokens are too wide for the store.
     pub fn wanted(&self, row: &ExtractorRow, config: &SamConfig) -> Result<Wanted> {
         let rows = self.vectors.iter();
-        let rows = rows.map(|kind| sam_embedder_row(row, config, self.precision, *kind));
+        let rows = rows.map(|kind| self.embedder(row, config, *kind));
         Ok(Wanted {
             embedders: rows
                 .map(|row| Ok(row?.embedder_id))
                 .collect::<Result<_>>()?,
             features: self.keep_features,
         })
+    }
+
+    fn embedder(
+        &self,
+        row: &ExtractorRow,
+        config: &SamConfig,
+        vector: SamVector,
+    ) -> Result<EmbedderRow> {
+        sam_embedder_row(row, config, self.precision, self.options.pixels, vector)
     }
 
     /// What the extraction makes, without loading the model: the checkpoint, the row of its extractor, and those of the
@@ -101,7 +110,7 @@ impl ExtractRequest {
         kinds.dedup();
         let mut vectors = Vec::with_capacity(kinds.len());
         for kind in kinds {
-            let embedder = sam_embedder_row(&row, &config, self.precision, kind)?;
+            let embedder = self.embedder(&row, &config, kind)?;
             vectors.push((kind, embedder));
         }
         Ok(Identified {

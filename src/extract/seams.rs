@@ -2,6 +2,8 @@
 //!
 //! Neighbouring tiles overlap, so an object at a seam has a mask in both. Within the overlap both masks show the same pixels of
 //! it: two masks are of one object if they agree there. Their union then is one mask, with the embedding of the greatest part.
+//! A tile often has several masks of an object. One of them is joined with those of other tiles; the others, if the tile's edge cuts
+//! them, are masks of their own with what these have of the object beyond the tile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,19 +42,38 @@ pub(super) fn join(masks: Vec<GeneratedMask>, image: Size) -> Result<Vec<Generat
         let differ = |pair: &Pair| output(pair.one) != output(pair.another);
         b.iou.total_cmp(&a.iou).then(differ(a).cmp(&differ(b)))
     });
-    for pair in pairs {
-        groups.join(pair.one, pair.another);
+    // The mask that agrees best with one that was joined with another of its tile.
+    let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
+    for Pair { one, another, .. } in pairs {
+        if !groups.join(one, another) {
+            taken.entry(one).or_insert(another);
+            taken.entry(another).or_insert(one);
+        }
     }
     let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for at in 0..masks.len() {
         members.entry(groups.first_of(at)).or_default().push(at);
     }
+    let mut beyond: BTreeMap<usize, Rle> = BTreeMap::new();
+    for (at, partner) in taken {
+        let (Some(mask), Some([_])) = (masks.get(at), members.get(&at).map(Vec::as_slice)) else {
+            continue;
+        };
+        if !is_cut(mask, image) {
+            continue;
+        }
+        let others = members.get(&groups.first_of(partner)).into_iter().flatten();
+        let others = others.filter_map(|other| masks.get(*other));
+        let others = others.filter(|other| other.crop != mask.crop);
+        beyond.insert(at, Rle::union_all(image, others.map(|other| &other.rle))?);
+    }
     let mut masks: Vec<Option<GeneratedMask>> = masks.into_iter().map(Some).collect();
     let mut joined = Vec::with_capacity(members.len());
-    for of_group in members.into_values() {
+    for (first, of_group) in members {
         let parts = of_group.iter();
         let parts: Vec<GeneratedMask> = parts.filter_map(|at| masks.get_mut(*at)?.take()).collect();
-        let whole = Rle::union_all(image, parts.iter().map(|mask| &mask.rle))?;
+        let rles = parts.iter().map(|mask| &mask.rle);
+        let whole = Rle::union_all(image, rles.chain(beyond.get(&first)))?;
         // Of equal parts, the first.
         let greatest = parts.into_iter().reduce(|greatest, next| {
             if next.rle.area() > greatest.rle.area() {
@@ -64,6 +85,18 @@ pub(super) fn join(masks: Vec<GeneratedMask>, image: Size) -> Result<Vec<Generat
         joined.extend(greatest.map(|mask| GeneratedMask { rle: whole, ..mask }));
     }
     Ok(joined)
+}
+
+/// Whether a mask reaches an edge of its tile that is within the image.
+fn is_cut(mask: &GeneratedMask, image: Size) -> bool {
+    let tile = mask.crop;
+    let [left, top, right, bottom] = mask.rle.bbox().to_xyxy();
+    let [begin_x, begin_y, end_x, end_y] =
+        [tile.left, tile.top, tile.right, tile.bottom].map(f64::from);
+    (tile.left > 0 && left <= begin_x)
+        || (tile.top > 0 && top <= begin_y)
+        || (tile.right < image.width && right >= end_x)
+        || (tile.bottom < image.height && bottom >= end_y)
 }
 
 /// The pixels that two tiles share.
@@ -172,16 +205,16 @@ impl Groups {
         at
     }
 
-    /// Joins the groups of two masks, unless both have masks of the same tile: these are different objects.
-    fn join(&mut self, one: usize, another: usize) {
+    /// Joins the groups of two masks, unless both have masks of the same tile. Returns whether they are one group now.
+    fn join(&mut self, one: usize, another: usize) -> bool {
         let [one, another] = [one, another].map(|mask| self.first_of(mask));
         let (first, later) = (one.min(another), one.max(another));
         let [of_first, of_later] = [first, later].map(|group| self.tiles.get(&group));
         let (Some(of_first), Some(of_later)) = (of_first, of_later) else {
-            return;
+            return first == later;
         };
         if first == later || !of_first.is_disjoint(of_later) {
-            return;
+            return first == later;
         }
         let all = of_first | of_later;
         self.tiles.remove(&later);
@@ -189,6 +222,7 @@ impl Groups {
         if let Some(towards) = self.towards_first.get_mut(later) {
             *towards = first;
         }
+        true
     }
 }
 
@@ -258,17 +292,20 @@ mod tests {
     }
 
     #[test]
-    fn masks_of_one_tile_are_never_joined() {
+    fn masks_of_one_tile_are_not_joined_and_none_of_them_is_cut() {
         let [first, second] = [tile(0, 20), tile(15, 35)];
-        // Both masks of the first tile agree with that of the second; the better one is joined.
+        // All masks of the first tile agree with that of the second. The best one is joined; the tile's edge cuts the next, which gets
+        // the rest of the object, and does not cut the last.
         let masks = vec![
             mask(first, [10, 5, 20, 12], 1.0),
             mask(first, [10, 5, 20, 10], 2.0),
+            mask(first, [10, 5, 19, 10], 4.0),
             mask(second, [15, 5, 30, 10], 3.0),
         ];
         let expected = [
-            ([10.0, 5.0, 20.0, 12.0], 1.0),
+            ([10.0, 5.0, 30.0, 12.0], 1.0),
             ([10.0, 5.0, 30.0, 10.0], 3.0),
+            ([10.0, 5.0, 19.0, 10.0], 4.0),
         ];
         assert_eq!(found(masks), expected);
     }

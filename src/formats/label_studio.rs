@@ -12,5 +12,7 @@ pub const BRUSH: &str = "brush";
 pub const POLYGON: &str = "polygon";
 /// Name of the tag of boxes.
 pub const BOX: &str = "box";
+/// Name of the tag of labels of whole images.
+pub const CHOICES: &str = "labels";
 /// Begin of the address of a file that Label Studio reads from a folder of its own machine.
 pub const LOCAL_FILES: &str = "/data/local-files/?d=";

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
-use crate::error::FileAction;
+use super::photo_file::open_annotations;
 use crate::{Error, Result};
 
 /// Names of elements that are shapes of an image.
@@ -95,8 +95,8 @@ struct State {
 
 impl CvatFile {
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::file(FileAction::Read, path))?;
-        let mut reader = Reader::from_reader(BufReader::new(file));
+        let file = open_annotations(path, "the annotations.xml")?;
+        let mut reader = Reader::from_reader(file);
         reader.config_mut().expand_empty_elements = true;
         Ok(Self {
             reader,
@@ -276,7 +276,8 @@ impl State {
                 }
             }
             ("label", "name") if self.open.iter().any(|it| it == "labels") => {
-                self.label = text.to_owned();
+                // As it is, because the labels of shapes are.
+                self.label.clone_from(&whole);
                 if !self.described.labels.contains(&self.label) {
                     self.described.labels.push(self.label.clone());
                 }
@@ -286,7 +287,7 @@ impl State {
                 let part = &self.label;
                 self.described.labels.retain(|label| label != part);
             }
-            ("attribute", "name") => self.declared = text.to_owned(),
+            ("attribute", "name") => self.declared = whole,
             ("attribute", "input_type") => {
                 let key = (self.label.clone(), std::mem::take(&mut self.declared));
                 self.described.kinds.insert(key, text.to_owned());

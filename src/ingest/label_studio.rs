@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::annotation::ground_truth_row;
 use super::class_names::class_set;
-use super::label_studio_file::{Item, ItemLabels, Said, Task, each_task};
+use super::label_studio_file::{Item, ItemLabels, Said, Task, each_task, labels_of_interface};
 use super::label_studio_shapes::drawn;
 use super::options::IngestOptions;
 use super::outcome::{IngestSummary, Outcome, Record};
@@ -31,7 +31,8 @@ use crate::{Error, Result};
 /// A request to ingest tasks of Label Studio.
 #[derive(Debug, Clone, Default)]
 pub struct LabelStudioIngest {
-    /// The file that Label Studio exports as 'JSON'.
+    /// The file that Label Studio exports as 'JSON'. Labels of the labelling interface are classes in its order, used or not, if a
+    /// file `config.xml` is beside it.
     pub tasks: PathBuf,
     /// The directory of the photos, in which the addresses of tasks are looked up by their last parts.
     pub images: PathBuf,
@@ -63,7 +64,11 @@ pub async fn ingest_label_studio(
     let root = Root::new(&request.images)?;
     let asked = request.clone();
     let described = tokio::task::spawn_blocking(move || describe(&asked));
-    let (labels, tasks) = described.await.map_err(|source| Error::Worker {
+    let Described {
+        labels,
+        tasks,
+        unread,
+    } = described.await.map_err(|source| Error::Worker {
         task: "reading the tasks",
         source,
     })??;
@@ -103,6 +108,16 @@ pub async fn ingest_label_studio(
     let done = pipeline::run_listed(store, operation, options, list, read, progress).await;
     progress.finish();
     let done = done?;
+    if unread > 0 {
+        let (only, why) = if request.predictions {
+            ("annotations", "--predictions was asked for")
+        } else {
+            ("predictions", "--predictions reads them")
+        };
+        progress.note(&format!(
+            "{unread} tasks have only {only}, which were not read ({why})"
+        ));
+    }
     let several = several.load(Ordering::Relaxed);
     if several > 0 {
         progress.note(&format!(
@@ -113,16 +128,31 @@ pub async fn ingest_label_studio(
     Ok(done)
 }
 
-/// The labels of the regions that are read, in the order of the file, and the number of tasks.
-fn describe(request: &LabelStudioIngest) -> Result<(Vec<String>, u64)> {
-    let mut labels: Vec<String> = Vec::new();
-    let mut tasks = 0;
+/// What a file holds.
+struct Described {
+    /// The labels of the labelling interface, if there is one beside the file, in its order; then those of the regions that are
+    /// read, in the order of the file.
+    labels: Vec<String>,
+    tasks: u64,
+    /// Tasks of which nothing is read, although something was said of them in the other list.
+    unread: u64,
+}
+
+fn describe(request: &LabelStudioIngest) -> Result<Described> {
+    let mut labels = labels_of_interface(&request.tasks)?;
+    let (mut tasks, mut unread) = (0, 0);
     let mut found = false;
     let mut known = BTreeSet::new();
     each_task::<ItemLabels>(&request.tasks, |task| {
         tasks += 1;
         let (said, _) = request.chosen(&task);
         found |= said.is_some();
+        let others = if request.predictions {
+            &task.annotations
+        } else {
+            &task.predictions
+        };
+        unread += u64::from(request.said(&task).is_empty() && !others.is_empty());
         known.extend(request.said(&task).iter().filter_map(Said::who));
         for item in said.into_iter().flat_map(|said| &said.result) {
             for label in &item.value.0 {
@@ -143,7 +173,11 @@ fn describe(request: &LabelStudioIngest) -> Result<(Vec<String>, u64)> {
                 known.into_iter().collect::<Vec<_>>().join(", ")
             ),
         }),
-        _ => Ok((labels, tasks)),
+        _ => Ok(Described {
+            labels,
+            tasks,
+            unread,
+        }),
     }
 }
 

@@ -1,15 +1,18 @@
 //! Reads the JSON file of Label Studio from beginning to end, a task at a time.
 
 use std::fmt;
-use std::fs::File;
-use std::io::BufReader;
+use std::io::ErrorKind;
 use std::path::Path;
 
+use quick_xml::events::Event;
+use quick_xml::{Reader, XmlVersion};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::photo_file::open_annotations;
 use crate::error::FileAction;
+use crate::formats::label_studio;
 use crate::{Error, Result};
 
 /// A task: an image, with what people and models said of it.
@@ -190,8 +193,8 @@ pub(super) fn each_task<R>(path: &Path, mut each: impl FnMut(Task<R>) -> Result<
 where
     R: for<'de> Deserialize<'de>,
 {
-    let file = File::open(path).map_err(Error::file(FileAction::Read, path))?;
-    let mut json = serde_json::Deserializer::from_reader(BufReader::new(file));
+    let file = open_annotations(path, "the JSON file of tasks")?;
+    let mut json = serde_json::Deserializer::from_reader(file);
     let mut failed = None;
     let tasks = Tasks {
         each: |task: Task<R>| match each(task) {
@@ -211,6 +214,47 @@ where
         Ok(true) => json.end().map_err(|err| content(path, &err)),
         Ok(false) => Ok(()),
         Err(err) => Err(content(path, &err)),
+    }
+}
+
+/// The labels that the labelling interface beside a file of tasks offers, in its order; none, if it is not there.
+///
+/// # Errors
+/// [`Error::File`]; [`Error::Content`] for a file that is no XML.
+pub(super) fn labels_of_interface(tasks: &Path) -> Result<Vec<String>> {
+    let path = tasks.with_file_name(label_studio::CONFIG);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(Error::file(FileAction::Read, &path)(err)),
+    };
+    let bad = |err: String| Error::Content {
+        path: path.clone(),
+        place: String::new(),
+        reason: err,
+    };
+    let mut reader = Reader::from_str(&text);
+    let mut labels: Vec<String> = Vec::new();
+    loop {
+        let element = match reader.read_event().map_err(|err| bad(err.to_string()))? {
+            Event::Start(element) | Event::Empty(element) => element,
+            Event::Eof => return Ok(labels),
+            _ => continue,
+        };
+        if element.name().as_ref() != "Label" {
+            continue;
+        }
+        for attribute in element.attributes() {
+            let attribute = attribute.map_err(|err| bad(err.to_string()))?;
+            if attribute.key.as_ref() != "value" {
+                continue;
+            }
+            let value = attribute.normalized_value(XmlVersion::Implicit1_0);
+            let value = value.map_err(|err| bad(err.to_string()))?.into_owned();
+            if !labels.contains(&value) {
+                labels.push(value);
+            }
+        }
     }
 }
 

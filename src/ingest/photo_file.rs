@@ -1,12 +1,14 @@
 //! Reads a photo, from a directory or a bucket, and builds its row of `images`.
 
-use std::fs::FileType;
+use std::fs::{File, FileType};
+use std::io::{BufRead, BufReader};
 use std::path::{Component, Path, PathBuf};
 
 use chrono::Utc;
 use serde_json::{Map, Value};
 
 use super::options::IngestOptions;
+use crate::coco;
 use crate::error::FileAction;
 use crate::error::PhotoError;
 use crate::ids::ImageId;
@@ -144,6 +146,24 @@ pub(super) fn check_on_disk(format: &str, path: &Path) -> Result<()> {
             reason: format!("a {format} folder is read from a disk; copy it here first"),
         }),
         _ => Ok(()),
+    }
+}
+
+/// Opens a file of annotations that is read bit by bit. `expected` is what it should be.
+///
+/// # Errors
+/// [`Error::File`]; [`Error::Content`] for an archive.
+pub(super) fn open_annotations(path: &Path, expected: &str) -> Result<BufReader<File>> {
+    let read = || Error::file(FileAction::Read, path);
+    let mut file = BufReader::new(File::open(path).map_err(read())?);
+    let start = file.fill_buf().map_err(read())?;
+    match coco::archive(start) {
+        None => Ok(file),
+        Some(kind) => Err(Error::Content {
+            path: path.to_owned(),
+            place: String::new(),
+            reason: format!("it is {kind}; unpack it, and give {expected} in it"),
+        }),
     }
 }
 

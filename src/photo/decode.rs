@@ -137,7 +137,9 @@ pub fn render(bytes: &[u8], decoding: &Decoding) -> Result<RgbImage> {
     let is_chosen = *rendering != Rendering::default();
     // Bits and inks are no samples to choose from: the `image` crate makes gray and RGB of them first.
     let is_made = matches!(info.color.as_deref(), Some("gray1" | "cmyk8" | "cmyk16"));
-    let pixels = if info.is_raw || is_chosen && is_tiff && !is_made {
+    // A strip or tile at a time; the `image` crate would hold all 16 bits.
+    let is_deep = is_tiff && matches!(info.color.as_deref(), Some("gray16" | "rgb16" | "rgba16"));
+    let pixels = if info.is_raw || is_deep || is_chosen && is_tiff && !is_made {
         let file = TiffSamples::open(bytes, limits)?;
         limits.check_bytes(&info, file.bytes_of_a_chunk())?;
         rendering.render(&mut Samples::of_tiff(file))?

@@ -4,9 +4,12 @@ use image::metadata::Orientation;
 use serde::Serialize;
 
 /// Keys of a GeoTIFF's directory (OGC 19-008r4, annex B).
+const MODEL_TYPE: u16 = 1024;
 const RASTER_TYPE: u16 = 1025;
 const GEOGRAPHIC_CRS: u16 = 2048;
 const PROJECTED_CRS: u16 = 3072;
+/// The model type whose coordinates are projected.
+const PROJECTED: u16 = 1;
 /// The raster type whose coordinates are those of a pixel's centre.
 const PIXEL_IS_POINT: u16 = 2;
 /// EPSG's codes; others are a file's own definitions.
@@ -48,27 +51,37 @@ impl GeoTags {
             stored = after(stored, [-0.5, 1.0, 0.0, -0.5, 0.0, 1.0]);
         }
         // A projected system of the file's own has a geographic one below it, in which the coordinates are not.
-        let crs = self
-            .key(PROJECTED_CRS)
-            .or_else(|| self.key(GEOGRAPHIC_CRS))
-            .filter(|it| EPSG_CODES.contains(it));
+        let is_projected = self.key(MODEL_TYPE) == Some(PROJECTED);
+        let geographic = self.key(GEOGRAPHIC_CRS).filter(|_| !is_projected);
+        let crs = self.key(PROJECTED_CRS).or(geographic);
+        let crs = crs.filter(|it| EPSG_CODES.contains(it));
         let (width, height) = (f64::from(width), f64::from(height));
         let geo_transform = after(stored, stored_of_upright(orientation, width, height));
-        let is_affine = geo_transform.iter().all(|it| it.is_finite());
+        let [_, a, b, _, d, e] = geo_transform;
+        // Else all pixels would be on a line.
+        let is_affine = geo_transform.iter().all(|it| it.is_finite()) && a * e != b * d;
         is_affine.then(|| GeoReference {
             geo_transform,
             crs: crs.map(|code| format!("EPSG:{code}")),
         })
     }
 
-    /// From corners of pixels as stored.
+    /// From corners of pixels as stored. What a file should not have is taken as GDAL takes it: a scale and a point count more than a
+    /// transformation, and rows of a negative scale go down, too.
     fn stored_transform(&self) -> Option<[f64; 6]> {
-        if let Some([a, b, _, x, d, e, _, y, ..]) = self.transformation.as_deref() {
-            return Some([*x, *a, *b, *y, *d, *e]);
-        }
+        self.scaled().or_else(|| {
+            let [a, b, _, x, d, e, _, y, ..] = *self.transformation.as_deref()? else {
+                return None;
+            };
+            Some([x, a, b, y, d, e])
+        })
+    }
+
+    fn scaled(&self) -> Option<[f64; 6]> {
         let [across, down, ..] = *self.scale.as_deref()? else {
             return None;
         };
+        let down = down.abs();
         let [column, row, _, x, y, _] = *self.tie_points.as_deref()?.first_chunk::<6>()?;
         Some([x - column * across, across, 0.0, y + row * down, 0.0, -down])
     }
@@ -114,6 +127,49 @@ fn stored_of_upright(orientation: Orientation, width: f64, height: f64) -> [f64;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn odd_tags_are_taken_as_gdal_takes_them() {
+        let tags = |scale: [f64; 3], keys: &[u16]| GeoTags {
+            scale: Some(scale.to_vec()),
+            tie_points: Some(vec![0.0, 0.0, 0.0, 400_000.0, 5_000_000.0, 0.0]),
+            keys: Some(keys.to_vec()),
+            transformation: None,
+        };
+        let reference = |tags: &GeoTags| tags.reference((4, 3), Orientation::NoTransforms);
+        let plain = [400_000.0, 10.0, 0.0, 5_000_000.0, 0.0, -10.0];
+        let none = [1, 1, 0, 0];
+        for scale in [[10.0, 10.0, 0.0], [10.0, -10.0, 0.0]] {
+            let found = reference(&tags(scale, &none)).unwrap();
+            assert_eq!((found.geo_transform, found.crs), (plain, None));
+        }
+        assert_eq!(reference(&tags([0.0, 0.0, 0.0], &none)), None);
+        // A projected file that names only the geographic system below.
+        let keys = [
+            1,
+            1,
+            0,
+            2,
+            MODEL_TYPE,
+            0,
+            1,
+            PROJECTED,
+            GEOGRAPHIC_CRS,
+            0,
+            1,
+            4326,
+        ];
+        let found = reference(&tags([10.0, 10.0, 0.0], &keys)).unwrap();
+        assert_eq!(found.crs, None);
+        let keys = [1, 1, 0, 2, MODEL_TYPE, 0, 1, 2, GEOGRAPHIC_CRS, 0, 1, 4326];
+        let found = reference(&tags([10.0, 10.0, 0.0], &keys)).unwrap();
+        assert_eq!(found.crs.as_deref(), Some("EPSG:4326"));
+        let both = GeoTags {
+            transformation: Some(vec![1.0; 16]),
+            ..tags([10.0, 10.0, 0.0], &none)
+        };
+        assert_eq!(reference(&both).unwrap().geo_transform, plain);
+    }
 
     #[test]
     fn upright_corners_are_stored_corners() {

@@ -312,7 +312,7 @@ async fn masks_and_attributes_come_back() {
         let snapshot = store.snapshot().await.unwrap();
         let done = export_cvat(&snapshot, &request, &NoProgress).await.unwrap();
         assert_eq!(
-            (done.images, done.annotations, done.void_regions),
+            (done.images, done.annotations, done.crowds),
             (2, whole + 1, 1)
         );
         let (_other, other) = new_store().await;

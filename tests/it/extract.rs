@@ -3,16 +3,16 @@
 
 use arrow::array::AsArray;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Float32Type, Float64Type};
-use grainstore::device::Precision;
+use arrow::datatypes::{Float32Type, Float64Type, Int64Type};
+use grainstore::device::{DeviceName, Precision};
 use grainstore::extract::{
     CropLayout, ExtractSummary, Extractor, ImageSelection, MaskGenerator, MaskOptions, MaskOutput,
-    Tiling, crops, extract_with, extractor_row, point_grid, points_per_side,
+    Prompter, Tiling, crops, extract_with, extractor_row, point_grid, points_per_side,
 };
 use grainstore::geometry::{Rle, Size};
 use grainstore::ingest::FolderIngest;
 use grainstore::ingest::{DEFAULT_COMMIT_ROWS, IngestOptions, LabelSource, Source, ingest_folder};
-use grainstore::models::sam::{Checkpoint, Sam};
+use grainstore::models::sam::{Checkpoint, PixelTransform, Sam};
 use grainstore::progress::NoProgress;
 use grainstore::query::{Query, QuerySession};
 use grainstore::schema::{EmbeddingFloat, EmbeddingType, Table};
@@ -291,6 +291,50 @@ async fn extraction_goes_on_where_it_stopped_and_repeats_nothing() {
         .await
         .unwrap();
     assert_eq!((other.images, other.masks), (2, 18));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn medsams_pixels_are_those_of_another_extractor() {
+    let (_dir, store) = store_of_photos(2).await;
+    run(&store, &ImageSelection::default()).await;
+    let medsam = MaskOptions {
+        pixels: PixelTransform::MedSam,
+        ..small_grid()
+    };
+    let all = ImageSelection::default();
+    let summary = extract_with(&store, extractor(&medsam), &all, &NoProgress).await;
+    assert_eq!(summary.unwrap().masks, 18);
+    let snapshot = store.snapshot().await.unwrap();
+    let stored: Vec<ExtractorRow> = rows(&snapshot).await;
+    let [sam, medsam] = &stored[..] else {
+        panic!("{stored:?}");
+    };
+    assert!(!sam.options.contains("pixels"), "{}", sam.options);
+    let expected = r#""pixels":"medsam""#;
+    assert!(medsam.options.contains(expected), "{}", medsam.options);
+    assert_ne!(sam.embedding_space, medsam.embedding_space);
+    let sql = Sql::new(&snapshot).await.unwrap();
+    let batches = sql
+        .query("SELECT count(DISTINCT predicted_iou) AS n FROM masks")
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    let different = batches[0].column(0).as_primitive::<Int64Type>().value(0);
+    assert!(different > 30, "{different} of 36 predicted IoUs");
+
+    // Clicks are seen as the newest extractor of the same weights sees photos.
+    let open = || {
+        let checkpoint = test_data("extract/sharp.safetensors");
+        Prompter::open(&checkpoint, DeviceName::Cpu, Precision::F32).unwrap()
+    };
+    for (beside, expected) in [(&stored[..1], sam), (&stored[..], medsam)] {
+        let prompted = open().beside(beside).extractor().clone();
+        assert_eq!(prompted.embedding_space, expected.embedding_space);
+        let has_pixels = prompted.options.contains(r#""pixels":"medsam""#);
+        assert_eq!(has_pixels, expected == medsam, "{}", prompted.options);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,8 +79,8 @@ async fn rows_hold_photos_and_objects() {
     assert_eq!((done.images, done.annotations), (2, 10));
     let card = std::fs::read_to_string(request.directory.join("README.md")).unwrap();
     for line in [
-        "split: train",
-        "split: val_2",
+        "split: \"train\"",
+        "split: \"val_2\"",
         "path: data/val_2-*.parquet",
         "| val_2 | 1 |",
     ] {

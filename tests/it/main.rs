@@ -61,6 +61,7 @@ mod layers;
 mod links;
 mod mask_training;
 mod neighbours;
+mod odd_names;
 mod photo;
 mod picture;
 mod predictor;

@@ -266,7 +266,7 @@ fn claimed_sizes_are_checked_before_anything_is_allocated() {
     let error = decode(&claims, &DecodeLimits::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "image of 30000 x 30000 pixels is over the limit of 200000000 pixels"
+        "image of 30000 x 30000 pixels is over the limit of 200000000 pixels; extract --tile 1024 takes larger ones"
     );
     let error = decode_indexed_png(&claims).unwrap_err();
     assert!(matches!(error, PhotoError::ImageTooLarge { .. }));

@@ -7,8 +7,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 use grainstore::error::ModelError;
 use grainstore::geometry::Size;
 use grainstore::models::sam::{
-    Checkpoint, EncoderConfig, MASK_THRESHOLD, MaskUpscaler, ModelType, PointPrompts,
-    PreparedImage, Prompts, Sam, SamConfig, WeightPrecision, save, stability_score, threshold_into,
+    Checkpoint, EncoderConfig, MASK_THRESHOLD, MaskUpscaler, ModelType, PixelTransform,
+    PointPrompts, PreparedImage, Prompts, Sam, SamConfig, WeightPrecision, save, stability_score,
+    threshold_into,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -231,6 +232,96 @@ fn small_model_computes_what_upstream_does() {
     let model = small_model();
     for name in ["wide", "tall", "tiny"] {
         check_image(&model, &fixtures(), name);
+    }
+}
+
+/// `tests/data/sam/make_medsam.py` made the reference.
+#[test]
+fn medsams_pixels_give_what_medsams_steps_give() {
+    let model = small_model().with_pixels(PixelTransform::MedSam);
+    let reference = Reference::file(fixtures().join("medsam_reference.safetensors"));
+    for name in ["wide", "tall", "tiny"] {
+        let (rgb, size) = photo(&fixtures(), name);
+        let prepared = model.config().prepare(&rgb, size).unwrap();
+        let frame = prepared.frame;
+        let embedding = model.encode_image(prepared.into_tensor(&device()));
+        reference.check(&format!("{name}.embedding"), embedding.cells.clone());
+
+        let (shape, points) = reference.floats(&format!("{name}.points")).unwrap();
+        let (points, _) = points.as_chunks::<2>();
+        let scaled = points.iter().flat_map(|[x, y]| {
+            let point = frame.model_from_image([f64::from(*x), f64::from(*y)]);
+            point.map(|side| side as f32)
+        });
+        let coords: Vec<f32> = scaled.collect();
+        let prompts = Prompts {
+            points: Some(PointPrompts {
+                coords: Tensor::from_data(TensorData::new(coords, [shape[0], 1, 2]), &device()),
+                labels: Tensor::ones([shape[0], 1], &device()),
+            }),
+            boxes: None,
+            masks: None,
+        };
+        let output = model.decode(embedding.clone(), &prompts);
+        reference.check(&format!("{name}.tokens"), output.tokens);
+        reference.check(&format!("{name}.iou"), output.iou);
+
+        let [_, _, side, _] = output.masks.dims();
+        let logits = output.masks.into_data();
+        let logits = logits.as_slice::<f32>().unwrap();
+        let mut upscaler = MaskUpscaler::new(&frame, side);
+        let (_, means) = reference.floats(&format!("{name}.full_mean")).unwrap();
+        for (low_res, expected) in logits.chunks_exact(side * side).zip(&means) {
+            let full = upscaler.logits(low_res).unwrap();
+            let mean = full.iter().sum::<f32>() / full.len() as f32;
+            let largest = full.iter().fold(0f32, |most, x| most.max(x.abs()));
+            assert!((mean - expected).abs() <= 1e-4 * largest, "{name}");
+        }
+        let full = upscaler
+            .logits(&logits[side * side..2 * side * side])
+            .unwrap();
+        let mut bitmap = Vec::new();
+        threshold_into(full, MASK_THRESHOLD, &mut bitmap);
+        let expected = reference.bits(&format!("{name}.bits"), bitmap.len());
+        let near = reference.bits(&format!("{name}.near"), bitmap.len());
+        let wrong = (0..bitmap.len()).filter(|&i| (bitmap[i] == 1) != expected[i] && !near[i]);
+        assert_eq!(wrong.count(), 0, "{name}: pixels");
+
+        // As MedSAM itself is asked.
+        let (_, corners) = reference.floats(&format!("{name}.box")).unwrap();
+        let (corners, _) = corners.as_chunks::<2>();
+        let corners = corners.iter().flat_map(|[x, y]| {
+            let point = frame.model_from_image([f64::from(*x), f64::from(*y)]);
+            point.map(|side| side as f32)
+        });
+        let corners: Vec<f32> = corners.collect();
+        let prompts = Prompts {
+            points: None,
+            boxes: Some(Tensor::from_data(
+                TensorData::new(corners, [1, 4]),
+                &device(),
+            )),
+            masks: None,
+        };
+        let output = model.decode(embedding, &prompts);
+        let single = output.masks.slice([0..1, 0..1, 0..side, 0..side]);
+        reference.check(&format!("{name}.single"), single.clone());
+        let single = single.into_data();
+        let full = upscaler.logits(single.as_slice::<f32>().unwrap()).unwrap();
+        threshold_into(full, MASK_THRESHOLD, &mut bitmap);
+        let expected = reference.bits(&format!("{name}.medsam_seg"), bitmap.len());
+        let wrong = (0..bitmap.len()).filter(|&i| (bitmap[i] == 1) != expected[i]);
+        let wrong = wrong.count();
+        // MedSAM scales probabilities, which moves outlines a little.
+        println!(
+            "{name}: {wrong} of {} pixels differ from MedSAM's",
+            bitmap.len()
+        );
+        assert!(
+            wrong * 50 <= bitmap.len(),
+            "{name}: {wrong} of {}",
+            bitmap.len()
+        );
     }
 }
 

@@ -124,5 +124,6 @@ fn every_command_has_a_manual_page() {
     program.expect(0, &["man", pages.to_str().unwrap()]);
     let page = std::fs::read_to_string(pages.join("grainstore-export-coco.1")).unwrap();
     assert!(page.contains(r"\-\-supercategories"), "{page}");
+    assert!(page.contains("\"grainstore 0."), "{page}");
     assert!(pages.join("grainstore.1").exists());
 }

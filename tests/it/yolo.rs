@@ -133,7 +133,7 @@ async fn masks_come_back_exactly_with_holes_and_parts() {
     let yolo = dir.path().join("yolo");
     let summary = exported(&store, &yolo).await;
     assert_eq!((summary.images, summary.annotations), (3, whole));
-    assert_eq!((summary.void_regions, summary.without_mask), (1, 1));
+    assert_eq!((summary.crowds, summary.without_mask), (1, 1));
 
     let (_other, other) = new_store().await;
     assert_eq!(of_yolo(&other, &yolo, None).await, (3, 0));

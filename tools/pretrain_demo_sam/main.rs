@@ -45,8 +45,8 @@ use burn::optim::{
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use grainstore::models::sam::{
-    self, Checkpoint, DecoderConfig, EncoderConfig, Prompts, Sam, SamConfig, VitConfig,
-    WeightPrecision,
+    self, Checkpoint, DecoderConfig, EncoderConfig, PixelTransform, Prompts, Sam, SamConfig,
+    VitConfig, WeightPrecision,
 };
 use grainstore::scenes::SceneGenerator;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -82,6 +82,7 @@ fn config() -> SamConfig {
             iou_head_hidden: 64,
             ..DecoderConfig::default()
         },
+        pixels: PixelTransform::default(),
     }
 }
 

@@ -186,6 +186,7 @@ impl<'a> Shell<'a> {
         match request {
             Request::Help => outln!("{}", request::HELP),
             Request::Leave => return Ok(true),
+            Request::Drop => {}
             Request::Tables => self.statement(TABLES, &self.output).await?,
             Request::Describe(name) => match Table::from_name(&name) {
                 Some(table) => outln!("{}", table.ddl().trim_end()),

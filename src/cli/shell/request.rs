@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
+use super::statements::is_within_quotation;
 use crate::cli::output::Format;
 use crate::cli::statement::{by_parameter, parse_pair};
 
@@ -18,6 +19,7 @@ SELECT ...;          run a statement; it may take several lines
 \\mode FORMAT         show rows as table, csv, json or jsonl
 \\o FILE              write the rows of the next statement to a file, in the format of its extension
 \\timing [on|off]     show how long statements take
+\\c                   drop the lines of a statement that was begun
 \\?                   this list
 \\q                   leave, as Ctrl-D does";
 
@@ -26,6 +28,7 @@ SELECT ...;          run a statement; it may take several lines
 pub enum Request {
     Help,
     Leave,
+    Drop,
     Tables,
     Describe(String),
     Timing(Option<bool>),
@@ -36,17 +39,30 @@ pub enum Request {
     Run(String, HashMap<String, String>),
 }
 
-/// Whether a text begins with a backslash.
+/// Whether a text is a request, or its last line is one after a statement that was begun.
 pub fn is_request(text: &str) -> bool {
-    text.trim_start().starts_with('\\')
+    request_in(text).is_some()
+}
+
+/// The request that a text is or ends with. Within a quotation, a backslash is a backslash.
+fn request_in(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let word = text.trim_end_matches(';');
+    if text.starts_with('\\') || ["quit", "exit"].contains(&word.to_lowercase().as_str()) {
+        return Some(text);
+    }
+    let (begun, last) = text.rsplit_once('\n')?;
+    let last = last.trim_start();
+    (last.starts_with('\\') && !is_within_quotation(begun)).then_some(last)
 }
 
 impl Request {
-    /// Reads a line; `None` if it does not begin with a backslash.
-    pub fn parse(line: &str) -> anyhow::Result<Option<Self>> {
-        let Some(line) = line.trim().strip_prefix('\\') else {
+    /// Reads a text; `None` if it is no request.
+    pub fn parse(text: &str) -> anyhow::Result<Option<Self>> {
+        let Some(line) = request_in(text) else {
             return Ok(None);
         };
+        let line = line.strip_prefix('\\').unwrap_or(line);
         // A path as it is typed, with backslashes on Windows.
         if let Some(file) = line.strip_prefix("o ") {
             return Ok(Some(Self::Output(PathBuf::from(file.trim()))));
@@ -57,7 +73,9 @@ impl Request {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(Some(match words.as_slice() {
             ["?" | "h" | "help"] => Self::Help,
-            ["q" | "quit" | "exit"] => Self::Leave,
+            ["c"] => Self::Drop,
+            ["q"] => Self::Leave,
+            [word] if ["quit", "exit"].contains(&word.to_lowercase().as_str()) => Self::Leave,
             ["d" | "dt"] => Self::Tables,
             ["d", table] => Self::Describe((*table).to_owned()),
             ["timing"] => Self::Timing(None),
@@ -68,6 +86,8 @@ impl Request {
             ["at", at] => Self::At(Some((*at).to_owned())),
             ["queries"] => Self::Queries,
             ["r", name, parameters @ ..] => Self::Run((*name).to_owned(), pairs(parameters)?),
+            ["mode"] => bail!("'\\mode' needs a format: table, csv, json or jsonl"),
+            ["r"] => bail!("'\\r' needs the name of a query; \\queries lists them"),
             _ => bail!("'\\{line}' is not a command of the shell; \\? lists them"),
         }))
     }
@@ -98,6 +118,20 @@ mod tests {
         let parsed = |line: &str| Request::parse(line).unwrap();
         assert_eq!(parsed("SELECT 1;"), None);
         assert_eq!(parsed("  \\d"), Some(Request::Tables));
+        for leave in [
+            "\\q",
+            "quit",
+            "EXIT;",
+            "SELECT 1\n\\q\n",
+            "SELECT\n 1\n  \\q",
+        ] {
+            assert!(is_request(leave), "{leave}");
+            assert_eq!(parsed(leave), Some(Request::Leave), "{leave}");
+        }
+        assert_eq!(parsed("SELECT 1\n\\c"), Some(Request::Drop));
+        for sql in ["SELECT 'a\n\\q", "SELECT quit", "SELECT 1 -- \\q"] {
+            assert!(!is_request(sql), "{sql}");
+        }
         assert_eq!(
             parsed("\\d masks;"),
             Some(Request::Describe("masks".to_owned()))

@@ -17,11 +17,14 @@ pub fn split(text: &str) -> anyhow::Result<Vec<String>> {
         .collect())
 }
 
+/// Whether a text ends within a quotation or a comment.
+pub fn is_within_quotation(text: &str) -> bool {
+    Tokenizer::new(&GenericDialect {}, text).tokenize().is_err()
+}
+
 /// Whether a text is all of its statements: it has none, or the last ends with a semicolon.
 pub fn is_whole(text: &str) -> bool {
-    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize();
-    // A quotation that does not end yet.
-    let Ok(tokens) = tokens else {
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else {
         return false;
     };
     let last = tokens.iter().rfind(|token| says_something(token));

@@ -9,12 +9,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::hiera_config::HieraConfig;
-use super::preprocess::{ImageFrame, PIXEL_MEAN, PIXEL_STD, PreparedImage};
+use super::preprocess::{ImageFrame, PIXEL_MEAN, PIXEL_STD, PixelTransform, PreparedImage};
 use super::sam3_config::Sam3VitConfig;
 use super::sizes::{MOST_LAYERS, require, require_windows};
 use super::tiny_vit::TinyVitConfig;
 use crate::geometry::Size;
 use crate::models::error::{ModelError, Result};
+use crate::options::is_default;
 
 /// Pixels of the model input per cell of the image embedding, along each axis.
 pub const PATCH_SIZE: usize = 16;
@@ -125,6 +126,9 @@ pub struct SamConfig {
     pub mask_channels: usize,
     /// The mask decoder.
     pub decoder: DecoderConfig,
+    /// How photos become the input, for an encoder of [`EncoderConfig::Vit`] or [`EncoderConfig::TinyVit`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pixels: PixelTransform,
 }
 
 /// The kind of image encoder, with its sizes.
@@ -268,6 +272,7 @@ impl SamConfig {
             prompt_dim: 256,
             mask_channels: 16,
             decoder: DecoderConfig::default(),
+            pixels: PixelTransform::default(),
         }
     }
 
@@ -301,7 +306,7 @@ impl SamConfig {
     /// # Errors
     /// [`ModelError::EmptyImage`] for an image without pixels.
     pub fn frame(&self, original: Size) -> Result<ImageFrame> {
-        if self.is_sam2_or_3() {
+        if self.is_sam2_or_3() || self.pixels == PixelTransform::MedSam {
             ImageFrame::stretched(original, self.image_size)
         } else {
             ImageFrame::new(original, self.image_size)
@@ -314,9 +319,11 @@ impl SamConfig {
     /// [`ModelError::EmptyImage`]; [`ModelError::PixelCount`] unless there are three bytes per pixel.
     pub fn prepare(&self, rgb: &[u8], size: Size) -> Result<PreparedImage> {
         if self.is_sam2_or_3() {
-            PreparedImage::stretched(rgb, size, self.image_size, self.pixel_statistics())
-        } else {
-            PreparedImage::new(rgb, size, self.image_size)
+            return PreparedImage::stretched(rgb, size, self.image_size, self.pixel_statistics());
+        }
+        match self.pixels {
+            PixelTransform::Sam => PreparedImage::new(rgb, size, self.image_size),
+            PixelTransform::MedSam => PreparedImage::of_medsam(rgb, size, self.image_size),
         }
     }
 
@@ -333,6 +340,7 @@ impl SamConfig {
     /// The published model with these sizes, if there is one.
     pub fn model_type(&self) -> Option<ModelType> {
         let mut own = self.clone();
+        own.pixels = PixelTransform::default();
         if let EncoderConfig::Sam3Vit(vit) = &mut own.encoder {
             // The same weights are published with two of them.
             vit.epsilon = Sam3VitConfig::published().epsilon;

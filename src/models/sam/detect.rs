@@ -7,6 +7,7 @@
 
 use super::config::{DecoderConfig, EncoderConfig, PATCH_SIZE, SamConfig, VitConfig};
 use super::hiera_config::HieraConfig;
+use super::preprocess::PixelTransform;
 use super::sam3_config::Sam3VitConfig;
 use super::tiny_vit::TinyVitConfig;
 use super::{sam2_names, sam3_names};
@@ -56,6 +57,7 @@ pub(super) fn config(checkpoint: &Weights) -> Result<SamConfig> {
         prompt_dim,
         mask_channels,
         decoder: shapes.decoder(prompt_dim)?,
+        pixels: PixelTransform::default(),
     })
 }
 

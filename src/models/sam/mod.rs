@@ -57,7 +57,7 @@ pub use mask_decoder::{DecodedTokens, DecoderOutput};
 pub use official::save;
 pub use postprocess::{MASK_THRESHOLD, MaskUpscaler, stability_score, threshold_into};
 pub use predictor::{ImageFeatures, PredictedMask, Prompt, SamPredictor};
-pub use preprocess::{ImageFrame, PreparedImage};
+pub use preprocess::{ImageFrame, PixelTransform, PreparedImage};
 pub use prompt_encoder::{PointPrompts, Prompts};
 pub use sam::{ImageEncoder, Sam}; // for tools/pretrain_demo_sam
 pub use sam3_config::Sam3VitConfig;

@@ -2,18 +2,43 @@
 //!
 //! In: RGB bytes of any size. Out: pixels whose longest side is scaled to the model's with Pillow's antialiased
 //! bilinear filter, normalised, and padded with zeros at the right and bottom; for SAM 2, pixels that fill the whole input
-//! (upstream: `SAM2Transforms`). Files are not decoded here.
+//! (upstream: `SAM2Transforms`), and so for MedSAM. Files are not decoded here.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 use crate::geometry::Size;
 use crate::models::error::{ModelError, Result};
-use crate::models::pixels::{Filter, resize, resize_planes};
+use crate::models::pixels::{Filter, resize, resize_by_splines, resize_planes};
+use crate::options::one_of;
 
 /// Mean of R, G and B over upstream's training images, in [0, 255].
 pub(super) const PIXEL_MEAN: [f32; 3] = [123.675, 116.28, 103.53];
 /// Standard deviation of R, G and B, in the same units.
 pub(super) const PIXEL_STD: [f32; 3] = [58.395, 57.12, 57.375];
+
+/// How photos become the input of a model with the architecture of the first Segment Anything. Its weights do not say which of these
+/// they were trained with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PixelTransform {
+    /// As Segment Anything does it: the aspect is kept, and levels are normalised by the mean and the standard deviation of its
+    /// training images.
+    #[default]
+    Sam,
+    /// As MedSAM does it (upstream: `MedSAM_Inference.py`): resized by cubic splines to fill the whole input, whatever the aspect,
+    /// and levels scaled from the lowest to the highest of the photo to [0, 1].
+    MedSam,
+}
+
+impl std::str::FromStr for PixelTransform {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> crate::Result<Self> {
+        let words = [("sam", Self::Sam), ("medsam", Self::MedSam)];
+        one_of("pixels", text, &words)
+    }
+}
 
 /// The placement of an image in the model's square input: its own size and the size it is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +49,7 @@ pub struct ImageFrame {
     pub resized: Size,
     /// Side of the model input in pixels.
     pub image_size: u32,
-    /// Whether the image fills the whole input, whatever its aspect, as in SAM 2.
+    /// Whether the image fills the whole input, whatever its aspect, as in SAM 2 and MedSAM.
     pub is_stretched: bool,
 }
 
@@ -121,6 +146,26 @@ impl PreparedImage {
             }
         }
         Ok(Self { frame, pixels })
+    }
+
+    /// Resizes an image of row-major RGB bytes to the whole input, and scales its levels to [0, 1], as
+    /// [`PixelTransform::MedSam`] says.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyImage`]; [`ModelError::PixelCount`] unless there are three bytes per pixel.
+    pub(super) fn of_medsam(rgb: &[u8], size: Size, image_size: usize) -> Result<Self> {
+        let frame = ImageFrame::stretched(size, image_size)?;
+        check_length(rgb, size)?;
+        let levels = resize_by_splines(rgb, frame.original, frame.resized);
+        let lowest = levels.iter().copied().min().unwrap_or(0);
+        let highest = levels.iter().copied().max().unwrap_or(0);
+        let range = f64::from(highest - lowest).max(1e-8);
+        let scaled = |level: &u8| (f64::from(level - lowest) / range) as f32;
+        let planes = (0..3).flat_map(|channel| levels.iter().skip(channel).step_by(3).map(scaled));
+        Ok(Self {
+            frame,
+            pixels: planes.collect(),
+        })
     }
 
     /// Normalised values, channel by channel, row-major.

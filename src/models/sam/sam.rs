@@ -9,6 +9,7 @@ use super::hiera::{Hiera, HieraFeatures};
 use super::image_embedding::{Details, ImageEmbedding, by_cell};
 use super::image_encoder::ImageEncoderVit;
 use super::mask_decoder::{DecodedTokens, DecoderOutput, MaskDecoder};
+use super::preprocess::PixelTransform;
 use super::prompt_encoder::{PromptEncoder, Prompts};
 use super::sam3_encoder::{Sam3Encoder, Sam3Features};
 use super::tiny_vit::TinyVit;
@@ -75,6 +76,13 @@ impl Sam {
                 .then(|| Initializer::Zeros.init([1, 1, dim], device)),
             config: config.clone(),
         }
+    }
+
+    /// Has photos become the model's input in another way.
+    #[must_use]
+    pub fn with_pixels(mut self, pixels: PixelTransform) -> Self {
+        self.config.pixels = pixels;
+        self
     }
 
     /// The sizes that this model was built with.

@@ -43,6 +43,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         missing: (len < end).then(|| format!("expected {end} bytes, found {len}")),
         raw: None,
         geo: None,
+        pages: 1,
     })
 }
 

@@ -58,6 +58,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         missing,
         raw: None,
         geo: None,
+        pages: 1,
     })
 }
 

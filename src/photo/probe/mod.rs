@@ -48,6 +48,8 @@ struct Header {
     raw: Option<RawSamples>,
     /// As in [`PhotoInfo`].
     geo: Option<GeoReference>,
+    /// Pages of a TIFF; 1 for other formats.
+    pages: u32,
 }
 
 /// Samples that are neither gray nor RGB nor CMYK of 8 or 16 bits.
@@ -123,6 +125,11 @@ pub fn probe(bytes: &[u8]) -> Result<PhotoInfo> {
         (Some(raw), _) => raw.unused,
         (None, Some(color)) if has_16_bits => Some(high_bits(color)),
         _ => None,
+    };
+    let pages = (header.pages > 1).then(|| format!("of {} pages the first is used", header.pages));
+    let unused = match (unused, pages) {
+        (Some(unused), Some(pages)) => Some(format!("{unused}; {pages}")),
+        (unused, pages) => unused.or(pages),
     };
     Ok(PhotoInfo {
         format,

@@ -51,6 +51,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         undecodable: None,
         raw: None,
         geo: None,
+        pages: 1,
         missing,
     })
 }

@@ -58,6 +58,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         undecodable: None,
         raw: None,
         geo: None,
+        pages: 1,
         missing: ((found as u64) < expected)
             .then(|| format!("expected {expected} {unit}, found {found}")),
     })

@@ -35,6 +35,8 @@ const COMPRESSIONS: [CompressionMethod; 8] = [
     CompressionMethod::ZSTD,
 ];
 
+/// Pages beyond which they are not counted.
+const MAX_PAGES: u32 = 10_000;
 /// Advice for samples that are not supported.
 const ADVICE: &str = "convert the file to 8-bit gray or rgb";
 
@@ -71,7 +73,19 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         color: samples.name().map(|name| format!("{name}{}", samples.bits)),
         undecodable,
         missing: missing(&mut file, bytes).map_err(refused)?,
+        pages: 1 + other_pages(&mut file),
     })
+}
+
+/// The pages behind the first that are neither previews nor masks of one, up to the first that cannot be read.
+fn other_pages(file: &mut File) -> u32 {
+    let mut pages = 0;
+    while file.more_images() && pages < MAX_PAGES && file.next_image().is_ok() {
+        let kind = file.find_tag_unsigned::<u32>(Tag::NewSubfileType);
+        let is_of_another = kind.ok().flatten().is_some_and(|kind| kind & 5 != 0);
+        pages += u32::from(!is_of_another);
+    }
+    pages
 }
 
 /// The error for a directory that the decoder rejects.

@@ -38,5 +38,6 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         missing: None,
         raw: None,
         geo: None,
+        pages: 1,
     })
 }

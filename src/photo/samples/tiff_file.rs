@@ -7,6 +7,7 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use half::f16;
 use tiff::TiffError;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::{PlanarConfiguration, SampleFormat, Tag};
@@ -73,7 +74,8 @@ impl<'a> TiffSamples<'a> {
         };
         let samples = first(Tag::SamplesPerPixel)?.unwrap_or(1);
         let bits = first(Tag::BitsPerSample)?.unwrap_or(1);
-        let is_unsigned = first(Tag::SampleFormat)?.unwrap_or(1) == SampleFormat::Uint.to_u16();
+        let kind = first(Tag::SampleFormat)?.unwrap_or(1);
+        let is_unsigned = kind == SampleFormat::Uint.to_u16();
         let is_planar =
             first(Tag::PlanarConfiguration)? == Some(PlanarConfiguration::Planar.to_u16());
         let is_alpha = matches!(first(Tag::ExtraSamples)?, None | Some(1 | 2));
@@ -90,6 +92,12 @@ impl<'a> TiffSamples<'a> {
         };
         let missing = decoder.get_tag_ascii_string(Tag::GdalNodata).ok();
         let missing = missing.and_then(|text| text.trim().parse().ok());
+        // As precise as the samples, which have to be equal to it.
+        let missing = missing.map(|value: f64| match bits {
+            16 if kind == SampleFormat::IEEEFP.to_u16() => f16::from_f64(value).to_f64(),
+            32 if kind == SampleFormat::IEEEFP.to_u16() => single(value),
+            _ => value,
+        });
         // In a palette, the value that is missing is an index, whose colour says so.
         let missing = missing.filter(|_| interpretation != PALETTE);
         Ok(Self {
@@ -305,5 +313,40 @@ fn damaged(err: TiffError) -> PhotoError {
             reason: err.to_string(),
         },
         err => corrupt(err.to_string()),
+    }
+}
+
+/// A number in 32 bits. Decimals that were cut short may lie beyond the greatest finite one.
+fn single(value: f64) -> f64 {
+    let rounded = value as f32;
+    if value.is_finite() {
+        f64::from(rounded.clamp(f32::MIN, f32::MAX))
+    } else {
+        f64::from(rounded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_decimals_are_the_nearest_samples() {
+        for text in [
+            "-3.4028234663852886e+38",
+            "-3.4028235e38",
+            "-3.40282346638529e+38",
+            "-3.402823e39",
+        ] {
+            let value = single(text.parse().unwrap());
+            let expected = match text {
+                "-3.402823e39" => f32::MIN,
+                _ => text.parse::<f32>().unwrap().max(f32::MIN),
+            };
+            assert_eq!(value, f64::from(expected), "{text}");
+        }
+        assert_eq!(single(-9999.9), f64::from(-9999.9f32));
+        assert_eq!(single(f64::NEG_INFINITY), f64::NEG_INFINITY);
+        assert!(single(f64::NAN).is_nan());
     }
 }

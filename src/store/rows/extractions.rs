@@ -66,7 +66,8 @@ impl ExtractorKind {
 }
 
 /// The value of `extractors.embedding_space`: what embeds masks, whatever the grid, the crops and the filters.
-/// `options` is `extractors.options`, of which only the precision counts.
+/// `options` is `extractors.options`, of which the precision counts, and how photos become the model's input unless that is Segment
+/// Anything's own.
 pub fn embedding_space(
     checkpoint_sha256: &str,
     options: &str,
@@ -75,11 +76,14 @@ pub fn embedding_space(
     #[derive(Deserialize)]
     struct Options {
         precision: Option<String>,
+        pixels: Option<String>,
     }
     let options: Option<Options> = serde_json::from_str(options).ok();
-    let precision = options.and_then(|options| options.precision);
+    let (precision, pixels) = options.map_or((None, None), |it| (it.precision, it.pixels));
     let precision = precision.as_deref().unwrap_or("f32");
-    EmbeddingSpaceId::of_parts([checkpoint_sha256, precision, &embedding_dim.to_string()])
+    let dim = embedding_dim.to_string();
+    let parts = [checkpoint_sha256, precision, &dim];
+    EmbeddingSpaceId::of_parts(parts.into_iter().chain(pixels.as_deref()))
 }
 
 impl ExtractorRow {
