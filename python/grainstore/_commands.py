@@ -36,7 +36,8 @@ class Commands:
             source: Purpose of the images: web or synthetic (to train heads on), target (to annotate) [default: web,
                 with --no-labels target]
             dataset: Name of the data set [default: the directory's name]
-            split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
+            split: Split of the images: train, val, ...; for YOLO and VOC, which needs it, the one to read; for CVAT, in
+                place of its subsets.
             verify: Decode every image instead of only its header; slower, but finds damaged pixel data.
             commit_rows: Commit after this many rows of images and annotations, or after 5 seconds; 8192 by default.
 
@@ -66,7 +67,8 @@ class Commands:
             images: The directory that its file names are relative to.
             source: Purpose of the images: web, synthetic or target; target by default.
             dataset: Name of the data set, and of the class set created from its categories; coco by default.
-            split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
+            split: Split of the images: train, val, ...; for YOLO and VOC, which needs it, the one to read; for CVAT, in
+                place of its subsets.
             verify: Decode every image instead of only its header; slower, but finds damaged pixel data.
             commit_rows: Commit after this many rows of images and annotations, or after 5 seconds; 8192 by default.
 
@@ -92,7 +94,8 @@ class Commands:
             class_names: File with names of the label maps' indices 1, 2, ..., one per line [default: VOC's 20 classes]
             source: Purpose of the images: web, synthetic or target; target by default.
             dataset: Name of the data set, and of the class set created from its classes; voc by default.
-            split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
+            split: Split of the images: train, val, ...; for YOLO and VOC, which needs it, the one to read; for CVAT, in
+                place of its subsets.
             verify: Decode every image instead of only its header; slower, but finds damaged pixel data.
             commit_rows: Commit after this many rows of images and annotations, or after 5 seconds; 8192 by default.
 
@@ -122,7 +125,8 @@ class Commands:
                 pixels, as Ultralytics and OpenCV write them; no line is a box then); edges by default.
             source: Purpose of the images: web, synthetic or target; target by default.
             dataset: Name of the data set, and of the class set created from its classes; yolo by default.
-            split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
+            split: Split of the images: train, val, ...; for YOLO and VOC, which needs it, the one to read; for CVAT, in
+                place of its subsets.
             verify: Decode every image instead of only its header; slower, but finds damaged pixel data.
             commit_rows: Commit after this many rows of images and annotations, or after 5 seconds; 8192 by default.
 
@@ -154,7 +158,8 @@ class Commands:
             images: The directory of the photos [default: the folder 'images' beside the file, or else the file's own]
             source: Purpose of the images: web, synthetic or target; target by default.
             dataset: Name of the data set, and of the class set created from its labels; cvat by default.
-            split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
+            split: Split of the images: train, val, ...; for YOLO and VOC, which needs it, the one to read; for CVAT, in
+                place of its subsets.
             verify: Decode every image instead of only its header; slower, but finds damaged pixel data.
             commit_rows: Commit after this many rows of images and annotations, or after 5 seconds; 8192 by default.
 
@@ -191,7 +196,8 @@ class Commands:
             predictions: Read predictions instead of annotations.
             source: Purpose of the images: web, synthetic or target; target by default.
             dataset: Name of the data set, and of the class set created from its labels; label-studio by default.
-            split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
+            split: Split of the images: train, val, ...; for YOLO and VOC, which needs it, the one to read; for CVAT, in
+                place of its subsets.
             verify: Decode every image instead of only its header; slower, but finds damaged pixel data.
             commit_rows: Commit after this many rows of images and annotations, or after 5 seconds; 8192 by default.
 
@@ -231,7 +237,8 @@ class Commands:
             map_suffix: What names of maps have before their ending, and names of photos have not.
             source: Purpose of the images: web, synthetic or target; target by default.
             dataset: Name of the data set, and of the class set created from its classes; label-maps by default.
-            split: Split of the images: train, val, ... (for VOC, where it is required, the image set to read)
+            split: Split of the images: train, val, ...; for YOLO and VOC, which needs it, the one to read; for CVAT, in
+                place of its subsets.
             verify: Decode every image instead of only its header; slower, but finds damaged pixel data.
             commit_rows: Commit after this many rows of images and annotations, or after 5 seconds; 8192 by default.
 
@@ -415,6 +422,7 @@ class Commands:
         overlap: int | None = None,
         channels: str | None = None,
         percentiles: str | None = None,
+        pixels: str | None = None,
         from_features: bool = False,
         mask_output: str | None = None,
     ) -> Any:
@@ -467,6 +475,8 @@ class Commands:
                 first three, or the first if there are fewer]
             percentiles: Percentiles of each channel of a photo that become black and white [default: 2,98 for samples
                 that are neither 8 bits nor 16-bit gray or RGB, else no scaling]
+            pixels: How photos become the model's input: sam, or medsam for weights of MedSAM [default: sam]; sam by
+                default.
             from_features: Prompt the features that --keep-features kept with the same weights, which costs the decoder
                 alone; photos of which none are kept are encoded, and their features are rounded to the same 16 bits.
             mask_output: Masks of the decoder to keep per point: best (of three), single, or all (three); best by
@@ -483,7 +493,7 @@ class Commands:
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", channels="4,3,2", percentiles="2,98")
         >>> store.extract(checkpoint="sam_vit_b_01ec64.pth", points_per_side=32, pred_iou_thresh=0.88, stability_score_thresh=0.95, box_nms_thresh=0.7, mask_output="all")
         """
-        return self._run("extract", [], {"checkpoint": checkpoint, "model-type": model_type, "device": device, "precision": precision, "where": where, "limit": limit, "shard": shard, "images-at-once": images_at_once, "commit-masks": commit_masks, "vectors": vectors, "keep-features": keep_features, "cluster": cluster, "chunk-images": chunk_images, "dry-run": dry_run, "points-per-side": points_per_side, "points-per-batch": points_per_batch, "pred-iou-thresh": pred_iou_thresh, "stability-score-thresh": stability_score_thresh, "stability-score-offset": stability_score_offset, "box-nms-thresh": box_nms_thresh, "crop-n-layers": crop_n_layers, "crop-nms-thresh": crop_nms_thresh, "crop-overlap-ratio": crop_overlap_ratio, "crop-n-points-downscale-factor": crop_n_points_downscale_factor, "min-mask-region-area": min_mask_region_area, "tile": tile, "overlap": overlap, "channels": channels, "percentiles": percentiles, "from-features": from_features, "mask-output": mask_output})
+        return self._run("extract", [], {"checkpoint": checkpoint, "model-type": model_type, "device": device, "precision": precision, "where": where, "limit": limit, "shard": shard, "images-at-once": images_at_once, "commit-masks": commit_masks, "vectors": vectors, "keep-features": keep_features, "cluster": cluster, "chunk-images": chunk_images, "dry-run": dry_run, "points-per-side": points_per_side, "points-per-batch": points_per_batch, "pred-iou-thresh": pred_iou_thresh, "stability-score-thresh": stability_score_thresh, "stability-score-offset": stability_score_offset, "box-nms-thresh": box_nms_thresh, "crop-n-layers": crop_n_layers, "crop-nms-thresh": crop_nms_thresh, "crop-overlap-ratio": crop_overlap_ratio, "crop-n-points-downscale-factor": crop_n_points_downscale_factor, "min-mask-region-area": min_mask_region_area, "tile": tile, "overlap": overlap, "channels": channels, "percentiles": percentiles, "pixels": pixels, "from-features": from_features, "mask-output": mask_output})
 
     def embed(
         self,
@@ -679,6 +689,8 @@ class Commands:
     ) -> Any:
         """Label masks by annotated objects: with an IoU of 0.5 or more a mask shows the object, below 0.1 with all it
         shows none.
+
+        Masks of an image without annotated objects get no label: the store does not say whether somebody looked there.
 
         Args:
             dataset: The data set of the annotations; needed if there are several.
@@ -1306,9 +1318,9 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
+        at: str | None = None,
         supercategories: str | None = None,
         ids: Literal["original", "new"] | None = None,
-        at: str | None = None,
         format: Literal["dataset", "results"] | None = None,
         segmentation: Literal["rle", "polygon"] | None = None,
     ) -> Any:
@@ -1326,9 +1338,9 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
+            at: Read the store at an earlier version ('grainstore store log') or at a tag.
             supercategories: A coarser class set whose classes become the supercategories.
             ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
-            at: Read the store at an earlier version ('grainstore store log') or at a tag.
             format: Kind of file: dataset (images, categories, annotations) or results (a list of detections); dataset
                 by default.
             segmentation: How masks are encoded: rle or polygon [default: rle; annotated objects as they were annotated]
@@ -1340,7 +1352,7 @@ class Commands:
         >>> store.export_coco(head="fine", format="results", output="results.json")
         >>> store.export_coco(ground_truth=True, dataset="coco", output="instances.json")
         """
-        return self._run("export coco", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "format": format, "segmentation": segmentation})
+        return self._run("export coco", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at, "supercategories": supercategories, "ids": ids, "format": format, "segmentation": segmentation})
 
     def export_voc(
         self,
@@ -1353,8 +1365,6 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
-        supercategories: str | None = None,
-        ids: Literal["original", "new"] | None = None,
         at: str | None = None,
         copy_images: bool = False,
     ) -> Any:
@@ -1368,8 +1378,6 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
-            supercategories: A coarser class set whose classes become the supercategories.
-            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
             copy_images: Also write JPEGImages: upright JPEG files are copied, all others are encoded as JPEG.
             output: The directory to write. It must be empty or new.
@@ -1378,7 +1386,7 @@ class Commands:
         >>> store.export_voc(head="fine", copy_images=True, output="voc/")
         >>> store.export_voc(ground_truth=True, dataset="coco", output="voc/")
         """
-        return self._run("export voc", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "copy-images": copy_images})
+        return self._run("export voc", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at, "copy-images": copy_images})
 
     def export_yolo(
         self,
@@ -1391,8 +1399,6 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
-        supercategories: str | None = None,
-        ids: Literal["original", "new"] | None = None,
         at: str | None = None,
         no_images: bool = False,
     ) -> Any:
@@ -1409,8 +1415,6 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
-            supercategories: A coarser class set whose classes become the supercategories.
-            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
             no_images: Write only data.yaml and labels. By default upright photos are copied, and all others are encoded
                 as JPEG.
@@ -1419,7 +1423,7 @@ class Commands:
         >>> store.export_yolo(head="fine", output="fine/")
         >>> store.export_yolo(ground_truth=True, dataset="coco", no_images=True, output="labels/")
         """
-        return self._run("export yolo", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "no-images": no_images})
+        return self._run("export yolo", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at, "no-images": no_images})
 
     def export_cvat(
         self,
@@ -1432,8 +1436,6 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
-        supercategories: str | None = None,
-        ids: Literal["original", "new"] | None = None,
         at: str | None = None,
         no_images: bool = False,
     ) -> Any:
@@ -1450,8 +1452,6 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
-            supercategories: A coarser class set whose classes become the supercategories.
-            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
             no_images: Write only annotations.xml, with the names that the photos have below their directory. By default
                 upright photos are copied, and all others are encoded as JPEG.
@@ -1461,7 +1461,7 @@ class Commands:
         >>> store.export_cvat(head="fine", no_images=True, output="fine/")
         >>> store.export_cvat(ground_truth=True, dataset="coco", output="coco/")
         """
-        return self._run("export cvat", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "no-images": no_images})
+        return self._run("export cvat", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at, "no-images": no_images})
 
     def export_label_studio(
         self,
@@ -1474,8 +1474,6 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
-        supercategories: str | None = None,
-        ids: Literal["original", "new"] | None = None,
         at: str | None = None,
         address: str | None = None,
         polygons: bool = False,
@@ -1493,8 +1491,6 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
-            supercategories: A coarser class set whose classes become the supercategories.
-            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
             address: Begin of the addresses of the photos, before their names [default: /data/local-files/?d=, files of
                 the machine of Label Studio]
@@ -1505,7 +1501,7 @@ class Commands:
         >>> store.export_label_studio(head="fine", address="s3://bucket/photos/", output="fine/")
         >>> store.export_label_studio(ground_truth=True, dataset="coco", output="coco/")
         """
-        return self._run("export label-studio", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "address": address, "polygons": polygons})
+        return self._run("export label-studio", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at, "address": address, "polygons": polygons})
 
     def export_hugging_face(
         self,
@@ -1518,9 +1514,8 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
-        supercategories: str | None = None,
-        ids: Literal["original", "new"] | None = None,
         at: str | None = None,
+        ids: Literal["original", "new"] | None = None,
     ) -> Any:
         """Hugging Face: Parquet with photos and objects, and a card, for 'datasets'.
 
@@ -1534,14 +1529,13 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
-            supercategories: A coarser class set whose classes become the supercategories.
-            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
+            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             output: The directory to write. It must be empty or new.
 
         >>> store.export_hugging_face(head="fine", output="fine/")
         """
-        return self._run("export hugging-face", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at})
+        return self._run("export hugging-face", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at, "ids": ids})
 
     def export_label_maps(
         self,
@@ -1554,8 +1548,6 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
-        supercategories: str | None = None,
-        ids: Literal["original", "new"] | None = None,
         at: str | None = None,
         objects: bool = False,
         stuff: str | Iterable[str] | None = None,
@@ -1579,12 +1571,10 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
-            supercategories: A coarser class set whose classes become the supercategories.
-            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
             objects: Values are class x 1000 + object, as Cityscapes' instanceIds; at most 64 classes.
             stuff: Classes that are their values with --objects, too, because they have no objects apart: names with
-                commas between them.
+                commas between them, or the option again for each.
             background: Value of pixels of no class. Classes then have their ids as values in any case; one with this id
                 looks like background [default: 0, and no class has it]
             tiff: Write TIFF files.
@@ -1599,7 +1589,7 @@ class Commands:
         >>> store.export_label_maps(ground_truth=True, dataset="cityscapes", background=0, image_suffix="_leftImg8bit", map_suffix="_gtFine_labelIds", output="maps/")
         >>> store.export_label_maps(ground_truth=True, dataset="cityscapes", background=0, objects=True, stuff=["road", "sky", "building"], output="maps/")
         """
-        return self._run("export label-maps", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at, "objects": objects, "stuff": stuff, "background": background, "tiff": tiff, "image-suffix": image_suffix, "map-suffix": map_suffix, "copy-images": copy_images})
+        return self._run("export label-maps", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at, "objects": objects, "stuff": stuff, "background": background, "tiff": tiff, "image-suffix": image_suffix, "map-suffix": map_suffix, "copy-images": copy_images})
 
     def export_geojson(
         self,
@@ -1612,8 +1602,6 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
-        supercategories: str | None = None,
-        ids: Literal["original", "new"] | None = None,
         at: str | None = None,
     ) -> Any:
         """GeoJSON: the outlines of objects as polygons, a file for each image, for QGIS, geopandas and QuPath.
@@ -1629,15 +1617,13 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
-            supercategories: A coarser class set whose classes become the supercategories.
-            ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
             at: Read the store at an earlier version ('grainstore store log') or at a tag.
             output: The directory to write. It must be empty or new.
 
         >>> store.export_geojson(head="fine", output="fine/")
         >>> store.export_geojson(ground_truth=True, dataset="coco", output="annotated/")
         """
-        return self._run("export geojson", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at})
+        return self._run("export geojson", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at})
 
     def export_parquet(
         self,
@@ -1650,9 +1636,9 @@ class Commands:
         split: str | None = None,
         where: str | None = None,
         classes: str | None = None,
+        at: str | None = None,
         supercategories: str | None = None,
         ids: Literal["original", "new"] | None = None,
-        at: str | None = None,
     ) -> Any:
         """Parquet: one row per object, for pandas, polars or DuckDB.
 
@@ -1664,14 +1650,14 @@ class Commands:
             split: Only images of this split.
             where: Choose images: SQL over the columns of 'images' [default: all that are annotated]
             classes: Class set whose classes become the categories [default: the head's own; the data set's]
+            at: Read the store at an earlier version ('grainstore store log') or at a tag.
             supercategories: A coarser class set whose classes become the supercategories.
             ids: Ids of images and annotated objects: original, or new (1, 2, ...); original by default.
-            at: Read the store at an earlier version ('grainstore store log') or at a tag.
             output: The file to write. It appears when it is complete.
 
         >>> store.export_parquet(head="fine", output="fine.parquet")
         """
-        return self._run("export parquet", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "supercategories": supercategories, "ids": ids, "at": at})
+        return self._run("export parquet", [], {"output": output, "head": head, "ground-truth": ground_truth, "policy": policy, "dataset": dataset, "split": split, "where": where, "classes": classes, "at": at, "supercategories": supercategories, "ids": ids})
 
     def export_sa1b(
         self,

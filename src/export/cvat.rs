@@ -118,6 +118,9 @@ impl Element {
         summary: &mut ExportSummary,
     ) -> Result<Self> {
         let mut text = format!("  <image id=\"{at}\" name=\"{}\"", text_of(name));
+        if let Some(split) = &image.split {
+            let _ = write!(text, " subset=\"{}\"", text_of(split));
+        }
         let _ = writeln!(
             text,
             " width=\"{}\" height=\"{}\">",

@@ -23,6 +23,7 @@ use super::pipeline;
 use crate::classes::add_class_set;
 use crate::coco::Annotation;
 use crate::formats::label_studio;
+use crate::ids::check_name;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::store::rows::FailureRow;
@@ -43,7 +44,7 @@ pub struct LabelStudioIngest {
     pub annotator: Option<String>,
     /// Whether predictions are read instead of annotations.
     pub predictions: bool,
-    /// Options of all readers.
+    /// Options of all readers. Without a split, images have that of their task's data, `split`.
     pub options: IngestOptions,
 }
 
@@ -167,11 +168,19 @@ fn describe(request: &LabelStudioIngest) -> Result<Described> {
         Some(asked) if !found => Err(Error::InvalidOption {
             what: "annotator",
             value: asked.clone(),
-            expected: format!(
-                "one of those in '{}': {}",
-                request.tasks.display(),
-                known.into_iter().collect::<Vec<_>>().join(", ")
-            ),
+            expected: if known.is_empty() {
+                format!(
+                    "none: nothing in '{}' says who made it",
+                    request.tasks.display()
+                )
+            } else {
+                let known: Vec<String> = known.into_iter().collect();
+                format!(
+                    "one of those in '{}': {}",
+                    request.tasks.display(),
+                    known.join(", ")
+                )
+            },
         }),
         _ => Ok(Described {
             labels,
@@ -308,10 +317,15 @@ impl Context {
 }
 
 fn read_item(context: &Context, item: Numbered) -> Result<Outcome> {
-    let options = &context.request.options;
+    let mut options = context.request.options.clone();
+    if options.split.is_none() {
+        let split = item.task.data.get("split").and_then(Value::as_str);
+        let split = split.filter(|split| check_name("split", split).is_ok());
+        options.split = split.map(str::to_owned);
+    }
     let name = item.to_string();
     let file_name = item.photo?;
-    let (image, info) = read_photo(&context.root, &file_name, options)?;
+    let (image, info) = read_photo(&context.root, &file_name, &options)?;
     let size = image.size();
     let mut failures: Vec<FailureRow> = taken_otherwise(&image, &info).into_iter().collect();
     let mut record = Record {

@@ -114,13 +114,27 @@ fn splits_may_number_their_photos_alike() {
             ],
         );
     }
-    let yolo = dir.path().join("yolo");
-    let back = self::program(dir.path(), "of_yolo");
-    back.expect(
-        0,
-        &["ingest", "yolo", yolo.to_str().unwrap(), "--dataset", "d"],
-    );
-    assert_eq!(objects(&back), expected);
+    let splits = |program: &Program| {
+        let sql = "SELECT split, count(*) AS n FROM images GROUP BY split ORDER BY split";
+        program.expect(0, &["sql", sql, "--format", "csv"])
+    };
+    let photos = dir.path().join("photos");
+    for (format, file, options) in [
+        ("yolo", "", &[][..]),
+        ("cvat", "", &[]),
+        (
+            "label-studio",
+            "tasks.json",
+            &["--images", photos.to_str().unwrap()],
+        ),
+    ] {
+        let back = self::program(dir.path(), &format!("of_{format}"));
+        let file = dir.path().join(format).join(file);
+        let ingest = ["ingest", format, file.to_str().unwrap(), "--dataset", "d"];
+        back.expect(0, &[&ingest[..], options].concat());
+        assert_eq!(objects(&back), expected, "{format}");
+        assert_eq!(splits(&back), splits(&program), "{format}");
+    }
 
     for (format, out) in [
         ("coco", "x.json"),
