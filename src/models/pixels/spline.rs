@@ -67,7 +67,11 @@ impl Axis {
             let [a, b, c] = [after * after * after / 6.0, inner(before), inner(after)];
             let weights = [a, b, c, 1.0 - a - b - c];
             let first = first as isize - 1;
-            std::array::from_fn(|at| (mirrored(first + at as isize, from), weights[at]))
+            let mut place = first - 1;
+            weights.map(|weight| {
+                place += 1;
+                (mirrored(place, from), weight)
+            })
         };
         Self {
             from,
