@@ -216,7 +216,7 @@ pub enum Error {
     },
 
     /// A value is not one that an option takes.
-    #[error("'{value}' is not a {what}: expected {expected}")]
+    #[error("'{value}' is not {} {what}: expected {expected}", article(what))]
     InvalidOption {
         /// The option or column.
         what: &'static str,
@@ -673,5 +673,14 @@ impl Error {
             path,
             source,
         }
+    }
+}
+
+/// The article before a word.
+fn article(word: &str) -> &'static str {
+    if word.starts_with(['a', 'e', 'i', 'o']) {
+        "an"
+    } else {
+        "a"
     }
 }

@@ -165,7 +165,7 @@ impl MaskOptions {
         }
         if config.is_sam2_or_3() && self.pixels != PixelTransform::default() {
             return Err(Error::InvalidOption {
-                what: "pixels of this model",
+                what: "kind of pixels of this model",
                 value: "medsam".to_owned(),
                 expected: "sam: SAM 2 and SAM 3 have pixels of their own".to_owned(),
             });

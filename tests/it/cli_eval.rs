@@ -25,6 +25,26 @@ fn printed(value: &Value) -> String {
         .map_or("-".to_owned(), |value| format!("{value:.4}"))
 }
 
+/// A result with its fractions to 12 decimals: the last digits of a mean depend on the order in which threads give its parts.
+fn to_12_decimals(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64().unwrap();
+            ((number * 1e12).round() / 1e12).into()
+        }
+        Value::Array(values) => values.iter().map(to_12_decimals).collect(),
+        Value::Object(values) => {
+            let values = values.iter();
+            Value::Object(
+                values
+                    .map(|(key, it)| (key.clone(), to_12_decimals(it)))
+                    .collect(),
+            )
+        }
+        other => other.clone(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ceiling_is_printed_stores_nothing_and_stands_in_the_report() {
     let (dir, store) = annotated_store().await;
@@ -36,14 +56,16 @@ async fn the_ceiling_is_printed_stores_nothing_and_stands_in_the_report() {
     let of_classes = ["eval", "--ceiling", "--classes", "shapes", "--json"];
     let best = program.json(&of_classes);
     let of_head = ["eval", "--ceiling", "--head", "masks"];
-    assert_eq!(program.json(&[&of_head[..], &["--json"]].concat()), best);
+    let by_head = program.json(&[&of_head[..], &["--json"]].concat());
+    assert_eq!(to_12_decimals(&by_head), to_12_decimals(&best));
     let request = CeilingRequest {
         classes: Some("shapes".to_owned()),
         ..CeilingRequest::default()
     };
     let snapshot = store.snapshot().await.unwrap();
     let found = ceiling(&snapshot, &request, &NoProgress).await.unwrap();
-    assert_eq!(best, serde_json::to_value(&found).unwrap());
+    let by_library = serde_json::to_value(&found).unwrap();
+    assert_eq!(to_12_decimals(&best), to_12_decimals(&by_library));
     let stored = ["sql", "SELECT count(*) AS n FROM evaluations"];
     assert_eq!(program.expect(0, &stored), "n\n0\n");
 

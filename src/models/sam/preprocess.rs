@@ -36,7 +36,7 @@ impl std::str::FromStr for PixelTransform {
 
     fn from_str(text: &str) -> crate::Result<Self> {
         let words = [("sam", Self::Sam), ("medsam", Self::MedSam)];
-        one_of("pixels", text, &words)
+        one_of("kind of pixels", text, &words)
     }
 }
 
