@@ -1,7 +1,7 @@
 //! Names and numbers that formats have trouble with: splits that number their photos alike, names with blanks and quotes, words that
 //! mean something to a format, and files of another kind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -72,6 +72,13 @@ fn refused(program: &Program, args: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// Exports annotated objects to a directory, which it gives back.
+fn exported(program: &Program, format: &str, out: &Path) -> PathBuf {
+    let export = ["export", format, "--ground-truth", "-o"];
+    program.expect(0, &[&export[..], &[out.to_str().unwrap()]].concat());
+    out.to_owned()
+}
+
 fn objects(program: &Program) -> Vec<Value> {
     let sql = "SELECT i.width, g.category, g.rle.counts AS counts FROM ground_truth g \
                JOIN images i ON i.image_id = g.image_id ORDER BY i.image_id, g.category, g.area";
@@ -102,17 +109,7 @@ fn splits_may_number_their_photos_alike() {
         "geojson",
         "label-maps",
     ] {
-        let out = dir.path().join(format);
-        program.expect(
-            0,
-            &[
-                "export",
-                format,
-                "--ground-truth",
-                "-o",
-                out.to_str().unwrap(),
-            ],
-        );
+        exported(&program, format, &dir.path().join(format));
     }
     let splits = |program: &Program| {
         let sql = "SELECT split, count(*) AS n FROM images GROUP BY split ORDER BY split";
@@ -175,17 +172,7 @@ fn class_names_and_their_order_come_back() {
     let photos = dir.path().join("photos/train");
     let photos = photos.to_str().unwrap();
     for (format, file) in [("cvat", "annotations.xml"), ("label-studio", "tasks.json")] {
-        let out = dir.path().join(format);
-        program.expect(
-            0,
-            &[
-                "export",
-                format,
-                "--ground-truth",
-                "-o",
-                out.to_str().unwrap(),
-            ],
-        );
+        let out = exported(&program, format, &dir.path().join(format));
         let back = self::program(dir.path(), &format!("of_{format}"));
         let file = out.join(file);
         let mut args = vec!["ingest", format, file.to_str().unwrap(), "--dataset", "d"];
@@ -241,15 +228,7 @@ fn labels_of_whole_images_go_out_and_come_back() {
     let photos = dir.path().join("photos/train");
     let photos = photos.to_str().unwrap();
     let exported = |program: &Program, format: &str, name: &str| {
-        let out = dir.path().join(name);
-        let export = [
-            "export",
-            format,
-            "--ground-truth",
-            "-o",
-            out.to_str().unwrap(),
-        ];
-        program.expect(0, &export);
+        let out = exported(program, format, &dir.path().join(name));
         let file = match format {
             "cvat" => "annotations.xml",
             _ => "tasks.json",

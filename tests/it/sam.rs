@@ -248,12 +248,15 @@ fn medsams_pixels_give_what_medsams_steps_give() {
         reference.check(&format!("{name}.embedding"), embedding.cells.clone());
 
         let (shape, points) = reference.floats(&format!("{name}.points")).unwrap();
-        let (points, _) = points.as_chunks::<2>();
-        let scaled = points.iter().flat_map(|[x, y]| {
-            let point = frame.model_from_image([f64::from(*x), f64::from(*y)]);
-            point.map(|side| side as f32)
-        });
-        let coords: Vec<f32> = scaled.collect();
+        let to_input = |numbers: &[f32]| -> Vec<f32> {
+            let (points, _) = numbers.as_chunks::<2>();
+            let scaled = points.iter().flat_map(|[x, y]| {
+                let point = frame.model_from_image([f64::from(*x), f64::from(*y)]);
+                point.map(|side| side as f32)
+            });
+            scaled.collect()
+        };
+        let coords = to_input(&points);
         let prompts = Prompts {
             points: Some(PointPrompts {
                 coords: Tensor::from_data(TensorData::new(coords, [shape[0], 1, 2]), &device()),
@@ -289,12 +292,7 @@ fn medsams_pixels_give_what_medsams_steps_give() {
 
         // As MedSAM itself is asked.
         let (_, corners) = reference.floats(&format!("{name}.box")).unwrap();
-        let (corners, _) = corners.as_chunks::<2>();
-        let corners = corners.iter().flat_map(|[x, y]| {
-            let point = frame.model_from_image([f64::from(*x), f64::from(*y)]);
-            point.map(|side| side as f32)
-        });
-        let corners: Vec<f32> = corners.collect();
+        let corners = to_input(&corners);
         let prompts = Prompts {
             points: None,
             boxes: Some(Tensor::from_data(
