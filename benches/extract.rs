@@ -130,7 +130,7 @@ fn encoder_gflop(config: &SamConfig) -> f64 {
         };
         let attended = groups * length;
         sum += attended * 4.0 * dim * dim + 2.0 * attended * length * dim;
-        sum += tokens * 2.0 * vit.mlp_ratio as f64 * dim * dim;
+        sum += tokens * 2.0 * vit.mlp_dim as f64 * dim;
     }
     2.0 * sum / 1e9
 }

@@ -15,9 +15,11 @@
 )]
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
 use futures::StreamExt;
 use grainstore::burn::tensor::{Device, Tensor, TensorData};
 use grainstore::catalogue::find_embedder;
@@ -48,6 +50,8 @@ const MASKS: usize = 100;
 /// Neighbours of a query, and queries.
 const COUNT: usize = 20;
 const QUERIES: usize = 50;
+/// Vectors that are added to an index.
+const DELTA: usize = 50_000;
 
 fn main() -> Outcome<()> {
     grainstore_allocator::keep_freed_memory();
@@ -67,7 +71,8 @@ async fn run() -> Outcome<()> {
         _ => return Err("usage: vectors DIR ROWS DIM [REAL.f32]".into()),
     };
     let store = Store::open_or_create(dir, StoreOptions::default()).await?;
-    let table = made(&store, rows, dim, real.map(Path::new)).await?;
+    let mut vectors = Vectors::new(dim, real.map(Path::new))?;
+    let table = made(&store, rows, &mut vectors).await?;
     let snapshot = store.snapshot().await?;
     let bytes = (rows * dim * 2) as f64;
 
@@ -94,7 +99,14 @@ async fn run() -> Outcome<()> {
             kind,
             ..IndexRequest::new(table.clone())
         };
-        indexed(&store, &request, &queries, &truth).await?
+        indexed(
+            &store,
+            &request,
+            &queries,
+            &truth,
+            vectors.rows(rows..rows + DELTA)?,
+        )
+        .await?
     } else {
         result.clone()
     };
@@ -128,30 +140,64 @@ fn image_id(row: usize) -> ImageId {
     ImageId::of_bytes(&(row / MASKS).to_le_bytes())
 }
 
+/// Vectors around centres.
+struct Vectors {
+    dim: usize,
+    centres: Vec<f32>,
+    noise: f32,
+    random: fastrand::Rng,
+}
+
+impl Vectors {
+    fn new(dim: usize, real: Option<&Path>) -> Outcome<Self> {
+        let mut random = fastrand::Rng::with_seed(1);
+        let centres: Vec<f32> = match real {
+            Some(path) => {
+                let bytes = std::fs::read(path)?;
+                bytes
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|it| f32::from_le_bytes(*it))
+                    .collect()
+            }
+            None => (0..1000 * dim).map(|_| random.f32() - 0.5).collect(),
+        };
+        let square: f32 = centres.iter().map(|x| x * x).sum();
+        Ok(Self {
+            dim,
+            noise: 0.5 * (square / centres.len() as f32).sqrt(),
+            centres,
+            random,
+        })
+    }
+
+    fn rows(&mut self, rows: Range<usize>) -> Outcome<RecordBatch> {
+        let centres: Vec<&[f32]> = self.centres.chunks_exact(self.dim).collect();
+        let extractor_id = ExtractorId::of_bytes(b"bench");
+        let rows: Vec<VectorRow> = rows
+            .map(|row| VectorRow {
+                extractor_id: extractor_id.clone(),
+                image_id: image_id(row),
+                mask_index: (row % MASKS) as i32,
+                vector: centres[row % centres.len()]
+                    .iter()
+                    .map(|x| x + (self.random.f32() - 0.5) * self.noise)
+                    .collect(),
+            })
+            .collect();
+        Ok(vectors_to_batch(&rows, u32::try_from(self.dim)?)?)
+    }
+}
+
 /// The table of vectors, made unless it is there.
-async fn made(store: &Store, rows: usize, dim: usize, real: Option<&Path>) -> Outcome<StoreTable> {
+async fn made(store: &Store, rows: usize, vectors: &mut Vectors) -> Outcome<StoreTable> {
+    let dim = vectors.dim;
     let id = EmbedderId::of_bytes(b"bench");
     let table = StoreTable::Vectors(VectorTable::Masks, id.clone());
     if store.snapshot().await?.has_table(&table) {
         return Ok(table);
     }
-    let mut random = fastrand::Rng::with_seed(1);
-    let centres: Vec<f32> = match real {
-        Some(path) => {
-            let bytes = std::fs::read(path)?;
-            bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|it| f32::from_le_bytes(*it))
-                .collect()
-        }
-        None => (0..1000 * dim).map(|_| random.f32() - 0.5).collect(),
-    };
-    let centres: Vec<&[f32]> = centres.chunks_exact(dim).collect();
-    let square = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>() / dim as f32;
-    let noise = 0.5 * centres.iter().map(|row| square(row)).sum::<f32>().sqrt()
-        / (centres.len() as f32).sqrt();
     let embedder = EmbedderRow {
         embedder_id: id.clone(),
         embedder: "bench".to_owned(),
@@ -163,21 +209,9 @@ async fn made(store: &Store, rows: usize, dim: usize, real: Option<&Path>) -> Ou
         grainstore_version: "0".to_owned(),
         created_at: chrono::Utc::now(),
     };
-    let extractor_id = ExtractorId::of_bytes(b"bench");
     let width = u32::try_from(dim)?;
     for first in (0..rows).step_by(PART) {
-        let part: Vec<VectorRow> = (first..rows.min(first + PART))
-            .map(|row| VectorRow {
-                extractor_id: extractor_id.clone(),
-                image_id: image_id(row),
-                mask_index: (row % MASKS) as i32,
-                vector: centres[row % centres.len()]
-                    .iter()
-                    .map(|x| x + (random.f32() - 0.5) * noise)
-                    .collect(),
-            })
-            .collect();
-        let batch = vectors_to_batch(&part, width)?;
+        let batch = vectors.rows(first..rows.min(first + PART))?;
         let (id, table, batch, embedder) = (&id, &table, &batch, &embedder);
         store
             .commit("bench", |head| async move {
@@ -371,13 +405,14 @@ fn matrix_seconds(rows: usize, dim: usize, hidden: &[usize]) -> f64 {
     started.elapsed().as_secs_f64()
 }
 
-/// An index: how long it takes to make, and for some settings how long a query takes and how much of the truth it
-/// finds.
+/// An index: how long it takes to make, for some settings how long a query takes and how much of the truth it finds, and how
+/// long it takes to add vectors that come later.
 async fn indexed(
     store: &Store,
     request: &IndexRequest,
     queries: &[usize],
     truth: &[Found],
+    later: RecordBatch,
 ) -> Outcome<serde_json::Value> {
     let started = Instant::now();
     store.create_index(request).await?;
@@ -398,5 +433,19 @@ async fn indexed(
             "recall_at_20": recalled as f64 / (COUNT * queries.len()) as f64,
         }));
     }
-    Ok(json!({ "kind": request.kind, "build_s": build_s, "settings": settings }))
+    let (table, later) = (&request.table, &later);
+    store
+        .commit("bench", |_| async move {
+            let mut changes = Changes::new();
+            changes.append(table.clone(), later.clone());
+            Ok(changes)
+        })
+        .await?;
+    let started = Instant::now();
+    store.update_indexes(table).await?;
+    let delta_s = started.elapsed().as_secs_f64();
+    Ok(json!({
+        "kind": request.kind, "build_s": build_s, "settings": settings,
+        "delta_rows": later.num_rows(), "delta_s": delta_s,
+    }))
 }

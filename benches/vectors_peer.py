@@ -67,6 +67,9 @@ def compare(ours, peer):
     for at in (ours["index"] or {}).get("settings", []):
         name = f"20 nearest, index, nprobes {at['nprobes']}, refine {at['refine']}: recall {at['recall_at_20']:.3f}"
         print(f"| {name} | {at['median_s']:.4f} | | |")
+    if index := ours["index"]:
+        print(f"| index `{index['kind']}`, made | {index['build_s']:.1f} | | |")
+        print(f"| {index['delta_rows']:,} later vectors added to it | {index['delta_s']:.2f} | | |")
 
 
 if __name__ == "__main__":

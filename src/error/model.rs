@@ -162,6 +162,18 @@ pub enum ModelError {
         reason: String,
     },
 
+    /// The weights of a SAM 2 or 3 of sizes that no published model has do not show its heads and windows.
+    #[error(
+        "checkpoint '{path}' holds {found}, which no published model has; its heads and windows cannot be read from \
+         weights: put the model's Hugging Face 'config.json' and its 'model.safetensors' into a folder and name the folder"
+    )]
+    HiddenSizes {
+        /// The file or folder.
+        path: PathBuf,
+        /// The sizes that the weights show.
+        found: String,
+    },
+
     /// A checkpoint holds weights of something else.
     #[error(
         "checkpoint '{path}' holds {tensors} tensors, but no {expected} model, by their names; {}",

@@ -49,7 +49,8 @@ impl TableProvider for StoredTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if engine_of(state.config()).is_some() {
+        let only_counts = projection.is_some_and(Vec::is_empty) && filters.is_empty();
+        if engine_of(state.config()).is_some() || only_counts {
             let schema = match projection {
                 Some(columns) => Arc::new(self.schema.project(columns)?),
                 None => self.schema.clone(),

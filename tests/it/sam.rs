@@ -369,8 +369,8 @@ fn sizes_are_read_off_the_weights() {
         (128, 32, 16)
     );
     assert_eq!(
-        (vit.embed_dim, vit.depth, vit.heads, vit.mlp_ratio),
-        (32, 4, 4, 4)
+        (vit.embed_dim, vit.depth, vit.heads, vit.mlp_dim),
+        (32, 4, 4, 128)
     );
     assert_eq!(
         (vit.window_size, vit.global_attention_blocks.as_slice()),

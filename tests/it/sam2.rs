@@ -147,6 +147,13 @@ fn sizes_are_read_off_the_weights() {
     assert_eq!(config.decoder.mask_tokens(), 4);
     assert_eq!(config.model_type(), None);
     assert!(config.is_sam2_or_3());
+    // Nothing says which heads and windows it was trained with.
+    let text = checkpoint().load(&device()).unwrap_err().to_string();
+    let sizes = "[1, 2, 3, 1] blocks and 8 channels";
+    assert!(
+        text.contains(sizes) && text.contains("config.json"),
+        "{text}"
+    );
 }
 
 #[test]

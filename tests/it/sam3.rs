@@ -68,6 +68,7 @@ fn the_published_files_names_are_understood() {
     let output = model.decode(embedding.clone(), &prompts);
     let several = |tensor: Tensor<4>| tensor.narrow(1, 1, 3);
     let of_points = [
+        reference.check("tokens", output.tokens),
         reference.check("masks", several(output.masks)),
         reference.check("iou", output.iou.narrow(1, 1, 3)),
         reference.check("score", output.object_score.unwrap()),
@@ -85,6 +86,7 @@ fn the_published_files_names_are_understood() {
     let is_replaced = config.replaces_single_mask(single.as_slice::<f32>().unwrap());
     let chosen = if is_replaced { best } else { 0 };
     let of_box = [
+        reference.check("box_tokens", output.tokens),
         reference.check("box_masks", output.masks.narrow(1, chosen, 1)),
         reference.check("box_iou", output.iou.narrow(1, chosen, 1)),
     ];

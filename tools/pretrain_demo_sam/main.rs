@@ -71,7 +71,7 @@ fn config() -> SamConfig {
             embed_dim: 128,
             depth: 5,
             heads: 4,
-            mlp_ratio: 4,
+            mlp_dim: 512,
             window_size: 8,
             global_attention_blocks: vec![1, 3, 4],
         }),

@@ -223,6 +223,11 @@ impl Weights {
             .map_err(|source| unreadable(&self.path, source))
     }
 
+    /// Whether grainstore saved sizes with the weights.
+    pub(super) const fn has_saved_config(&self) -> bool {
+        self.saved_config.is_some()
+    }
+
     /// The error for one tensor that does not fit.
     pub(super) fn problem(&self, problem: TensorProblem) -> ModelError {
         ModelError::CheckpointTensors {

@@ -110,7 +110,8 @@ impl Checkpoint {
     /// Loads the model in f32, whatever the precision of the checkpoint.
     ///
     /// # Errors
-    /// Those of [`config`](Self::config) and of [`load_as`](Self::load_as).
+    /// Those of [`config`](Self::config) and of [`load_as`](Self::load_as); [`ModelError::HiddenSizes`] if no published
+    /// model has the sizes of this SAM 2 or 3, and nothing gives its heads and windows.
     pub fn load(&self, device: &Device) -> Result<Sam> {
         self.load_in(Precision::F32, device)
     }
@@ -120,7 +121,14 @@ impl Checkpoint {
     /// # Errors
     /// Those of [`load`](Self::load).
     pub fn load_in(&self, precision: Precision, device: &Device) -> Result<Sam> {
-        let model = self.config()?.init(device)?;
+        let config = self.config()?;
+        if !self.weights.has_saved_config()
+            && let Some(found) = self.sizes.missing_for(&config)
+        {
+            let path = self.path().to_owned();
+            return Err(ModelError::HiddenSizes { path, found });
+        }
+        let model = config.init(device)?;
         weights::load(&self.weights, model, precision, &self.names_of_weights())
     }
 

@@ -147,6 +147,7 @@ pub enum EncoderConfig {
 
 /// Sizes of the plain vision transformer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "SavedVitConfig")]
 pub struct VitConfig {
     /// Channels of a token.
     pub embed_dim: usize,
@@ -154,12 +155,40 @@ pub struct VitConfig {
     pub depth: usize,
     /// Attention heads. Must divide `embed_dim`.
     pub heads: usize,
-    /// Hidden channels of a block's MLP, as a multiple of `embed_dim`.
-    pub mlp_ratio: usize,
+    /// Hidden channels of a block's MLP.
+    pub mlp_dim: usize,
     /// Side of an attention window in tokens.
     pub window_size: usize,
     /// Blocks that attend to the complete image, counted from 0. All other blocks are windowed.
     pub global_attention_blocks: Vec<usize>,
+}
+
+/// A [`VitConfig`] as files hold it: those of grainstore 0.1 give the MLP's channels as a multiple of the token's.
+#[derive(Deserialize)]
+struct SavedVitConfig {
+    embed_dim: usize,
+    depth: usize,
+    heads: usize,
+    mlp_dim: Option<usize>,
+    #[serde(default)]
+    mlp_ratio: usize,
+    window_size: usize,
+    global_attention_blocks: Vec<usize>,
+}
+
+impl From<SavedVitConfig> for VitConfig {
+    fn from(saved: SavedVitConfig) -> Self {
+        Self {
+            embed_dim: saved.embed_dim,
+            depth: saved.depth,
+            heads: saved.heads,
+            mlp_dim: saved
+                .mlp_dim
+                .unwrap_or_else(|| saved.mlp_ratio.saturating_mul(saved.embed_dim)),
+            window_size: saved.window_size,
+            global_attention_blocks: saved.global_attention_blocks,
+        }
+    }
 }
 
 /// Sizes of the mask decoder.
@@ -255,7 +284,7 @@ impl SamConfig {
             embed_dim,
             depth,
             heads,
-            mlp_ratio: 4,
+            mlp_dim: 4 * embed_dim,
             window_size: 14,
             global_attention_blocks: global.to_vec(),
         }))
@@ -420,6 +449,7 @@ impl VitConfig {
             heads > 0 && embed_dim > 0 && embed_dim.is_multiple_of(heads),
             || format!("embed_dim {embed_dim} is not a multiple of heads {heads}"),
         )?;
+        require(self.mlp_dim > 0, || "mlp_dim is 0".to_owned())?;
         require_windows(
             self.window_size,
             grid,

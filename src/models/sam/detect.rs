@@ -78,7 +78,7 @@ impl Shapes<'_> {
         let depth = self.count("image_encoder.blocks.");
         let block = |i: usize, name: &str| format!("image_encoder.blocks.{i}.{name}");
         let [_, head_dim] = self.of(&block(0, "attn.rel_pos_h"))?;
-        let [hidden, _] = self.of(&block(0, "mlp.lin1.weight"))?;
+        let [mlp_dim, _] = self.of(&block(0, "mlp.lin1.weight"))?;
         let mut window_size = grid;
         let mut global_attention_blocks = Vec::new();
         for i in 0..depth {
@@ -92,7 +92,7 @@ impl Shapes<'_> {
             embed_dim,
             depth,
             heads: embed_dim / head_dim.max(1),
-            mlp_ratio: hidden / embed_dim.max(1),
+            mlp_dim,
             window_size,
             global_attention_blocks,
         };

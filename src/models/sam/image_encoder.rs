@@ -93,12 +93,11 @@ impl Block {
     fn new(config: &VitConfig, window: Option<usize>, grid: usize, device: &Device) -> Self {
         let dim = config.embed_dim;
         let norm = LayerNormConfig::new(dim).with_epsilon(LAYER_NORM_EPSILON);
-        let hidden = dim * config.mlp_ratio;
         Self {
             norm1: norm.init(device),
             attn: Attention::new(dim, config.heads, window.unwrap_or(grid), device),
             norm2: norm.init(device),
-            mlp: MlpBlock::new(dim, hidden, Activation::Gelu, device),
+            mlp: MlpBlock::new(dim, config.mlp_dim, Activation::Gelu, device),
             window,
         }
     }

@@ -8,6 +8,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::config::{EncoderConfig, SamConfig};
+use super::hiera_config::HieraConfig;
+use super::sam3_config::Sam3VitConfig;
 use super::sizes::MOST_LAYERS;
 use crate::models::checkpoint::read_text;
 use crate::models::error::{ModelError, Result};
@@ -82,6 +84,37 @@ impl BackboneConfig {
 }
 
 impl Sizes {
+    /// What the weights of a Hiera or a SAM 3 show, if it is not a published one's and these sizes lack those that do not
+    /// show.
+    pub(super) fn missing_for(&self, config: &SamConfig) -> Option<String> {
+        let backbone = &self.backbone;
+        match &config.encoder {
+            EncoderConfig::Hiera(hiera) => {
+                let is_complete = backbone.num_attention_heads_per_stage.is_some()
+                    && backbone.window_size_per_stage.is_some()
+                    && backbone.global_attention_blocks.is_some();
+                let is_published = HieraConfig::published(hiera.embed_dim, hiera.stages).is_some();
+                (!is_complete && !is_published).then(|| {
+                    let (stages, channels) = (hiera.stages, hiera.embed_dim);
+                    format!("a SAM 2 model with {stages:?} blocks and {channels} channels")
+                })
+            }
+            EncoderConfig::Sam3Vit(vit) => {
+                let is_complete = backbone.num_attention_heads.is_some()
+                    && backbone.window_size.is_some()
+                    && backbone.global_attn_indexes.is_some();
+                let published = Sam3VitConfig::published();
+                let is_published =
+                    (vit.embed_dim, vit.depth) == (published.embed_dim, published.depth);
+                (!is_complete && !is_published).then(|| {
+                    let (depth, channels) = (vit.depth, vit.embed_dim);
+                    format!("a SAM 3 model with {depth} blocks and {channels} channels")
+                })
+            }
+            EncoderConfig::Vit(_) | EncoderConfig::TinyVit(_) => None,
+        }
+    }
+
     /// Replaces sizes of a config with those that are given here.
     pub(super) fn correct(&self, config: &mut SamConfig) {
         if let Some(heads) = self.decoder_heads {

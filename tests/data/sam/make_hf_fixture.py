@@ -5,7 +5,7 @@
     venv/bin/python make_hf_fixture.py [OUT]
 
 A small model with seeded random weights, exact in 16 bits, under Hugging Face's names; and what
-transformers computes with it.
+transformers computes with it. Its MLPs have no whole multiple of its channels, as in SlimSAM's pruned models.
 """
 
 import sys
@@ -22,8 +22,8 @@ def main():
     torch.manual_seed(7)
     config = SamConfig(
         vision_config=dict(
-            hidden_size=32, output_channels=32, num_hidden_layers=2, num_attention_heads=4, image_size=64,
-            window_size=3, global_attn_indexes=[1], mlp_dim=128, num_pos_feats=16,
+            hidden_size=24, output_channels=32, num_hidden_layers=2, num_attention_heads=4, image_size=64,
+            window_size=3, global_attn_indexes=[1], mlp_dim=100, num_pos_feats=16,
         ),
         prompt_encoder_config=dict(hidden_size=32, image_size=64),
         mask_decoder_config=dict(

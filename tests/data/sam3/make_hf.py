@@ -70,6 +70,9 @@ def main():
     labels = torch.tensor([[[1, 0]]])
     tokens = model.vision_encoder.backbone(pixels).last_hidden_state.reshape(1, GRID, GRID, -1)
     s0, s1, embedding = model.get_image_embeddings(pixels)
+    # The tokens of the masks come after those of the object score and of the IoU.
+    seen = []
+    model.mask_decoder.transformer.register_forward_hook(lambda _, __, result: seen.append(result[0][0, :, 2:6].clone()))
     found = model(
         image_embeddings=[s0, s1, embedding], input_points=points, input_labels=labels, multimask_output=True,
     )
@@ -83,8 +86,9 @@ def main():
             "trunk": tokens.contiguous(),
             "channels": torch.cat([embedding, by_cell(s1, GRID, 1), by_cell(s0, GRID, 2)], 1).contiguous(),
             "masks": found.pred_masks[0].contiguous(), "iou": found.iou_scores[0].contiguous(),
-            "score": found.object_score_logits[0].contiguous(),
+            "score": found.object_score_logits[0].contiguous(), "tokens": seen[0],
             "box": torch.tensor([[10.0, 12.0, 70.0, 100.0]]), "box_iou": box.iou_scores[0].contiguous(), "box_masks": box.pred_masks[0].contiguous(),
+            "box_tokens": seen[1],
         },
         out / "hf_reference.safetensors",
     )
