@@ -68,12 +68,16 @@ def main(program, folder, executors, tasks, kills):
         begun = time.monotonic()
         command = subprocess.Popen([program, "-q", "--store", str(stores[0]), *extract, "--cluster", f"127.0.0.1:{PORT}",
                                     "--chunk-images", "1"], stdout=subprocess.DEVNULL)
-        chance, killed = random.Random(5), 0
+        chance, missed_after = random.Random(5), []
         time.sleep(5)
-        while command.poll() is None and killed < kills:
+        while command.poll() is None and len(missed_after) < kills:
             victim = chance.choice([it for it in running if it.poll() is None])
             victim.send_signal(signal.SIGKILL)
-            killed += 1
+            # Its tasks go to others when the scheduler misses it.
+            killed_at = time.monotonic()
+            while executors_known() >= executors - len(missed_after) and time.monotonic() - killed_at < 60:
+                time.sleep(0.05)
+            missed_after.append(time.monotonic() - killed_at)
             time.sleep(1)
         code = command.wait()
         seconds, after = time.monotonic() - begun, usage(scheduler.pid)
@@ -84,7 +88,8 @@ def main(program, folder, executors, tasks, kills):
     rows = [subprocess.run([program, "-q", "--store", store, "sql", ROWS, "--format", "csv"], check=True, capture_output=True).stdout
             for store in stores]
     print(json.dumps({
-        "executors": executors, "tasks": tasks, "killed": killed, "exit": code, "seconds_until_all_executors_came": round(came, 1),
+        "executors": executors, "tasks": tasks, "killed": len(missed_after), "exit": code,
+        "seconds_until_killed_executors_were_missed": [round(it, 1) for it in missed_after], "seconds_until_all_executors_came": round(came, 1),
         "seconds": round(seconds, 1), "scheduler_cpu_seconds": round(after[0] - before[0], 1),
         "scheduler_cores": round((after[0] - before[0]) / seconds, 2), "scheduler_peak_memory_mb": round(after[1]),
         "rows": rows[1].count(b"\n") - 1, "rows_equal": rows[0] == rows[1],
