@@ -158,7 +158,6 @@ impl TrainingQuery {
     /// A session with the heads that the query calls.
     async fn session(&self, snapshot: &Snapshot) -> Result<Sql> {
         let sql = Sql::new(snapshot).await?;
-        sql.gather_smaller_sides();
         register_predict(&sql, snapshot, &self.text).await?;
         Ok(sql)
     }

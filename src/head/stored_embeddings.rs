@@ -26,8 +26,11 @@ use crate::{Error, Result};
 /// Bytes that the thread reads at once.
 const READ_BYTES: usize = 16 << 20;
 
-/// Rows that are asked for at once, and how often at the same time, for a batch.
+/// Rows that are asked for at once.
 const BATCH_ROWS: usize = 1024;
+
+/// How often rows are asked for at the same time, in a bucket. On a disk it is once: Lance reads on several threads for each,
+/// and what a thread has freed is of no use to the others.
 const AT_ONCE: usize = 8;
 
 /// Where the numbers of an input are.
@@ -37,6 +40,7 @@ pub(super) struct StoredInput {
     column: String,
     dim: usize,
     is_half: bool,
+    is_local: bool,
 }
 
 impl StoredInput {
@@ -71,8 +75,10 @@ impl StoredInput {
             if !is_embedding(&data_type) {
                 return Ok(None);
             }
+            let is_local = dataset.object_store(None).await?.is_local();
             found.push(Self {
                 dataset,
+                is_local,
                 column: column.to_owned(),
                 dim: usize::try_from(*dim).unwrap_or(0),
                 is_half: *item.data_type() == arrow::datatypes::DataType::Float16,
@@ -234,8 +240,10 @@ impl Shared {
 
     /// Reads rows from the store into the file.
     async fn fetch(&self, rows: &[u32]) -> Result<()> {
+        let is_local = self.inputs.iter().all(|input| input.is_local);
+        let at_once = if is_local { 1 } else { AT_ONCE };
         futures::stream::iter(rows.chunks(BATCH_ROWS).map(Ok))
-            .try_for_each_concurrent(AT_ONCE, |some| self.fetch_some(some))
+            .try_for_each_concurrent(at_once, |some| self.fetch_some(some))
             .await
     }
 

@@ -183,15 +183,6 @@ impl Sql {
         Ok(())
     }
 
-    /// Has the smaller side of each join of the queries that follow gathered once, and the rows of the larger one joined where
-    /// they are: rows that are long, or very many, are then not copied to be sorted by their keys.
-    pub(crate) fn gather_smaller_sides(&self) {
-        let state = self.context.state_ref();
-        let mut state = state.write();
-        let options = state.config_mut().options_mut();
-        options.optimizer.repartition_joins = false;
-    }
-
     /// Plans a query without running it, so that the caller can build on it.
     pub(crate) async fn frame(&self, sql: &str) -> Result<DataFrame> {
         plan(&self.context, sql, HashMap::new()).await
