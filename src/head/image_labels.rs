@@ -59,18 +59,12 @@ impl Labels {
             Self::One(column) if column.is_null(row) => {}
             Self::One(column) => add(column.value(row)),
             Self::List(column) => {
-                let offsets = column.value_offsets();
-                let (Some(from), Some(to), true) =
-                    (offsets.get(row), offsets.get(row + 1), column.is_valid(row))
-                else {
+                if column.is_null(row) {
                     return Ok(());
-                };
-                let values = column.values().as_string::<i32>();
-                for at in *from as usize..*to as usize {
-                    if values.is_valid(at) {
-                        add(values.value(at));
-                    }
                 }
+                let list = column.value(row);
+                let values = list.as_string::<i32>();
+                values.iter().flatten().for_each(add);
             }
         }
         Ok(())
